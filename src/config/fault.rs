@@ -1,0 +1,27 @@
+//! What is wrong with a configuration: every fault at once, each with its key and line.
+
+use std::fmt;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// `route[0].path`, or the name of an environment variable.
+    pub key: String,
+    /// 1-based line of the file, when the fault stands there.
+    pub line: Option<usize>,
+    /// What is wrong and what to write instead; never the value of a secret.
+    pub what: String,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|fault| match fault.line {
+            Some(line) => writeln!(f, "line {line}: {}: {}", fault.key, fault.what),
+            None => writeln!(f, "{}: {}", fault.key, fault.what),
+        })
+    }
+}
+
+impl std::error::Error for Faults {}

@@ -1,0 +1,33 @@
+//! Bytes to typed calls: listeners, TLS, connections, framing, CORS.
+//!
+//! Owns every socket that players connect to and every deadline on it. Knows no route, no device
+//! and no DRM: what survives its rules goes to a [`Handler`], whose reply it sends.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub address: IpAddr,
+    /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
+    pub certificate: Option<String>,
+    pub tls: bool,
+}
+
+pub type ReplyBody = Full<Bytes>;
+
+/// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
+pub type Reply = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
+
+pub trait Handler: Send + Sync + 'static {
+    /// Called for every request that passed the framing rules; OPTIONS is answered before. The
+    /// reply's CORS headers are added by the edge.
+    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply;
+}

@@ -1,0 +1,112 @@
+//! A string that must never be seen: tokens, passwords, keys.
+//!
+//! Owns the rule that a secret has no readable `Debug` or `Display`; whoever needs the text asks
+//! for it by name with [`Secret::expose`], so that every use can be found. Cheap to clone, wiped
+//! when the last clone goes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
+    }
+
+    /// The text itself. Only for building an outgoing request or comparing; never for output.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may stand in for the secret in tables: equal texts have equal fingerprints, and the
+    /// text cannot be found from it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.0.as_bytes())
+    }
+}
+
+impl PartialEq for Secret {
+    /// Takes the same time wherever the texts differ.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// 64 bits of SHA-256: an identifier for correlation inside one process, not a proof.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::of_parts(&[bytes])
+    }
+
+    /// The parts are length-prefixed, so that `["ab", "c"]` and `["a", "bc"]` differ.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(context.finish().as_ref()) {
+            *to = *from;
+        }
+        Self(u64::from_be_bytes(first))
+    }
+}
+
+/// Makes text from the far side fit for logs and errors: at most 160 characters, no control
+/// characters, and every run that is long enough to be a token replaced by `…`.
+pub fn scrub(text: &str) -> String {
+    const LONGEST: usize = 160;
+    const TOKEN: usize = 32;
+    let mut clean = String::new();
+    for word in text.split_inclusive(|c: char| !is_token_character(c)) {
+        let body = word.trim_end_matches(|c: char| !is_token_character(c));
+        clean.push_str(if body.len() >= TOKEN { "…" } else { body });
+        clean.extend(word.get(body.len()..).unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    clean.chars().take(LONGEST).collect()
+}
+
+fn is_token_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/' | '=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new("eyJhbGciOi")), "Secret(…)");
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        assert_ne!(Fingerprint::of_parts(&[b"ab", b"c"]), Fingerprint::of_parts(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn scrub_takes_tokens_and_controls_out() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijklmnop";
+        assert_eq!(scrub(&format!("bad token {token}, sorry\r\n")), "bad token …, sorry  ");
+        assert_eq!(scrub("Not Found"), "Not Found");
+        assert_eq!(scrub(&"a ".repeat(500)).chars().count(), 160);
+    }
+}
