@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,11 @@ impl Tasks {
     /// Runs to its end, on the runtime of the caller, even if whoever asked for it goes away.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(work);
+    }
+
+    /// As [`Self::spawn`], on another runtime.
+    pub fn spawn_on(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn_on(work, runtime);
     }
 
     /// As [`Self::spawn`]; if it ends, by panic too, before [`Self::stop`], its name is reported.

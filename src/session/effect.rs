@@ -1,0 +1,96 @@
+//! What the core wants done, and what a player's call is answered.
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use super::end::End;
+use super::grant::{AskKind, Grant, Ticket};
+use super::verdict::{Denial, Fault, Reason};
+
+/// How the call that was delivered goes on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// To the license server, with this grant.
+    Forward(Grant),
+    /// To the license server as it came: no session applies.
+    Pass,
+    Refuse(Refusal),
+    /// To the authority's renewal call, with this grant; the answer must be delivered with the ticket.
+    Renew(Grant, Ticket),
+    /// Ask again when woken.
+    Wait,
+}
+
+/// Why a player is turned away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    Denied(Denial, Reason),
+    Ended(End),
+    Killed(Reason),
+    /// No decision could be had.
+    Unreachable(Fault),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Effect {
+    Ask(Ask),
+    /// Nothing is left to remember.
+    Forget,
+    Note(Event),
+    /// Calls that were told to wait may ask again.
+    Wake,
+}
+
+/// A call to the authority that the shell makes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ask {
+    /// Absent for an open.
+    pub grant: Option<Grant>,
+    pub kind: AskKind,
+    pub ticket: Ticket,
+}
+
+/// What a log, a metric or a timeline shows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    Beat,
+    /// A beat was sent this much after it was due.
+    BeatLate(Duration),
+    Closed(End),
+    /// A call to the authority failed; the dialect knows the event's name.
+    Failed(AskKind, Reason),
+    Killed(Reason),
+    Opened {
+        interval: Duration,
+    },
+    /// The authority answers again after this many lost beats.
+    Recovered(u8),
+    Refused(Denial, Reason),
+    Renewed,
+    /// From now on the player's own renewals are the beats.
+    RenewalsCarry,
+    /// An answer came for a call that had been given up.
+    Stale(AskKind),
+    Unmanaged,
+}
+
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Set exactly when the input was a call.
+    pub answer: Option<Answer>,
+    pub list: ArrayVec<Effect, { Self::MOST }>,
+}
+
+impl Effects {
+    const MOST: usize = 6;
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        let full = self.list.try_push(effect).is_err();
+        debug_assert!(!full, "one step has at most {} effects", Self::MOST);
+    }
+
+    pub(super) fn note(&mut self, event: Event) {
+        self.push(Effect::Note(event));
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a playback ended without a kill. Recorded with every ending.
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum End {
+    /// It never got its turn: the player gave up before the device's older playback was closed.
+    Abandoned,
+    /// sidebeat stops.
+    Drained,
+    /// The authority had let it expire.
+    Expired,
+    /// The longest time without a sign of life was reached.
+    Longest,
+    /// Beats failed until the authority must have let it expire.
+    Lost,
+    /// The player released its last license.
+    Released,
+    /// Renewals were due and did not come.
+    RenewalsOverdue,
+    /// The stop call, a beacon, or an operator's teardown.
+    Stopped,
+    /// The same device started another playback.
+    Zapped,
+}
+
+impl End {
+    pub const ALL: [Self; 9] = [
+        Self::Abandoned,
+        Self::Drained,
+        Self::Expired,
+        Self::Longest,
+        Self::Lost,
+        Self::Released,
+        Self::RenewalsOverdue,
+        Self::Stopped,
+        Self::Zapped,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned",
+            Self::Drained => "drained",
+            Self::Expired => "expired",
+            Self::Longest => "longest",
+            Self::Lost => "lost",
+            Self::Released => "released",
+            Self::RenewalsOverdue => "renewals-overdue",
+            Self::Stopped => "stopped",
+            Self::Zapped => "zapped",
+        }
+    }
+
+    /// Ended by the player's side: a left-over renewal of it must not open it again.
+    pub fn is_wanted(self) -> bool {
+        match self {
+            Self::Abandoned | Self::Drained | Self::Released | Self::Stopped | Self::Zapped => true,
+            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue => false,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The core: what a session is, and how it answers whatever happens to it.
+//!
+//! Pure: no socket, no clock, no task, no randomness. [`step`] takes one session and one input and
+//! returns effects; [`Device`] places a player's call with the right playback and keeps their order
+//! (close the old one, then open the new one). `sessions` is the shell that carries effects out.
+
+mod call;
+mod device;
+mod effect;
+mod end;
+mod grant;
+mod input;
+mod policy;
+mod state;
+mod step;
+mod verdict;
+mod wheel;
+
+pub use self::call::{Call, CallKind};
+pub use self::device::{Device, Outbox, Playback, Start};
+pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
+pub use self::end::End;
+pub use self::grant::{AskKind, Grant, Ticket};
+pub use self::input::{Input, Served};
+pub use self::policy::Policy;
+pub use self::state::{Beats, Session, State};
+pub use self::step::step;
+pub use self::verdict::{Denial, Fault, FaultKind, Reason, Verdict};
+pub use self::wheel::{Slot, Wheel};

@@ -1,0 +1,59 @@
+//! The numbers and choices that the core follows. Made from the route and its authority.
+
+use std::time::Duration;
+
+use crate::config::Enforcement;
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How often a close is tried in all.
+    pub close_tries: u8,
+    /// Players come back within seconds after a refusal; they get the same one.
+    pub denial_memory: Duration,
+    /// How long an ended playback is remembered, so that its left-over calls are known.
+    pub end_memory: Duration,
+    pub enforcement: Enforcement,
+    /// Share of the interval after which a beat is due.
+    pub fraction: f64,
+    /// Added to the interval before the authority must have let a silent session expire.
+    pub grace: Duration,
+    pub kill_memory: Duration,
+    /// A call in flight for longer than this is given up.
+    pub lane_patience: Duration,
+    /// Without a sign of life for this long, a playback is over.
+    pub longest: Duration,
+    /// The authority takes the player's renewals as beats (Widevine under SSM).
+    pub renews: bool,
+    /// Waits before a failed beat is sent again; the last one repeats.
+    pub retries: [Duration; 2],
+    pub sessions_per_device: usize,
+}
+
+impl Policy {
+    /// Spread of beats, and how late one may be before it counts as late.
+    pub const TICK: Duration = Duration::from_millis(100);
+
+    pub fn retry_after(&self, missed: u8) -> Duration {
+        let [first, later] = self.retries;
+        if missed <= 1 { first } else { later }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            close_tries: 2,
+            denial_memory: Duration::from_secs(3),
+            end_memory: Duration::from_secs(60),
+            enforcement: Enforcement::Auto,
+            fraction: 1.0,
+            grace: Duration::from_secs(10),
+            kill_memory: Duration::from_secs(3600),
+            lane_patience: Duration::from_secs(15),
+            longest: Duration::from_secs(12 * 3600),
+            renews: true,
+            retries: [Duration::from_secs(1), Duration::from_secs(3)],
+            sessions_per_device: 1,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The step function: every state answers every input.
+//!
+//! An input changes what is known; [`settle`] then looks at the whole and decides which call the
+//! authority gets next, if the session's lane is free, and when the session wants to be woken.
+
+use std::time::{Duration, Instant};
+
+use super::call::CallKind;
+use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
+use super::end::End;
+use super::grant::{AskKind, Ticket};
+use super::input::{Input, Served};
+use super::policy::Policy;
+use super::state::{Beats, Lane, Over, Session, State};
+use super::verdict::Reason;
+use crate::config::Enforcement;
+
+mod answered;
+
+/// Total: no input in any state panics, and none but a new playback brings a killed session back.
+pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
+    let mut fx = Effects::default();
+    match input {
+        Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
+        Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
+        Input::End(why) => session.end(now, why, policy, &mut fx),
+        Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::Served(served) => session.served(now, served, policy, &mut fx),
+        Input::Start => session.start(now),
+        Input::Tick => session.tick(now, policy, &mut fx),
+    }
+    session.settle(now, policy, &mut fx);
+    session.check_invariants();
+    fx
+}
+
+impl Session {
+    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+        match &self.state {
+            State::Closed { why: Over::Denied(denial, reason), .. } => {
+                Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
+            }
+            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => match kind {
+                // The first step of a playback to come, or the last of one that is over.
+                CallKind::Certificate | CallKind::Release => Answer::Pass,
+                CallKind::License | CallKind::Renewal => Answer::Refuse(Refusal::Ended(*why)),
+            },
+            State::Closed { why: Over::Unmanaged, .. } => Answer::Pass,
+            State::Closed { why: Over::Unreachable(fault), .. } => Answer::Refuse(Refusal::Unreachable(fault.clone())),
+            State::Killed { by, .. } => Answer::Refuse(Refusal::Killed(by.clone())),
+            State::Opening { .. } => match kind {
+                CallKind::Certificate => Answer::Pass,
+                CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Wait,
+            },
+            State::Failing { .. } | State::Live { .. } => self.call_granted(now, kind, policy),
+        }
+    }
+
+    /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
+    fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+        self.last_sign = now;
+        let Some(grant) = self.grant.clone() else { return Answer::Wait };
+        match kind {
+            CallKind::Certificate => Answer::Pass,
+            CallKind::License | CallKind::Release | CallKind::Renewal if self.lane.is_some() => Answer::Wait,
+            CallKind::Renewal if policy.renews => Answer::Renew(grant, self.occupy(now, AskKind::Renew)),
+            CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Forward(grant),
+        }
+    }
+
+    fn end(&mut self, now: Instant, why: End, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Opening { .. } if self.lane.is_none() => self.close(now, Over::Ended(why), policy, fx),
+            State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {
+                self.enter(State::Closing { next: now, tries: 0, why });
+                fx.push(Effect::Wake);
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => {}
+        }
+    }
+
+    fn kill(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Closing { .. } | State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {
+                fx.note(Event::Killed(by.clone()));
+                self.enter(State::Killed { by, until: now + policy.kill_memory });
+                fx.push(Effect::Wake);
+            }
+            State::Closed { .. } | State::Killed { .. } => {}
+        }
+    }
+
+    fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Failing { .. } | State::Live { .. } => {
+                self.last_sign = now;
+                if policy.enforcement == Enforcement::Auto {
+                    match served {
+                        Served::Plain => {}
+                        Served::Renews { every } => self.carry(every, policy, fx),
+                        Served::Stays => self.beats = Beats::Timer,
+                    }
+                }
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// From now on the player's renewals are the beats.
+    fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
+        if !policy.renews {
+            return;
+        }
+        let known = match self.beats {
+            Beats::Renewals { every } => every,
+            Beats::Timer => {
+                fx.note(Event::RenewalsCarry);
+                None
+            }
+        };
+        self.beats = Beats::Renewals { every: every.or(known) };
+    }
+
+    fn start(&mut self, now: Instant) {
+        match self.state {
+            State::Opening { held: true, .. } => self.enter(State::Opening { held: false, since: now }),
+            State::Opening { held: false, .. }
+            | State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. } => {}
+        }
+    }
+
+    fn tick(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        self.give_up_lane(now, policy, fx);
+        match self.state {
+            State::Closed { until, .. } | State::Killed { until, .. } => {
+                if now >= until && self.grant.is_none() && self.lane.is_none() {
+                    fx.push(Effect::Forget);
+                }
+            }
+            State::Closing { .. } => {}
+            State::Opening { since, .. } => {
+                if self.lane.is_none() && now >= since + policy.lane_patience {
+                    self.close(now, Over::Ended(End::Abandoned), policy, fx);
+                }
+            }
+            State::Failing { .. } | State::Live { .. } => self.tick_granted(now, policy, fx),
+        }
+    }
+
+    fn tick_granted(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if self.lane.is_some() {
+            return;
+        }
+        if matches!(self.state, State::Failing { .. }) && now >= self.lost_at(policy) {
+            // The authority has let it expire by its own rule: there is nothing left to give back.
+            self.grant = None;
+            self.close(now, Over::Ended(End::Lost), policy, fx);
+        } else if now >= self.last_sign + policy.longest {
+            self.end(now, End::Longest, policy, fx);
+        } else if self.overdue_at(policy).is_some_and(|overdue| now >= overdue) {
+            self.end(now, End::RenewalsOverdue, policy, fx);
+        }
+    }
+
+    /// A call whose answer was lost on our side must not hold the session for ever.
+    fn give_up_lane(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        let Some(lane) = self.lane else { return };
+        if now < lane.since + policy.lane_patience {
+            return;
+        }
+        let fault = super::verdict::Fault {
+            kind: super::verdict::FaultKind::Timeout,
+            reason: Reason::new(0, None, "the call was given up"),
+        };
+        self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
+    }
+
+    /// After the last good answer plus what the authority allows, but not before its token ends.
+    fn lost_at(&self, policy: &Policy) -> Instant {
+        let silent = self.last_good + self.allowed_silence(policy);
+        let lifetime = self.grant.as_ref().and_then(|grant| grant.lifetime);
+        lifetime.map_or(silent, |lifetime| silent.max(self.last_good + lifetime.min(policy.longest)))
+    }
+
+    /// When the player's renewals have been missing for two rounds.
+    fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
+        match self.beats {
+            Beats::Renewals { every } => {
+                let round = self.interval()?.max(every.unwrap_or_default());
+                Some(self.last_sign.max(self.last_good) + round * 2 + policy.grace)
+            }
+            Beats::Timer => None,
+        }
+    }
+
+    /// Decides the next call to the authority and the next deadline.
+    fn settle(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if self.lane.is_none() {
+            self.next_ask(now, policy, fx);
+        }
+        self.deadline = Some(match self.lane {
+            Some(lane) => lane.since + policy.lane_patience,
+            None => self.next_deadline(now, policy),
+        });
+    }
+
+    fn next_ask(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
+            State::Live { beat } if self.beats == Beats::Timer && now >= beat => {
+                let late = now - beat;
+                if late > Policy::TICK {
+                    fx.note(Event::BeatLate(late));
+                }
+                self.ask(now, AskKind::Beat, fx);
+            }
+            State::Failing { retry, .. } if self.beats == Beats::Timer && now >= retry => {
+                self.ask(now, AskKind::Beat, fx);
+            }
+            State::Closing { why, .. } if self.grant.is_none() => self.close(now, Over::Ended(why), policy, fx),
+            State::Closing { next, .. } if now >= next => self.ask(now, AskKind::Close, fx),
+            // Killed here and not by the authority: the grant is still ours to give back.
+            State::Killed { .. } if self.grant.is_some() => self.ask(now, AskKind::Close, fx),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => {}
+        }
+    }
+
+    fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
+        let silent = self.last_sign + policy.longest;
+        let granted = self.overdue_at(policy).map_or(silent, |overdue| overdue.min(silent));
+        match self.state {
+            State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
+            State::Closing { next, .. } => next,
+            State::Failing { retry, .. } if self.beats == Beats::Timer => retry.min(self.lost_at(policy)).min(granted),
+            State::Failing { .. } => self.lost_at(policy).min(granted),
+            State::Live { beat } if self.beats == Beats::Timer => beat.min(granted),
+            State::Live { .. } => granted,
+            State::Opening { since, .. } => since + policy.lane_patience,
+        }
+    }
+
+    fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
+        let ticket = self.occupy(now, kind);
+        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket }));
+    }
+
+    fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {
+        debug_assert!(self.lane.is_none(), "one call at a time: {:?} while {:?}", ask, self.lane);
+        self.generation = self.generation.wrapping_add(1);
+        let ticket = Ticket(self.generation);
+        self.lane = Some(Lane { ask, since: now, ticket });
+        ticket
+    }
+
+    fn close(&mut self, now: Instant, why: Over, policy: &Policy, fx: &mut Effects) {
+        let memory = match &why {
+            Over::Denied(..) => policy.denial_memory,
+            Over::Ended(_) | Over::Unmanaged => policy.end_memory,
+            Over::Unreachable(_) => policy.denial_memory.min(Duration::from_secs(1)),
+        };
+        match &why {
+            Over::Denied(denial, reason) => fx.note(Event::Refused(*denial, reason.clone())),
+            Over::Ended(end) => fx.note(Event::Closed(*end)),
+            Over::Unmanaged => fx.note(Event::Unmanaged),
+            // Noted as the failed call that it was.
+            Over::Unreachable(_) => {}
+        }
+        self.enter(State::Closed { until: now + memory, why });
+        fx.push(Effect::Wake);
+    }
+
+    /// When the next beat is due, counted from `since`: never early, spread over half a tick.
+    fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
+        let interval = self.interval().unwrap_or_default();
+        since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
+    }
+}
+
+/// Evenly spread over half a tick, and the same for the same session and generation.
+fn spread(seed: u32, generation: u32) -> Duration {
+    let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let half = Policy::TICK.as_micros() as u64 / 2;
+    Duration::from_micros(mixed % half)
+}

@@ -1,0 +1,208 @@
+//! What the authority's answers do to a session.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Ask, Effect, Effects, Event};
+use super::super::end::End;
+use super::super::grant::{AskKind, Grant, Ticket};
+use super::super::policy::Policy;
+use super::super::state::{Beats, Over, Session, State};
+use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
+use crate::config::Enforcement;
+use crate::secret::Secret;
+
+impl Session {
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        ask: AskKind,
+        result: Result<Verdict, Fault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        let Some(lane) = self.lane.filter(|lane| lane.ticket == ticket && lane.ask == ask) else {
+            return self.stale(ask, result, fx);
+        };
+        self.lane = None;
+        fx.push(Effect::Wake);
+        if let Err(fault) = &result {
+            fx.note(Event::Failed(ask, fault.reason.clone()));
+        }
+        match ask {
+            AskKind::Beat | AskKind::Renew => self.beaten(now, lane.since, ask, result, policy, fx),
+            AskKind::Close => self.closed(now, result, policy, fx),
+            AskKind::Open => self.opened(now, result, policy, fx),
+        }
+    }
+
+    /// The call had been given up. If it brought a grant after all, that one is given back.
+    fn stale(&mut self, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
+        fx.note(Event::Stale(ask));
+        if let Ok(Verdict::Granted(grant)) = result {
+            fx.push(Effect::Ask(Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0) }));
+        }
+    }
+
+    fn opened(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Opening { .. } => self.opened_in_time(now, result, policy, fx),
+            // The player left, or an operator killed it, while the authority was deciding.
+            State::Closing { .. } | State::Killed { .. } => {
+                if let Ok(Verdict::Granted(grant)) = result {
+                    self.grant = Some(grant);
+                }
+            }
+            State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
+        }
+    }
+
+    fn opened_in_time(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+        match result {
+            Ok(Verdict::Granted(grant)) => {
+                fx.note(Event::Opened { interval: grant.interval });
+                self.grant = Some(grant);
+                self.last_good = now;
+                self.last_sign = now;
+                if policy.enforcement == Enforcement::Renewal {
+                    self.beats = Beats::Renewals { every: None };
+                }
+                self.enter(State::Live { beat: self.beat_after(now, policy) });
+            }
+            Ok(Verdict::Denied(denial, reason)) => {
+                fx.note(Event::Failed(AskKind::Open, reason.clone()));
+                self.close(now, Over::Denied(denial, reason), policy, fx);
+            }
+            Ok(Verdict::Disabled) => self.close(now, Over::Unmanaged, policy, fx),
+            Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
+                fx.note(Event::Failed(AskKind::Open, reason.clone()));
+                self.kill_by_authority(now, reason, policy, fx);
+            }
+            Ok(Verdict::Alive { .. } | Verdict::Closed) => {
+                self.close(now, Over::Unreachable(unexpected()), policy, fx);
+            }
+            Err(fault) => self.close(now, Over::Unreachable(fault), policy, fx),
+        }
+    }
+
+    fn beaten(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        ask: AskKind,
+        result: Result<Verdict, Fault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        let active = self.is_active();
+        match result {
+            Ok(Verdict::Alive { interval, lifetime, token }) => {
+                self.refresh(interval, lifetime, token);
+                self.confirm(now, sent, ask, policy, fx);
+            }
+            Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
+                self.refresh(Some(interval), lifetime, Some(token));
+                self.confirm(now, sent, ask, policy, fx);
+            }
+            Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
+            Ok(Verdict::Unknown(reason)) => {
+                let expired = now.saturating_duration_since(self.last_good) > self.allowed_silence(policy);
+                self.beaten_off(now, ask, reason, expired, policy, fx);
+            }
+            Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, reason, true, policy, fx),
+            Ok(Verdict::Disabled) if active => {
+                self.grant = None;
+                self.close(now, Over::Unmanaged, policy, fx);
+            }
+            Ok(Verdict::Closed | Verdict::Disabled) => {}
+            Err(_) if active => self.miss(now, policy),
+            Err(_) => {}
+        }
+    }
+
+    /// The session is gone at the authority: by a kill, or because it had run out.
+    fn beaten_off(
+        &mut self,
+        now: Instant,
+        ask: AskKind,
+        reason: Reason,
+        expired: bool,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        self.grant = None;
+        if !self.is_active() {
+            return;
+        }
+        fx.note(Event::Failed(ask, reason.clone()));
+        if expired {
+            self.close(now, Over::Ended(End::Expired), policy, fx);
+        } else {
+            self.kill_by_authority(now, reason, policy, fx);
+        }
+    }
+
+    fn refresh(&mut self, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
+        let Some(grant) = &mut self.grant else { return };
+        if let Some(interval) = interval {
+            grant.interval = interval;
+        }
+        if let Some(token) = token {
+            grant.token = token;
+            grant.lifetime = lifetime;
+        }
+    }
+
+    fn confirm(&mut self, now: Instant, sent: Instant, ask: AskKind, policy: &Policy, fx: &mut Effects) {
+        self.last_good = now;
+        match self.state {
+            State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
+            State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),
+            // The token is kept fresh for the close that follows.
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => return,
+        }
+        if ask == AskKind::Renew {
+            self.last_sign = now;
+            if policy.enforcement == Enforcement::Auto {
+                self.carry(None, policy, fx);
+            }
+        }
+        self.enter(State::Live { beat: self.beat_after(sent, policy) });
+    }
+
+    fn miss(&mut self, now: Instant, policy: &Policy) {
+        let missed = match self.state {
+            State::Failing { missed, .. } => missed.saturating_add(1),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => 1,
+        };
+        self.enter(State::Failing { missed, retry: now + policy.retry_after(missed) });
+    }
+
+    fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+        match (result, &self.state) {
+            (Err(_), State::Closing { tries, why, .. }) if tries + 1 < policy.close_tries => {
+                let (tries, why) = (tries + 1, *why);
+                self.enter(State::Closing { next: now + policy.retry_after(tries), tries, why });
+            }
+            (Ok(Verdict::Denied(_, reason)), _) => {
+                // Not taken back, and asking again with the same token would not help: it will expire.
+                fx.note(Event::Failed(AskKind::Close, reason));
+                self.grant = None;
+            }
+            (Err(_) | Ok(_), _) => self.grant = None,
+        }
+    }
+
+    fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
+        fx.note(Event::Killed(by.clone()));
+        self.enter(State::Killed { by, until: now + policy.kill_memory });
+    }
+}
+
+fn unexpected() -> Fault {
+    Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, "the reply fits another call") }
+}

@@ -1,0 +1,85 @@
+//! What an authority said, in words that every dialect shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::grant::Grant;
+use crate::secret::Secret;
+
+/// The authority's decision. It was reached and it meant what it said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The session goes on, perhaps with another token or interval.
+    Alive {
+        interval: Option<Duration>,
+        lifetime: Option<Duration>,
+        token: Option<Secret>,
+    },
+    /// The session is ended, as we asked.
+    Closed,
+    /// A business refusal: of the open, or of the token that we sent.
+    Denied(Denial, Reason),
+    /// The authority does not manage sessions for this account or content.
+    Disabled,
+    Granted(Grant),
+    /// The authority ended the session.
+    Killed(Reason),
+    /// The authority does not know the session: killed or expired, told apart by its last good beat.
+    Unknown(Reason),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Denial {
+    /// Too many sessions.
+    Limit,
+    /// Anything else that the authority will not grant.
+    Rejected,
+    /// The token is wrong, expired or already used.
+    Token,
+}
+
+/// No decision: the way to the authority failed, or what came back made no sense. Never a kill.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum FaultKind {
+    /// We have too many calls under way.
+    Busy,
+    Malformed,
+    /// It answered that it cannot answer now.
+    Refused,
+    Timeout,
+    Unreachable,
+}
+
+impl FaultKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// The authority's own words, kept for the viewer, the log and the call centre.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason {
+    /// HTTP status; 0 when there was no reply.
+    pub code: u16,
+    pub error_code: Option<i64>,
+    /// Scrubbed: safe to log and to show.
+    pub message: Arc<str>,
+}
+
+impl Reason {
+    pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
+        Self { code, error_code, message: crate::secret::scrub(message).into() }
+    }
+}

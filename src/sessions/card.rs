@@ -1,0 +1,48 @@
+//! What is known about a playback beside its state: who plays what, where, under which policy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::secret::{Fingerprint, Secret};
+use crate::session::{AskKind, Policy};
+use crate::telemetry::Labels;
+
+/// A device at one authority. Two routes to the same authority share their devices.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct DeviceKey(u64);
+
+impl DeviceKey {
+    pub fn new(authority: &str, device: &str) -> Self {
+        Self(Fingerprint::of_parts(&[authority.as_bytes(), device.as_bytes()]).0)
+    }
+}
+
+#[derive(Debug)]
+pub struct Card {
+    /// Whom the authority counts, if the content token says.
+    pub account: Option<String>,
+    /// Index of the authority in the configuration.
+    pub authority: usize,
+    pub authority_name: Arc<str>,
+    /// What is played, if anything names it.
+    pub content: Option<String>,
+    /// As the identity ladder found it.
+    pub device: String,
+    /// What the authority's player SDK calls a failed call.
+    pub error_name: fn(AskKind) -> &'static str,
+    /// Wall time since the epoch.
+    pub opened: Duration,
+    pub policy: Arc<Policy>,
+    /// Path of the route that opened it.
+    pub route: Arc<str>,
+    /// Which rung of the identity ladder answered.
+    pub rung: &'static str,
+    /// The content token that opens it.
+    pub token: Option<Secret>,
+}
+
+impl Card {
+    pub fn labels(&self) -> Labels<'_> {
+        Labels { authority: &self.authority_name, error_name: self.error_name, route: &self.route }
+    }
+}

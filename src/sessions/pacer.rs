@@ -1,0 +1,58 @@
+//! Wakes sessions when their deadline has come: one task, one wheel, for all of them.
+
+use std::sync::{Arc, PoisonError};
+
+use super::Sessions;
+use super::card::DeviceKey;
+use crate::ids::SessionId;
+use crate::session::{Input, Slot};
+use crate::task::Tasks;
+
+/// Runs until the process stops. Sleeps until the next occupied tick, or until an earlier one appears.
+/// When the pump is full it waits: what is due stays due and is counted as late.
+pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
+    while !tasks.is_stopping() {
+        let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
+        let sleep = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => sessions.advance().await,
+            () = sessions.alarm.notified() => {}
+            () = tasks.stopped() => return,
+        }
+    }
+}
+
+impl Sessions {
+    async fn advance(self: &Arc<Self>) {
+        let now = self.clock.now();
+        loop {
+            let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).advance(now);
+            let Some((slot, entries)) = turn else { return };
+            for (key, id) in entries {
+                self.pump.ready().await;
+                self.come_up(key, id, slot);
+            }
+        }
+    }
+
+    /// An entry of the wheel came up: due, moved to later, or stale.
+    fn come_up(self: &Arc<Self>, key: DeviceKey, id: SessionId, slot: Slot) {
+        let now = self.clock.now();
+        self.with(key, |device, out| {
+            let Some(playback) = device.playback_mut(id) else { return };
+            if playback.card.slotted.is_none_or(|(_, stands)| stands != slot) {
+                return;
+            }
+            playback.card.slotted = None;
+            if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
+                let card = playback.card.card.clone();
+                device.deliver(id, now, Input::Tick, &card.policy, out);
+            }
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Labels;
+use crate::session::{AskKind, Event, FaultKind};
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AuthorityCall {
+    authority: String,
+    call: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Named {
+    authority: String,
+    name: &'static str,
+}
+
+/// One player's call, as counted.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CallLabels {
+    pub drm: &'static str,
+    pub kind: &'static str,
+    pub outcome: &'static str,
+    pub route: String,
+}
+
+/// How a player's call ended; the names stand in metrics and logs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The license server said no, in its own words.
+    Declined,
+    /// The license server could not be used.
+    Failed,
+    /// No session applied; the license server's reply was passed on.
+    Passed,
+    Refused,
+    Served,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Served => "served",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Cause {
+    cause: &'static str,
+    profile: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RouteFault {
+    fault: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Build {
+    version: &'static str,
+}
+
+type Seconds = Family<Named, Histogram, fn() -> Histogram>;
+
+#[derive(Debug)]
+pub struct Metrics {
+    authority_calls: Family<AuthorityCall, Counter>,
+    authority_seconds: Seconds,
+    beats_late: Counter,
+    certificate_not_after: Gauge<f64, AtomicU64>,
+    ends: Family<Named, Counter>,
+    events: Family<Named, Counter>,
+    license_calls: Family<CallLabels, Counter>,
+    license_seconds: Histogram,
+    pub panics: Counter,
+    refusals: Family<Cause, Counter>,
+    reloads: Family<Named, Counter>,
+    sessions: Family<StateLabel, Gauge>,
+    unrecognised: Family<RouteFault, Counter>,
+    upstream_faults: Family<RouteFault, Counter>,
+}
+
+fn latency() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 6.0])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            authority_calls: Family::default(),
+            authority_seconds: Family::new_with_constructor(latency),
+            beats_late: Counter::default(),
+            certificate_not_after: Gauge::default(),
+            ends: Family::default(),
+            events: Family::default(),
+            license_calls: Family::default(),
+            license_seconds: latency(),
+            panics: Counter::default(),
+            refusals: Family::default(),
+            reloads: Family::default(),
+            sessions: Family::default(),
+            unrecognised: Family::default(),
+            upstream_faults: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
+        let named = |name| Named { authority: labels.authority.to_owned(), name };
+        self.events.get_or_create(&named(event.name())).inc();
+        match event {
+            Event::BeatLate(_) => drop(self.beats_late.inc()),
+            Event::Closed(end) => drop(self.ends.get_or_create(&named(end.name())).inc()),
+            Event::Failed(ask, _) => drop(self.events.get_or_create(&named((labels.error_name)(*ask))).inc()),
+            Event::Killed(_) => drop(self.ends.get_or_create(&named("killed")).inc()),
+            Event::Beat
+            | Event::Opened { .. }
+            | Event::Recovered(_)
+            | Event::Refused(..)
+            | Event::Renewed
+            | Event::RenewalsCarry
+            | Event::Stale(_)
+            | Event::Unmanaged => {}
+        }
+    }
+
+    pub(super) fn authority_call(
+        &self,
+        authority: &str,
+        ask: AskKind,
+        result: Result<&'static str, FaultKind>,
+        took: Duration,
+    ) {
+        let (authority, call) = (authority.to_owned(), ask_name(ask));
+        let result = result.unwrap_or_else(FaultKind::name);
+        self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
+        self.authority_seconds.get_or_create(&Named { authority, name: call }).observe(took.as_secs_f64());
+    }
+
+    pub fn license_call(&self, labels: &CallLabels, took: Duration) {
+        self.license_calls.get_or_create(labels).inc();
+        self.license_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn refusal(&self, cause: &'static str, profile: &'static str) {
+        self.refusals.get_or_create(&Cause { cause, profile }).inc();
+    }
+
+    pub fn unrecognised(&self, route: &str, fault: &'static str) {
+        self.unrecognised.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    pub fn upstream_fault(&self, route: &str, fault: &'static str) {
+        self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// `what` is `certificate` or `configuration`.
+    pub fn reload(&self, what: &str, result: &'static str) {
+        self.reloads.get_or_create(&Named { authority: what.to_owned(), name: result }).inc();
+    }
+
+    /// Seconds since the epoch.
+    pub fn certificate_not_after(&self, at: u64) {
+        self.certificate_not_after.set(at as f64);
+    }
+
+    pub fn sessions(&self, state: &'static str, count: usize) {
+        self.sessions.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The text of `/metrics` in OpenMetrics format; `more` adds what others count.
+    pub fn render(&self, more: impl FnOnce(&mut Registry)) -> String {
+        let mut registry = Registry::with_prefix("sidebeat");
+        self.register(&mut registry);
+        more(&mut registry);
+        let mut page = String::new();
+        // Writing into a String cannot fail; a page that breaks off would be seen as such.
+        let _written = text::encode(&mut page, &registry);
+        page
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let build = Family::<Build, Gauge>::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build", "The running version", build);
+        registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
+        let help = "Time of calls to authorities";
+        registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
+        registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
+        let help = "When the server certificate expires";
+        let gauge = self.certificate_not_after.clone();
+        registry.register_with_unit("certificate_not_after_timestamp", help, Unit::Seconds, gauge);
+        registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
+        registry.register("session_events", "Events of sessions", self.events.clone());
+        registry.register(
+            "license_calls",
+            "Calls of players, by what they were and how they ended",
+            self.license_calls.clone(),
+        );
+        let help = "Time of players' calls, upstream included";
+        registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
+        registry.register("panics", "Panics caught", self.panics.clone());
+        registry.register("refusals", "Refusals sent to players", self.refusals.clone());
+        registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
+        registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
+        registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
+    }
+}
+
+pub(super) fn ask_name(ask: AskKind) -> &'static str {
+    match ask {
+        AskKind::Beat => "beat",
+        AskKind::Close => "close",
+        AskKind::Open => "open",
+        AskKind::Renew => "renew",
+    }
+}

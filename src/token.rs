@@ -1,0 +1,109 @@
+//! What a JWT says about itself, read without a key: a peek, never a proof.
+//!
+//! The head-end verifies its tokens; sidebeat only needs their hints (content, account, expiry,
+//! whether session control applies). Nothing here may decide that somebody is allowed something.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+/// Claims of a token whose signature nobody here has checked.
+#[derive(Clone)]
+pub struct Unverified(Value);
+
+impl Unverified {
+    /// Longer ones are not read; content tokens met are below 4 KiB.
+    const LONGEST: usize = 16 * 1024;
+
+    /// Reads the first compact JWT of a comma list, with or without `Bearer`. None for anything else.
+    pub fn peek(token: &str) -> Option<Self> {
+        let first = token.split(',').next()?.trim();
+        let first = first.strip_prefix("Bearer ").unwrap_or(first);
+        if first.len() > Self::LONGEST {
+            return None;
+        }
+        let mut parts = first.split('.');
+        let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        let claims: Value = serde_json::from_slice(&json).ok()?;
+        claims.is_object().then_some(Self(claims))
+    }
+
+    /// A claim by its path, dots between names and array positions (`contentRights.0.contentId`).
+    pub fn claim(&self, path: &str) -> Option<&Value> {
+        path.split('.').try_fold(&self.0, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            Value::Object(fields) => fields.get(name),
+            Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => None,
+        })
+    }
+
+    /// A claim as text; numbers and booleans are written out.
+    pub fn text(&self, path: &str) -> Option<String> {
+        match self.claim(path)? {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            Value::Array(_) | Value::Null | Value::Object(_) => None,
+        }
+    }
+
+    /// A claim in whole seconds; numeric strings count.
+    pub fn seconds(&self, path: &str) -> Option<Duration> {
+        self.text(path)?.parse::<f64>().ok().filter(|s| (0.0..1e12).contains(s)).map(Duration::from_secs_f64)
+    }
+
+    /// How long the token is still good at `wall` (time since the epoch); None if it does not say.
+    pub fn remaining(&self, wall: Duration) -> Option<Duration> {
+        self.seconds("exp").map(|exp| exp.saturating_sub(wall))
+    }
+}
+
+impl std::fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unverified(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn claims_are_found_by_path() {
+        let token = jwt(r#"{"exp":1700000060,"device":{"accountId":"a1"},"contentRights":[{"contentId":"c1"}],"n":7}"#);
+        for text in [token.clone(), format!("Bearer {token}"), format!("{token},{}", jwt("{}"))] {
+            let claims = Unverified::peek(&text).unwrap();
+            assert_eq!(claims.text("device.accountId").as_deref(), Some("a1"));
+            assert_eq!(claims.text("contentRights.0.contentId").as_deref(), Some("c1"));
+            assert_eq!(claims.text("n").as_deref(), Some("7"));
+            assert_eq!(claims.text("contentRights.1.contentId"), None);
+            assert_eq!(claims.remaining(Duration::from_secs(1_700_000_000)), Some(Duration::from_secs(60)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_none() {
+        for text in ["", "opaque", "a.b", "a.b.c.d", "a.!!!.c", "e30.W10.sig", &format!("a.{}.c", "A".repeat(20_000))] {
+            assert!(Unverified::peek(text).is_none(), "{}", text.len());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,200}", path in "[a-z0-9.]{0,20}") {
+            if let Some(claims) = Unverified::peek(&text) {
+                let _any = claims.text(&path);
+            }
+        }
+    }
+}
