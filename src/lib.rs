@@ -6,9 +6,11 @@
 //! `sessions` drives the pure core in `session`; `drm` recognises messages; `telemetry`, `config`,
 //! `token`, `secret`, `ids` and `clock` stand at the bottom. `docs/design.md` gives the reasons.
 
+pub mod authority;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod headend;
 pub mod ids;
 pub mod secret;
 pub mod session;

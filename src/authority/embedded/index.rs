@@ -1,0 +1,46 @@
+//! Names to the live slots that they hold; a name without slots is forgotten.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::Slot;
+
+/// A refusal names at most this many holders.
+const SHOWN: usize = 16;
+
+#[derive(Default)]
+pub(super) struct Index(HashMap<Arc<str>, HashSet<Slot>>);
+
+impl Index {
+    /// Returns the name as it is shared by all its slots.
+    pub(super) fn add(&mut self, name: &str, slot: Slot) -> Arc<str> {
+        let name = self.0.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known));
+        self.0.entry(Arc::clone(&name)).or_default().insert(slot);
+        name
+    }
+
+    pub(super) fn remove(&mut self, name: &str, slot: Slot) {
+        let Some(slots) = self.0.get_mut(name) else { return };
+        slots.remove(&slot);
+        if slots.is_empty() {
+            self.0.remove(name);
+        }
+    }
+
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.0.get(name).map_or(0, HashSet::len)
+    }
+
+    pub(super) fn slots(&self, name: &str) -> Vec<Slot> {
+        self.0.get(name).into_iter().flatten().copied().collect()
+    }
+
+    pub(super) fn some(&self, name: &str) -> impl Iterator<Item = Slot> {
+        self.0.get(name).into_iter().flatten().copied().take(SHOWN)
+    }
+
+    #[cfg(test)]
+    pub(super) fn total(&self) -> usize {
+        self.0.values().map(HashSet::len).sum()
+    }
+}

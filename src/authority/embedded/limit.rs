@@ -1,0 +1,59 @@
+//! What a session may cost, and the refusal when it would cost more.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::Row;
+
+/// The longest account, device or content name, in bytes; keeps the ledger's memory bounded.
+pub const NAME_LONGEST: usize = 512;
+
+/// Keeps `now + lifetime` far from the end of time.
+const LIFETIME_LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How much later than `interval` a beat may come.
+    pub grace: Duration,
+    /// How often a session must beat.
+    pub interval: Duration,
+    /// Live sessions of one account.
+    pub per_account: u32,
+    /// Live sessions of one device, of whatever account; not counted if absent.
+    pub per_device: Option<u32>,
+}
+
+impl Limits {
+    /// How long a session lives from one beat to the next.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.interval.saturating_add(self.grace).min(LIFETIME_LONGEST)
+    }
+}
+
+/// Which limit refused a session, and who holds the places (at most sixteen are named).
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum Limit {
+    #[error("the account holds all of its {allowed} sessions")]
+    Account { allowed: u32, holders: Vec<Holder> },
+    #[error("the device holds all of its {allowed} sessions")]
+    Device { allowed: u32, holders: Vec<Holder> },
+    #[error("all {allowed} places of the ledger are taken")]
+    Full { allowed: usize },
+    #[error("an account, device or content name is longer than {NAME_LONGEST} bytes")]
+    Name,
+}
+
+/// Who holds a place that another one asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    pub content: String,
+    pub device: String,
+    pub opened: Instant,
+}
+
+impl Holder {
+    pub(super) fn of(row: Row<'_>) -> Self {
+        Self { content: row.content.to_owned(), device: row.device.to_owned(), opened: row.opened }
+    }
+}

@@ -1,0 +1,3 @@
+//! Authorities: who grants, confirms and kills sessions.
+
+pub mod embedded;
