@@ -12,3 +12,4 @@ pub mod edge;
 pub mod ids;
 pub mod secret;
 pub mod task;
+pub mod upstream;

@@ -1,0 +1,226 @@
+//! The pool: finds or opens a connection for a call, sends it once, keeps what can be kept.
+//!
+//! One per runtime: its connections' tasks run where its calls run. Owns the rule about repeating
+//! (never, unless not a byte was written on a kept connection) and the one timer of a call. A
+//! dropped call drops its HTTP/1.1 connection, or resets its HTTP/2 stream.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::flight::Flight;
+use super::origin::{Boarding, Origin};
+use super::wire::{Unanswered, Wire};
+use super::{Call, Fault, Phase, Reply, Trust, reply, request};
+use crate::clock::Clock;
+use crate::config::Endpoint;
+use crate::task::Tasks;
+
+/// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
+const CALLS_MAX: usize = 1024;
+/// Origins come from the configuration and from redirects; beyond this, quiet ones are forgotten.
+const ORIGINS_KEPT: usize = 64;
+/// How long a used connection has to become ready for the next call.
+const SETTLE: Duration = Duration::from_secs(1);
+/// While stopping: how long a connection may stay unused, so that draining need not wait for it.
+const LINGER: Duration = Duration::from_millis(250);
+
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    calls_max: usize,
+    clock: Clock,
+    /// Nothing is kept any more.
+    closed: AtomicBool,
+    origins: Mutex<Vec<Arc<Origin>>>,
+    tasks: Tasks,
+    trust: Trust,
+    watched: AtomicBool,
+}
+
+impl Pool {
+    pub fn new(tasks: Tasks, clock: Clock, trust: Trust) -> Self {
+        Self::with_calls_max(tasks, clock, trust, CALLS_MAX)
+    }
+
+    pub(super) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
+        Self(Arc::new(Inner {
+            calls_max,
+            clock,
+            closed: AtomicBool::new(false),
+            origins: Mutex::default(),
+            tasks,
+            trust,
+            watched: AtomicBool::new(false),
+        }))
+    }
+
+    /// Sends one request and collects its reply.
+    ///
+    /// # Errors
+    /// One [`Fault`] per way in which no whole reply came within the call's bounds.
+    ///
+    /// # Cancel safety
+    /// The call is given up where it stands; what the server has seen of it stays seen.
+    pub async fn send(&self, call: Call<'_>) -> Result<Reply, Fault> {
+        let now = self.0.clock.now();
+        let mut phase = Phase::Connect;
+        if call.deadline <= now {
+            return Err(Fault::Slow { phase });
+        }
+        let deadline = call.deadline.into();
+        match timeout_at(deadline, self.exchange(call, now, &mut phase)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::Slow { phase }),
+        }
+    }
+
+    async fn exchange(&self, call: Call<'_>, now: Instant, phase: &mut Phase) -> Result<Reply, Fault> {
+        let origin = self.0.origin(call.endpoint)?;
+        let _place = origin.enter(self.0.calls_max)?;
+        let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
+        let (mut wire, mut repeatable) = match origin.reuse(now) {
+            Some(wire) => (wire, call.repeatable),
+            None => (self.open(&origin, now).await?, false),
+        };
+        let response = loop {
+            request::aim(&mut request, &origin.target, &wire);
+            *phase = Phase::Head;
+            match wire.send(request).await {
+                Ok(response) => break response,
+                Err(Unanswered { unsent: Some(unsent), .. }) if repeatable => {
+                    *phase = Phase::Connect;
+                    repeatable = false;
+                    request = *unsent;
+                    wire = self.open(&origin, now).await?;
+                }
+                Err(Unanswered { fault, .. }) => return Err(fault),
+            }
+        };
+        *phase = Phase::Body;
+        let reply = reply::collect(response, call.reply_max).await?;
+        if let Wire::Http1(sender) = wire {
+            self.0.give_back(&origin, sender);
+        }
+        Ok(reply)
+    }
+
+    /// A connection that no earlier call has used, or the HTTP/2 one that just came about. Boxed,
+    /// so that a call on a kept connection does not carry the room for a handshake.
+    async fn open(&self, origin: &Arc<Origin>, now: Instant) -> Result<Wire, Fault> {
+        self.0.watch_for_stop();
+        Box::pin(async {
+            if origin.speaks_http1() {
+                return self.0.connect(origin).await;
+            }
+            let (flight, landing) = Flight::new();
+            match origin.board(now, || landing.clone()) {
+                Boarding::Ride(wire) => return Ok(wire),
+                Boarding::Open => {
+                    self.0.take_off(Arc::clone(origin), flight);
+                    landing.outcome().await?;
+                }
+                Boarding::Wait(landing) => landing.outcome().await?,
+            }
+            // With HTTP/1.1 the one connection goes to whoever comes first.
+            match origin.reuse(now) {
+                Some(wire) => Ok(wire),
+                None => self.0.connect(origin).await,
+            }
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn origin(&self, endpoint: &Endpoint) -> Result<Arc<Origin>, Fault> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = origins.iter().find(|origin| origin.is_at(endpoint)) {
+            return Ok(Arc::clone(origin));
+        }
+        if origins.len() >= ORIGINS_KEPT {
+            let now = self.clock.now();
+            origins.retain(|origin| Arc::strong_count(origin) > 1 || !origin.sweep(now, LINGER));
+        }
+        let origin = Arc::new(Origin::new(endpoint, &self.trust)?);
+        origins.push(Arc::clone(&origin));
+        Ok(origin)
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Wire, Fault> {
+        let wire = origin.connect(&self.tasks).await?;
+        if !self.closed.load(Ordering::Relaxed) {
+            origin.keep(&wire, self.clock.now());
+        }
+        Ok(wire)
+    }
+
+    /// Detached: a call that gives up must not take the connection from those who wait with it.
+    fn take_off(self: &Arc<Self>, origin: Arc<Origin>, flight: Flight) {
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let outcome = inner.connect(&origin).await;
+            if let Ok(Wire::Http1(sender)) = outcome {
+                inner.settle(&origin, sender).await;
+                origin.land();
+                flight.land(Ok(()));
+            } else {
+                origin.land();
+                flight.land(outcome.map(drop));
+            }
+        });
+    }
+
+    fn give_back(self: &Arc<Self>, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
+        if self.closed.load(Ordering::Relaxed) || sender.is_closed() {
+            return;
+        }
+        if sender.is_ready() {
+            return origin.put_back(sender, self.clock.now());
+        }
+        // Mostly a connection whose task has yet to see the end of the body.
+        let (inner, origin) = (Arc::clone(self), Arc::clone(origin));
+        self.tasks.spawn(async move { inner.settle(&origin, sender).await });
+    }
+
+    async fn settle(&self, origin: &Origin, mut sender: http1::SendRequest<Full<Bytes>>) {
+        if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await
+            && !self.closed.load(Ordering::Relaxed)
+        {
+            origin.put_back(sender, self.clock.now());
+        }
+    }
+
+    /// Once connections exist, somebody must drop them when the process stops: draining waits for
+    /// their tasks.
+    fn watch_for_stop(self: &Arc<Self>) {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            let (inner, tasks) = (Arc::downgrade(self), self.tasks.clone());
+            self.tasks.spawn(async move {
+                tasks.stopped().await;
+                while inner.upgrade().is_some_and(|inner| !inner.close_unused()) {
+                    sleep(LINGER).await;
+                }
+            });
+        }
+    }
+
+    /// Returns whether everything is closed. Calls that end a session while the process stops
+    /// still find their connections kept.
+    fn close_unused(&self) -> bool {
+        let now = self.clock.now();
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quiet = true;
+        for origin in origins.iter() {
+            quiet &= origin.sweep(now, LINGER);
+        }
+        self.closed.store(quiet, Ordering::Relaxed);
+        quiet
+    }
+}
