@@ -149,8 +149,7 @@ impl Origin {
         let calls = self.calls.load(Ordering::Relaxed);
         let mut stock = self.stock();
         stock.idle.retain(|idle| now.saturating_duration_since(idle.since) < rest);
-        let shared_in_use =
-            |shared: &Shared| calls > 0 || now.saturating_duration_since(shared.used) < rest;
+        let shared_in_use = |shared: &Shared| calls > 0 || now.saturating_duration_since(shared.used) < rest;
         stock.shared = stock.shared.take().filter(shared_in_use);
         calls == 0 && stock.idle.is_empty() && stock.shared.is_none() && stock.flight.is_none()
     }

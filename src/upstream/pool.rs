@@ -224,3 +224,150 @@ impl Inner {
         quiet
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use bytes::Bytes;
+    use http::uri::PathAndQuery;
+    use http::{HeaderMap, Method};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::TcpListener;
+    use tokio::{join, select};
+
+    use super::*;
+
+    type Connection = http1::Connection<TokioIo<DuplexStream>, Full<Bytes>>;
+
+    fn pool(calls_max: usize) -> Pool {
+        let (tasks, _deaths) = Tasks::new();
+        Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max)
+    }
+
+    async fn server() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        (listener, endpoint)
+    }
+
+    fn call(endpoint: &Endpoint, repeatable: bool) -> Call<'_> {
+        Call {
+            body: Bytes::from_static(b"x"),
+            deadline: Clock.now() + Duration::from_secs(20),
+            endpoint,
+            headers: HeaderMap::new(),
+            method: Method::POST,
+            path_and_query: PathAndQuery::from_static("/"),
+            repeatable,
+            reply_max: 64,
+        }
+    }
+
+    /// A kept connection that looks alive, and what to drop for its death.
+    async fn plant(pool: &Pool, endpoint: &Endpoint, since: Instant) -> (Connection, DuplexStream) {
+        let (near, far) = duplex(1024);
+        let (mut sender, mut connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        select! {
+            biased;
+            _ = &mut connection => panic!("the connection ended"),
+            ready = sender.ready() => ready.unwrap(),
+        }
+        pool.0.origin(endpoint).unwrap().put_back(sender, since);
+        (connection, far)
+    }
+
+    async fn answer(listener: &TcpListener) -> String {
+        let mut stream = listener.accept().await.unwrap().0;
+        let mut request = [0; 1024];
+        let mut length = 0;
+        while !request[..length].ends_with(b"\r\n\r\nx") {
+            length += stream.read(&mut request[length..]).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    }
+
+    fn assert_no_connection(listener: TcpListener) {
+        let waiting = listener.into_std().unwrap().accept();
+        assert_eq!(waiting.map(drop).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_connection_never_wrote_goes_out_once_on_a_new_one() {
+        let (pool, (listener, endpoint)) = (pool(8), server().await);
+        let mut dead = Vec::new();
+        for _ in 0..3 {
+            dead.push(plant(&pool, &endpoint, Clock.now()).await);
+        }
+        // The call is polled first, so it has chosen its connection when that one dies.
+        let death = async { drop(dead) };
+        let (reply, (), request) = join!(biased; pool.send(call(&endpoint, true)), death, answer(&listener));
+        assert!(reply.is_ok());
+        assert_eq!(request.matches("POST / HTTP/1.1").count(), 1);
+        assert_eq!(request.matches("host: ").count(), 1);
+        assert_no_connection(listener);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_repeated_is_not() {
+        let (pool, (listener, endpoint)) = (pool(8), server().await);
+        let dead = plant(&pool, &endpoint, Clock.now()).await;
+        let (reply, ()) = join!(biased; pool.send(call(&endpoint, false)), async { drop(dead) });
+        assert_eq!(reply.map(drop).unwrap_err(), Fault::Reset);
+        assert_no_connection(listener);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_expire_are_capped_and_the_newest_is_used_first() {
+        let (pool, (_listener, endpoint)) = (pool(8), server().await);
+        let now = Clock.now();
+        let origin = pool.0.origin(&endpoint).unwrap();
+        let mut alive = Vec::new();
+        for _ in 0..70 {
+            alive.push(plant(&pool, &endpoint, now).await);
+        }
+        // The six oldest made room.
+        for (connection, _far) in alive.drain(..6) {
+            connection.await.unwrap();
+        }
+        let count = |at: Instant| std::iter::from_fn(|| origin.reuse(at)).count();
+        drop(alive.pop());
+        assert_eq!(count(now + Duration::from_secs(59)), 63);
+        let expired = plant(&pool, &endpoint, now).await;
+        assert_eq!(count(now + Duration::from_secs(60)), 0);
+        expired.0.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_calls_are_shed_and_places_come_back() {
+        let (pool, (listener, endpoint)) = (pool(2), server().await);
+        let (one, two, three) = (call(&endpoint, true), call(&endpoint, true), call(&endpoint, true));
+        select! {
+            biased;
+            _ = async { join!(biased; pool.send(one), pool.send(two)) } => panic!("nobody answers"),
+            shed = pool.send(three) => assert_eq!(shed.map(drop).unwrap_err(), Fault::Busy),
+        }
+        let (first, second) = (listener.accept().await.unwrap(), listener.accept().await.unwrap());
+        drop((first, second));
+        assert!(join!(pool.send(call(&endpoint, true)), answer(&listener)).0.is_ok());
+    }
+
+    #[tokio::test]
+    async fn origins_that_are_quiet_are_forgotten() {
+        let pool = pool(1);
+        for port in 1..1000 {
+            let endpoint = Endpoint::parse(&format!("http://localhost:{port}")).unwrap();
+            pool.0.origin(&endpoint).unwrap();
+        }
+        assert!(pool.0.origins.lock().unwrap().len() <= ORIGINS_KEPT);
+    }
+
+    #[tokio::test]
+    async fn a_call_on_a_kept_connection_has_a_small_future() {
+        let (pool, (_listener, endpoint)) = (pool(1), server().await);
+        let size = size_of_val(&pool.send(call(&endpoint, true)));
+        assert!(size < 3000, "{size} bytes");
+    }
+}

@@ -65,18 +65,15 @@ impl Trust {
     }
 
     fn pinned_for(&self, endpoint: &Endpoint) -> Option<&Pinned> {
-        let same = |pinned: &&Pinned| {
-            pinned.port == endpoint.port() && pinned.host.eq_ignore_ascii_case(endpoint.host())
-        };
+        let same =
+            |pinned: &&Pinned| pinned.port == endpoint.port() && pinned.host.eq_ignore_ascii_case(endpoint.host());
         self.pinned.iter().find(same)
     }
 }
 
 fn read(ca: &Path) -> Result<RootCertStore, TrustFault> {
-    let unreadable = |error: rustls::pki_types::pem::Error| TrustFault::Unreadable {
-        ca: ca.to_owned(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: rustls::pki_types::pem::Error| TrustFault::Unreadable { ca: ca.to_owned(), reason: error.to_string() };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(unreadable)? {
         let certificate = certificate.map_err(unreadable)?;
