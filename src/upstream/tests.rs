@@ -23,8 +23,8 @@ use crate::task::{Deaths, Tasks};
 
 /// Long enough never to be met where a test expects a reply.
 const AMPLE: Duration = Duration::from_secs(20);
-/// For tests whose end is the deadline itself.
-const SHORT: Duration = Duration::from_millis(120);
+/// For tests whose end is the deadline itself; what comes before it takes a few milliseconds.
+const SHORT: Duration = Duration::from_secs(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A pool, and one server that it may call.
@@ -243,6 +243,15 @@ async fn an_empty_body_has_a_length_where_the_method_expects_one() {
 }
 
 #[tokio::test]
+async fn a_reply_to_head_may_name_any_length() {
+    let stage = Stage::plain().await;
+    let call = Call { body: Bytes::new(), method: Method::HEAD, ..stage.call(AMPLE) };
+    let peer = stage.answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    let reply = join!(stage.pool.send(call), peer).0.unwrap();
+    assert_eq!((reply.headers["content-length"].as_bytes(), reply.body.len()), (b"1000".as_slice(), 0));
+}
+
+#[tokio::test]
 async fn the_reply_comes_without_what_belongs_to_the_connection() {
     let stage = Stage::plain().await;
     let reply = "HTTP/1.1 403 Forbidden\r\nConnection: x-one\r\nConnection: X-Two, keep-alive\r\nX-One: 1\r\nX-Two: 2\r\n\
@@ -270,7 +279,7 @@ async fn informational_replies_are_skipped_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn each_bad_reply_has_its_fault() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200));
-    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(300_000));
+    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(32 * 1024));
     let rows: [(&str, Fault); 17] = [
         ("", Fault::Reset),
         ("HTTP/1.1 200 O", Fault::Reset),
@@ -321,12 +330,13 @@ async fn a_body_may_be_as_large_as_allowed_and_not_a_byte_larger() {
 
 #[tokio::test]
 async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
-    for (said, phase) in [
+    let rows = [
         ("", Phase::Head),
         ("HTTP/1.1 200 OK\r\nContent-Le", Phase::Head),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Phase::Body),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", Phase::Body),
-    ] {
+    ];
+    let check = async |said, phase| {
         let stage = Stage::plain().await;
         let peer = async {
             let mut stream = stage.accept().await;
@@ -335,7 +345,8 @@ async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
         };
         let (outcome, ()) = join!(stage.pool.send(stage.call(SHORT)), peer);
         assert_eq!(fault(outcome), Fault::Slow { phase }, "{said}");
-    }
+    };
+    all(rows.map(|(said, phase)| Box::pin(check(said, phase))).into()).await;
 }
 
 #[tokio::test]
@@ -519,6 +530,56 @@ async fn http2_carries_many_calls_at_once_on_one_connection() {
     };
     join!(calls, peer);
     stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_call_that_gives_up_leaves_the_opening_to_those_who_wait() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let stop = Notify::new();
+    let mut first = Box::pin(stage.send());
+    select! {
+        biased;
+        _ = &mut first => panic!("nobody has answered"),
+        () = std::future::ready(()) => {}
+    }
+    let second = async {
+        // Polled once, it waits for the connection that the first asked for.
+        let mut second = Box::pin(stage.send());
+        let waits = std::future::poll_fn(|context| std::task::Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        drop(first);
+        assert_eq!(second.await.unwrap().body, "ok");
+        stop.notify_one();
+    };
+    let service = |_| std::future::ready(Response::new(Full::from("ok")));
+    join!(second, serve_http2(&stage, &certified, &stop, service));
+    stage.assert_no_other_connection();
+}
+
+#[test]
+fn a_pool_is_shared_between_tasks() {
+    fn holds<T: Send>(value: T) -> T {
+        value
+    }
+    let (tasks, _deaths) = Tasks::new();
+    let pool: &(dyn Send + Sync) = &Pool::new(tasks.clone(), Clock, Trust::public().unwrap());
+    let _pool = pool;
+    let pool = Pool::new(tasks, Clock, Trust::public().unwrap());
+    let endpoint = Endpoint::parse("http://localhost").unwrap();
+    drop(holds(async move {
+        let call = Call {
+            body: Bytes::new(),
+            deadline: Clock.now(),
+            endpoint: &endpoint,
+            headers: HeaderMap::new(),
+            method: Method::GET,
+            path_and_query: PathAndQuery::from_static("/"),
+            repeatable: true,
+            reply_max: 0,
+        };
+        pool.send(call).await
+    }));
 }
 
 /// Polls all of them, each whenever any is woken.

@@ -19,9 +19,10 @@ use super::Fault;
 use super::request::Outgoing;
 use crate::task::Tasks;
 
-/// Head of a reply on HTTP/1.1, and how much is read ahead of a body.
+/// How much HTTP/1.1 reads ahead of what is consumed.
 const BUFFER_MAX: usize = 64 * 1024;
-const HEADER_LIST_MAX: u32 = 32 * 1024;
+/// Head of a reply; HTTP/1.1 also allows at most hyper's 100 headers in it.
+const HEAD_MAX: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// With streams open and nothing heard, a ping after this; idle connections are left in peace.
@@ -47,7 +48,7 @@ impl Wire {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER_MAX);
+        builder.max_buf_size(BUFFER_MAX).max_header_size(HEAD_MAX as usize);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
         // A connection's error reaches whoever waits for a reply on it; an idle one has none.
         tasks.spawn(async move { drop(connection.await) });
@@ -63,7 +64,7 @@ impl Wire {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PONG_WITHIN)
-            .max_header_list_size(HEADER_LIST_MAX)
+            .max_header_list_size(HEAD_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
