@@ -9,8 +9,9 @@
 pub mod authority;
 pub mod clock;
 pub mod config;
+pub mod drm;
 pub mod edge;
-pub mod headend;
+pub mod gateway;
 pub mod ids;
 pub mod secret;
 pub mod session;
@@ -18,3 +19,4 @@ pub mod sessions;
 pub mod task;
 pub mod telemetry;
 pub mod token;
+pub mod upstream;

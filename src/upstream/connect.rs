@@ -1,0 +1,96 @@
+//! Opening: from a host and port to a TCP stream, and to TLS on top of it.
+//!
+//! Owns the time that each step may take, whatever the call would allow. Tries every address that
+//! the name has. Called once per connection, so nothing here is hot.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{Fault, Phase};
+use crate::secret::scrub;
+
+const RESOLVE: Duration = Duration::from_secs(2);
+/// All addresses together.
+const CONNECT: Duration = Duration::from_secs(1);
+/// One address that swallows packets must not eat the time of the next, unless there are so many
+/// that a far server could not answer in its share.
+const SHARE_MIN: Duration = Duration::from_millis(250);
+const HANDSHAKE: Duration = Duration::from_secs(2);
+
+const SLOW: Fault = Fault::Slow { phase: Phase::Connect };
+
+pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Fault> {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => resolve(host, port).await?,
+    };
+    let stream = timeout(CONNECT, first(&addresses)).await.map_err(|_| SLOW)??;
+    // Small frames of HTTP/2 would wait for acknowledgements. A refusal costs speed alone.
+    let _refused = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// The peer's version of HTTP is in the stream's ALPN result.
+pub(super) async fn tls(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Fault> {
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        return Err(Fault::Tls("the host is no name that a certificate can have".into()));
+    };
+    let handshake = TlsConnector::from(config).connect(name, stream);
+    timeout(HANDSHAKE, handshake).await.map_err(|_| SLOW)?.map_err(|error| Fault::Tls(scrub(&error.to_string())))
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+    let found = timeout(RESOLVE, lookup_host((host, port))).await.map_err(|_| SLOW)?;
+    let addresses: Vec<SocketAddr> = found.map_err(|_| Fault::Resolve)?.collect();
+    if addresses.is_empty() { Err(Fault::Resolve) } else { Ok(addresses) }
+}
+
+/// The first address that answers, in order; else the fault of the last.
+async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let share = (CONNECT / count).max(SHARE_MIN);
+    let mut fault = Fault::Connect(io::ErrorKind::NotFound);
+    for address in addresses {
+        fault = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => Fault::Connect(error.kind()),
+            Err(_) => SLOW,
+        };
+    }
+    Err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_followed_by_the_next() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = listener.local_addr().unwrap();
+        assert_eq!(first(&[gone, there]).await.unwrap().peer_addr().unwrap(), there);
+        assert_eq!(first(&[gone]).await.unwrap_err(), Fault::Connect(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_is_not_resolved() {
+        // A label has at most 63 characters (RFC 1035, 2.3.4), so that no server need be asked.
+        assert_eq!(tcp(&"a".repeat(70), 80).await.unwrap_err(), Fault::Resolve);
+    }
+}

@@ -1,0 +1,128 @@
+//! Why a call brought no reply. The server's own error statuses are replies, not faults.
+//!
+//! Tells the phases apart that matter to the caller: whether the server can have seen the request
+//! ([`Fault::never_sent`]), and what to name in metrics and refusals ([`Fault::name`]). Texts hold
+//! no header, body, path or query.
+
+use std::error::Error;
+use std::{fmt, io};
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Fault {
+    #[error("too many calls to this server are under way")]
+    Busy,
+    #[error("the connection could not be opened: {0}")]
+    Connect(io::ErrorKind),
+    #[error("the reply is not valid HTTP")]
+    Malformed,
+    #[error("the connection ended before the whole reply had come")]
+    Reset,
+    #[error("the name of the server could not be resolved")]
+    Resolve,
+    #[error("{phase} took longer than allowed")]
+    Slow { phase: Phase },
+    /// The handshake failed; the text is scrubbed.
+    #[error("TLS could not be agreed on: {0}")]
+    Tls(String),
+    #[error("the reply is larger than allowed")]
+    TooLarge,
+}
+
+/// How far a call had come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// The head of the reply is there.
+    Body,
+    /// Waiting for a connection; nothing of the request is sent.
+    Connect,
+    /// Sending the request and waiting for the head of the reply.
+    Head,
+}
+
+impl Fault {
+    /// For metric labels and JSON bodies.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Connect(_) => "connect",
+            Self::Malformed => "malformed",
+            Self::Reset => "reset",
+            Self::Resolve => "resolve",
+            Self::Slow { .. } => "timeout",
+            Self::Tls(_) => "tls",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    /// Whether the server certainly saw nothing of the request.
+    pub fn never_sent(&self) -> bool {
+        match self {
+            Self::Busy | Self::Connect(_) | Self::Resolve | Self::Tls(_) => true,
+            Self::Slow { phase } => *phase == Phase::Connect,
+            Self::Malformed | Self::Reset | Self::TooLarge => false,
+        }
+    }
+
+    /// What went wrong on an open connection.
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            return Self::TooLarge;
+        }
+        if error.is_parse() || breaks_protocol(error) { Self::Malformed } else { Self::Reset }
+    }
+}
+
+/// Bodies and HTTP/2 frames report their violations as the source of a general error.
+fn breaks_protocol(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<h2::Error>() {
+            return cause.is_library();
+        }
+        if let Some(cause) = cause.downcast_ref::<io::Error>() {
+            return matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+        }
+        source = cause.source();
+    }
+    false
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Body => "the body of the reply",
+            Self::Connect => "opening a connection",
+            Self::Head => "the head of the reply",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_name_a_sentence_and_says_whether_it_was_sent() {
+        let rows = [
+            (Fault::Busy, "busy", true, "too many calls to this server are under way"),
+            (
+                Fault::Connect(io::ErrorKind::ConnectionRefused),
+                "connect",
+                true,
+                "the connection could not be opened: connection refused",
+            ),
+            (Fault::Malformed, "malformed", false, "the reply is not valid HTTP"),
+            (Fault::Reset, "reset", false, "the connection ended before the whole reply had come"),
+            (Fault::Resolve, "resolve", true, "the name of the server could not be resolved"),
+            (Fault::Slow { phase: Phase::Body }, "timeout", false, "the body of the reply took longer than allowed"),
+            (Fault::Slow { phase: Phase::Connect }, "timeout", true, "opening a connection took longer than allowed"),
+            (Fault::Slow { phase: Phase::Head }, "timeout", false, "the head of the reply took longer than allowed"),
+            (Fault::Tls("unknown issuer".into()), "tls", true, "TLS could not be agreed on: unknown issuer"),
+            (Fault::TooLarge, "too_large", false, "the reply is larger than allowed"),
+        ];
+        for (fault, name, never_sent, sentence) in rows {
+            assert_eq!((fault.name(), fault.never_sent()), (name, never_sent), "{fault:?}");
+            assert_eq!(fault.to_string(), sentence);
+        }
+    }
+}

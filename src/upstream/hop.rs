@@ -1,0 +1,95 @@
+//! Hop-by-hop headers: what belongs to one connection and must not go further.
+//!
+//! Owns the list (RFC 9110, 7.6.1) and the rule that every name in every `Connection` header goes
+//! too. Used on requests and on replies.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName};
+
+pub(super) fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    let listed: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    for name in listed {
+        headers.remove(name);
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "connection" | "http2-settings" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade")
+        || name.starts_with("proxy-")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map(rows: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in rows {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn all_connection_headers_are_honoured() {
+        let mut headers = map(&[
+            ("connection", "X-One , close"),
+            ("connection", "x-two,,x-three"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("x-three", "3 again"),
+            ("x-four", "4"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "basic"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("content-encoding", "br"),
+            ("content-type", "text/plain"),
+        ]);
+        strip(&mut headers);
+        assert_eq!(headers, map(&[("x-four", "4"), ("content-encoding", "br"), ("content-type", "text/plain")]));
+    }
+
+    #[test]
+    fn what_has_none_is_left_alone() {
+        let mut headers = map(&[("a", "1"), ("a", "2"), ("b", "3")]);
+        let before = headers.clone();
+        strip(&mut headers);
+        assert_eq!(headers, before);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_the_hop_survives(values in prop::collection::vec("[ -~\u{80}-\u{ff}]{0,40}", 0..4)) {
+            let mut headers = map(&[("x-end", "1"), ("upgrade", "x")]);
+            for value in &values {
+                if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {
+                    headers.append(CONNECTION, value);
+                }
+            }
+            let named = named_by_connection(&headers);
+            strip(&mut headers);
+            prop_assert!(!headers.keys().any(is_hop_by_hop));
+            prop_assert!(named.iter().all(|name| !headers.contains_key(name)));
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Outgoing HTTP, for the license servers and the authorities alike.
+//!
+//! Owns the connections to them: a [`Pool`] per runtime sends one fresh [`Call`] at a time and
+//! collects its [`Reply`] within a deadline and a size. Never passes a player's request through,
+//! follows no redirect, decodes no body, and repeats nothing of which a byte may have been sent.
+//! Called by `authority` and `gateway`; what a status means is theirs to say.
+
+mod connect;
+mod fault;
+mod flight;
+mod hop;
+mod origin;
+mod pool;
+mod reply;
+mod request;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod wire;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+
+pub use self::fault::{Fault, Phase};
+pub use self::pool::Pool;
+pub use self::trust::{Trust, TrustFault};
+use crate::config::Endpoint;
+
+/// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever
+/// `headers` says; hop-by-hop headers in it are dropped.
+pub struct Call<'a> {
+    pub body: Bytes,
+    /// For everything: opening a connection, sending, and the reply's last byte.
+    pub deadline: Instant,
+    /// Names the server; its path and query are not used.
+    pub endpoint: &'a Endpoint,
+    pub headers: HeaderMap,
+    pub method: Method,
+    pub path_and_query: PathAndQuery,
+    /// Whether a kept connection that turns out to be dead before the request was written may be
+    /// followed by one attempt on a new connection.
+    pub repeatable: bool,
+    /// Largest body of the reply, bytes.
+    pub reply_max: usize,
+}
+
+/// A whole reply, without hop-by-hop headers. The body is as the server encoded it.
+pub struct Reply {
+    pub body: Bytes,
+    pub headers: HeaderMap,
+    pub status: StatusCode,
+}

@@ -1,0 +1,191 @@
+//! One server as the pool sees it: where it is, whom we trust to be it, what is kept open to it.
+//!
+//! Owns the idle HTTP/1.1 connections (last in, first out), the one HTTP/2 connection, and the
+//! count of calls under way. Its lock is held for a push or a pop, never over an await.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::uri::Authority;
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use rustls::ClientConfig;
+
+use super::flight::Landing;
+use super::request::Target;
+use super::wire::Wire;
+use super::{Fault, Trust, connect};
+use crate::config::Endpoint;
+use crate::task::Tasks;
+
+const IDLE_MAX: usize = 64;
+/// Shorter than what servers and address translators usually allow.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+pub(super) struct Origin {
+    calls: AtomicUsize,
+    endpoint: Endpoint,
+    pub(super) target: Target,
+    tls: Option<Arc<ClientConfig>>,
+    stock: Mutex<Stock>,
+}
+
+#[derive(Default)]
+struct Stock {
+    flight: Option<Landing>,
+    /// Oldest first, all for less than [`IDLE_TIME`] when last looked at.
+    idle: VecDeque<Idle>,
+    shared: Option<Shared>,
+    /// By the last handshake: connections carry one call at a time, so calls may open their own.
+    speaks_http1: bool,
+}
+
+struct Idle {
+    sender: http1::SendRequest<Full<Bytes>>,
+    since: Instant,
+}
+
+struct Shared {
+    sender: http2::SendRequest<Full<Bytes>>,
+    used: Instant,
+}
+
+/// What to do for a connection to an origin that may speak HTTP/2.
+pub(super) enum Boarding {
+    /// Open it, as the one who does, and then [`Origin::land`].
+    Open,
+    Ride(Wire),
+    Wait(Landing),
+}
+
+/// Counts one call while it lasts.
+pub(super) struct Place<'a>(&'a Origin);
+
+impl Origin {
+    /// Fails only for a host that fits into no `Host` header.
+    pub(super) fn new(endpoint: &Endpoint, trust: &Trust) -> Result<Self, Fault> {
+        let host = HeaderValue::from_str(endpoint.authority()).map_err(|_| Fault::Resolve)?;
+        let authority: Authority = endpoint.authority().parse().map_err(|_| Fault::Resolve)?;
+        let tls = endpoint.tls().then(|| trust.config_for(endpoint));
+        let stock = Stock { speaks_http1: tls.is_none(), ..Stock::default() };
+        Ok(Self {
+            calls: AtomicUsize::new(0),
+            endpoint: endpoint.clone(),
+            target: Target { authority, host },
+            tls,
+            stock: Mutex::new(stock),
+        })
+    }
+
+    /// Scheme, host and port as they are written; the trust follows from them.
+    pub(super) fn is_at(&self, endpoint: &Endpoint) -> bool {
+        self.tls.is_some() == endpoint.tls() && self.endpoint.authority() == endpoint.authority()
+    }
+
+    pub(super) fn enter(&self, calls_max: usize) -> Result<Place<'_>, Fault> {
+        let place = Place(self);
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(Fault::Busy) } else { Ok(place) }
+    }
+
+    /// A connection that was kept and still lives, as far as can be known.
+    pub(super) fn reuse(&self, now: Instant) -> Option<Wire> {
+        self.stock().take(now)
+    }
+
+    pub(super) fn speaks_http1(&self) -> bool {
+        self.stock().speaks_http1
+    }
+
+    pub(super) fn keep(&self, wire: &Wire, now: Instant) {
+        if let Wire::Http2(sender) = wire {
+            self.stock().shared = Some(Shared { sender: sender.clone(), used: now });
+        }
+    }
+
+    pub(super) fn put_back(&self, sender: http1::SendRequest<Full<Bytes>>, now: Instant) {
+        let mut stock = self.stock();
+        while stock.idle.front().is_some_and(|oldest| oldest.is_old(now) || stock.idle.len() >= IDLE_MAX) {
+            stock.idle.pop_front();
+        }
+        stock.idle.push_back(Idle { sender, since: now });
+    }
+
+    /// Asks for a connection without opening one that another call is already opening.
+    pub(super) fn board(&self, now: Instant, landing: impl FnOnce() -> Landing) -> Boarding {
+        let mut stock = self.stock();
+        if let Some(wire) = stock.take(now) {
+            return Boarding::Ride(wire);
+        }
+        match &stock.flight {
+            Some(flight) if flight.is_awaited() => Boarding::Wait(flight.clone()),
+            _ => {
+                stock.flight = Some(landing());
+                Boarding::Open
+            }
+        }
+    }
+
+    /// Ends the flight that [`Self::board`] began; before its outcome is told.
+    pub(super) fn land(&self) {
+        self.stock().flight = None;
+    }
+
+    pub(super) async fn connect(&self, tasks: &Tasks) -> Result<Wire, Fault> {
+        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+        let stream = connect::tcp(host, port).await?;
+        let Some(config) = &self.tls else { return Wire::http1(stream, tasks).await };
+        let stream = connect::tls(stream, host, Arc::clone(config)).await?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.stock().speaks_http1 = !http2;
+        if http2 { Wire::http2(stream, tasks).await } else { Wire::http1(stream, tasks).await }
+    }
+
+    /// Drops what was not used for `rest`. Returns whether nothing is left and no call under way.
+    pub(super) fn sweep(&self, now: Instant, rest: Duration) -> bool {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let mut stock = self.stock();
+        stock.idle.retain(|idle| now.saturating_duration_since(idle.since) < rest);
+        let shared_in_use = |shared: &Shared| calls > 0 || now.saturating_duration_since(shared.used) < rest;
+        stock.shared = stock.shared.take().filter(shared_in_use);
+        calls == 0 && stock.idle.is_empty() && stock.shared.is_none() && stock.flight.is_none()
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        // Every change is one push, pop or store, so that a panic elsewhere leaves nothing half done.
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stock {
+    fn take(&mut self, now: Instant) -> Option<Wire> {
+        if let Some(shared) = &mut self.shared {
+            if !shared.sender.is_closed() && now.saturating_duration_since(shared.used) < IDLE_TIME {
+                shared.used = now;
+                return Some(Wire::Http2(shared.sender.clone()));
+            }
+            self.shared = None;
+        }
+        while let Some(idle) = self.idle.pop_back() {
+            if idle.sender.is_ready() && !idle.is_old(now) {
+                return Some(Wire::Http1(idle.sender));
+            }
+        }
+        None
+    }
+}
+
+impl Idle {
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= IDLE_TIME
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,373 @@
+//! The pool: finds or opens a connection for a call, sends it once, keeps what can be kept.
+//!
+//! One per runtime: its connections' tasks run where its calls run. Owns the rule about repeating
+//! (never, unless not a byte was written on a kept connection) and the one timer of a call. A
+//! dropped call drops its HTTP/1.1 connection, or resets its HTTP/2 stream.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::flight::Flight;
+use super::origin::{Boarding, Origin};
+use super::wire::{Unanswered, Wire};
+use super::{Call, Fault, Phase, Reply, Trust, reply, request};
+use crate::clock::Clock;
+use crate::config::Endpoint;
+use crate::task::Tasks;
+
+/// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
+const CALLS_MAX: usize = 1024;
+/// Origins come from the configuration and from redirects; beyond this, quiet ones are forgotten.
+const ORIGINS_KEPT: usize = 64;
+/// How long a used connection has to become ready for the next call.
+const SETTLE: Duration = Duration::from_secs(1);
+/// While stopping: how long a connection may stay unused, so that draining need not wait for it.
+const LINGER: Duration = Duration::from_millis(250);
+
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    calls_max: usize,
+    clock: Clock,
+    /// Nothing is kept any more.
+    closed: AtomicBool,
+    origins: Mutex<Vec<Arc<Origin>>>,
+    tasks: Tasks,
+    trust: Trust,
+    watched: AtomicBool,
+}
+
+impl Pool {
+    pub fn new(tasks: Tasks, clock: Clock, trust: Trust) -> Self {
+        Self::with_calls_max(tasks, clock, trust, CALLS_MAX)
+    }
+
+    pub(super) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
+        Self(Arc::new(Inner {
+            calls_max,
+            clock,
+            closed: AtomicBool::new(false),
+            origins: Mutex::default(),
+            tasks,
+            trust,
+            watched: AtomicBool::new(false),
+        }))
+    }
+
+    /// Sends one request and collects its reply.
+    ///
+    /// # Errors
+    /// One [`Fault`] per way in which no whole reply came within the call's bounds.
+    ///
+    /// # Cancel safety
+    /// The call is given up where it stands; what the server has seen of it stays seen.
+    pub async fn send(&self, call: Call<'_>) -> Result<Reply, Fault> {
+        let now = self.0.clock.now();
+        let mut phase = Phase::Connect;
+        if call.deadline <= now {
+            return Err(Fault::Slow { phase });
+        }
+        let deadline = call.deadline.into();
+        match timeout_at(deadline, self.exchange(call, now, &mut phase)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Fault::Slow { phase }),
+        }
+    }
+
+    async fn exchange(&self, call: Call<'_>, now: Instant, phase: &mut Phase) -> Result<Reply, Fault> {
+        let origin = self.0.origin(call.endpoint)?;
+        let _place = origin.enter(self.0.calls_max)?;
+        let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
+        let (mut wire, mut repeatable) = match origin.reuse(now) {
+            Some(wire) => (wire, call.repeatable),
+            None => (self.open(&origin, now).await?, false),
+        };
+        let response = loop {
+            request::aim(&mut request, &origin.target, &wire);
+            *phase = Phase::Head;
+            match wire.send(request).await {
+                Ok(response) => break response,
+                Err(Unanswered { unsent: Some(unsent), .. }) if repeatable => {
+                    *phase = Phase::Connect;
+                    repeatable = false;
+                    request = *unsent;
+                    wire = self.open(&origin, now).await?;
+                }
+                Err(Unanswered { fault, .. }) => return Err(fault),
+            }
+        };
+        *phase = Phase::Body;
+        let reply = reply::collect(response, call.reply_max).await?;
+        if let Wire::Http1(sender) = wire {
+            self.0.give_back(&origin, sender);
+        }
+        Ok(reply)
+    }
+
+    /// A connection that no earlier call has used, or the HTTP/2 one that just came about. Boxed,
+    /// so that a call on a kept connection does not carry the room for a handshake.
+    async fn open(&self, origin: &Arc<Origin>, now: Instant) -> Result<Wire, Fault> {
+        self.0.watch_for_stop();
+        Box::pin(async {
+            if origin.speaks_http1() {
+                return self.0.connect(origin).await;
+            }
+            let (flight, landing) = Flight::new();
+            match origin.board(now, || landing.clone()) {
+                Boarding::Ride(wire) => return Ok(wire),
+                Boarding::Open => {
+                    self.0.take_off(Arc::clone(origin), flight);
+                    landing.outcome().await?;
+                }
+                Boarding::Wait(landing) => landing.outcome().await?,
+            }
+            // With HTTP/1.1 the one connection goes to whoever comes first.
+            match origin.reuse(now) {
+                Some(wire) => Ok(wire),
+                None => self.0.connect(origin).await,
+            }
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn origin(&self, endpoint: &Endpoint) -> Result<Arc<Origin>, Fault> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = origins.iter().find(|origin| origin.is_at(endpoint)) {
+            return Ok(Arc::clone(origin));
+        }
+        if origins.len() >= ORIGINS_KEPT {
+            let now = self.clock.now();
+            origins.retain(|origin| Arc::strong_count(origin) > 1 || !origin.sweep(now, LINGER));
+        }
+        let origin = Arc::new(Origin::new(endpoint, &self.trust)?);
+        origins.push(Arc::clone(&origin));
+        Ok(origin)
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Wire, Fault> {
+        let wire = origin.connect(&self.tasks).await?;
+        if !self.closed.load(Ordering::Relaxed) {
+            origin.keep(&wire, self.clock.now());
+        }
+        Ok(wire)
+    }
+
+    /// Detached: a call that gives up must not take the connection from those who wait with it.
+    fn take_off(self: &Arc<Self>, origin: Arc<Origin>, flight: Flight) {
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let outcome = inner.connect(&origin).await;
+            if let Ok(Wire::Http1(sender)) = outcome {
+                inner.settle(&origin, sender).await;
+                origin.land();
+                flight.land(Ok(()));
+            } else {
+                origin.land();
+                flight.land(outcome.map(drop));
+            }
+        });
+    }
+
+    fn give_back(self: &Arc<Self>, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
+        if self.closed.load(Ordering::Relaxed) || sender.is_closed() {
+            return;
+        }
+        if sender.is_ready() {
+            return origin.put_back(sender, self.clock.now());
+        }
+        // Mostly a connection whose task has yet to see the end of the body.
+        let (inner, origin) = (Arc::clone(self), Arc::clone(origin));
+        self.tasks.spawn(async move { inner.settle(&origin, sender).await });
+    }
+
+    async fn settle(&self, origin: &Origin, mut sender: http1::SendRequest<Full<Bytes>>) {
+        if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await
+            && !self.closed.load(Ordering::Relaxed)
+        {
+            origin.put_back(sender, self.clock.now());
+        }
+    }
+
+    /// Once connections exist, somebody must drop them when the process stops: draining waits for
+    /// their tasks.
+    fn watch_for_stop(self: &Arc<Self>) {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            let (inner, tasks) = (Arc::downgrade(self), self.tasks.clone());
+            self.tasks.spawn(async move {
+                tasks.stopped().await;
+                while inner.upgrade().is_some_and(|inner| !inner.close_unused()) {
+                    sleep(LINGER).await;
+                }
+            });
+        }
+    }
+
+    /// Returns whether everything is closed. Calls that end a session while the process stops
+    /// still find their connections kept.
+    fn close_unused(&self) -> bool {
+        let now = self.clock.now();
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quiet = true;
+        for origin in origins.iter() {
+            quiet &= origin.sweep(now, LINGER);
+        }
+        self.closed.store(quiet, Ordering::Relaxed);
+        quiet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use bytes::Bytes;
+    use http::uri::PathAndQuery;
+    use http::{HeaderMap, Method};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::TcpListener;
+    use tokio::{join, select};
+
+    use super::*;
+
+    type Connection = http1::Connection<TokioIo<DuplexStream>, Full<Bytes>>;
+
+    fn pool(calls_max: usize) -> Pool {
+        let (tasks, _deaths) = Tasks::new();
+        Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max)
+    }
+
+    async fn server() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        (listener, endpoint)
+    }
+
+    fn call(endpoint: &Endpoint, repeatable: bool) -> Call<'_> {
+        Call {
+            body: Bytes::from_static(b"x"),
+            deadline: Clock.now() + Duration::from_secs(20),
+            endpoint,
+            headers: HeaderMap::new(),
+            method: Method::POST,
+            path_and_query: PathAndQuery::from_static("/"),
+            repeatable,
+            reply_max: 64,
+        }
+    }
+
+    /// A kept connection that looks alive, and what to drop for its death.
+    async fn plant(pool: &Pool, endpoint: &Endpoint, since: Instant) -> (Connection, DuplexStream) {
+        let (near, far) = duplex(1024);
+        let (mut sender, mut connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        select! {
+            biased;
+            _ = &mut connection => panic!("the connection ended"),
+            ready = sender.ready() => ready.unwrap(),
+        }
+        pool.0.origin(endpoint).unwrap().put_back(sender, since);
+        (connection, far)
+    }
+
+    async fn answer(listener: &TcpListener) -> String {
+        let mut stream = listener.accept().await.unwrap().0;
+        let mut request = [0; 1024];
+        let mut length = 0;
+        while !request[..length].ends_with(b"\r\n\r\nx") {
+            length += stream.read(&mut request[length..]).await.unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    }
+
+    fn assert_no_connection(listener: TcpListener) {
+        let waiting = listener.into_std().unwrap().accept();
+        assert_eq!(waiting.map(drop).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_connection_never_wrote_goes_out_once_on_a_new_one() {
+        let (pool, (listener, endpoint)) = (pool(8), server().await);
+        let mut dead = Vec::new();
+        for _ in 0..3 {
+            dead.push(plant(&pool, &endpoint, Clock.now()).await);
+        }
+        // The call is polled first, so it has chosen its connection when that one dies.
+        let death = async { drop(dead) };
+        let (reply, (), request) = join!(biased; pool.send(call(&endpoint, true)), death, answer(&listener));
+        assert!(reply.is_ok());
+        assert_eq!(request.matches("POST / HTTP/1.1").count(), 1);
+        assert_eq!(request.matches("host: ").count(), 1);
+        assert_no_connection(listener);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_repeated_is_not() {
+        let (pool, (listener, endpoint)) = (pool(8), server().await);
+        let dead = plant(&pool, &endpoint, Clock.now()).await;
+        let (reply, ()) = join!(biased; pool.send(call(&endpoint, false)), async { drop(dead) });
+        assert_eq!(reply.map(drop).unwrap_err(), Fault::Reset);
+        assert_no_connection(listener);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_expire_are_capped_and_the_newest_is_used_first() {
+        let (pool, (_listener, endpoint)) = (pool(8), server().await);
+        let now = Clock.now();
+        let origin = pool.0.origin(&endpoint).unwrap();
+        let mut alive = Vec::new();
+        for _ in 0..70 {
+            alive.push(plant(&pool, &endpoint, now).await);
+        }
+        // The six oldest made room.
+        for (connection, _far) in alive.drain(..6) {
+            connection.await.unwrap();
+        }
+        let count = |at: Instant| std::iter::from_fn(|| origin.reuse(at)).count();
+        drop(alive.pop());
+        assert_eq!(count(now + Duration::from_secs(59)), 63);
+        let expired = plant(&pool, &endpoint, now).await;
+        assert_eq!(count(now + Duration::from_secs(60)), 0);
+        expired.0.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_calls_are_shed_and_places_come_back() {
+        let (pool, (listener, endpoint)) = (pool(2), server().await);
+        let (one, two, three) = (call(&endpoint, true), call(&endpoint, true), call(&endpoint, true));
+        select! {
+            biased;
+            _ = async { join!(biased; pool.send(one), pool.send(two)) } => panic!("nobody answers"),
+            shed = pool.send(three) => assert_eq!(shed.map(drop).unwrap_err(), Fault::Busy),
+        }
+        let (first, second) = (listener.accept().await.unwrap(), listener.accept().await.unwrap());
+        drop((first, second));
+        assert!(join!(pool.send(call(&endpoint, true)), answer(&listener)).0.is_ok());
+    }
+
+    #[tokio::test]
+    async fn origins_that_are_quiet_are_forgotten() {
+        let pool = pool(1);
+        for port in 1..1000 {
+            let endpoint = Endpoint::parse(&format!("http://localhost:{port}")).unwrap();
+            pool.0.origin(&endpoint).unwrap();
+        }
+        assert!(pool.0.origins.lock().unwrap().len() <= ORIGINS_KEPT);
+    }
+
+    #[tokio::test]
+    async fn a_call_on_a_kept_connection_has_a_small_future() {
+        let (pool, (_listener, endpoint)) = (pool(1), server().await);
+        let size = size_of_val(&pool.send(call(&endpoint, true)));
+        assert!(size < 3000, "{size} bytes");
+    }
+}

@@ -1,0 +1,55 @@
+//! The reply: collected whole, under a size, and cleaned of what belongs to the connection.
+//!
+//! Owns the cap on bodies; the deadline is the caller's. Keeps `Content-Encoding` and
+//! `Content-Type`, decodes nothing.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use super::{Fault, Reply, hop};
+
+/// A body that says how long it is, and too long, is not read at all.
+pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<Reply, Fault> {
+    let (mut head, body) = response.into_parts();
+    // We never ask for an upgrade.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Fault::Malformed);
+    }
+    // Of the two, Transfer-Encoding was followed (RFC 9112, 6.3), so the length is a lie.
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    hop::strip(&mut head.headers);
+    let body = whole(body, max).await?;
+    Ok(Reply { body, headers: head.headers, status: head.status })
+}
+
+async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if expected > max {
+        return Err(Fault::TooLarge);
+    }
+    // Most replies are one chunk, which is passed on without a copy.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
+        let Ok(chunk) = frame.map_err(|error| Fault::of(&error))?.into_data() else { continue };
+        if chunk.len() > max - first.len().max(rest.len()) {
+            return Err(Fault::TooLarge);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if rest.is_empty() {
+            rest.reserve(expected.max(first.len() + chunk.len()));
+            rest.extend_from_slice(&first);
+        }
+        rest.extend_from_slice(&chunk);
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}

@@ -1,0 +1,59 @@
+//! The fresh request: built from a call, never taken over from a player.
+//!
+//! Owns which headers beside the caller's are sent (`Host`, `Content-Length`, nothing else) and how
+//! the target is written on either version of HTTP.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+
+use super::hop;
+use super::wire::Wire;
+
+pub(super) type Outgoing = Request<Full<Bytes>>;
+
+/// What a request says about where it goes.
+pub(super) struct Target {
+    pub(super) authority: Authority,
+    pub(super) host: HeaderValue,
+}
+
+pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, body: Bytes) -> Outgoing {
+    hop::strip(&mut headers);
+    headers.remove(EXPECT);
+    if body.is_empty() && !matches!(method, Method::PATCH | Method::POST | Method::PUT) {
+        headers.remove(CONTENT_LENGTH);
+    } else {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(path);
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Writes the target for this connection; again, when a request goes over to another one.
+pub(super) fn aim(request: &mut Outgoing, target: &Target, wire: &Wire) {
+    match wire {
+        Wire::Http1(_) => {
+            request.headers_mut().insert(HOST, target.host.clone());
+            if request.uri().authority().is_some() {
+                let path = request.uri().path_and_query().cloned();
+                *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+            }
+        }
+        Wire::Http2 { .. } => {
+            request.headers_mut().remove(HOST);
+            let mut parts = request.uri().clone().into_parts();
+            parts.scheme = Some(Scheme::HTTPS);
+            parts.authority = Some(target.authority.clone());
+            // All three parts are there, so this cannot fail; if it did, the call would, by h2.
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+}

@@ -1,0 +1,649 @@
+//! The pool against real sockets: peers that say exactly what a test scripts.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Barrier, Notify};
+use tokio::{join, select};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::clock::Clock;
+use crate::task::{Deaths, Tasks};
+
+/// Long enough never to be met where a test expects a reply.
+const AMPLE: Duration = Duration::from_secs(20);
+/// For tests whose end is the deadline itself; what comes before it takes a few milliseconds.
+const SHORT: Duration = Duration::from_secs(1);
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A pool, and one server that it may call.
+struct Stage {
+    _deaths: Deaths,
+    endpoint: Endpoint,
+    listener: TcpListener,
+    pool: Pool,
+    tasks: Tasks,
+}
+
+impl Stage {
+    async fn plain() -> Self {
+        Self::at("127.0.0.1:0", "http", Trust::public().unwrap()).await
+    }
+
+    async fn at(address: &str, scheme: &str, trust: Trust) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let endpoint = Endpoint::parse(&format!("{scheme}://{}/", listener.local_addr().unwrap())).unwrap();
+        let (tasks, deaths) = Tasks::new();
+        let pool = Pool::new(tasks.clone(), Clock, trust);
+        Self { _deaths: deaths, endpoint, listener, pool, tasks }
+    }
+
+    fn call(&self, within: Duration) -> Call<'_> {
+        Call {
+            body: Bytes::from_static(b"challenge"),
+            deadline: Clock.now() + within,
+            endpoint: &self.endpoint,
+            headers: HeaderMap::new(),
+            method: Method::POST,
+            path_and_query: PathAndQuery::from_static("/license?a=b"),
+            repeatable: true,
+            reply_max: 64,
+        }
+    }
+
+    async fn send(&self) -> Result<Reply, Fault> {
+        self.pool.send(self.call(AMPLE)).await
+    }
+
+    async fn accept(&self) -> TcpStream {
+        self.listener.accept().await.unwrap().0
+    }
+
+    /// One connection, one request, these bytes, and then the end of the connection.
+    async fn answer(&self, bytes: &str) {
+        let mut stream = self.accept().await;
+        read_request(&mut stream).await;
+        // Some tests want the pool to hang up before the end.
+        drop(stream.write_all(bytes.as_bytes()).await);
+    }
+
+    async fn outcome_of(&self, bytes: &str) -> Result<Reply, Fault> {
+        join!(self.send(), self.answer(bytes)).0
+    }
+
+    /// A connection that was made stands in the queue of the system, so this need not wait.
+    fn assert_no_other_connection(self) {
+        let listener = self.listener.into_std().unwrap();
+        assert_eq!(listener.accept().map(drop).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut seen = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
+                return text;
+            }
+        }
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the request ended early: {text}");
+        seen.extend_from_slice(&buffer[..count]);
+    }
+}
+
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), reply: &str) -> String {
+    let request = read_request(stream).await;
+    stream.write_all(reply.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    request
+}
+
+/// Resolves when the pool has let go of the connection.
+async fn ended(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an end too.
+    drop(stream.read_to_end(&mut rest).await);
+    assert!(rest.is_empty(), "more was sent");
+}
+
+fn fault(outcome: Result<Reply, Fault>) -> Fault {
+    outcome.map(|reply| reply.status).unwrap_err()
+}
+
+#[tokio::test]
+async fn calls_one_after_the_other_share_a_connection() {
+    let stage = Stage::plain().await;
+    let peer = async {
+        let mut stream = stage.accept().await;
+        for _ in 0..20 {
+            exchange(&mut stream, OK).await;
+        }
+    };
+    let calls = async {
+        for _ in 0..20 {
+            assert_eq!(stage.send().await.unwrap().body, "ok");
+        }
+    };
+    join!(calls, peer);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn calls_at_once_have_a_connection_each_and_leave_them_to_the_next() {
+    let stage = Stage::plain().await;
+    let peer = async {
+        let (mut one, mut two) = (stage.accept().await, stage.accept().await);
+        join!(exchange(&mut one, OK), exchange(&mut two, OK));
+        join!(exchange(&mut one, OK), exchange(&mut two, OK));
+    };
+    let calls = async {
+        for _ in 0..2 {
+            let (one, two) = join!(stage.send(), stage.send());
+            assert!(one.is_ok() && two.is_ok());
+        }
+    };
+    join!(calls, peer);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_not_used_again() {
+    let stage = Stage::plain().await;
+    for reply in
+        [OK, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.0 200 OK\r\n\r\nok"]
+    {
+        assert_eq!(stage.outcome_of(reply).await.unwrap().body, "ok", "{reply}");
+    }
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_request_that_was_written_is_never_repeated() {
+    let stage = Stage::plain().await;
+    let peer = async {
+        let mut stream = stage.accept().await;
+        exchange(&mut stream, OK).await;
+        read_request(&mut stream).await;
+    };
+    let calls = async {
+        stage.send().await.unwrap();
+        assert_eq!(fault(stage.send().await), Fault::Reset);
+    };
+    join!(calls, peer);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn the_request_is_what_the_call_says_and_nothing_else() {
+    let stage = Stage::plain().await;
+    let mut call = stage.call(AMPLE);
+    for (name, value) in [
+        ("connection", "x-one"),
+        ("connection", "close, x-two"),
+        ("content-length", "4"),
+        ("expect", "100-continue"),
+        ("host", "elsewhere"),
+        ("keep-alive", "timeout=9"),
+        ("nv-authorizations", "token"),
+        ("proxy-authorization", "basic"),
+        ("te", "trailers"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("x-one", "1"),
+        ("x-two", "2"),
+    ] {
+        call.headers.append(name, HeaderValue::from_static(value));
+    }
+    let peer = async { exchange(&mut stage.accept().await, OK).await };
+    let (reply, request) = join!(stage.pool.send(call), peer);
+    reply.unwrap();
+    let host = stage.endpoint.authority();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut lines: Vec<&str> = head.lines().collect();
+    lines[1..].sort_unstable();
+    let expected =
+        ["POST /license?a=b HTTP/1.1", "content-length: 9", &format!("host: {host}"), "nv-authorizations: token"];
+    assert_eq!(lines, expected);
+    assert_eq!(body, "challenge");
+}
+
+#[tokio::test]
+async fn an_empty_body_has_a_length_where_the_method_expects_one() {
+    for (method, length) in [
+        (Method::DELETE, false),
+        (Method::GET, false),
+        (Method::HEAD, false),
+        (Method::PATCH, true),
+        (Method::POST, true),
+        (Method::PUT, true),
+    ] {
+        let stage = Stage::plain().await;
+        let call = Call { body: Bytes::new(), method: method.clone(), ..stage.call(AMPLE) };
+        let peer = async { exchange(&mut stage.accept().await, "HTTP/1.1 204 No Content\r\n\r\n").await };
+        let (reply, request) = join!(stage.pool.send(call), peer);
+        assert_eq!(reply.unwrap().status, StatusCode::NO_CONTENT);
+        assert_eq!(request.contains("content-length: 0\r\n"), length, "{method}");
+        assert_eq!(request.contains("content-length"), length, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_to_head_may_name_any_length() {
+    let stage = Stage::plain().await;
+    let call = Call { body: Bytes::new(), method: Method::HEAD, ..stage.call(AMPLE) };
+    let peer = stage.answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    let reply = join!(stage.pool.send(call), peer).0.unwrap();
+    assert_eq!((reply.headers["content-length"].as_bytes(), reply.body.len()), (b"1000".as_slice(), 0));
+}
+
+#[tokio::test]
+async fn the_reply_comes_without_what_belongs_to_the_connection() {
+    let stage = Stage::plain().await;
+    let reply = "HTTP/1.1 403 Forbidden\r\nConnection: x-one\r\nConnection: X-Two, keep-alive\r\nX-One: 1\r\nX-Two: 2\r\n\
+        Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nTrailer: x-end\r\nUpgrade: h2c\r\n\
+        Content-Encoding: br\r\nContent-Type: text/plain\r\nX-Three: 3\r\nContent-Length: 99\r\n\
+        Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nno\r\n3\r\npe!\r\n0\r\nX-End: 1\r\n\r\n";
+    let reply = stage.outcome_of(reply).await.unwrap();
+    let mut names: Vec<&str> = reply.headers.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-encoding", "content-type", "x-three"]);
+    assert_eq!((reply.status, reply.body), (StatusCode::FORBIDDEN, Bytes::from_static(b"nope!")));
+}
+
+#[tokio::test]
+async fn informational_replies_are_skipped_and_redirects_are_not_followed() {
+    let stage = Stage::plain().await;
+    let early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n";
+    let reply = stage.outcome_of(&format!("{early}{OK}")).await.unwrap();
+    assert_eq!((reply.status, reply.headers.len()), (StatusCode::OK, 1));
+    let reply = stage.outcome_of("HTTP/1.1 307 X\r\nLocation: http://a/\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    assert_eq!((reply.status.as_u16(), reply.headers["location"].as_bytes()), (307, b"http://a/".as_slice()));
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn each_bad_reply_has_its_fault() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(32 * 1024));
+    let rows: [(&str, Fault); 17] = [
+        ("", Fault::Reset),
+        ("HTTP/1.1 200 O", Fault::Reset),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Fault::Reset),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", Fault::Reset),
+        ("SSH-2.0-OpenSSH\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nbad header\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Fault::Malformed),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Fault::Malformed),
+        (&many, Fault::TooLarge),
+        (&long, Fault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", Fault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", Fault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n", Fault::Reset),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", Fault::Malformed),
+    ];
+    for (reply, expected) in rows {
+        let stage = Stage::plain().await;
+        let shown: String = reply.chars().take(100).collect();
+        let outcome = stage.outcome_of(reply).await.map(|reply| reply.body);
+        assert_eq!(outcome, Err(expected), "{shown}");
+        stage.assert_no_other_connection();
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_be_as_large_as_allowed_and_not_a_byte_larger() {
+    let chunks = |count: usize, last: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}{last}0\r\n\r\n",
+            "8\r\n01234567\r\n".repeat(count)
+        )
+    };
+    let counted = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{}", "a".repeat(length));
+    let closed = |length: usize| format!("HTTP/1.0 200 OK\r\n\r\n{}", "a".repeat(length));
+    for fits in [chunks(8, ""), chunks(0, ""), counted(64), counted(0), closed(64), closed(0)] {
+        let stage = Stage::plain().await;
+        assert!(matches!(stage.outcome_of(&fits).await.unwrap().body.len(), 0 | 64), "{fits}");
+    }
+    for excess in [chunks(8, "1\r\nx\r\n"), counted(65), closed(65)] {
+        let stage = Stage::plain().await;
+        assert_eq!(fault(stage.outcome_of(&excess).await), Fault::TooLarge, "{excess}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
+    let rows = [
+        ("", Phase::Head),
+        ("HTTP/1.1 200 OK\r\nContent-Le", Phase::Head),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Phase::Body),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", Phase::Body),
+    ];
+    let check = async |said, phase| {
+        let stage = Stage::plain().await;
+        let peer = async {
+            let mut stream = stage.accept().await;
+            exchange(&mut stream, said).await;
+            ended(&mut stream).await;
+        };
+        let (outcome, ()) = join!(stage.pool.send(stage.call(SHORT)), peer);
+        assert_eq!(fault(outcome), Fault::Slow { phase }, "{said}");
+    };
+    all(rows.map(|(said, phase)| Box::pin(check(said, phase))).into()).await;
+}
+
+#[tokio::test]
+async fn opening_is_a_phase_of_its_own() {
+    let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    // The handshake is never answered.
+    assert_eq!(fault(stage.pool.send(stage.call(SHORT)).await), Fault::Slow { phase: Phase::Connect });
+    let late = Call { deadline: Clock.now(), ..stage.call(SHORT) };
+    assert_eq!(fault(stage.pool.send(late).await), Fault::Slow { phase: Phase::Connect });
+
+    let mut stage = Stage::plain().await;
+    // Its port is nobody's now.
+    stage.listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(fault(stage.send().await), Fault::Connect(ErrorKind::ConnectionRefused));
+}
+
+#[tokio::test]
+async fn a_dropped_call_drops_its_connection() {
+    let stage = Stage::plain().await;
+    let mut stream = select! {
+        biased;
+        _ = stage.send() => panic!("there is no reply"),
+        stream = async {
+            let mut stream = stage.accept().await;
+            read_request(&mut stream).await;
+            stream
+        } => stream,
+    };
+    ended(&mut stream).await;
+    assert_eq!(stage.outcome_of(OK).await.unwrap().body, "ok");
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn an_ipv6_literal_is_a_host() {
+    let stage = Stage::at("[::1]:0", "http", Trust::public().unwrap()).await;
+    let peer = async { exchange(&mut stage.accept().await, OK).await };
+    let (reply, request) = join!(stage.send(), peer);
+    assert_eq!(reply.unwrap().body, "ok");
+    assert!(request.contains(&format!("\r\nhost: [::1]:{}\r\n", stage.endpoint.port())), "{request}");
+}
+
+#[tokio::test]
+async fn draining_need_not_wait_for_idle_connections() {
+    let stage = Stage::plain().await;
+    let mut stream = join!(stage.send(), async {
+        let mut stream = stage.accept().await;
+        exchange(&mut stream, OK).await;
+        stream
+    })
+    .1;
+    stage.tasks.stop();
+    let (left, ()) = join!(stage.tasks.drain(AMPLE), ended(&mut stream));
+    assert_eq!(left, 0);
+}
+
+// --- TLS and HTTP/2 ---
+
+struct Certified {
+    acceptor: TlsAcceptor,
+    ca: tempfile::NamedTempFile,
+}
+
+fn certified(alpn: &[&str]) -> Certified {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), made.cert.pem()).unwrap();
+    Certified { acceptor: TlsAcceptor::from(Arc::new(config)), ca }
+}
+
+async fn tls_stage(certified: &Certified) -> Stage {
+    let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    let mut trust = Trust::public().unwrap();
+    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
+    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
+    stage
+}
+
+#[tokio::test]
+async fn http1_over_tls_with_our_own_ca() {
+    for alpn in [&["http/1.1"][..], &[]] {
+        let certified = certified(alpn);
+        let stage = tls_stage(&certified).await;
+        let peer = async {
+            let mut stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+            exchange(&mut stream, OK).await;
+            exchange(&mut stream, OK).await;
+        };
+        let calls = async {
+            for _ in 0..2 {
+                assert_eq!(stage.send().await.unwrap().body, "ok");
+            }
+        };
+        join!(calls, peer);
+        stage.assert_no_other_connection();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
+    let certified = certified(&["h2"]);
+    let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
+    let (one, two, ()) = join!(stage.send(), stage.send(), peer);
+    let (one, two) = (fault(one), fault(two));
+    assert!(matches!(&one, Fault::Tls(why) if why.contains("UnknownIssuer")), "{one}");
+    assert_eq!(one, two);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_not_trusted() {
+    let certified = certified(&["h2"]);
+    let mut stage = Stage::at("127.0.0.2:0", "https", Trust::public().unwrap()).await;
+    let mut trust = Trust::public().unwrap();
+    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
+    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
+    let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
+    assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(Fault::Tls(_))));
+}
+
+/// Serves HTTP/2 on one connection until `stop`, then lets it end.
+async fn serve_http2<F>(stage: &Stage, certified: &Certified, stop: &Notify, service: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+    let service = service_fn(|request| {
+        let reply = service(request);
+        async { Ok::<_, Infallible>(reply.await) }
+    });
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    select! {
+        biased;
+        () = stop.notified() => connection.as_mut().graceful_shutdown(),
+        ended = &mut connection => return ended.unwrap(),
+    }
+    // Our side may close before it has read the goodbye.
+    drop(connection.await);
+}
+
+#[tokio::test]
+async fn http2_carries_many_calls_at_once_on_one_connection() {
+    const CALLS: usize = 50;
+    let certified = certified(&["h2", "http/1.1"]);
+    let stage = tls_stage(&certified).await;
+    let stop = Notify::new();
+    let host = stage.endpoint.authority().to_owned();
+    // Nobody is answered before all are there.
+    let gate = Arc::new(Barrier::new(CALLS));
+    let peer = serve_http2(&stage, &certified, &stop, |request: Request<Incoming>| {
+        let (gate, host) = (Arc::clone(&gate), host.clone());
+        async move {
+            assert_eq!(request.uri().to_string(), format!("https://{host}/license?a=b"));
+            let names: Vec<_> = request.headers().keys().map(|name| name.as_str()).collect();
+            assert_eq!(names, ["content-length"]);
+            assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "challenge");
+            gate.wait().await;
+            Response::new(Full::from("ok"))
+        }
+    });
+    let calls = async {
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            calls.push(Box::pin(stage.send()));
+        }
+        for reply in all(calls).await {
+            assert_eq!(reply.unwrap().body, "ok");
+        }
+        stop.notify_one();
+    };
+    join!(calls, peer);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_call_that_gives_up_leaves_the_opening_to_those_who_wait() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let stop = Notify::new();
+    let mut first = Box::pin(stage.send());
+    select! {
+        biased;
+        _ = &mut first => panic!("nobody has answered"),
+        () = std::future::ready(()) => {}
+    }
+    let second = async {
+        // Polled once, it waits for the connection that the first asked for.
+        let mut second = Box::pin(stage.send());
+        let waits = std::future::poll_fn(|context| std::task::Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
+        drop(first);
+        assert_eq!(second.await.unwrap().body, "ok");
+        stop.notify_one();
+    };
+    let service = |_| std::future::ready(Response::new(Full::from("ok")));
+    join!(second, serve_http2(&stage, &certified, &stop, service));
+    stage.assert_no_other_connection();
+}
+
+#[test]
+fn a_pool_is_shared_between_tasks() {
+    fn holds<T: Send>(value: T) -> T {
+        value
+    }
+    let (tasks, _deaths) = Tasks::new();
+    let pool: &(dyn Send + Sync) = &Pool::new(tasks.clone(), Clock, Trust::public().unwrap());
+    let _pool = pool;
+    let pool = Pool::new(tasks, Clock, Trust::public().unwrap());
+    let endpoint = Endpoint::parse("http://localhost").unwrap();
+    drop(holds(async move {
+        let call = Call {
+            body: Bytes::new(),
+            deadline: Clock.now(),
+            endpoint: &endpoint,
+            headers: HeaderMap::new(),
+            method: Method::GET,
+            path_and_query: PathAndQuery::from_static("/"),
+            repeatable: true,
+            reply_max: 0,
+        };
+        pool.send(call).await
+    }));
+}
+
+/// Polls all of them, each whenever any is woken.
+async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+    let mut outputs = Vec::new();
+    std::future::poll_fn(|context| {
+        futures.retain_mut(|future| match std::pin::Pin::new(future).poll(context) {
+            std::task::Poll::Ready(output) => {
+                outputs.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs
+}
+
+#[tokio::test]
+async fn a_new_http2_connection_follows_one_that_the_server_ended() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let (stop, served) = (Notify::new(), AtomicUsize::new(0));
+    let service = |_| {
+        served.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Response::new(Full::from("ok")))
+    };
+    let peer = async {
+        for _ in 0..3 {
+            serve_http2(&stage, &certified, &stop, service).await;
+        }
+    };
+    let calls = async {
+        for _ in 0..3 {
+            assert_eq!(stage.send().await.unwrap().body, "ok");
+            assert_eq!(stage.send().await.unwrap().body, "ok");
+            stop.notify_one();
+        }
+    };
+    join!(calls, peer);
+    assert_eq!(served.load(Ordering::Relaxed), 6);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_slow_or_too_large_reply_on_http2_leaves_the_connection_to_others() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let stop = Notify::new();
+    let peer = serve_http2(&stage, &certified, &stop, |request: Request<Incoming>| async move {
+        match request.uri().path() {
+            "/never" => std::future::pending().await,
+            "/large" => Response::new(Full::from(vec![0; 65])),
+            _ => Response::new(Full::from("ok")),
+        }
+    });
+    let calls = async {
+        let call = |path, within| Call { path_and_query: PathAndQuery::from_static(path), ..stage.call(within) };
+        assert_eq!(fault(stage.pool.send(call("/never", SHORT)).await), Fault::Slow { phase: Phase::Head });
+        assert_eq!(fault(stage.pool.send(call("/large", AMPLE)).await), Fault::TooLarge);
+        assert_eq!(stage.pool.send(call("/", AMPLE)).await.unwrap().body, "ok");
+        stop.notify_one();
+    };
+    join!(calls, peer);
+    stage.assert_no_other_connection();
+}
