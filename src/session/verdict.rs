@@ -28,6 +28,21 @@ pub enum Verdict {
     Unknown(Reason),
 }
 
+impl Verdict {
+    /// For metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Alive { .. } => "alive",
+            Self::Closed => "closed",
+            Self::Denied(..) => "denied",
+            Self::Disabled => "disabled",
+            Self::Granted(_) => "granted",
+            Self::Killed(_) => "killed",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Denial {
     /// Too many sessions.

@@ -92,13 +92,14 @@ impl Sessions {
         Admission { answer, session }
     }
 
-    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) {
+    /// Delivers an input to one session; the answer is there if the input was a call. A session that
+    /// is gone ignores it.
+    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> Option<Answer> {
         let now = self.clock.now();
         self.with(key, |device, out| {
-            let Some(playback) = device.playback_mut(id) else { return };
-            let card = playback.card.card.clone();
-            device.deliver(id, now, input, &card.policy, out);
-        });
+            let card = device.playback_mut(id)?.card.card.clone();
+            device.deliver(id, now, input, &card.policy, out)
+        })
     }
 
     pub fn answered(
@@ -126,14 +127,14 @@ impl Sessions {
             |playback: &Playback<Kept>| playback.session.is_active() && (token.is_none() || playback.token == token);
         let ids: Vec<_> =
             self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
-        ids.iter().for_each(|id| self.deliver(key, *id, Input::End(End::Stopped)));
+        ids.iter().for_each(|id| drop(self.deliver(key, *id, Input::End(End::Stopped))));
         ids.len()
     }
 
     /// Ends every playback, for the end of the process. Returns how many there were.
     pub fn end_all(self: &Arc<Self>, why: End) -> usize {
         let all = self.table.collect(|key, playback| playback.session.takes_place().then_some((key, playback.id)));
-        all.iter().for_each(|(key, id)| self.deliver(*key, *id, Input::End(why)));
+        all.iter().for_each(|(key, id)| drop(self.deliver(*key, *id, Input::End(why))));
         all.len()
     }
 

@@ -1,0 +1,174 @@
+//! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode, header};
+
+use super::nagra_ssm;
+use super::wire::{Asked, Wire};
+use super::{Authority, Kind, Ssm};
+use crate::clock::Clock;
+use crate::config::Endpoint;
+use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::sessions::{Asker, Card, Verdicts};
+use crate::telemetry::Telemetry;
+use crate::upstream::{self, Call, Pool, Reply};
+
+/// Replies of authorities are small; a token is below 4 KiB and a license below 20.
+const REPLY_MAX: usize = 64 * 1024;
+
+/// One per runtime, because connections belong to theirs.
+#[derive(Clone)]
+pub struct Client {
+    authorities: Arc<[Authority]>,
+    clock: Clock,
+    pool: Pool,
+    telemetry: Arc<Telemetry>,
+}
+
+/// What a renewal brought: the verdict for the session, and the license for the player.
+pub struct Renewal {
+    pub license: Option<Vec<u8>>,
+    pub result: Result<Verdict, Fault>,
+}
+
+impl Client {
+    pub fn new(authorities: Arc<[Authority]>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
+        Self { authorities, clock, pool, telemetry }
+    }
+
+    pub fn authority(&self, index: usize) -> Option<&Authority> {
+        self.authorities.get(index)
+    }
+
+    /// Sends the player's own renewal challenge as the session's beat.
+    pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
+        let began = self.clock.now();
+        let Some(Authority { kind: Kind::NagraSsm(ssm), .. }) = self.authority(card.authority) else {
+            return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
+        };
+        let renewal = self.renew_at(ssm, ssm.renewal(), grant, challenge).await;
+        // The documentation prints two paths: a 404 without a code means the path, not the session.
+        let renewal = match (&renewal.result, ssm.config.renewal_other.is_some()) {
+            (Err(Fault { kind: FaultKind::Malformed, reason: Reason { code: 404, error_code: None, .. } }), true) => {
+                match ssm.other_renewal() {
+                    Some(other) => self.renew_at(ssm, other, grant, challenge).await,
+                    None => renewal,
+                }
+            }
+            (Ok(_) | Err(_), _) => renewal,
+        };
+        self.count(card, AskKind::Renew, &renewal.result, began);
+        renewal
+    }
+
+    async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, grant: &Grant, challenge: &[u8]) -> Renewal {
+        let wire = ssm.config.renew(endpoint, grant, challenge);
+        match self.send(wire, ssm.config.timeout).await {
+            Ok(reply) => Renewal {
+                license: nagra_ssm::license(&reply.body),
+                result: self.read(ssm, AskKind::Renew, &reply),
+            },
+            Err(fault) => Renewal { license: None, result: Err(fault) },
+        }
+    }
+
+    async fn perform(&self, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+        let now = self.clock.now();
+        match (self.authority(card.authority).map(|authority| &authority.kind), &ask.grant) {
+            (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
+            (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
+                (AskKind::Open, _) => {
+                    let account = card.account.as_deref().unwrap_or(&card.device);
+                    Ok(counter.open(now, account, &card.device, card.content.as_deref().unwrap_or_default()))
+                }
+                (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
+                (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
+                (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
+            },
+            (None, _) => Err(unspeakable("there is no such authority")),
+        }
+    }
+
+    async fn perform_ssm(&self, ssm: &Ssm, kind: AskKind, grant: Option<&Grant>, card: &Card) -> Result<Verdict, Fault> {
+        let wire = match (kind, grant) {
+            (AskKind::Open, _) => match &card.token {
+                Some(token) => ssm.config.open(token),
+                None => return Ok(Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))),
+            },
+            (AskKind::Beat, Some(grant)) => ssm.config.beat(grant),
+            (AskKind::Close, Some(grant)) => ssm.config.close(grant),
+            // Renewals carry the player's challenge and come through `renew`.
+            (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
+        };
+        let reply = self.send(wire, ssm.config.timeout).await?;
+        self.read(ssm, kind, &reply)
+    }
+
+    async fn send(&self, wire: Option<Wire<'_>>, timeout: Duration) -> Result<Reply, Fault> {
+        let Some(Wire { body, endpoint, headers }) = wire else {
+            return Err(unspeakable("the token cannot stand in a header"));
+        };
+        let path = match endpoint.query() {
+            Some(query) => format!("{}?{query}", endpoint.path()),
+            None => endpoint.path().to_owned(),
+        };
+        let path_and_query = path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?;
+        let call = Call {
+            body,
+            deadline: self.clock.now() + timeout,
+            endpoint,
+            headers,
+            method: Method::POST,
+            path_and_query,
+            repeatable: true,
+            reply_max: REPLY_MAX,
+        };
+        self.pool.send(call).await.map_err(|fault| infrastructure(&fault))
+    }
+
+    fn read(&self, ssm: &Ssm, kind: AskKind, reply: &Reply) -> Result<Verdict, Fault> {
+        // Tokens are judged in the head-end's time.
+        let date = reply.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
+        let asked = Asked { body: &reply.body, kind, status: reply.status };
+        ssm.config.read(&asked, date.unwrap_or_else(|| self.clock.wall()))
+    }
+
+    fn count(&self, card: &Card, ask: AskKind, result: &Result<Verdict, Fault>, began: Instant) {
+        let took = self.clock.now().saturating_duration_since(began);
+        let result = result.as_ref().map(Verdict::name).map_err(|fault| fault.kind);
+        self.telemetry.authority_call(&card.authority_name, ask, result, took);
+    }
+}
+
+impl Asker for Client {
+    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+        Box::pin(async move {
+            let began = self.clock.now();
+            let result = self.perform(ask, card).await;
+            self.count(card, ask.kind, &result, began);
+            result
+        })
+    }
+}
+
+/// Something that we cannot even ask: a mistake in the configuration or in the player's token.
+fn unspeakable(message: &str) -> Fault {
+    Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
+}
+
+fn infrastructure(fault: &upstream::Fault) -> Fault {
+    let kind = match fault {
+        upstream::Fault::Busy => FaultKind::Busy,
+        upstream::Fault::Malformed | upstream::Fault::TooLarge => FaultKind::Malformed,
+        upstream::Fault::Slow { .. } => FaultKind::Timeout,
+        upstream::Fault::Connect(_)
+        | upstream::Fault::Reset
+        | upstream::Fault::Resolve
+        | upstream::Fault::Tls(_) => FaultKind::Unreachable,
+    };
+    let status = if kind == FaultKind::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    Fault { kind, reason: Reason::new(status.as_u16(), None, &fault.to_string()) }
+}

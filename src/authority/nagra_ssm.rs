@@ -1,0 +1,168 @@
+//! NAGRA SSM v1 as pure functions: asks to bytes, bytes to verdicts.
+//!
+//! Facts and their sources: `docs/authorities.md`. Tokens travel in `nv-authorizations` without a
+//! scheme word: the content token at setup, the latest session token alone ever after. Any reply
+//! with a non-empty `sessionToken` replaces the token.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::wire::{Asked, Wire};
+use crate::config::{Endpoint, NagraSsm};
+use crate::secret::Secret;
+use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::token::Unverified;
+
+impl NagraSsm {
+    pub(super) fn open(&self, content: &Secret) -> Option<Wire<'_>> {
+        self.call(&self.setup, content, b"{}")
+    }
+
+    pub(super) fn beat(&self, grant: &Grant) -> Option<Wire<'_>> {
+        self.call(&self.heartbeat, &grant.token, b"{}")
+    }
+
+    pub(super) fn close(&self, grant: &Grant) -> Option<Wire<'_>> {
+        self.call(&self.teardown, &grant.token, b"{}")
+    }
+
+    pub(super) fn renew<'a>(&'a self, endpoint: &'a Endpoint, grant: &Grant, challenge: &[u8]) -> Option<Wire<'a>> {
+        let body = json!({ "challenge": STANDARD.encode(challenge) });
+        self.call(endpoint, &grant.token, body.to_string().as_bytes())
+    }
+
+    /// None if the token cannot stand in a header.
+    fn call<'a>(&'a self, endpoint: &'a Endpoint, token: &Secret, body: &[u8]) -> Option<Wire<'a>> {
+        let mut headers = HeaderMap::with_capacity(3 + self.headers.len());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers.iter().cloned());
+        headers.insert(self.authorization.clone(), header_value(token.expose())?);
+        Some(Wire { body: Bytes::copy_from_slice(body), endpoint, headers })
+    }
+
+    /// What a license call carries: the configured mix of content and session token.
+    pub fn license_value(&self, content: &Secret, grant: &Grant) -> Option<HeaderValue> {
+        let text = self
+            .license_authorization
+            .replace("{content}", content.expose())
+            .replace("{session}", grant.token.expose());
+        header_value(&text)
+    }
+
+    /// The names of the seed's player SDK.
+    pub fn error_name(ask: AskKind) -> &'static str {
+        match ask {
+            AskKind::Beat => "ssmheartbeaterror",
+            AskKind::Close => "ssmteardownerror",
+            AskKind::Open => "ssmsetuperror",
+            AskKind::Renew => "ssmrenewalerror",
+        }
+    }
+
+    /// `date`: the reply's own time since the epoch, in which its tokens are judged.
+    pub(super) fn read(&self, asked: &Asked<'_>, date: Duration) -> Result<Verdict, Fault> {
+        let reply = Said::read(asked.body);
+        if asked.status.is_success() && reply.error_code.is_none_or(|code| code == 0) {
+            return self.read_good(asked, &reply, date);
+        }
+        classify(asked.kind, asked.status, reply.error_code, reply.reason(asked.status))
+    }
+
+    fn read_good(&self, asked: &Asked<'_>, said: &Said, date: Duration) -> Result<Verdict, Fault> {
+        let claims = said.token.as_ref().and_then(|token| Unverified::peek(token.expose()));
+        let lifetime = claims.as_ref().and_then(|claims| claims.remaining(date));
+        match (asked.kind, said.token.clone()) {
+            (AskKind::Close, _) => Ok(Verdict::Closed),
+            (AskKind::Open, Some(token)) => {
+                let claimed = claims.as_ref().and_then(|claims| claims.seconds("heartbeat"));
+                let interval = said.interval.or(claimed.filter(|interval| !interval.is_zero()));
+                Ok(Verdict::Granted(Grant { interval: interval.unwrap_or(self.interval), lifetime, token }))
+            }
+            (AskKind::Open, None) => Err(Fault {
+                kind: FaultKind::Malformed,
+                reason: Reason::new(asked.status.as_u16(), said.error_code, "the setup reply has no sessionToken"),
+            }),
+            (AskKind::Beat | AskKind::Renew, token) => Ok(Verdict::Alive { interval: said.interval, lifetime, token }),
+        }
+    }
+}
+
+/// Marked, so that no debug output shows it. None if the text cannot stand in a header.
+pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The license inside a renewal reply: a string, or an array whose first element counts.
+pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let license = value.get("license")?;
+    crate::drm::wrap::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
+}
+
+/// The table. Killed is (404, 3002) on any call and (500, 6002) on a renewal; a session that was
+/// already running and is not found may also have expired, which the core tells by its age. What
+/// stands in no row is a fault, and never a kill.
+fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason) -> Result<Verdict, Fault> {
+    let refused = |reason| Err(Fault { kind: FaultKind::Refused, reason });
+    match (ask, status.as_u16(), code) {
+        (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Closed),
+        (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(6002)) => Ok(Verdict::Killed(reason)),
+        (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
+        (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),
+        (_, _, Some(1008)) => Ok(Verdict::Disabled),
+        (_, _, Some(1003 | 1004 | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
+        (_, _, Some(4000 | 4001 | 6002)) => refused(reason),
+        (_, _, Some(1000 | 1001 | 1005 | 1009 | 1011..=1013 | 1017 | 1018 | 3001 | 3002 | 3004)) => {
+            Ok(Verdict::Denied(Denial::Rejected, reason))
+        }
+        (_, 408 | 429 | 500..=599, _) => refused(reason),
+        (AskKind::Open, 400..=499, _) => Ok(Verdict::Denied(Denial::Rejected, reason)),
+        (_, _, _) => Err(Fault { kind: FaultKind::Malformed, reason }),
+    }
+}
+
+/// The few fields of a reply that matter, whatever their case and type.
+struct Said {
+    error_code: Option<i64>,
+    interval: Option<Duration>,
+    message: String,
+    token: Option<Secret>,
+}
+
+impl Said {
+    /// Empty and non-JSON bodies say nothing.
+    fn read(body: &[u8]) -> Self {
+        let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let field = |name: &str| {
+            value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        let number = |name| field(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
+        let text = |name| field(name).and_then(Value::as_str).unwrap_or_default();
+        Self {
+            error_code: number("errorCode").map(|code| code as i64),
+            interval: number("heartBeat").filter(|s| (0.001..=86_400.0).contains(s)).map(Duration::from_secs_f64),
+            message: text("message").to_owned(),
+            token: Some(text("sessionToken")).filter(|token| !token.is_empty()).map(Secret::new),
+        }
+    }
+
+    fn reason(&self, status: StatusCode) -> Reason {
+        let message = if self.message.is_empty() {
+            status.canonical_reason().unwrap_or("no message")
+        } else {
+            &self.message
+        };
+        Reason::new(status.as_u16(), self.error_code, message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What a player asks for: its request, read once into the words of the core.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+
+use super::identity::{self, Evidence};
+use super::query;
+use super::route::Route;
+use crate::authority::Authority;
+use crate::config::{Rung, SessionControl, TokenSource};
+use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
+use crate::edge::Peer;
+use crate::secret::{Fingerprint, Secret};
+use crate::session::{Call, CallKind, Policy};
+use crate::sessions::{Card, DeviceKey};
+use crate::token::Unverified;
+
+pub(super) struct Asked {
+    pub(super) body: Bytes,
+    pub(super) claims: Option<Unverified>,
+    pub(super) device: Option<(String, &'static str)>,
+    pub(super) headers: HeaderMap,
+    pub(super) message: Result<Message, Unrecognised>,
+    pub(super) method: Method,
+    /// Toward the license server: what follows the route's path, and the query without our names.
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) token: Option<Secret>,
+}
+
+impl Asked {
+    pub(super) fn read(route: &Route, peer: &Peer, rest: &str, parts: Parts, body: Bytes) -> Self {
+        let Parts { headers, method, uri, .. } = parts;
+        let message = recognise(route, &headers, &body);
+        let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
+        let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
+        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
+        let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
+        let device = identity::device(&route.config.device, &evidence);
+        let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
+        let query = query::without(uri.query(), &our_names(route));
+        Self { body, claims, device, headers, message, method, path, query, token }
+    }
+
+    /// What the core is asked, if a session may have to do with this call.
+    pub(super) fn call(&self, route: &Route, authority: &Authority) -> Option<Call> {
+        let message = self.message.as_ref().ok()?;
+        if message.offline || self.device.is_none() || !self.wants_session(route) {
+            return None;
+        }
+        let kind = match message.kind {
+            Kind::CertificateRequest => CallKind::Certificate,
+            Kind::LicenseRequest => CallKind::License,
+            Kind::Release => CallKind::Release,
+            // What we cannot unwrap we cannot send as a renewal: the license server gets it.
+            Kind::Renewal if self.challenge(route).is_none() => CallKind::License,
+            Kind::Renewal => CallKind::Renewal,
+            Kind::Acknowledge
+            | Kind::Certificate
+            | Kind::Error
+            | Kind::License
+            | Kind::Other
+            | Kind::Provisioning => return None,
+        };
+        Some(Call {
+            content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
+            key_session: message.request_id.filter(|_| message.system == System::Widevine),
+            kind,
+            openable: self.token.is_some() || !authority.needs_token(),
+            token: self.token.as_ref().filter(|_| !self.names_a_device()).map(Secret::fingerprint),
+        })
+    }
+
+    pub(super) fn card(&self, route: &Route, authority: &Authority, index: usize, wall: Duration) -> Arc<Card> {
+        let claim = |path| self.claims.as_ref().and_then(|claims: &Unverified| claims.text(path));
+        let (device, rung) = self.device.clone().unwrap_or_default();
+        Arc::new(Card {
+            account: claim("device.accountId").or_else(|| claim("accountId")),
+            authority: index,
+            authority_name: authority.name.clone(),
+            content: self.content(),
+            device,
+            error_name: authority.error_name(),
+            opened: wall,
+            policy: self.policy(route, wall),
+            route: route.path.clone(),
+            rung,
+            token: self.token.clone(),
+        })
+    }
+
+    pub(super) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
+        self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
+    }
+
+    /// The bare DRM message, if the route's wrapping yields it.
+    pub(super) fn challenge(&self, route: &Route) -> Option<Cow<'_, [u8]>> {
+        let bare = drm::wrap::unwrap(&route.config.wrapping.player_request, &self.body).ok()?;
+        let wrapped = drm::recognise(Direction::Request, None, None, &bare).map_or(true, |message| message.wrapped);
+        (!wrapped).then_some(bare)
+    }
+
+    /// A kill is remembered for as long as its content token could be used again.
+    fn policy(&self, route: &Route, wall: Duration) -> Arc<Policy> {
+        const SHORTEST: Duration = Duration::from_secs(30);
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        match self.claims.as_ref().and_then(|claims| claims.remaining(wall)) {
+            Some(remaining) => {
+                Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
+            }
+            None => route.policy.clone(),
+        }
+    }
+
+    fn content(&self) -> Option<String> {
+        self.claims.as_ref()?.text("contentRights.0.contentId")
+    }
+
+    /// A device authentication token opens sessions too, but stands for no playback.
+    fn names_a_device(&self) -> bool {
+        self.claims.as_ref().and_then(|claims| claims.text("typ")).as_deref() == Some("DevAuthN")
+    }
+
+    fn wants_session(&self, route: &Route) -> bool {
+        match (route.config.session_control, &self.claims) {
+            (SessionControl::Always, _) => true,
+            (SessionControl::Never, _) => false,
+            // An opaque token, or none, says nothing against it.
+            (SessionControl::Auto, None) => true,
+            (SessionControl::Auto, Some(claims)) => {
+                let control = ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
+                control.is_some_and(|control| control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false)))
+            }
+        }
+    }
+}
+
+fn recognise(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<Message, Unrecognised> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
+    match drm::wrap::unwrap(&route.config.wrapping.player_request, body) {
+        Ok(Cow::Owned(bare)) => drm::recognise(Direction::Request, None, encoding, &bare).map(|mut message| {
+            message.wrapped = true;
+            message
+        }),
+        Ok(Cow::Borrowed(_)) | Err(_) => drm::recognise(Direction::Request, content_type, encoding, body),
+    }
+}
+
+fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
+    let segment = route.config.device.contains(&Rung::PathSegment) && rung == Some("path-segment");
+    if !segment {
+        return rest.to_owned();
+    }
+    let after = rest.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(_, after)| after);
+    after.map(|after| format!("/{after}")).unwrap_or_default()
+}
+
+/// Query parameters that are meant for us alone.
+fn our_names(route: &Route) -> Vec<&str> {
+    let tokens = route.config.content_token.iter().filter_map(|source| match source {
+        TokenSource::Query(name) => Some(name.as_str()),
+        TokenSource::CustomData | TokenSource::Header(_) => None,
+    });
+    let rungs = route.config.device.iter().filter_map(|rung| match rung {
+        Rung::Query(name) => Some(name.as_str()),
+        Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => None,
+    });
+    tokens.chain(rungs).collect()
+}

@@ -1,0 +1,176 @@
+//! A fresh request to the license server, and its reply on the way back.
+//!
+//! Nothing of the player's request is passed through as it is: method and path are rebuilt, headers
+//! come from an allow-list, the body is the one that was read. The license itself is never changed;
+//! only its wrapping is, where the route says so.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use super::Gateway;
+use super::asked::Asked;
+use super::route::Route;
+use crate::config::Endpoint;
+use crate::drm::{self, Direction, Message};
+use crate::edge::ReplyBody;
+use crate::upstream::{Call, Fault, Reply};
+
+/// Larger than any license met, which are below 64 KiB.
+const REPLY_MAX: usize = 1024 * 1024;
+
+/// A license server that sends us in circles.
+const MOST_REDIRECTS: usize = 3;
+
+const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+
+/// Passed on for every route: what a license server may need to understand the body.
+const PASSED: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT];
+
+/// Why the license server's answer cannot be given to the player.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    #[error("the player's body is not wrapped as the route says: {0}")]
+    Misfit(drm::wrap::Misfit),
+    #[error("the license server sends us elsewhere; set license-server to its final URL")]
+    Redirect,
+    #[error("the license server's reply is not wrapped as the route says: {0}")]
+    Reply(drm::wrap::Misfit),
+    #[error("the path or query cannot be passed on")]
+    Unspeakable,
+}
+
+impl Failure {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.name(),
+            Self::Misfit(_) => "request_wrapping",
+            Self::Redirect => "redirect",
+            Self::Reply(_) => "reply_wrapping",
+            Self::Unspeakable => "path",
+        }
+    }
+}
+
+impl Gateway {
+    /// Sends the call to the license server. `session` is the header that carries the session.
+    pub(super) async fn forward(
+        &self,
+        route: &Route,
+        asked: &Asked,
+        session: Option<(HeaderName, HeaderValue)>,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let headers = onward_headers(route, &asked.headers, session);
+        let (headers, body) = rewrap_request(route, asked, headers)?;
+        let mut path = onward_path(&route.config.license_server, asked);
+        for _ in 0..MOST_REDIRECTS {
+            let call = Call {
+                body: body.clone(),
+                deadline: deadline.min(self.clock.now() + route.config.timeout),
+                endpoint: &route.config.license_server,
+                headers: headers.clone(),
+                method: asked.method.clone(),
+                path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
+                repeatable: true,
+                reply_max: REPLY_MAX,
+            };
+            let reply = self.pool.send(call).await?;
+            if !reply.status.is_redirection() || reply.status == StatusCode::NOT_MODIFIED {
+                return Ok(reply);
+            }
+            path = redirected(&route.config.license_server, &reply).ok_or(Failure::Redirect)?;
+        }
+        Err(Failure::Redirect)
+    }
+}
+
+/// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
+pub(super) fn onward_reply(route: &Route, reply: Reply) -> Result<Response<ReplyBody>, Failure> {
+    let Reply { body, mut headers, status } = reply;
+    let (from, to) = (&route.config.wrapping.server_reply, &route.config.wrapping.player_reply);
+    let body = if from == to || !status.is_success() {
+        body
+    } else {
+        let bare = drm::wrap::unwrap(from, &body).map_err(Failure::Reply)?;
+        let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
+        set_content_type(&mut headers, content_type);
+        wrapped.into()
+    };
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// What the license server's reply shows in clear.
+pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
+    let text = |name| reply.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bare = drm::wrap::unwrap(&route.config.wrapping.server_reply, &reply.body);
+    let bare = bare.as_deref().unwrap_or(&reply.body);
+    drm::recognise(Direction::Reply, text(CONTENT_TYPE), text(CONTENT_ENCODING), bare).ok()
+}
+
+fn onward_headers(route: &Route, from: &HeaderMap, session: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    for name in PASSED.iter().chain(&route.config.headers) {
+        if let Some(value) = from.get(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    headers.extend(session);
+    headers
+}
+
+fn rewrap_request(route: &Route, asked: &Asked, mut headers: HeaderMap) -> Result<(HeaderMap, Bytes), Failure> {
+    let (from, to) = (&route.config.wrapping.player_request, &route.config.wrapping.server_request);
+    if from == to || asked.body.is_empty() {
+        return Ok((headers, asked.body.clone()));
+    }
+    let bare = drm::wrap::unwrap(from, &asked.body).map_err(Failure::Misfit)?;
+    let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
+    set_content_type(&mut headers, content_type);
+    Ok((headers, wrapped.into()))
+}
+
+pub(super) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'static str>) {
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+}
+
+fn onward_path(server: &Endpoint, asked: &Asked) -> String {
+    let mut path = format!("{}{}", server.path().trim_end_matches('/'), asked.path);
+    if path.is_empty() {
+        path.push('/');
+    }
+    let queries: Vec<_> = server.query().into_iter().chain(asked.query.as_deref()).collect();
+    if !queries.is_empty() {
+        path.push('?');
+        path.push_str(&queries.join("&"));
+    }
+    path
+}
+
+/// A redirect that stays at the same server and keeps the method; everything else could carry the
+/// tokens elsewhere.
+fn redirected(server: &Endpoint, reply: &Reply) -> Option<String> {
+    if !matches!(reply.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+        return None;
+    }
+    let location = reply.headers.get(LOCATION)?.to_str().ok()?;
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Some(location.to_owned());
+    }
+    let target = Endpoint::parse(location).ok()?;
+    let same = target.tls() == server.tls() && target.host() == server.host() && target.port() == server.port();
+    let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
+    same.then(|| format!("{}{query}", target.path()))
+}

@@ -1,0 +1,80 @@
+//! Whom a session is counted for: the first rung of the route's ladder that answers.
+
+use http::{HeaderMap, header};
+
+use super::query;
+use crate::config::{Rung, TokenSource};
+use crate::edge::Peer;
+use crate::secret::Secret;
+use crate::token::Unverified;
+
+/// Longest identity that is believed; longer ones are no identities.
+const LONGEST: usize = 256;
+
+/// What the ladder may look at.
+pub(super) struct Evidence<'a> {
+    pub(super) claims: Option<&'a Unverified>,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) peer: &'a Peer,
+    pub(super) query: Option<&'a str>,
+    /// What follows the route's path.
+    pub(super) rest: &'a str,
+}
+
+/// The device and the name of the rung that told.
+pub(super) fn device(ladder: &[Rung], evidence: &Evidence<'_>) -> Option<(String, &'static str)> {
+    ladder.iter().find_map(|rung| {
+        let answer = ask(rung, evidence)?;
+        let fits = !answer.is_empty() && answer.len() <= LONGEST && !answer.chars().any(char::is_control);
+        fits.then(|| (answer, name(rung)))
+    })
+}
+
+fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
+    match rung {
+        Rung::Cookie(name) => cookie(evidence.headers, name),
+        Rung::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
+        Rung::Mtls => evidence.peer.certificate.clone(),
+        Rung::PathSegment => evidence.rest.strip_prefix('/')?.split('/').next().map(str::to_owned),
+        Rung::Peer => Some(evidence.peer.address.to_string()),
+        Rung::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
+        Rung::TokenClaim(path) => evidence.claims?.text(path),
+    }
+}
+
+fn name(rung: &Rung) -> &'static str {
+    match rung {
+        Rung::Cookie(_) => "cookie",
+        Rung::Header(_) => "header",
+        Rung::Mtls => "mtls",
+        Rung::PathSegment => "path-segment",
+        Rung::Peer => "peer",
+        Rung::Query(_) => "query",
+        Rung::TokenClaim(_) => "token-claim",
+    }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    cookies.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then(|| value.trim_matches('"').to_owned())
+    })
+}
+
+/// The content token, from the first place of the route that has one.
+pub(super) fn content_token(
+    sources: &[TokenSource],
+    headers: &HeaderMap,
+    query: Option<&str>,
+    custom_data: Option<&Secret>,
+) -> Option<Secret> {
+    sources.iter().find_map(|source| match source {
+        TokenSource::CustomData => custom_data.cloned(),
+        TokenSource::Header(name) => {
+            let value = headers.get(name)?.to_str().ok()?.trim();
+            (!value.is_empty()).then(|| Secret::new(value))
+        }
+        TokenSource::Query(name) => query::value(query, name).map(Secret::new),
+    })
+}

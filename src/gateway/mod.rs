@@ -1,0 +1,72 @@
+//! The story of one call: from a player's request to its reply.
+//!
+//! Reads who asks for what ([`asked`]), lets the core decide ([`crate::sessions`]), and then forwards,
+//! renews or refuses. Holds no session and no connection; decides nothing that the core decides.
+//! Called by the edge, one instance per worker.
+
+mod asked;
+mod forward;
+mod identity;
+mod license;
+mod query;
+mod refusal;
+mod renewal;
+mod route;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+pub use self::route::Routes;
+use crate::authority::Client;
+use crate::clock::Clock;
+use crate::edge::reply::Refusal;
+use crate::edge::{Handler, Peer, Reply, ReplyBody};
+use crate::sessions::Sessions;
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+use crate::upstream::Pool;
+
+/// What one worker needs to answer calls. Cheap to clone: every call takes one along.
+#[derive(Clone)]
+pub struct Gateway {
+    pub body: Duration,
+    pub body_max: usize,
+    /// For one call in all.
+    pub call: Duration,
+    pub client: Client,
+    pub clock: Clock,
+    pub pool: Pool,
+    pub routes: Arc<Routes>,
+    pub sessions: Arc<Sessions>,
+    pub tasks: Tasks,
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Handler for Arc<Gateway> {
+    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
+        let (gateway, peer) = (self.clone(), peer.clone());
+        Box::pin(async move { gateway.answer(&peer, request).await })
+    }
+}
+
+impl Gateway {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+        let Some((route, rest)) = self.routes.find(request.uri().path()) else {
+            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+        };
+        let rest = rest.to_owned();
+        match (request.method(), rest.ends_with(stop::PATH)) {
+            (&Method::POST | &Method::GET, true) => self.stop(route, peer, &rest, request),
+            (&Method::POST | &Method::GET, false) => self.license(route, peer, &rest, request).await,
+            (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
+        }
+    }
+}
+
+fn refuse(status: StatusCode, error: &'static str, detail: &'static str) -> Response<ReplyBody> {
+    Refusal { status, error, detail, close: false }.reply()
+}

@@ -1,0 +1,50 @@
+//! The query of a URL, read without touching what is passed on.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// Longest value that is read; a content token is below 4 KiB.
+const LONGEST: usize = 16 * 1024;
+
+/// The first value of this name, percent-decoded. A `+` stays a `+`: tokens hold none that means a
+/// space.
+pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let (_, value) = pairs(query?).find(|(key, value)| is(key, name) && value.len() <= LONGEST)?;
+    percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
+}
+
+/// The query without these names, as it was otherwise; none when nothing is left.
+pub(super) fn without(query: Option<&str>, names: &[&str]) -> Option<String> {
+    let kept: Vec<_> = query?
+        .split('&')
+        .filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !names.iter().any(|dropped| is(name, dropped))
+        })
+        .collect();
+    Some(kept.join("&")).filter(|query| !query.is_empty())
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('='))
+}
+
+fn is(key: &str, name: &str) -> bool {
+    percent_decode_str(key).eq(name.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded_and_others_left_alone() {
+        let query = Some("a=1&token=e%2Ef%2Dg+h&%74oken=second&b&CMCD=sid%3D%22x%22");
+        assert_eq!(value(query, "token").as_deref(), Some("e.f-g+h"));
+        assert_eq!(value(query, "b"), None);
+        assert_eq!(without(query, &["token"]).as_deref(), Some("a=1&b&CMCD=sid%3D%22x%22"));
+        assert_eq!(without(Some("token=x"), &["token"]), None);
+        assert_eq!(without(None, &["token"]), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a player that is turned away is told, and in which shape it will show it.
+//!
+//! No single shape shows in every player: `docs/players.md` holds the measurements behind the choices
+//! here. The reason always stands in the body and in a header, because HTTP/2 has no reason phrase
+//! and an in-band refusal has no room.
+
+mod body;
+mod shape;
+
+use super::forward::Failure;
+use crate::session::{AskKind, Denial, End, Reason, Refusal};
+
+pub(super) use self::shape::Shape;
+
+/// Where in its playback the player was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    Certificate,
+    License,
+    Renewal,
+}
+
+impl Phase {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::License => "license",
+            Self::Renewal => "renewal",
+        }
+    }
+}
+
+/// Why, in the words of the refusal's body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Turned {
+    /// The head-end's HTTP status, or ours where there was none.
+    pub(super) code: u16,
+    /// For a person.
+    pub(super) detail: &'static str,
+    /// Stable, for programs: `session_killed`, `limit_reached`, …
+    pub(super) error: String,
+    pub(super) error_code: Option<i64>,
+    /// What the vendor's player SDK calls this failure.
+    pub(super) event: Option<&'static str>,
+    /// Ended for good, and not only for this call.
+    pub(super) killed: bool,
+    /// The head-end's words.
+    pub(super) message: String,
+}
+
+impl Turned {
+    pub(super) fn by_refusal(refusal: &Refusal, phase: Phase, event: fn(AskKind) -> &'static str) -> Self {
+        let at_open = Some(event(AskKind::Open));
+        match refusal {
+            Refusal::Denied(denial, reason) => {
+                let (error, detail) = denied(*denial);
+                Self { event: at_open, ..Self::said(error.to_owned(), detail, reason) }
+            }
+            Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            Refusal::Killed(reason) => {
+                let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
+                let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
+                Self { event: Some(event(ask)), killed: true, ..said }
+            }
+            Refusal::Unreachable(fault) => {
+                let error = format!("authority_{}", fault.kind.name());
+                Self { event: at_open, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
+            }
+        }
+    }
+
+    pub(super) fn by_failure(failure: &Failure) -> Self {
+        let error = format!("license_server_{}", failure.name());
+        let code = if failure.name() == "timeout" { 504 } else { 502 };
+        let detail = "The license server could not be used.";
+        Self { error, message: crate::secret::scrub(&failure.to_string()), ..Self::ours(code, "", detail) }
+    }
+
+    fn said(error: String, detail: &'static str, reason: &Reason) -> Self {
+        Self {
+            code: reason.code,
+            detail,
+            error,
+            error_code: reason.error_code,
+            event: None,
+            killed: false,
+            message: reason.message.to_string(),
+        }
+    }
+
+    fn ours(code: u16, error: &str, detail: &'static str) -> Self {
+        let (error, message) = (error.to_owned(), detail.to_owned());
+        Self { code, detail, error, error_code: None, event: None, killed: false, message }
+    }
+}
+
+fn denied(denial: Denial) -> (&'static str, &'static str) {
+    match denial {
+        Denial::Limit => ("limit_reached", "Too many devices play on this account."),
+        Denial::Rejected => ("setup_rejected", "The head-end did not grant a session."),
+        Denial::Token => ("token_rejected", "The head-end did not accept the token."),
+    }
+}
+
+fn ended(end: End) -> &'static str {
+    match end {
+        End::Abandoned | End::Drained => "This session was given up; play again.",
+        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue => "This session has expired; play again.",
+        End::Released | End::Stopped => "This playback was stopped.",
+        End::Zapped => "This device plays something else now.",
+    }
+}

@@ -1,0 +1,152 @@
+//! The choice of the shape: per DRM, phase and player family, or as the route says.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use super::body;
+use super::{Phase, Turned};
+use crate::config::{Profile, Profiles, Refusal};
+use crate::drm::{Message, System};
+use crate::edge::ReplyBody;
+use crate::edge::reply::INCIDENT;
+use crate::ids::Incident;
+
+const SSM_ERROR: HeaderName = HeaderName::from_static("x-ssm-error");
+
+/// How a player's family tells itself; what unmodified players send, not what they claim to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Family {
+    Browser,
+    Kodi,
+    Native,
+    /// Sends raw octets from a page, and shows an error only when the CDM rejects a reply.
+    VideoJs,
+}
+
+/// A profile made concrete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) enum Shape {
+    Http,
+    /// 200 and JSON that is no license.
+    RejectClearKey,
+    /// 200 and the Widevine error message.
+    RejectWidevine,
+    Soap200,
+    Soap500,
+}
+
+impl Shape {
+    pub(in crate::gateway) fn choose(
+        profiles: &Refusal,
+        message: Option<&Message>,
+        phase: Phase,
+        turned: &Turned,
+        headers: &HeaderMap,
+    ) -> Self {
+        let Some(message) = message else { return Self::Http };
+        // An app that wraps its requests unwraps the reply: only a status reaches it.
+        if message.wrapped {
+            return Self::Http;
+        }
+        let Profiles { first, renewal } = of(profiles, message.system);
+        // PlayReady, FairPlay and ClearKey show no renewals, but after a kill it is one.
+        let again = phase == Phase::Renewal || (turned.killed && message.system != System::Widevine);
+        let profile = if again { renewal } else { first };
+        match profile {
+            Profile::Auto => automatic(message.system, phase, again, family(headers)),
+            Profile::Http => Self::Http,
+            Profile::Reject => reject(message.system),
+            Profile::Soap200 => Self::Soap200,
+            Profile::Soap500 => Self::Soap500,
+        }
+    }
+
+    /// As the configuration calls it.
+    pub(in crate::gateway) fn profile_name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::RejectClearKey | Self::RejectWidevine => "reject",
+            Self::Soap200 => "soap-200",
+            Self::Soap500 => "soap-500",
+        }
+    }
+
+    pub(in crate::gateway) fn reply(self, turned: &Turned, phase: Phase, incident: Incident) -> Response<ReplyBody> {
+        const JSON: &str = "application/json";
+        const SOAP: &str = "text/xml; charset=utf-8";
+        let (status, content_type, body): (_, _, Bytes) = match self {
+            Self::Http => (StatusCode::FORBIDDEN, JSON, body::json(turned, phase, incident).into()),
+            Self::RejectClearKey => (StatusCode::OK, JSON, body::json(turned, phase, incident).into()),
+            Self::RejectWidevine => (StatusCode::OK, "application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
+            Self::Soap200 => (StatusCode::OK, SOAP, body::soap(turned).into()),
+            Self::Soap500 => (StatusCode::INTERNAL_SERVER_ERROR, SOAP, body::soap(turned).into()),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let reason = turned.error_code.map_or_else(|| turned.error.clone(), |code| code.to_string());
+        for (name, value) in [(SSM_ERROR, reason), (INCIDENT, incident.to_string())] {
+            // Digits and names of our own: always fit for a header.
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+fn of(profiles: &Refusal, system: System) -> Profiles {
+    match system {
+        System::ClearKey => profiles.clearkey,
+        System::FairPlay => profiles.fairplay,
+        System::PlayReady => profiles.playready,
+        System::Widevine => profiles.widevine,
+    }
+}
+
+fn automatic(system: System, phase: Phase, again: bool, family: Family) -> Shape {
+    match (system, family) {
+        (System::FairPlay, _) => Shape::Http,
+        // dash.js shows a fault under 200 at once; native stacks want Microsoft's 500.
+        (System::PlayReady, Family::Browser | Family::VideoJs) => Shape::Soap200,
+        (System::PlayReady, Family::Native) => Shape::Soap500,
+        // Kodi asks again at every sample until something with 200 comes.
+        (System::PlayReady, Family::Kodi) => if again { Shape::Soap200 } else { Shape::Soap500 },
+        (System::ClearKey, Family::VideoJs) if again => Shape::RejectClearKey,
+        (System::ClearKey, _) => Shape::Http,
+        // After its certificate request video.js swallows every HTTP error.
+        (System::Widevine, Family::VideoJs) if phase != Phase::Certificate => Shape::RejectWidevine,
+        (System::Widevine, Family::Kodi) if again => Shape::RejectWidevine,
+        (System::Widevine, _) => Shape::Http,
+    }
+}
+
+/// In band. FairPlay has no such form, which the configuration knows.
+fn reject(system: System) -> Shape {
+    match system {
+        System::ClearKey => Shape::RejectClearKey,
+        System::FairPlay => Shape::Http,
+        System::PlayReady => Shape::Soap200,
+        System::Widevine => Shape::RejectWidevine,
+    }
+}
+
+fn family(headers: &HeaderMap) -> Family {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if text(USER_AGENT).contains("Kodi") {
+        Family::Kodi
+    } else if !headers.contains_key(ORIGIN) {
+        Family::Native
+    } else if text(CONTENT_TYPE).starts_with("application/octet-stream") {
+        Family::VideoJs
+    } else {
+        Family::Browser
+    }
+}
+
+#[cfg(test)]
+mod tests;
