@@ -1,5 +1,81 @@
-use super::{Config, Faults};
+//! From the sheet to the checked [`Config`], or to all its faults at once.
+//!
+//! Each reader below takes one table and knows its keys, defaults and ranges. A reader that meets
+//! a fault goes on with the default, so that the rest is judged too; [`parse`] then gives no
+//! configuration at all.
+
+mod admin;
+mod authority;
+mod nagra_ssm;
+mod refusal;
+mod route;
+mod server;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
-pub fn load(_file: &Path, _environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
-    Err(Faults(Vec::new()))
+
+use self::route::Frame;
+use super::environment::Environment;
+use super::raw::Sheet;
+use super::{Config, Faults};
+
+/// Reads the file and lays the `SIDEBEAT_…` variables of `environment` over it. Take the variables
+/// from `std::env::vars_os`: `vars` panics when any of them is not UTF-8.
+///
+/// # Errors
+/// Everything that is wrong with either, or that the file cannot be read.
+pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
+    let text = fs::read_to_string(file).map_err(|error| {
+        let what = match error.kind() {
+            ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
+            ErrorKind::NotFound => "does not exist: copy the config.toml that comes with sidebeat there, \
+                or name another file with --config"
+                .to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        Faults::one(file.display().to_string(), what)
+    })?;
+    parse(&text, file.parent().unwrap_or(Path::new("")), environment)
+}
+
+/// As [`load`], for a text in hand. Files that it names are looked for from `folder` on.
+///
+/// # Errors
+/// Everything that is wrong with the text or the environment.
+pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
+    let sheet = Sheet::parse(text, folder, Environment::new(environment))?;
+    let config = read(&sheet);
+    let faults = sheet.finish();
+    debug_assert!(config.is_some() || !faults.0.is_empty(), "a reader gave nothing and no reason");
+    config.filter(|_| faults.0.is_empty()).ok_or(faults)
+}
+
+/// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
+pub fn keys() -> BTreeSet<String> {
+    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]";
+    let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
+    sheet
+        .map(|sheet| {
+            read(&sheet);
+            sheet.keys()
+        })
+        .unwrap_or_default()
+}
+
+fn read(sheet: &Sheet<'_>) -> Option<Config> {
+    let root = sheet.root();
+    let admin = admin::admin(&root.table("admin"));
+    let log = admin::log(&root.table("log"));
+    let server = server::server(&root.table("server"), admin.listen);
+    let authorities = root.tables("authority");
+    let names = authority::names(&authorities);
+    let call = server.limits.call;
+    let authorities: Vec<_> =
+        authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
+    let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
+    let routes = route::routes(&root, &frame);
+    let authorities = authorities.into_iter().collect::<Option<_>>();
+    Some(Config { admin, authorities: authorities?, log, routes: routes?, server })
 }

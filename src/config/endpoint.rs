@@ -13,7 +13,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// # Errors
+    /// What is wrong, without the text, which may hold a key.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.contains('#') {
+            return Err("must not have a fragment (#)");
+        }
         let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -25,6 +30,9 @@ impl Endpoint {
             return Err("must not hold a user name or password");
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err("names no host");
+        }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self { host, port, tls, uri })
     }
@@ -67,5 +75,45 @@ impl fmt::Display for Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_apart() {
+        for (text, host, port, tls, authority, path) in [
+            ("https://drm.example", "drm.example", 443, true, "drm.example", "/"),
+            ("http://drm.example/a?b", "drm.example", 80, false, "drm.example", "/a"),
+            ("http://[::1]:9200/x", "::1", 9200, false, "[::1]:9200", "/x"),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap();
+            assert_eq!((endpoint.host(), endpoint.port(), endpoint.tls()), (host, port, tls), "{text}");
+            assert_eq!((endpoint.authority(), endpoint.path()), (authority, path), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused() {
+        for (text, what) in [
+            ("", "is not a URL"),
+            ("drm.example/a b", "is not a URL"),
+            ("/license", "must begin with http:// or https://"),
+            ("ftp://drm.example", "must begin with http:// or https://"),
+            ("https://u:p@drm.example", "must not hold a user name or password"),
+            ("https://drm.example/#a", "must not have a fragment (#)"),
+            ("http://:80/", "names no host"),
+        ] {
+            assert_eq!(Endpoint::parse(text).err(), Some(what), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_query_is_not_shown() {
+        let endpoint = Endpoint::parse("https://drm.example/a?key=hush").unwrap();
+        assert_eq!(format!("{endpoint} {endpoint:?}"), "https://drm.example/a https://drm.example/a");
+        assert_eq!(endpoint.query(), Some("key=hush"));
     }
 }

@@ -1,4 +1,7 @@
 //! What is wrong with a configuration: every fault at once, each with its key and line.
+//!
+//! Whoever writes a fault starts `what` with a verb ("must be …", "is missing …"), says what to
+//! write instead, and never repeats the value of a key that may hold a secret.
 
 use std::fmt;
 
@@ -12,8 +15,20 @@ pub struct Fault {
     pub what: String,
 }
 
+/// In the order of the file's lines; what has no line comes last.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    pub(super) fn sorted(mut faults: Vec<Fault>) -> Self {
+        faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
+        Self(faults)
+    }
+
+    pub(super) fn one(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self(vec![Fault { key: key.into(), line: None, what: what.into() }])
+    }
+}
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,14 +1,23 @@
 //! The configuration as the rest of the program sees it: checked, complete, immutable.
 //!
-//! `raw` mirrors the file, `environment` lays `SIDEBEAT_…` over it, `check` turns the sum into a
-//! [`Config`] or into all its faults at once. Nothing above this module parses a setting again.
+//! `raw` holds the file as it stands, `environment` lays `SIDEBEAT_…` over it, `section`, `take`
+//! and `value` read it key by key, `check` knows all keys and turns the sum into a [`Config`] or
+//! into all its faults at once. Nothing above this module parses a setting again.
 
 mod check;
 mod endpoint;
 mod environment;
 mod fault;
+mod near;
 mod raw;
+mod section;
+mod take;
 mod units;
+mod value;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +25,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-pub use self::check::load;
+pub use self::check::{keys, load, parse};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 use crate::secret::Secret;

@@ -1,1 +1,202 @@
+//! The sheet: the file's tables with their places, the environment over them, and the faults.
+//!
+//! The readers in `check` ask for keys by name through a [`Section`], and the sheet remembers what
+//! was asked for: what stands in the file or the environment and nobody asked for is unknown. So
+//! the readers are the schema, there is no second list of keys, and one fault hides no other.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::environment::{Environment, variable};
+use super::near::nearest;
+use super::section::Section;
+use super::{Fault, Faults};
+use crate::secret::scrub;
+
+pub(super) struct Sheet<'a> {
+    /// Paths of the keys that were asked for.
+    asked: RefCell<BTreeSet<String>>,
+    pub(super) environment: Environment,
+    faults: RefCell<Vec<Fault>>,
+    pub(super) folder: &'a Path,
+    /// Paths of tables that nobody can judge, because what kind they are is itself a fault.
+    left: RefCell<BTreeSet<String>>,
+    table: DeTable<'a>,
+    /// Paths of the tables that were asked for.
+    tables: RefCell<BTreeSet<String>>,
+    text: &'a str,
+}
+
+impl<'a> Sheet<'a> {
+    /// # Errors
+    /// The file is no TOML. Nothing else is then reported: it would be guesswork.
+    pub(super) fn parse(text: &'a str, folder: &'a Path, environment: Environment) -> Result<Self, Faults> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // The message alone: the error's own text would show the line, which may hold a secret.
+            let fault = |error: &toml::de::Error| Fault {
+                key: "TOML".to_owned(),
+                line: error.span().map(|span| line(text, span.start)),
+                what: error.message().to_owned(),
+            };
+            return Err(Faults::sorted(errors.iter().map(fault).collect()));
+        }
+        Ok(Self {
+            asked: RefCell::default(),
+            environment,
+            faults: RefCell::default(),
+            folder,
+            left: RefCell::default(),
+            table: table.into_inner(),
+            tables: RefCell::default(),
+            text,
+        })
+    }
+
+    pub(super) fn root(&self) -> Section<'_> {
+        Section::new(self, String::new(), Some(&self.table), None)
+    }
+
+    pub(super) fn ask(&self, path: String) {
+        self.asked.borrow_mut().insert(path);
+    }
+
+    pub(super) fn ask_table(&self, path: String) {
+        self.tables.borrow_mut().insert(path);
+    }
+
+    pub(super) fn leave(&self, path: String) {
+        self.left.borrow_mut().insert(path);
+    }
+
+    /// The line of a byte of the file.
+    pub(super) fn line(&self, at: usize) -> usize {
+        line(self.text, at)
+    }
+
+    pub(super) fn fault(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// Every key that was asked for, without indices: `route.path`.
+    pub(super) fn keys(&self) -> BTreeSet<String> {
+        self.asked.borrow().iter().map(|path| without_indices(path)).collect()
+    }
+
+    /// All faults, the unknown keys and variables among them.
+    pub(super) fn finish(&self) -> Faults {
+        self.judge("", &self.table);
+        self.judge_environment();
+        Faults::sorted(self.faults.take())
+    }
+
+    fn judge(&self, path: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let below = join(path, key.get_ref());
+            if self.asked.borrow().contains(&below) || self.left.borrow().contains(&below) {
+                continue;
+            }
+            if self.tables.borrow().contains(&below) {
+                self.judge_tables(&below, value.get_ref());
+                continue;
+            }
+            let key_path = join(path, &scrub(key.get_ref()));
+            let what = format!("is not a known key{}", self.advice(path, key.get_ref()));
+            self.fault(Fault { key: key_path, line: Some(self.line(key.span().start)), what });
+        }
+    }
+
+    /// What is neither a table nor a list of tables became a fault when it was asked for.
+    fn judge_tables(&self, path: &str, value: &DeValue<'_>) {
+        match value {
+            DeValue::Array(array) => {
+                let tables = array.iter().map(Spanned::get_ref).enumerate();
+                tables.for_each(|(index, table)| self.judge_element(&format!("{path}[{index}]"), table));
+            }
+            DeValue::Table(table) => self.judge(path, table),
+            DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Float(_)
+            | DeValue::Integer(_)
+            | DeValue::String(_) => {}
+        }
+    }
+
+    fn judge_element(&self, path: &str, value: &DeValue<'_>) {
+        if let (false, DeValue::Table(table)) = (self.left.borrow().contains(path), value) {
+            self.judge(path, table);
+        }
+    }
+
+    fn judge_environment(&self) {
+        let known: BTreeSet<String> = self.asked.borrow().iter().map(|path| variable(path)).collect();
+        let left: Vec<String> = self.left.borrow().iter().map(|path| format!("{}_", variable(path))).collect();
+        for name in self.environment.names() {
+            if known.contains(name) || left.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let advice = nearest(name, known.iter().map(String::as_str));
+            let advice = advice.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            self.fault(Fault {
+                key: name.escape_debug().to_string(),
+                line: None,
+                what: format!("is not a known variable{advice}"),
+            });
+        }
+    }
+
+    /// A sibling that is spelled nearly so, or the table where this very key belongs.
+    fn advice(&self, path: &str, key: &str) -> String {
+        let (asked, tables) = (self.asked.borrow(), self.tables.borrow());
+        let known = || asked.iter().chain(tables.iter());
+        let siblings = known().filter_map(|known| name_in(path, known));
+        if let Some(near) = nearest(key, siblings) {
+            return format!("; did you mean `{near}`?");
+        }
+        if key.contains('.') {
+            return String::new();
+        }
+        let homes: BTreeSet<String> =
+            asked.iter().filter_map(|known| Some(header(known.strip_suffix(key)?.strip_suffix('.')?))).collect();
+        match homes.first() {
+            Some(_) if homes.contains(&header(path)) => "; it belongs to another kind".to_owned(),
+            Some(home) if homes.len() == 1 => format!("; it belongs to {home}"),
+            Some(_) | None => String::new(),
+        }
+    }
+}
+
+/// The path of a key in a table. A key that needs quotes has them here too, so that
+/// `"limits.idle"` is not taken for `limits.idle`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let key = if plain { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+/// The name of `known` in the table at `path`, when it stands right there.
+fn name_in<'k>(path: &str, known: &'k str) -> Option<&'k str> {
+    let name = if path.is_empty() { known } else { known.strip_prefix(path)?.strip_prefix('.')? };
+    (!name.contains(['.', '['])).then_some(name)
+}
+
+/// How the head of a table is written: `[[route]]`, `[route.body]`.
+fn header(path: &str) -> String {
+    let name = without_indices(path);
+    if path.ends_with(']') { format!("[[{name}]]") } else { format!("[{name}]") }
+}
+
+fn without_indices(path: &str) -> String {
+    let parts = path.split('.').map(|part| part.split_once('[').map_or(part, |(name, _)| name));
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// 1-based.
+fn line(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    1 + before.filter(|byte| **byte == b'\n').count()
+}

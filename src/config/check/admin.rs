@@ -1,0 +1,71 @@
+//! `[admin]` and `[log]`.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::section::Section;
+use crate::config::words;
+use crate::config::{Admin, Log, LogFormat};
+
+pub(super) fn admin(table: &Section<'_>) -> Admin {
+    let default = SocketAddr::from(([127, 0, 0, 1], 9180));
+    let address = |text: &str| if text == "off" { Ok(None) } else { words::address(text).map(Some) };
+    let listen = table.word("listen", address).unwrap_or(Some(default));
+    let token = table.secret("token");
+    let guarded = table.has("token") || table.has("token-file");
+    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && !guarded {
+        table.fault("listen", "can be reached from other machines: set admin.token or admin.token-file as well");
+    }
+    let origins = table.list("origins", "[\"https://dashboard.example\"]", words::origin).unwrap_or_default();
+    Admin { listen, origins, token }
+}
+
+pub(super) fn log(table: &Section<'_>) -> Log {
+    let format = table.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let filter = table.word("level", filter).unwrap_or_else(|| "info".to_owned());
+    Log { filter, format: format.unwrap_or(LogFormat::Text) }
+}
+
+/// A lone word is a level, although a filter would take any word for the name of a module.
+fn filter(text: &str) -> Result<String, &'static str> {
+    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    let lone = text.chars().all(char::is_alphanumeric);
+    // The filter's parser panics on some text that is not ASCII.
+    let plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if LEVELS.contains(&text) || (!lone && plain && EnvFilter::try_new(text).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or a filter such as \"info,sidebeat::edge=debug\"",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_filter() {
+        for (text, good) in [
+            ("trace", true),
+            ("info,sidebeat::edge=debug", true),
+            ("sidebeat[call{device}]=trace", true),
+            ("loud", false),
+            ("", false),
+            ("sidebeat=loud", false),
+            ("\u{b}¹=", false),
+        ] {
+            assert_eq!(filter(text).is_ok(), good, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_filter_is_too_odd(text in "([a-z:]{0,4}[\\[\\]{}=,\"]|[ -~]|.){0,12}") {
+            let _ = filter(&text);
+        }
+    }
+}

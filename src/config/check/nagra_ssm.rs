@@ -1,0 +1,127 @@
+//! `kind = "nagra-ssm"`: NAGRA Secure Session Management, version 1.
+//!
+//! Every URL can be given on its own: operators put gateways in front of single calls.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::authority::{GRACE, INTERVAL};
+use crate::config::section::Section;
+use crate::config::units::show_duration;
+use crate::config::words;
+use crate::config::{Endpoint, NagraSsm};
+
+const AUTHORIZATION: HeaderName = HeaderName::from_static("nv-authorizations");
+const TENANT: HeaderName = HeaderName::from_static("nv-tenant-id");
+
+// The paths of SSM v1 below its base. Two paths of the renewal are known to work, depending on
+// the head-end's version.
+const HEARTBEAT: &str = "/v1/sessions/heartbeat";
+const RENEWAL: &str = "/v1/renewal-license-wv";
+const RENEWAL_OTHER: &str = "/v1/sessions/renewal-license-wv";
+const SETUP: &str = "/v1/sessions/setup";
+const TEARDOWN: &str = "/v1/sessions/teardown";
+
+/// `call` is the time of a whole license call, of which a setup is a part.
+pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm> {
+    let authorization = table.word("authorization", words::header_name).unwrap_or(AUTHORIZATION);
+    let headers = headers(table, &authorization);
+    let timeout = timeout(table, call);
+    let license_authorization = table.word("license-authorization", template);
+    let (ca, fraction) = (table.file("ca"), table.number("fraction", 0.5..=1.0).unwrap_or(1.0));
+    let grace = table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10));
+    let interval = table.duration("interval", INTERVAL).unwrap_or(Duration::from_mins(1));
+    let urls = urls(table)?;
+    Some(NagraSsm {
+        authorization,
+        ca,
+        fraction,
+        grace,
+        headers,
+        heartbeat: urls.heartbeat,
+        interval,
+        license_authorization: license_authorization.unwrap_or_else(|| "{content},{session}".to_owned()),
+        renewal: urls.renewal,
+        renewal_other: urls.renewal_other,
+        setup: urls.setup,
+        teardown: urls.teardown,
+        timeout,
+    })
+}
+
+struct Urls {
+    heartbeat: Endpoint,
+    renewal: Endpoint,
+    renewal_other: Option<Endpoint>,
+    setup: Endpoint,
+    teardown: Endpoint,
+}
+
+fn urls(table: &Section<'_>) -> Option<Urls> {
+    let base = table.word("url", base);
+    let derived = |tail: &str| Endpoint::parse(&format!("{}{tail}", base.as_ref()?)).ok();
+    let either = |key: &str, tail: &str| match table.has(key) {
+        true => table.word(key, Endpoint::parse),
+        false => derived(tail),
+    };
+    let heartbeat = either("heartbeat-url", HEARTBEAT);
+    let renewal = either("renewal-url", RENEWAL);
+    let setup = either("setup-url", SETUP);
+    let teardown = either("teardown-url", TEARDOWN);
+    let own = ["heartbeat-url", "renewal-url", "setup-url", "teardown-url"].into_iter().all(|key| table.has(key));
+    if !own {
+        table.need(
+            "url",
+            "write the base of SSM, such as \"https://host/TENANT/ssm\", \
+            or all of heartbeat-url, renewal-url, setup-url and teardown-url",
+        );
+    }
+    let renewal_other = derived(RENEWAL_OTHER).filter(|_| !table.has("renewal-url"));
+    Some(Urls { heartbeat: heartbeat?, renewal: renewal?, renewal_other, setup: setup?, teardown: teardown? })
+}
+
+/// Without a slash at its end; such that every path can follow.
+fn base(text: &str) -> Result<String, &'static str> {
+    let base = text.trim_end_matches('/');
+    let longest = Endpoint::parse(&format!("{base}{RENEWAL_OTHER}"))?;
+    if longest.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
+}
+
+fn timeout(table: &Section<'_>, call: Duration) -> Duration {
+    let timeout = table.duration("timeout", INTERVAL).unwrap_or(Duration::from_secs(2));
+    if timeout >= call {
+        table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
+    }
+    timeout
+}
+
+fn headers(table: &Section<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
+    let tenant = table.word("tenant", words::header_value);
+    let table = table.table("headers");
+    let mut headers: Vec<_> = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
+    for key in table.names() {
+        let Some(value) = table.word(&key, words::header_value) else { continue };
+        match words::header_name(&key) {
+            Ok(name) if name == *authorization => table.fault(&key, "is written by sidebeat: it carries the tokens"),
+            Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
+            Ok(name) => headers.push((name, value)),
+            Err(what) => table.fault(&key, what),
+        }
+    }
+    headers
+}
+
+/// The tokens of a license call. Without the session's token the license server would refuse.
+fn template(text: &str) -> Result<String, &'static str> {
+    if !text.contains("{session}") {
+        return Err("must hold {session}");
+    }
+    let rest = text.replace("{session}", "").replace("{content}", "");
+    if rest.contains(['{', '}']) {
+        return Err("must hold no other placeholders than {content} and {session}");
+    }
+    HeaderValue::from_str(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "must be the text of a header, without line breaks")
+}

@@ -1,0 +1,129 @@
+//! `[[route]]` and `[route.body]`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::refusal::refusal;
+use crate::config::near::nearest;
+use crate::config::section::Section;
+use crate::config::units::{LONGEST, show_duration};
+use crate::config::words;
+use crate::config::{Endpoint, Enforcement, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
+
+const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
+
+const ENFORCEMENT: [(&str, Enforcement); 3] =
+    [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
+const SESSION_CONTROL: [(&str, SessionControl); 3] =
+    [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
+
+/// What a route is checked against.
+pub(super) struct Frame<'a> {
+    /// Names in the order of their tables; none where a name is at fault.
+    pub(super) authorities: &'a [Option<String>],
+    /// `server.limits.call`
+    pub(super) call: Duration,
+    /// Whether players are asked for certificates.
+    pub(super) client_ca: bool,
+}
+
+pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<Vec<Route>> {
+    let tables = root.tables("route");
+    if tables.is_empty() {
+        root.need("route", "write at least one [[route]], or there is nothing that players can ask for");
+    }
+    let mut paths = Vec::new();
+    for table in &tables {
+        table.need("path", "write the path that players use, such as \"/license\"");
+        let path = table.word("path", words::route_path);
+        if path.is_some() && paths.contains(&path) {
+            table.fault("path", "is the path of another route too");
+        }
+        paths.push(path);
+    }
+    let routes: Vec<_> = tables.iter().zip(paths).map(|(table, path)| route(table, path, frame)).collect();
+    routes.into_iter().collect::<Option<Vec<_>>>().filter(|routes| !routes.is_empty())
+}
+
+fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    table.need("license-server", "write the URL that players asked for licenses before");
+    let license_server = table.word("license-server", Endpoint::parse);
+    let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
+    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+    let route = Route {
+        authority: authority(table, frame.authorities),
+        ca: table.file("ca"),
+        content_token: content_token(table),
+        device: device(table, frame.client_ca),
+        enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
+        headers: headers.unwrap_or_default(),
+        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+        longest_session: table.duration("longest-session", ANY).unwrap_or(Duration::from_hours(12)),
+        refusal: refusal(&table.table("refusal")),
+        session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
+        sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        timeout: timeout(table, frame.call),
+        wrapping: wrappings(&table.table("body")),
+        // Last, so that all of the table is read before a missing one gives up.
+        license_server: license_server?,
+        path: path?,
+    };
+    Some(route)
+}
+
+fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {
+    let wanted = table.word("authority", words::label)?;
+    let found = names.iter().position(|name| name.as_ref() == Some(&wanted));
+    if found.is_none() && names.iter().all(Option::is_some) {
+        let near = nearest(&wanted, names.iter().flatten().map(String::as_str));
+        let advice = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        table.fault("authority", format!("is not the name of any [[authority]]{advice}"));
+    }
+    found
+}
+
+fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
+    let sources = table.list("content-token", "[\"header:nv-authorizations\"]", words::token_source);
+    sources.unwrap_or_else(|| {
+        let header = TokenSource::Header(HeaderName::from_static("nv-authorizations"));
+        vec![header, TokenSource::Query("token".to_owned()), TokenSource::CustomData]
+    })
+}
+
+fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
+    let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", words::rung);
+    let rungs = rungs.unwrap_or_else(|| {
+        let header = Rung::Header(HeaderName::from_static("x-device-id"));
+        vec![header, Rung::Query("device".to_owned()), Rung::Peer]
+    });
+    if rungs.is_empty() {
+        table.fault("device", "is empty: name at least \"peer\"");
+    }
+    if rungs.contains(&Rung::Mtls) && !client_ca {
+        table.fault("device", "names mtls, which needs server.tls.client-ca");
+    }
+    rungs
+}
+
+fn timeout(table: &Section<'_>, call: Duration) -> Duration {
+    let timeout = table.duration("timeout", ANY).unwrap_or(Duration::from_secs(5));
+    if timeout >= call {
+        table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
+    }
+    timeout
+}
+
+/// What is not said is as on the other side, so that one word describes a head-end that wraps.
+fn wrappings(table: &Section<'_>) -> Wrappings {
+    let wrapping = |key: &str| table.word(key, words::wrapping);
+    let player_request = wrapping("player").unwrap_or(Wrapping::Raw);
+    let server_request = wrapping("server").unwrap_or_else(|| player_request.clone());
+    Wrappings {
+        player_reply: wrapping("player-reply").unwrap_or_else(|| player_request.clone()),
+        server_reply: wrapping("server-reply").unwrap_or_else(|| server_request.clone()),
+        player_request,
+        server_request,
+    }
+}

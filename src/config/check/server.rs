@@ -1,0 +1,95 @@
+//! `[server]`, `[server.tls]` and `[server.limits]`.
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::thread;
+use std::time::Duration;
+
+use crate::config::section::Section;
+use crate::config::words;
+use crate::config::{Limits, Origins, Server, Tls};
+
+const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+
+/// `admin` is the address of the admin listener, which no other listener can share.
+pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
+    let listen = table.list("listen", "[\"127.0.0.1:8443\"]", words::address);
+    let listen = listen.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 8443))]);
+    let listen_plain = table.list("listen-plain", "[\"127.0.0.1:8080\"]", words::address);
+    let listen_plain = listen_plain.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 8080))]);
+    check_listeners(table, &listen, &listen_plain, admin);
+    Server {
+        limits: limits(&table.table("limits")),
+        listen,
+        listen_plain,
+        origins: origins(table),
+        tls: tls(&table.table("tls")),
+        workers: workers(table),
+    }
+}
+
+fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAddr], admin: Option<SocketAddr>) {
+    let beyond = table.flag("plain-beyond-loopback").unwrap_or(false);
+    for address in plain.iter().filter(|address| !beyond && !address.ip().to_canonical().is_loopback()) {
+        let what = format!(
+            "offers cleartext at {address}, beyond this machine: use server.listen, \
+            or set plain-beyond-loopback = true if you mean it"
+        );
+        table.fault("listen-plain", what);
+    }
+    if listen.is_empty() && plain.is_empty() && (table.has("listen") || table.has("listen-plain")) {
+        table.fault("listen", "is empty, and listen-plain too: no player could connect");
+    }
+    let mut taken: Vec<SocketAddr> = admin.into_iter().collect();
+    for (key, address) in
+        listen.iter().map(|address| ("listen", address)).chain(plain.iter().map(|address| ("listen-plain", address)))
+    {
+        if address.port() != 0 && taken.contains(address) {
+            table.fault(key, format!("has {address}, which another listener uses already"));
+        }
+        taken.push(*address);
+    }
+}
+
+fn origins(table: &Section<'_>) -> Origins {
+    if table.is("origins", "any") {
+        return Origins::Any;
+    }
+    let list = table.list("origins", "[\"https://tv.example\"], or \"any\"", words::origin);
+    list.map_or(Origins::Any, Origins::List)
+}
+
+fn tls(table: &Section<'_>) -> Tls {
+    let from_folder = |name: &str| table.sheet.folder.join(name);
+    Tls {
+        certificate: table.file("certificate").unwrap_or_else(|| from_folder("certs/leaf.pem")),
+        client_ca: table.file("client-ca"),
+        key: table.file("key").unwrap_or_else(|| from_folder("certs/leaf.key")),
+    }
+}
+
+/// 0 stands for as many as there are cores.
+fn workers(table: &Section<'_>) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    table.whole("workers", 0..=1024).filter(|workers| *workers > 0).unwrap_or_else(cores)
+}
+
+fn limits(table: &Section<'_>) -> Limits {
+    let duration = |key: &str, default| table.duration(key, UP_TO_A_DAY).unwrap_or(Duration::from_secs(default));
+    let count = |key: &str, default| table.whole(key, 1..=1_000_000).unwrap_or(default);
+    // dash.js gives up on a license after 8 s.
+    let call = table.duration("call", Duration::from_millis(1)..=Duration::from_secs(7));
+    Limits {
+        body: duration("body", 10),
+        body_max: table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10),
+        call: call.unwrap_or(Duration::from_secs(6)),
+        connections: count("connections", 10_000),
+        drain: table.duration("drain", Duration::ZERO..=Duration::from_hours(1)).unwrap_or(Duration::from_secs(10)),
+        first_byte: duration("first-byte", 5),
+        handshake: duration("handshake", 5),
+        idle: duration("idle", 120),
+        in_flight: count("in-flight", 1000),
+        lifetime: duration("lifetime", 3600),
+    }
+}

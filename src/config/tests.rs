@@ -1,0 +1,108 @@
+//! The configuration as its users meet it: here its defaults, below its faults, the environment,
+//! secrets, and the shipped file.
+
+mod environment;
+mod faults;
+mod sample;
+mod secrets;
+
+use std::path::Path;
+use std::{fs, iter};
+
+use super::*;
+
+/// The least that loads.
+const LEAST: &str = "[[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example/wv\"\n";
+/// An authority without its URLs, to be written before [`LEAST`].
+const NAGRA: &str = "[[authority]]\nname = \"n\"\nkind = \"nagra-ssm\"\n";
+
+fn read(text: &str) -> Result<Config, Faults> {
+    parse(text, Path::new("/etc/sidebeat"), iter::empty())
+}
+
+fn read_with(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    parse(text, folder, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn faults(result: Result<Config, Faults>) -> Vec<String> {
+    result.unwrap_err().to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_file_that_is_not_there_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.toml");
+    let what =
+        "does not exist: copy the config.toml that comes with sidebeat there, or name another file with --config";
+    assert_eq!(faults(load(&file, iter::empty())), [format!("{}: {what}", file.display())]);
+    fs::write(&file, b"\xff\xfe").unwrap();
+    assert_eq!(faults(load(&file, iter::empty())), [format!("{}: is not UTF-8 text", file.display())]);
+}
+
+#[test]
+fn the_least_file_has_all_defaults() {
+    let config = read(LEAST).unwrap();
+    assert_eq!(config.server.tls.certificate, Path::new("/etc/sidebeat/certs/leaf.pem"));
+    assert_eq!(config.routes[0].authority, None);
+    assert!(config.server.workers >= 1);
+    let shown = format!("{:?}", read(&format!("{LEAST}[server.tls]\nkey = \"/run/key\"\n")).unwrap().server.tls.key);
+    assert_eq!(shown, "\"/run/key\"");
+}
+
+#[test]
+fn nagra_urls_come_from_the_base_unless_they_are_given() {
+    let nagra = |text: &str| match read(&format!("{NAGRA}{text}\n{LEAST}")).unwrap().authorities.remove(0).kind {
+        AuthorityKind::NagraSsm(nagra) => nagra,
+        AuthorityKind::Embedded(_) => panic!("another kind was asked for"),
+    };
+    let shown = |nagra: &NagraSsm| {
+        let other = nagra.renewal_other.as_ref().map(ToString::to_string);
+        let urls = [&nagra.setup, &nagra.heartbeat, &nagra.renewal, &nagra.teardown].map(ToString::to_string);
+        (urls, other)
+    };
+    let (urls, other) = shown(&nagra("url = \"https://h/T/ssm/\"\nrenewal-url = \"https://g/r\""));
+    let below = |tail: &str| format!("https://h/T/ssm/v1/{tail}");
+    assert_eq!(
+        urls,
+        [below("sessions/setup"), below("sessions/heartbeat"), "https://g/r".into(), below("sessions/teardown")]
+    );
+    assert_eq!(other, None);
+    let (urls, other) = shown(&nagra("url = \"https://h/T/ssm\"\nsetup-url = \"https://g/s?key=1\""));
+    assert_eq!(urls[0], "https://g/s");
+    assert_eq!((urls[2].clone(), other), (below("renewal-license-wv"), Some(below("sessions/renewal-license-wv"))));
+    let all = ["setup", "heartbeat", "renewal", "teardown"].map(|call| format!("{call}-url = \"https://g/{call}\"\n"));
+    let (urls, other) = shown(&nagra(&all.concat()));
+    assert_eq!(urls, ["https://g/setup", "https://g/heartbeat", "https://g/renewal", "https://g/teardown"]);
+    assert_eq!(other, None);
+    let headers = nagra("url = \"https://h\"\ntenant = \"T\"\nheaders = { X-Key = \"v\" }").headers;
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(pairs, [("nv-tenant-id", "T"), ("x-key", "v")]);
+}
+
+#[test]
+fn wrappings_follow_their_neighbours() {
+    let json = || Wrapping::Json("c".to_owned());
+    for (text, [player, player_reply, server, server_reply]) in [
+        ("", [Wrapping::Raw, Wrapping::Raw, Wrapping::Raw, Wrapping::Raw]),
+        ("player = \"base64\"", [Wrapping::Base64, Wrapping::Base64, Wrapping::Base64, Wrapping::Base64]),
+        ("server = \"json:c\"", [Wrapping::Raw, Wrapping::Raw, json(), json()]),
+        ("player = \"json:c\"\nserver-reply = \"raw\"", [json(), json(), json(), Wrapping::Raw]),
+    ] {
+        let wrapping = read(&format!("{LEAST}[route.body]\n{text}\n")).unwrap().routes.remove(0).wrapping;
+        let expected = Wrappings { player_reply, player_request: player, server_reply, server_request: server };
+        assert_eq!(wrapping, expected, "{text}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_too_odd(text in "([a-z]+ ?= ?[a-z0-9\"\\[{]+\\n|\\[\\[?(server|route|authority|admin)[.a-z]*\\]\\]?\\n|.){0,8}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_value_is_too_odd(key in proptest::sample::select(keys().into_iter().collect::<Vec<_>>()), value in ".*") {
+        let path = key.replacen("route.", "route[0].", 1).replacen("authority.", "authority[0].", 1);
+        let _ = read_with(LEAST, Path::new(""), &[(&super::environment::variable(&path), &value)]);
+    }
+}

@@ -1,0 +1,320 @@
+//! A table of faulty files: every fault with its exact line, key and words.
+
+use std::path::Path;
+
+use super::{LEAST, NAGRA, faults, read, read_with};
+
+/// Each text stands in front of [`LEAST`], so that its first line is line 1.
+#[test]
+fn each_fault_has_its_line_its_key_and_advice() {
+    let table: &[(&str, &[&str])] = &[
+        ("bogus = 1", &["line 1: bogus: is not a known key"]),
+        ("[sever]\nlisten = []", &["line 1: sever: is not a known key; did you mean `server`?"]),
+        (
+            "[server]\nlisten_plain = []",
+            &["line 2: server.listen_plain: is not a known key; did you mean `listen-plain`?"],
+        ),
+        (
+            "[server]\nhandshake = \"1s\"",
+            &["line 2: server.handshake: is not a known key; it belongs to [server.limits]"],
+        ),
+        ("[server]\n\"limits.idle\" = \"1s\"", &["line 2: server.\"limits.idle\": is not a known key"]),
+        ("[server]\npath = \"/\"", &["line 2: server.path: is not a known key; it belongs to [[route]]"]),
+        ("server = 1", &["line 1: server: must be a table"]),
+        ("[[server]]", &["line 1: server: must be a table"]),
+        ("[authority]\nname = \"a\"", &["line 1: authority: must be written as [[authority]]"]),
+        (
+            "[server]\nlisten = \"127.0.0.1:1\"",
+            &["line 2: server.listen: must be a list, such as [\"127.0.0.1:8443\"]"],
+        ),
+        (
+            "[server]\nlisten = [\n  \"127.0.0.1:1\",\n  \"localhost:2\",\n  3,\n]",
+            &[
+                "line 4: server.listen[1]: must be an IP address and a port, such as \"127.0.0.1:8443\" or \"[::1]:8443\"",
+                "line 5: server.listen[2]: must be a string in quotes, not a number",
+            ],
+        ),
+        (
+            "[server]\nlisten-plain = [\"0.0.0.0:80\"]",
+            &["line 2: server.listen-plain: offers cleartext at 0.0.0.0:80, beyond this machine: use server.listen, \
+               or set plain-beyond-loopback = true if you mean it"],
+        ),
+        (
+            "[server]\nlisten = []\nlisten-plain = []",
+            &["line 2: server.listen: is empty, and listen-plain too: no player could connect"],
+        ),
+        (
+            "[server]\nlisten = [\"127.0.0.1:9180\"]\nlisten-plain = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            &[
+                "line 2: server.listen: has 127.0.0.1:9180, which another listener uses already",
+                "line 3: server.listen-plain: has 127.0.0.1:1, which another listener uses already",
+            ],
+        ),
+        ("[server]\nworkers = -1", &["line 2: server.workers: must be a whole number, not negative"]),
+        ("[server]\nworkers = 1025", &["line 2: server.workers: must be at most 1024"]),
+        ("[server]\nworkers = \"2\"", &["line 2: server.workers: must be a whole number, not a string"]),
+        ("[server]\nplain-beyond-loopback = 1", &["line 2: server.plain-beyond-loopback: must be true or false"]),
+        (
+            "[server]\norigins = \"https://tv.example\"",
+            &["line 2: server.origins: must be a list, such as [\"https://tv.example\"], or \"any\""],
+        ),
+        (
+            "[server]\norigins = [\"tv.example\"]",
+            &["line 2: server.origins[0]: must be an origin, such as \"https://tv.example\", without a path"],
+        ),
+        ("[server.tls]\nkey = \"\"", &["line 2: server.tls.key: must name a file"]),
+        (
+            "[server.limits]\nidle = 30",
+            &["line 2: server.limits.idle: has no unit: write \"30ms\", \"30s\", \"30m\" or \"30h\""],
+        ),
+        (
+            "[server.limits]\nidle = \"30\"",
+            &["line 2: server.limits.idle: has no unit: write \"30ms\", \"30s\", \"30m\" or \"30h\""],
+        ),
+        (
+            "[server.limits]\nbody-max = 64",
+            &["line 2: server.limits.body-max: has no unit: write \"64B\", \"64KiB\" or \"64MiB\""],
+        ),
+        ("[server.limits]\nbody-max = \"1B\"", &["line 2: server.limits.body-max: must be at least 1KiB"]),
+        ("[server.limits]\ncall = \"8s\"", &["line 2: server.limits.call: must be at most 7s"]),
+        ("[server.limits]\nidle = \"0s\"", &["line 2: server.limits.idle: must be at least 1ms"]),
+        ("[server.limits]\nin-flight = 0", &["line 2: server.limits.in-flight: must be at least 1"]),
+        (
+            "[server.limits]\ncall = \"4s\"",
+            &["line 3: route[0].timeout: must be shorter than server.limits.call, which is 4s"],
+        ),
+        (
+            "[admin]\nlisten = \"0.0.0.0:9180\"",
+            &["line 2: admin.listen: can be reached from other machines: set admin.token or admin.token-file as well"],
+        ),
+        ("[admin]\ntoken = \"\"", &["line 2: admin.token: is empty"]),
+        ("[admin]\ntoken = \"a b\"", &["line 2: admin.token: must be visible ASCII without spaces"]),
+        (
+            "[admin]\ntoken = \"a\"\ntoken-file = \"b\"",
+            &["line 3: admin.token-file: stands beside admin.token: keep one of them"],
+        ),
+        ("[log]\nformat = \"xml\"", &["line 2: log.format: must be \"json\" or \"text\""]),
+        (
+            "[log]\nlevel = \"inof\"",
+            &["line 2: log.level: must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", \
+               or a filter such as \"info,sidebeat::edge=debug\""],
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(faults(read(&format!("{text}\n{LEAST}"))), *expected, "{text}");
+    }
+}
+
+#[test]
+fn faults_of_authorities() {
+    let missing = "url: is missing: write the base of SSM, such as \"https://host/TENANT/ssm\", \
+                   or all of heartbeat-url, renewal-url, setup-url and teardown-url";
+    let no_url = format!("line 1: authority[0].{missing}");
+    let table: &[(&str, &[&str])] = &[
+        (
+            "[[authority]]\nkind = \"embedded\"",
+            &["line 1: authority[0].name: is missing: routes refer to an authority by it"],
+        ),
+        (
+            "[[authority]]\nname = \"a\"\nurl = \"x\"",
+            &["line 1: authority[0].kind: is missing: write \"embedded\" or \"nagra-ssm\""],
+        ),
+        (
+            "[[authority]]\nname = \"a\"\nkind = \"nagra\"\nurl = \"x\"",
+            &["line 3: authority[0].kind: must be \"embedded\" or \"nagra-ssm\""],
+        ),
+        (
+            "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nurl = \"https://h\"\nsessions-per-acount = 0",
+            &[
+                "line 4: authority[0].url: is not a known key",
+                "line 5: authority[0].sessions-per-acount: is not a known key; did you mean `sessions-per-account`?",
+            ],
+        ),
+        (
+            "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nsessions-per-account = 0",
+            &["line 4: authority[0].sessions-per-account: must be at least 1"],
+        ),
+        (
+            "[[authority]]\nname = \"a\"\nkind = \"embedded\"\n[[authority]]\nname = \"a\"\nkind = \"embedded\"",
+            &["line 5: authority[1].name: is the name of another authority too"],
+        ),
+        (
+            "[[authority]]\nname = \"a b\"\nkind = \"embedded\"",
+            &["line 2: authority[0].name: must be 1 to 64 letters, digits, \"-\", \".\" or \"_\""],
+        ),
+        (NAGRA, &[&no_url]),
+        (
+            &format!("{NAGRA}setup-url = \"https://h\"\nheartbeat-url = \"https://h\"\nrenewal-url = \"https://h\""),
+            &[&no_url],
+        ),
+        (&format!("{NAGRA}url = \"host/ssm\""), &["line 4: authority[0].url: is not a URL"]),
+        (&format!("{NAGRA}url = \"https://h/ssm?k=hush\""), &["line 4: authority[0].url: must not have a query"]),
+        (
+            &format!("{NAGRA}url = \"https://h/ssm\"\nteardown-url = \"https://u:hush@h\""),
+            &["line 5: authority[0].teardown-url: must not hold a user name or password"],
+        ),
+        (
+            &format!(
+                "{NAGRA}url = \"https://h\"\nfraction = 0.4\ntimeout = \"6s\"\nlicense-authorization = \"{{content}}\""
+            ),
+            &[
+                "line 5: authority[0].fraction: must be at least 0.5",
+                "line 6: authority[0].timeout: must be shorter than server.limits.call, which is 6s",
+                "line 7: authority[0].license-authorization: must hold {session}",
+            ],
+        ),
+        (
+            &format!("{NAGRA}url = \"https://h\"\nfraction = nan\nlicense-authorization = \"{{session}}{{token}}\""),
+            &[
+                "line 5: authority[0].fraction: must be between 0.5 and 1.0",
+                "line 6: authority[0].license-authorization: must hold no other placeholders than {content} and {session}",
+            ],
+        ),
+        (
+            &format!(
+                "{NAGRA}url = \"https://h\"\ntenant = \"T\"\n[authority.headers]\nNV-Tenant-Id = \"U\"\nHost = \"h\"\n\
+                 nv-authorizations = \"a\"\nx-key = \"a\\nb\"\n\"a b\" = \"c\""
+            ),
+            &[
+                "line 7: authority[0].headers.NV-Tenant-Id: is set twice",
+                "line 8: authority[0].headers.Host: must not be host, which sidebeat writes itself",
+                "line 9: authority[0].headers.nv-authorizations: is written by sidebeat: it carries the tokens",
+                "line 10: authority[0].headers.x-key: must be the text of a header, without line breaks",
+                "line 11: authority[0].headers.\"a b\": must be the name of a header",
+            ],
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(faults(read(&format!("{text}\n{LEAST}"))), *expected, "{text}");
+    }
+    let kinds = format!(
+        "{NAGRA}url = \"https://h\"\n[[authority]]\nname = \"e\"\nkind = \"embedded\"\ntenant = \"T\"\n{LEAST}"
+    );
+    assert_eq!(faults(read(&kinds)), ["line 8: authority[1].tenant: is not a known key; it belongs to another kind"]);
+}
+
+/// Each text stands behind [`LEAST`]: its first line is line 4.
+#[test]
+fn faults_of_routes() {
+    let soap = "cannot be a SOAP fault: only PlayReady speaks SOAP";
+    let table: &[(&str, &[&str])] = &[
+        ("authority = \"a\"", &["line 4: route[0].authority: is not the name of any [[authority]]"]),
+        (
+            "authority = \"home\"\n[[authority]]\nname = \"hone\"\nkind = \"embedded\"",
+            &["line 4: route[0].authority: is not the name of any [[authority]]; did you mean \"hone\"?"],
+        ),
+        (
+            "[[route]]",
+            &[
+                "line 4: route[1].path: is missing: write the path that players use, such as \"/license\"",
+                "line 4: route[1].license-server: is missing: write the URL that players asked for licenses before",
+            ],
+        ),
+        (
+            "[[route]]\npath = \"/license\"\nlicense-server = \"https://h\"",
+            &["line 5: route[1].path: is the path of another route too"],
+        ),
+        (
+            "[[route]]\npath = \"license\"\nlicense-server = \"h\"",
+            &[
+                "line 5: route[1].path: must begin with /",
+                "line 6: route[1].license-server: must begin with http:// or https://",
+            ],
+        ),
+        ("device = []", &["line 4: route[0].device: is empty: name at least \"peer\""]),
+        ("device = [\"mtls\"]", &["line 4: route[0].device: names mtls, which needs server.tls.client-ca"]),
+        (
+            "device = [\"mac\"]",
+            &["line 4: route[0].device[0]: must be cookie:NAME, header:NAME, mtls, path-segment, peer, query:NAME \
+               or token-claim:PATH"],
+        ),
+        (
+            "content-token = [\"cookie:a\"]",
+            &["line 4: route[0].content-token[0]: must be custom-data, header:NAME or query:NAME"],
+        ),
+        ("enforcement = \"on\"", &["line 4: route[0].enforcement: must be \"auto\", \"heartbeat\" or \"renewal\""]),
+        (
+            "session-control = true",
+            &["line 4: route[0].session-control: must be a string in quotes, not true or false"],
+        ),
+        ("sessions-per-device = 0", &["line 4: route[0].sessions-per-device: must be at least 1"]),
+        ("kill-memory = \"29s\"", &["line 4: route[0].kill-memory: must be at least 30s"]),
+        ("longest-session = \"9000h\"", &["line 4: route[0].longest-session: must be at most 8760h"]),
+        ("timeout = \"6s\"", &["line 4: route[0].timeout: must be shorter than server.limits.call, which is 6s"]),
+        (
+            "headers = [\"content-length\"]",
+            &["line 4: route[0].headers[0]: must not be content-length, which sidebeat writes itself"],
+        ),
+        (
+            "[route.body]\nserver = \"json\"",
+            &["line 5: route[0].body.server: must be raw, base64, json:FIELD or form:FIELD"],
+        ),
+        (
+            "[route.refusal.widevine]\nfirst = \"soap-200\"\nrenewal = \"silent\"",
+            &[
+                &format!("line 5: route[0].refusal.widevine.first: {soap}"),
+                "line 6: route[0].refusal.widevine.renewal: must be \"auto\", \"http\", \"reject\", \"soap-200\" or \"soap-500\"",
+            ],
+        ),
+        (
+            "[route.refusal.fairplay]\nfirst = \"reject\"\nrenewal = \"soap-500\"",
+            &[
+                "line 5: route[0].refusal.fairplay.first: cannot be \"reject\": FairPlay has no refusal in band, use \"http\"",
+                &format!("line 6: route[0].refusal.fairplay.renewal: {soap}"),
+            ],
+        ),
+        (
+            "[route.refusal.clearkey]\nfirst = \"soap-500\"\n[route.refusal.nagra]\nfirst = \"http\"",
+            &[
+                &format!("line 5: route[0].refusal.clearkey.first: {soap}"),
+                "line 6: route[0].refusal.nagra: is not a known key",
+            ],
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(faults(read(&format!("{LEAST}{text}\n"))), *expected, "{text}");
+    }
+    let none = "route: is missing: write at least one [[route]], or there is nothing that players can ask for";
+    assert_eq!(faults(read("")), [none]);
+}
+
+#[test]
+fn all_faults_come_at_once_in_the_order_of_lines() {
+    let text = "colour = 1\n[server]\nworkers = \"many\"\nidel = 1\n[server.limits]\nidle = 3\n[[authority]]\nname = \"a\"\n\
+                kind = \"b\"\n[[route]]\nlicense-server = \"x y\"\n[route.body]\nplayer = \"zip\"\n[lug]\n";
+    let result = read_with(text, Path::new(""), &[("SIDEBEAT_LOG_LEVEL", "loud"), ("SIDEBEAT_LOG_LEVER", "info")]);
+    let heads: Vec<String> =
+        faults(result).iter().map(|fault| fault.splitn(3, ": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    let (in_file, in_environment) = heads.split_at(heads.len() - 2);
+    assert_eq!(
+        in_file,
+        [
+            "line 1 colour",
+            "line 3 server.workers",
+            "line 4 server.idel",
+            "line 6 server.limits.idle",
+            "line 9 authority[0].kind",
+            "line 10 route[0].path",
+            "line 11 route[0].license-server",
+            "line 13 route[0].body.player",
+            "line 14 lug",
+        ]
+    );
+    assert!(in_environment.iter().zip(["SIDEBEAT_LOG_LEVEL", "SIDEBEAT_LOG_LEVER"]).all(|(a, b)| a.starts_with(b)));
+}
+
+#[test]
+fn text_that_is_no_toml_shows_its_lines_and_not_its_values() {
+    let shown = faults(read("[admin]\ntoken = \"hush\nlisten = off\n"));
+    assert!(shown.iter().any(|fault| fault.starts_with("line 2: TOML: ")), "{shown:?}");
+    assert!(shown.iter().any(|fault| fault.starts_with("line 3: TOML: ")), "{shown:?}");
+    assert!(!shown.concat().contains("hush"), "{shown:?}");
+}
+
+#[test]
+fn deep_nesting_is_a_fault_and_no_crash() {
+    for text in ["a = ".to_owned() + &"[".repeat(100_000), "a = ".to_owned() + &"{b=".repeat(100_000)] {
+        assert!(read(&text).is_err());
+        assert!(read_with(LEAST, Path::new(""), &[("SIDEBEAT_ADMIN_ORIGINS", &text[4..])]).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The shipped `config.toml` keeps its word: it loads, names every key, shows the defaults, and
+//! what it offers commented out works when the `#` goes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::{fs, iter};
+
+use crate::config::{Config, keys, parse};
+
+const SAMPLE: &str = include_str!("../../../config.toml");
+
+/// What `config.toml` says instead of a default, in its own words "(*)" or "No default".
+const NO_DEFAULT: [&str; 7] = [
+    "authority.kind",
+    "authority.name",
+    "authority.tenant",
+    "authority.url",
+    "route.authority",
+    "route.license-server",
+    "route.path",
+];
+
+struct Setting {
+    active: bool,
+    /// 0-based line.
+    at: usize,
+    key: String,
+}
+
+/// Settings are `key = …` and `#key = …`; prose has a space behind its `#`.
+fn settings() -> Vec<Setting> {
+    let mut table = String::new();
+    let mut settings = Vec::new();
+    for (at, line) in SAMPLE.lines().enumerate() {
+        let text = line.strip_prefix('#').unwrap_or(line);
+        if let Some(header) = text.strip_prefix('[') {
+            table = header.trim_matches(['[', ']']).to_owned();
+        } else if let (false, Some((name, _))) = (text.starts_with([' ', '-']), text.split_once(" = ")) {
+            let key = if table == "authority.headers" { table.clone() } else { format!("{table}.{name}") };
+            settings.push(Setting { active: !line.starts_with('#'), at, key });
+        }
+    }
+    settings
+}
+
+fn load(text: &str, folder: &Path) -> Config {
+    parse(text, folder, iter::empty()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn with_lines(change: impl Fn(usize, &str) -> String) -> String {
+    SAMPLE.lines().enumerate().map(|(at, line)| change(at, line) + "\n").collect()
+}
+
+#[test]
+fn it_loads_and_describes_the_simulator() {
+    let config = load(SAMPLE, Path::new(""));
+    assert_eq!(config.authorities.len(), 1);
+    assert_eq!(config.routes[0].authority, Some(0));
+    let license_server = config.routes[0].license_server.to_string();
+    assert_eq!(license_server, "http://127.0.0.1:9200/DEMO/wvls/contentlicenseservice/v1/licenses");
+}
+
+#[test]
+fn it_has_every_key_and_no_other() {
+    let named: BTreeSet<String> = settings().into_iter().map(|setting| setting.key).collect();
+    assert_eq!(named, keys());
+}
+
+#[test]
+fn what_is_active_is_the_default() {
+    let folder = Path::new("");
+    let whole = format!("{:?}", load(SAMPLE, folder));
+    for setting in settings().iter().filter(|setting| setting.active && !NO_DEFAULT.contains(&setting.key.as_str())) {
+        let without = with_lines(|at, line| if at == setting.at { String::new() } else { line.to_owned() });
+        assert_eq!(format!("{:?}", load(&without, folder)), whole, "{} is not the default", setting.key);
+    }
+}
+
+#[test]
+fn what_is_commented_out_works() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("admin-token"), "hush\n").unwrap();
+    let whole = format!("{:?}", load(SAMPLE, folder.path()));
+    let embedded = SAMPLE.lines().position(|line| line == "#[[authority]]").unwrap();
+    let route = SAMPLE.lines().position(|line| line == "[[route]]").unwrap();
+    let within = |at: usize| (embedded..route).contains(&at);
+    let alone = settings().into_iter().filter(|setting| !setting.active && !within(setting.at));
+    for setting in alone {
+        let with = with_lines(|at, line| if at == setting.at { line[1..].to_owned() } else { line.to_owned() });
+        assert_ne!(format!("{:?}", load(&with, folder.path())), whole, "{} changes nothing", setting.key);
+    }
+    let with = with_lines(|at, line| match line.strip_prefix('#') {
+        Some(setting) if within(at) && !setting.starts_with([' ', '-']) => setting.to_owned(),
+        Some(_) | None => line.to_owned(),
+    });
+    let authorities = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
+    assert_eq!(authorities.routes[0].authority, Some(1));
+}

@@ -1,0 +1,213 @@
+//! The small words of the configuration: `header:x-device-id`, `json:challenge`, `/license`.
+//!
+//! One function per word, from text to its type or to what should be written instead. None of
+//! them repeats the text, which may hold a secret.
+
+use std::net::SocketAddr;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
+
+use super::{Rung, TokenSource, Wrapping};
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:8443\" or \"[::1]:8443\"".to_owned())
+}
+
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "must be the name of a header".to_owned())?;
+    // RFC 9110 sections 7.2 and 7.6.1: these belong to one connection and are written anew for the next.
+    const OURS: [&str; 8] =
+        ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+    if OURS.contains(&name.as_str()) {
+        return Err(format!("must not be {name}, which sidebeat writes itself"));
+    }
+    Ok(name)
+}
+
+/// Marked as sensitive: an operator may put an API key into any header.
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| "must be the text of a header, without line breaks")?;
+    value.set_sensitive(true);
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(value) }
+}
+
+/// A name that is also the value of a metric label.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    if plain && (1..=64).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 1 to 64 letters, digits, \"-\", \".\" or \"_\"".to_owned())
+}
+
+/// `scheme://host` with an optional port, as browsers write it; `null` is what packaged apps send.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']) => {
+            Ok(text.to_ascii_lowercase())
+        }
+        _ if text == "null" => Ok(text.to_owned()),
+        _ => Err("must be an origin, such as \"https://tv.example\", without a path".to_owned()),
+    }
+}
+
+/// The path prefix of a route.
+pub(super) fn route_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with /".to_owned());
+    }
+    if text == "/" {
+        return Ok(text.to_owned());
+    }
+    if text.ends_with('/') {
+        return Err("must not end with /".to_owned());
+    }
+    let steps = text.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
+    let plain = !steps && !text.contains(['?', '#', '%']) && text.parse::<PathAndQuery>().is_ok();
+    if plain { Ok(text.to_owned()) } else { Err("must be a plain path, such as \"/license\"".to_owned()) }
+}
+
+pub(super) fn rung(text: &str) -> Result<Rung, String> {
+    match pair(text) {
+        ("cookie", Some(name)) => Ok(Rung::Cookie(name.to_owned())),
+        ("header", Some(name)) => header_name(name).map(Rung::Header),
+        ("mtls", None) => Ok(Rung::Mtls),
+        ("path-segment", None) => Ok(Rung::PathSegment),
+        ("peer", None) => Ok(Rung::Peer),
+        ("query", Some(name)) => Ok(Rung::Query(name.to_owned())),
+        ("token-claim", Some(path)) if path.split('.').all(|name| !name.is_empty()) => {
+            Ok(Rung::TokenClaim(path.to_owned()))
+        }
+        _ => {
+            Err("must be cookie:NAME, header:NAME, mtls, path-segment, peer, query:NAME or token-claim:PATH".to_owned())
+        }
+    }
+}
+
+pub(super) fn token_source(text: &str) -> Result<TokenSource, String> {
+    match pair(text) {
+        ("custom-data", None) => Ok(TokenSource::CustomData),
+        ("header", Some(name)) => header_name(name).map(TokenSource::Header),
+        ("query", Some(name)) => Ok(TokenSource::Query(name.to_owned())),
+        _ => Err("must be custom-data, header:NAME or query:NAME".to_owned()),
+    }
+}
+
+pub(super) fn wrapping(text: &str) -> Result<Wrapping, String> {
+    match pair(text) {
+        ("base64", None) => Ok(Wrapping::Base64),
+        ("form", Some(field)) => Ok(Wrapping::Form(field.to_owned())),
+        ("json", Some(field)) => Ok(Wrapping::Json(field.to_owned())),
+        ("raw", None) => Ok(Wrapping::Raw),
+        _ => Err("must be raw, base64, json:FIELD or form:FIELD".to_owned()),
+    }
+}
+
+/// `word` or `word:NAME`; a colon without a name behind it belongs to the word, which is then none.
+fn pair(text: &str) -> (&str, Option<&str>) {
+    match text.split_once(':') {
+        Some((word, name)) if !name.is_empty() && !name.contains(char::is_whitespace) => (word, Some(name)),
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn rungs_sources_and_wrappings() {
+        let name = HeaderName::from_static("x-device-id");
+        for (text, word) in [
+            ("cookie:Device", Some(Rung::Cookie("Device".into()))),
+            ("header:X-Device-Id", Some(Rung::Header(name.clone()))),
+            ("mtls", Some(Rung::Mtls)),
+            ("path-segment", Some(Rung::PathSegment)),
+            ("peer", Some(Rung::Peer)),
+            ("query:device", Some(Rung::Query("device".into()))),
+            ("token-claim:device.deviceId", Some(Rung::TokenClaim("device.deviceId".into()))),
+            ("token-claim:device..deviceId", None),
+            ("header:", None),
+            ("header", None),
+            ("header:a b", None),
+            ("header:host", None),
+            ("peer:1", None),
+            ("", None),
+        ] {
+            assert_eq!(rung(text).ok(), word, "{text}");
+        }
+        assert_eq!(token_source("custom-data"), Ok(TokenSource::CustomData));
+        assert_eq!(token_source("header:X-Device-Id"), Ok(TokenSource::Header(name)));
+        assert_eq!(token_source("query:token"), Ok(TokenSource::Query("token".into())));
+        assert_eq!(token_source("cookie:token"), Err("must be custom-data, header:NAME or query:NAME".into()));
+        for (text, word) in [
+            ("base64", Some(Wrapping::Base64)),
+            ("form:body", Some(Wrapping::Form("body".into()))),
+            ("json:challenge", Some(Wrapping::Json("challenge".into()))),
+            ("raw", Some(Wrapping::Raw)),
+            ("json", None),
+            ("Raw", None),
+        ] {
+            assert_eq!(wrapping(text).ok(), word, "{text}");
+        }
+    }
+
+    #[test]
+    fn route_paths() {
+        let plain = "must be a plain path, such as \"/license\"";
+        for (text, what) in [
+            ("/", None),
+            ("/license", None),
+            ("/a/b.c_d~e-f", None),
+            ("", Some("must begin with /")),
+            ("license", Some("must begin with /")),
+            ("/license/", Some("must not end with /")),
+            ("//", Some("must not end with /")),
+            ("/a//b", Some(plain)),
+            ("/a/../b", Some(plain)),
+            ("/a?b", Some(plain)),
+            ("/a#b", Some(plain)),
+            ("/a%2f", Some(plain)),
+            ("/a b", Some(plain)),
+        ] {
+            assert_eq!(route_path(text).err().as_deref(), what, "{text}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for (text, read) in [
+            ("https://TV.example", Some("https://tv.example")),
+            ("http://127.0.0.1:3000", Some("http://127.0.0.1:3000")),
+            ("null", Some("null")),
+            ("https://tv.example/", None),
+            ("https://*.example", None),
+            ("tv.example", None),
+            ("://tv", None),
+            ("https://", None),
+            ("", None),
+        ] {
+            assert_eq!(origin(text).ok().as_deref(), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn header_values_are_not_shown() {
+        assert_eq!(format!("{:?}", header_value("hush").unwrap()), "Sensitive");
+        assert!(header_value("a\r\nb").is_err());
+        assert!(header_value("").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in "(header|query|json|token-claim|/|https://)?.*") {
+            let _ = (address(&text), header_name(&text), header_value(&text), origin(&text));
+            let _ = (route_path(&text), rung(&text), token_source(&text), wrapping(&text));
+        }
+    }
+}
