@@ -3,6 +3,22 @@
 //! Owns every socket that players connect to and every deadline on it. Knows no route, no device
 //! and no DRM: what survives its rules goes to a [`Handler`], whose reply it sends.
 
+pub mod body;
+pub mod certs;
+mod conn;
+mod cors;
+mod counters;
+mod guard;
+mod head;
+mod listen;
+mod patience;
+mod permit;
+pub mod reply;
+mod serve;
+mod service;
+mod tls;
+mod validity;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,6 +27,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+
+pub use self::cors::Cors;
+pub use self::counters::Counters;
+pub use self::guard::Breach;
+pub use self::serve::{Bound, Edge, Fault, Serving};
+pub use self::tls::{CertificateFault, Certificates};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]

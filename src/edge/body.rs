@@ -1,0 +1,147 @@
+//! A request body, collected under a cap and a deadline.
+//!
+//! hyper bounds neither the size nor the time of a body, so whoever reads one reads it here. A fault
+//! is always the client's, and each says how it is answered: the rest of the body is still on the
+//! way, so every such reply closes an HTTP/1.1 connection.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+
+use super::ReplyBody;
+use super::reply::Refusal;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// Cut off, or its chunks cannot be read.
+    #[error("the request body is broken")]
+    Break,
+    #[error("the request body is larger than allowed")]
+    Exceed,
+    #[error("the request body took too long")]
+    Stall,
+}
+
+impl Fault {
+    pub const fn refusal(self) -> Refusal {
+        let (status, error, detail) = match self {
+            Self::Break => (StatusCode::BAD_REQUEST, "body-broken", "the request body is cut off or cannot be read"),
+            Self::Exceed => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the request body is larger than allowed")
+            }
+            Self::Stall => (StatusCode::REQUEST_TIMEOUT, "body-slow", "the request body took too long"),
+        };
+        Refusal { status, error, detail, close: true }
+    }
+
+    /// The refusal as a reply, logged with its incident.
+    pub fn reply(self) -> Response<ReplyBody> {
+        self.refusal().reply()
+    }
+}
+
+/// At most `most` bytes, all of them within `deadline`. A length announced beyond `most` is refused
+/// before a byte is read, so that a client that waits for `100 Continue` never sends it.
+pub async fn collect<B>(body: B, most: usize, deadline: Duration) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes>,
+{
+    if body.size_hint().lower() > most as u64 {
+        return Err(Fault::Exceed);
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    tokio::time::timeout(deadline, gather(body, most)).await.unwrap_or(Err(Fault::Stall))
+}
+
+async fn gather<B>(body: B, most: usize) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers carry nothing for us.
+        let Ok(data) = frame.map_err(|_| Fault::Break)?.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > most {
+            return Err(Fault::Exceed);
+        }
+        // Most bodies are one frame, which then is never copied.
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.unsplit(rest);
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body_util::Full;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// Gives its parts one by one; `None` is a part that never comes, an empty one breaks.
+    struct Parts(Vec<Option<&'static str>>);
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            if self.0.is_empty() {
+                return Poll::Ready(None);
+            }
+            match self.0.remove(0) {
+                None => Poll::Pending,
+                Some("") => Poll::Ready(Some(Err("broken"))),
+                Some(part) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(part.as_bytes()))))),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_size_and_time() {
+        let rows: [(Vec<Option<&'static str>>, Result<&str, Fault>); 7] = [
+            (vec![], Ok("")),
+            (vec![Some("hello")], Ok("hello")),
+            (vec![Some("he"), Some("l"), Some("lo")], Ok("hello")),
+            (vec![Some("hello"), Some("!")], Err(Fault::Exceed)),
+            (vec![Some("hello!")], Err(Fault::Exceed)),
+            (vec![Some("he"), None], Err(Fault::Stall)),
+            (vec![Some("he"), Some("")], Err(Fault::Break)),
+        ];
+        for (parts, expected) in rows {
+            let shown = format!("{parts:?}");
+            let got = collect(Parts(parts), 5, Duration::from_secs(1)).await;
+            assert_eq!(got, expected.map(|text| Bytes::from_static(text.as_bytes())), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announced_excess_is_refused_unread() {
+        let body = Full::<Bytes>::from("hello!").map_err(|never: Infallible| match never {});
+        assert_eq!(collect(body, 5, Duration::ZERO).await, Err(Fault::Exceed));
+    }
+}

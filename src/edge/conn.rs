@@ -1,0 +1,196 @@
+//! One connection, from its handshake to its end.
+//!
+//! Picks hyper's HTTP/1.1 or HTTP/2 builder by ALPN (never the one that guesses by the first bytes,
+//! which waits for them without end), and owns every deadline around it: handshake, first bytes,
+//! idle time, longest life, drain. Called by the acceptor, once per permit.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::counters::{Counters, add};
+use super::guard::Breach;
+use super::head::Watched;
+use super::patience::Patient;
+use super::permit::Gate;
+use super::service::{Calls, Line};
+use super::{Cors, Handler, Peer, tls};
+use crate::config::Limits;
+use crate::task::Tasks;
+
+/// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
+pub(super) const BUFFER: usize = 32 * 1024;
+/// The client's connection preface (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
+/// Our messages are a few KiB: many streams, small windows.
+const STREAMS: u32 = 64;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const HEADER_LIST: u32 = 16 * 1024;
+
+/// What all workers have in common.
+pub(super) struct Shared {
+    pub(super) calls: Arc<Gate>,
+    pub(super) connections: Arc<Gate>,
+    pub(super) cors: Cors,
+    pub(super) counters: Arc<Counters>,
+    pub(super) limits: Limits,
+    /// Cancelled when drain begins.
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: Tasks,
+    /// Counts the connections, so that drain can wait for them alone.
+    pub(super) tracker: TaskTracker,
+}
+
+/// One worker's own: its handler and its builders.
+pub(super) struct Worker {
+    pub(super) handler: Arc<dyn Handler>,
+    http1: http1::Builder,
+    http2: http2::Builder<Streams>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn Handler>) -> Self {
+        let limits = &shared.limits;
+        let mut http1 = http1::Builder::new();
+        // hyper restarts the head's deadline when a request is finished, so this is also the idle
+        // time of a kept-alive connection; it must be longer than a player's renewal interval.
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER);
+        let mut http2 = http2::Builder::new(Streams(shared.tasks.clone()));
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.idle / 2)
+            .keep_alive_timeout(limits.first_byte)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEADER_LIST);
+        Self { handler, http1, http2, shared }
+    }
+
+    pub(super) async fn serve_plain(self: Arc<Self>, stream: TcpStream, peer: Peer) {
+        self.serve_http1(stream, peer).await;
+    }
+
+    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) {
+        // Boxed, so that the handshake's state is gone while the connection idles.
+        let shaken = Box::pin(timeout(self.shared.limits.handshake, acceptor.accept(stream))).await;
+        let stream = match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(fault)) => return self.note_handshake(&peer, &fault.to_string()),
+            Err(_late) => return self.note_handshake(&peer, "it took too long"),
+        };
+        let (_, session) = stream.get_ref();
+        peer.certificate = session.peer_certificates().and_then(<[_]>::first).map(tls::fingerprint);
+        if session.alpn_protocol() == Some(tls::H2) {
+            Box::pin(self.serve_http2(stream, peer)).await;
+        } else {
+            Box::pin(self.serve_http1(stream, peer)).await;
+        }
+    }
+
+    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self: Arc<Self>, stream: S, peer: Peer) {
+        let line = Arc::new(Line::default());
+        let stream = Watched::new(self.patient(stream, 1), Arc::clone(&line));
+        let calls = Calls { line, peer, worker: Arc::clone(&self) };
+        let served = self.http1.serve_connection(TokioIo::new(stream), calls);
+        // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
+        drive(served, &self.shared, std::future::pending()).await;
+    }
+
+    async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self: Arc<Self>, stream: S, peer: Peer) {
+        let line = Arc::new(Line::default());
+        let stream = self.patient(stream, PREFACE);
+        let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
+        let served = self.http2.serve_connection(TokioIo::new(stream), calls);
+        drive(served, &self.shared, idleness(&line, self.shared.limits.idle)).await;
+    }
+
+    fn note_handshake(&self, peer: &Peer, why: &str) {
+        add(&self.shared.counters.handshakes_failed);
+        tracing::debug!(peer = %peer.address, why, "TLS handshake failed");
+    }
+
+    fn patient<S>(&self, stream: S, first: usize) -> Patient<S> {
+        let limits = &self.shared.limits;
+        Patient::new(stream, Arc::clone(&self.shared.counters), first, limits.first_byte, limits.idle)
+    }
+}
+
+/// Resolves when no request has been begun or running for `idle`, at most twice that. A peer that
+/// only answers our pings is idle.
+async fn idleness(line: &Line, idle: Duration) {
+    let mut before = line.activity();
+    loop {
+        sleep(idle).await;
+        let now = line.activity();
+        if now == before && now.1 == 0 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Serves until the connection ends by itself; or asks it to end, and waits no longer than a drain.
+async fn drive<C: Graceful>(connection: C, shared: &Shared, idle: impl Future<Output = ()>) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return note(ended, &shared.counters),
+        () = shared.stop.cancelled() => {}
+        () = sleep(shared.limits.lifetime) => add(&shared.counters.lifetimes_ended),
+        () = idle => {}
+    }
+    connection.as_mut().finish();
+    if let Ok(ended) = timeout(shared.limits.drain, connection).await {
+        note(ended, &shared.counters);
+    }
+}
+
+/// hyper has answered what it could not parse; here it is only counted.
+fn note(ended: hyper::Result<()>, counters: &Counters) {
+    let Err(fault) = ended else { return };
+    if fault.is_parse() {
+        counters.breach(Breach::Malformed);
+        tracing::info!(reason = Breach::Malformed.label(), "refused a request");
+    } else {
+        tracing::debug!(%fault, "connection ended");
+    }
+}
+
+/// A hyper connection that can be asked to end after its running calls.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection<TokioIo<S>, Calls> {
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection<TokioIo<S>, Calls, Streams> {
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Runs HTTP/2 streams where drain can see them.
+#[derive(Clone)]
+struct Streams(Tasks);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}

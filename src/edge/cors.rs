@@ -1,0 +1,250 @@
+//! Cross-origin rules, as pure functions over headers.
+//!
+//! Owns which pages may call us and what browsers are told about it (Fetch standard, section 3.2).
+//! Every reply passes through [`Cors::mark`], our own refusals included: without these headers a
+//! player cannot even see a 4xx. The preflight is answered here and reaches neither session nor
+//! upstream.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ALLOW, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::{ReplyBody, reply};
+use crate::config::Origins;
+
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const HEADERS: HeaderValue = HeaderValue::from_static(
+    "content-type, soapaction, authorization, nv-authorizations, cmcd-object, cmcd-request, cmcd-session, cmcd-status",
+);
+const EXPOSED: HeaderValue = HeaderValue::from_static("x-ssm-error, x-sidebeat-incident");
+/// Two hours: the longest that Chromium keeps a preflight.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
+/// Longer lists of wished headers are not echoed.
+const LONGEST_ECHO: usize = 1024;
+
+#[derive(Clone, Debug)]
+pub struct Cors {
+    origins: Origins,
+}
+
+/// What the `Origin` of a request earned it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Caller {
+    /// A page that may call; its origin is echoed, `null` too (packaged television apps).
+    Allow(HeaderValue),
+    /// No page: a native player, a tool, a same-origin GET.
+    Ignore,
+    /// A page that is not on the list.
+    Refuse,
+}
+
+impl Cors {
+    pub fn new(origins: Origins) -> Self {
+        Self { origins }
+    }
+
+    pub fn caller(&self, request: &HeaderMap) -> Caller {
+        let mut origins = request.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Caller::Ignore,
+            (Some(origin), None) if self.lists(origin) => Caller::Allow(origin.clone()),
+            (Some(_), _) => Caller::Refuse,
+        }
+    }
+
+    /// The answer to OPTIONS, on whatever path: 204, or 403 for a page that is not on the list.
+    /// Still to be marked.
+    pub fn preflight(&self, caller: &Caller) -> Response<ReplyBody> {
+        if *caller == Caller::Refuse {
+            return reply::Refusal {
+                status: StatusCode::FORBIDDEN,
+                error: "origin-refused",
+                detail: "this origin is not on the proxy's list of origins",
+                close: false,
+            }
+            .reply();
+        }
+        let mut reply = Response::new(ReplyBody::default());
+        *reply.status_mut() = StatusCode::NO_CONTENT;
+        reply.headers_mut().insert(ALLOW, METHODS);
+        reply
+    }
+
+    /// Puts our headers on a reply and takes an upstream's own away: a second Allow-Origin makes a
+    /// browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
+    pub fn mark(&self, caller: &Caller, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
+        drop_foreign(reply);
+        add_vary(reply);
+        let Caller::Allow(origin) = caller else { return };
+        reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        reply.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        let Some(request) = preflight else { return };
+        reply.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        reply.insert(ACCESS_CONTROL_ALLOW_HEADERS, wished_headers(request));
+        reply.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        if request.contains_key(REQUEST_PRIVATE_NETWORK) {
+            reply.insert(ALLOW_PRIVATE_NETWORK, TRUE);
+        }
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        match &self.origins {
+            Origins::Any => true,
+            Origins::List(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
+        }
+    }
+}
+
+fn wished_headers(request: &HeaderMap) -> HeaderValue {
+    match request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        Some(wish) if !wish.is_empty() && wish.len() <= LONGEST_ECHO => wish.clone(),
+        Some(_) | None => HEADERS,
+    }
+}
+
+fn drop_foreign(reply: &mut HeaderMap) {
+    let foreign: Vec<_> = reply.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    for name in foreign {
+        reply.remove(name);
+    }
+}
+
+fn add_vary(reply: &mut HeaderMap) {
+    let names_origin = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|name| {
+            let name = name.trim_ascii();
+            name.eq_ignore_ascii_case(b"origin") || name == b"*"
+        })
+    };
+    if !reply.get_all(VARY).iter().any(names_origin) {
+        reply.append(VARY, HeaderValue::from_static("Origin"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn listed() -> Cors {
+        Cors::new(Origins::List(vec!["https://tv.example".to_owned(), "http://127.0.0.1:9000".to_owned()]))
+    }
+
+    #[test]
+    fn callers() {
+        let any = Cors::new(Origins::Any);
+        let allow = |origin| Caller::Allow(HeaderValue::from_static(origin));
+        let rows: [(&Cors, &[(&str, &str)], Caller); 9] = [
+            (&any, &[], Caller::Ignore),
+            (&any, &[("origin", "https://tv.example")], allow("https://tv.example")),
+            (&any, &[("origin", "null")], allow("null")),
+            (&any, &[("origin", "https://a"), ("origin", "https://b")], Caller::Refuse),
+            (&listed(), &[("origin", "https://tv.example")], allow("https://tv.example")),
+            (&listed(), &[("origin", "https://tv.example.evil")], Caller::Refuse),
+            (&listed(), &[("origin", "http://tv.example")], Caller::Refuse),
+            (&listed(), &[("origin", "null")], Caller::Refuse),
+            (&listed(), &[], Caller::Ignore),
+        ];
+        for (cors, request, expected) in rows {
+            let request: Vec<_> = request.iter().map(|(n, v)| (HeaderName::from_static(n), v)).collect();
+            let mut map = HeaderMap::new();
+            for (name, value) in request {
+                map.append(name, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(cors.caller(&map), expected, "{map:?}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_is_answered_in_full() {
+        let cors = Cors::new(Origins::Any);
+        let request = headers(&[
+            ("origin", "null"),
+            ("access-control-request-headers", "content-type,nv-authorizations"),
+            ("access-control-request-private-network", "true"),
+        ]);
+        let caller = cors.caller(&request);
+        let mut reply = cors.preflight(&caller);
+        cors.mark(&caller, Some(&request), reply.headers_mut());
+        assert_eq!(reply.status(), 204);
+        let expected = headers(&[
+            ("allow", "GET, POST, OPTIONS"),
+            ("vary", "Origin"),
+            ("access-control-allow-origin", "null"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident"),
+            ("access-control-allow-methods", "GET, POST, OPTIONS"),
+            ("access-control-allow-headers", "content-type,nv-authorizations"),
+            ("access-control-max-age", "7200"),
+            ("access-control-allow-private-network", "true"),
+        ]);
+        assert_eq!(*reply.headers(), expected);
+    }
+
+    #[test]
+    fn without_a_wish_the_usual_headers_are_allowed() {
+        let mut reply = HeaderMap::new();
+        let caller = Caller::Allow(HeaderValue::from_static("https://tv.example"));
+        listed().mark(&caller, Some(&HeaderMap::new()), &mut reply);
+        assert_eq!(reply[ACCESS_CONTROL_ALLOW_HEADERS], HEADERS);
+        assert!(!reply.contains_key(ALLOW_PRIVATE_NETWORK));
+    }
+
+    #[test]
+    fn a_page_off_the_list_gets_403_and_no_headers() {
+        let request = headers(&[("origin", "https://evil.example")]);
+        let caller = listed().caller(&request);
+        let mut reply = listed().preflight(&caller);
+        listed().mark(&caller, Some(&request), reply.headers_mut());
+        assert_eq!(reply.status(), 403);
+        assert!(reply.headers().keys().all(|name| !name.as_str().starts_with("access-control-")));
+        assert_eq!(reply.headers()[VARY], "Origin");
+    }
+
+    #[test]
+    fn the_upstreams_own_headers_are_replaced() {
+        let mut reply = headers(&[
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-origin", "https://old.example"),
+            ("access-control-allow-private-network", "true"),
+            ("access-control-max-age", "1"),
+            ("vary", "Accept-Encoding"),
+            ("content-type", "application/octet-stream"),
+        ]);
+        let caller = Caller::Allow(HeaderValue::from_static("https://tv.example"));
+        listed().mark(&caller, None, &mut reply);
+        let expected = headers(&[
+            ("vary", "Accept-Encoding"),
+            ("vary", "Origin"),
+            ("content-type", "application/octet-stream"),
+            ("access-control-allow-origin", "https://tv.example"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident"),
+        ]);
+        assert_eq!(reply, expected);
+    }
+
+    #[test]
+    fn vary_is_not_repeated() {
+        for vary in ["origin", "Accept, ORIGIN", "*"] {
+            let mut reply = HeaderMap::new();
+            reply.insert(VARY, HeaderValue::from_static(vary));
+            listed().mark(&Caller::Ignore, None, &mut reply);
+            assert_eq!(reply.get_all(VARY).iter().count(), 1, "{vary}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the edge counts, for telemetry to read.
+//!
+//! Plain atomics, shared by all workers and never reset. Every limit of the edge has a counter here
+//! that moves when it bites.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::guard::Breach;
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections taken from the listeners, those closed at once included.
+    pub accepted: AtomicU64,
+    /// `accept` failed and was tried again: out of descriptors or memory.
+    pub accept_starved: AtomicU64,
+    /// Requests handed to the handler.
+    pub calls: AtomicU64,
+    /// TLS handshakes that failed or took longer than allowed.
+    pub handshakes_failed: AtomicU64,
+    /// Connections closed because their longest life was over.
+    pub lifetimes_ended: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Connections closed at once: too many were open.
+    pub refused_connections: AtomicU64,
+    /// Calls answered 403: too many were in flight.
+    pub refused_calls: AtomicU64,
+    /// Preflights of pages that are not on the list of origins.
+    pub refused_origins: AtomicU64,
+    /// Connections whose first bytes did not arrive in time.
+    pub silent: AtomicU64,
+    /// Connections whose peer stopped reading our reply.
+    pub stalled: AtomicU64,
+    breaches: [AtomicU64; Breach::ALL.len()],
+}
+
+impl Counters {
+    /// Requests refused for their framing, by reason; the label is fit for a metric.
+    pub fn breaches(&self) -> impl Iterator<Item = (Breach, u64)> + '_ {
+        Breach::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn breach(&self, breach: Breach) {
+        if let Some(count) = self.breaches.get(breach as usize) {
+            add(count);
+        }
+    }
+}
+
+pub(super) fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(super) fn take(count: &AtomicU64) {
+    count.fetch_sub(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_breach_has_its_own_place() {
+        for (place, breach) in Breach::ALL.into_iter().enumerate() {
+            assert_eq!(place, breach as usize, "{breach:?}");
+            let counters = Counters::default();
+            counters.breach(breach);
+            let moved: Vec<_> = counters.breaches().filter(|(_, count)| *count == 1).collect();
+            assert_eq!(moved, [(breach, 1)]);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The framing rules above hyper, as pure functions over a parsed request head.
+//!
+//! Owns what hyper lets through and a proxy must not: a missing or second Host, a second
+//! Transfer-Encoding, a target that contradicts its Host, CONNECT, a GET with a body. What hyper
+//! hides is found by `head`. Called once per request, before anything else looks at it.
+
+use std::fmt;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+/// Why a request is refused before anyone looks at what it asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Breach {
+    /// A line of the head ends with a bare LF, which other parsers read differently.
+    BareLineFeed,
+    /// GET or HEAD with a body.
+    BodyUnexpected,
+    /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.1).
+    BothLengths,
+    /// CONNECT: this is no tunnel.
+    Connect,
+    /// Transfer-Encoding more than once, or anything but `chunked`.
+    EncodingUnknown,
+    /// Host is not a host with an optional port.
+    HostInvalid,
+    /// The target and Host name different hosts.
+    HostMismatch,
+    HostMissing,
+    HostTwice,
+    /// The head cannot be read with certainty.
+    Malformed,
+    /// The target is neither a path nor an absolute URL.
+    TargetInvalid,
+}
+
+impl Breach {
+    pub const ALL: [Self; 11] = [
+        Self::BareLineFeed,
+        Self::BodyUnexpected,
+        Self::BothLengths,
+        Self::Connect,
+        Self::EncodingUnknown,
+        Self::HostInvalid,
+        Self::HostMismatch,
+        Self::HostMissing,
+        Self::HostTwice,
+        Self::Malformed,
+        Self::TargetInvalid,
+    ];
+
+    /// Stable: the `error` of the reply, and a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::BareLineFeed => "bare-line-feed",
+            Self::BodyUnexpected => "body-unexpected",
+            Self::BothLengths => "both-lengths",
+            Self::Connect => "connect",
+            Self::EncodingUnknown => "encoding-unknown",
+            Self::HostInvalid => "host-invalid",
+            Self::HostMismatch => "host-mismatch",
+            Self::HostMissing => "host-missing",
+            Self::HostTwice => "host-twice",
+            Self::Malformed => "malformed",
+            Self::TargetInvalid => "target-invalid",
+        }
+    }
+
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::BareLineFeed => "a line of the request head ends without a carriage return",
+            Self::BodyUnexpected => "GET and HEAD carry no body",
+            Self::BothLengths => "Content-Length and Transfer-Encoding exclude each other",
+            Self::Connect => "CONNECT is not served",
+            Self::EncodingUnknown => "the only transfer encoding is chunked, once",
+            Self::HostInvalid => "Host must be a host and an optional port",
+            Self::HostMismatch => "the request target and Host name different hosts",
+            Self::HostMissing => "Host is missing",
+            Self::HostTwice => "Host is given twice",
+            Self::Malformed => "the request head cannot be read with certainty",
+            Self::TargetInvalid => "the request target must be a path",
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Holds for both protocols; `tls` tells which default port a host may leave out.
+pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), Breach> {
+    if parts.method == Method::CONNECT {
+        return Err(Breach::Connect);
+    }
+    check_encoding(&parts.headers)?;
+    check_target(parts)?;
+    check_host(parts, tls)?;
+    check_body(parts)
+}
+
+/// Removes what concerns this connection alone (RFC 9110 section 7.6.1), `Expect` included since
+/// hyper has answered it. Honours every Connection header, not only the first.
+pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    const NAMES: [HeaderName; 8] = [
+        CONNECTION,
+        EXPECT,
+        HeaderName::from_static("http2-settings"),
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        TE,
+        TRAILER,
+        UPGRADE,
+    ];
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    for name in NAMES {
+        headers.remove(name);
+    }
+}
+
+/// The usual `keep-alive` and `close` name no header, so nothing is allocated for them.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| name != HOST)
+        .collect()
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Breach> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(_), None) if headers.contains_key(CONTENT_LENGTH) => Err(Breach::BothLengths),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => Err(Breach::EncodingUnknown),
+    }
+}
+
+fn check_target(parts: &Parts) -> Result<(), Breach> {
+    let web = parts.uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+    // RFC 9112 section 3.2.4: the asterisk is for OPTIONS alone.
+    let path = match parts.uri.path() {
+        "*" => parts.method == Method::OPTIONS,
+        path => path.starts_with('/'),
+    };
+    if web && path { Ok(()) } else { Err(Breach::TargetInvalid) }
+}
+
+fn check_host(parts: &Parts, tls: bool) -> Result<(), Breach> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let target = parts.uri.authority();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Err(Breach::HostTwice),
+        (Some(host), None) => {
+            let host = host_of(host)?;
+            match target {
+                Some(target) if !same(target, &host, tls) => Err(Breach::HostMismatch),
+                Some(_) | None => Ok(()),
+            }
+        }
+        // HTTP/2 has `:authority` for it; HTTP/1.0 knew no Host; HTTP/1.1 must send it.
+        (None, _) => match (parts.version, target) {
+            (Version::HTTP_2, Some(target)) if !named(target) => Err(Breach::HostInvalid),
+            (Version::HTTP_2, Some(_)) | (Version::HTTP_10, _) => Ok(()),
+            _ => Err(Breach::HostMissing),
+        },
+    }
+}
+
+fn check_body(parts: &Parts) -> Result<(), Breach> {
+    let bodiless = parts.method == Method::GET || parts.method == Method::HEAD;
+    let announced = parts.headers.contains_key(TRANSFER_ENCODING)
+        || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if bodiless && announced { Err(Breach::BodyUnexpected) } else { Ok(()) }
+}
+
+fn host_of(value: &HeaderValue) -> Result<Authority, Breach> {
+    let host = Authority::try_from(value.as_bytes()).map_err(|_| Breach::HostInvalid)?;
+    if named(&host) { Ok(host) } else { Err(Breach::HostInvalid) }
+}
+
+fn named(host: &Authority) -> bool {
+    !host.host().is_empty() && !host.as_str().contains('@')
+}
+
+fn same(one: &Authority, other: &Authority, tls: bool) -> bool {
+    let port = |host: &Authority| host.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other) && named(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn verdict(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Breach> {
+        let mut request = Request::builder().version(version).method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap().into_parts().0, false)
+    }
+
+    #[test]
+    fn http1_table() {
+        let rows: &[(&str, &str, &[(&str, &str)], Result<(), Breach>)] = &[
+            ("POST", "/a", &[("host", "h")], Ok(())),
+            ("POST", "/a", &[("host", "[::1]:8443")], Ok(())),
+            ("POST", "/a", &[], Err(Breach::HostMissing)),
+            ("POST", "/a", &[("host", "")], Err(Breach::HostInvalid)),
+            ("POST", "/a", &[("host", "a b")], Err(Breach::HostInvalid)),
+            ("POST", "/a", &[("host", "u@h")], Err(Breach::HostInvalid)),
+            ("POST", "/a", &[("host", "h/x")], Err(Breach::HostInvalid)),
+            ("POST", "/a", &[("host", "h"), ("host", "h")], Err(Breach::HostTwice)),
+            ("POST", "http://h/a", &[("host", "h")], Ok(())),
+            ("POST", "http://H:80/a", &[("host", "h")], Ok(())),
+            ("POST", "http://h:81/a", &[("host", "h")], Err(Breach::HostMismatch)),
+            ("GET", "http://evil/a", &[("host", "h")], Err(Breach::HostMismatch)),
+            ("GET", "http://u@h/a", &[("host", "h")], Err(Breach::HostMismatch)),
+            ("GET", "http://h/a", &[], Err(Breach::HostMissing)),
+            ("GET", "ftp://h/a", &[("host", "h")], Err(Breach::TargetInvalid)),
+            ("GET", "h:80", &[("host", "h:80")], Err(Breach::TargetInvalid)),
+            ("GET", "*", &[("host", "h")], Err(Breach::TargetInvalid)),
+            ("OPTIONS", "*", &[("host", "h")], Ok(())),
+            ("CONNECT", "h:443", &[("host", "h:443")], Err(Breach::Connect)),
+            ("POST", "/a", &[("host", "h"), ("transfer-encoding", "Chunked")], Ok(())),
+            ("POST", "/a", &[("host", "h"), ("transfer-encoding", "gzip, chunked")], Err(Breach::EncodingUnknown)),
+            (
+                "POST",
+                "/a",
+                &[("host", "h"), ("transfer-encoding", "identity"), ("transfer-encoding", "chunked")],
+                Err(Breach::EncodingUnknown),
+            ),
+            (
+                "POST",
+                "/a",
+                &[("host", "h"), ("transfer-encoding", "chunked"), ("content-length", "4")],
+                Err(Breach::BothLengths),
+            ),
+            ("GET", "/a", &[("host", "h"), ("content-length", "5")], Err(Breach::BodyUnexpected)),
+            ("HEAD", "/a", &[("host", "h"), ("transfer-encoding", "chunked")], Err(Breach::BodyUnexpected)),
+            ("GET", "/a", &[("host", "h"), ("content-length", "0")], Ok(())),
+        ];
+        for (method, uri, headers, expected) in rows {
+            assert_eq!(verdict(Version::HTTP_11, method, uri, headers), *expected, "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn http2_takes_the_authority_for_the_host() {
+        assert_eq!(verdict(Version::HTTP_2, "POST", "http://h/a", &[]), Ok(()));
+        assert_eq!(verdict(Version::HTTP_2, "POST", "http://h/a", &[("host", "H")]), Ok(()));
+        assert_eq!(verdict(Version::HTTP_2, "POST", "/a", &[("host", "h")]), Ok(()));
+        assert_eq!(verdict(Version::HTTP_2, "POST", "/a", &[]), Err(Breach::HostMissing));
+        assert_eq!(verdict(Version::HTTP_2, "POST", "http://h/a", &[("host", "i")]), Err(Breach::HostMismatch));
+        assert_eq!(verdict(Version::HTTP_2, "POST", "http://u@h/a", &[]), Err(Breach::HostInvalid));
+    }
+
+    #[test]
+    fn http10_needs_no_host() {
+        assert_eq!(verdict(Version::HTTP_10, "POST", "/a", &[]), Ok(()));
+        assert_eq!(verdict(Version::HTTP_10, "POST", "/a", &[("host", "h"), ("host", "i")]), Err(Breach::HostTwice));
+    }
+
+    #[test]
+    fn every_connection_header_is_honoured() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "h"),
+            ("connection", "keep-alive, Host"),
+            ("connection", "x-auth, , bad name"),
+            ("x-auth", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+            ("x-kept", "1"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        drop_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "x-kept"]);
+    }
+}

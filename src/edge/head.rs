@@ -1,0 +1,311 @@
+//! Looks at the raw head of each HTTP/1.1 request as its bytes pass on to hyper.
+//!
+//! hyper hides two things that other parsers read differently: it drops Content-Length beside
+//! Transfer-Encoding, and it takes a bare LF for a line end. This file finds them, by the number of
+//! the request on its connection; the service then answers 400 and closes. It changes no byte.
+//! It need not read chunks: the reply to a chunked request closes the connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::guard::Breach;
+use super::service::Line;
+
+/// As hyper's own buffer: a longer head is refused there.
+const LONGEST_HEAD: usize = super::conn::BUFFER;
+/// How long, and for how many bytes, a closed connection is read on. Closing with unread bytes makes
+/// the kernel send a reset, which can overtake the reply that said why.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+struct Scanner {
+    state: State,
+    /// Requests whose head is complete.
+    requests: u32,
+    /// The part of a line that has come so far.
+    line: Vec<u8>,
+    /// Bytes of this head so far.
+    size: usize,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+#[derive(Debug, Default, Eq, PartialEq)]
+enum State {
+    /// No more requests follow on this connection: the last was chunked, or broken.
+    Blind,
+    /// Bytes of the body still to come.
+    Body(u64),
+    Fields,
+    #[default]
+    Start,
+}
+
+impl Scanner {
+    /// Bytes in order; the answer is the first breach, and the number of its request from 0.
+    fn feed(&mut self, mut bytes: &[u8]) -> Option<(u32, Breach)> {
+        while !bytes.is_empty() {
+            match self.state {
+                State::Blind => return None,
+                State::Body(left) => bytes = self.skip(bytes, left),
+                State::Fields | State::Start => match self.head(bytes) {
+                    Ok(rest) => bytes = rest,
+                    Err(breach) => {
+                        self.state = State::Blind;
+                        self.line = Vec::new();
+                        return Some((self.requests, breach));
+                    }
+                },
+            }
+        }
+        None
+    }
+
+    /// Whether bytes of a request may still be on their way.
+    fn is_mid_message(&self) -> bool {
+        self.state != State::Start || !self.line.is_empty()
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64) -> &'a [u8] {
+        let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let left = left - here as u64;
+        self.state = if left == 0 { State::Start } else { State::Body(left) };
+        bytes.get(here..).unwrap_or_default()
+    }
+
+    fn head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Breach> {
+        let end = memchr::memchr(b'\n', bytes);
+        let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
+        self.size += part.len();
+        if self.size > LONGEST_HEAD {
+            return Err(Breach::Malformed);
+        }
+        if end.is_none() {
+            self.line.extend_from_slice(part);
+        } else if self.line.is_empty() {
+            self.line(part)?;
+        } else {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(part);
+            self.line(&line)?;
+        }
+        Ok(rest)
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Breach> {
+        let line = line.strip_suffix(b"\r\n").ok_or(Breach::BareLineFeed)?;
+        match self.state {
+            // Empty lines before a request are skipped (RFC 9112 section 2.2).
+            State::Start if line.is_empty() => Ok(()),
+            State::Start => {
+                self.state = State::Fields;
+                Ok(())
+            }
+            State::Blind | State::Body(_) | State::Fields if line.is_empty() => self.finish(),
+            State::Blind | State::Body(_) | State::Fields => self.field(line),
+        }
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Breach> {
+        let colon = memchr::memchr(b':', line).ok_or(Breach::Malformed)?;
+        let (name, value) = line.split_at(colon);
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.chunked = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let length = digits(value.strip_prefix(b":").unwrap_or_default()).ok_or(Breach::Malformed)?;
+            if self.length.replace(length).is_some_and(|before| before != length) {
+                return Err(Breach::Malformed);
+            }
+        } else if name.first().is_none_or(u8::is_ascii_whitespace) || name.last().is_some_and(u8::is_ascii_whitespace) {
+            return Err(Breach::Malformed);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Breach> {
+        let length = self.length.take();
+        if self.chunked && length.is_some() {
+            return Err(Breach::BothLengths);
+        }
+        self.state = match length {
+            _ if self.chunked => State::Blind,
+            None | Some(0) => State::Start,
+            Some(length) => State::Body(length),
+        };
+        self.requests += 1;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn digits(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let all = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    if all { std::str::from_utf8(value).ok()?.parse().ok() } else { None }
+}
+
+/// A connection whose incoming bytes are looked at.
+pub(super) struct Watched<S> {
+    inner: S,
+    line: Arc<Line>,
+    scanner: Scanner,
+    ended: bool,
+    linger: Option<Linger>,
+}
+
+struct Linger {
+    left: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(inner: S, line: Arc<Line>) -> Self {
+        Self { inner, line, scanner: Scanner::default(), ended: false, linger: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(linger) = &mut self.linger else { return Poll::Ready(()) };
+        while linger.left > 0 && linger.until.as_mut().poll(cx).is_pending() {
+            let mut waste = [0; 2048];
+            let mut waste = ReadBuf::new(&mut waste);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut waste));
+            if read.is_err() || waste.filled().is_empty() {
+                break;
+            }
+            linger.left = linger.left.saturating_sub(waste.filled().len());
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let new = buf.filled().get(before..).unwrap_or_default();
+        self.ended = new.is_empty();
+        if let Some((request, breach)) = self.scanner.feed(new) {
+            self.line.break_at(request, breach);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            if self.ended || !self.scanner.is_mid_message() {
+                return Poll::Ready(Ok(()));
+            }
+            self.linger = Some(Linger { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
+    const CHUNKED: &str = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    const BARE: &str = "POST /a HTTP/1.1\nHost: h\r\n\r\n";
+    const BOTH: &str = "POST /a HTTP/1.1\r\ncontent-length:4 \r\ntransfer-encoding: chunked\r\n\r\n";
+
+    fn scan(text: &str) -> Option<(u32, Breach)> {
+        Scanner::default().feed(text.as_bytes())
+    }
+
+    #[test]
+    fn heads() {
+        let rows = [
+            (PLAIN.to_owned(), None),
+            (format!("\r\n\r\n{PLAIN}"), None),
+            (format!("\n{PLAIN}"), Some((0, Breach::BareLineFeed))),
+            (format!("{PLAIN}{PLAIN}{BARE}"), Some((2, Breach::BareLineFeed))),
+            (format!("{PLAIN}{BOTH}"), Some((1, Breach::BothLengths))),
+            // What follows a chunked request is never read as one.
+            (format!("{CHUNKED}{BARE}"), None),
+            (PLAIN.replace("5", "5, 5"), Some((0, Breach::Malformed))),
+            (PLAIN.replace("5", "+5"), Some((0, Breach::Malformed))),
+            (PLAIN.replace("5", "99999999999999999999"), Some((0, Breach::Malformed))),
+            (PLAIN.replace("Host: h", "Content-Length: 5"), None),
+            (PLAIN.replace("Host: h", "Content-Length: 6"), Some((0, Breach::Malformed))),
+            (PLAIN.replace("Length:", "Length :"), Some((0, Breach::Malformed))),
+            (PLAIN.replace("Host: h", "X: a\r\n b: c"), Some((0, Breach::Malformed))),
+            ("GET /a HTTP/1.1\r\nHost: h\r\n\n".to_owned(), Some((0, Breach::BareLineFeed))),
+            (format!("GET /{} HTTP/1.1\r\n", "a".repeat(LONGEST_HEAD)), Some((0, Breach::Malformed))),
+        ];
+        for (text, expected) in rows {
+            let shown: String = text.chars().take(120).collect();
+            assert_eq!(scan(&text), expected, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_no_head() {
+        let smuggled = format!("POST /a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BARE}{PLAIN}", BARE.len());
+        let mut scanner = Scanner::default();
+        assert_eq!(scanner.feed(smuggled.as_bytes()), None);
+        assert_eq!(scanner.requests, 2);
+        assert!(!scanner.is_mid_message());
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_change_nothing(
+            parts in prop::collection::vec(prop::sample::select(vec![PLAIN, CHUNKED, BARE, BOTH, "\r\n"]), 0..6),
+            cuts in prop::collection::vec(1_usize..40, 1..60),
+        ) {
+            let text = parts.concat();
+            let mut scanner = Scanner::default();
+            let (mut rest, mut found) = (text.as_bytes(), None);
+            for cut in cuts.iter().cycle() {
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                found = found.or(scanner.feed(now));
+                rest = later;
+                if rest.is_empty() { break }
+            }
+            prop_assert_eq!(found, scan(&text));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut scanner = Scanner::default();
+            let _found = scanner.feed(&bytes);
+            prop_assert!(scanner.line.len() <= LONGEST_HEAD);
+        }
+    }
+}

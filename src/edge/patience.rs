@@ -1,0 +1,153 @@
+//! How long a peer may keep us waiting at either end of a connection.
+//!
+//! hyper never times out a peer that is silent before its first HTTP/2 byte, nor one that does not
+//! read our replies. [`Patient`] wraps the byte stream under hyper and bounds both; what lies
+//! between (head, idle time, body) is bounded where it is read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::counters::{Counters, add};
+
+pub(super) struct Patient<S> {
+    inner: S,
+    counters: Arc<Counters>,
+    first: Option<First>,
+    /// Longest time without progress while we have something to send.
+    stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// Boxed, and dropped once the bytes are there: an idle connection does not carry it.
+struct First {
+    missing: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+impl<S> Patient<S> {
+    /// The first `bytes` must arrive within `first`; a write must progress within `stall`.
+    pub(super) fn new(inner: S, counters: Arc<Counters>, bytes: usize, first: Duration, stall: Duration) -> Self {
+        let first = First { missing: bytes, until: Box::pin(sleep(first)) };
+        Self { inner, counters, first: Some(first), stall, stalled: None }
+    }
+
+    fn came(&mut self, bytes: usize) {
+        if let Some(first) = &mut self.first {
+            first.missing = first.missing.saturating_sub(bytes);
+        }
+        self.first.take_if(|first| first.missing == 0);
+    }
+
+    fn await_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(first) = &mut self.first else { return Poll::Pending };
+        first.until.as_mut().poll(cx).map(|()| {
+            add(&self.counters.silent);
+            late("the first bytes did not come in time")
+        })
+    }
+
+    fn await_progress<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let stall = self.stall;
+        let until = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall)));
+        until.as_mut().poll(cx).map(|()| {
+            add(&self.counters.stalled);
+            Err(late("the peer does not read"))
+        })
+    }
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Pending => self.await_first(cx).map(Err),
+            done @ Poll::Ready(_) => {
+                self.came(buf.filled().len() - before);
+                done
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.await_progress(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.await_progress(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        self.await_progress(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.await_progress(cx, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_bytes_have_a_deadline_and_later_ones_none() {
+        let counters = Arc::new(Counters::default());
+        let (ours, mut theirs) = duplex(64);
+        let mut patient = Patient::new(ours, Arc::clone(&counters), 2, SECOND, SECOND);
+        theirs.write_all(b"a").await.unwrap();
+        assert_eq!(patient.read_u8().await.unwrap(), b'a');
+        let late = patient.read_u8().await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(counters.silent.load(Ordering::Relaxed), 1);
+
+        let (ours, mut theirs) = duplex(64);
+        let mut patient = Patient::new(ours, counters, 2, SECOND, SECOND);
+        theirs.write_all(b"ab").await.unwrap();
+        patient.read_u16().await.unwrap();
+        assert!(tokio::time::timeout(SECOND * 60, patient.read_u8()).await.is_err(), "must still wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_given_up() {
+        let counters = Arc::new(Counters::default());
+        let (ours, _theirs) = duplex(4);
+        let mut patient = Patient::new(ours, Arc::clone(&counters), 1, SECOND, SECOND);
+        let late = patient.write_all(b"hello").await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(counters.stalled.load(Ordering::Relaxed), 1);
+    }
+}

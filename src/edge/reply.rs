@@ -1,0 +1,88 @@
+//! Replies that no upstream made.
+//!
+//! Owns their one shape: JSON with `error`, `detail` and `incident`, never cached, and logged once
+//! with the same incident, so that a caller on the phone can be helped. CORS headers are the
+//! service's to add.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use super::ReplyBody;
+use crate::ids::Incident;
+
+/// Carries the incident where a script may read it.
+pub const INCIDENT: HeaderName = HeaderName::from_static("x-sidebeat-incident");
+
+/// What a client is told, and why, in words that hold nothing of its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// Stable, for programs.
+    pub error: &'static str,
+    /// For people.
+    pub detail: &'static str,
+    /// Whether an HTTP/1.1 connection ends with this reply.
+    pub close: bool,
+}
+
+impl Refusal {
+    pub fn reply(self) -> Response<ReplyBody> {
+        let incident = Incident::random();
+        tracing::info!(%incident, reason = self.error, status = self.status.as_u16(), "refused a request");
+        self.told(incident)
+    }
+
+    fn told(self, incident: Incident) -> Response<ReplyBody> {
+        let incident = incident.to_string();
+        let text = serde_json::json!({ "error": self.error, "detail": self.detail, "incident": incident });
+        let mut reply = json(self.status, text.to_string().into());
+        if let Ok(incident) = HeaderValue::try_from(incident) {
+            reply.headers_mut().insert(INCIDENT, incident);
+        }
+        if self.close {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
+        }
+        reply
+    }
+}
+
+/// A JSON text of our own; never cached.
+pub fn json(status: StatusCode, text: Bytes) -> Response<ReplyBody> {
+    let mut reply = empty(status);
+    *reply.body_mut() = Full::new(text);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+/// Without a body; never cached.
+pub fn empty(status: StatusCode) -> Response<ReplyBody> {
+    let mut reply = Response::new(ReplyBody::default());
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_names_its_incident_twice() {
+        let refusal = Refusal { status: StatusCode::FORBIDDEN, error: "overloaded", detail: "later", close: true };
+        let reply = refusal.told(Incident(0));
+        assert_eq!(reply.status(), 403);
+        assert_eq!(reply.headers()[INCIDENT], "00000000");
+        assert_eq!(reply.headers()[CONNECTION], "close");
+        assert_eq!(reply.headers()[CACHE_CONTROL], "no-store");
+        let text = reply.into_body().collect().await.unwrap().to_bytes();
+        let told: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(told, serde_json::json!({ "error": "overloaded", "detail": "later", "incident": "00000000" }));
+    }
+}

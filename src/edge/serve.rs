@@ -1,0 +1,183 @@
+//! The edge as a whole: bound early, served late, drained, ended.
+//!
+//! Owns the worker threads: each has its own current-thread runtime, its own listeners and its own
+//! handler, so that a connection and its upstream pool never cross threads. `app` builds it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::conn::{Shared, Worker};
+use super::permit::Gate;
+use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
+use crate::config;
+use crate::task::Tasks;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("cannot listen on {address}: {why}")]
+    Bind { address: SocketAddr, why: io::Error },
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
+    #[error("a worker cannot start: {0}")]
+    Start(io::Error),
+}
+
+/// An address that players can connect to; a port 0 of the configuration is resolved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bound {
+    pub address: SocketAddr,
+    pub tls: bool,
+}
+
+/// Sockets that are bound and hold connections in their backlog; nothing is served yet.
+pub struct Edge {
+    bound: Vec<Bound>,
+    certificates: Option<Arc<Certificates>>,
+    shared: Arc<Shared>,
+    /// One list per worker, in the order of `bound`.
+    sockets: Vec<Vec<Socket>>,
+}
+
+struct Socket {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Edge {
+    /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
+    /// of which nothing is kept.
+    pub async fn bind(server: &config::Server, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
+        let shared = Shared {
+            calls: Gate::new(server.limits.in_flight),
+            connections: Gate::new(server.limits.connections),
+            cors: Cors::new(server.origins.clone()),
+            counters,
+            limits: server.limits.clone(),
+            stop: CancellationToken::new(),
+            tasks,
+            tracker: TaskTracker::new(),
+        };
+        let sockets = (0..server.workers.max(1)).map(|_| Vec::new()).collect();
+        let mut edge = Self { bound: Vec::new(), certificates: None, shared: Arc::new(shared), sockets };
+        if !server.listen.is_empty() {
+            let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
+            let config = tls::server_config(&server.tls, Arc::clone(&certificates))?;
+            edge.certificates = Some(certificates);
+            edge.listen(&server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
+        }
+        edge.listen(&server.listen_plain, None)?;
+        Ok(edge)
+    }
+
+    /// Every address that is bound, TLS first, in the order of the configuration.
+    pub fn addresses(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// For reload and for the expiry metric; none without a TLS listener.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
+    /// Starts the workers. `make` is called in each worker's runtime with the worker's number, so
+    /// that a handler can own what must not cross threads. A worker's death is reported by
+    /// [`Tasks::critical`].
+    pub fn serve<F>(self, make: F) -> Result<Serving, Fault>
+    where
+        F: Fn(usize) -> Arc<dyn Handler> + Send + Sync + 'static,
+    {
+        let make = Arc::new(make);
+        let finish = CancellationToken::new();
+        let mut threads = Vec::with_capacity(self.sockets.len());
+        let guard = finish.clone().drop_guard();
+        for (number, sockets) in self.sockets.into_iter().enumerate() {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Start)?;
+            let (make, shared, finish) = (Arc::clone(&make), Arc::clone(&self.shared), finish.clone());
+            let work = move || runtime.block_on(work(shared, sockets, finish, || make(number)));
+            let thread = thread::Builder::new().name(format!("edge-{number}")).spawn(work).map_err(Fault::Start)?;
+            threads.push(thread);
+        }
+        Ok(Serving { shared: self.shared, threads, finish: guard })
+    }
+
+    fn listen(&mut self, addresses: &[SocketAddr], tls: Option<&TlsAcceptor>) -> Result<(), Fault> {
+        for &address in addresses {
+            let fault = |why| Fault::Bind { address, why };
+            let listeners = listen::bind(address, self.sockets.len()).map_err(fault)?;
+            if let Some(first) = listeners.first() {
+                let address = first.local_addr().map_err(fault)?;
+                self.bound.push(Bound { address, tls: tls.is_some() });
+            }
+            for (sockets, listener) in self.sockets.iter_mut().zip(listeners) {
+                sockets.push(Socket { listener, tls: tls.cloned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn work(
+    shared: Arc<Shared>,
+    sockets: Vec<Socket>,
+    finish: CancellationToken,
+    make: impl FnOnce() -> Arc<dyn Handler>,
+) {
+    let (tasks, stop) = (shared.tasks.clone(), shared.stop.clone());
+    // Ends with this runtime, and so reports a worker that panicked.
+    shared.tasks.critical("edge worker", async move {
+        tasks.stopped().await;
+        stop.cancel();
+    });
+    let worker = Arc::new(Worker::new(Arc::clone(&shared), make()));
+    for Socket { listener, tls } in sockets {
+        shared.tasks.critical("edge acceptor", listen::accept(listener, Arc::clone(&worker), tls));
+    }
+    finish.cancelled().await;
+}
+
+/// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
+pub struct Serving {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    finish: DropGuard,
+}
+
+impl Serving {
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.inside()
+    }
+
+    /// Calls that are in flight now.
+    pub fn calls(&self) -> usize {
+        self.shared.calls.inside()
+    }
+
+    /// Stops accepting, tells every connection to end after its running calls, and waits for them at
+    /// most `grace`. Returns how many are left. The workers go on: detached work runs on them.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.shared.stop.cancel();
+        self.shared.tracker.close();
+        let _ended = timeout(grace, self.shared.tracker.wait()).await;
+        self.shared.tracker.len()
+    }
+
+    /// Ends the workers' runtimes and whatever still runs on them. Call [`Tasks::stop`] before, or
+    /// the workers' end counts as their death.
+    pub async fn end(self) {
+        drop(self.finish);
+        let joined = tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker had panicked");
+        }
+    }
+}

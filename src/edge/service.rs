@@ -1,0 +1,211 @@
+//! From a parsed request to the handler, and from its reply back to hyper.
+//!
+//! Owns the order of the edge's rules: framing, origin, preflight, calls in flight. Adds the CORS
+//! headers to whatever is answered. One [`Calls`] serves one connection.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+
+use super::conn::Worker;
+use super::cors::Caller;
+use super::counters::add;
+use super::guard::{self, Breach};
+use super::permit::Permit;
+use super::reply::Refusal;
+use super::{Peer, Reply, ReplyBody};
+
+const OVERLOADED: Refusal = Refusal {
+    // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
+    status: StatusCode::FORBIDDEN,
+    error: "overloaded",
+    detail: "too many calls are in flight",
+    close: true,
+};
+
+/// What one connection's byte stream, its service and its driver know of each other.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Zero, or the number of the broken request from 1, and its breach in the low byte.
+    broken: AtomicU64,
+    requests: AtomicU32,
+    running: AtomicU32,
+}
+
+impl Line {
+    /// Only the first breach counts: the connection ends with it.
+    pub(super) fn break_at(&self, request: u32, breach: Breach) {
+        self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
+    }
+
+    /// Requests begun so far, and those not yet answered.
+    pub(super) fn activity(&self) -> (u32, u32) {
+        (self.requests.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed))
+    }
+
+    /// Called once per request, in order.
+    fn next(&self) -> Option<Breach> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        let broken = self.broken.load(Ordering::Relaxed);
+        let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
+        if hit { Breach::ALL.get((broken & 0xff) as usize).copied() } else { None }
+    }
+}
+
+pub(super) struct Calls {
+    pub(super) line: Arc<Line>,
+    pub(super) peer: Peer,
+    pub(super) worker: Arc<Worker>,
+}
+
+impl Service<Request<Incoming>> for Calls {
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let broken = self.line.next();
+        let running = Running::begin(&self.line);
+        let (mut parts, body) = request.into_parts();
+        let caller = self.worker.shared.cors.caller(&parts.headers);
+        let finish = Finish {
+            close: parts.headers.contains_key(TRANSFER_ENCODING),
+            preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
+            version: parts.version,
+            worker: Arc::clone(&self.worker),
+            caller,
+        };
+        if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
+            return Answer::ready(self.refuse(breach), finish, running);
+        }
+        if parts.method == Method::OPTIONS {
+            let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
+            return Answer::ready(self.preflight(&finish), finish, running);
+        }
+        let Some(permit) = self.worker.shared.calls.enter() else {
+            add(&self.worker.shared.counters.refused_calls);
+            return Answer::ready(OVERLOADED.reply(), finish, running);
+        };
+        add(&self.worker.shared.counters.calls);
+        guard::drop_hop_by_hop(&mut parts.headers);
+        let reply = self.worker.handler.call(&self.peer, Request::from_parts(parts, body));
+        Answer { state: Some(State::Call { reply, _permit: permit }), finish, _running: running }
+    }
+}
+
+impl Calls {
+    fn refuse(&self, breach: Breach) -> Response<ReplyBody> {
+        self.worker.shared.counters.breach(breach);
+        let status = if breach == Breach::Connect { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::BAD_REQUEST };
+        Refusal { status, error: breach.label(), detail: breach.detail(), close: true }.reply()
+    }
+
+    fn preflight(&self, finish: &Finish) -> Response<ReplyBody> {
+        let shared = &self.worker.shared;
+        if finish.caller == Caller::Refuse {
+            add(&shared.counters.refused_origins);
+        }
+        shared.cors.preflight(&finish.caller)
+    }
+}
+
+/// A reply on its way: one allocation less than a boxed future around the handler's boxed one.
+pub(super) struct Answer {
+    state: Option<State>,
+    finish: Finish,
+    _running: Running,
+}
+
+enum State {
+    Call { reply: Reply, _permit: Permit },
+    Ready(Response<ReplyBody>),
+}
+
+/// What is done to a reply before it leaves.
+struct Finish {
+    caller: Caller,
+    close: bool,
+    preflight: Option<HeaderMap>,
+    version: Version,
+    worker: Arc<Worker>,
+}
+
+impl Answer {
+    fn ready(reply: Response<ReplyBody>, finish: Finish, running: Running) -> Self {
+        Self { state: Some(State::Ready(reply)), finish, _running: running }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(State::Call { reply, .. }) = &mut self.state {
+            let reply = ready!(reply.as_mut().poll(cx));
+            self.state = Some(State::Ready(reply));
+        }
+        match self.state.take() {
+            Some(State::Ready(reply)) => Poll::Ready(Ok(self.finish.apply(reply))),
+            Some(State::Call { .. }) | None => Poll::Pending,
+        }
+    }
+}
+
+impl Finish {
+    fn apply(&self, mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
+        let headers = reply.headers_mut();
+        self.worker.shared.cors.mark(&self.caller, self.preflight.as_ref(), headers);
+        if self.version == Version::HTTP_2 {
+            // RFC 9113 section 8.2.2: such a field makes the reply malformed.
+            headers.remove(CONNECTION);
+        } else if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+}
+
+/// Counts a request as unanswered for as long as it exists.
+struct Running(Arc<Line>);
+
+impl Running {
+    fn begin(line: &Arc<Line>) -> Self {
+        line.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(line))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_request_is_met_at_its_number() {
+        let line = Line::default();
+        line.break_at(2, Breach::TargetInvalid);
+        assert_eq!([line.next(), line.next()], [None, None]);
+        assert_eq!(line.next(), Some(Breach::TargetInvalid));
+        assert_eq!(line.next(), Some(Breach::TargetInvalid), "and nothing passes after it");
+    }
+
+    #[test]
+    fn the_first_breach_has_a_number_too() {
+        let line = Line::default();
+        line.break_at(0, Breach::BareLineFeed);
+        assert_eq!(line.next(), Some(Breach::BareLineFeed));
+    }
+}
