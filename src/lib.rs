@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod drm;
 pub mod edge;
 pub mod ids;
 pub mod secret;
