@@ -1,0 +1,85 @@
+//! FairPlay: SPC up, CKC down, told by their length equations.
+//!
+//! Everything but the frame is encrypted, so a message shows its kind and no more. The layout of
+//! version 1 is that of WebKit's public test key server; for later SPC versions only a self-check
+//! is made. Called by `recognise` with bodies that begin with a zero byte, and for `bplist00`.
+
+use super::message::{Direction, Kind, Message, System};
+
+/// What a release record begins with: a binary property list.
+pub(super) const RELEASE: &[u8] = b"bplist00";
+
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=9;
+/// SPC version 1: where the payload's length stands.
+const SPC_LENGTH: usize = 172;
+/// CKC: the same.
+const CKC_LENGTH: usize = 24;
+/// Later SPC versions: where the payload's length may stand, in steps of 4.
+const OTHER_LENGTH: std::ops::RangeInclusive<usize> = 128..=512;
+const OTHER_PAYLOAD_MIN: usize = 256;
+const OTHER_SLACK: usize = 64;
+
+pub(super) fn read(direction: Direction, body: &[u8]) -> Option<Message> {
+    let version = number(body, 0).filter(|version| VERSIONS.contains(version))?;
+    let (kind, fits) = match (direction, version) {
+        (Direction::Reply, _) => (Kind::License, is_framed(body, CKC_LENGTH)),
+        (Direction::Request, 1) => (Kind::LicenseRequest, is_framed(body, SPC_LENGTH)),
+        (Direction::Request, _) => (Kind::LicenseRequest, is_other_spc(body)),
+    };
+    fits.then(|| Message::new(System::FairPlay, kind))
+}
+
+pub(super) fn release(direction: Direction) -> Option<Message> {
+    (direction == Direction::Request).then(|| Message::new(System::FairPlay, Kind::Release))
+}
+
+/// The second word is zero, and the length at `at` accounts for the rest of the body exactly.
+fn is_framed(body: &[u8], at: usize) -> bool {
+    number(body, 4) == Some(0) && payload(body, at).is_some_and(|length| body.len() == at + 4 + length)
+}
+
+fn is_other_spc(body: &[u8]) -> bool {
+    OTHER_LENGTH.step_by(4).any(|at| {
+        let length = payload(body, at).filter(|length| *length >= OTHER_PAYLOAD_MIN);
+        let rest = length.and_then(|length| body.len().checked_sub(at + 4)?.checked_sub(length));
+        rest.is_some_and(|rest| rest <= OTHER_SLACK)
+    })
+}
+
+/// A length that could be that of an encrypted payload: whole blocks of 16, and no larger than any
+/// body, so that sums with it cannot overflow.
+fn payload(body: &[u8], at: usize) -> Option<usize> {
+    let length = usize::try_from(number(body, at)?).ok()?;
+    (length > 0 && length.is_multiple_of(16) && length <= body.len()).then_some(length)
+}
+
+fn number(body: &[u8], at: usize) -> Option<u32> {
+    body.get(at..)?.first_chunk().copied().map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spc(length: u32, payload: usize) -> Vec<u8> {
+        [&[0, 0, 0, 1, 0, 0, 0, 0][..], &[7; 164], &length.to_be_bytes(), &vec![7; payload]].concat()
+    }
+
+    #[test]
+    fn the_length_equation_decides() {
+        for (length, payload, fits) in
+            [(32, 32, true), (32, 31, false), (32, 33, false), (0, 0, false), (24, 24, false), (u32::MAX, 32, false)]
+        {
+            assert_eq!(read(Direction::Request, &spc(length, payload)).is_some(), fits, "{length} {payload}");
+        }
+    }
+
+    #[test]
+    fn direction_must_fit() {
+        let ckc = [&[0, 0, 0, 1, 0, 0, 0, 0][..], &[7; 16], &[0, 0, 0, 16], &[7; 16]].concat();
+        assert_eq!(read(Direction::Reply, &ckc).map(|m| m.kind), Some(Kind::License));
+        assert_eq!(read(Direction::Request, &ckc), None);
+        assert_eq!(read(Direction::Reply, &spc(32, 32)), None);
+        assert_eq!(release(Direction::Reply), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! A pull scanner over JSON: tokens in order, borrowed, with a bound on depth and on values.
+//!
+//! Builds no tree, so a hostile body costs what its bytes cost. It checks structure (nesting,
+//! commas, an end) and is lenient about what numbers look like: its results label a message and are
+//! trusted for nothing. Used by `clearkey`, `peel` and `wrap`.
+
+use std::borrow::Cow;
+
+use arrayvec::ArrayVec;
+use memchr::memchr2;
+
+use super::protobuf::Malformed;
+
+/// Deepest nesting; players' wrappers have at most four levels.
+const DEPTH_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Container {
+    Array,
+    Object,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Token<'a> {
+    Close,
+    Key(Text<'a>),
+    Open(Container),
+    /// A number, `true`, `false` or `null`.
+    Scalar,
+    String(Text<'a>),
+}
+
+#[derive(Clone, Copy)]
+enum Expect {
+    AfterValue,
+    FirstItem,
+    FirstKey,
+    Key,
+    Value,
+}
+
+pub(super) struct Scanner<'a> {
+    expect: Expect,
+    left: usize,
+    open: ArrayVec<Container, DEPTH_MAX>,
+    rest: &'a [u8],
+}
+
+impl<'a> Scanner<'a> {
+    /// `most` values, containers included, are read before the body counts as malformed.
+    pub(super) fn new(body: &'a [u8], most: usize) -> Self {
+        Self { expect: Expect::Value, left: most, open: ArrayVec::new(), rest: body }
+    }
+
+    /// How many containers are open.
+    pub(super) fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// `None` when the one value is complete and nothing follows it.
+    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+        self.rest = self.rest.trim_ascii_start();
+        if matches!(self.expect, Expect::AfterValue) {
+            match (self.rest.first(), self.open.last()) {
+                (None, None) => return Ok(None),
+                (Some(b','), Some(Container::Array)) => self.step(Expect::Value),
+                (Some(b','), Some(Container::Object)) => self.step(Expect::Key),
+                (Some(b']'), Some(Container::Array)) | (Some(b'}'), Some(Container::Object)) => return self.close(),
+                _ => return Err(Malformed),
+            }
+            self.rest = self.rest.trim_ascii_start();
+        }
+        match (self.expect, self.rest.first()) {
+            (Expect::FirstItem, Some(b']')) | (Expect::FirstKey, Some(b'}')) => self.close(),
+            (Expect::FirstKey | Expect::Key, Some(b'"')) => self.key().map(Some),
+            (Expect::FirstItem | Expect::Value, Some(byte)) => self.value(*byte).map(Some),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn step(&mut self, expect: Expect) {
+        self.rest = self.rest.get(1..).unwrap_or_default();
+        self.expect = expect;
+    }
+
+    fn close(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+        self.open.pop();
+        self.step(Expect::AfterValue);
+        Ok(Some(Token::Close))
+    }
+
+    fn key(&mut self) -> Result<Token<'a>, Malformed> {
+        let key = self.string()?;
+        self.rest = self.rest.trim_ascii_start();
+        if self.rest.first() != Some(&b':') {
+            return Err(Malformed);
+        }
+        self.step(Expect::Value);
+        Ok(Token::Key(key))
+    }
+
+    fn value(&mut self, first: u8) -> Result<Token<'a>, Malformed> {
+        self.left = self.left.checked_sub(1).ok_or(Malformed)?;
+        let (container, expect) = match first {
+            b'[' => (Container::Array, Expect::FirstItem),
+            b'{' => (Container::Object, Expect::FirstKey),
+            b'"' => {
+                self.expect = Expect::AfterValue;
+                return self.string().map(Token::String);
+            }
+            _ => return self.scalar(),
+        };
+        self.open.try_push(container).map_err(|_| Malformed)?;
+        self.step(expect);
+        Ok(Token::Open(container))
+    }
+
+    fn scalar(&mut self) -> Result<Token<'a>, Malformed> {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let length = self.rest.iter().take_while(|byte| is_part(byte)).count();
+        self.rest = self.rest.get(length..).filter(|_| length > 0).ok_or(Malformed)?;
+        self.expect = Expect::AfterValue;
+        Ok(Token::Scalar)
+    }
+
+    /// At its opening quote.
+    fn string(&mut self) -> Result<Text<'a>, Malformed> {
+        let body = self.rest.get(1..).ok_or(Malformed)?;
+        let mut end = 0;
+        loop {
+            end += memchr2(b'"', b'\\', body.get(end..).ok_or(Malformed)?).ok_or(Malformed)?;
+            if body.get(end) == Some(&b'"') {
+                break;
+            }
+            end += 2;
+        }
+        let (text, rest) = body.split_at_checked(end).ok_or(Malformed)?;
+        self.rest = rest.get(1..).ok_or(Malformed)?;
+        Ok(Text(text))
+    }
+}
+
+/// A string as written between its quotes. Its `Debug` shows the length alone.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+pub(super) struct Text<'a>(&'a [u8]);
+
+impl std::fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Text({} bytes)", self.0.len())
+    }
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn is(self, text: &str) -> bool {
+        *self.unescape() == *text.as_bytes()
+    }
+
+    /// Borrowed unless there is an escape in it. An escape that means nothing is dropped.
+    pub(super) fn unescape(self) -> Cow<'a, [u8]> {
+        let mut plain = Vec::new();
+        let mut rest = self.0;
+        while let Some(at) = memchr::memchr(b'\\', rest) {
+            let (before, escape) = rest.split_at(at);
+            plain.extend_from_slice(before);
+            rest = unescape_one(escape, &mut plain);
+        }
+        if rest.len() == self.0.len() {
+            return Cow::Borrowed(rest);
+        }
+        plain.extend_from_slice(rest);
+        Cow::Owned(plain)
+    }
+}
+
+/// Takes one escape off the front.
+fn unescape_one<'a>(escape: &'a [u8], plain: &mut Vec<u8>) -> &'a [u8] {
+    let Some((&[_, letter], rest)) = escape.split_first_chunk::<2>() else { return &[] };
+    let byte = match letter {
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => return unicode(rest, plain),
+        other => other,
+    };
+    plain.push(byte);
+    rest
+}
+
+/// After `\u`: four digits, or eight with another `\u` between them.
+fn unicode<'a>(digits: &'a [u8], plain: &mut Vec<u8>) -> &'a [u8] {
+    let Some((first, rest)) = unit(digits) else { return digits };
+    let low = rest.strip_prefix(b"\\u").and_then(unit).filter(|(low, _)| (0xdc00..0xe000).contains(low));
+    let pair = low.filter(|_| (0xd800..0xdc00).contains(&first));
+    let (units, rest) = match pair {
+        Some((second, rest)) => ([first, second], rest),
+        None => ([first, 0], rest),
+    };
+    let count = if pair.is_some() { 2 } else { 1 };
+    let characters = char::decode_utf16(units.into_iter().take(count));
+    for character in characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)) {
+        plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    rest
+}
+
+fn unit(digits: &[u8]) -> Option<(u16, &[u8])> {
+    let (four, rest) = digits.split_first_chunk::<4>()?;
+    let four = std::str::from_utf8(four).ok().filter(|four| four.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    Some((u16::from_str_radix(four, 16).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan(body: &[u8]) -> Result<Vec<Token<'_>>, Malformed> {
+        let mut scanner = Scanner::new(body, 256);
+        std::iter::from_fn(|| scanner.next().transpose()).collect()
+    }
+
+    #[test]
+    fn structure_is_checked() {
+        for good in ["1", "\"a\"", "[]", "{}", " [1, -2.5e+3 ,null] ", r#"{"a":{"b":[true,"c"]},"d":""}"#] {
+            assert!(scan(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "[",
+            "{",
+            "[1",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{1:2}",
+            "[}",
+            "1 2",
+            "\"a",
+            "\"a\\\"",
+            "[,1]",
+            "]",
+        ] {
+            assert_eq!(scan(bad.as_bytes()), Err(Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(scan(nested(16).as_bytes()).is_ok());
+        assert_eq!(scan(nested(17).as_bytes()), Err(Malformed));
+        let long = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+        assert!(scan(long(255).as_bytes()).is_ok());
+        assert_eq!(scan(long(256).as_bytes()), Err(Malformed));
+    }
+
+    #[test]
+    fn escapes_are_resolved() {
+        for (written, meant) in [
+            (r"plain", "plain"),
+            (r"a\/b", "a/b"),
+            (r#"\"\\\n\t"#, "\"\\\n\t"),
+            (r"\u002b\u00e9", "+é"),
+            (r"\ud83d\ude00!", "😀!"),
+            (r"\ud83d!", "\u{fffd}!"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            (r"\uZZZZ", "ZZZZ"),
+        ] {
+            assert_eq!(Text(written.as_bytes()).unescape(), meant.as_bytes(), "{written}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_on_what_it_accepts(body in r#"[\[\]{}",:1a\\ ]{0,12}"#) {
+            if serde_json::from_str::<serde_json::Value>(&body).is_ok() {
+                prop_assert!(scan(body.as_bytes()).is_ok(), "{}", body);
+            }
+        }
+
+        #[test]
+        fn strings_mean_what_serde_json_says(text in any::<String>()) {
+            let written = serde_json::to_vec(&text).unwrap();
+            let tokens = scan(&written).unwrap();
+            let [Token::String(read)] = tokens[..] else { panic!("{tokens:?}") };
+            prop_assert_eq!(&*read.unescape(), text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a license message says in clear, whatever its system.
+//!
+//! Plain values for the layers above. Identifiers appear only as fingerprints, so that a message
+//! can be kept, compared and shown without carrying anything of its body.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::key_ids::KeyIds;
+use crate::secret::{Fingerprint, Secret};
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum System {
+    ClearKey,
+    FairPlay,
+    PlayReady,
+    Widevine,
+}
+
+impl System {
+    /// Lower-case, for logs and metric labels.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ClearKey => "clearkey",
+            Self::FairPlay => "fairplay",
+            Self::PlayReady => "playready",
+            Self::Widevine => "widevine",
+        }
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Where a body travels: a request goes from the player to the license server.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Direction {
+    Reply,
+    Request,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// As a request: a license was stored. As a reply: the server took note, without a license.
+    Acknowledge,
+    Certificate,
+    CertificateRequest,
+    Error,
+    License,
+    /// The first license of a key session; of PlayReady, FairPlay and ClearKey also every renewal,
+    /// because these show no difference.
+    LicenseRequest,
+    /// An operation of the system that concerns no license: domains, metering, packaging.
+    Other,
+    Provisioning,
+    Release,
+    Renewal,
+}
+
+impl Kind {
+    /// Lower-case, for logs and metric labels.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Acknowledge => "acknowledge",
+            Self::Certificate => "certificate",
+            Self::CertificateRequest => "certificate-request",
+            Self::Error => "error",
+            Self::License => "license",
+            Self::LicenseRequest => "license-request",
+            Self::Other => "other",
+            Self::Provisioning => "provisioning",
+            Self::Release => "release",
+            Self::Renewal => "renewal",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Every identifier here can be copied by another client: scope what is keyed by one to a device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Widevine: the content id of the pssh. Else the set of key ids, of whatever system. FairPlay:
+    /// `uri`, `assetId` or `keyID`, when the wrapping shows one.
+    pub content_id: Option<Fingerprint>,
+    /// PlayReady challenge: its CustomData, references resolved, outer white space removed.
+    pub custom_data: Option<Secret>,
+    /// In-band error: the Widevine code (1 to 4) or the PlayReady StatusCode.
+    pub error_code: Option<u32>,
+    pub key_ids: KeyIds,
+    pub kind: Kind,
+    /// Widevine license: what its policy says about renewal.
+    pub lease: Option<Lease>,
+    /// Widevine license type 2. Such a license outlives the playback.
+    pub offline: bool,
+    /// Widevine `request_id`, the same in the license request, the license and every renewal; or
+    /// PlayReady `LicenseNonce`, which pairs one request with its reply.
+    pub request_id: Option<Fingerprint>,
+    /// Widevine `session_id`, from the first license on. Some servers repeat the request id here:
+    /// key on the pair.
+    pub session_id: Option<Fingerprint>,
+    pub system: System,
+    /// PlayReady: pairs a reply with its AcknowledgeLicense.
+    pub transaction_id: Option<Fingerprint>,
+    /// PlayReady license: when it is valid.
+    pub validity: Option<Validity>,
+    /// Widevine license version: 0 at first, raised by every renewal.
+    pub version: Option<u64>,
+    /// Found inside JSON, a form or base64: an app unwraps the reply before the DRM sees it.
+    pub wrapped: bool,
+}
+
+impl Message {
+    /// A message that shows nothing but its kind.
+    pub fn new(system: System, kind: Kind) -> Self {
+        Self {
+            content_id: None,
+            custom_data: None,
+            error_code: None,
+            key_ids: KeyIds::default(),
+            kind,
+            lease: None,
+            offline: false,
+            request_id: None,
+            session_id: None,
+            system,
+            transaction_id: None,
+            validity: None,
+            version: None,
+            wrapped: false,
+        }
+    }
+}
+
+/// Widevine `License.policy`. Seconds, each at most `u32::MAX`; 0 means that the policy is silent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Lease {
+    /// When false, no renewal will come.
+    pub can_renew: bool,
+    /// The hard end, counted from the start of the license.
+    pub duration_s: u64,
+    /// The policy names its own renewal server, so renewals may pass us by.
+    pub own_renewal_url: bool,
+    /// Added to `duration_s` while a renewal is under way.
+    pub recovery_s: u64,
+    /// From the start of the license to its first renewal.
+    pub renewal_delay_s: u64,
+    /// Between two attempts of one renewal.
+    pub retry_s: u64,
+}
+
+/// PlayReady XMR dates in unix seconds; `None` means unlimited or not said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Validity {
+    pub begin: Option<u64>,
+    pub end: Option<u64>,
+    pub issued: Option<u64>,
+}
+
+/// Why a body has no [`Message`]. All three mean: pass it through untouched and count it.
+#[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
+pub enum Unrecognised {
+    #[error("the body is compressed, and nothing is inflated")]
+    Compressed,
+    #[error("the body is larger than 64 KiB")]
+    TooLarge,
+    #[error("the body is no license message that is known")]
+    Unknown,
+}

@@ -1,0 +1,30 @@
+//! Recognises the license messages of ClearKey, FairPlay, PlayReady and Widevine.
+//!
+//! Owns the wire knowledge of the four systems: which operation a body is, and the few facts that
+//! travel in clear. It reads bytes and nothing else: no clock, no sockets, no session state. It
+//! never decrypts, forges or changes a message, and what it does not know it leaves alone. The
+//! gateway calls [`recognise`] for both directions of a license call, and [`wrap`] where a route
+//! is configured to translate between wrappings.
+
+mod clearkey;
+mod fairplay;
+mod form;
+mod json;
+mod key_ids;
+mod message;
+mod peel;
+mod playready;
+mod playready_envelope;
+mod protobuf;
+mod pssh;
+mod recognise;
+mod utf16;
+mod widevine;
+mod widevine_request;
+pub mod wrap;
+mod xml;
+mod xmr;
+
+pub use self::key_ids::{KeyId, KeyIds};
+pub use self::message::{Direction, Kind, Lease, Message, System, Unrecognised, Validity};
+pub use self::recognise::recognise;

@@ -1,0 +1,284 @@
+//! PlayReady: SOAP messages of its license protocol.
+//!
+//! The first child of the body names the operation; the SOAPAction header is often missing or
+//! wrong and is not asked. A challenge is left at its encrypted part, once the nonce is known.
+//! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
+
+use std::borrow::Cow;
+
+use arrayvec::ArrayVec;
+use memchr::memmem;
+use quick_xml::events::BytesStart;
+
+use super::message::{Direction, Kind, Message, System, Validity};
+use super::wrap::base64_decode;
+use super::xml::{DEPTH_MAX, Leaf, Node, Walk, resolve};
+use super::xmr;
+use crate::secret::{Fingerprint, Secret};
+
+const NAMESPACE: &[u8] = b"schemas.microsoft.com/DRM/2007/03";
+/// How far into a body the namespace must have been named.
+const NAMESPACE_WITHIN: usize = 4096;
+/// The largest nonce or transaction id; 16 and 36 bytes are met.
+const ID_MAX: usize = 64;
+/// The upper half of every StatusCode of the PlayReady server: it tells a fault without the
+/// namespace from other SOAP faults.
+const STATUS_FACILITY: u32 = 0x8004;
+
+pub(super) fn read(direction: Direction, text: &str) -> Option<Message> {
+    let head = text.as_bytes().get(..NAMESPACE_WITHIN).unwrap_or(text.as_bytes());
+    let named = memmem::find(head, NAMESPACE).is_some();
+    if !named && direction == Direction::Request {
+        return None;
+    }
+    let message = Scan::new(direction).run(text)?;
+    let fault = message.kind == Kind::Error && message.error_code.is_some_and(|code| code >> 16 == STATUS_FACILITY);
+    (named || fault).then_some(message)
+}
+
+/// Elements that mean something to us, by local name.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Tag {
+    Body,
+    CustomData,
+    EncryptedData,
+    Envelope,
+    Kid,
+    La,
+    License,
+    LicenseNonce,
+    LicenseResponse,
+    Licenses,
+    Other,
+    StatusCode,
+    TransactionId,
+    WrmHeader,
+}
+
+impl Tag {
+    fn of(name: &str) -> Self {
+        match name {
+            "Body" => Self::Body,
+            "CustomData" => Self::CustomData,
+            "EncryptedData" => Self::EncryptedData,
+            "Envelope" => Self::Envelope,
+            "KID" => Self::Kid,
+            "LA" => Self::La,
+            "License" => Self::License,
+            "LicenseNonce" => Self::LicenseNonce,
+            "LicenseResponse" => Self::LicenseResponse,
+            "Licenses" => Self::Licenses,
+            "StatusCode" => Self::StatusCode,
+            "TransactionID" => Self::TransactionId,
+            "WRMHEADER" => Self::WrmHeader,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn operation(direction: Direction, name: &str) -> Option<Kind> {
+    let name = match direction {
+        Direction::Reply if name == "Fault" => return Some(Kind::Error),
+        Direction::Reply => name.strip_suffix("Response")?,
+        Direction::Request => name,
+    };
+    match (name, direction) {
+        ("AcquireLicense", Direction::Reply) => Some(Kind::License),
+        ("AcquireLicense", Direction::Request) => Some(Kind::LicenseRequest),
+        ("AcknowledgeLicense", _) => Some(Kind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Reply) => Some(Kind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Request) => Some(Kind::Release),
+        (
+            "AcquirePackagingData" | "GetMeteringCertificate" | "JoinDomain" | "LeaveDomain" | "ProcessMeteringData",
+            _,
+        ) => Some(Kind::Other),
+        _ => None,
+    }
+}
+
+/// An identifier that must be there once: two of them are ambiguous, and count as none.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Once {
+    Many,
+    None,
+    One(Fingerprint),
+}
+
+struct Scan<'a> {
+    custom: Option<String>,
+    direction: Direction,
+    leaf: Leaf<'a>,
+    message: Option<Message>,
+    nonce: Once,
+    path: ArrayVec<Tag, DEPTH_MAX>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(direction: Direction) -> Self {
+        let (leaf, path) = (Leaf::default(), ArrayVec::new());
+        Self { custom: None, direction, leaf, message: None, nonce: Once::None, path }
+    }
+
+    fn run(mut self, text: &'a str) -> Option<Message> {
+        let mut walk = Walk::of(text);
+        while let Some(node) = walk.next().ok()? {
+            match node {
+                Node::Close => self.close(),
+                Node::Data(data) => self.spoil(Some(&data)),
+                Node::Open(start) => {
+                    self.open(&start)?;
+                    if self.is_told(text) {
+                        break;
+                    }
+                }
+                Node::Reference(reference) => {
+                    let mut utf8 = [0; 4];
+                    self.spoil(resolve(&reference).map(|c| &*c.encode_utf8(&mut utf8)));
+                }
+                Node::Text(text) => {
+                    self.append(&text);
+                    self.leaf.add(text);
+                }
+            }
+        }
+        self.finish()
+    }
+
+    /// `None` when this cannot be a PlayReady message any more.
+    fn open(&mut self, start: &BytesStart<'_>) -> Option<()> {
+        let name = start.local_name().into_inner();
+        let tag = Tag::of(name);
+        match (self.path.as_slice(), tag) {
+            ([], Tag::Envelope) => {}
+            ([], _) => return None,
+            ([Tag::Envelope, Tag::Body], _) if self.message.is_none() => {
+                self.message = Some(Message::new(System::PlayReady, operation(self.direction, name)?));
+            }
+            ([.., Tag::La], Tag::CustomData) => self.custom = Some(String::new()),
+            ([.., Tag::CustomData], _) => self.custom = None,
+            (path, Tag::Kid) if path.contains(&Tag::WrmHeader) => self.key_id_attribute(start),
+            _ => {}
+        }
+        self.leaf = Leaf::Empty;
+        self.path.try_push(tag).ok()
+    }
+
+    /// Versions 4.1 and later of the header have the key id as an attribute.
+    fn key_id_attribute(&mut self, start: &BytesStart<'_>) {
+        let mut attributes = start.attributes();
+        let value = attributes.with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == "VALUE");
+        if let Some(value) = value {
+            self.key_id(&value.value);
+        }
+    }
+
+    fn close(&mut self) {
+        let text = self.leaf.take();
+        if let (Some(text), [.., parent, tag]) = (text, self.path.as_slice()) {
+            self.tell(*parent, *tag, &text);
+        }
+        self.path.pop();
+    }
+
+    /// A complete element that holds nothing but text.
+    fn tell(&mut self, parent: Tag, tag: Tag, text: &str) {
+        match (parent, tag) {
+            (Tag::La | Tag::LicenseResponse, Tag::LicenseNonce) => {
+                self.nonce = match (self.nonce, nonce(text)) {
+                    (Once::None, Some(id)) => Once::One(id),
+                    _ => Once::Many,
+                }
+            }
+            (Tag::Licenses, Tag::License) => self.license(text),
+            (_, Tag::Kid) if self.path.contains(&Tag::WrmHeader) => self.key_id(text),
+            (_, Tag::StatusCode) => {
+                self.change(|message| message.error_code = message.error_code.or_else(|| status(text)));
+            }
+            (_, Tag::TransactionId) => {
+                let id = Some(text).filter(|id| !id.is_empty() && id.len() <= ID_MAX);
+                let id = id.map(|id| Fingerprint::of(id.as_bytes()));
+                self.change(|message| message.transaction_id = message.transaction_id.or(id));
+            }
+            _ => {}
+        }
+    }
+
+    fn key_id(&mut self, text: &str) {
+        let id = base64_decode(text.as_bytes()).and_then(|id| <[u8; 16]>::try_from(id).ok());
+        if let Some(id) = id {
+            self.change(|message| message.key_ids.insert(&xmr::swap(id)));
+        }
+    }
+
+    fn license(&mut self, text: &str) {
+        let Some(license) = base64_decode(text.as_bytes()) else { return };
+        self.change(|message| {
+            let validity = xmr::read(&license, &mut message.key_ids);
+            message.validity = sooner(message.validity, validity);
+        });
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Message)) {
+        if let Some(message) = &mut self.message {
+            change(message);
+        }
+    }
+
+    /// Text that keeps an identifier from being one plain piece, but may belong to CustomData.
+    fn spoil(&mut self, text: Option<&str>) {
+        self.leaf = Leaf::Mixed;
+        match text {
+            Some(text) => self.append(text),
+            None => self.custom = None,
+        }
+    }
+
+    fn append(&mut self, text: &str) {
+        if let (Some(Tag::CustomData), Some(custom)) = (self.path.last(), &mut self.custom) {
+            custom.push_str(text);
+        }
+    }
+
+    /// Nothing after the start of EncryptedData is of use. The end is looked at, because a body
+    /// that was cut off must not pass.
+    fn is_told(&self, text: &str) -> bool {
+        self.path.last() == Some(&Tag::EncryptedData)
+            && self.direction == Direction::Request
+            && self.nonce != Once::None
+            && is_closed(text)
+    }
+
+    fn finish(self) -> Option<Message> {
+        let mut message = self.message?;
+        if let Once::One(id) = self.nonce {
+            message.request_id = Some(id);
+        }
+        let custom = self.custom.as_deref().map(str::trim).filter(|custom| !custom.is_empty());
+        message.custom_data = custom.map(Secret::new);
+        message.content_id = message.key_ids.fingerprint();
+        Some(message)
+    }
+}
+
+fn nonce(text: &str) -> Option<Fingerprint> {
+    let nonce = base64_decode(text.as_bytes()).filter(|nonce| !nonce.is_empty() && nonce.len() <= ID_MAX)?;
+    Some(Fingerprint::of(&nonce))
+}
+
+fn status(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Of several licenses in one reply, the one that ends first speaks for all.
+fn sooner(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
+    let end = |validity: &Validity| validity.end.unwrap_or(u64::MAX);
+    [one, other].into_iter().flatten().min_by_key(end)
+}
+
+fn is_closed(text: &str) -> bool {
+    let last = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0').strip_suffix('>');
+    let name: Option<Cow<'_, str>> =
+        last.and_then(|text| text.rsplit_once("</")).map(|(_, name)| name.trim_end().into());
+    name.is_some_and(|name| name.rsplit(':').next() == Some("Envelope"))
+}

@@ -1,0 +1,60 @@
+//! PlayReadyKeyMessage: what the CDM hands to a page around a PlayReady challenge.
+//!
+//! Players take the challenge out of it, but a simple app may forward the whole. It may come as
+//! UTF-16; by the time it is here it is text. Called by `recognise`.
+
+use memchr::memmem;
+
+use super::message::{Direction, Kind, Message, System};
+use super::wrap::base64_decode;
+use super::xml::{Leaf, Node, Walk};
+
+const ROOT: &str = "PlayReadyKeyMessage";
+/// A declaration and comments may stand before the root.
+const ROOT_WITHIN: usize = 256;
+
+/// What an envelope holds.
+pub(super) struct Envelope {
+    pub(super) challenge: Option<Vec<u8>>,
+    secure_stop: bool,
+}
+
+impl Envelope {
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let head = text.as_bytes().get(..ROOT_WITHIN).unwrap_or(text.as_bytes());
+        memmem::find(head, ROOT.as_bytes())?;
+        let mut envelope = Self { challenge: None, secure_stop: false };
+        let mut leaf = Leaf::default();
+        let mut walk = Walk::of(text);
+        let (mut rooted, mut inside) = (false, false);
+        while let Some(node) = walk.next().ok()? {
+            match node {
+                Node::Close => {
+                    let text = leaf.take().filter(|_| inside && envelope.challenge.is_none());
+                    envelope.challenge = envelope.challenge.or_else(|| base64_decode(text?.as_bytes()));
+                    inside = false;
+                }
+                Node::Data(_) | Node::Reference(_) => leaf = Leaf::Mixed,
+                Node::Open(start) if rooted => {
+                    inside = start.local_name().into_inner() == "Challenge";
+                    leaf = Leaf::Empty;
+                }
+                Node::Open(start) => {
+                    rooted = start.local_name().into_inner() == ROOT;
+                    let kind = start.attributes().with_checks(false).flatten().find(|a| a.key.as_ref() == "type");
+                    envelope.secure_stop = kind.is_some_and(|kind| kind.value == "SecureStop");
+                    rooted.then_some(())?;
+                }
+                Node::Text(text) => leaf.add(text),
+            }
+        }
+        Some(envelope)
+    }
+
+    /// What the envelope alone says when the challenge says nothing: the form of a secure stop's
+    /// challenge is not public.
+    pub(super) fn alone(&self, direction: Direction) -> Option<Message> {
+        let told = self.secure_stop && direction == Direction::Request;
+        told.then(|| Message::new(System::PlayReady, Kind::Release))
+    }
+}

@@ -1,0 +1,40 @@
+//! UTF-16 to UTF-8, for the messages that some CDMs write as wide text.
+//!
+//! Tells by byte order mark, or by a first character that only markup has.
+
+/// UTF-8 text when the body is UTF-16. `None` when it is something else or ends inside a character;
+/// lone surrogates become replacement characters, because the text only labels.
+pub(super) fn transcode(body: &[u8]) -> Option<String> {
+    let (unit, body): (fn([u8; 2]) -> u16, &[u8]) = match body {
+        [0xff, 0xfe, rest @ ..] => (u16::from_le_bytes, rest),
+        [0xfe, 0xff, rest @ ..] => (u16::from_be_bytes, rest),
+        [b'<' | b'{', 0, ..] => (u16::from_le_bytes, body),
+        _ => return None,
+    };
+    let (units, []) = body.as_chunks::<2>() else { return None };
+    let mut text = String::with_capacity(units.len());
+    let characters = char::decode_utf16(units.iter().copied().map(unit));
+    text.extend(characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mark_and_each_bare_start_is_known() {
+        for (body, text) in [
+            (&b"\xff\xfea\0\xe9\0"[..], Some("aé")),
+            (b"\xfe\xff\0a\0\xe9", Some("aé")),
+            (b"<\0a\0", Some("<a")),
+            (b"{\0}\0", Some("{}")),
+            (b"\xff\xfe\0\xd8", Some("\u{fffd}")),
+            (b"<\0a", None),
+            (b"<a", None),
+            (b"", None),
+        ] {
+            assert_eq!(transcode(body).as_deref(), text, "{body:02x?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Widevine LicenseRequest: a new license, a renewal or a release, and what it is for.
+//!
+//! The content id decides together with the request type; size never does, because a renewal may
+//! carry the client id too. Called by `widevine` with the signed bytes.
+
+use super::message::{Kind, Message, System};
+use super::protobuf::{Fields, Malformed, Value};
+use super::pssh;
+use super::widevine::{OFFLINE, identification, identifier};
+use crate::secret::Fingerprint;
+
+/// LicenseRequest.type
+const NEW: u64 = 1;
+const RENEWAL: u64 = 2;
+const RELEASE: u64 = 3;
+
+pub(super) fn read(msg: &[u8]) -> Result<Message, Malformed> {
+    let (mut content, mut asked) = (None, None);
+    let mut fields = Fields::of(msg);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            2 => content = Some(value.bytes()?),
+            3 => asked = Some(value.varint()?),
+            // The client id, kilobytes of it, is skipped by its length.
+            1 | 5 | 8 => drop(value.bytes()?),
+            4 | 6 | 7 => drop(value.varint()?),
+            _ => {}
+        }
+    }
+    match (Content::read(content.ok_or(Malformed)?)?, asked) {
+        (Content::Existing(license), None | Some(RENEWAL)) => existing(Kind::Renewal, license),
+        (Content::Existing(license), Some(RELEASE)) => existing(Kind::Release, license),
+        (Content::Init(init), None | Some(NEW)) => new(init, init_data),
+        (Content::Pssh(init), None | Some(NEW)) => new(init, pssh_data),
+        (Content::WebM(init), None | Some(NEW)) => new(init, webm),
+        _ => Err(Malformed),
+    }
+}
+
+/// LicenseRequest.content_id: one of these.
+enum Content<'a> {
+    Existing(&'a [u8]),
+    Init(&'a [u8]),
+    Pssh(&'a [u8]),
+    WebM(&'a [u8]),
+}
+
+impl<'a> Content<'a> {
+    fn read(content: &'a [u8]) -> Result<Self, Malformed> {
+        let mut found = None;
+        let mut fields = Fields::of(content);
+        while let Some((number, value)) = fields.next()? {
+            match number {
+                1 => found = Some(Self::Pssh(value.bytes()?)),
+                2 => found = Some(Self::WebM(value.bytes()?)),
+                3 => found = Some(Self::Existing(value.bytes()?)),
+                4 => found = Some(Self::Init(value.bytes()?)),
+                _ => {}
+            }
+        }
+        found.ok_or(Malformed)
+    }
+}
+
+fn existing(kind: Kind, license: &[u8]) -> Result<Message, Malformed> {
+    let mut message = Message::new(System::Widevine, kind);
+    let mut id = None;
+    let mut fields = Fields::of(license);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            1 => id = Some(value.bytes()?),
+            2 | 3 => drop(value.varint()?),
+            4 => drop(value.bytes()?),
+            _ => {}
+        }
+    }
+    identification(id.ok_or(Malformed)?, &mut message)?;
+    Ok(message)
+}
+
+/// What one variant's fields mean for the message.
+type Meaning = fn(u32, Value<'_>, &mut Message) -> Result<(), Malformed>;
+
+fn new(init: &[u8], meaning: Meaning) -> Result<Message, Malformed> {
+    let mut message = Message::new(System::Widevine, Kind::LicenseRequest);
+    let mut fields = Fields::of(init);
+    while let Some((number, value)) = fields.next()? {
+        meaning(number, value, &mut message)?;
+    }
+    message.content_id = message.content_id.or_else(|| message.key_ids.fingerprint());
+    Ok(message)
+}
+
+fn pssh_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+    match number {
+        1 => header(value.bytes()?, message),
+        2 => message.offline = value.varint()? == OFFLINE,
+        3 => message.request_id = identifier(value.bytes()?)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn webm(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+    match number {
+        // The header of WebM is the key id itself.
+        1 => message.key_ids.insert(value.bytes()?),
+        2 => message.offline = value.varint()? == OFFLINE,
+        3 => message.request_id = identifier(value.bytes()?)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn init_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+    match number {
+        1 => drop(value.varint()?),
+        2 => header(value.bytes()?, message),
+        3 => message.offline = value.varint()? == OFFLINE,
+        4 => message.request_id = identifier(value.bytes()?)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// WidevinePsshData, bare or in its boxes. It comes from the content and not from the CDM, so what
+/// does not parse costs the facts and not the message.
+fn header(data: &[u8], message: &mut Message) {
+    if !data.is_empty() && pssh::boxes(data).next().is_none() {
+        let _ = widevine_header(data, message);
+    }
+    for found in pssh::boxes(data) {
+        found.key_ids.for_each(|id| message.key_ids.insert(id));
+        if found.system == pssh::WIDEVINE {
+            let _ = widevine_header(found.data, message);
+        }
+    }
+}
+
+fn widevine_header(data: &[u8], message: &mut Message) -> Result<(), Malformed> {
+    let mut fields = Fields::of(data);
+    while let Some((number, value)) = fields.next()? {
+        match number {
+            2 => message.key_ids.insert(value.bytes()?),
+            4 => {
+                let id = Some(value.bytes()?).filter(|id| !id.is_empty());
+                message.content_id = id.map(|id| Fingerprint::of_parts(&[b"content id", id]));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

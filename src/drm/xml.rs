@@ -1,0 +1,137 @@
+//! A bounded walk over XML text.
+//!
+//! Narrows the parser to what the PlayReady readers need and puts the bounds in one place: depth,
+//! number of events, no DOCTYPE, one root. Expands nothing. Names are local names, because
+//! prefixes are the sender's choice.
+
+use std::borrow::Cow;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+
+const EVENTS_MAX: u16 = 4096;
+pub(super) const DEPTH_MAX: usize = 32;
+
+pub(super) enum Node<'a> {
+    Close,
+    /// Marked as character data: taken literally.
+    Data(Cow<'a, str>),
+    Open(BytesStart<'a>),
+    Reference(BytesRef<'a>),
+    /// Not yet looked at for its end of line; never empty.
+    Text(Cow<'a, str>),
+}
+
+/// The text is not XML, or not within the bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Unfit;
+
+pub(super) struct Walk<'a> {
+    reader: Reader<&'a [u8]>,
+    left: u16,
+    depth: usize,
+    rooted: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().expand_empty_elements = true;
+        Self { reader, left: EVENTS_MAX, depth: 0, rooted: false }
+    }
+
+    /// `None` when the root is closed and the text has ended.
+    pub(super) fn next(&mut self) -> Result<Option<Node<'a>>, Unfit> {
+        loop {
+            self.left = self.left.checked_sub(1).ok_or(Unfit)?;
+            let node = match self.reader.read_event().map_err(|_| Unfit)? {
+                Event::CData(data) => Node::Data(data.into_inner()),
+                Event::Comment(_) | Event::Decl(_) | Event::PI(_) => continue,
+                Event::DocType(_) | Event::Empty(_) => return Err(Unfit),
+                Event::End(_) => {
+                    self.depth = self.depth.checked_sub(1).ok_or(Unfit)?;
+                    Node::Close
+                }
+                Event::Eof => return if self.depth == 0 && self.rooted { Ok(None) } else { Err(Unfit) },
+                Event::GeneralRef(reference) => Node::Reference(reference),
+                Event::Start(start) => {
+                    if self.depth == DEPTH_MAX || (self.depth == 0 && self.rooted) {
+                        return Err(Unfit);
+                    }
+                    self.depth += 1;
+                    self.rooted = true;
+                    Node::Open(start)
+                }
+                Event::Text(text) => Node::Text(text.into_inner()),
+            };
+            return Ok(Some(node));
+        }
+    }
+}
+
+/// One of the five named references of XML, or a character reference.
+pub(super) fn resolve(reference: &BytesRef<'_>) -> Option<char> {
+    match &**reference {
+        "amp" => Some('&'),
+        "apos" => Some('\''),
+        "gt" => Some('>'),
+        "lt" => Some('<'),
+        "quot" => Some('"'),
+        _ => reference.resolve_char_ref().ok()?,
+    }
+}
+
+/// What is inside an element, if that is exactly one piece of text; any other shape is ambiguous
+/// and says nothing.
+#[derive(Default)]
+pub(super) enum Leaf<'a> {
+    Empty,
+    #[default]
+    Mixed,
+    One(Cow<'a, str>),
+}
+
+impl<'a> Leaf<'a> {
+    pub(super) fn add(&mut self, text: Cow<'a, str>) {
+        *self = if matches!(self, Self::Empty) { Self::One(text) } else { Self::Mixed };
+    }
+
+    /// The text, trimmed. The element around it counts as mixed from here on.
+    pub(super) fn take(&mut self) -> Option<Cow<'a, str>> {
+        match std::mem::take(self) {
+            Self::Empty | Self::Mixed => None,
+            Self::One(Cow::Borrowed(text)) => Some(Cow::Borrowed(text.trim())),
+            Self::One(Cow::Owned(text)) => Some(Cow::Owned(text.trim().to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(text: &str) -> Result<usize, Unfit> {
+        let mut walk = Walk::of(text);
+        let mut nodes = 0;
+        while walk.next()?.is_some() {
+            nodes += 1;
+        }
+        Ok(nodes)
+    }
+
+    #[test]
+    fn bounds_hold() {
+        assert_eq!(walk(&("<a>".repeat(32) + &"</a>".repeat(32))), Ok(64));
+        assert_eq!(walk(&("<a>".repeat(33) + &"</a>".repeat(33))), Err(Unfit));
+        assert_eq!(walk(&format!("<a>{}</a>", "<b/>".repeat(2000))), Ok(4002));
+        assert_eq!(walk(&format!("<a>{}</a>", "<b/>".repeat(2100))), Err(Unfit));
+    }
+
+    #[test]
+    fn only_one_whole_document_passes() {
+        assert_eq!(walk("<?xml version=\"1.0\"?><!-- c --><a>t</a>\r\n"), Ok(4));
+        for text in ["", "text", "<a>", "<a></b>", "<a/><a/>", "</a>", "<!DOCTYPE a><a/>", "<a", "<a>&"] {
+            assert_eq!(walk(text), Err(Unfit), "{text}");
+        }
+    }
+}
