@@ -175,3 +175,14 @@ pub enum Unrecognised {
     #[error("the body is no license message that is known")]
     Unknown,
 }
+
+impl Unrecognised {
+    /// Lower-case, for metric labels.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Compressed => "compressed",
+            Self::TooLarge => "too_large",
+            Self::Unknown => "unknown",
+        }
+    }
+}

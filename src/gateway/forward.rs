@@ -4,15 +4,13 @@
 //! come from an allow-list, the body is the one that was read. The license itself is never changed;
 //! only its wrapping is, where the route says so.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::Gateway;
 use super::asked::Asked;
+use super::license::Story;
 use super::route::Route;
 use crate::config::Endpoint;
 use crate::drm::{self, Direction, Message};
@@ -57,34 +55,31 @@ impl Failure {
     }
 }
 
-impl Gateway {
-    /// Sends the call to the license server. `session` is the header that carries the session.
-    pub(super) async fn forward(
-        &self,
-        route: &Route,
-        asked: &Asked,
-        session: Option<(HeaderName, HeaderValue)>,
-        deadline: Instant,
-    ) -> Result<Reply, Failure> {
-        let headers = onward_headers(route, &asked.headers, session);
+impl Story<'_> {
+    /// Sends the call to the license server. `authorization` is the header that carries the session,
+    /// or the content token where none applies.
+    pub(super) async fn forward(&self, authorization: Option<(HeaderName, HeaderValue)>) -> Result<Reply, Failure> {
+        let Story { asked, deadline, gateway, route } = *self;
+        let headers = onward_headers(route, &asked.headers, authorization);
         let (headers, body) = rewrap_request(route, asked, headers)?;
-        let mut path = onward_path(&route.config.license_server, asked);
+        let server = &route.config.license_server;
+        let mut path = onward_path(server, asked);
         for _ in 0..MOST_REDIRECTS {
             let call = Call {
                 body: body.clone(),
-                deadline: deadline.min(self.clock.now() + route.config.timeout),
-                endpoint: &route.config.license_server,
+                deadline: deadline.min(gateway.clock.now() + route.config.timeout),
+                endpoint: server,
                 headers: headers.clone(),
                 method: asked.method.clone(),
                 path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
                 repeatable: true,
                 reply_max: REPLY_MAX,
             };
-            let reply = self.pool.send(call).await?;
+            let reply = gateway.pool.send(call).await?;
             if !reply.status.is_redirection() || reply.status == StatusCode::NOT_MODIFIED {
                 return Ok(reply);
             }
-            path = redirected(&route.config.license_server, &reply).ok_or(Failure::Redirect)?;
+            path = redirected(server, &reply).ok_or(Failure::Redirect)?;
         }
         Err(Failure::Redirect)
     }
@@ -118,14 +113,14 @@ pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
     drm::recognise(Direction::Reply, text(CONTENT_TYPE), text(CONTENT_ENCODING), bare).ok()
 }
 
-fn onward_headers(route: &Route, from: &HeaderMap, session: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
+fn onward_headers(route: &Route, from: &HeaderMap, authorization: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in PASSED.iter().chain(&route.config.headers) {
         if let Some(value) = from.get(name) {
             headers.insert(name.clone(), value.clone());
         }
     }
-    headers.extend(session);
+    headers.extend(authorization);
     headers
 }
 

@@ -7,10 +7,15 @@
 mod body;
 mod shape;
 
+use http::Response;
+
 use super::forward::Failure;
+use super::license::Story;
+use crate::edge::ReplyBody;
+use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, Denial, End, Reason, Refusal};
 
-pub(super) use self::shape::Shape;
+use self::shape::Shape;
 
 /// Where in its playback the player was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +51,24 @@ pub(super) struct Turned {
     pub(super) killed: bool,
     /// The head-end's words.
     pub(super) message: String,
+}
+
+impl Story<'_> {
+    /// The refusal in the player's shape; logged here, once, with its incident.
+    pub(super) fn turn_away(&self, phase: Phase, turned: &Turned, session: Option<SessionId>) -> Response<ReplyBody> {
+        let message = self.asked.message.as_ref().ok();
+        let shape = Shape::choose(&self.route.config.refusal, message, phase, turned, &self.asked.headers);
+        let incident = Incident::random();
+        self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
+        let session = session.map(|id| id.short().to_string());
+        let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
+        tracing::info!(
+            %incident, session, route = &*self.route.path, error = turned.error, code = turned.code,
+            errorCode = turned.error_code, message = turned.message, phase = phase.name(),
+            profile = shape.profile_name(), rung, "refused"
+        );
+        shape.reply(turned, phase, incident)
+    }
 }
 
 impl Turned {

@@ -7,7 +7,7 @@ use crate::config;
 use crate::session::Policy;
 
 #[derive(Debug)]
-pub struct Route {
+pub(super) struct Route {
     pub(super) config: config::Route,
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<Policy>,

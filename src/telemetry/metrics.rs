@@ -62,7 +62,7 @@ impl Outcome {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Cause {
-    cause: &'static str,
+    cause: String,
     profile: &'static str,
 }
 
@@ -165,8 +165,9 @@ impl Metrics {
         self.license_seconds.observe(took.as_secs_f64());
     }
 
-    pub fn refusal(&self, cause: &'static str, profile: &'static str) {
-        self.refusals.get_or_create(&Cause { cause, profile }).inc();
+    /// `cause` comes from a table of ours, never from the far side.
+    pub fn refusal(&self, cause: &str, profile: &'static str) {
+        self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
     }
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
