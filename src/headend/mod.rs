@@ -1,1 +1,124 @@
-//! x
+//! `sidebeat headend`: a simulated far side, for trying, teaching and testing.
+//!
+//! Serves NAGRA's session service (version 1) and license servers with real signed tokens and
+//! faithfully shaped, keyless messages (ClearKey alone really licenses), content with byte ranges,
+//! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
+//! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
+
+mod answer;
+mod body;
+mod call;
+mod clearkey;
+mod content;
+mod endpoint;
+mod fairplay;
+mod fault;
+mod filler;
+mod journal;
+mod jwt;
+mod license;
+mod options;
+mod playready;
+mod proto;
+mod serve;
+mod shared;
+mod sim;
+mod ssm;
+mod state;
+mod token;
+mod widevine;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use self::content::Content;
+pub use self::options::{
+    ClearKey, DEMO_KEYS, Embed, Options, RenewalPath, Settings, SettingsFault, Spelling, Tls, WidevinePolicy,
+};
+use self::shared::Shared;
+use self::state::State;
+use self::token::Issuer;
+use crate::clock::Clock;
+use crate::task::Tasks;
+
+/// Where a bound head-end listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Headend {
+    pub address: SocketAddr,
+    pub tls_address: Option<SocketAddr>,
+}
+
+#[derive(Debug, Error)]
+pub enum BindFault {
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error("cannot read a certificate or key: {0}")]
+    Pem(#[from] pem::Error),
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
+    #[error("the certificate and key cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Headend {
+    /// Binds every listener now; nothing is served before the returned future runs. It ends when
+    /// `tasks` are told to stop; open connections are tasks of theirs and finish their call.
+    pub async fn bind(
+        options: Options,
+        tasks: Tasks,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), BindFault> {
+        let plain = listen(options.listen).await?;
+        let tls = match &options.tls {
+            Some(tls) => Some((listen(tls.listen).await?, acceptor(&tls.certificate, &tls.key)?)),
+            None => None,
+        };
+        let bound = Self {
+            address: plain.local_addr().map_err(|fault| BindFault::Listen(options.listen, fault))?,
+            tls_address: tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+        };
+        let shared = Arc::new(share(options, tasks)?);
+        Ok((bound, run(shared, plain, tls)))
+    }
+}
+
+async fn run(shared: Arc<Shared>, plain: TcpListener, tls: Option<(TcpListener, TlsAcceptor)>) {
+    let secure = async {
+        if let Some((listener, acceptor)) = tls {
+            serve::accept(listener, Some(acceptor), Arc::clone(&shared)).await;
+        }
+    };
+    tokio::join!(serve::accept(plain, None, Arc::clone(&shared)), secure, shared.expire());
+}
+
+fn share(options: Options, tasks: Tasks) -> Result<Shared, SettingsFault> {
+    let clock = Clock;
+    let issuer = Arc::new(Issuer::new(options.secret.as_ref(), &options.tenant));
+    let state = State::new(issuer, options.settings.checked()?, options.clear_keys, clock.now());
+    let content = Content { embeds: options.embeds, folder: options.content };
+    Ok(Shared::new(state, content, options.tenant, tasks, clock))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, BindFault> {
+    TcpListener::bind(address).await.map_err(|fault| BindFault::Listen(address, fault))
+}
+
+fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, BindFault> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

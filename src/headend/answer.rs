@@ -1,0 +1,61 @@
+//! What a service says to a call, before it becomes HTTP.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::authority::embedded::Slot;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const OCTETS: &str = "application/octet-stream";
+
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    /// The `errorCode` of a refusal.
+    pub(super) code: Option<i64>,
+    pub(super) media_type: &'static str,
+    /// What kind of DRM message was answered, for the log.
+    pub(super) message: Option<&'static str>,
+    /// The session that this call opened.
+    pub(super) session: Option<Slot>,
+    pub(super) status: StatusCode,
+}
+
+/// A service's documented way to say no: `{"errorCode","message"}` with a status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Refusal {
+    pub(super) code: i64,
+    pub(super) message: &'static str,
+    pub(super) status: u16,
+}
+
+impl Answer {
+    pub(super) fn raw(media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), code: None, media_type, message: None, session: None, status: StatusCode::OK }
+    }
+
+    pub(super) fn json(value: &Value) -> Self {
+        Self::raw(JSON, value.to_string())
+    }
+
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { status, ..Self::raw(JSON, Bytes::new()) }
+    }
+
+    pub(super) fn refused(status: StatusCode, code: i64, message: &str) -> Self {
+        let answer = Self::json(&json!({"errorCode": code, "message": message}));
+        Self { code: Some(code), status, ..answer }
+    }
+
+    pub(super) fn about(self, message: &'static str) -> Self {
+        Self { message: Some(message), ..self }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::refused(status, refusal.code, refusal.message)
+    }
+}

@@ -1,0 +1,210 @@
+//! The story of one call to a service: who calls, what the script has for it, the work, the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RANGE};
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use thiserror::Error;
+
+use super::answer::Answer;
+use super::body::SimBody;
+use super::endpoint::Endpoint;
+use super::fault::{Action, Word};
+use super::journal::Entry;
+use super::shared::Shared;
+use super::state::{Moment, State};
+use super::token::{Presented, session_name};
+use super::{license, ssm};
+use crate::authority::embedded::Slot;
+
+const AUTHORIZATIONS: &str = "nv-authorizations";
+/// How far back the caller of an ended session is looked for.
+const ENDED_SEARCHED: usize = 1_000;
+
+pub(super) struct Call {
+    pub(super) body: Bytes,
+    pub(super) endpoint: Endpoint,
+    /// The authorization header was there and empty.
+    pub(super) header_empty: bool,
+    pub(super) media_type: String,
+    pub(super) presented: Presented,
+}
+
+/// The script ends the connection without a reply.
+#[derive(Debug, Error)]
+#[error("the script drops this call")]
+pub(super) struct Severed;
+
+/// Who calls, as far as the tokens tell.
+#[derive(Clone, Debug, Default)]
+struct Caller {
+    content: Option<String>,
+    device: Option<String>,
+    session: Option<Slot>,
+}
+
+/// What the log is told of the reply.
+#[derive(Default)]
+struct Note {
+    code: Option<i64>,
+    message: Option<&'static str>,
+    session: Option<Slot>,
+    status: u16,
+}
+
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    endpoint: Endpoint,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<Response<SimBody>, Severed> {
+    let (call, caller, fault) = shared.with(|state, _| arrive(state, endpoint, parts, body));
+    let _in_flight = InFlight::of(shared, &call, &caller);
+    if let Some(delay) = fault.as_ref().map(Action::delay).filter(|delay| !delay.is_zero()) {
+        tokio::time::sleep(delay).await;
+    }
+    let (note, response) = perform(shared, &call, &caller, fault.as_ref(), parts).await;
+    let is = |word| fault.as_ref().is_some_and(|fault| fault.is(word));
+    let response = response.filter(|_| !is(Word::LoseReply));
+    let status = if response.is_some() { note.status } else { 0 };
+    shared.with(|state, at| log(state, at, &call, &caller, fault.as_ref(), &Note { status, ..note }));
+    let response = response.ok_or(Severed)?;
+    Ok(if is(Word::Truncate) { response.map(SimBody::truncated) } else { response })
+}
+
+fn arrive(state: &mut State, endpoint: Endpoint, parts: &Parts, body: Bytes) -> (Call, Caller, Option<Action>) {
+    let call = Call::of(state, endpoint, parts, body);
+    let caller = Caller::of(state, &call, parts);
+    let fault = state.faults.draw(endpoint, caller.device.as_deref(), caller.content.as_deref());
+    (call, caller, fault)
+}
+
+async fn perform(
+    shared: &Shared,
+    call: &Call,
+    caller: &Caller,
+    fault: Option<&Action>,
+    parts: &Parts,
+) -> (Note, Option<Response<SimBody>>) {
+    if fault.is_some_and(|fault| fault.is(Word::Drop)) {
+        return (Note::default(), None);
+    }
+    if let Some(answer) = fault.and_then(Action::answer) {
+        return respond(answer);
+    }
+    if call.endpoint == Endpoint::Content {
+        let response = shared.content.serve(parts.uri.path(), parts.headers.get(RANGE)).await;
+        return (Note { status: response.status().as_u16(), ..Note::default() }, Some(response));
+    }
+    respond(shared.with(|state, at| {
+        if let Some(slot) = caller.session.filter(|_| fault.is_some_and(|fault| fault.is(Word::Kill))) {
+            state.ledger.kill(slot);
+            state.settle();
+        }
+        work(state, at, call)
+    }))
+}
+
+fn work(state: &mut State, at: Moment, call: &Call) -> Answer {
+    let done = match call.endpoint {
+        Endpoint::Certificate | Endpoint::Content => Ok(license::certificate(at)),
+        Endpoint::ClearKey | Endpoint::FairPlay | Endpoint::PlayReady | Endpoint::Widevine => {
+            license::license(state, at, call)
+        }
+        Endpoint::Heartbeat => ssm::heartbeat(state, at, call),
+        Endpoint::KillAccount => ssm::kill_account(state, call),
+        Endpoint::KillDevice => ssm::kill_device(state, call),
+        Endpoint::Renewal => ssm::renewal(state, at, call),
+        Endpoint::Setup => ssm::setup(state, at, call),
+        Endpoint::Teardown => ssm::teardown(state, call),
+    };
+    done.unwrap_or_else(Answer::from)
+}
+
+fn respond(answer: Answer) -> (Note, Option<Response<SimBody>>) {
+    let note =
+        Note { code: answer.code, message: answer.message, session: answer.session, status: answer.status.as_u16() };
+    let empty = answer.body.is_empty();
+    let mut response = Response::new(SimBody::bytes(answer.body));
+    *response.status_mut() = answer.status;
+    if !empty {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+    }
+    (note, Some(response))
+}
+
+fn log(state: &mut State, at: Moment, call: &Call, caller: &Caller, fault: Option<&Action>, note: &Note) {
+    *state.counters.calls.entry(call.endpoint.name()).or_default() += 1;
+    if let Some(code) = note.code {
+        *state.counters.refused.entry(code).or_default() += 1;
+    }
+    let ms = state.milliseconds(at.now);
+    state.journal.add(Entry {
+        code: note.code,
+        content: caller.content.clone(),
+        device: caller.device.clone(),
+        endpoint: call.endpoint.name(),
+        fault: fault.map(Action::name),
+        message: note.message,
+        ms,
+        seq: 0,
+        session: note.session.or(caller.session).map(session_name),
+        status: note.status,
+    });
+}
+
+impl Call {
+    fn of(state: &State, endpoint: Endpoint, parts: &Parts, body: Bytes) -> Self {
+        let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("not text"));
+        let authorizations = header(AUTHORIZATIONS);
+        Self {
+            body,
+            endpoint,
+            header_empty: authorizations == Some(""),
+            media_type: header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase(),
+            presented: state.issuer.read(authorizations),
+        }
+    }
+}
+
+impl Caller {
+    fn of(state: &State, call: &Call, parts: &Parts) -> Self {
+        if call.endpoint == Endpoint::Content {
+            return Self { content: Some(parts.uri.path().to_owned()), ..Self::default() };
+        }
+        let session = call.presented.sessions.first().map(|session| session.slot);
+        if let Some(content) = call.presented.contents.first() {
+            return Self { content: Some(content.content.clone()), device: Some(content.device.clone()), session };
+        }
+        let Some(slot) = session else { return Self::default() };
+        let live = state.ledger.row(slot).map(|row| (row.content.to_owned(), row.device.to_owned()));
+        let of_ended = || {
+            let ended = state.ledger.ended().take(ENDED_SEARCHED).find(|ended| ended.slot == slot)?;
+            Some((ended.content.to_string(), ended.device.to_string()))
+        };
+        let (content, device) = live.or_else(of_ended).unzip();
+        Self { content, device, session }
+    }
+}
+
+/// Counts a session's call as being served until it ends, however it ends.
+struct InFlight {
+    shared: Arc<Shared>,
+    slot: Slot,
+}
+
+impl InFlight {
+    fn of(shared: &Arc<Shared>, call: &Call, caller: &Caller) -> Option<Self> {
+        let slot = caller.session.filter(|_| call.endpoint.is_of_a_session())?;
+        shared.with(|state, _| state.enter(slot));
+        Some(Self { shared: Arc::clone(shared), slot })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.with(|state, _| state.leave(self.slot));
+    }
+}

@@ -1,0 +1,72 @@
+//! The log of calls seen: who, when, with what outcome; never tokens or bodies.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+/// The log forgets its oldest entries beyond this many.
+const ENTRIES_MOST: usize = 10_000;
+
+#[derive(Default)]
+pub(super) struct Journal {
+    entries: VecDeque<Entry>,
+    last: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Entry {
+    /// `errorCode` of the reply.
+    pub(super) code: Option<i64>,
+    pub(super) content: Option<String>,
+    pub(super) device: Option<String>,
+    /// An endpoint's name, or `session-expired` or `session-killed`.
+    pub(super) endpoint: &'static str,
+    pub(super) fault: Option<&'static str>,
+    pub(super) message: Option<&'static str>,
+    /// Milliseconds since the start.
+    pub(super) ms: u64,
+    /// From 1, without gaps.
+    pub(super) seq: u64,
+    pub(super) session: Option<String>,
+    /// HTTP status; 0 if no reply was sent.
+    pub(super) status: u16,
+}
+
+impl Journal {
+    /// Numbers the entry and keeps it.
+    pub(super) fn add(&mut self, entry: Entry) {
+        self.last += 1;
+        self.entries.push_back(Entry { seq: self.last, ..entry });
+        if self.entries.len() > ENTRIES_MOST {
+            self.entries.pop_front();
+        }
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// What is newer than `seq`, oldest first, of one endpoint if one is named.
+    pub(super) fn since(&self, seq: u64, endpoint: Option<&str>) -> Vec<Entry> {
+        let newer = self.entries.iter().filter(|entry| entry.seq > seq);
+        newer.filter(|entry| endpoint.is_none_or(|name| name == entry.endpoint)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_numbered_filtered_and_bounded() {
+        let mut journal = Journal::default();
+        for _ in 0..ENTRIES_MOST {
+            journal.add(Entry { endpoint: "setup", ..Entry::default() });
+        }
+        journal.add(Entry { endpoint: "teardown", ..Entry::default() });
+        let all = journal.since(0, None);
+        assert_eq!((all.len(), all[0].seq, journal.last()), (ENTRIES_MOST, 2, 10_001));
+        assert_eq!(journal.since(0, Some("teardown")).len(), 1);
+        assert!(journal.since(10_001, None).is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! Sockets and HTTP: accepts, reads a request whole, hands it over, adds the CORS headers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::answer::Answer;
+use super::body::SimBody;
+use super::call::{self, Severed};
+use super::content::plain;
+use super::endpoint::{Endpoint, Route};
+use super::shared::Shared;
+use super::sim;
+
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const BODY_LARGEST: usize = 256 * 1024;
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// Also how long an idle connection is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(120);
+const HEAD_LARGEST: usize = 64 * 1024;
+/// Between tries when accepting fails, which is mostly for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until the tasks are told to stop.
+pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.tasks.stopped() => return,
+        };
+        let Ok((stream, _peer)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Without it small replies wait for the peer's acknowledgement; only speed is lost.
+        let _slow = stream.set_nodelay(true);
+        shared.tasks.spawn(handshake(stream, tls.clone(), Arc::clone(&shared)));
+    }
+}
+
+async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let Some(tls) = tls else { return connection(stream, shared).await };
+    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+        connection(stream, shared).await;
+    }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(|request| respond(Arc::clone(&shared), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_LARGEST)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // A connection that ends badly, by its peer or by the script, is nobody's concern here.
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        () = shared.tasks.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            let _ended = connection.await;
+        }
+    }
+}
+
+async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<SimBody>, Severed> {
+    let (parts, body) = request.into_parts();
+    let mut response = if parts.method == Method::OPTIONS {
+        preflight(&parts)
+    } else {
+        match collect(body).await {
+            Ok(body) => route(&shared, &parts, body).await?,
+            Err(status) => plain(status),
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+    Ok(response)
+}
+
+async fn route(shared: &Arc<Shared>, parts: &Parts, body: Bytes) -> Result<Response<SimBody>, Severed> {
+    let renewal = shared.with(|state, _| state.settings.renewal_path);
+    match Route::of(&shared.tenant, renewal, &parts.method, parts.uri.path()) {
+        Route::Content(_) => call::serve(shared, Endpoint::Content, parts, body).await,
+        Route::Service(endpoint) => call::serve(shared, endpoint, parts, body).await,
+        Route::Sim(path) => {
+            let answer = sim::answer(shared, &parts.method, path, parts.uri.query(), &body).await;
+            Ok(control(answer))
+        }
+        Route::Unknown => Ok(plain(StatusCode::NOT_FOUND)),
+        Route::WrongMethod => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
+    }
+}
+
+fn control(answer: Answer) -> Response<SimBody> {
+    let mut response = Response::new(SimBody::bytes(answer.body));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn preflight(parts: &Parts) -> Response<SimBody> {
+    let mut response = Response::new(SimBody::bytes(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let asked = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(HeaderValue::from_static("*")));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("DELETE, GET, HEAD, POST, PUT"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, BODY_LARGEST).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(fault)) if fault.is::<http_body_util::LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_elapsed) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}

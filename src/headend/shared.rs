@@ -1,0 +1,65 @@
+//! The one lock, and the signal that something was logged.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::content::Content;
+use super::state::{Moment, State};
+use crate::clock::Clock;
+use crate::task::Tasks;
+
+pub(super) struct Shared {
+    pub(super) content: Content,
+    pub(super) tasks: Tasks,
+    pub(super) tenant: String,
+    clock: Clock,
+    /// The number of the last log entry.
+    logged: watch::Sender<u64>,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(super) fn new(state: State, content: Content, tenant: String, tasks: Tasks, clock: Clock) -> Self {
+        Self { clock, content, logged: watch::Sender::new(0), state: Mutex::new(state), tasks, tenant }
+    }
+
+    /// Works on the state at this moment, expiry first. `work` cannot wait, so the lock is never
+    /// held across an await.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State, Moment) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Moment { now: self.clock.now(), wall: self.clock.wall().as_secs() };
+        state.ledger.sweep(at.now);
+        state.settle();
+        let result = work(&mut state, at);
+        state.settle();
+        let last = state.journal.last();
+        drop(state);
+        self.logged.send_if_modified(|known| std::mem::replace(known, last) != last);
+        result
+    }
+
+    /// Changes with every new log entry.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.logged.subscribe()
+    }
+
+    /// Expires sessions when they are due, so that the log tells of it without a call.
+    pub(super) async fn expire(&self) {
+        loop {
+            let mut logged = self.watch();
+            let due = self.with(|state, _| state.ledger.due());
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.tasks.stopped() => return,
+                _changed = logged.changed() => {}
+                () = sleep => {}
+            }
+        }
+    }
+}

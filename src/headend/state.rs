@@ -1,0 +1,241 @@
+//! Everything that the simulated head-end knows, behind the one lock in `Shared`.
+//!
+//! Wraps the ledger with what the vendor's wire adds: token rotation, one-shot tokens, the log, the
+//! script and the books. Never waits for anything.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::Refusal;
+use super::fault::Faults;
+use super::journal::{Entry, Journal};
+use super::options::{ClearKey, Settings};
+use super::ssm;
+use super::token::{ContentToken, Issuer, SessionToken, session_name};
+use crate::authority::embedded::{End, Ledger, Limit, Limits, Lost, Slot};
+use crate::ids::random_u64;
+
+/// Live sessions at most.
+const SESSIONS_MOST: usize = 1_000_000;
+/// Remembered one-shot tokens before the expired ones are dropped.
+const PLAYED_MOST: usize = 100_000;
+/// A beat before this part of its interval is early.
+const EARLY: f64 = 0.5;
+
+/// When a call happens, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    /// Seconds since the Unix epoch.
+    pub(super) wall: u64,
+}
+
+pub(super) struct State {
+    pub(super) clear_keys: Vec<ClearKey>,
+    pub(super) counters: Counters,
+    pub(super) faults: Faults,
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) journal: Journal,
+    pub(super) ledger: Ledger,
+    pub(super) settings: Settings,
+    pub(super) start: Instant,
+    live: HashMap<Slot, Live>,
+    /// One-shot tokens that were used, with their expiry.
+    played: HashMap<String, u64>,
+    settled: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) calls: BTreeMap<&'static str, u64>,
+    pub(super) early_beats: u64,
+    pub(super) ended: BTreeMap<&'static str, u64>,
+    pub(super) opened: u64,
+    /// Calls of a session that came while another one of it was still served.
+    pub(super) overlaps: u64,
+    /// Most sessions that were live at once.
+    pub(super) peak: u64,
+    pub(super) refused: BTreeMap<i64, u64>,
+}
+
+/// What the wire adds to a session of the ledger.
+pub(super) struct Live {
+    pub(super) early: u64,
+    pub(super) in_flight: u32,
+    external: Option<String>,
+    interval: Duration,
+    turn: u64,
+    wire_interval: u64,
+}
+
+impl State {
+    pub(super) fn new(issuer: Arc<Issuer>, settings: Settings, clear_keys: Vec<ClearKey>, start: Instant) -> Self {
+        Self {
+            clear_keys,
+            counters: Counters::default(),
+            faults: Faults::default(),
+            issuer,
+            journal: Journal::default(),
+            ledger: Ledger::new(SESSIONS_MOST, random_u64()),
+            live: HashMap::new(),
+            played: HashMap::new(),
+            settings,
+            settled: 0,
+            start,
+        }
+    }
+
+    /// Opens a session; returns its slot and first token.
+    pub(super) fn open(&mut self, at: Moment, content: &ContentToken) -> Result<(Slot, String), Refusal> {
+        let control = content.session.as_ref().ok_or(ssm::DISABLED)?;
+        let external = control.external.as_ref();
+        if external.is_some_and(|id| id.len() > 256) {
+            return Err(ssm::EXTERNAL_LONG);
+        }
+        if external.is_some() && self.live.values().any(|live| live.external.as_ref() == external) {
+            return Err(ssm::EXTERNAL_USED);
+        }
+        let limits = self.limits(control.limit);
+        let opened = self.ledger.open(at.now, &content.account, &content.device, &content.content, &limits);
+        let slot = opened.map_err(|limit| match limit {
+            Limit::Account { .. } => ssm::LIMIT,
+            Limit::Device { .. } => ssm::LIMIT_DEVICE,
+            Limit::Full { .. } => ssm::UNAVAILABLE,
+            Limit::Name => ssm::FORMAT,
+        })?;
+        let (interval, wire_interval) = (self.settings.interval(), self.settings.wire_interval());
+        let external = external.cloned();
+        self.live.insert(slot, Live { early: 0, external, in_flight: 0, interval, turn: 0, wire_interval });
+        self.counters.opened += 1;
+        self.counters.peak = self.counters.peak.max(self.ledger.len() as u64);
+        Ok((slot, self.token(at, slot)))
+    }
+
+    /// Confirms a session for whoever holds its current token; returns the next one.
+    pub(super) fn beat(&mut self, at: Moment, token: SessionToken) -> Result<String, Refusal> {
+        self.is_current(token)?;
+        let last = self.ledger.row(token.slot).map(|row| row.last);
+        self.ledger.beat(at.now, token.slot).map_err(|lost| match lost {
+            Lost::Expired | Lost::Killed | Lost::Unknown => ssm::NOT_FOUND,
+        })?;
+        let live = self.live.get_mut(&token.slot).ok_or(ssm::NOT_FOUND)?;
+        live.turn += 1;
+        if last.is_some_and(|last| at.now.saturating_duration_since(last) < live.interval.mul_f64(EARLY)) {
+            live.early += 1;
+            self.counters.early_beats += 1;
+        }
+        Ok(self.token(at, token.slot))
+    }
+
+    pub(super) fn close(&mut self, token: SessionToken) -> Result<(), Refusal> {
+        self.is_current(token)?;
+        if self.ledger.close(token.slot) { Ok(()) } else { Err(ssm::NOT_FOUND) }
+    }
+
+    /// Whether the token is the current one or the one before it, of a live session of this
+    /// content and account: a license server knows signature and expiry, not the latest turn.
+    pub(super) fn holds(&self, token: SessionToken, content: &ContentToken) -> bool {
+        let fresh = self.live.get(&token.slot).is_some_and(|live| live.turn.wrapping_sub(token.turn) <= 1);
+        let row = self.ledger.row(token.slot);
+        fresh && row.is_some_and(|row| row.account == content.account && row.content == content.content)
+    }
+
+    /// Marks a one-shot token as used; false if it was used before. Without expiry and `jti` a
+    /// token is not one-shot.
+    pub(super) fn play(&mut self, at: Moment, content: &ContentToken) -> bool {
+        let (Some(jti), Some(expires)) = (&content.jti, content.expires) else { return true };
+        if self.played.len() >= PLAYED_MOST {
+            self.played.retain(|_, expires| *expires >= at.wall);
+        }
+        self.played.insert(jti.clone(), expires).is_none()
+    }
+
+    pub(super) fn was_played(&self, content: &ContentToken) -> bool {
+        content.expires.is_some() && content.jti.as_ref().is_some_and(|jti| self.played.contains_key(jti))
+    }
+
+    pub(super) fn live(&self, slot: Slot) -> Option<&Live> {
+        self.live.get(&slot)
+    }
+
+    /// Counts a call of the session as being served, and whether another one still is.
+    pub(super) fn enter(&mut self, slot: Slot) {
+        let Some(live) = self.live.get_mut(&slot) else { return };
+        live.in_flight += 1;
+        if live.in_flight > 1 {
+            self.counters.overlaps += 1;
+        }
+    }
+
+    pub(super) fn leave(&mut self, slot: Slot) {
+        if let Some(live) = self.live.get_mut(&slot) {
+            live.in_flight = live.in_flight.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn milliseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets what the wire added to sessions that have ended, and logs the ends that no call of
+    /// their own asked for.
+    pub(super) fn settle(&mut self) {
+        let fresh = self.ledger.ended_total() - self.settled;
+        if fresh == 0 {
+            return;
+        }
+        self.settled += fresh;
+        let ended: Vec<_> = self.ledger.ended().take(usize::try_from(fresh).unwrap_or(usize::MAX)).cloned().collect();
+        for end in ended.into_iter().rev() {
+            self.live.remove(&end.slot);
+            *self.counters.ended.entry(end_name(end.end)).or_default() += 1;
+            let endpoint = match end.end {
+                End::Close => continue,
+                End::Expire => "session-expired",
+                End::Kill => "session-killed",
+            };
+            let session = Some(session_name(end.slot));
+            let (device, content) = (Some(end.device.to_string()), Some(end.content.to_string()));
+            let ms = self.milliseconds(end.at);
+            self.journal.add(Entry { content, device, endpoint, ms, session, ..Entry::default() });
+        }
+        if self.live.len() > self.ledger.len() {
+            // More ended at once than the ledger remembers.
+            let ledger = &self.ledger;
+            self.live.retain(|slot, _| ledger.row(*slot).is_some());
+        }
+    }
+
+    fn limits(&self, per_account: Option<u32>) -> Limits {
+        Limits {
+            grace: self.settings.grace(),
+            interval: self.settings.interval(),
+            per_account: per_account.unwrap_or(self.settings.limit),
+            per_device: self.settings.limit_device,
+        }
+    }
+
+    /// Gone comes before stale: a killed session's token is answered 3002 whichever it is.
+    fn is_current(&self, token: SessionToken) -> Result<(), Refusal> {
+        let live = self.live.get(&token.slot).ok_or(ssm::NOT_FOUND)?;
+        let behind = live.turn.wrapping_sub(token.turn);
+        if behind <= u64::from(self.settings.accept_previous) { Ok(()) } else { Err(ssm::INVALID_TOKEN) }
+    }
+
+    fn token(&self, at: Moment, slot: Slot) -> String {
+        let (Some(row), Some(live)) = (self.ledger.row(slot), self.live.get(&slot)) else { return String::new() };
+        let left = row.until.saturating_duration_since(at.now).as_secs() + 1;
+        let token = SessionToken { slot, turn: live.turn };
+        self.issuer.session(token, row.account, live.wire_interval, at.wall.saturating_add(left))
+    }
+}
+
+/// As the books name it.
+pub(super) fn end_name(end: End) -> &'static str {
+    match end {
+        End::Close => "teardown",
+        End::Expire => "expired",
+        End::Kill => "killed",
+    }
+}

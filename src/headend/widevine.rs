@@ -1,0 +1,287 @@
+//! Widevine: requests that are read as far as they are in clear, licenses with real ids and policy
+//! and filler for keys.
+//!
+//! Read independently of the proxy's recogniser on purpose: the simulator is its counterpart.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, OCTETS, Refusal};
+use super::call::Call;
+use super::filler::fill;
+use super::license::{CHALLENGE, is_json};
+use super::options::WidevinePolicy;
+use super::proto::{bytes, put_bytes, put_varint, varint};
+use super::state::{Moment, State};
+use crate::ids::random_u64;
+
+/// What a player's message asks for.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Asked<'a> {
+    Certificate,
+    New {
+        key_id: Option<&'a [u8]>,
+        request_id: &'a [u8],
+    },
+    /// With the LicenseIdentification of the license it wants to keep or end.
+    Release {
+        id: &'a [u8],
+    },
+    Renew {
+        id: &'a [u8],
+    },
+}
+
+impl Asked<'_> {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::New { .. } => "new",
+            Self::Release { .. } => "release",
+            Self::Renew { .. } => "renewal",
+        }
+    }
+
+    /// Whether it speaks of a license that was given before.
+    pub(super) fn is_of_a_license(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Renew { .. })
+    }
+}
+
+pub(super) fn answer(state: &State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+    let challenge = challenge(call).ok_or(CHALLENGE)?;
+    let asked = read(&challenge).ok_or(CHALLENGE)?;
+    let reply = reply(&asked, state.settings.widevine, at.wall);
+    let answer = if is_json(call) {
+        Answer::json(&json!({"status": "OK", "errorCode": 0, "license": [STANDARD.encode(reply)]}))
+    } else {
+        Answer::raw(OCTETS, reply)
+    };
+    Ok(answer.about(asked.name()))
+}
+
+/// Whether the body asks for the service certificate, raw or as JSON.
+pub(super) fn wants_certificate(body: &[u8]) -> bool {
+    let json = || serde_json::from_slice::<Value>(body).ok();
+    body == SERVICE_CERTIFICATE_REQUEST || json().is_some_and(|json| json.get("challenge") == Some(&json!("CAQ=")))
+}
+
+/// `None` for what is not a request of a Widevine module.
+pub(super) fn read(challenge: &[u8]) -> Option<Asked<'_>> {
+    if challenge == SERVICE_CERTIFICATE_REQUEST {
+        return Some(Asked::Certificate);
+    }
+    if varint(challenge, 1).unwrap_or(1) != 1 {
+        return None;
+    }
+    let request = bytes(challenge, 2)?;
+    let (content, kind) = (bytes(request, 2)?, varint(request, 3).unwrap_or(1));
+    if let Some(id) = bytes(content, 3).and_then(|existing| bytes(existing, 1)) {
+        return Some(if kind == 3 { Asked::Release { id } } else { Asked::Renew { id } });
+    }
+    let variant = [1, 2, 4].into_iter().find_map(|number| Some((number, bytes(content, number)?)));
+    let (number, variant) = variant?;
+    let request_id = bytes(variant, if number == 4 { 4 } else { 3 })?;
+    let key_id = bytes(variant, 1).filter(|_| number == 1).and_then(|pssh| bytes(pssh, 2));
+    Some(Asked::New { key_id, request_id })
+}
+
+/// The signed message that answers. `wall` in seconds since the Unix epoch.
+pub(super) fn reply(asked: &Asked<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
+    match asked {
+        Asked::Certificate => certificate(wall),
+        Asked::New { key_id, request_id } => {
+            signed(&license(&first_id(request_id), policy, &keys(*key_id), wall), true)
+        }
+        Asked::Release { id } => signed(&released(&next_id(id), wall), false),
+        Asked::Renew { id } => signed(&license(&next_id(id), policy, &[renewed_key()], wall), false),
+    }
+}
+
+fn challenge(call: &Call) -> Option<Vec<u8>> {
+    if !is_json(call) {
+        return Some(call.body.to_vec());
+    }
+    let body: Value = serde_json::from_slice(&call.body).ok()?;
+    STANDARD.decode(body.get("challenge")?.as_str()?).ok()
+}
+
+fn first_id(request_id: &[u8]) -> Vec<u8> {
+    let mut id = Vec::new();
+    put_bytes(&mut id, 1, request_id);
+    put_bytes(&mut id, 2, &random_u64().to_be_bytes());
+    put_varint(&mut id, 4, STREAMING);
+    put_varint(&mut id, 5, 0);
+    id
+}
+
+/// The same license, one version later. A repeated field overrides the earlier one (protobuf
+/// encoding guide, *last one wins*), but readers differ, so the id is written anew.
+fn next_id(old: &[u8]) -> Vec<u8> {
+    let mut id = Vec::new();
+    for number in [1, 2, 3] {
+        if let Some(part) = bytes(old, number) {
+            put_bytes(&mut id, number, part);
+        }
+    }
+    put_varint(&mut id, 4, varint(old, 4).unwrap_or(STREAMING));
+    put_varint(&mut id, 5, varint(old, 5).unwrap_or_default().wrapping_add(1));
+    if let Some(token) = bytes(old, 6) {
+        put_bytes(&mut id, 6, token);
+    }
+    id
+}
+
+fn license(id: &[u8], policy: WidevinePolicy, keys: &[Vec<u8>], wall: u64) -> Vec<u8> {
+    let mut rights = Vec::new();
+    put_varint(&mut rights, 1, 1);
+    put_varint(&mut rights, 2, 0);
+    put_varint(&mut rights, 3, policy.can_renew.into());
+    put_varint(&mut rights, 6, policy.duration.into());
+    if policy.can_renew {
+        put_bytes(&mut rights, 8, b"");
+        put_varint(&mut rights, 9, policy.renewal_delay.into());
+        put_varint(&mut rights, 10, policy.retry_interval.into());
+    }
+    let mut license = Vec::new();
+    put_bytes(&mut license, 1, id);
+    put_bytes(&mut license, 2, &rights);
+    keys.iter().for_each(|key| put_bytes(&mut license, 3, key));
+    put_varint(&mut license, 4, wall);
+    license
+}
+
+fn released(id: &[u8], wall: u64) -> Vec<u8> {
+    let mut rights = Vec::new();
+    (1..=3).for_each(|number| put_varint(&mut rights, number, 0));
+    let mut license = Vec::new();
+    put_bytes(&mut license, 1, id);
+    put_bytes(&mut license, 2, &rights);
+    put_varint(&mut license, 4, wall);
+    license
+}
+
+fn keys(key_id: Option<&[u8]>) -> [Vec<u8>; 2] {
+    let (mut signing, mut content) = (Vec::new(), Vec::new());
+    put_bytes(&mut signing, 2, &fill(16, "siv"));
+    put_bytes(&mut signing, 3, &fill(80, "senc"));
+    put_varint(&mut signing, 4, 1);
+    put_bytes(&mut content, 1, key_id.unwrap_or(&fill(16, "kid")));
+    put_bytes(&mut content, 2, &fill(16, "kiv"));
+    put_bytes(&mut content, 3, &fill(32, "kenc"));
+    put_varint(&mut content, 4, 2);
+    put_varint(&mut content, 5, 1);
+    [signing, content]
+}
+
+fn renewed_key() -> Vec<u8> {
+    let (mut control, mut key) = (Vec::new(), Vec::new());
+    put_bytes(&mut control, 1, &fill(16, "kcb"));
+    put_varint(&mut key, 4, 3);
+    put_bytes(&mut key, 8, &control);
+    key
+}
+
+fn signed(license: &[u8], with_session_key: bool) -> Vec<u8> {
+    let mut message = Vec::new();
+    put_varint(&mut message, 1, LICENSE);
+    put_bytes(&mut message, 2, license);
+    put_bytes(&mut message, 3, &fill(32, "mac"));
+    if with_session_key {
+        put_bytes(&mut message, 4, &fill(256, "sk"));
+    }
+    message
+}
+
+fn certificate(wall: u64) -> Vec<u8> {
+    let (mut inner, mut outer, mut message) = (Vec::new(), Vec::new(), Vec::new());
+    put_varint(&mut inner, 1, 3);
+    put_bytes(&mut inner, 2, &fill(16, "sn"));
+    put_varint(&mut inner, 3, wall);
+    put_bytes(&mut inner, 4, &fill(270, "pub"));
+    put_bytes(&mut inner, 7, b"example.test");
+    put_bytes(&mut outer, 1, &inner);
+    put_bytes(&mut outer, 2, &fill(384, "root"));
+    put_varint(&mut message, 1, SERVICE_CERTIFICATE);
+    put_bytes(&mut message, 2, &outer);
+    message
+}
+
+const SERVICE_CERTIFICATE_REQUEST: &[u8] = &[0x08, 0x04];
+/// SignedMessage.type
+const LICENSE: u64 = 2;
+const SERVICE_CERTIFICATE: u64 = 5;
+/// LicenseIdentification.type
+const STREAMING: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of type `kind` whose content id has `variant` with the request id in `field`.
+    fn request(variant: u64, field: u64, kind: u64) -> Vec<u8> {
+        let (mut content, mut id, mut body, mut message) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut content, field, b"request-1");
+        put_bytes(&mut id, variant, &content);
+        put_bytes(&mut body, 1, &fill(1200, "client"));
+        put_bytes(&mut body, 2, &id);
+        put_varint(&mut body, 3, kind);
+        put_varint(&mut message, 1, 1);
+        put_bytes(&mut message, 2, &body);
+        put_bytes(&mut message, 3, &fill(256, "rsa"));
+        message
+    }
+
+    fn renewal_of(id: &[u8], kind: u64) -> Vec<u8> {
+        let (mut existing, mut content, mut body, mut message) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut existing, 1, id);
+        put_bytes(&mut content, 3, &existing);
+        put_bytes(&mut body, 2, &content);
+        put_varint(&mut body, 3, kind);
+        put_bytes(&mut message, 2, &body);
+        put_bytes(&mut message, 3, &fill(32, "mac"));
+        message
+    }
+
+    fn id_of(license: &[u8]) -> &[u8] {
+        bytes(bytes(license, 2).unwrap(), 1).unwrap()
+    }
+
+    #[test]
+    fn each_content_id_variant_shows_its_request_id() {
+        for (variant, field) in [(1, 3), (2, 3), (4, 4)] {
+            let message = request(variant, field, 1);
+            let Some(Asked::New { request_id, .. }) = read(&message) else { panic!("variant {variant} was not read") };
+            assert_eq!(request_id, b"request-1");
+        }
+    }
+
+    #[test]
+    fn a_license_repeats_the_request_and_a_renewal_counts_up() {
+        let policy = WidevinePolicy { can_renew: true, duration: 130, renewal_delay: 60, retry_interval: 10 };
+        let message = request(1, 3, 1);
+        let license = reply(&read(&message).unwrap(), policy, 1_700_000_000);
+        let id = id_of(&license);
+        assert_eq!((varint(&license, 1), bytes(id, 1), varint(id, 5)), (Some(2), Some(&b"request-1"[..]), Some(0)));
+        let rights = bytes(bytes(&license, 2).unwrap(), 2).unwrap();
+        assert_eq!([3, 6, 9, 10].map(|number| varint(rights, number).unwrap()), [1, 130, 60, 10]);
+
+        let renewal = renewal_of(id, 2);
+        let renewed = reply(&read(&renewal).unwrap(), policy, 1_700_000_060);
+        let next = id_of(&renewed);
+        assert_eq!((bytes(next, 1), bytes(next, 2), varint(next, 5)), (bytes(id, 1), bytes(id, 2), Some(1)));
+    }
+
+    #[test]
+    fn releases_and_certificates_are_told_apart() {
+        let id = first_id(b"r");
+        let message = renewal_of(&id, 3);
+        assert_eq!(read(&message), Some(Asked::Release { id: &id }));
+        assert_eq!(read(&[8, 4]), Some(Asked::Certificate));
+        assert!(wants_certificate(b"{\"challenge\":\"CAQ=\"}") && !wants_certificate(b"{}"));
+        assert_eq!(varint(&reply(&Asked::Certificate, WidevinePolicy::default(), 1), 1), Some(5));
+        assert_eq!(read(b"hello"), None);
+        assert_eq!(read(&reply(&Asked::Certificate, WidevinePolicy::default(), 1)), None);
+    }
+}
