@@ -10,7 +10,7 @@ import {call, freePort, opens, trust} from './http.mjs';
 
 const here = import.meta.dirname;
 const BIN = path.resolve(process.env.SIDEBEAT_BIN ?? path.join(here, '../../target/release/sidebeat'));
-const TENANT = 'TESTOP01';
+const TENANT = 'DEMO';
 
 export async function version() {
   if (!existsSync(BIN)) throw new Error(`${BIN} is not there: build it with \`cargo build --release\`, or set SIDEBEAT_BIN`);
@@ -21,7 +21,7 @@ export async function version() {
 export async function certificates(dir) {
   await promisify(execFile)(BIN, ['certs', 'init', '--dir', dir, 'localhost', '127.0.0.1']);
   const file = name => path.join(dir, name);
-  const certs = {ca: file('ca.pem'), certificate: file('server.pem'), key: file('server.key')};
+  const certs = {ca: file('ca.pem'), certificate: file('leaf.pem'), key: file('leaf.key')};
   trust(readFileSync(certs.ca));
   return certs;
 }
@@ -55,8 +55,11 @@ export const killAll = () => { for (const child of started) if (child.exitCode =
 
 export async function headend(dir, certs, interval) {
   const port = await freePort();
-  await start('headend', ['headend', '--listen', `127.0.0.1:${port}`, '--tenant', TENANT, '--interval', String(interval)], port, dir);
+  await start('headend', ['headend', '--listen', `127.0.0.1:${port}`], port, dir);
   const base = `http://127.0.0.1:${port}`;
+  const post = (path, body) => call(`${base}/sim/${path}`, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)});
+  const settings = await post('settings', {heartbeat: interval});
+  if (settings.status >= 300) throw new Error(`/sim/settings: ${settings.status} ${settings.text}`);
   return {
     base,
     async token(device, content, more = {}) {
@@ -65,11 +68,10 @@ export async function headend(dir, certs, interval) {
       if (reply.status !== 200) throw new Error(`/sim/token: ${reply.status} ${reply.text}`);
       return reply.json().token;
     },
-    kill: whom => call(`${base}/sim/kill`, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(whom)}),
-    books: async () => (await call(`${base}/sim/books`)).json(),
+    kill: whom => post('kill', whom),
     async log(since, wait) {
       const body = (await call(`${base}/sim/log?since=${since}&wait=${wait}`, {timeout: wait + 5000})).json();
-      return Array.isArray(body) ? body : body.calls;
+      return body.calls.map(call => ({...call, endpoint: call.endpoint.replace(/^license-.*/, 'license')}));
     },
   };
 }
@@ -77,6 +79,7 @@ export async function headend(dir, certs, interval) {
 const config = ({port, admin, certs, base, origin}) => `
 [server]
 listen = ["127.0.0.1:${port}"]
+listen-plain = []
 origins = ["${origin}"]
 
 [server.tls]
@@ -89,7 +92,8 @@ listen = "127.0.0.1:${admin}"
 [[authority]]
 name = "ssm"
 kind = "nagra-ssm"
-url = "${base}/${TENANT}/ssm/v1"
+url = "${base}/${TENANT}/ssm"
+tenant = "${TENANT}"
 
 [[route]]
 path = "/ck"
@@ -109,6 +113,5 @@ export async function proxy(dir, certs, base, origin) {
   return {
     admin: `http://127.0.0.1:${admin}`,
     license: `https://localhost:${port}/ck`,
-    metrics: async () => (await call(`http://127.0.0.1:${admin}/metrics`)).text,
   };
 }
