@@ -10,7 +10,7 @@ const brief = text => text.replace(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 
 
 function seen({error, stall}) {
   const parts = [];
-  if (error) parts.push(`\`${error.code}\`${error.text ? ` ${brief(error.text)}` : ''}${error.status ? `, HTTP ${error.status}` : ''}`);
+  if (error) parts.push(`\`${error.code}\`${error.text ? ` ${brief(error.text.split(' --')[0])}` : ''}${error.status ? `, HTTP ${error.status}` : ''}`);
   if (stall !== null && !error) parts.push('stall, no error');
   return parts.join('; ') || 'nothing';
 }
