@@ -72,6 +72,9 @@ async function main() {
   if (names.length === 0 || names.includes('demo')) {
     await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
   }
+  const {counters, open: left} = await far.books();
+  check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
+  check('books: nothing is left open', left.length === 0, JSON.stringify(left));
   if (results.length > 0) {
     const text = tables({results, versions: versions(chromium, sidebeat), command: 'node run.mjs --write', interval});
     writeFileSync(path.join(out, 'table.md'), `${text}\n`);

@@ -68,6 +68,7 @@ export async function headend(dir, certs, interval) {
       if (reply.status !== 200) throw new Error(`/sim/token: ${reply.status} ${reply.text}`);
       return reply.json().token;
     },
+    books: async () => (await call(`${base}/sim/books`)).json(),
     kill: whom => post('kill', whom),
     async log(since, wait) {
       const body = (await call(`${base}/sim/log?since=${since}&wait=${wait}`, {timeout: wait + 5000})).json();
