@@ -1,0 +1,21 @@
+// What every page here shares with a page of a real service: where the license URL and the token come
+// from, a line that shows an error to the viewer, and one line that says that the page is gone.
+const query = new URLSearchParams(location.search);
+const license = query.get('license'), token = query.get('token'), content = query.get('content');
+const headers = {'nv-authorizations': token};
+const manifest = name => new URL(`${content}/${name}`, location.origin + '/').href;
+
+const stopUrl = `${license}/~stop?${new URLSearchParams({token, device: query.get('device')})}`;
+addEventListener('pagehide', () => navigator.sendBeacon(stopUrl));
+
+window.errors = [];
+function show(code, text, status, body) {
+  window.errors.push({at: performance.now(), code: String(code), text: String(text ?? ''), status: status ?? null, body: asText(body)});
+  document.getElementById('error').textContent = `${code} ${text ?? ''}`;
+}
+
+function asText(body) {
+  if (body === null || body === undefined) return null;
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return new TextDecoder().decode(body);
+  return typeof body === 'string' ? body : JSON.stringify(body);
+}

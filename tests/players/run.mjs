@@ -1,0 +1,94 @@
+// Unmodified players in Chromium against sidebeat over HTTPS.
+//
+//   node run.mjs [--write] [PLAYER …]     --write puts the table into docs/players.md
+//
+// SIDEBEAT_BIN names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
+// between beats (1). Logs, configuration and content of the run stay in out/.
+import {execFileSync} from 'node:child_process';
+import {mkdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {browser} from './browser.mjs';
+import {follow} from './calls.mjs';
+import {PLAYERS, run} from './cases.mjs';
+import {demo} from './demo.mjs';
+import {files} from './files.mjs';
+import {tables, write} from './report.mjs';
+import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
+
+const here = import.meta.dirname;
+const out = path.join(here, 'out');
+const names = process.argv.slice(2).filter(name => !name.startsWith('--'));
+const chosen = PLAYERS.filter(player => names.length === 0 || names.includes(player.id));
+const interval = Number(process.env.BEAT_S ?? 1);
+
+const tally = {passed: 0, failed: 0};
+function check(what, ok, detail) {
+  tally[ok ? 'passed' : 'failed'] += 1;
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${what}${ok || !detail ? '' : `\n     ${detail}`}`);
+}
+
+function content() {
+  const script = path.join(here, '../../src/demo/asset/make.sh');
+  const made = statSync(path.join(out, 'content/two/manifest.mpd'), {throwIfNoEntry: false});
+  if (made && made.mtimeMs > statSync(script).mtimeMs) return;
+  execFileSync(script, ['--test', path.join(out, 'content')], {stdio: 'inherit'});
+}
+
+function versions(chromium, sidebeat) {
+  const of = name => JSON.parse(readFileSync(path.join(here, 'node_modules', name, 'package.json'))).version;
+  const names = ['shaka-player', 'dashjs', 'hls.js', 'video.js', 'videojs-contrib-eme'];
+  return [sidebeat, `Chromium ${chromium.version()}`, ...names.map(name => `${name} ${of(name)}`)];
+}
+
+// A process must not outlive this one, however it ends.
+process.on('exit', killAll);
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+const open = [];
+async function main() {
+  for (const old of ['logs', 'certs', 'home']) rmSync(path.join(out, old), {recursive: true, force: true});
+  for (const dir of ['logs', 'certs']) mkdirSync(path.join(out, dir), {recursive: true});
+  content();
+  const sidebeat = await version();
+  const certs = await certificates(path.join(out, 'certs'));
+  const pages = await files(certs);
+  open.push(() => pages.close());
+  const far = await headend(path.join(out, 'logs'), certs, interval);
+  const near = await proxy(path.join(out, 'logs'), certs, far.base, pages.origin);
+  Object.assign(pages.behind, {admin: near.admin, headend: far.base, license: near.license});
+  const chromium = await browser(out, certs.ca);
+  open.push(() => chromium.close());
+
+  const log = follow(far);
+  const results = [];
+  for (const player of chosen) {
+    try {
+      results.push(await run(player, {chromium, files: pages, headend: far, interval, log, proxy: near, check}));
+    } catch (why) {
+      check(`${player.name}: runs to its end`, false, why.stack);
+    }
+  }
+  if (names.length === 0 || names.includes('demo')) {
+    await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
+  }
+  const {counters, open: left} = await far.books();
+  check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
+  check('books: nothing is left open', left.length === 0, JSON.stringify(left));
+  if (results.length > 0) {
+    const text = tables({results, versions: versions(chromium, sidebeat), command: 'node run.mjs --write', interval});
+    writeFileSync(path.join(out, 'table.md'), `${text}\n`);
+    if (process.argv.includes('--write') && tally.failed === 0 && names.length === 0) write(path.join(here, '../../docs/players.md'), text);
+  }
+}
+
+try {
+  await main();
+} catch (why) {
+  check('the run itself', false, why.stack);
+} finally {
+  for (const close of open.reverse()) await close().catch(why => console.error(why.message));
+  await stopAll();
+}
+console.log(`${tally.passed} passed, ${tally.failed} failed`);
+process.exitCode = tally.failed === 0 && tally.passed > 0 ? 0 : 1;

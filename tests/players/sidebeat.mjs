@@ -1,0 +1,118 @@
+// The processes under test: certificates, the head-end simulator and the proxy.
+//
+// Everything that depends on sidebeat's command line and configuration format stands in this file.
+import {execFile, spawn} from 'node:child_process';
+import {createWriteStream, existsSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+import {promisify} from 'node:util';
+
+import {call, freePort, opens, trust} from './http.mjs';
+
+const here = import.meta.dirname;
+const BIN = path.resolve(process.env.SIDEBEAT_BIN ?? path.join(here, '../../target/release/sidebeat'));
+const TENANT = 'DEMO';
+
+export async function version() {
+  if (!existsSync(BIN)) throw new Error(`${BIN} is not there: build it with \`cargo build --release\`, or set SIDEBEAT_BIN`);
+  return (await promisify(execFile)(BIN, ['--version'])).stdout.trim();
+}
+
+/** A local CA and one leaf certificate that the proxy, the head-end and the page server share. */
+export async function certificates(dir) {
+  await promisify(execFile)(BIN, ['certs', 'init', '--dir', dir, 'localhost', '127.0.0.1']);
+  const file = name => path.join(dir, name);
+  const certs = {ca: file('ca.pem'), certificate: file('leaf.pem'), key: file('leaf.key')};
+  trust(readFileSync(certs.ca));
+  return certs;
+}
+
+const started = [];
+
+async function start(name, args, port, dir) {
+  const log = createWriteStream(path.join(dir, `${name}.log`));
+  const child = spawn(BIN, args, {stdio: ['ignore', 'pipe', 'pipe']});
+  started.push(child);
+  child.stdout.pipe(log);
+  child.stderr.pipe(log);
+  let failure;
+  child.on('error', why => { failure = why; });
+  await opens(port, () => !failure && child.exitCode === null, `sidebeat ${name} (see ${path.relative(process.cwd(), dir)}/${name}.log)`);
+}
+
+/** Ends every process that this file started, and only those. */
+export async function stopAll() {
+  await Promise.all(started.splice(0).map(async child => {
+    if (child.exitCode !== null || child.signalCode !== null || !child.pid) return;
+    const ended = new Promise(done => child.once('exit', done));
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), 5000);
+    await ended;
+    clearTimeout(timer);
+  }));
+}
+/** For exits that cannot wait. */
+export const killAll = () => { for (const child of started) if (child.exitCode === null) child.kill('SIGKILL'); };
+
+export async function headend(dir, certs, interval) {
+  const port = await freePort();
+  await start('headend', ['headend', '--listen', `127.0.0.1:${port}`], port, dir);
+  const base = `http://127.0.0.1:${port}`;
+  const post = (path, body) => call(`${base}/sim/${path}`, {method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify(body)});
+  const settings = await post('settings', {heartbeat: interval});
+  if (settings.status >= 300) throw new Error(`/sim/settings: ${settings.status} ${settings.text}`);
+  return {
+    base,
+    async token(device, content, more = {}) {
+      const query = new URLSearchParams({account: `account-of-${device}`, device, content, ...more});
+      const reply = await call(`${base}/sim/token?${query}`);
+      if (reply.status !== 200) throw new Error(`/sim/token: ${reply.status} ${reply.text}`);
+      return reply.json().token;
+    },
+    books: async () => (await call(`${base}/sim/books`)).json(),
+    kill: whom => post('kill', whom),
+    async log(since, wait) {
+      const body = (await call(`${base}/sim/log?since=${since}&wait=${wait}`, {timeout: wait + 5000})).json();
+      return body.calls.map(call => ({...call, endpoint: call.endpoint.replace(/^license-.*/, 'license')}));
+    },
+  };
+}
+
+const config = ({port, admin, certs, base, origin}) => `
+[server]
+listen = ["127.0.0.1:${port}"]
+listen-plain = []
+origins = ["${origin}"]
+
+[server.tls]
+certificate = "${certs.certificate}"
+key = "${certs.key}"
+
+[admin]
+listen = "127.0.0.1:${admin}"
+
+[[authority]]
+name = "ssm"
+kind = "nagra-ssm"
+url = "${base}/${TENANT}/ssm"
+tenant = "${TENANT}"
+
+[[route]]
+path = "/ck"
+authority = "ssm"
+license-server = "${base}/${TENANT}/ckls/contentlicenseservice/v1/licenses"
+content-token = ["header:nv-authorizations", "query:token"]
+device = ["token-claim:device.deviceId", "query:device"]
+`;
+
+/** The proxy; pages of `origin` may call it. */
+export async function proxy(dir, certs, base, origin) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const file = path.join(dir, 'config.toml');
+  writeFileSync(file, config({port, admin, certs, base, origin}));
+  await start('run', ['run', '-c', file], port, dir);
+  await opens(admin, () => true, 'the admin API');
+  return {
+    admin: `http://127.0.0.1:${admin}`,
+    license: `https://localhost:${port}/ck`,
+  };
+}
