@@ -6,12 +6,14 @@
 //! `sessions` drives the pure core in `session`; `drm` recognises messages; `telemetry`, `config`,
 //! `token`, `secret`, `ids` and `clock` stand at the bottom. `docs/design.md` gives the reasons.
 
+pub mod admin;
 pub mod authority;
 pub mod clock;
 pub mod config;
 pub mod drm;
 pub mod edge;
 pub mod gateway;
+pub mod headend;
 pub mod ids;
 pub mod secret;
 pub mod session;

@@ -131,11 +131,15 @@ impl Sessions {
         ids.len()
     }
 
-    /// Ends every playback, for the end of the process. Returns how many there were.
-    pub fn end_all(self: &Arc<Self>, why: End) -> usize {
-        let all = self.table.collect(|key, playback| playback.session.takes_place().then_some((key, playback.id)));
-        all.iter().for_each(|(key, id)| drop(self.deliver(*key, *id, Input::End(why))));
-        all.len()
+    /// Ends every playback, for the end of the process, and waits for the closes, at most `grace`.
+    /// Returns how many sessions are still held at their authorities.
+    pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
+        let held = |key, playback: &Playback<Kept>| playback.session.takes_place().then_some((key, playback.id));
+        for (key, id) in self.table.collect(held) {
+            self.deliver(key, id, Input::End(why));
+        }
+        self.pump.idle(grace).await;
+        self.table.collect(held).len()
     }
 
     /// The playback whose id begins with these digits; an error says why there is not exactly one.

@@ -6,9 +6,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::Sessions;
 use super::card::{Card, DeviceKey};
@@ -37,6 +39,7 @@ pub struct Pump {
     control: Handle,
     permits: Arc<Semaphore>,
     tasks: Tasks,
+    under_way: TaskTracker,
 }
 
 impl Pump {
@@ -44,18 +47,26 @@ impl Pump {
     pub const MOST: usize = 1024;
 
     pub fn new(asker: Arc<dyn Asker>, control: Handle, tasks: Tasks) -> Self {
-        Self { asker, control, permits: Arc::new(Semaphore::new(Self::MOST)), tasks }
+        Self { asker, control, permits: Arc::new(Semaphore::new(Self::MOST)), tasks, under_way: TaskTracker::new() }
     }
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
         let (asker, permits) = (self.asker.clone(), self.permits.clone());
-        self.tasks.spawn_on(&self.control, async move {
+        let work = async move {
             // The semaphore is never closed; without a permit the call would only be less orderly.
             let _permit = permits.acquire().await;
             let Asking { ask, card, id, key } = asking;
             let result = asker.ask(&ask, &card).await;
             sessions.answered(key, id, ask.ticket, ask.kind, result);
-        });
+        };
+        self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
+    }
+
+    /// Waits until no call is under way, at most `grace`. For the end of the process: a call that is
+    /// caused by the answer to another one counts too.
+    pub(super) async fn idle(&self, grace: Duration) {
+        self.under_way.close();
+        let _late = tokio::time::timeout(grace, self.under_way.wait()).await;
     }
 
     /// Resolves when another call could start at once.

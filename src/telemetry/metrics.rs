@@ -78,6 +78,11 @@ struct StateLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reload {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Build {
     version: &'static str,
 }
@@ -96,7 +101,7 @@ pub struct Metrics {
     license_seconds: Histogram,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
-    reloads: Family<Named, Counter>,
+    reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
@@ -178,9 +183,8 @@ impl Metrics {
         self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
-    /// `what` is `certificate` or `configuration`.
-    pub fn reload(&self, what: &str, result: &'static str) {
-        self.reloads.get_or_create(&Named { authority: what.to_owned(), name: result }).inc();
+    pub fn reload(&self, good: bool) {
+        self.reloads.get_or_create(&Reload { result: if good { "good" } else { "failed" } }).inc();
     }
 
     /// Seconds since the epoch.

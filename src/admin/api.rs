@@ -1,0 +1,97 @@
+//! The paths of the admin listener.
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::{Admin, json as rows, metrics};
+use crate::edge::{ReplyBody, reply};
+use crate::ids::SessionId;
+use crate::session::{End, Input, Reason};
+use crate::sessions::{DeviceKey, FindFault};
+
+/// The page that shows the API to a person.
+const PAGE: &str = include_str!("page.html");
+
+impl Admin {
+    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<ReplyBody> {
+        let path = request.uri().path();
+        let health = matches!(path, "/livez" | "/readyz" | "/");
+        let mut response = match self.gate.check(request.headers(), health) {
+            Ok(()) => self.route(request.method(), path),
+            Err((status, detail)) => fault(status, detail),
+        };
+        if let Some(origin) = self.gate.allow_origin(request.headers()) {
+            let headers = response.headers_mut();
+            if let Ok(origin) = HeaderValue::from_str(origin) {
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            }
+            headers.insert(VARY, HeaderValue::from_static("origin"));
+        }
+        response
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Response<ReplyBody> {
+        let segments: Vec<_> = path.trim_matches('/').split('/').collect();
+        match (method, segments.as_slice()) {
+            (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
+            (&Method::GET, ["livez"]) => text("text/plain", "alive\n".to_owned()),
+            (&Method::GET, ["readyz"]) if self.is_ready() => text("text/plain", "ready\n".to_owned()),
+            (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
+            (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),
+            (&Method::GET, ["v1", "sessions"]) => {
+                let list: Vec<_> = self.sessions.list().iter().map(rows::row).collect();
+                good(&json!({ "sessions": list }))
+            }
+            (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
+            (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
+                let by = Reason::new(403, None, "Session ended by operator");
+                self.act(key, id, Input::Kill(by), "killed")
+            }),
+            (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
+                self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
+            }
+            (_, ["v1", "sessions", ..]) => fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API"),
+            (_, _) => fault(StatusCode::NOT_FOUND, "see docs/operations.md for the paths"),
+        }
+    }
+
+    fn with(&self, id: &str, act: impl FnOnce(DeviceKey, SessionId) -> Response<ReplyBody>) -> Response<ReplyBody> {
+        match self.sessions.find(id) {
+            Ok((key, id)) => act(key, id),
+            Err(FindFault::Ambiguous) => fault(StatusCode::CONFLICT, "more than one session begins with these digits"),
+            Err(FindFault::Unknown) => fault(StatusCode::NOT_FOUND, "no such session"),
+        }
+    }
+
+    fn show(&self, id: SessionId) -> Response<ReplyBody> {
+        match self.sessions.list().iter().find(|row| row.id == id) {
+            Some(row) => good(&rows::whole(row)),
+            None => fault(StatusCode::NOT_FOUND, "no such session"),
+        }
+    }
+
+    fn act(&self, key: DeviceKey, id: SessionId, input: Input, done: &str) -> Response<ReplyBody> {
+        tracing::info!(session = %id.short(), "an operator asked: {done}");
+        self.sessions.deliver(key, id, input);
+        good(&json!({ "id": id.to_string(), "done": done }))
+    }
+}
+
+fn good(value: &Value) -> Response<ReplyBody> {
+    reply::json(StatusCode::OK, Bytes::from(value.to_string()))
+}
+
+fn fault(status: StatusCode, detail: &str) -> Response<ReplyBody> {
+    let error = status.canonical_reason().unwrap_or_default().to_lowercase().replace(' ', "_");
+    reply::json(status, Bytes::from(json!({ "error": error, "detail": detail }).to_string()))
+}
+
+fn text(content_type: &'static str, text: String) -> Response<ReplyBody> {
+    let mut response = reply::empty(StatusCode::OK);
+    *response.body_mut() = ReplyBody::new(Bytes::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,133 @@
+//! `sidebeat sessions`: the admin API for people at a terminal.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::config::Endpoint;
+use crate::secret::Secret;
+use crate::task::Tasks;
+use crate::upstream::{Call, Pool, Trust};
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    Kill(String),
+    List,
+    Show(String),
+    Teardown(String),
+}
+
+/// Carries the order out at the admin listener and gives what to print; an error is for the user.
+pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json: bool) -> Result<String, String> {
+    let (method, path) = match order {
+        Order::Kill(id) => (Method::POST, format!("/v1/sessions/{}/kill", plain(id)?)),
+        Order::List => (Method::GET, "/v1/sessions".to_owned()),
+        Order::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
+        Order::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
+    };
+    let value = call(admin, token, method, &path).await?;
+    if json {
+        return Ok(format!("{value:#}\n"));
+    }
+    Ok(match order {
+        Order::List => table(&value),
+        Order::Show(_) => story(&value),
+        Order::Kill(_) | Order::Teardown(_) => {
+            format!("{}: {}\n", field(&value, "id"), field(&value, "done"))
+        }
+    })
+}
+
+async fn call(admin: &Endpoint, token: Option<&Secret>, method: Method, path: &str) -> Result<Value, String> {
+    let (tasks, _deaths) = Tasks::new();
+    let trust = Trust::public().map_err(|fault| fault.to_string())?;
+    let pool = Pool::new(tasks, Clock, trust);
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let bearer = format!("Bearer {}", token.expose());
+        let mut value = HeaderValue::try_from(bearer).map_err(|_| "the admin token cannot stand in a header")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let call = Call {
+        body: Bytes::new(),
+        deadline: Clock.now() + Duration::from_secs(10),
+        endpoint: admin,
+        headers,
+        method,
+        path_and_query: path.parse().map_err(|_| "that is no session id")?,
+        repeatable: true,
+        reply_max: 256 * 1024 * 1024,
+    };
+    let reply = pool.send(call).await.map_err(|fault| format!("{admin}: {fault}; is sidebeat running?"))?;
+    let value: Value = serde_json::from_slice(&reply.body).map_err(|_| format!("{admin}: that is no admin listener"))?;
+    if reply.status.is_success() { Ok(value) } else { Err(field(&value, "detail")) }
+}
+
+/// Digits of an id only: what else a user types has no business in a path.
+fn plain(id: &str) -> Result<&str, String> {
+    let good = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if good { Ok(id) } else { Err(format!("{id:?} is no session id; sessions list shows them")) }
+}
+
+fn table(value: &Value) -> String {
+    const HEAD: [&str; 7] = ["ID", "STATE", "DEVICE", "CONTENT", "BEATS", "CONFIRMED", "PACED BY"];
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    for session in value["sessions"].as_array().into_iter().flatten() {
+        let id: String = field(session, "id").chars().take(8).collect();
+        lines.push([
+            id,
+            field(session, "state"),
+            field(session, "device"),
+            field(session, "content"),
+            field(session, "beats"),
+            format!("{:.0} s ago", session["confirmed_s_ago"].as_f64().unwrap_or_default()),
+            field(session, "paced_by"),
+        ]);
+    }
+    if lines.len() == 1 {
+        return "no sessions\n".to_owned();
+    }
+    let mut widths = [0; HEAD.len()];
+    let mut text = String::new();
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for line in lines {
+        for (width, cell) in widths.iter().zip(line) {
+            let _infallible = write!(text, "{cell:<width$}  ");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+fn story(value: &Value) -> String {
+    let mut text = String::new();
+    for key in ["id", "state", "device", "device_by", "account", "content", "authority", "route", "paced_by", "beats"] {
+        let _infallible = writeln!(text, "{key:<12} {}", field(value, key));
+    }
+    for entry in value["timeline"].as_array().into_iter().flatten() {
+        let at = entry["at"].as_f64().unwrap_or_default() - value["opened"].as_f64().unwrap_or_default();
+        let _infallible = writeln!(text, "{at:>+10.3} s  {}  {}", field(entry, "event"), field(entry, "detail"));
+    }
+    text
+}
+
+/// What the API says, fit for a terminal: no control characters.
+fn field(value: &Value, key: &str) -> String {
+    let text = match &value[key] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,109 @@
+//! Who may use the admin listener.
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use crate::config;
+use crate::secret::Secret;
+
+pub(super) struct Gate {
+    origins: Vec<String>,
+    /// Only requests that were addressed to a loopback name come in; a page that rebinds its own
+    /// name to our address does not.
+    loopback: bool,
+    token: Option<Secret>,
+}
+
+impl Gate {
+    pub(super) fn new(config: &config::Admin) -> Self {
+        Self {
+            loopback: config.listen.is_some_and(|address| address.ip().is_loopback()),
+            origins: config.origins.clone(),
+            token: config.token.clone(),
+        }
+    }
+
+    /// The refusal's status and reason, or nothing.
+    pub(super) fn check(&self, headers: &HeaderMap, health: bool) -> Result<(), (StatusCode, &'static str)> {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        if self.loopback && !text(HOST).is_some_and(is_loopback) {
+            return Err((StatusCode::MISDIRECTED_REQUEST, "the Host header does not name this listener"));
+        }
+        let foreign = text(ORIGIN).is_some_and(|origin| self.allow_origin(headers) != Some(origin) && !own(origin, headers));
+        if foreign {
+            return Err((StatusCode::FORBIDDEN, "this origin is not in admin.origins"));
+        }
+        let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).map(Secret::new);
+        match &self.token {
+            Some(token) if !health && bearer.as_ref() != Some(token) => {
+                Err((StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The request's origin if it is on the list.
+    pub(super) fn allow_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let origin = headers.get(ORIGIN)?.to_str().ok()?;
+        self.origins.iter().any(|allowed| allowed == origin).then_some(origin)
+    }
+}
+
+/// Our own page, on our own port.
+fn own(origin: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    origin.strip_prefix("http://").is_some_and(|authority| Some(authority) == host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_who_belongs_here_comes_in() {
+        let config = config::Admin {
+            listen: Some("127.0.0.1:9180".parse().unwrap()),
+            origins: vec!["https://board.example".into()],
+            token: None,
+        };
+        let gate = Gate::new(&config);
+        let own = (HOST, "127.0.0.1:9180");
+        let rows: &[(&[(HeaderName, &'static str)], u16)] = &[
+            (&[own.clone()], 200),
+            (&[(HOST, "localhost:9180")], 200),
+            (&[(HOST, "[::1]:9180")], 200),
+            (&[(HOST, "rebound.example:9180")], 421),
+            (&[], 421),
+            (&[own.clone(), (ORIGIN, "http://127.0.0.1:9180")], 200),
+            (&[own.clone(), (ORIGIN, "https://board.example")], 200),
+            (&[own.clone(), (ORIGIN, "https://evil.example")], 403),
+            (&[own.clone(), (ORIGIN, "null")], 403),
+        ];
+        for (pairs, status) in rows {
+            let checked = gate.check(&headers(pairs), false).map_or_else(|(status, _)| status.as_u16(), |()| 200);
+            assert_eq!(checked, *status, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_guards_all_but_health() {
+        let config = config::Admin { listen: None, origins: Vec::new(), token: Some(Secret::new("s3cret")) };
+        let gate = Gate::new(&config);
+        assert!(gate.check(&headers(&[]), true).is_ok());
+        assert!(gate.check(&headers(&[]), false).is_err());
+        assert!(gate.check(&headers(&[(AUTHORIZATION, "Bearer wrong")]), false).is_err());
+        assert!(gate.check(&headers(&[(AUTHORIZATION, "Bearer s3cret")]), false).is_ok());
+    }
+}

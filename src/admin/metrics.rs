@@ -1,0 +1,61 @@
+//! The page that Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Admin;
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All of them, so that a state that empties is seen to be empty.
+const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReasonLabel {
+    reason: String,
+}
+
+impl Admin {
+    pub(super) fn metrics(&self) -> String {
+        let mut states: BTreeMap<&'static str, usize> = STATES.into_iter().map(|state| (state, 0)).collect();
+        for row in self.sessions.list() {
+            *states.entry(row.state).or_default() += 1;
+        }
+        for (state, count) in states {
+            self.telemetry.metrics.sessions(state, count);
+        }
+        self.telemetry.metrics.render(|registry| self.register_edge(registry))
+    }
+
+    fn register_edge(&self, registry: &mut Registry) {
+        let edge = &self.edge;
+        let open = i64::try_from(edge.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        registry.register("edge_connections", "Players' connections now", ConstGauge::new(open));
+        let rows: [(&str, &str, &AtomicU64); 9] = [
+            ("edge_accepted", "Connections accepted", &edge.accepted),
+            ("edge_accept_starved", "Accepts that failed for want of descriptors or memory", &edge.accept_starved),
+            ("edge_calls", "Requests that passed the framing rules", &edge.calls),
+            ("edge_handshakes_failed", "TLS handshakes that failed", &edge.handshakes_failed),
+            ("edge_lifetimes_ended", "Connections closed at the end of their longest life", &edge.lifetimes_ended),
+            ("edge_refused_connections", "Connections closed because too many were open", &edge.refused_connections),
+            ("edge_refused_calls", "Calls refused because too many were in flight", &edge.refused_calls),
+            ("edge_refused_origins", "Preflights of pages not on the list", &edge.refused_origins),
+            ("edge_silent", "Connections that sent nothing in time", &edge.silent),
+        ];
+        for (name, help, count) in rows {
+            registry.register(name, help, ConstCounter::new(count.load(Ordering::Relaxed)));
+        }
+        registry.register("edge_stalled", "Connections whose peer stopped reading", ConstCounter::new(edge.stalled.load(Ordering::Relaxed)));
+        let breaches = Family::<ReasonLabel, Counter>::default();
+        for (breach, count) in edge.breaches() {
+            breaches.get_or_create(&ReasonLabel { reason: breach.label().to_owned() }).inc_by(count);
+        }
+        registry.register("edge_breaches", "Requests refused for their framing, by reason", breaches);
+    }
+}

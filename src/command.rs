@@ -1,0 +1,217 @@
+//! What each command does, down to its exit code. The only file that writes to standard output.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime;
+
+use crate::admin::{self, Order};
+use crate::app::{self, App};
+use crate::args::{self, Command};
+use crate::clock::Clock;
+use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat};
+use crate::demo;
+use crate::edge::certs;
+use crate::headend::{Headend, Options};
+use crate::secret::Secret;
+use crate::task::Tasks;
+use crate::telemetry;
+
+/// A part that must not die did; sysexits' EX_SOFTWARE.
+const DIED: u8 = 70;
+
+pub fn run(command: Command) -> ExitCode {
+    match command {
+        Command::CertsInit { directory, force, names } => certs_init(&directory, force, names),
+        Command::Check { config } => with_config(&config, |_| {
+            say(&format!("{}: good\n", config.display()));
+            ExitCode::SUCCESS
+        }),
+        Command::Demo { check } => on_runtime(demo(check)),
+        Command::Headend(options) => on_runtime(headend(options)),
+        Command::Help => {
+            say(args::HELP);
+            ExitCode::SUCCESS
+        }
+        Command::Run { config } => with_config(&config, |config| {
+            telemetry::start_log(&config.log);
+            on_runtime(serve(config))
+        }),
+        Command::Sessions { admin, config, json, order, token_file } => {
+            sessions(admin.as_deref(), &config, json, &order, token_file.as_deref())
+        }
+        Command::Version => {
+            say(concat!("sidebeat ", env!("CARGO_PKG_VERSION"), "\n"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Standard output that is gone is no reason to fail.
+pub(crate) fn say(text: &str) {
+    let mut out = io::stdout();
+    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn complain(text: &str) -> ExitCode {
+    let _gone = writeln!(io::stderr(), "sidebeat: {text}");
+    ExitCode::FAILURE
+}
+
+fn with_config(file: &Path, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match load(file) {
+        Ok(config) => act(config),
+        Err(Faults(faults)) => {
+            let count = faults.len();
+            let plural = if count == 1 { "" } else { "s" };
+            complain(&format!("{}: {count} fault{plural}\n{}", file.display(), Faults(faults).to_string().trim_end()))
+        }
+    }
+}
+
+fn load(file: &Path) -> Result<Config, Faults> {
+    let environment = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, environment)
+}
+
+fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(fault) => complain(&format!("no runtime can be made: {fault}")),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    raise_descriptor_limit();
+    let app = match App::build(config).await {
+        Ok(app) => app,
+        Err(fault) => return complain(&fault.to_string()),
+    };
+    for bound in app.addresses() {
+        let scheme = if bound.tls { "https" } else { "http" };
+        tracing::info!("players: {scheme}://{}", bound.address);
+    }
+    if let Some(address) = app.admin_address() {
+        tracing::info!("admin: http://{address}");
+    }
+    match app.run(std::future::pending()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault @ app::Fault::Death(_)) => {
+            complain(&fault.to_string());
+            ExitCode::from(DIED)
+        }
+        Err(fault) => complain(&fault.to_string()),
+    }
+}
+
+/// Every connection is a descriptor; the soft limit is often 1,024 where the hard one is a million.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::info!(limit, "open files"),
+        Err(fault) => tracing::warn!(%fault, "the limit of open files could not be raised"),
+    }
+}
+
+async fn headend(args: args::Headend) -> ExitCode {
+    start_plain_log("warn");
+    let (tasks, _deaths) = Tasks::new();
+    let mut options = Options::new(args.listen);
+    options.content = args.content;
+    options.tenant = args.tenant;
+    options.settings.heartbeat = args.heartbeat;
+    options.settings.limit = args.limit;
+    let tenant = options.tenant.clone();
+    match Headend::bind(options, tasks.clone()).await {
+        Ok((bound, serve)) => {
+            let base = format!("http://{}", bound.address);
+            say(&format!(
+                "head-end at {base}\n  session service  {base}/{tenant}/ssm\n  \
+                 license servers  {base}/{tenant}/{{wvls,prls,fpls,ckls}}/contentlicenseservice/v1/licenses\n  \
+                 a content token  {base}/sim/token?account=a&device=d&content=c\n  books            {base}/sim/books\n"
+            ));
+            tokio::select! {
+                () = serve => {}
+                _interrupt = tokio::signal::ctrl_c() => {}
+                () = demo::terminated() => {}
+            }
+            tasks.stop();
+            tasks.drain(Duration::from_secs(1)).await;
+            ExitCode::SUCCESS
+        }
+        Err(fault) => complain(&fault.to_string()),
+    }
+}
+
+async fn demo(check: bool) -> ExitCode {
+    start_plain_log(if check { "error" } else { "info" });
+    let ended = if check { demo::check(say).await } else { demo::show(say).await };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => complain(&fault.to_string()),
+    }
+}
+
+fn start_plain_log(filter: &str) {
+    telemetry::start_log(&Log { filter: filter.to_owned(), format: LogFormat::Text });
+}
+
+fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode {
+    if names.is_empty() {
+        names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    }
+    let request = certs::Request { directory, names: &names, now: Clock.wall(), renew_authority: force };
+    match certs::init(&request) {
+        Ok(written) => {
+            let new = if written.authority_is_new { "new" } else { "kept" };
+            say(&format!(
+                "certificate  {} for {}\nkey          {}\nCA ({new})     {}: tell players' devices to trust it\n",
+                written.certificate.display(),
+                names.join(", "),
+                written.key.display(),
+                written.authority.display(),
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(fault) => complain(&fault.to_string()),
+    }
+}
+
+fn sessions(admin: Option<&str>, file: &Path, json: bool, order: &Order, token_file: Option<&Path>) -> ExitCode {
+    let (endpoint, token) = match where_admin(admin, file, token_file) {
+        Ok(found) => found,
+        Err(why) => return complain(&why),
+    };
+    on_runtime(async {
+        match admin::order(&endpoint, token.as_ref(), order, json).await {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(why) => complain(&why),
+        }
+    })
+}
+
+/// From the command line, else from the configuration of the proxy that runs.
+fn where_admin(admin: Option<&str>, file: &Path, token_file: Option<&Path>) -> Result<(Endpoint, Option<Secret>), String> {
+    let mut token = match token_file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|fault| format!("{}: {fault}", file.display()))?;
+            Some(Secret::new(text.trim_end()))
+        }
+        None => None,
+    };
+    let url = match admin {
+        Some(url) => url.to_owned(),
+        None => {
+            let config = load(file).map_err(|faults| format!("{}:\n{faults}(or say --admin URL)", file.display()))?;
+            token = token.or(config.admin.token);
+            let address = config.admin.listen.ok_or("admin.listen is off")?;
+            format!("http://{address}")
+        }
+    };
+    let endpoint = Endpoint::parse(&url).map_err(|why| format!("--admin {url}: {why}"))?;
+    Ok((endpoint, token))
+}
