@@ -155,6 +155,8 @@ impl Default for WidevinePolicy {
 
 #[derive(Debug, Error)]
 pub enum SettingsFault {
+    #[error("settings are changed by an object")]
+    Object,
     #[error("not a settings object: {0}")]
     Shape(#[from] serde_json::Error),
     #[error("heartbeat and grace must be seconds from 0 to 10 million")]
@@ -164,6 +166,9 @@ pub enum SettingsFault {
 impl Settings {
     /// These settings with the fields that `patch` names replaced, also inside `widevine`.
     pub fn patched(&self, patch: &Value) -> Result<Self, SettingsFault> {
+        if !patch.is_object() {
+            return Err(SettingsFault::Object);
+        }
         let mut whole = serde_json::to_value(self)?;
         lay_over(&mut whole, patch);
         serde_json::from_value::<Self>(whole)?.checked()
