@@ -9,16 +9,18 @@
 mod index;
 mod limit;
 mod past;
+mod session;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use index::Index;
 pub use limit::{Holder, Limit, Limits, NAME_LONGEST};
 use past::Past;
 pub use past::{End, Ended, Lost};
+pub use session::Row;
+use session::Session;
 
 /// Ends that are remembered at most: enough to tell each of a burst of lost beats why.
 const PAST_MOST: usize = 65_536;
@@ -27,46 +29,17 @@ const PAST_MOST: usize = 65_536;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Slot(pub u64);
 
-/// One live session as [`Ledger::list`] shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
-    pub account: &'a str,
-    /// Beats confirmed since it was opened; the opening is none.
-    pub beats: u64,
-    pub content: &'a str,
-    pub device: &'a str,
-    /// When it was opened or last beaten.
-    pub last: Instant,
-    pub opened: Instant,
-    pub slot: Slot,
-    /// A beat later than this finds the session expired.
-    pub until: Instant,
-}
-
 /// Accounts and devices to their live sessions, in constant time per call.
 pub struct Ledger {
     accounts: Index,
     capacity: usize,
     devices: Index,
-    /// When to look at a session again: at most one valid entry each, later than or equal to the
-    /// truth, because a beat only moves `Session::until`.
+    /// When to look at a session again: one valid entry each, never later than its deadline, because
+    /// a beat moves `Session::until` alone.
     due: BinaryHeap<Reverse<(Instant, Slot)>>,
     next: u64,
     past: Past,
     sessions: HashMap<Slot, Session>,
-}
-
-struct Session {
-    account: Arc<str>,
-    /// The instant of its valid entry in `Ledger::due`.
-    armed: Instant,
-    beats: u64,
-    content: Arc<str>,
-    device: Arc<str>,
-    last: Instant,
-    lifetime: Duration,
-    opened: Instant,
-    until: Instant,
 }
 
 impl Ledger {
@@ -273,21 +246,6 @@ impl Ledger {
         if self.due.len() > 2 * self.sessions.len() + SLACK {
             let sessions = &self.sessions;
             self.due.retain(|Reverse((at, slot))| sessions.get(slot).is_some_and(|session| session.armed == *at));
-        }
-    }
-}
-
-impl Session {
-    fn row(&self, slot: Slot) -> Row<'_> {
-        Row {
-            account: &self.account,
-            beats: self.beats,
-            content: &self.content,
-            device: &self.device,
-            last: self.last,
-            opened: self.opened,
-            slot,
-            until: self.until,
         }
     }
 }

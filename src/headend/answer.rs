@@ -9,7 +9,7 @@ use crate::authority::embedded::Slot;
 pub(super) const JSON: &str = "application/json";
 pub(super) const OCTETS: &str = "application/octet-stream";
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Answer {
     pub(super) body: Bytes,
     /// The `errorCode` of a refusal.

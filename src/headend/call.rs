@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, RANGE};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use super::answer::Answer;
 use super::body::SimBody;
@@ -54,7 +55,23 @@ struct Note {
     status: u16,
 }
 
+/// Runs to its end even if the caller hangs up: a real service does not take its work back.
 pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    endpoint: Endpoint,
+    parts: Parts,
+    body: Bytes,
+) -> Result<Response<SimBody>, Severed> {
+    let (told, reply) = oneshot::channel();
+    let own = Arc::clone(shared);
+    shared.tasks.spawn(async move {
+        // Nobody listens any more if the caller hung up.
+        let _gone = told.send(story(&own, endpoint, &parts, body).await);
+    });
+    reply.await.unwrap_or(Err(Severed))
+}
+
+async fn story(
     shared: &Arc<Shared>,
     endpoint: Endpoint,
     parts: &Parts,
@@ -63,7 +80,10 @@ pub(super) async fn serve(
     let (call, caller, fault) = shared.with(|state, _| arrive(state, endpoint, parts, body));
     let _in_flight = InFlight::of(shared, &call, &caller);
     if let Some(delay) = fault.as_ref().map(Action::delay).filter(|delay| !delay.is_zero()) {
-        tokio::time::sleep(delay).await;
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = shared.tasks.stopped() => {}
+        }
     }
     let (note, response) = perform(shared, &call, &caller, fault.as_ref(), parts).await;
     let is = |word| fault.as_ref().is_some_and(|fault| fault.is(word));

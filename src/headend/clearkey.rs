@@ -27,8 +27,8 @@ pub(super) fn answer(state: &State, call: &Call) -> Result<Answer, Refusal> {
 
 fn key(state: &State, id: &str) -> Option<Value> {
     let id = decode(id)?;
-    let (id, key) = state.clear_keys.iter().find(|(known, _)| known.as_slice() == id)?;
-    Some(json!({"kty": "oct", "kid": URL_SAFE_NO_PAD.encode(id), "k": URL_SAFE_NO_PAD.encode(key)}))
+    let found = state.clear_keys.iter().find(|known| known.id.as_slice() == id)?;
+    Some(json!({"kty": "oct", "kid": URL_SAFE_NO_PAD.encode(found.id), "k": URL_SAFE_NO_PAD.encode(found.key)}))
 }
 
 /// Either alphabet, padded or not: old Android wrote the standard one.

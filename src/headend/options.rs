@@ -1,5 +1,6 @@
 //! What a simulated head-end is started with, and what may change while it runs.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,19 +11,29 @@ use thiserror::Error;
 
 use crate::secret::Secret;
 
-/// A 16-byte key id and its key.
-pub type ClearKey = ([u8; 16], [u8; 16]);
+/// A key that ClearKey licenses give away. `Debug` shows its id alone.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct ClearKey {
+    pub id: [u8; 16],
+    pub key: [u8; 16],
+}
+
+impl ClearKey {
+    pub const fn new(id: u128, key: u128) -> Self {
+        Self { id: id.to_be_bytes(), key: key.to_be_bytes() }
+    }
+}
+
+impl fmt::Debug for ClearKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClearKey({:032x})", u128::from_be_bytes(self.id))
+    }
+}
 
 /// The two keys of the demo content.
 pub const DEMO_KEYS: [ClearKey; 2] = [
-    (
-        0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes(),
-        0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f_u128.to_be_bytes(),
-    ),
-    (
-        0xffee_ddcc_bbaa_9988_7766_5544_3322_1100_u128.to_be_bytes(),
-        0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100_u128.to_be_bytes(),
-    ),
+    ClearKey::new(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
+    ClearKey::new(0xffee_ddcc_bbaa_9988_7766_5544_3322_1100, 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
 ];
 
 /// One file that the program itself carries.
@@ -155,6 +166,8 @@ impl Default for WidevinePolicy {
 
 #[derive(Debug, Error)]
 pub enum SettingsFault {
+    #[error("settings are changed by an object")]
+    Object,
     #[error("not a settings object: {0}")]
     Shape(#[from] serde_json::Error),
     #[error("heartbeat and grace must be seconds from 0 to 10 million")]
@@ -164,6 +177,9 @@ pub enum SettingsFault {
 impl Settings {
     /// These settings with the fields that `patch` names replaced, also inside `widevine`.
     pub fn patched(&self, patch: &Value) -> Result<Self, SettingsFault> {
+        if !patch.is_object() {
+            return Err(SettingsFault::Object);
+        }
         let mut whole = serde_json::to_value(self)?;
         lay_over(&mut whole, patch);
         serde_json::from_value::<Self>(whole)?.checked()
@@ -235,6 +251,7 @@ mod tests {
 
     #[test]
     fn the_demo_keys_are_the_published_ones() {
-        assert_eq!(DEMO_KEYS.map(|(id, key)| (id[1], key[1])), [(0x11, 0x01), (0xee, 0x0e)]);
+        assert_eq!(format!("{:?}", DEMO_KEYS[0]), "ClearKey(00112233445566778899aabbccddeeff)");
+        assert_eq!(DEMO_KEYS.map(|demo| (demo.id[1], demo.key[1])), [(0x11, 0x01), (0xee, 0x0e)]);
     }
 }

@@ -84,7 +84,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         preflight(&parts)
     } else {
         match collect(body).await {
-            Ok(body) => route(&shared, &parts, body).await?,
+            Ok(body) => route(&shared, parts, body).await?,
             Err(status) => plain(status),
         }
     };
@@ -94,7 +94,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     Ok(response)
 }
 
-async fn route(shared: &Arc<Shared>, parts: &Parts, body: Bytes) -> Result<Response<SimBody>, Severed> {
+async fn route(shared: &Arc<Shared>, parts: Parts, body: Bytes) -> Result<Response<SimBody>, Severed> {
     let renewal = shared.with(|state, _| state.settings.renewal_path);
     match Route::of(&shared.tenant, renewal, &parts.method, parts.uri.path()) {
         Route::Content(_) => call::serve(shared, Endpoint::Content, parts, body).await,

@@ -3,18 +3,18 @@
 //!
 //! Read independently of the proxy's recogniser on purpose: the simulator is its counterpart.
 
+mod reply;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, OCTETS, Refusal};
 use super::call::Call;
-use super::filler::fill;
 use super::license::{CHALLENGE, is_json};
-use super::options::WidevinePolicy;
-use super::proto::{bytes, put_bytes, put_varint, varint};
+use super::proto::{bytes, varint};
 use super::state::{Moment, State};
-use crate::ids::random_u64;
+pub(super) use reply::reply;
 
 /// What a player's message asks for.
 #[derive(Debug, Eq, PartialEq)]
@@ -87,18 +87,6 @@ pub(super) fn read(challenge: &[u8]) -> Option<Asked<'_>> {
     Some(Asked::New { key_id, request_id })
 }
 
-/// The signed message that answers. `wall` in seconds since the Unix epoch.
-pub(super) fn reply(asked: &Asked<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
-    match asked {
-        Asked::Certificate => certificate(wall),
-        Asked::New { key_id, request_id } => {
-            signed(&license(&first_id(request_id), policy, &keys(*key_id), wall), true)
-        }
-        Asked::Release { id } => signed(&released(&next_id(id), wall), false),
-        Asked::Renew { id } => signed(&license(&next_id(id), policy, &[renewed_key()], wall), false),
-    }
-}
-
 fn challenge(call: &Call) -> Option<Vec<u8>> {
     if !is_json(call) {
         return Some(call.body.to_vec());
@@ -107,116 +95,14 @@ fn challenge(call: &Call) -> Option<Vec<u8>> {
     STANDARD.decode(body.get("challenge")?.as_str()?).ok()
 }
 
-fn first_id(request_id: &[u8]) -> Vec<u8> {
-    let mut id = Vec::new();
-    put_bytes(&mut id, 1, request_id);
-    put_bytes(&mut id, 2, &random_u64().to_be_bytes());
-    put_varint(&mut id, 4, STREAMING);
-    put_varint(&mut id, 5, 0);
-    id
-}
-
-/// The same license, one version later. A repeated field overrides the earlier one (protobuf
-/// encoding guide, *last one wins*), but readers differ, so the id is written anew.
-fn next_id(old: &[u8]) -> Vec<u8> {
-    let mut id = Vec::new();
-    for number in [1, 2, 3] {
-        if let Some(part) = bytes(old, number) {
-            put_bytes(&mut id, number, part);
-        }
-    }
-    put_varint(&mut id, 4, varint(old, 4).unwrap_or(STREAMING));
-    put_varint(&mut id, 5, varint(old, 5).unwrap_or_default().wrapping_add(1));
-    if let Some(token) = bytes(old, 6) {
-        put_bytes(&mut id, 6, token);
-    }
-    id
-}
-
-fn license(id: &[u8], policy: WidevinePolicy, keys: &[Vec<u8>], wall: u64) -> Vec<u8> {
-    let mut rights = Vec::new();
-    put_varint(&mut rights, 1, 1);
-    put_varint(&mut rights, 2, 0);
-    put_varint(&mut rights, 3, policy.can_renew.into());
-    put_varint(&mut rights, 6, policy.duration.into());
-    if policy.can_renew {
-        put_bytes(&mut rights, 8, b"");
-        put_varint(&mut rights, 9, policy.renewal_delay.into());
-        put_varint(&mut rights, 10, policy.retry_interval.into());
-    }
-    let mut license = Vec::new();
-    put_bytes(&mut license, 1, id);
-    put_bytes(&mut license, 2, &rights);
-    keys.iter().for_each(|key| put_bytes(&mut license, 3, key));
-    put_varint(&mut license, 4, wall);
-    license
-}
-
-fn released(id: &[u8], wall: u64) -> Vec<u8> {
-    let mut rights = Vec::new();
-    (1..=3).for_each(|number| put_varint(&mut rights, number, 0));
-    let mut license = Vec::new();
-    put_bytes(&mut license, 1, id);
-    put_bytes(&mut license, 2, &rights);
-    put_varint(&mut license, 4, wall);
-    license
-}
-
-fn keys(key_id: Option<&[u8]>) -> [Vec<u8>; 2] {
-    let (mut signing, mut content) = (Vec::new(), Vec::new());
-    put_bytes(&mut signing, 2, &fill(16, "siv"));
-    put_bytes(&mut signing, 3, &fill(80, "senc"));
-    put_varint(&mut signing, 4, 1);
-    put_bytes(&mut content, 1, key_id.unwrap_or(&fill(16, "kid")));
-    put_bytes(&mut content, 2, &fill(16, "kiv"));
-    put_bytes(&mut content, 3, &fill(32, "kenc"));
-    put_varint(&mut content, 4, 2);
-    put_varint(&mut content, 5, 1);
-    [signing, content]
-}
-
-fn renewed_key() -> Vec<u8> {
-    let (mut control, mut key) = (Vec::new(), Vec::new());
-    put_bytes(&mut control, 1, &fill(16, "kcb"));
-    put_varint(&mut key, 4, 3);
-    put_bytes(&mut key, 8, &control);
-    key
-}
-
-fn signed(license: &[u8], with_session_key: bool) -> Vec<u8> {
-    let mut message = Vec::new();
-    put_varint(&mut message, 1, LICENSE);
-    put_bytes(&mut message, 2, license);
-    put_bytes(&mut message, 3, &fill(32, "mac"));
-    if with_session_key {
-        put_bytes(&mut message, 4, &fill(256, "sk"));
-    }
-    message
-}
-
-fn certificate(wall: u64) -> Vec<u8> {
-    let (mut inner, mut outer, mut message) = (Vec::new(), Vec::new(), Vec::new());
-    put_varint(&mut inner, 1, 3);
-    put_bytes(&mut inner, 2, &fill(16, "sn"));
-    put_varint(&mut inner, 3, wall);
-    put_bytes(&mut inner, 4, &fill(270, "pub"));
-    put_bytes(&mut inner, 7, b"example.test");
-    put_bytes(&mut outer, 1, &inner);
-    put_bytes(&mut outer, 2, &fill(384, "root"));
-    put_varint(&mut message, 1, SERVICE_CERTIFICATE);
-    put_bytes(&mut message, 2, &outer);
-    message
-}
-
 const SERVICE_CERTIFICATE_REQUEST: &[u8] = &[0x08, 0x04];
-/// SignedMessage.type
-const LICENSE: u64 = 2;
-const SERVICE_CERTIFICATE: u64 = 5;
-/// LicenseIdentification.type
-const STREAMING: u64 = 1;
 
 #[cfg(test)]
 mod tests {
+    use super::super::filler::fill;
+    use super::super::options::WidevinePolicy;
+    use super::super::proto::{put_bytes, put_varint};
+    use super::reply::first_id;
     use super::*;
 
     /// A request of type `kind` whose content id has `variant` with the request id in `field`.

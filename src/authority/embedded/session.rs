@@ -1,0 +1,50 @@
+//! One live session of the ledger, inside and as it is shown.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Slot;
+
+/// One live session as [`super::Ledger::list`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub account: &'a str,
+    /// Beats confirmed since it was opened; the opening is none.
+    pub beats: u64,
+    pub content: &'a str,
+    pub device: &'a str,
+    /// When it was opened or last beaten.
+    pub last: Instant,
+    pub opened: Instant,
+    pub slot: Slot,
+    /// A beat later than this finds the session expired.
+    pub until: Instant,
+}
+
+pub(super) struct Session {
+    pub(super) account: Arc<str>,
+    /// The instant of its valid entry in `Ledger::due`.
+    pub(super) armed: Instant,
+    pub(super) beats: u64,
+    pub(super) content: Arc<str>,
+    pub(super) device: Arc<str>,
+    pub(super) last: Instant,
+    pub(super) lifetime: Duration,
+    pub(super) opened: Instant,
+    pub(super) until: Instant,
+}
+
+impl Session {
+    pub(super) fn row(&self, slot: Slot) -> Row<'_> {
+        Row {
+            account: &self.account,
+            beats: self.beats,
+            content: &self.content,
+            device: &self.device,
+            last: self.last,
+            opened: self.opened,
+            slot,
+            until: self.until,
+        }
+    }
+}
