@@ -279,7 +279,8 @@ mod tests {
     }
 
     async fn answer(listener: &TcpListener) -> String {
-        let mut stream = listener.accept().await.unwrap().0;
+        let accepted = timeout(Duration::from_secs(20), listener.accept()).await;
+        let mut stream = accepted.expect("nobody connects").unwrap().0;
         let mut request = [0; 1024];
         let mut length = 0;
         while !request[..length].ends_with(b"\r\n\r\nx") {

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
+use tokio::time::timeout;
 use tokio::{join, select};
 use tokio_rustls::TlsAcceptor;
 
@@ -67,7 +68,7 @@ impl Stage {
     }
 
     async fn accept(&self) -> TcpStream {
-        self.listener.accept().await.unwrap().0
+        timeout(AMPLE, self.listener.accept()).await.expect("nobody connects").unwrap().0
     }
 
     /// One connection, one request, these bytes, and then the end of the connection.
@@ -117,7 +118,7 @@ async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), reply: &st
 async fn ended(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     // A reset is an end too.
-    drop(stream.read_to_end(&mut rest).await);
+    drop(timeout(AMPLE, stream.read_to_end(&mut rest)).await.expect("the connection stays open"));
     assert!(rest.is_empty(), "more was sent");
 }
 
@@ -354,8 +355,11 @@ async fn opening_is_a_phase_of_its_own() {
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     // The handshake is never answered.
     assert_eq!(fault(stage.pool.send(stage.call(SHORT)).await), Fault::Slow { phase: Phase::Connect });
+    let stage = Stage::plain().await;
     let late = Call { deadline: Clock.now(), ..stage.call(SHORT) };
     assert_eq!(fault(stage.pool.send(late).await), Fault::Slow { phase: Phase::Connect });
+
+    stage.assert_no_other_connection();
 
     let mut stage = Stage::plain().await;
     // Its port is nobody's now.
@@ -521,7 +525,9 @@ async fn http2_carries_many_calls_at_once_on_one_connection() {
     let calls = async {
         let mut calls = Vec::new();
         for _ in 0..CALLS {
-            calls.push(Box::pin(stage.send()));
+            let mut call = stage.call(AMPLE);
+            call.headers.insert("host", HeaderValue::from_static("elsewhere"));
+            calls.push(Box::pin(stage.pool.send(call)));
         }
         for reply in all(calls).await {
             assert_eq!(reply.unwrap().body, "ok");
