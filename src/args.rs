@@ -116,7 +116,11 @@ impl Words {
                     return Err("certs: say `certs init`".into());
                 }
                 let names = words.collect();
-                Command::CertsInit { directory: self.directory.unwrap_or_else(|| "certs".into()), force: self.force, names }
+                Command::CertsInit {
+                    directory: self.directory.unwrap_or_else(|| "certs".into()),
+                    force: self.force,
+                    names,
+                }
             }
             "check" => Command::Check { config },
             "demo" => Command::Demo { check: self.check },
@@ -159,9 +163,13 @@ mod tests {
         assert!(matches!(read(""), Ok(Command::Help)));
         assert!(matches!(read("run -c a.toml"), Ok(Command::Run { config }) if config == PathBuf::from("a.toml")));
         assert!(matches!(read("demo --check"), Ok(Command::Demo { check: true })));
-        assert!(matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: Order::Kill(id), .. }) if id == "0a1b"));
+        assert!(
+            matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: Order::Kill(id), .. }) if id == "0a1b")
+        );
         assert!(matches!(read("certs init a.lan 10.0.0.1"), Ok(Command::CertsInit { names, .. }) if names.len() == 2));
-        assert!(matches!(read("headend --listen 127.0.0.1:0"), Ok(Command::Headend(headend)) if headend.listen.port() == 0));
+        assert!(
+            matches!(read("headend --listen 127.0.0.1:0"), Ok(Command::Headend(headend)) if headend.listen.port() == 0)
+        );
     }
 
     #[test]

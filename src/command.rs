@@ -72,7 +72,8 @@ fn with_config(file: &Path, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
 }
 
 fn load(file: &Path) -> Result<Config, Faults> {
-    let environment = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     config::load(file, environment)
 }
 
@@ -195,7 +196,11 @@ fn sessions(admin: Option<&str>, file: &Path, json: bool, order: &Order, token_f
 }
 
 /// From the command line, else from the configuration of the proxy that runs.
-fn where_admin(admin: Option<&str>, file: &Path, token_file: Option<&Path>) -> Result<(Endpoint, Option<Secret>), String> {
+fn where_admin(
+    admin: Option<&str>,
+    file: &Path,
+    token_file: Option<&Path>,
+) -> Result<(Endpoint, Option<Secret>), String> {
     let mut token = match token_file {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|fault| format!("{}: {fault}", file.display()))?;

@@ -7,9 +7,13 @@
 //! `token`, `secret`, `ids` and `clock` stand at the bottom. `docs/design.md` gives the reasons.
 
 pub mod admin;
+pub mod app;
+pub mod args;
 pub mod authority;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod demo;
 pub mod drm;
 pub mod edge;
 pub mod gateway;

@@ -65,7 +65,8 @@ async fn call(admin: &Endpoint, token: Option<&Secret>, method: Method, path: &s
         reply_max: 256 * 1024 * 1024,
     };
     let reply = pool.send(call).await.map_err(|fault| format!("{admin}: {fault}; is sidebeat running?"))?;
-    let value: Value = serde_json::from_slice(&reply.body).map_err(|_| format!("{admin}: that is no admin listener"))?;
+    let value: Value =
+        serde_json::from_slice(&reply.body).map_err(|_| format!("{admin}: that is no admin listener"))?;
     if reply.status.is_success() { Ok(value) } else { Err(field(&value, "detail")) }
 }
 

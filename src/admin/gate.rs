@@ -29,7 +29,8 @@ impl Gate {
         if self.loopback && !text(HOST).is_some_and(is_loopback) {
             return Err((StatusCode::MISDIRECTED_REQUEST, "the Host header does not name this listener"));
         }
-        let foreign = text(ORIGIN).is_some_and(|origin| self.allow_origin(headers) != Some(origin) && !own(origin, headers));
+        let foreign =
+            text(ORIGIN).is_some_and(|origin| self.allow_origin(headers) != Some(origin) && !own(origin, headers));
         if foreign {
             return Err((StatusCode::FORBIDDEN, "this origin is not in admin.origins"));
         }
@@ -56,7 +57,8 @@ fn own(origin: &str, headers: &HeaderMap) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -51,7 +51,11 @@ impl Admin {
         for (name, help, count) in rows {
             registry.register(name, help, ConstCounter::new(count.load(Ordering::Relaxed)));
         }
-        registry.register("edge_stalled", "Connections whose peer stopped reading", ConstCounter::new(edge.stalled.load(Ordering::Relaxed)));
+        registry.register(
+            "edge_stalled",
+            "Connections whose peer stopped reading",
+            ConstCounter::new(edge.stalled.load(Ordering::Relaxed)),
+        );
         let breaches = Family::<ReasonLabel, Counter>::default();
         for (breach, count) in edge.breaches() {
             breaches.get_or_create(&ReasonLabel { reason: breach.label().to_owned() }).inc_by(count);

@@ -66,10 +66,9 @@ impl Client {
     async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, grant: &Grant, challenge: &[u8]) -> Renewal {
         let wire = ssm.config.renew(endpoint, grant, challenge);
         match self.send(wire, ssm.config.timeout).await {
-            Ok(reply) => Renewal {
-                license: nagra_ssm::license(&reply.body),
-                result: self.read(ssm, AskKind::Renew, &reply),
-            },
+            Ok(reply) => {
+                Renewal { license: nagra_ssm::license(&reply.body), result: self.read(ssm, AskKind::Renew, &reply) }
+            }
             Err(fault) => Renewal { license: None, result: Err(fault) },
         }
     }
@@ -91,7 +90,13 @@ impl Client {
         }
     }
 
-    async fn perform_ssm(&self, ssm: &Ssm, kind: AskKind, grant: Option<&Grant>, card: &Card) -> Result<Verdict, Fault> {
+    async fn perform_ssm(
+        &self,
+        ssm: &Ssm,
+        kind: AskKind,
+        grant: Option<&Grant>,
+        card: &Card,
+    ) -> Result<Verdict, Fault> {
         let wire = match (kind, grant) {
             (AskKind::Open, _) => match &card.token {
                 Some(token) => ssm.config.open(token),
@@ -164,10 +169,9 @@ fn infrastructure(fault: &upstream::Fault) -> Fault {
         upstream::Fault::Busy => FaultKind::Busy,
         upstream::Fault::Malformed | upstream::Fault::TooLarge => FaultKind::Malformed,
         upstream::Fault::Slow { .. } => FaultKind::Timeout,
-        upstream::Fault::Connect(_)
-        | upstream::Fault::Reset
-        | upstream::Fault::Resolve
-        | upstream::Fault::Tls(_) => FaultKind::Unreachable,
+        upstream::Fault::Connect(_) | upstream::Fault::Reset | upstream::Fault::Resolve | upstream::Fault::Tls(_) => {
+            FaultKind::Unreachable
+        }
     };
     let status = if kind == FaultKind::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
     Fault { kind, reason: Reason::new(status.as_u16(), None, &fault.to_string()) }

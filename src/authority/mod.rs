@@ -45,7 +45,9 @@ impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
             AuthorityKind::Embedded(limits) => Kind::Embedded(Counter::new(&limits)),
-            AuthorityKind::NagraSsm(config) => Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) }),
+            AuthorityKind::NagraSsm(config) => {
+                Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) })
+            }
         };
         Self { kind, name: config.name.into() }
     }
@@ -94,9 +96,7 @@ impl Authority {
     pub fn license_header(&self, content: Option<&Secret>, grant: &Grant) -> Option<(HeaderName, HeaderValue)> {
         match &self.kind {
             Kind::Embedded(_) => None,
-            Kind::NagraSsm(ssm) => {
-                Some((ssm.config.authorization.clone(), ssm.config.license_value(content?, grant)?))
-            }
+            Kind::NagraSsm(ssm) => Some((ssm.config.authorization.clone(), ssm.config.license_value(content?, grant)?)),
         }
     }
 }

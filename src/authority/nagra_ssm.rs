@@ -155,11 +155,8 @@ impl Said {
     }
 
     fn reason(&self, status: StatusCode) -> Reason {
-        let message = if self.message.is_empty() {
-            status.canonical_reason().unwrap_or("no message")
-        } else {
-            &self.message
-        };
+        let message =
+            if self.message.is_empty() { status.canonical_reason().unwrap_or("no message") } else { &self.message };
         Reason::new(status.as_u16(), self.error_code, message)
     }
 }

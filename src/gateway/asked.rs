@@ -60,12 +60,9 @@ impl Asked {
             // What we cannot unwrap we cannot send as a renewal: the license server gets it.
             Kind::Renewal if self.challenge(route).is_none() => CallKind::License,
             Kind::Renewal => CallKind::Renewal,
-            Kind::Acknowledge
-            | Kind::Certificate
-            | Kind::Error
-            | Kind::License
-            | Kind::Other
-            | Kind::Provisioning => return None,
+            Kind::Acknowledge | Kind::Certificate | Kind::Error | Kind::License | Kind::Other | Kind::Provisioning => {
+                return None;
+            }
         };
         Some(Call {
             content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
@@ -133,8 +130,11 @@ impl Asked {
             // An opaque token, or none, says nothing against it.
             (SessionControl::Auto, None) => true,
             (SessionControl::Auto, Some(claims)) => {
-                let control = ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
-                control.is_some_and(|control| control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false)))
+                let control =
+                    ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
+                control.is_some_and(|control| {
+                    control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false))
+                })
             }
         }
     }

@@ -12,9 +12,7 @@ use crate::authority::Renewal;
 use crate::drm::wrap;
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
-use crate::session::{
-    Answer, AskKind, CallKind, Fault, FaultKind, Grant, Input, Reason, Refusal, Ticket, Verdict,
-};
+use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Input, Reason, Refusal, Ticket, Verdict};
 use crate::telemetry::Outcome;
 
 /// What the renewal came to: a license for the player, or why it gets none.
@@ -42,7 +40,11 @@ impl Story<'_> {
             let _gone = tell.send(news);
         });
         let news = tokio::time::timeout_at(self.deadline.into(), told).await;
-        match news.ok().and_then(Result::ok).unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long"))) {
+        match news
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long")))
+        {
             Ok(license) => (Outcome::Served, reply(self.route, &license)),
             Err(refusal) => self.refuse(managed, &refusal, Some(id)),
         }
@@ -73,4 +75,3 @@ fn reply(route: &Route, license: &[u8]) -> Response<ReplyBody> {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
-

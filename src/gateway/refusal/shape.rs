@@ -115,7 +115,13 @@ fn automatic(system: System, phase: Phase, again: bool, family: Family) -> Shape
         (System::PlayReady, Family::Browser | Family::VideoJs) => Shape::Soap200,
         (System::PlayReady, Family::Native) => Shape::Soap500,
         // Kodi asks again at every sample until something with 200 comes.
-        (System::PlayReady, Family::Kodi) => if again { Shape::Soap200 } else { Shape::Soap500 },
+        (System::PlayReady, Family::Kodi) => {
+            if again {
+                Shape::Soap200
+            } else {
+                Shape::Soap500
+            }
+        }
         (System::ClearKey, Family::VideoJs) if again => Shape::RejectClearKey,
         (System::ClearKey, _) => Shape::Http,
         // After its certificate request video.js swallows every HTTP error.

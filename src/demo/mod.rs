@@ -1,0 +1,53 @@
+//! `sidebeat demo`: everything on one machine, to see it work before believing it.
+//!
+//! The real proxy before the real head-end simulator, which also serves the page and the encrypted
+//! asset. Nothing here is special to the demo but the story that `--check` tells.
+
+mod stage;
+mod story;
+
+use self::stage::Stage;
+use crate::app;
+use crate::config::Faults;
+use crate::headend::BindFault;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    App(#[from] app::Fault),
+    #[error("the demo's own configuration is faulty:\n{0}")]
+    Config(Faults),
+    #[error(transparent)]
+    Headend(#[from] BindFault),
+    #[error("no free port: {0}")]
+    Port(std::io::Error),
+    #[error("{step}: {what}")]
+    Story { step: &'static str, what: String },
+}
+
+/// Serves the page until it is interrupted.
+pub async fn show(say: impl Fn(&str)) -> Result<(), Fault> {
+    // Slow enough to watch, fast enough not to wait.
+    let stage = Stage::build(3.0).await?;
+    say(&format!(
+        "\n  open      {}/demo/\n  sessions  {}/\n  books     {}/sim/books\n\n  Ctrl-C ends it.\n\n",
+        stage.headend, stage.admin, stage.headend
+    ));
+    stage.run(std::future::pending::<()>()).await?;
+    Ok(())
+}
+
+/// Plays a session from license to teardown without a browser and prints its timeline.
+pub async fn check(say: impl Fn(&str)) -> Result<(), Fault> {
+    let stage = Stage::build(1.0).await?;
+    let story = story::Story::new(&stage, &say);
+    stage.run(story.tell()).await?.unwrap_or(Ok(()))
+}
+
+/// Resolves on SIGTERM; never if signals cannot be heard.
+pub async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
