@@ -147,7 +147,7 @@ async fn headend(args: args::Headend) -> ExitCode {
 
 async fn demo(check: bool) -> ExitCode {
     start_plain_log(if check { "error" } else { "info" });
-    let ended = if check { demo::check(say).await } else { demo::show(say).await };
+    let ended = if check { Box::pin(demo::check(say)).await } else { Box::pin(demo::show(say)).await };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => complain(&fault.to_string()),

@@ -30,7 +30,7 @@ pub struct Authority {
 
 #[derive(Debug)]
 enum Kind {
-    Embedded(Counter),
+    Embedded(Box<Counter>),
     NagraSsm(Ssm),
 }
 
@@ -44,7 +44,7 @@ struct Ssm {
 impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(limits) => Kind::Embedded(Counter::new(&limits)),
+            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(&limits))),
             AuthorityKind::NagraSsm(config) => {
                 Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) })
             }

@@ -41,7 +41,7 @@ pub async fn show(say: impl Fn(&str)) -> Result<(), Fault> {
 pub async fn check(say: impl Fn(&str)) -> Result<(), Fault> {
     let stage = Stage::build(1.0).await?;
     let story = story::Story::new(&stage, &say);
-    stage.run(story.tell()).await?.unwrap_or(Ok(()))
+    Box::pin(stage.run(story.tell())).await?.unwrap_or(Ok(()))
 }
 
 /// Resolves on SIGTERM; never if signals cannot be heard.
