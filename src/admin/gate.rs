@@ -83,7 +83,7 @@ mod tests {
         let gate = Gate::new(&config);
         let own = (HOST, "127.0.0.1:9180");
         let rows: &[(&[(HeaderName, &'static str)], u16)] = &[
-            (&[own.clone()], 200),
+            (std::slice::from_ref(&own), 200),
             (&[(HOST, "localhost:9180")], 200),
             (&[(HOST, "[::1]:9180")], 200),
             (&[(HOST, "rebound.example:9180")], 421),
