@@ -66,7 +66,7 @@ impl Worker {
         let mut http1 = http1::Builder::new();
         // hyper restarts the head's deadline when a request is finished, so this is also the idle
         // time of a kept-alive connection; it must be longer than a player's renewal interval.
-        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER);
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER).max_header_size(BUFFER);
         let mut http2 = http2::Builder::new(Streams(shared.tasks.clone()));
         http2
             .timer(TokioTimer::new())
