@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,11 +33,14 @@ pub(crate) struct Seen {
 }
 
 /// Answers `ok`; under `/hold` only once a permit of `gate` is there.
+#[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) began: Arc<Semaphore>,
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) limits: Limits,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) worker: usize,
+    pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
 }
 
 impl Handler for Recorder {
@@ -44,6 +48,7 @@ impl Handler for Recorder {
         let (seen, gate, began) = (Arc::clone(&self.seen), Arc::clone(&self.gate), Arc::clone(&self.began));
         let (most, deadline) = (self.limits.body_max, self.limits.body);
         let peer = peer.clone();
+        self.workers.lock().unwrap().insert(self.worker);
         Box::pin(async move {
             let (parts, incoming) = request.into_parts();
             let body = match body::collect(incoming, most, deadline).await {
@@ -109,25 +114,32 @@ pub(crate) struct Running {
     pub(crate) serving: Serving,
     pub(crate) tasks: Tasks,
     pub(crate) tls: SocketAddr,
+    /// Numbers of the workers that were called.
+    pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+/// Both listeners on free ports, with a pair made in `directory`.
+pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
+    make_pair(directory);
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Server {
+        limits: setup.limits.clone(),
+        listen: vec![any],
+        listen_plain: vec![any],
+        origins: setup.origins.clone(),
+        tls: Tls {
+            certificate: directory.join("leaf.pem"),
+            client_ca: setup.client_ca.clone(),
+            key: directory.join("leaf.key"),
+        },
+        workers: setup.workers,
+    }
 }
 
 impl Setup {
     pub(crate) async fn run(self) -> Running {
         let directory = tempfile::tempdir().unwrap();
-        make_pair(directory.path());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server {
-            limits: self.limits.clone(),
-            listen: vec![any],
-            listen_plain: vec![any],
-            origins: self.origins,
-            tls: Tls {
-                certificate: directory.path().join("leaf.pem"),
-                client_ca: self.client_ca,
-                key: directory.path().join("leaf.key"),
-            },
-            workers: self.workers,
-        };
+        let server = server(&self, directory.path());
         let (tasks, deaths) = Tasks::new();
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), Arc::clone(&counters)).await.unwrap();
@@ -135,14 +147,17 @@ impl Setup {
         let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
         let (began, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let recorder: Arc<dyn Handler> = Arc::new(Recorder {
+        let workers = Arc::new(Mutex::new(BTreeSet::new()));
+        let recorder = Recorder {
             began: Arc::clone(&began),
             gate: Arc::clone(&gate),
             limits: self.limits,
             seen: Arc::clone(&seen),
-        });
-        let serving = edge.serve(move |_worker| Arc::clone(&recorder)).unwrap();
-        Running { began, certificates, counters, deaths, directory, gate, plain, seen, serving, tasks, tls }
+            worker: 0,
+            workers: Arc::clone(&workers),
+        };
+        let serving = edge.serve(move |worker| Arc::new(Recorder { worker, ..recorder.clone() })).unwrap();
+        Running { began, certificates, counters, deaths, directory, gate, plain, seen, serving, tasks, tls, workers }
     }
 }
 
@@ -154,6 +169,16 @@ impl Running {
     /// Waits until the handler has begun one more call.
     pub(crate) async fn begun(&self) {
         timeout(GENEROUS, self.began.acquire()).await.expect("no call began").unwrap().forget();
+    }
+
+    /// Waits until the edge has closed every connection.
+    pub(crate) async fn until_no_connection(&self) {
+        let closing = async {
+            while self.serving.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(GENEROUS, closing).await.expect("a connection stays open");
     }
 
     pub(crate) fn take_seen(&self) -> Vec<Seen> {
