@@ -2,6 +2,8 @@
 //! reaches the handler. A proxy and its origin that read one request differently can be made to see
 //! two, so every doubtful head has its row here, those that hyper settles alone included.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
 mod edge_support;
 
 use edge_support::{GENEROUS, Running, Setup, ask, read_reply, read_to_end, status};
@@ -19,13 +21,16 @@ struct Outcome {
     reached: Vec<String>,
 }
 
-const fn refuse(status: u16) -> (u16, bool, &'static [&'static str]) {
+/// Status, closed or not, bodies that reach the handler.
+type Expected = (u16, bool, &'static [&'static str]);
+
+const fn refuse(status: u16) -> Expected {
     (status, true, &[])
 }
 
-const PASS: (u16, bool, &[&str]) = (200, false, &["hello"]);
+const PASS: Expected = (200, false, &["hello"]);
 /// A chunked request is the last of its connection.
-const PASS_LAST: (u16, bool, &[&str]) = (200, true, &["hello"]);
+const PASS_LAST: Expected = (200, true, &["hello"]);
 
 /// `POST /a`, Host, the given header lines, and a body.
 fn post(headers: &str, body: &str) -> String {
@@ -49,7 +54,7 @@ fn bodies(edge: &Running) -> Vec<String> {
     edge.take_seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect()
 }
 
-async fn check(rows: Vec<(&str, String, (u16, bool, &[&str]))>) {
+async fn check(rows: Vec<(&str, String, Expected)>) {
     let edge = Setup::default().run().await;
     for (name, vector, (status, closed, reached)) in rows {
         let expected = Outcome { status, closed, reached: reached.iter().map(|body| (*body).to_owned()).collect() };

@@ -1,5 +1,7 @@
 //! HTTP/2 peers that misbehave, in raw frames: each must be closed, and its neighbours not notice.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
 mod edge_support;
 mod edge_tls;
 

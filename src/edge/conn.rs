@@ -194,3 +194,23 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
         self.0.spawn(stream);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Idle connections are many: what each holds beside hyper's buffer is bounded here.
+    #[test]
+    fn a_connection_is_small() {
+        let plain = size(Worker::serve_plain);
+        let over_tls = size(|worker: Arc<Worker>, stream, (peer, acceptor)| worker.serve_tls(stream, peer, acceptor));
+        let http1 = size_of::<http1::Connection<TokioIo<Watched<Patient<TcpStream>>>, Calls>>();
+        println!("plain {plain}, TLS beside its boxed protocol {over_tls}, hyper's part {http1}");
+        assert!(plain <= 2048, "{plain}");
+        assert!(over_tls <= 4096, "{over_tls}");
+    }
+}

@@ -196,7 +196,7 @@ pub(crate) fn make_pair(directory: &std::path::Path) {
 pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut all = Vec::new();
     let reading = async {
-        let mut part = [0; 4096];
+        let mut part = vec![0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut part).await {
             all.extend_from_slice(&part[..read]);
         }
@@ -209,7 +209,7 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec
 /// A `100 Continue` before it is kept in front.
 pub(crate) async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let reading = async {
-        let (mut all, mut part) = (Vec::new(), [0; 4096]);
+        let (mut all, mut part) = (Vec::new(), vec![0; 4096]);
         loop {
             let text = String::from_utf8_lossy(&all).into_owned();
             if is_whole(text.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n")) {
