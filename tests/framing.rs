@@ -197,6 +197,16 @@ async fn a_client_that_asks_first_is_told_to_go_on_or_refused_unsent() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_not_overtaken_by_a_reset() {
+    let edge = Setup::default().run().await;
+    let mut stream = edge.connect().await;
+    let half = post("Content-Length: 400000", &"x".repeat(200_000));
+    assert_eq!(status(&ask(&mut stream, &half).await.unwrap()), 413);
+    let end = timeout(GENEROUS, stream.read(&mut [0; 1])).await.expect("must be closed");
+    assert_eq!(end.expect("closed in order"), 0);
+}
+
+#[tokio::test]
 async fn a_breach_behind_a_good_request_leaves_the_good_one_alone() {
     let edge = Setup::default().run().await;
     let mut stream = edge.connect().await;
