@@ -197,13 +197,18 @@ async fn a_client_that_asks_first_is_told_to_go_on_or_refused_unsent() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_overtaken_by_a_reset() {
+async fn a_refused_client_may_finish_what_it_is_sending() {
     let edge = Setup::default().run().await;
     let mut stream = edge.connect().await;
-    let half = post("Content-Length: 400000", &"x".repeat(200_000));
+    let half = post("Content-Length: 400000", &"x".repeat(50_000));
     assert_eq!(status(&ask(&mut stream, &half).await.unwrap()), 413);
-    let end = timeout(GENEROUS, stream.read(&mut [0; 1])).await.expect("must be closed");
-    assert_eq!(end.expect("closed in order"), 0);
+    assert_eq!(read_to_end(&mut stream).await, b"");
+    // A socket closed with bytes unread would answer these with a reset, and many clients then never
+    // look at the reply.
+    for _ in 0..20 {
+        stream.write_all(&[b'x'; 4096]).await.expect("a reset overtook the reply");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

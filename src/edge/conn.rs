@@ -26,6 +26,7 @@ use super::permit::Gate;
 use super::service::{Calls, Line};
 use super::{Cors, Handler, Peer, tls};
 use crate::config::Limits;
+use crate::secret::scrub;
 use crate::task::Tasks;
 
 /// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
@@ -37,6 +38,8 @@ const STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HEADER_LIST: u32 = 16 * 1024;
+
+type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all workers have in common.
 pub(super) struct Shared {
@@ -92,21 +95,27 @@ impl Worker {
         drive(served, Arc::clone(&self.shared), std::future::pending())
     }
 
-    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) {
+    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor) {
         // Boxed, so that the handshake's state is gone while the connection idles.
-        let shaken = Box::pin(timeout(self.shared.limits.handshake, acceptor.accept(stream))).await;
-        let stream = match shaken {
+        if let Some(served) = Box::pin(self.shake(stream, peer, acceptor)).await {
+            served.await;
+        }
+    }
+
+    /// The handshake; what remains to be done is serving the connection.
+    async fn shake(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) -> Option<Served> {
+        let stream = match timeout(self.shared.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return self.note_handshake(&peer, &fault.to_string()),
             Err(_late) => return self.note_handshake(&peer, "it took too long"),
         };
         let (_, session) = stream.get_ref();
         peer.certificate = session.peer_certificates().and_then(<[_]>::first).map(tls::fingerprint);
-        if session.alpn_protocol() == Some(tls::H2) {
-            self.serve_http2(stream, peer).await;
+        Some(if session.alpn_protocol() == Some(tls::H2) {
+            Box::pin(self.serve_http2(stream, peer))
         } else {
-            self.serve_http1(stream, peer).await;
-        }
+            Box::pin(self.serve_http1(stream, peer))
+        })
     }
 
     fn serve_http2<S>(self: Arc<Self>, stream: S, peer: Peer) -> impl Future<Output = ()> + Send
@@ -120,9 +129,10 @@ impl Worker {
         drive(served, Arc::clone(&self.shared), idleness(line, self.shared.limits.idle))
     }
 
-    fn note_handshake(&self, peer: &Peer, why: &str) {
+    fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {
         add(&self.shared.counters.handshakes_failed);
-        tracing::debug!(peer = %peer.address, why, "TLS handshake failed");
+        tracing::debug!(peer = %peer.address, why = scrub(why), "TLS handshake failed");
+        None
     }
 
     fn patient<S>(&self, stream: S, first: usize) -> Patient<S> {
@@ -167,7 +177,7 @@ fn note(ended: hyper::Result<()>, counters: &Counters) {
         counters.breach(Breach::Malformed);
         tracing::info!(reason = Breach::Malformed.label(), "refused a request");
     } else {
-        tracing::debug!(%fault, "connection ended");
+        tracing::debug!(fault = scrub(&fault.to_string()), "connection ended");
     }
 }
 
@@ -213,6 +223,6 @@ mod tests {
         let over_tls = size(|worker: Arc<Worker>, stream, (peer, acceptor)| worker.serve_tls(stream, peer, acceptor));
         let plain = driver + size_of::<http1::Connection<TokioIo<Watched<Patient<TcpStream>>>, Calls>>();
         assert!(plain <= 1536, "{plain}");
-        assert!(over_tls <= 2560, "{over_tls}");
+        assert!(over_tls <= 512, "{over_tls}");
     }
 }
