@@ -172,6 +172,8 @@ async fn half_a_body_is_answered_408() {
     cut.write_all(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
     cut.shutdown().await.unwrap();
     assert!(!String::from_utf8(read_to_end(&mut cut).await).unwrap().contains(" 200 "));
+    assert_eq!(edge.counters.bodies_stalled.load(Ordering::Relaxed), 1);
+    assert_eq!(edge.counters.bodies_broken.load(Ordering::Relaxed), 1);
     assert!(edge.take_seen().is_empty());
 }
 

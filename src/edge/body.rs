@@ -38,9 +38,11 @@ impl Fault {
         Refusal { status, error, detail, close: true }
     }
 
-    /// The refusal as a reply, logged with its incident.
+    /// The refusal as a reply, logged with its incident. The edge counts it on its way out.
     pub fn reply(self) -> Response<ReplyBody> {
-        self.refusal().reply()
+        let mut reply = self.refusal().reply();
+        reply.extensions_mut().insert(self);
+        reply
     }
 }
 
