@@ -1,5 +1,3 @@
-use super::{Config, Faults};
 use std::path::Path;
-pub fn load(_file: &Path, _environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
-    Err(Faults(Vec::new()))
-}
+use super::{Config, Faults};
+pub fn load(_file: &Path, _environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> { Err(Faults(Vec::new())) }
