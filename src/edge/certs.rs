@@ -15,8 +15,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use super::validity;
 use crate::ids;
@@ -53,8 +55,12 @@ pub struct Written {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    #[error("{} is not the key of {}; restore the right one, or make a new CA with `sidebeat certs init --force`", key.display(), authority.display())]
+    Alien { authority: PathBuf, key: PathBuf },
     #[error("the CA in {} has expired; make a new one with `sidebeat certs init --force`", path.display())]
     Expired { path: PathBuf },
+    #[error("{}: {why}", path.display())]
+    File { path: PathBuf, why: io::Error },
     #[error("{} exists but {} does not; restore it, or remove the other to have both made", present.display(), missing.display())]
     Half { missing: PathBuf, present: PathBuf },
     #[error("a certificate cannot be made: {0}")]
@@ -63,8 +69,6 @@ pub enum Fault {
     Name { name: String },
     #[error("no name was given for the certificate")]
     Nameless,
-    #[error("{}: {why}", path.display())]
-    Write { path: PathBuf, why: io::Error },
 }
 
 /// Makes `leaf.pem` (with its CA behind it) and `leaf.key`, and `ca.pem` and `ca.key` if need be.
@@ -146,7 +150,11 @@ impl Files {
         if expiry(&authority).is_some_and(|end| end <= now) {
             return Err(Fault::Expired { path: self.authority.clone() });
         }
-        let issuer = Issuer::from_ca_cert_pem(&authority, KeyPair::from_pem(&read(&self.authority_key)?)?)?;
+        let authority_key = KeyPair::from_pem(&read(&self.authority_key)?)?;
+        if !belongs(&authority, &authority_key) {
+            return Err(Fault::Alien { authority: self.authority.clone(), key: self.authority_key.clone() });
+        }
+        let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(now, LEAF_LIFE);
         params.distinguished_name.push(DnType::CommonName, "sidebeat");
@@ -198,8 +206,15 @@ fn expiry(pem: &str) -> Option<Duration> {
     validity::not_after(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)
 }
 
+/// Without this a leaf would be signed by a key that no device trusts.
+fn belongs(authority: &str, key: &KeyPair) -> bool {
+    let Ok(certificate) = CertificateDer::from_pem_slice(authority.as_bytes()) else { return false };
+    let Ok(private) = PrivateKeyDer::try_from(key.serialize_der()) else { return false };
+    CertifiedKey::from_der(vec![certificate], private, &aws_lc_rs::default_provider()).is_ok()
+}
+
 fn read(path: &Path) -> Result<String, Fault> {
-    fs::read_to_string(path).map_err(|why| Fault::Write { path: path.to_owned(), why })
+    fs::read_to_string(path).map_err(|why| Fault::File { path: path.to_owned(), why })
 }
 
 /// Beside its place first, with its mode from the start: a key is never readable by others, and a
@@ -217,7 +232,7 @@ fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), Fault> {
     })();
     written.map_err(|why| {
         let _gone = fs::remove_file(&aside);
-        Fault::Write { path: path.to_owned(), why }
+        Fault::File { path: path.to_owned(), why }
     })
 }
 
@@ -268,7 +283,10 @@ mod tests {
         assert!(matches!(ask(false, NOW + DAY * 3651), Err(Fault::Expired { .. })));
         assert!(ask(true, NOW).unwrap().authority_is_new);
         assert_ne!(read(&first.authority).unwrap(), authority);
-        fs::remove_file(directory.path().join("ca.key")).unwrap();
+        let key = directory.path().join("ca.key");
+        fs::copy(&first.key, &key).unwrap();
+        assert!(matches!(ask(false, NOW), Err(Fault::Alien { .. })));
+        fs::remove_file(&key).unwrap();
         assert!(matches!(ask(false, NOW), Err(Fault::Half { .. })));
     }
 

@@ -5,7 +5,7 @@
 //! idle time, longest life, drain. Called by the acceptor, once per permit.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use super::permit::Gate;
 use super::service::{Calls, Line};
 use super::{Cors, Handler, Peer, tls};
 use crate::config::Limits;
+use crate::secret::scrub;
 use crate::task::Tasks;
 
 /// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
@@ -37,6 +38,8 @@ const STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HEADER_LIST: u32 = 16 * 1024;
+
+type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all workers have in common.
 pub(super) struct Shared {
@@ -66,7 +69,7 @@ impl Worker {
         let mut http1 = http1::Builder::new();
         // hyper restarts the head's deadline when a request is finished, so this is also the idle
         // time of a kept-alive connection; it must be longer than a player's renewal interval.
-        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER);
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER).max_header_size(BUFFER);
         let mut http2 = http2::Builder::new(Streams(shared.tasks.clone()));
         http2
             .timer(TokioTimer::new())
@@ -79,47 +82,57 @@ impl Worker {
         Self { handler, http1, http2, shared }
     }
 
-    pub(super) async fn serve_plain(self: Arc<Self>, stream: TcpStream, peer: Peer) {
-        self.serve_http1(stream, peer).await;
+    /// HTTP/1.1 over a byte stream that needs no more handshake.
+    pub(super) fn serve_http1<S>(self: Arc<Self>, stream: S, peer: Peer) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let line = Arc::new(Line::default());
+        let stream = Watched::new(self.patient(stream, 1), Arc::clone(&line));
+        let calls = Calls { line, peer, worker: Arc::clone(&self) };
+        let served = Box::pin(self.http1.serve_connection(TokioIo::new(stream), calls));
+        // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
+        drive(served, Arc::clone(&self.shared), std::future::pending())
     }
 
-    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) {
+    pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor) {
         // Boxed, so that the handshake's state is gone while the connection idles.
-        let shaken = Box::pin(timeout(self.shared.limits.handshake, acceptor.accept(stream))).await;
-        let stream = match shaken {
+        if let Some(served) = Box::pin(self.shake(stream, peer, acceptor)).await {
+            served.await;
+        }
+    }
+
+    /// The handshake; what remains to be done is serving the connection.
+    async fn shake(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) -> Option<Served> {
+        let stream = match timeout(self.shared.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return self.note_handshake(&peer, &fault.to_string()),
             Err(_late) => return self.note_handshake(&peer, "it took too long"),
         };
         let (_, session) = stream.get_ref();
         peer.certificate = session.peer_certificates().and_then(<[_]>::first).map(tls::fingerprint);
-        if session.alpn_protocol() == Some(tls::H2) {
-            Box::pin(self.serve_http2(stream, peer)).await;
+        Some(if session.alpn_protocol() == Some(tls::H2) {
+            Box::pin(self.serve_http2(stream, peer))
         } else {
-            Box::pin(self.serve_http1(stream, peer)).await;
-        }
+            Box::pin(self.serve_http1(stream, peer))
+        })
     }
 
-    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self: Arc<Self>, stream: S, peer: Peer) {
-        let line = Arc::new(Line::default());
-        let stream = Watched::new(self.patient(stream, 1), Arc::clone(&line));
-        let calls = Calls { line, peer, worker: Arc::clone(&self) };
-        let served = self.http1.serve_connection(TokioIo::new(stream), calls);
-        // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
-        drive(served, &self.shared, std::future::pending()).await;
-    }
-
-    async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self: Arc<Self>, stream: S, peer: Peer) {
+    fn serve_http2<S>(self: Arc<Self>, stream: S, peer: Peer) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let line = Arc::new(Line::default());
         let stream = self.patient(stream, PREFACE);
         let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
-        let served = self.http2.serve_connection(TokioIo::new(stream), calls);
-        drive(served, &self.shared, idleness(&line, self.shared.limits.idle)).await;
+        let served = Box::pin(self.http2.serve_connection(TokioIo::new(stream), calls));
+        drive(served, Arc::clone(&self.shared), idleness(line, self.shared.limits.idle))
     }
 
-    fn note_handshake(&self, peer: &Peer, why: &str) {
+    fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {
         add(&self.shared.counters.handshakes_failed);
-        tracing::debug!(peer = %peer.address, why, "TLS handshake failed");
+        tracing::debug!(peer = %peer.address, why = scrub(why), "TLS handshake failed");
+        None
     }
 
     fn patient<S>(&self, stream: S, first: usize) -> Patient<S> {
@@ -130,7 +143,7 @@ impl Worker {
 
 /// Resolves when no request has been begun or running for `idle`, at most twice that. A peer that
 /// only answers our pings is idle.
-async fn idleness(line: &Line, idle: Duration) {
+async fn idleness(line: Arc<Line>, idle: Duration) {
     let mut before = line.activity();
     loop {
         sleep(idle).await;
@@ -143,8 +156,8 @@ async fn idleness(line: &Line, idle: Duration) {
 }
 
 /// Serves until the connection ends by itself; or asks it to end, and waits no longer than a drain.
-async fn drive<C: Graceful>(connection: C, shared: &Shared, idle: impl Future<Output = ()>) {
-    let mut connection = pin!(connection);
+/// The connection comes boxed, since an async function would hold it twice.
+async fn drive<C: Graceful>(mut connection: Pin<Box<C>>, shared: Arc<Shared>, idle: impl Future<Output = ()>) {
     tokio::select! {
         ended = connection.as_mut() => return note(ended, &shared.counters),
         () = shared.stop.cancelled() => {}
@@ -164,7 +177,7 @@ fn note(ended: hyper::Result<()>, counters: &Counters) {
         counters.breach(Breach::Malformed);
         tracing::info!(reason = Breach::Malformed.label(), "refused a request");
     } else {
-        tracing::debug!(%fault, "connection ended");
+        tracing::debug!(fault = scrub(&fault.to_string()), "connection ended");
     }
 }
 
@@ -192,5 +205,24 @@ struct Streams(Tasks);
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
         self.0.spawn(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Idle connections are many: what each holds beside hyper's buffer is bounded here.
+    #[test]
+    fn a_connection_is_small() {
+        let driver = size(Worker::serve_http1::<TcpStream>);
+        let over_tls = size(|worker: Arc<Worker>, stream, (peer, acceptor)| worker.serve_tls(stream, peer, acceptor));
+        let plain = driver + size_of::<http1::Connection<TokioIo<Watched<Patient<TcpStream>>>, Calls>>();
+        assert!(plain <= 1536, "{plain}");
+        assert!(over_tls <= 512, "{over_tls}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::body;
 use super::guard::Breach;
 
 #[derive(Debug, Default)]
@@ -13,6 +14,12 @@ pub struct Counters {
     pub accepted: AtomicU64,
     /// `accept` failed and was tried again: out of descriptors or memory.
     pub accept_starved: AtomicU64,
+    /// Request bodies that were cut off or could not be read.
+    pub bodies_broken: AtomicU64,
+    /// Request bodies larger than allowed.
+    pub bodies_exceeding: AtomicU64,
+    /// Request bodies that took too long.
+    pub bodies_stalled: AtomicU64,
     /// Requests handed to the handler.
     pub calls: AtomicU64,
     /// TLS handshakes that failed or took longer than allowed.
@@ -38,6 +45,14 @@ impl Counters {
     /// Requests refused for their framing, by reason; the label is fit for a metric.
     pub fn breaches(&self) -> impl Iterator<Item = (Breach, u64)> + '_ {
         Breach::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn body(&self, fault: body::Fault) {
+        add(match fault {
+            body::Fault::Break => &self.bodies_broken,
+            body::Fault::Exceed => &self.bodies_exceeding,
+            body::Fault::Stall => &self.bodies_stalled,
+        });
     }
 
     pub(super) fn breach(&self, breach: Breach) {

@@ -205,6 +205,8 @@ mod tests {
 
     use super::*;
 
+    type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], Result<(), Breach>);
+
     fn verdict(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Breach> {
         let mut request = Request::builder().version(version).method(method).uri(uri);
         for (name, value) in headers {
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn http1_table() {
-        let rows: &[(&str, &str, &[(&str, &str)], Result<(), Breach>)] = &[
+        let rows: &[Row] = &[
             ("POST", "/a", &[("host", "h")], Ok(())),
             ("POST", "/a", &[("host", "[::1]:8443")], Ok(())),
             ("POST", "/a", &[], Err(Breach::HostMissing)),

@@ -107,7 +107,7 @@ fn admit(stream: TcpStream, address: SocketAddr, worker: &Arc<Worker>, tls: Opti
         })),
         None => shared.tasks.spawn(shared.tracker.track_future(async move {
             let _place = place;
-            worker.serve_plain(stream, peer).await;
+            worker.serve_http1(stream, peer).await;
         })),
     }
 }

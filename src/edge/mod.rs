@@ -28,7 +28,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-pub use self::cors::Cors;
+pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
 pub use self::guard::Breach;
 pub use self::serve::{Bound, Edge, Fault, Serving};

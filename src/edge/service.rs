@@ -21,7 +21,7 @@ use super::counters::add;
 use super::guard::{self, Breach};
 use super::permit::Permit;
 use super::reply::Refusal;
-use super::{Peer, Reply, ReplyBody};
+use super::{Peer, Reply, ReplyBody, body};
 
 const OVERLOADED: Refusal = Refusal {
     // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
@@ -161,6 +161,9 @@ impl Future for Answer {
 
 impl Finish {
     fn apply(&self, mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
+        if let Some(fault) = reply.extensions().get::<body::Fault>() {
+            self.worker.shared.counters.body(*fault);
+        }
         let headers = reply.headers_mut();
         self.worker.shared.cors.mark(&self.caller, self.preflight.as_ref(), headers);
         if self.version == Version::HTTP_2 {

@@ -62,7 +62,7 @@ impl Certificates {
     }
 
     /// Reads and checks both files, then shows the new certificate to whoever connects from now on.
-    /// On a fault the old one stays.
+    /// On a fault the old one stays. The client CA is read once, at start.
     pub fn reload(&self) -> Result<(), CertificateFault> {
         self.now.store(Arc::new(Shown::read(&self.certificate, &self.key)?));
         Ok(())

@@ -1,0 +1,371 @@
+//! The edge over real sockets: TLS, slowness, limits, CORS, drain.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
+mod edge_support;
+mod edge_tls;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use edge_support::{GENEROUS, Running, Setup, ask, limits, make_pair, read_reply, read_to_end, status};
+use edge_tls::{Client, H1, H2};
+use http::Version;
+use rustls::pki_types::CertificateDer;
+use sidebeat::config::{Limits, Origins};
+use sidebeat::edge::{Edge, Handler};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const HOLD: &str = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(150);
+
+fn setup(limits: Limits) -> Setup {
+    Setup { limits, ..Setup::default() }
+}
+
+// TLS
+
+#[tokio::test]
+async fn both_protocols_over_both_versions_of_tls() {
+    let edge = Setup::default().run().await;
+    for tls in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (protocol, version) in [(H1, Version::HTTP_11), (H2, Version::HTTP_2)] {
+            let client = Client::trusting(edge.directory.path()).speaking(protocol).over(tls);
+            let mut calls = client.calls(&edge).await;
+            let reply = calls.post("/a?b=c", "hello").await;
+            assert_eq!((reply.status().as_u16(), reply.version()), (200, version), "{tls:?}");
+            assert_eq!(reply.into_body(), "ok");
+            let seen = edge.take_seen().remove(0);
+            assert_eq!(seen.body, "hello");
+            assert!(seen.peer.tls && seen.peer.certificate.is_none() && seen.peer.address.is_loopback());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_alpn_speaks_http1() {
+    let edge = Setup::default().run().await;
+    let mut stream = Client::trusting(edge.directory.path()).connect(edge.tls).await.unwrap();
+    assert_eq!(status(&ask(&mut stream, GET).await.unwrap()), 200);
+}
+
+#[tokio::test]
+async fn a_second_handshake_is_resumed() {
+    let edge = Setup::default().run().await;
+    for tls in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = Client::trusting(edge.directory.path()).over(tls);
+        for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+            let mut stream = client.connect(edge.tls).await.unwrap();
+            ask(&mut stream, GET).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected), "{tls:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reload_swaps_the_certificate_under_open_connections() {
+    let edge = Setup::default().run().await;
+    let client = Client::trusting(edge.directory.path());
+    let shown = |stream: &edge_tls::Stream| stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    let mut before = client.connect(edge.tls).await.unwrap();
+    ask(&mut before, GET).await.unwrap();
+
+    make_pair(edge.directory.path());
+    edge.certificates.reload().unwrap();
+    let after = Client::trusting(edge.directory.path()).connect(edge.tls).await.unwrap();
+    assert_ne!(shown(&before), shown(&after));
+    assert_eq!(status(&ask(&mut before, GET).await.unwrap()), 200, "an open connection goes on");
+
+    std::fs::write(edge.directory.path().join("leaf.pem"), "rubbish").unwrap();
+    edge.certificates.reload().unwrap_err();
+    let still = Client::trusting(edge.directory.path()).connect(edge.tls).await.unwrap();
+    assert_eq!(shown(&after), shown(&still), "a fault keeps what there was");
+    assert!(edge.certificates.not_after().is_some());
+}
+
+#[tokio::test]
+async fn a_client_certificate_names_the_device() {
+    let devices = edge_tls::Devices::new();
+    let edge = Setup { client_ca: Some(devices.ca_file()), ..Setup::default() }.run().await;
+    let trusting = || Client::trusting(edge.directory.path());
+
+    let mut nobody = trusting().connect(edge.tls).await.unwrap();
+    ask(&mut nobody, GET).await.unwrap();
+    assert_eq!(edge.take_seen().remove(0).peer.certificate, None);
+
+    let (certificate, key) = devices.issue();
+    let fingerprint = edge_tls::sha256_hex(&certificate);
+    let client = trusting().showing(certificate, key);
+    // The second one is resumed, and still known.
+    for _ in 0..2 {
+        let mut device = client.connect(edge.tls).await.unwrap();
+        ask(&mut device, GET).await.unwrap();
+        assert_eq!(edge.take_seen().remove(0).peer.certificate, Some(fingerprint.clone()));
+    }
+
+    let (stranger, key): (CertificateDer<'static>, _) = edge_tls::Devices::new().issue();
+    // In TLS 1.3 the client learns of it only when it reads.
+    if let Ok(mut stream) = trusting().showing(stranger, key).connect(edge.tls).await {
+        assert!(ask(&mut stream, GET).await.is_none());
+    }
+    drop(nobody);
+    edge.until_no_connection().await;
+    assert_eq!(edge.counters.handshakes_failed.load(Ordering::Relaxed), 1);
+    assert!(edge.take_seen().is_empty());
+}
+
+// Slowness
+
+#[tokio::test]
+async fn a_silent_client_is_closed() {
+    let edge = setup(Limits { first_byte: SHORT, ..limits() }).run().await;
+    assert_eq!(read_to_end(&mut edge.connect().await).await, b"");
+    let client = Client::trusting(edge.directory.path());
+    for protocol in [H1, H2] {
+        let mut stream = client.clone().speaking(protocol).connect(edge.tls).await.unwrap();
+        read_to_end(&mut stream).await;
+    }
+    let mut half = client.speaking(H2).connect(edge.tls).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    read_to_end(&mut half).await;
+    assert_eq!(edge.counters.silent.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_closed() {
+    let edge = setup(Limits { handshake: SHORT, ..limits() }).run().await;
+    let mut stream = tokio::net::TcpStream::connect(edge.tls).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, b"");
+    edge.until_no_connection().await;
+    assert_eq!(edge.counters.handshakes_failed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn half_a_head_and_an_idle_connection_are_closed() {
+    let edge = setup(Limits { idle: SHORT, ..limits() }).run().await;
+    let mut half = edge.connect().await;
+    half.write_all(b"GET /a HTTP/1.1\r\nHost").await.unwrap();
+    read_to_end(&mut half).await;
+
+    let mut idle = edge.connect().await;
+    assert_eq!(status(&ask(&mut idle, GET).await.unwrap()), 200);
+    assert_eq!(read_to_end(&mut idle).await, b"");
+
+    let mut idle = Client::trusting(edge.directory.path()).speaking(H2).calls(&edge).await;
+    assert_eq!(idle.post("/a", "").await.status(), 200);
+    timeout(GENEROUS, idle.closed()).await.expect("an idle HTTP/2 connection that answers pings must be closed");
+}
+
+#[tokio::test]
+async fn half_a_body_is_answered_408() {
+    let edge = setup(Limits { body: SHORT, ..limits() }).run().await;
+    let mut stream = edge.connect().await;
+    let reply = ask(&mut stream, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
+    assert_eq!(status(&reply), 408);
+    assert!(reply.contains("connection: close"), "{reply}");
+    assert_eq!(read_to_end(&mut stream).await, b"");
+
+    let mut cut = edge.connect().await;
+    cut.write_all(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
+    cut.shutdown().await.unwrap();
+    assert!(!String::from_utf8(read_to_end(&mut cut).await).unwrap().contains(" 200 "));
+    assert_eq!(edge.counters.bodies_stalled.load(Ordering::Relaxed), 1);
+    assert_eq!(edge.counters.bodies_broken.load(Ordering::Relaxed), 1);
+    assert!(edge.take_seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed() {
+    let edge = setup(Limits { idle: SHORT, ..limits() }).run().await;
+    let mut stream = edge.connect().await;
+    stream.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    edge.begun().await;
+    edge.until_no_connection().await;
+    assert_eq!(edge.counters.stalled.load(Ordering::Relaxed), 1);
+    assert!(read_to_end(&mut stream).await.len() < 64 << 20);
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_lifetime_but_not_its_call() {
+    let edge = setup(Limits { lifetime: SHORT, ..limits() }).run().await;
+    let (mut held, mut idle) = (edge.connect().await, edge.connect().await);
+    ask(&mut idle, GET).await.unwrap();
+    held.write_all(HOLD.as_bytes()).await.unwrap();
+    assert_eq!(read_to_end(&mut idle).await, b"");
+    edge.gate.add_permits(1);
+    let reply = read_reply(&mut held).await.unwrap();
+    assert_eq!(status(&reply), 200);
+    assert_eq!(read_to_end(&mut held).await, b"");
+    assert_eq!(edge.counters.lifetimes_ended.load(Ordering::Relaxed), 2);
+}
+
+// Limits
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let edge = setup(Limits { connections: 1, ..limits() }).run().await;
+    let mut first = edge.connect().await;
+    assert_eq!(status(&ask(&mut first, GET).await.unwrap()), 200);
+    assert_eq!(read_to_end(&mut edge.connect().await).await, b"");
+    assert_eq!(edge.counters.refused_connections.load(Ordering::Relaxed), 1);
+    assert_eq!(edge.serving.connections(), 1);
+    drop(first);
+    edge.until_no_connection().await;
+    assert_eq!(status(&ask(&mut edge.connect().await, GET).await.unwrap()), 200);
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_shed_with_403() {
+    let edge = setup(Limits { in_flight: 1, ..limits() }).run().await;
+    let mut first = edge.connect().await;
+    first.write_all(HOLD.as_bytes()).await.unwrap();
+    edge.begun().await;
+    let shed = ask(&mut edge.connect().await, GET).await.unwrap();
+    assert_eq!(status(&shed), 403);
+    assert!(shed.contains(r#""error":"overloaded""#) && shed.contains("connection: close"), "{shed}");
+    assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 1);
+    edge.gate.add_permits(1);
+    assert_eq!(status(&read_reply(&mut first).await.unwrap()), 200);
+    assert_eq!(status(&ask(&mut first, GET).await.unwrap()), 200, "the place is free again");
+    assert_eq!(edge.serving.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_call_ends_its_connection_alone() {
+    let mut edge = Setup::default().run().await;
+    let mut other = edge.connect().await;
+    ask(&mut other, GET).await.unwrap();
+    assert_eq!(ask(&mut edge.connect().await, "GET /panic HTTP/1.1\r\nHost: h\r\n\r\n").await, None);
+    assert_eq!(status(&ask(&mut other, GET).await.unwrap()), 200);
+    assert_eq!(edge.serving.calls(), 0);
+    assert!(edge.deaths.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_death_of_a_worker_is_told() {
+    let (tasks, mut deaths) = sidebeat::task::Tasks::new();
+    let directory = tempfile::tempdir().unwrap();
+    let server = edge_support::server(&Setup::default(), directory.path());
+    let edge = Edge::bind(&server, tasks, Arc::default()).await.unwrap();
+    let _serving = edge.serve(|_| -> Arc<dyn Handler> { panic!("no handler") }).unwrap();
+    assert_eq!(timeout(GENEROUS, deaths.recv()).await.unwrap(), Some("edge worker"));
+}
+
+#[tokio::test]
+async fn every_worker_serves() {
+    let edge = Setup { workers: 2, ..Setup::default() }.run().await;
+    let workers = Arc::clone(&edge.workers);
+    // The kernel spreads connections by their ports, so a few suffice.
+    let serve_both = async {
+        while workers.lock().unwrap().len() < 2 {
+            ask(&mut edge.connect().await, GET).await.unwrap();
+        }
+    };
+    timeout(GENEROUS, serve_both).await.expect("one worker never serves");
+}
+
+// CORS
+
+#[tokio::test]
+async fn cross_origin_headers_are_on_every_reply() {
+    let origins = Origins::List(vec!["https://tv.example".to_owned()]);
+    let edge = Setup { origins, ..Setup::default() }.run().await;
+    let preflight =
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type,cmcd-session\r\n";
+    let rows = [
+        ("OPTIONS /any/path", "https://tv.example", preflight, 204, true),
+        ("OPTIONS /any/path", "https://evil.example", preflight, 403, false),
+        ("GET /a", "https://tv.example", "", 200, true),
+        ("GET /upstream-cors", "https://tv.example", "", 200, true),
+        ("GET /upstream-cors", "https://evil.example", "", 200, false),
+        ("GET /a", "https://tv.example", "Host: again\r\n", 400, true),
+        ("POST /a", "https://tv.example", "Content-Length: 65\r\n", 413, true),
+    ];
+    for (line, origin, headers, expected, allowed) in rows {
+        let request = format!("{line} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{headers}\r\n");
+        let reply = ask(&mut edge.connect().await, &request).await.unwrap();
+        assert_eq!(status(&reply), expected, "{request}");
+        let echoes = reply.matches("access-control-allow-origin: ").count();
+        assert_eq!(echoes, usize::from(allowed), "{reply}");
+        assert_eq!(reply.contains(&format!("access-control-allow-origin: {origin}\r\n")), allowed, "{reply}");
+        assert_eq!(reply.contains("access-control-allow-credentials: true"), allowed, "{reply}");
+        assert!(reply.contains("vary: Origin"), "{reply}");
+        let asked = line.starts_with("OPTIONS") && allowed;
+        assert_eq!(reply.contains("access-control-allow-headers: content-type,cmcd-session\r\n"), asked, "{reply}");
+        assert_eq!(reply.contains("access-control-max-age: 7200\r\n"), asked, "{reply}");
+    }
+    assert!(edge.take_seen().iter().all(|seen| seen.method != "OPTIONS"));
+    assert_eq!(edge.counters.refused_origins.load(Ordering::Relaxed), 1);
+}
+
+// Drain
+
+/// Drains, and does `meanwhile` once drain has begun, which an idle connection tells.
+async fn drain_while(edge: &Running, meanwhile: impl Future<Output = ()>) -> usize {
+    let mut idle = edge.connect().await;
+    ask(&mut idle, GET).await.unwrap();
+    let then = async {
+        assert_eq!(read_to_end(&mut idle).await, b"");
+        meanwhile.await;
+    };
+    tokio::join!(edge.serving.drain(GENEROUS), then).0
+}
+
+#[tokio::test]
+async fn drain_cuts_neither_a_request_nor_a_reply() {
+    let mut edge = Setup { workers: 2, ..Setup::default() }.run().await;
+    let (mut held, mut sending, mut reading) = (edge.connect().await, edge.connect().await, edge.connect().await);
+    held.write_all(HOLD.as_bytes()).await.unwrap();
+    edge.begun().await;
+    reading.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    edge.begun().await;
+    // The answer to the first shows that the second, behind it, is being read.
+    let pipelined = format!("{GET}POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    assert_eq!(status(&ask(&mut sending, &pipelined).await.unwrap()), 200);
+
+    let left = drain_while(&edge, async {
+        let refused = async { while tokio::net::TcpStream::connect(edge.plain).await.is_ok() {} };
+        timeout(GENEROUS, refused).await.expect("nobody is accepted any more");
+        edge.gate.add_permits(1);
+        assert_eq!(status(&read_reply(&mut held).await.unwrap()), 200);
+        assert_eq!(read_to_end(&mut held).await, b"", "and then it is closed");
+        assert_eq!(status(&ask(&mut sending, "llo").await.unwrap()), 200);
+        assert!(read_to_end(&mut reading).await.len() > 64 << 20, "the whole reply");
+    })
+    .await;
+    assert_eq!(left, 0);
+    assert!(edge.deaths.try_recv().is_err(), "a drained acceptor is no death");
+    edge.tasks.stop();
+    edge.serving.end().await;
+    assert!(edge.deaths.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn drain_lets_http2_streams_finish() {
+    let edge = Setup::default().run().await;
+    let mut calls = Client::trusting(edge.directory.path()).speaking(H2).calls(&edge).await;
+    let mut other = calls.clone();
+    let held = other.post("/hold", "hello");
+    let finish = async {
+        edge.begun().await;
+        drain_while(&edge, async { edge.gate.add_permits(1) }).await
+    };
+    let (reply, left) = tokio::join!(held, finish);
+    assert_eq!((reply.status().as_u16(), left), (200, 0));
+    timeout(GENEROUS, calls.closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn drain_gives_up_after_its_grace() {
+    let edge = Setup::default().run().await;
+    let mut held = edge.connect().await;
+    held.write_all(HOLD.as_bytes()).await.unwrap();
+    edge.begun().await;
+    assert_eq!(edge.serving.drain(SHORT).await, 1);
+    edge.tasks.stop();
+    edge.serving.end().await;
+    assert_eq!(held.read(&mut [0; 64]).await.unwrap_or(0), 0, "cut, not answered");
+}

@@ -1,0 +1,241 @@
+//! An edge on free ports before a handler that remembers what it was given.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use sidebeat::clock::Clock;
+use sidebeat::config::{Limits, Origins, Server, Tls};
+use sidebeat::edge::certs;
+use sidebeat::edge::{Certificates, Counters, Edge, Handler, Peer, Reply, ReplyBody, Serving, body};
+use sidebeat::task::{Deaths, Tasks};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Long enough never to be reached by a test that passes.
+pub(crate) const GENEROUS: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) body: Bytes,
+    pub(crate) headers: HeaderMap,
+    pub(crate) method: Method,
+    pub(crate) peer: Peer,
+    pub(crate) target: String,
+}
+
+/// Answers `ok`; under `/hold` only once a permit of `gate` is there.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    pub(crate) began: Arc<Semaphore>,
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) limits: Limits,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) worker: usize,
+    pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+impl Handler for Recorder {
+    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
+        let (seen, gate, began) = (Arc::clone(&self.seen), Arc::clone(&self.gate), Arc::clone(&self.began));
+        let (most, deadline) = (self.limits.body_max, self.limits.body);
+        let peer = peer.clone();
+        self.workers.lock().unwrap().insert(self.worker);
+        Box::pin(async move {
+            let (parts, incoming) = request.into_parts();
+            let body = match body::collect(incoming, most, deadline).await {
+                Ok(body) => body,
+                Err(fault) => return fault.reply(),
+            };
+            let path = parts.uri.path().to_owned();
+            let target = parts.uri.to_string();
+            seen.lock().unwrap().push(Seen { body, headers: parts.headers, method: parts.method, peer, target });
+            began.add_permits(1);
+            match path.as_str() {
+                "/hold" => gate.acquire().await.unwrap().forget(),
+                "/panic" => panic!("asked to"),
+                "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20])),
+                "/upstream-cors" => {
+                    let reply = Response::builder().header("access-control-allow-origin", "*");
+                    return reply.body(ReplyBody::from("ok")).unwrap();
+                }
+                _ => {}
+            }
+            Response::new(ReplyBody::from("ok"))
+        })
+    }
+}
+
+pub(crate) struct Setup {
+    pub(crate) client_ca: Option<std::path::PathBuf>,
+    pub(crate) limits: Limits,
+    pub(crate) origins: Origins,
+    pub(crate) workers: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { client_ca: None, limits: limits(), origins: Origins::Any, workers: 1 }
+    }
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits {
+        body: GENEROUS,
+        body_max: 64,
+        call: GENEROUS,
+        connections: 100,
+        drain: GENEROUS,
+        first_byte: GENEROUS,
+        handshake: GENEROUS,
+        idle: GENEROUS,
+        in_flight: 100,
+        lifetime: GENEROUS * 10,
+    }
+}
+
+pub(crate) struct Running {
+    pub(crate) began: Arc<Semaphore>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) deaths: Deaths,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) plain: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) serving: Serving,
+    pub(crate) tasks: Tasks,
+    pub(crate) tls: SocketAddr,
+    /// Numbers of the workers that were called.
+    pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+/// Both listeners on free ports, with a pair made in `directory`.
+pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
+    make_pair(directory);
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    Server {
+        limits: setup.limits.clone(),
+        listen: vec![any],
+        listen_plain: vec![any],
+        origins: setup.origins.clone(),
+        tls: Tls {
+            certificate: directory.join("leaf.pem"),
+            client_ca: setup.client_ca.clone(),
+            key: directory.join("leaf.key"),
+        },
+        workers: setup.workers,
+    }
+}
+
+impl Setup {
+    pub(crate) async fn run(self) -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        let server = server(&self, directory.path());
+        let (tasks, deaths) = Tasks::new();
+        let counters = Arc::new(Counters::default());
+        let edge = Edge::bind(&server, tasks.clone(), Arc::clone(&counters)).await.unwrap();
+        let certificates = edge.certificates().unwrap();
+        let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
+        let (began, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let workers = Arc::new(Mutex::new(BTreeSet::new()));
+        let recorder = Recorder {
+            began: Arc::clone(&began),
+            gate: Arc::clone(&gate),
+            limits: self.limits,
+            seen: Arc::clone(&seen),
+            worker: 0,
+            workers: Arc::clone(&workers),
+        };
+        let serving = edge.serve(move |worker| Arc::new(Recorder { worker, ..recorder.clone() })).unwrap();
+        Running { began, certificates, counters, deaths, directory, gate, plain, seen, serving, tasks, tls, workers }
+    }
+}
+
+impl Running {
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.plain).await.unwrap()
+    }
+
+    /// Waits until the handler has begun one more call.
+    pub(crate) async fn begun(&self) {
+        timeout(GENEROUS, self.began.acquire()).await.expect("no call began").unwrap().forget();
+    }
+
+    /// Waits until the edge has closed every connection.
+    pub(crate) async fn until_no_connection(&self) {
+        let closing = async {
+            while self.serving.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(GENEROUS, closing).await.expect("a connection stays open");
+    }
+
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+/// `ca.pem`, `leaf.pem` and `leaf.key` for this machine; a CA that is there is kept.
+pub(crate) fn make_pair(directory: &std::path::Path) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    certs::init(&certs::Request { directory, names: &names, now: Clock.wall(), renew_authority: false }).unwrap();
+}
+
+/// Everything up to the end of the connection, a reset counting as its end.
+pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut all = Vec::new();
+    let reading = async {
+        let mut part = vec![0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut part).await {
+            all.extend_from_slice(&part[..read]);
+        }
+    };
+    timeout(GENEROUS, reading).await.expect("the connection must be closed");
+    all
+}
+
+/// One HTTP/1.1 reply, head and body, by its Content-Length; `None` if the connection ends instead.
+/// A `100 Continue` before it is kept in front.
+pub(crate) async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
+    let reading = async {
+        let (mut all, mut part) = (Vec::new(), vec![0; 4096]);
+        loop {
+            let text = String::from_utf8_lossy(&all).into_owned();
+            if is_whole(text.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n")) {
+                return Some(text);
+            }
+            match stream.read(&mut part).await {
+                Ok(read @ 1..) => all.extend_from_slice(&part[..read]),
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    };
+    timeout(GENEROUS, reading).await.expect("neither a reply nor an end")
+}
+
+fn is_whole(text: &str) -> bool {
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    body.len() >= length.unwrap_or(0)
+}
+
+pub(crate) fn status(reply: &str) -> u16 {
+    reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {reply:?}"))
+}
+
+pub(crate) async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), request: &str) -> Option<String> {
+    // A connection that was closed meanwhile is told by the reading.
+    let _written = stream.write_all(request.as_bytes()).await;
+    read_reply(stream).await
+}

@@ -1,0 +1,263 @@
+//! Request framing, byte for byte: what the client is told, whether the connection goes on, and what
+//! reaches the handler. A proxy and its origin that read one request differently can be made to see
+//! two, so every doubtful head has its row here, those that hyper settles alone included.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
+mod edge_support;
+
+use edge_support::{GENEROUS, Running, Setup, ask, read_reply, read_to_end, status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
+
+/// What must happen to one vector.
+#[derive(Debug, Eq, PartialEq)]
+struct Outcome {
+    status: u16,
+    closed: bool,
+    /// Bodies of the requests that reached the handler.
+    reached: Vec<String>,
+}
+
+/// Status, closed or not, bodies that reach the handler.
+type Expected = (u16, bool, &'static [&'static str]);
+
+const fn refuse(status: u16) -> Expected {
+    (status, true, &[])
+}
+
+const PASS: Expected = (200, false, &["hello"]);
+/// A chunked request is the last of its connection.
+const PASS_LAST: Expected = (200, true, &["hello"]);
+
+/// `POST /a`, Host, the given header lines, and a body.
+fn post(headers: &str, body: &str) -> String {
+    format!("POST /a HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}")
+}
+
+async fn outcome(edge: &Running, vector: &str) -> (Outcome, String) {
+    let mut stream = edge.connect().await;
+    let Some(reply) = ask(&mut stream, vector).await else {
+        return (Outcome { status: 0, closed: true, reached: bodies(edge) }, String::new());
+    };
+    let reached = bodies(edge);
+    let last = reply.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+    let again = ask(&mut stream, "GET /probe HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let closed = again.is_none();
+    assert_eq!(bodies(edge).len(), usize::from(!closed), "a closed connection must serve nothing more: {vector:?}");
+    (Outcome { status: status(last), closed, reached }, reply)
+}
+
+fn bodies(edge: &Running) -> Vec<String> {
+    edge.take_seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect()
+}
+
+async fn check(rows: Vec<(&str, String, Expected)>) {
+    let edge = Setup::default().run().await;
+    for (name, vector, (status, closed, reached)) in rows {
+        let expected = Outcome { status, closed, reached: reached.iter().map(|body| (*body).to_owned()).collect() };
+        let (found, reply) = outcome(&edge, &vector).await;
+        assert_eq!(found, expected, "{name} was answered {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn lengths() {
+    check(vec![
+        ("plain", post("Content-Length: 5", "hello"), PASS),
+        ("chunked", post("Transfer-Encoding: chunked", CHUNKS), PASS_LAST),
+        ("chunked, any case", post("transfer-encoding: CHUNKED", CHUNKS), PASS_LAST),
+        ("CL + TE", post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS), refuse(400)),
+        ("TE + CL", post("Transfer-Encoding: chunked\r\nContent-Length: 4", CHUNKS), refuse(400)),
+        ("TE twice", post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", CHUNKS), refuse(400)),
+        ("TE chunked twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", CHUNKS), refuse(400)),
+        ("TE gzip, chunked", post("Transfer-Encoding: gzip, chunked", CHUNKS), refuse(400)),
+        ("TE chunked, identity", post("Transfer-Encoding: chunked, identity", CHUNKS), refuse(400)),
+        ("TE xchunked", post("Transfer-Encoding: xchunked", CHUNKS), refuse(400)),
+        ("TE in HTTP/1.0", post("Transfer-Encoding: chunked", CHUNKS).replace("HTTP/1.1", "HTTP/1.0"), refuse(400)),
+        ("CL 5 and 6", post("Content-Length: 5\r\nContent-Length: 6", "hello!"), refuse(400)),
+        ("CL 5, 5", post("Content-Length: 5, 5", "hello"), refuse(400)),
+        ("CL +5", post("Content-Length: +5", "hello"), refuse(400)),
+        ("CL 0x5", post("Content-Length: 0x5", "hello"), refuse(400)),
+        ("CL empty", post("Content-Length: ", "hello"), refuse(400)),
+        ("CL beyond 64 bits", post("Content-Length: 99999999999999999999", "hello"), refuse(400)),
+        ("CL 5 twice", post("Content-Length: 5\r\nContent-Length: 5", "hello"), PASS),
+        ("GET with CL", post("Content-Length: 5", "hello").replace("POST", "GET"), refuse(400)),
+        ("GET with TE", post("Transfer-Encoding: chunked", CHUNKS).replace("POST", "GET"), refuse(400)),
+        ("GET with CL 0", post("Content-Length: 0", "").replace("POST", "GET"), (200, false, &[""])),
+        ("more than the cap", post("Content-Length: 65", &"x".repeat(65)), refuse(413)),
+        (
+            "more than the cap, chunked",
+            post("Transfer-Encoding: chunked", &format!("41\r\n{}\r\n0\r\n\r\n", "x".repeat(65))),
+            refuse(413),
+        ),
+        ("far more than the cap", post("Content-Length: 200000", &"x".repeat(200_000)), refuse(413)),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn lines() {
+    check(vec![
+        ("space before the colon", post("Content-Length : 5", "hello"), refuse(400)),
+        ("obs-fold", post("X: a\r\n b\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("bare CR in a value", post("X: a\rb\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("NUL in a value", post("X: a\0b\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("no colon", post("X\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("bare LF everywhere", "POST /a HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello".to_owned(), refuse(400)),
+        ("bare LF once", post("X: a\nY: b\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("bare LF at the end", "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\n".to_owned(), refuse(400)),
+        ("empty lines before", format!("\r\n\r\n{}", post("Content-Length: 5", "hello")), PASS),
+        ("too many headers", post(&"X: a\r\n".repeat(101), ""), refuse(431)),
+        ("too long a head", post(&format!("X: {}", "a".repeat(40_000)), ""), refuse(431)),
+        ("two spaces", post("Content-Length: 5", "hello").replace("POST /a", "POST  /a"), refuse(400)),
+        ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), (0, true, &[])),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn chunks() {
+    let chunked = |body: &str| post("Transfer-Encoding: chunked", body);
+    check(vec![
+        ("extension", chunked("5;x=y\r\nhello\r\n0\r\n\r\n"), PASS_LAST),
+        ("trailer", chunked("5\r\nhello\r\n0\r\nX-Auth: 1\r\n\r\n"), PASS_LAST),
+        ("several", chunked("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"), PASS_LAST),
+        ("size 0x5", chunked("0x5\r\nhello\r\n0\r\n\r\n"), refuse(400)),
+        ("size line ended by bare LF", chunked("5\nhello\r\n0\r\n\r\n"), refuse(400)),
+        ("no size", chunked("\r\nhello\r\n0\r\n\r\n"), refuse(400)),
+        ("size beyond 64 bits", chunked("fffffffffffffffff\r\nhello\r\n0\r\n\r\n"), refuse(400)),
+        ("longer than its size", chunked("5\r\nhello!\r\n0\r\n\r\n"), refuse(400)),
+        ("a request behind it", format!("{}{}", chunked(CHUNKS), post("Content-Length: 5", "again")), PASS_LAST),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn hosts_and_targets() {
+    let bare = |line: &str, headers: &str| format!("{line}\r\n{headers}\r\n");
+    check(vec![
+        ("no Host", bare("POST /a HTTP/1.1", "Content-Length: 0\r\n"), refuse(400)),
+        ("no Host in 1.0", bare("POST /a HTTP/1.0", "Content-Length: 0\r\n"), (200, true, &[""])),
+        ("two Hosts", post("Host: i\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("the same Host twice", post("Host: h\r\nContent-Length: 5", "hello"), refuse(400)),
+        ("empty Host", bare("GET /a HTTP/1.1", "Host: \r\n"), refuse(400)),
+        ("Host with a path", bare("GET /a HTTP/1.1", "Host: h/a\r\n"), refuse(400)),
+        ("Host with a user", bare("GET /a HTTP/1.1", "Host: u@h\r\n"), refuse(400)),
+        ("absolute, another host", bare("GET http://evil/a HTTP/1.1", "Host: h\r\n"), refuse(400)),
+        ("absolute, same host", bare("GET http://H:80/a HTTP/1.1", "Host: h\r\n"), (200, false, &[""])),
+        ("absolute, another port", bare("GET http://h:81/a HTTP/1.1", "Host: h\r\n"), refuse(400)),
+        ("asterisk", bare("GET * HTTP/1.1", "Host: h\r\n"), refuse(400)),
+        ("CONNECT", bare("CONNECT h:443 HTTP/1.1", "Host: h:443\r\n"), refuse(405)),
+        ("OPTIONS *", bare("OPTIONS * HTTP/1.1", "Host: h\r\n"), (204, false, &[])),
+        ("OPTIONS", bare("OPTIONS /a HTTP/1.1", "Host: h\r\n"), (204, false, &[])),
+        ("OPTIONS with a body", post("Content-Length: 5", "hello").replace("POST", "OPTIONS"), refuse(204)),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_of_one_connection_reaches_the_handler() {
+    let edge = Setup::default().run().await;
+    let rows = [
+        "Connection: keep-alive\r\nConnection: x-auth\r\nX-Auth: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        "Connection: Upgrade\r\nUpgrade: websocket",
+        "Expect: 100-continue",
+    ];
+    for headers in rows {
+        let (found, reply) =
+            outcome(&edge, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await;
+        assert_eq!((found.status, found.closed), (200, false), "{headers:?}: {reply:?}");
+        let mut stream = edge.connect().await;
+        ask(&mut stream, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await.unwrap();
+        let seen = edge.take_seen();
+        let mut names: Vec<_> = seen[0].headers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-length", "host", "x-kept"], "{headers:?}");
+        assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("POST", "/a"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_to_go_on_or_refused_unsent() {
+    let edge = Setup::default().run().await;
+    let mut stream = edge.connect().await;
+    stream.write_all(post("Expect: 100-continue\r\nContent-Length: 5", "").as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    timeout(GENEROUS, stream.read_exact(&mut go_on)).await.expect("told nothing").unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(status(&ask(&mut stream, "hello").await.unwrap()), 200);
+    assert_eq!(bodies(&edge), ["hello"]);
+    let refused =
+        ask(&mut edge.connect().await, &post("Expect: 100-continue\r\nContent-Length: 65", "")).await.unwrap();
+    assert_eq!(status(&refused), 413, "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_refused_client_may_finish_what_it_is_sending() {
+    let edge = Setup::default().run().await;
+    let mut stream = edge.connect().await;
+    let half = post("Content-Length: 400000", &"x".repeat(50_000));
+    assert_eq!(status(&ask(&mut stream, &half).await.unwrap()), 413);
+    assert_eq!(read_to_end(&mut stream).await, b"");
+    // A socket closed with bytes unread would answer these with a reset, and many clients then never
+    // look at the reply.
+    for _ in 0..20 {
+        stream.write_all(&[b'x'; 4096]).await.expect("a reset overtook the reply");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_breach_behind_a_good_request_leaves_the_good_one_alone() {
+    let edge = Setup::default().run().await;
+    let mut stream = edge.connect().await;
+    let bad = post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
+    let both = format!("{}{bad}{}", post("Content-Length: 5", "hello"), post("Content-Length: 5", "third"));
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let replies = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+    assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 1, "{replies}");
+    assert_eq!(replies.matches("HTTP/1.1 400 Bad Request").count(), 1, "{replies}");
+    assert_eq!(bodies(&edge), ["hello"]);
+}
+
+#[tokio::test]
+async fn a_head_in_single_bytes_is_judged_the_same() {
+    let edge = Setup::default().run().await;
+    for (vector, expected) in [
+        (post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS), 400),
+        (post("X: a\nContent-Length: 5", "hello"), 400),
+        (post("Content-Length: 5", "hello"), 200),
+    ] {
+        let mut stream = edge.connect().await;
+        stream.set_nodelay(true).unwrap();
+        for byte in vector.as_bytes() {
+            if stream.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let reply = read_reply(&mut stream).await.unwrap();
+        assert_eq!(status(&reply), expected, "{vector:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_can_be_read_by_the_page_and_is_counted() {
+    let edge = Setup::default().run().await;
+    let vector = post("Origin: https://tv.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
+    let (_, reply) = outcome(&edge, &vector).await;
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    for line in ["access-control-allow-origin: https://tv.example", "connection: close", "cache-control: no-store"] {
+        assert!(head.contains(line), "{line} is missing in {head}");
+    }
+    let told: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(told["error"], "both-lengths");
+    assert_eq!(told["incident"].as_str().unwrap().len(), 8);
+    assert!(head.contains(&format!("x-sidebeat-incident: {}", told["incident"].as_str().unwrap())));
+    let counted: Vec<_> = edge.counters.breaches().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(sidebeat::edge::Breach::BothLengths, 1)]);
+}
