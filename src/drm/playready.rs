@@ -4,8 +4,6 @@
 //! wrong and is not asked. A challenge is left at its encrypted part, once the nonce is known.
 //! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
 
-use std::borrow::Cow;
-
 use arrayvec::ArrayVec;
 use memchr::memmem;
 use quick_xml::events::BytesStart;
@@ -277,8 +275,7 @@ fn sooner(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
 }
 
 fn is_closed(text: &str) -> bool {
-    let last = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0').strip_suffix('>');
-    let name: Option<Cow<'_, str>> =
-        last.and_then(|text| text.rsplit_once("</")).map(|(_, name)| name.trim_end().into());
-    name.is_some_and(|name| name.rsplit(':').next() == Some("Envelope"))
+    let text = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let last = text.strip_suffix('>').and_then(|text| text.rsplit_once("</"));
+    last.is_some_and(|(_, name)| name.trim_end().rsplit(':').next() == Some("Envelope"))
 }
