@@ -57,6 +57,8 @@ pub enum Kind {
     /// An operation of the system that concerns no license: domains, metering, packaging.
     Other,
     Provisioning,
+    /// A license is given back. PlayReady's secure stop shows no identifier, and may come only when
+    /// the player starts the next time.
     Release,
     Renewal,
 }

@@ -29,14 +29,16 @@ const KNOWN: [&str; 16] = [
     "dataBase64",
     "body",
 ];
-/// Four characters are three bytes; the shortest message has two.
-const SHORTEST: usize = 4;
+/// A name that means nothing makes short words worth no try.
+const SHORTEST_UNKNOWN: usize = 4;
 const PAIRS_MAX: usize = 32;
 
 impl Search {
     pub(super) fn peel_json(&mut self, body: &[u8]) -> Option<Message> {
         let known = |key: Text<'_>| KNOWN.iter().any(|name| key.is(name));
-        let mut found = self.peel_strings(body, known).or_else(|| self.peel_strings(body, |key| !known(key)))?;
+        let mut found = self
+            .peel_strings(body, 1, known)
+            .or_else(|| self.peel_strings(body, SHORTEST_UNKNOWN, |key| !known(key)))?;
         found.wrapped = true;
         if found.system == System::FairPlay {
             Hints::of_json(body).tell(&mut found);
@@ -44,16 +46,18 @@ impl Search {
         Some(found)
     }
 
-    /// Strings at any depth, whose nearest key before them is `wanted`.
-    fn peel_strings(&mut self, body: &[u8], wanted: impl Fn(Text<'_>) -> bool) -> Option<Message> {
+    /// Strings at any depth, of `shortest` or more bytes, whose nearest key before them is `wanted`.
+    fn peel_strings(&mut self, body: &[u8], shortest: usize, wanted: impl Fn(Text<'_>) -> bool) -> Option<Message> {
         let mut scanner = Scanner::new(body, NODES_MAX);
         let mut look = wanted(Text::default());
         while let Some(token) = scanner.next().ok()? {
             match token {
                 Token::Key(key) => look = wanted(key),
                 Token::String(text) if look => {
-                    if let Some(found) = self.peel_value(&text.unescape()) {
-                        return Some(found);
+                    let value = text.unescape();
+                    let found = if value.len() < shortest { None } else { self.peel_value(&value) };
+                    if found.is_some() {
+                        return found;
                     }
                 }
                 Token::Close | Token::Open(_) | Token::Scalar | Token::String(_) => {}
@@ -74,9 +78,6 @@ impl Search {
 
     /// Base64, or else the message itself.
     fn peel_value(&mut self, value: &[u8]) -> Option<Message> {
-        if value.len() < SHORTEST {
-            return None;
-        }
         match base64_decode(value) {
             Some(inner) => self.descend(&inner),
             None => self.descend(value),

@@ -4,13 +4,12 @@
 //! wrong and is not asked. A challenge is left at its encrypted part, once the nonce is known.
 //! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
 
-use std::borrow::Cow;
-
 use arrayvec::ArrayVec;
 use memchr::memmem;
 use quick_xml::events::BytesStart;
 
 use super::message::{Direction, Kind, Message, System, Validity};
+use super::playready_words::{Tag, operation};
 use super::wrap::base64_decode;
 use super::xml::{DEPTH_MAX, Leaf, Node, Walk, resolve};
 use super::xmr;
@@ -34,66 +33,6 @@ pub(super) fn read(direction: Direction, text: &str) -> Option<Message> {
     let message = Scan::new(direction).run(text)?;
     let fault = message.kind == Kind::Error && message.error_code.is_some_and(|code| code >> 16 == STATUS_FACILITY);
     (named || fault).then_some(message)
-}
-
-/// Elements that mean something to us, by local name.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Tag {
-    Body,
-    CustomData,
-    EncryptedData,
-    Envelope,
-    Kid,
-    La,
-    License,
-    LicenseNonce,
-    LicenseResponse,
-    Licenses,
-    Other,
-    StatusCode,
-    TransactionId,
-    WrmHeader,
-}
-
-impl Tag {
-    fn of(name: &str) -> Self {
-        match name {
-            "Body" => Self::Body,
-            "CustomData" => Self::CustomData,
-            "EncryptedData" => Self::EncryptedData,
-            "Envelope" => Self::Envelope,
-            "KID" => Self::Kid,
-            "LA" => Self::La,
-            "License" => Self::License,
-            "LicenseNonce" => Self::LicenseNonce,
-            "LicenseResponse" => Self::LicenseResponse,
-            "Licenses" => Self::Licenses,
-            "StatusCode" => Self::StatusCode,
-            "TransactionID" => Self::TransactionId,
-            "WRMHEADER" => Self::WrmHeader,
-            _ => Self::Other,
-        }
-    }
-}
-
-fn operation(direction: Direction, name: &str) -> Option<Kind> {
-    let name = match direction {
-        Direction::Reply if name == "Fault" => return Some(Kind::Error),
-        Direction::Reply => name.strip_suffix("Response")?,
-        Direction::Request => name,
-    };
-    match (name, direction) {
-        ("AcquireLicense", Direction::Reply) => Some(Kind::License),
-        ("AcquireLicense", Direction::Request) => Some(Kind::LicenseRequest),
-        ("AcknowledgeLicense", _) => Some(Kind::Acknowledge),
-        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Reply) => Some(Kind::Acknowledge),
-        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Request) => Some(Kind::Release),
-        (
-            "AcquirePackagingData" | "GetMeteringCertificate" | "JoinDomain" | "LeaveDomain" | "ProcessMeteringData",
-            _,
-        ) => Some(Kind::Other),
-        _ => None,
-    }
 }
 
 /// An identifier that must be there once: two of them are ambiguous, and count as none.
@@ -277,8 +216,7 @@ fn sooner(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
 }
 
 fn is_closed(text: &str) -> bool {
-    let last = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0').strip_suffix('>');
-    let name: Option<Cow<'_, str>> =
-        last.and_then(|text| text.rsplit_once("</")).map(|(_, name)| name.trim_end().into());
-    name.is_some_and(|name| name.rsplit(':').next() == Some("Envelope"))
+    let text = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let last = text.strip_suffix('>').and_then(|text| text.rsplit_once("</"));
+    last.is_some_and(|(_, name)| name.trim_end().rsplit(':').next() == Some("Envelope"))
 }

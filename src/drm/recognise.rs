@@ -28,8 +28,8 @@ const SPACE_MAX: usize = 64;
 
 /// What `body` is. Never alters, delays or refuses anything: an `Err` means that nothing is known.
 ///
-/// Costs at most a few hundred microseconds for any body, and allocates nothing for an unwrapped
-/// Widevine, FairPlay or small ClearKey message.
+/// Costs well under a millisecond for any body (`benches/recognise.rs`), and allocates nothing for an
+/// unwrapped Widevine or FairPlay message.
 pub fn recognise(
     direction: Direction,
     content_type: Option<&str>,

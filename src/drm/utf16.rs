@@ -5,16 +5,16 @@
 /// UTF-8 text when the body is UTF-16. `None` when it is something else or ends inside a character;
 /// lone surrogates become replacement characters, because the text only labels.
 pub(super) fn transcode(body: &[u8]) -> Option<String> {
-    let (unit, body): (fn([u8; 2]) -> u16, &[u8]) = match body {
-        [0xff, 0xfe, rest @ ..] => (u16::from_le_bytes, rest),
-        [0xfe, 0xff, rest @ ..] => (u16::from_be_bytes, rest),
-        [b'<' | b'{', 0, ..] => (u16::from_le_bytes, body),
+    let (little, body) = match body {
+        [0xff, 0xfe, rest @ ..] => (true, rest),
+        [0xfe, 0xff, rest @ ..] => (false, rest),
+        [b'<' | b'{', 0, ..] => (true, body),
         _ => return None,
     };
     let (units, []) = body.as_chunks::<2>() else { return None };
+    let unit = |unit: &[u8; 2]| if little { u16::from_le_bytes(*unit) } else { u16::from_be_bytes(*unit) };
     let mut text = String::with_capacity(units.len());
-    let characters = char::decode_utf16(units.iter().copied().map(unit));
-    text.extend(characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    text.extend(char::decode_utf16(units.iter().map(unit)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
     Some(text)
 }
 

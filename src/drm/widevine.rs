@@ -154,7 +154,7 @@ fn certificate(msg: &[u8]) -> Result<Message, Malformed> {
     Ok(Message::new(System::Widevine, Kind::Certificate))
 }
 
-/// Fields 1 and 2 are there, and are bytes.
+/// Fields 1 and 2 are there, and hold bytes.
 fn both(body: &[u8]) -> Result<(), Malformed> {
     let (mut first, mut second) = (None, None);
     let mut fields = Fields::of(body);
@@ -165,5 +165,6 @@ fn both(body: &[u8]) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    first.and(second).map(drop).ok_or(Malformed)
+    let filled = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| !bytes.is_empty());
+    (filled(first) && filled(second)).then_some(()).ok_or(Malformed)
 }

@@ -114,3 +114,100 @@ fn json_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, Misfit> 
     }
     Err(Misfit::JsonField)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(field: &str) -> Wrapping {
+        Wrapping::Json(field.to_owned())
+    }
+
+    fn form(field: &str) -> Wrapping {
+        Wrapping::Form(field.to_owned())
+    }
+
+    #[test]
+    fn bodies_are_unwrapped() {
+        for (wrapping, body, message) in [
+            (Wrapping::Raw, &b"\x08\x04"[..], Ok(&b"\x08\x04"[..])),
+            (Wrapping::Raw, b"", Ok(b"")),
+            (Wrapping::Base64, b" CAQ=\r\n", Ok(b"\x08\x04")),
+            (Wrapping::Base64, b"CAQ", Ok(b"\x08\x04")),
+            (Wrapping::Base64, b"", Err(Misfit::Base64)),
+            (Wrapping::Base64, b"CA Q=", Err(Misfit::Base64)),
+            (json("m"), br#"{"x":[{"m":"AAAA"}],"m":"CAQ="}"#, Ok(b"\x08\x04")),
+            (json("m"), br#"{"m":["\/\/8","AAAA"]}"#, Ok(b"\xff\xff")),
+            (json("m"), b"\xef\xbb\xbf{\"m\":\"__8=\"}", Ok(b"\xff\xff")),
+            (json("m"), br#"{"n":"CAQ="}"#, Err(Misfit::JsonField)),
+            (json("m"), br#"{"m":{"m":"CAQ="}}"#, Err(Misfit::JsonField)),
+            (json("m"), br#"{"m":[]}"#, Err(Misfit::JsonField)),
+            (json("m"), br#"{"m":null}"#, Err(Misfit::JsonField)),
+            (json("m"), br#"{"m":"!"}"#, Err(Misfit::Base64)),
+            (json("m"), br#"["m"]"#, Err(Misfit::Json)),
+            (json("m"), b"<xml>", Err(Misfit::Json)),
+            (json("m"), b"", Err(Misfit::Json)),
+            (form("spc"), b"a=1&spc=+/+/&b", Ok(b"\xfb\xff\xbf")),
+            (form("spc"), b"s%70c=%2B%2f%2B%2F", Ok(b"\xfb\xff\xbf")),
+            (form("spc"), b"SPC=CAQ=", Err(Misfit::Form)),
+            (form("spc"), b"spc=", Err(Misfit::Base64)),
+        ] {
+            assert_eq!(unwrap(&wrapping, body).as_deref(), message.as_ref().map(|m| *m), "{wrapping:?} {body:?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_wrapped() {
+        let message = b"\xfb\xff\xbf\x04";
+        for (wrapping, content_type, body) in [
+            (Wrapping::Raw, "application/octet-stream", &message[..]),
+            (Wrapping::Base64, "text/plain", b"+/+/BA=="),
+            (json("a\"b"), "application/json", br#"{"a\"b":"+/+/BA=="}"#),
+            (form("a b"), "application/x-www-form-urlencoded", b"a%20b=%2B%2F%2B%2FBA%3D%3D"),
+        ] {
+            assert_eq!(wrap(&wrapping, message), (Some(content_type), body.to_vec()), "{wrapping:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_read_tolerantly_but_wholly() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("_-8", Some(b"\xff\xef")),
+            ("/+8=", Some(b"\xff\xef")),
+            ("_+8=", Some(b"\xff\xef")),
+            ("AA\r\nAA", Some(b"\0\0\0")),
+            ("AB==", Some(b"\0")),
+            ("A", None),
+            ("AAAAA", None),
+            ("AA=A", None),
+            ("====", None),
+            ("AA A", None),
+            ("spc=AAAA", None),
+        ] {
+            assert_eq!(base64_decode(text.as_bytes()).as_deref(), bytes, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_wrapped_is_unwrapped(
+            message in prop::collection::vec(any::<u8>(), 1..200),
+            field in "[ -~é]{1,12}",
+        ) {
+            for wrapping in [Wrapping::Raw, Wrapping::Base64, json(&field), form(&field)] {
+                let (_, body) = wrap(&wrapping, &message);
+                prop_assert_eq!(&*unwrap(&wrapping, &body).unwrap(), &message[..]);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            for wrapping in [Wrapping::Raw, Wrapping::Base64, json("a"), form("a")] {
+                let _ = unwrap(&wrapping, &body);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The words of PlayReady's SOAP: which elements matter, and what each operation is.
+//!
+//! Local names only; the namespace is looked for once, by `playready`.
+
+use super::message::{Direction, Kind};
+
+/// Elements that mean something to us, by local name.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Tag {
+    Body,
+    CustomData,
+    EncryptedData,
+    Envelope,
+    Kid,
+    La,
+    License,
+    LicenseNonce,
+    LicenseResponse,
+    Licenses,
+    Other,
+    StatusCode,
+    TransactionId,
+    WrmHeader,
+}
+
+impl Tag {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "Body" => Self::Body,
+            "CustomData" => Self::CustomData,
+            "EncryptedData" => Self::EncryptedData,
+            "Envelope" => Self::Envelope,
+            "KID" => Self::Kid,
+            "LA" => Self::La,
+            "License" => Self::License,
+            "LicenseNonce" => Self::LicenseNonce,
+            "LicenseResponse" => Self::LicenseResponse,
+            "Licenses" => Self::Licenses,
+            "StatusCode" => Self::StatusCode,
+            "TransactionID" => Self::TransactionId,
+            "WRMHEADER" => Self::WrmHeader,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The kind of an operation, by the local name of the first child of the SOAP body.
+pub(super) fn operation(direction: Direction, name: &str) -> Option<Kind> {
+    let name = match direction {
+        Direction::Reply if name == "Fault" => return Some(Kind::Error),
+        Direction::Reply => name.strip_suffix("Response")?,
+        Direction::Request => name,
+    };
+    match (name, direction) {
+        ("AcquireLicense", Direction::Reply) => Some(Kind::License),
+        ("AcquireLicense", Direction::Request) => Some(Kind::LicenseRequest),
+        ("AcknowledgeLicense", _) => Some(Kind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Reply) => Some(Kind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Request) => Some(Kind::Release),
+        (
+            "AcquirePackagingData" | "GetMeteringCertificate" | "JoinDomain" | "LeaveDomain" | "ProcessMeteringData",
+            _,
+        ) => Some(Kind::Other),
+        _ => None,
+    }
+}

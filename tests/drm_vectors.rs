@@ -1,0 +1,733 @@
+//! Every synthetic DRM message: what it must be recognised as, in every wrapper, cut anywhere and
+//! damaged anywhere; and what hostile bodies must not achieve.
+
+#![allow(clippy::unwrap_used, reason = "the whole file is tests")]
+
+#[path = "support/drm.rs"]
+mod support;
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use sidebeat::drm::wrap::base64_decode;
+use sidebeat::drm::{Direction, Kind, Lease, Message, System, Unrecognised, Validity, recognise};
+use sidebeat::secret::Fingerprint;
+use support::*;
+
+use Direction::{Reply, Request};
+
+fn vector(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/drm").join(name)).unwrap()
+}
+
+fn look(direction: Direction, body: &[u8]) -> Result<Message, Unrecognised> {
+    recognise(direction, None, None, body)
+}
+
+/// Name, direction, system, kind.
+const EXPECTED: &[(&str, Direction, System, Kind)] = &[
+    ("ck_license.json", Reply, System::ClearKey, Kind::License),
+    ("ck_release.json", Request, System::ClearKey, Kind::Release),
+    ("ck_request.json", Request, System::ClearKey, Kind::LicenseRequest),
+    ("ck_request_std_alphabet.json", Request, System::ClearKey, Kind::LicenseRequest),
+    ("fps_ckc_v1.bin", Reply, System::FairPlay, Kind::License),
+    ("fps_release_plist.bin", Request, System::FairPlay, Kind::Release),
+    ("fps_spc_other.bin", Request, System::FairPlay, Kind::LicenseRequest),
+    ("fps_spc_v1.bin", Request, System::FairPlay, Kind::LicenseRequest),
+    ("pr_challenge_v40.xml", Request, System::PlayReady, Kind::LicenseRequest),
+    ("pr_challenge_v40_utf16le.bin", Request, System::PlayReady, Kind::LicenseRequest),
+    ("pr_challenge_v43.xml", Request, System::PlayReady, Kind::LicenseRequest),
+    ("pr_fault_session_limit.xml", Reply, System::PlayReady, Kind::Error),
+    ("pr_keymessage_utf16le.bin", Request, System::PlayReady, Kind::LicenseRequest),
+    ("pr_response_lease60.xml", Reply, System::PlayReady, Kind::License),
+    ("pr_response_unlimited.xml", Reply, System::PlayReady, Kind::License),
+    ("wv_error_expired.bin", Reply, System::Widevine, Kind::Error),
+    ("wv_error_invalid.bin", Reply, System::Widevine, Kind::Error),
+    ("wv_error_revoked.bin", Reply, System::Widevine, Kind::Error),
+    ("wv_error_unavailable.bin", Reply, System::Widevine, Kind::Error),
+    ("wv_license.bin", Reply, System::Widevine, Kind::License),
+    ("wv_license_released.bin", Reply, System::Widevine, Kind::License),
+    ("wv_license_renewed.bin", Reply, System::Widevine, Kind::License),
+    ("wv_new_clientid.bin", Request, System::Widevine, Kind::LicenseRequest),
+    ("wv_new_privacy.bin", Request, System::Widevine, Kind::LicenseRequest),
+    ("wv_provisioning_request.bin", Request, System::Widevine, Kind::Provisioning),
+    ("wv_release.bin", Request, System::Widevine, Kind::Release),
+    ("wv_renewal_typed.bin", Request, System::Widevine, Kind::Renewal),
+    ("wv_renewal_untyped.bin", Request, System::Widevine, Kind::Renewal),
+    ("wv_renewal_with_encid.bin", Request, System::Widevine, Kind::Renewal),
+    ("wv_service_cert.bin", Reply, System::Widevine, Kind::Certificate),
+    ("wv_service_cert_request.bin", Request, System::Widevine, Kind::CertificateRequest),
+];
+
+fn other(direction: Direction) -> Direction {
+    if direction == Reply { Request } else { Reply }
+}
+
+// === The files ===
+
+#[test]
+fn recipes_rebuild_every_file() {
+    let rebuilt = vectors();
+    for (name, bytes) in &rebuilt {
+        assert!(*bytes == vector(name), "{name} differs from its recipe");
+    }
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/drm")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| name != "README.md");
+    assert_eq!(names.count(), rebuilt.len());
+}
+
+#[test]
+fn every_vector_is_recognised_in_its_direction_only() {
+    for &(name, direction, system, kind) in EXPECTED {
+        let body = vector(name);
+        let message = look(direction, &body).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((message.system, message.kind, message.wrapped), (system, kind, false), "{name}");
+        let reversed = look(other(direction), &body).map(|message| message.kind);
+        let expected = match name {
+            // The release and its acknowledgement have one shape, and so has provisioning.
+            "ck_release.json" => Ok(Kind::Acknowledge),
+            "wv_provisioning_request.bin" => Ok(Kind::Provisioning),
+            _ => Err(Unrecognised::Unknown),
+        };
+        assert_eq!(reversed, expected, "{name} reversed");
+    }
+    assert_eq!(look(Reply, &vector("pr_xmr_lease60.bin")), Err(Unrecognised::Unknown));
+}
+
+// === The facts ===
+
+const CONTENT: &[&[u8]] = &[b"content id", b"content-42"];
+const LEASE: Lease = Lease {
+    can_renew: true,
+    duration_s: 120,
+    own_renewal_url: false,
+    recovery_s: 60,
+    renewal_delay_s: 60,
+    retry_s: 10,
+};
+
+#[test]
+fn widevine_facts() {
+    let (id, id16) = (Some(Fingerprint::of(RID)), Some(Fingerprint::of(RID16)));
+    let (session, session16) = (Some(Fingerprint::of(SID8)), Some(Fingerprint::of(SID16)));
+    let content = Some(Fingerprint::of_parts(CONTENT));
+    let silent = Some(Lease::default());
+    for (name, direction, request_id, session_id, version, content_id, lease) in [
+        ("wv_new_clientid.bin", Request, id, None, None, content, None),
+        ("wv_new_privacy.bin", Request, id16, None, None, content, None),
+        ("wv_renewal_typed.bin", Request, id, session, Some(0), None, None),
+        ("wv_renewal_untyped.bin", Request, id16, session16, Some(0), None, None),
+        ("wv_renewal_with_encid.bin", Request, id, session, Some(0), None, None),
+        ("wv_release.bin", Request, id, session, Some(1), None, None),
+        ("wv_license.bin", Reply, id, session, Some(0), None, Some(LEASE)),
+        ("wv_license_renewed.bin", Reply, id, session, Some(1), None, Some(LEASE)),
+        ("wv_license_released.bin", Reply, id, session, Some(2), None, silent),
+        ("wv_service_cert_request.bin", Request, None, None, None, None, None),
+    ] {
+        let message = look(direction, &vector(name)).unwrap();
+        assert_eq!(message.request_id, request_id, "{name}");
+        assert_eq!(message.session_id, session_id, "{name}");
+        assert_eq!(message.version, version, "{name}");
+        assert_eq!(message.content_id, content_id, "{name}");
+        assert_eq!(message.lease, lease, "{name}");
+        assert!(!message.offline, "{name}");
+    }
+    assert_eq!(look(Request, &vector("wv_new_clientid.bin")).unwrap().key_ids.as_slice(), [KID]);
+}
+
+#[test]
+fn widevine_error_codes() {
+    for (name, code) in [("invalid", 1), ("revoked", 2), ("unavailable", 3), ("expired", 4)] {
+        let message = look(Reply, &vector(&format!("wv_error_{name}.bin"))).unwrap();
+        assert_eq!(message.error_code, Some(code), "{name}");
+    }
+    assert_eq!(look(Reply, b"CAMSAggD").map(|m| (m.error_code, m.wrapped)), Ok((Some(3), true)));
+}
+
+#[test]
+fn playready_facts() {
+    let nonce = Some(Fingerprint::of(&base64_decode(b"gdI/z01/gXSlemowluc7Mw==").unwrap()));
+    let sets = [look(Request, &vector("ck_release.json")), look(Request, &vector("ck_request.json"))];
+    let [one, two] = sets.map(|message| message.unwrap().content_id);
+    for (name, direction, kids, content_id) in [
+        ("pr_challenge_v40.xml", Request, &[KID][..], one),
+        ("pr_challenge_v40_utf16le.bin", Request, &[KID], one),
+        ("pr_keymessage_utf16le.bin", Request, &[KID], one),
+        ("pr_challenge_v43.xml", Request, &[KID, KID2], two),
+        ("pr_response_lease60.xml", Reply, &[KID], one),
+        ("pr_response_unlimited.xml", Reply, &[KID], one),
+    ] {
+        let message = look(direction, &vector(name)).unwrap();
+        assert_eq!(message.request_id, nonce, "{name}");
+        assert_eq!(message.key_ids.as_slice(), kids, "{name}");
+        assert_eq!(message.content_id, content_id, "{name}: the same set of key ids as ClearKey's");
+        let custom = message.custom_data.as_ref().map(|custom| custom.expose());
+        assert_eq!(custom, (direction == Request && kids.len() == 1).then_some("token=synthetic"), "{name}");
+    }
+}
+
+#[test]
+fn playready_replies_tell_validity_and_transaction() {
+    let lease = look(Reply, &vector("pr_response_lease60.xml")).unwrap();
+    assert_eq!(lease.validity, Some(Validity { begin: None, end: Some(T + 60), issued: Some(T) }));
+    let acknowledge = playready_acknowledge("00112233-4455-6677-8899-aabbccddeeff");
+    let acknowledge = look(Request, acknowledge.as_bytes()).unwrap();
+    assert_eq!((acknowledge.kind, acknowledge.transaction_id), (Kind::Acknowledge, lease.transaction_id));
+    assert!(lease.transaction_id.is_some());
+
+    let unlimited = look(Reply, &vector("pr_response_unlimited.xml")).unwrap();
+    assert_eq!(unlimited.validity, Some(Validity { begin: None, end: None, issued: Some(T) }));
+    assert_eq!(unlimited.transaction_id, None);
+    assert_eq!(look(Reply, &vector("pr_fault_session_limit.xml")).unwrap().error_code, Some(0x8004_c604));
+}
+
+#[test]
+fn clearkey_facts() {
+    let request = look(Request, &vector("ck_request.json")).unwrap();
+    assert_eq!(request.key_ids.as_slice(), [KID, KID2]);
+    let old = look(Request, &vector("ck_request_std_alphabet.json")).unwrap();
+    assert_eq!(old.key_ids.as_slice(), [KID2]);
+    let license = look(Reply, &vector("ck_license.json")).unwrap();
+    assert_eq!(license.content_id, look(Request, &vector("ck_release.json")).unwrap().content_id);
+    assert!(look(Request, clearkey_request(&[KID], Some("persistent-license")).as_bytes()).unwrap().offline);
+}
+
+#[test]
+fn built_messages_link_as_a_player_would_make_them() {
+    let id = WidevineId { offline: true, request_id: b"request-7", session_id: b"session-7", version: 3 };
+    let new = look(Request, &widevine_new(b"request-7", b"film", &[KID2, KID])).unwrap();
+    let own = WidevinePolicy { renewal_url: "https://elsewhere.example.test", ..POLICY };
+    let license = look(Reply, &widevine_license(&id, &own, KID)).unwrap();
+    let renewal = look(Request, &widevine_renewal(&id, 60)).unwrap();
+    let release = look(Request, &widevine_release(&id, 90)).unwrap();
+    assert_eq!(new.key_ids.as_slice(), [KID, KID2]);
+    for message in [&license, &renewal, &release] {
+        assert_eq!((message.request_id, message.version, message.offline), (new.request_id, Some(3), true));
+        assert_eq!(message.session_id, license.session_id);
+    }
+    assert_eq!((renewal.kind, release.kind), (Kind::Renewal, Kind::Release));
+    assert!(license.lease.unwrap().own_renewal_url);
+}
+
+#[test]
+fn widevine_content_of_every_variant() {
+    let pssh = widevine_pssh(b"", &[KID]);
+    let header = [&[0; 4][..], &0xedef_8ba9_79d6_4ace_a3c8_27dc_d51d_21ed_u128.to_be_bytes()].concat();
+    let size = (32 + pssh.len() as u32).to_be_bytes();
+    let boxed = [&size[..], b"pssh", &header, &(pssh.len() as u32).to_be_bytes(), &pssh].concat();
+    let webm = l(2, [l(1, KID), v(2, 2), l(3, RID)].concat());
+    let init = l(4, [v(1, 1), l(2, &boxed), v(3, 1), l(4, RID)].concat());
+    for (content, offline) in [
+        (widevine_content(&pssh, 2, RID), true),
+        (widevine_content(&boxed, 1, RID), false),
+        (webm, true),
+        (init, false),
+    ] {
+        let message = look(Request, &widevine_new_of(&content)).unwrap();
+        assert_eq!(message.kind, Kind::LicenseRequest);
+        assert_eq!(message.request_id, Some(Fingerprint::of(RID)));
+        assert_eq!((message.key_ids.as_slice(), message.offline), (&[KID][..], offline));
+        assert_eq!(message.content_id, message.key_ids.fingerprint());
+    }
+    let opaque = look(Request, &widevine_new_of(&widevine_content(b"\xff\xff", 1, RID))).unwrap();
+    assert!(opaque.content_id.is_none() && opaque.key_ids.is_empty() && opaque.request_id.is_some());
+}
+
+#[test]
+fn widevine_shapes_that_do_not_fit_are_unknown() {
+    let content = widevine_content(&widevine_pssh(b"c", &[KID]), 1, RID);
+    let existing = l(3, l(1, [l(1, RID), l(2, SID8)].concat()));
+    let signed = |request: Vec<u8>| [v(1, 1), l(2, request), l(3, "signature")].concat();
+    let fits = [
+        signed(l(2, &content)),
+        signed([l(2, &existing), v(3, 3)].concat()),
+        [l(2, l(2, &existing)), l(3, "s")].concat(),
+    ];
+    let misfits = [
+        signed([l(2, &content), v(3, 2)].concat()),
+        signed([l(2, &existing), v(3, 1)].concat()),
+        signed([l(2, &content), l(3, "")].concat()),
+        signed([l(2, &content), v(1, 0)].concat()),
+        signed(v(3, 1)),
+        signed(l(2, widevine_content(b"", 1, &[7; 65]))),
+        [v(1, 1), l(2, l(2, &content))].concat(),
+        [v(1, 6), l(2, l(2, &content)), l(3, "s")].concat(),
+        [v(1, 4), l(2, "x")].concat(),
+        [v(1, 4), l(15, "longer than it")].concat(),
+        [l(1, ""), l(2, l(2, &content)), l(3, "s")].concat(),
+    ];
+    fits.iter().for_each(|body| assert!(look(Request, body).is_ok(), "{body:02x?}"));
+    misfits.iter().for_each(|body| assert_eq!(look(Request, body), Err(Unrecognised::Unknown), "{body:02x?}"));
+}
+
+#[test]
+fn widevine_seconds_stay_small_enough_to_add() {
+    let id = WidevineId { offline: false, request_id: RID, session_id: SID8, version: 0 };
+    let policy = WidevinePolicy { duration: i64::MAX as u64, recovery: u64::MAX, ..POLICY };
+    let lease = look(Reply, &widevine_license(&id, &policy, KID)).unwrap().lease.unwrap();
+    assert_eq!((lease.duration_s, lease.recovery_s), (u64::from(u32::MAX), 0));
+}
+
+// === PlayReady in detail ===
+
+#[test]
+fn playready_operations() {
+    let op = |name: &str| soap(&format!("<p:{name} xmlns:p=\"{PROTOCOLS}\"><x/></p:{name}>"));
+    for (name, request, reply) in [
+        ("AcquireLicense", Some(Kind::LicenseRequest), Some(Kind::License)),
+        ("AcknowledgeLicense", Some(Kind::Acknowledge), Some(Kind::Acknowledge)),
+        ("ProcessSecureStopData", Some(Kind::Release), Some(Kind::Acknowledge)),
+        ("ProcessDeleteLicenseData", Some(Kind::Release), Some(Kind::Acknowledge)),
+        ("JoinDomain", Some(Kind::Other), Some(Kind::Other)),
+        ("LeaveDomain", Some(Kind::Other), Some(Kind::Other)),
+        ("GetMeteringCertificate", Some(Kind::Other), Some(Kind::Other)),
+        ("ProcessMeteringData", Some(Kind::Other), Some(Kind::Other)),
+        ("AcquirePackagingData", Some(Kind::Other), Some(Kind::Other)),
+        ("Activate", None, None),
+    ] {
+        assert_eq!(look(Request, op(name).as_bytes()).ok().map(|m| m.kind), request, "{name}");
+        assert_eq!(look(Reply, op(&format!("{name}Response")).as_bytes()).ok().map(|m| m.kind), reply, "{name}");
+        assert!(look(Request, op(&format!("{name}Response")).as_bytes()).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn playready_identifiers_are_one_plain_text_or_nothing() {
+    let whole = playready_challenge(&playready_header_40(KID), None, b"0123456789abcdef");
+    let nonce = "<LicenseNonce>MDEyMzQ1Njc4OWFiY2RlZg==</LicenseNonce>";
+    assert!(whole.contains(nonce));
+    for (written, known) in [
+        ("<LicenseNonce>\n MDEyMzQ1Njc4OWFiY2RlZg==\t</LicenseNonce>", true),
+        ("<n:LicenseNonce>MDEyMzQ1Njc4OWFiY2RlZg==</n:LicenseNonce>", true),
+        ("<LicenseNonce>MDEyMzQ1Njc4<!-- -->OWFiY2RlZg==</LicenseNonce>", false),
+        ("<LicenseNonce>MDEyMzQ1Njc4OWFiY2RlZg&#61;&#61;</LicenseNonce>", false),
+        ("<LicenseNonce><![CDATA[MDEyMzQ1Njc4OWFiY2RlZg==]]></LicenseNonce>", false),
+        ("<LicenseNonce><b>MDEyMzQ1Njc4OWFiY2RlZg==</b></LicenseNonce>", false),
+        ("<LicenseNonce>not base64!</LicenseNonce>", false),
+        ("<LicenseNonce/>", false),
+        ("<x><LicenseNonce>MDEyMzQ1Njc4OWFiY2RlZg==</LicenseNonce></x>", false),
+        (&nonce.repeat(2), false),
+        ("", false),
+    ] {
+        let message = look(Request, whole.replace(nonce, written).as_bytes()).unwrap();
+        let expected = known.then(|| Fingerprint::of(b"0123456789abcdef"));
+        assert_eq!(message.request_id, expected, "{written}");
+        assert_eq!(message.key_ids.as_slice(), [KID]);
+    }
+}
+
+#[test]
+fn playready_custom_data_is_unescaped_and_secret() {
+    for (written, meant) in [
+        ("a&lt;b&gt;&amp;&#x41;&quot;", Some("a<b>&A\"")),
+        ("\n  eyJ.a.b \n", Some("eyJ.a.b")),
+        ("<![CDATA[<t>1</t>]]>", Some("<t>1</t>")),
+        ("a<b>c</b>", None),
+        ("&bomb;", None),
+        ("", None),
+    ] {
+        let body = playready_challenge(&playready_header_40(KID), Some(written), b"nonce");
+        let message = look(Request, body.as_bytes()).unwrap();
+        assert_eq!(message.custom_data.as_ref().map(|c| c.expose()), meant, "{written}");
+        assert!(!format!("{message:?}").contains("eyJ"));
+    }
+}
+
+#[test]
+fn playready_of_several_licenses_the_first_end_counts() {
+    let ends = [T as u32 + 900, T as u32 + 60, 0];
+    let licenses = ends.map(|end| format!("<License>{}</License>", b64(playready_xmr(KID, 0, end, T as u32))));
+    let body = playready_response(b"", None, b"nonce").replace("<License></License>", &licenses.concat());
+    assert_eq!(look(Reply, body.as_bytes()).unwrap().validity.unwrap().end, Some(T + 60));
+}
+
+#[test]
+fn playready_key_message_of_a_secure_stop() {
+    let body = r#"<PlayReadyKeyMessage type="SecureStop"><SecureStop><Challenge>AAAA</Challenge></SecureStop></PlayReadyKeyMessage>"#;
+    assert_eq!(look(Request, &utf16le(body)).map(|m| (m.system, m.kind)), Ok((System::PlayReady, Kind::Release)));
+    assert!(look(Request, body.replace("SecureStop", "Else").as_bytes()).is_err());
+}
+
+#[test]
+fn soap_of_others_is_unknown() {
+    let fault = playready_fault();
+    assert!(look(Reply, fault.replace("0x8004c604", "0x1").as_bytes()).is_err());
+    assert!(look(Reply, fault.replace("StatusCode", "Code").as_bytes()).is_err());
+    assert!(look(Request, soap("<AcquireLicense/>").as_bytes()).is_err());
+}
+
+// === FairPlay ===
+
+#[test]
+fn fairplay_takes_its_content_from_the_wrapping() {
+    let spc = fairplay_spc("pl");
+    let asset = |value: &str| Some(Fingerprint::of_parts(&[b"asset", value.as_bytes()]));
+    let apple = format!(
+        r#"{{"fairplay-streaming-request":{{"version":1,"streaming-keys":[{{"id":1,"spc":"{}","uri":"skd://twelve"}}]}}}}"#,
+        b64(&spc)
+    );
+    for (body, content_id) in [
+        (apple, asset("skd://twelve")),
+        (format!("spc={}&assetId=a%2Bb", b64(&spc)), asset("a+b")),
+        (format!("asset_id=42&spc={}", b64u(&spc)), asset("42")),
+        (format!("spc={}", b64(&spc)), None),
+        (format!(r#"{{"spc":"{}"}}"#, b64(&spc)), None),
+    ] {
+        let message = look(Request, body.as_bytes()).unwrap();
+        assert_eq!((message.system, message.kind, message.wrapped), (System::FairPlay, Kind::LicenseRequest, true));
+        assert_eq!(message.content_id, content_id);
+    }
+}
+
+#[test]
+fn fairplay_cenc_names_its_key_ids() {
+    let item = |kid: [u8; 16]| format!(r#"{{"keyID":"{}","payload":"{}"}}"#, b64(kid), b64(fairplay_spc("pl")));
+    let body = format!("[{},{}]", item(KID2), item(KID));
+    // WebKit's own client labels this as a form.
+    let form = Some("application/x-www-form-urlencoded");
+    let message = recognise(Request, form, None, body.as_bytes()).unwrap();
+    assert_eq!(message.key_ids.as_slice(), [KID, KID2]);
+    assert_eq!(message.content_id, look(Request, &vector("ck_request.json")).unwrap().content_id);
+}
+
+#[test]
+fn fairplay_replies_in_their_wrappers() {
+    let ckc = b64(fairplay_ckc("ckc"));
+    for body in [
+        ckc.clone(),
+        format!("<ckc>{ckc}</ckc>"),
+        format!("\r\n<ckc>\n{ckc}\n</ckc>\n"),
+        format!(r#"{{"ckc":"{ckc}"}}"#),
+        format!(r#"{{"CkcMessage":"{ckc}"}}"#),
+        format!(r#"{{"License":"{ckc}"}}"#),
+        format!(r#"{{"fairplay-streaming-response":{{"streaming-keys":[{{"ckc":"{ckc}"}}]}}}}"#),
+    ] {
+        let message = look(Reply, body.as_bytes()).unwrap();
+        assert_eq!((message.system, message.kind, message.wrapped), (System::FairPlay, Kind::License, true));
+        assert!(look(Request, body.as_bytes()).is_err());
+    }
+}
+
+// === Wrappers ===
+
+#[test]
+fn wrappers_that_are_met() {
+    let (new, license) = (vector("wv_new_clientid.bin"), vector("wv_license.bin"));
+    let (up, down) = (b64(&new), b64(&license));
+    let escaped = down.replace('/', "\\/");
+    for (direction, body) in [
+        (Request, format!(r#"{{"rawLicenseRequestBase64":"{up}"}}"#)),
+        (Reply, format!(r#"{{"rawLicenseBase64":"{down}"}}"#)),
+        (Request, format!(r#"{{"rawLicense":"{}"}}"#, b64u(&new))),
+        (Reply, format!(r#"{{"isRenewal":false,"rawLicense":"{escaped}"}}"#)),
+        (Request, format!(r#"{{"token":"abcd","message":"{up}"}}"#)),
+        (Reply, format!(r#"{{"license":["{down}"]}}"#)),
+        (
+            Reply,
+            format!(r#"{{"status":"OK","license":"{down}","message_type":"x","supported_tracks":[{{"type":"SD"}}]}}"#),
+        ),
+        (Request, format!(r#"{{"some":{{"thing":{{"else":"{up}"}}}}}}"#)),
+        (Request, format!("\u{feff} \n{{\"body\":\"{up}\"}}\n")),
+        (Request, format!("token=abc&challenge={up}")),
+        (Request, format!("challenge={}", percent(&new))),
+        (Request, b64(format!(r#"{{"payload":"{}"}}"#, b64(format!("spc={up}"))))),
+        (Request, up.as_bytes().chunks(76).map(|line| [line, b"\r\n"].concat()).flat_map(String::from_utf8).collect()),
+    ] {
+        let message = look(direction, body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {:.60}", body));
+        assert!(message.wrapped && message.system == System::Widevine, "{body:.60}");
+    }
+    let signed = format!(r#"{{"signedRequest":"{}"}}"#, b64u(vector("wv_provisioning_request.bin")));
+    assert_eq!(look(Request, signed.as_bytes()).map(|m| m.kind), Ok(Kind::Provisioning));
+    assert_eq!(look(Request, br#"{"message":"CAQ=","token":"t"}"#).map(|m| m.kind), Ok(Kind::CertificateRequest));
+    assert_eq!(look(Request, br#"{"message":"CAQ"}"#).map(|m| m.kind), Ok(Kind::CertificateRequest));
+    assert_eq!(look(Request, b"CAQ=").map(|m| m.kind), Ok(Kind::CertificateRequest));
+}
+
+fn percent(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn at_most_three_peels() {
+    let mut body = vector("wv_renewal_untyped.bin");
+    for peels in 1..=5 {
+        body = if peels % 2 == 0 { format!("{{\"x\":\"{}\"}}", b64(&body)).into() } else { b64(&body).into() };
+        assert_eq!(look(Request, &body).is_ok(), peels <= 3, "{peels}");
+    }
+}
+
+#[test]
+fn headers_only_exclude_or_break_ties() {
+    let body = vector("wv_new_clientid.bin");
+    for (encoding, expected) in [
+        (None, Ok(())),
+        (Some(""), Ok(())),
+        (Some(" Identity "), Ok(())),
+        (Some("gzip"), Err(Unrecognised::Compressed)),
+        (Some("identity, br"), Err(Unrecognised::Compressed)),
+    ] {
+        for content_type in [None, Some("text/xml"), Some("application/x-www-form-urlencoded"), Some("\u{fffd};;")] {
+            assert_eq!(recognise(Request, content_type, encoding, &body).map(drop), expected, "{encoding:?}");
+        }
+    }
+    let long_name = format!("{}={}", "n".repeat(100), b64(&body));
+    assert!(look(Request, long_name.as_bytes()).is_err());
+    assert!(recognise(Request, Some("application/x-www-form-urlencoded"), None, long_name.as_bytes()).is_ok());
+}
+
+// === The matrix ===
+
+type Wrapper = fn(&[u8]) -> Vec<u8>;
+/// What a cut body still holds, as far as a cut can be undone.
+type Unwrapper = fn(&[u8]) -> Option<Vec<u8>>;
+
+const WRAPPERS: &[(&str, Wrapper, Unwrapper)] = &[
+    ("raw", <[u8]>::to_vec, |cut| Some(cut.to_vec())),
+    ("base64", |body| b64(body).into(), base64_decode),
+    ("base64url", |body| b64u(body).into(), base64_decode),
+    ("json", |body| format!(r#"{{"payload":"{}"}}"#, b64(body)).into(), |_| None),
+    ("json, escaped", |body| format!(r#"{{"x":"{}"}}"#, b64(body).replace('/', "\\/")).into(), |_| None),
+    ("form", |body| format!("spc={}", b64(body)).into(), |cut| base64_decode(cut.get(4..)?)),
+    (
+        "form, percent-encoded",
+        |body| format!("spc={}", b64(body).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")).into(),
+        |cut| {
+            let text = std::str::from_utf8(cut.get(4..)?).ok()?;
+            base64_decode(text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=").as_bytes())
+        },
+    ),
+];
+
+/// What a message may lack at its end and still be complete.
+fn is_complete(name: &str, whole: &[u8], cut: &[u8]) -> bool {
+    match name {
+        // The session key is the last field, and optional.
+        "wv_license.bin" => cut.len() == whole.len() || cut.len() == whole.len() - l(4, [0; 256]).len(),
+        "fps_release_plist.bin" => cut.len() >= 8,
+        _ => cut.len() == whole.len(),
+    }
+}
+
+/// Every place of a body; of a large wrapped one only each seventh and the last hundred, unless
+/// `SIDEBEAT_WHOLE_MATRIX` asks for the minutes that the rest takes.
+fn places(length: usize, wrapper: &str) -> impl Iterator<Item = usize> {
+    let whole = wrapper == "raw" || length < 2_000 || std::env::var_os("SIDEBEAT_WHOLE_MATRIX").is_some();
+    (0..length).filter(move |place| whole || place % 7 == 0 || length - place <= 100)
+}
+
+fn cut_everywhere(prefix: &str) {
+    for &(name, direction, ..) in EXPECTED.iter().filter(|(name, ..)| name.starts_with(prefix)) {
+        let whole = vector(name);
+        for (wrapper, wrap, unwrap) in WRAPPERS {
+            let body = wrap(&whole);
+            assert!(look(direction, &body).is_ok(), "{name} in {wrapper}");
+            for length in places(body.len(), wrapper) {
+                let left = unwrap(&body[..length]);
+                let complete = left.is_some_and(|left| is_complete(name, &whole, &left));
+                assert_eq!(look(direction, &body[..length]).is_ok(), complete, "{name} in {wrapper} cut at {length}");
+            }
+        }
+    }
+}
+
+fn flip_everywhere(prefix: &str) {
+    for &(name, direction, ..) in EXPECTED.iter().filter(|(name, ..)| name.starts_with(prefix)) {
+        for (wrapper, wrap, _) in WRAPPERS {
+            let mut body = wrap(&vector(name));
+            for place in places(body.len(), wrapper) {
+                let flip = if place % 2 == 0 { 0xff } else { 1 << (place / 2 % 8) };
+                body[place] ^= flip;
+                let _ = look(direction, &body);
+                body[place] ^= flip;
+            }
+        }
+    }
+}
+
+macro_rules! matrix {
+    ($($module:ident: $prefix:literal),+ $(,)?) => {$(
+        mod $module {
+            #[test]
+            fn no_cut_message_passes() {
+                super::cut_everywhere($prefix);
+            }
+
+            #[test]
+            fn a_flipped_byte_is_survived() {
+                super::flip_everywhere($prefix);
+            }
+        }
+    )+};
+}
+
+matrix! {
+    matrix_clearkey: "ck_",
+    matrix_fairplay: "fps_",
+    matrix_playready_challenge: "pr_challenge_v4",
+    matrix_playready_fault: "pr_fault",
+    matrix_playready_key_message: "pr_keymessage",
+    matrix_playready_response: "pr_response",
+    matrix_widevine: "wv_",
+}
+
+#[test]
+fn xml_passes_as_wide_text_of_each_order_and_no_cut_does() {
+    for &(name, direction, ..) in EXPECTED.iter().filter(|(name, ..)| name.ends_with(".xml")) {
+        let text = String::from_utf8(vector(name)).unwrap();
+        let little = utf16le(&text);
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for body in [little.clone(), [&[0xff, 0xfe], &little[..]].concat(), [&[0xfe, 0xff], &big[..]].concat()] {
+            assert!(look(direction, &body).is_ok(), "{name}");
+            let cuts = (0..body.len()).filter(|cut| cut % 41 == 0 || body.len() - cut < 64);
+            cuts.for_each(|cut| assert!(look(direction, &body[..cut]).is_err(), "{name} cut at {cut}"));
+        }
+    }
+}
+
+// === Hostile bodies ===
+
+#[test]
+fn hostile_bodies_are_unknown() {
+    let soap_with = |inner: &str| playready_challenge(&playready_header_40(KID), Some(inner), b"nonce").into_bytes();
+    let document = |doctype: &str| {
+        let whole = String::from_utf8(vector("pr_challenge_v40.xml")).unwrap();
+        whole.replacen("?>", &format!("?>{doctype}"), 1).into_bytes()
+    };
+    let mut nested = vec![b'1'];
+    (0..40).for_each(|_| nested = l(2, &nested));
+    let bodies: Vec<Vec<u8>> = vec![
+        b"\x08\x01\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec(),
+        [&[0x08][..], &[0xff; 11], &[1]].concat(),
+        b"\x08\x01\x0b\x08\x01\x0c".to_vec(),
+        [8, 1].repeat(32_000),
+        [0x12, 0].repeat(32_000),
+        nested,
+        document("<!DOCTYPE x>"),
+        document("<!DOCTYPE l [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;&a;\">]>"),
+        document("<!DOCTYPE l SYSTEM \"file:///etc/passwd\">"),
+        [&b"<a xmlns=\"http://schemas.microsoft.com/DRM/2007/03\">"[..], &b"<a>".repeat(20_000)].concat(),
+        soap_with(&"<i/>".repeat(15_000)),
+        soap_with(&("<d>".repeat(40) + &"</d>".repeat(40))),
+        [&b"{\"a\":"[..]].concat().repeat(10_000),
+        b"[".repeat(60_000),
+        format!("[{}]", "\"AAAA\",".repeat(9_000)).into_bytes(),
+        "a=AAAA&".repeat(9_000).into_bytes(),
+        b"\xff\xfe\0\xd8".repeat(16_000),
+        b"{\"kids\":[\"\xff\xfe\"],\"type\":\"temporary\"}".to_vec(),
+        b"\n".repeat(65_536),
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec(),
+        b"A".repeat(65_536),
+        b"=".repeat(65_536),
+        b"\\".repeat(65_536),
+        b"{\"\\".to_vec(),
+        Vec::new(),
+    ];
+    for body in &bodies {
+        for direction in [Request, Reply] {
+            let shown = &body[..body.len().min(24)];
+            assert_eq!(look(direction, body), Err(Unrecognised::Unknown), "{shown:02x?}");
+        }
+    }
+}
+
+#[test]
+fn many_attributes_cost_only_their_bytes() {
+    let attributes: String = (0..5_000).map(|n| format!(" a{n}=\"\"")).collect();
+    let kid = format!("<KID{attributes} VALUE=\"{}\">", b64(KID));
+    let body = playready_challenge(&playready_header_43(&[KID]), None, b"nonce").replacen(
+        "<KID ",
+        &format!("{kid}</KID><KID "),
+        1,
+    );
+    assert!(body.len() < 65_536);
+    assert_eq!(look(Request, body.as_bytes()).unwrap().key_ids.len(), 2);
+}
+
+#[test]
+fn key_ids_are_bounded() {
+    let kids: Vec<[u8; 16]> = (0..=255).map(|byte| [byte; 16]).collect();
+    let body = playready_challenge(&playready_header_43(&kids), None, b"nonce");
+    assert_eq!(look(Request, body.as_bytes()).unwrap().key_ids.len(), 64);
+    assert_eq!(look(Request, clearkey_request(&kids[..100], Some("temporary")).as_bytes()).unwrap().key_ids.len(), 64);
+}
+
+#[test]
+fn size_is_bounded() {
+    let edge = |length: usize| [b"bplist00", &vec![b'x'; length - 8][..]].concat();
+    assert!(look(Request, &edge(65_536)).is_ok());
+    assert_eq!(look(Request, &edge(65_537)), Err(Unrecognised::TooLarge));
+}
+
+#[test]
+fn duplicate_keys_and_lone_surrogates_only_label() {
+    let body = format!(r#"{{"kids":["!"],"type":1,"kids":["{}"],"type":"\ud800"}}"#, b64u(KID));
+    assert_eq!(look(Request, body.as_bytes()).map(|m| m.kind), Ok(Kind::LicenseRequest));
+}
+
+#[test]
+fn nothing_of_a_body_is_shown() {
+    for &(name, direction, ..) in EXPECTED {
+        let shown = format!("{:?}", look(direction, &vector(name)));
+        for secret in ["synthetic", "VQ6YxFJQ", "00112233445566778899AABB", "gdI/z01"] {
+            assert!(!shown.contains(secret), "{name}");
+        }
+    }
+}
+
+// === Random bodies ===
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        first in prop::sample::select(vec![
+            &b""[..], b"\0", b"\0\0\0\x01\0\0\0\0", b"\x08", b"\x08\x01\x12", b"\x08\x02\x12", b"\x08\x03\x12", b"\x12", b"\x0a",
+            b"<", b"<\0", b"{", b"{\"kids\":[", b"{\"license\":\"", b"[", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"spc=", b"<ckc>",
+            b"<soap:Envelope xmlns=\"http://schemas.microsoft.com/DRM/2007/03/protocols\"><Body>", b"<PlayReadyKeyMessage>",
+        ]),
+        rest in prop::collection::vec(any::<u8>(), 0..600),
+        form in any::<bool>(),
+    ) {
+        let body = [first, &rest].concat();
+        let content_type = form.then_some("application/x-www-form-urlencoded");
+        let _ = recognise(Request, content_type, None, &body);
+        let _ = recognise(Reply, content_type, None, &body);
+    }
+
+    #[test]
+    fn markup_and_json_like_text_never_panics(text in r#"[<>/&;!?\[\]{}":,=%+ a-cKID\\0-2-]{0,80}"#) {
+        let _ = look(Request, text.as_bytes());
+        let framed = soap(&format!("<AcquireLicense xmlns=\"{PROTOCOLS}\">{text}</AcquireLicense>"));
+        let _ = look(Request, framed.as_bytes());
+    }
+
+    #[test]
+    fn spliced_vectors_never_panic(
+        one in 0..EXPECTED.len(),
+        two in 0..EXPECTED.len(),
+        cut in any::<prop::sample::Index>(),
+        joint in any::<prop::sample::Index>(),
+    ) {
+        let (one, two) = (vector(EXPECTED[one].0), vector(EXPECTED[two].0));
+        let body = [&one[..cut.index(one.len())], &two[joint.index(two.len())..]].concat();
+        let _ = look(Request, &body);
+        let _ = look(Reply, &body);
+    }
+
+    #[test]
+    fn any_identifiers_come_through(
+        request_id in prop::collection::vec(any::<u8>(), 1..=64),
+        session_id in prop::collection::vec(any::<u8>(), 1..=64),
+        kid in any::<[u8; 16]>(),
+        version in any::<u32>(),
+    ) {
+        let id = WidevineId { offline: false, request_id: &request_id, session_id: &session_id, version: version.into() };
+        let new = look(Request, &widevine_new(&request_id, b"", &[kid])).unwrap();
+        prop_assert_eq!(new.request_id, Some(Fingerprint::of(&request_id)));
+        prop_assert_eq!(new.key_ids.as_slice(), [kid]);
+        let renewal = look(Request, &widevine_renewal(&id, 60)).unwrap();
+        prop_assert_eq!((renewal.request_id, renewal.session_id), (new.request_id, Some(Fingerprint::of(&session_id))));
+        let challenge = playready_challenge(&playready_header_40(kid), None, &request_id);
+        let challenge = look(Request, challenge.as_bytes()).unwrap();
+        prop_assert_eq!((challenge.request_id, challenge.content_id), (new.request_id, new.content_id));
+    }
+}
