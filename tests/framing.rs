@@ -255,7 +255,7 @@ async fn a_refusal_can_be_read_by_the_page_and_is_counted() {
         assert!(head.contains(line), "{line} is missing in {head}");
     }
     let told: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!(told["error"], "both-lengths");
+    assert_eq!(told["error"], "both_lengths");
     assert_eq!(told["incident"].as_str().unwrap().len(), 8);
     assert!(head.contains(&format!("x-sidebeat-incident: {}", told["incident"].as_str().unwrap())));
     let counted: Vec<_> = edge.counters.breaches().filter(|(_, count)| *count > 0).collect();

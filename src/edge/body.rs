@@ -29,11 +29,11 @@ pub enum Fault {
 impl Fault {
     pub const fn refusal(self) -> Refusal {
         let (status, error, detail) = match self {
-            Self::Break => (StatusCode::BAD_REQUEST, "body-broken", "the request body is cut off or cannot be read"),
+            Self::Break => (StatusCode::BAD_REQUEST, "body_broken", "the request body is cut off or cannot be read"),
             Self::Exceed => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the request body is larger than allowed")
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the request body is larger than allowed")
             }
-            Self::Stall => (StatusCode::REQUEST_TIMEOUT, "body-slow", "the request body took too long"),
+            Self::Stall => (StatusCode::REQUEST_TIMEOUT, "body_slow", "the request body took too long"),
         };
         Refusal { status, error, detail, close: true }
     }

@@ -64,7 +64,7 @@ impl Cors {
         if *caller == Caller::Refuse {
             return reply::Refusal {
                 status: StatusCode::FORBIDDEN,
-                error: "origin-refused",
+                error: "origin_refused",
                 detail: "this origin is not on the proxy's list of origins",
                 close: false,
             }

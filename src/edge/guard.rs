@@ -55,17 +55,17 @@ impl Breach {
     /// Stable: the `error` of the reply, and a metric label.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::BareLineFeed => "bare-line-feed",
-            Self::BodyUnexpected => "body-unexpected",
-            Self::BothLengths => "both-lengths",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::BodyUnexpected => "body_unexpected",
+            Self::BothLengths => "both_lengths",
             Self::Connect => "connect",
-            Self::EncodingUnknown => "encoding-unknown",
-            Self::HostInvalid => "host-invalid",
-            Self::HostMismatch => "host-mismatch",
-            Self::HostMissing => "host-missing",
-            Self::HostTwice => "host-twice",
+            Self::EncodingUnknown => "encoding_unknown",
+            Self::HostInvalid => "host_invalid",
+            Self::HostMismatch => "host_mismatch",
+            Self::HostMissing => "host_missing",
+            Self::HostTwice => "host_twice",
             Self::Malformed => "malformed",
-            Self::TargetInvalid => "target-invalid",
+            Self::TargetInvalid => "target_invalid",
         }
     }
 

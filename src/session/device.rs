@@ -116,10 +116,11 @@ impl<C> Device<C> {
         answer
     }
 
-    /// The player released the license of this key session. True when it was the playback's last.
+    /// The player released the license of this key session. True when it was the playback's last; a
+    /// release that names none may speak of another day's playback and is never the last.
     pub fn release(&mut self, id: SessionId, key_session: Option<Fingerprint>) -> bool {
-        let Some(playback) = self.playbacks.iter_mut().find(|playback| playback.id == id) else { return false };
-        playback.key_sessions.retain(|known| Some(*known) != key_session);
+        let (Some(key_session), Some(playback)) = (key_session, self.playback_mut(id)) else { return false };
+        playback.key_sessions.retain(|known| *known != key_session);
         playback.key_sessions.is_empty()
     }
 
