@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn commands_are_read() {
         assert!(matches!(read(""), Ok(Command::Help)));
-        assert!(matches!(read("run -c a.toml"), Ok(Command::Run { config }) if config == "a.toml"));
+        assert!(matches!(read("run -c a.toml"), Ok(Command::Run { config }) if config.as_os_str() == "a.toml"));
         assert!(matches!(read("demo --check"), Ok(Command::Demo { check: true })));
         assert!(
             matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: Order::Kill(id), .. }) if id == "0a1b")

@@ -154,8 +154,8 @@ impl Sessions {
     }
 
     pub fn list(&self) -> Vec<Row> {
-        let now = self.clock.now();
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now)));
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
         rows.sort_by_key(|row| (row.opened, row.id));
         rows
     }
@@ -233,15 +233,16 @@ pub enum FindFault {
 /// One session as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct Row {
+    pub age: Duration,
     pub beats: u32,
     pub card: Arc<Card>,
-    /// Until the next beat or look, if there is one.
-    pub due_in: Option<Duration>,
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
     /// Since the authority last confirmed it.
     pub last_good: Duration,
+    /// Until our next beat; none while the player's renewals are the beats.
+    pub next_beat: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
@@ -251,17 +252,22 @@ pub struct Row {
 }
 
 impl Row {
-    fn of(playback: &Playback<Kept>, now: Instant) -> Self {
+    fn of(playback: &Playback<Kept>, now: Instant, wall: Duration) -> Self {
         let session = &playback.session;
+        let next_beat = match (session.state(), session.beats()) {
+            (State::Live { beat }, Beats::Timer) => Some(beat.saturating_duration_since(now)),
+            (_, Beats::Renewals { .. } | Beats::Timer) => None,
+        };
         let timeline = playback.card.timeline.clone();
         Self {
+            age: wall.saturating_sub(playback.card.card.opened),
             beats: timeline.beats(),
             card: playback.card.card.clone(),
-            due_in: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
             last_good: now.saturating_duration_since(session.last_good()),
+            next_beat,
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
                 Beats::Renewals { .. } => "renewals",
