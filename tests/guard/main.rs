@@ -1,0 +1,9 @@
+//! What the code and the documents say about each other, held by tests.
+//!
+//! Reads the sources as text: which layer may use which, what pure layers must not know, that
+//! every metric, key, refusal and link of the documents is real, and the other way round.
+
+mod documents;
+mod layers;
+mod source;
+mod words;
