@@ -56,6 +56,8 @@ pub struct Session {
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
     pub(super) lane: Option<Lane>,
+    /// The open that was given up: if it is granted after all, that grant is given back.
+    pub(super) given_up: Option<Ticket>,
     pub(super) last_good: Instant,
     pub(super) last_sign: Instant,
     /// Raised with every call to the authority.
@@ -72,6 +74,7 @@ impl Session {
             deadline: Some(now + policy.lane_patience),
             grant: None,
             lane: None,
+            given_up: None,
             last_good: now,
             last_sign: now,
             generation: 0,

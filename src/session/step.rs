@@ -176,6 +176,9 @@ impl Session {
             kind: super::verdict::FaultKind::Timeout,
             reason: Reason::new(0, None, "the call was given up"),
         };
+        if lane.ask == AskKind::Open {
+            self.given_up = Some(lane.ticket);
+        }
         self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
     }
 

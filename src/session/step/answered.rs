@@ -22,7 +22,7 @@ impl Session {
         fx: &mut Effects,
     ) {
         let Some(lane) = self.lane.filter(|lane| lane.ticket == ticket && lane.ask == ask) else {
-            return self.stale(ask, result, fx);
+            return self.stale(ticket, ask, result, fx);
         };
         self.lane = None;
         fx.push(Effect::Wake);
@@ -36,9 +36,14 @@ impl Session {
         }
     }
 
-    /// The call had been given up. If it brought a grant after all, that one is given back.
-    fn stale(&mut self, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
+    /// The call had been given up. If it was an open that is granted after all, that grant is given
+    /// back; any other grant is the one in use, told twice.
+    fn stale(&mut self, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
         fx.note(Event::Stale(ask));
+        if ask != AskKind::Open || self.given_up != Some(ticket) {
+            return;
+        }
+        self.given_up = None;
         if let Ok(Verdict::Granted(grant)) = result {
             fx.push(Effect::Ask(Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0) }));
         }
