@@ -69,7 +69,7 @@ impl Session {
                 self.grant = Some(grant);
                 self.last_good = now;
                 self.last_sign = now;
-                if policy.enforcement == Enforcement::Renewal {
+                if policy.enforcement == Enforcement::Renewal && policy.renews {
                     self.beats = Beats::Renewals { every: None };
                 }
                 self.enter(State::Live { beat: self.beat_after(now, policy) });
