@@ -119,6 +119,10 @@ impl Session {
                 self.grant = None;
                 self.close(now, Over::Unmanaged, policy, fx);
             }
+            Ok(Verdict::Closed) if active => {
+                fx.note(Event::Failed(ask, unexpected().reason));
+                self.miss(now, policy);
+            }
             Ok(Verdict::Closed | Verdict::Disabled) => {}
             Err(_) if active => self.miss(now, policy),
             Err(_) => {}
