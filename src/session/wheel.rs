@@ -20,7 +20,7 @@ pub struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
-    /// Half of the lateness that is promised; the other half is the spread of beats.
+    /// Half of the lateness that is promised; the other half is for the spread of beats and the way here.
     pub const TICK: Duration = Duration::from_millis(50);
     const SLOTS: u64 = 1024;
 
