@@ -55,6 +55,8 @@ pub struct Session {
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
+    /// When the token ends, if it says so.
+    pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
     /// The open that was given up: if it is granted after all, that grant is given back.
     pub(super) given_up: Option<Ticket>,
@@ -73,6 +75,7 @@ impl Session {
             beats: Beats::Timer,
             deadline: Some(now + policy.lane_patience),
             grant: None,
+            good_until: None,
             lane: None,
             given_up: None,
             last_good: now,

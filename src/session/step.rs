@@ -119,7 +119,7 @@ impl Session {
                 None
             }
         };
-        self.beats = Beats::Renewals { every: every.or(known) };
+        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 
     fn start(&mut self, now: Instant) {
@@ -186,8 +186,8 @@ impl Session {
     /// After the last good answer plus what the authority allows, but not before its token ends.
     fn lost_at(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
-        let lifetime = self.grant.as_ref().and_then(|grant| grant.lifetime);
-        lifetime.map_or(silent, |lifetime| silent.max(self.last_good + lifetime.min(policy.longest)))
+        let longest = self.last_good + policy.longest;
+        self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
     /// When the player's renewals have been missing for two rounds.
@@ -287,6 +287,12 @@ impl Session {
         let interval = self.interval().unwrap_or_default();
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
+}
+
+/// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
+fn bounded(time: Duration) -> Duration {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    time.min(CENTURY)
 }
 
 /// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same

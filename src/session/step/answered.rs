@@ -8,6 +8,7 @@ use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{Beats, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
+use super::bounded;
 use crate::config::Enforcement;
 use crate::secret::Secret;
 
@@ -55,7 +56,7 @@ impl Session {
             // The player left, or an operator killed it, while the authority was deciding.
             State::Closing { .. } | State::Killed { .. } => {
                 if let Ok(Verdict::Granted(grant)) = result {
-                    self.grant = Some(grant);
+                    self.hold(now, grant);
                 }
             }
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
@@ -66,7 +67,7 @@ impl Session {
         match result {
             Ok(Verdict::Granted(grant)) => {
                 fx.note(Event::Opened { interval: grant.interval });
-                self.grant = Some(grant);
+                self.hold(now, grant);
                 self.last_good = now;
                 self.last_sign = now;
                 if policy.enforcement == Enforcement::Renewal && policy.renews {
@@ -102,11 +103,11 @@ impl Session {
         let active = self.is_active();
         match result {
             Ok(Verdict::Alive { interval, lifetime, token }) => {
-                self.refresh(interval, lifetime, token);
+                self.refresh(now, interval, lifetime, token);
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
-                self.refresh(Some(interval), lifetime, Some(token));
+                self.refresh(now, Some(interval), lifetime, Some(token));
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
@@ -151,14 +152,21 @@ impl Session {
         }
     }
 
-    fn refresh(&mut self, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
+    fn hold(&mut self, now: Instant, grant: Grant) {
+        let Grant { interval, lifetime, token } = grant;
+        self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
+    }
+
+    fn refresh(&mut self, now: Instant, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
         let Some(grant) = &mut self.grant else { return };
         if let Some(interval) = interval {
-            grant.interval = interval;
+            grant.interval = bounded(interval);
         }
         if let Some(token) = token {
             grant.token = token;
             grant.lifetime = lifetime;
+            self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
         }
     }
 
