@@ -162,6 +162,20 @@ impl Session {
             "without a grant nothing is live: {:?}",
             self.state
         );
+        debug_assert!(
+            match (&self.state, self.lane.map(|lane| lane.ask)) {
+                (State::Closed { .. }, lane) => lane.is_none(),
+                (State::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
+                (State::Failing { .. } | State::Live { .. }, lane) => {
+                    matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
+                }
+                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
+                (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
+            },
+            "each state has its calls: {:?} with {:?}",
+            self.state,
+            self.lane
+        );
         debug_assert!(self.deadline.is_some(), "every state ends some day: {:?}", self.state);
     }
 }

@@ -302,3 +302,6 @@ fn spread(seed: u32, generation: u32) -> Duration {
     let most = (Policy::TICK - Wheel::<()>::TICK).as_micros() as u64 * 4 / 5;
     Duration::from_micros(mixed % most)
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,12 +73,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Clock;
 
     proptest! {
         /// Against a sorted map: nothing comes early, nothing is lost, nothing is later than a tick.
         #[test]
         fn it_delivers_like_a_sorted_map(deadlines in prop::collection::vec(0u64..120_000, 1..200), pace in 1u64..400) {
-            let base = Instant::now();
+            let base = Clock.now();
             let mut wheel = Wheel::new(base);
             let mut model = BTreeMap::new();
             for (entry, ms) in deadlines.iter().enumerate() {
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn it_tells_when_to_wake() {
-        let base = Instant::now();
+        let base = Clock.now();
         let mut wheel = Wheel::new(base);
         assert_eq!(wheel.next_due(), None);
         wheel.insert(base + Duration::from_millis(120), ());
