@@ -25,6 +25,9 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 /// Audio, video, several qualities, and their successors after a seek.
 const KEY_SESSIONS: usize = 16;
 
+/// Refreshed content tokens of one playback.
+const TOKENS: usize = 8;
+
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
 pub struct Playback<C> {
@@ -32,7 +35,10 @@ pub struct Playback<C> {
     pub content: Option<Fingerprint>,
     pub id: SessionId,
     pub session: Session,
+    /// The content token that began it.
     pub token: Option<Fingerprint>,
+    /// Those that came after it for the same content.
+    later_tokens: ArrayVec<Fingerprint, TOKENS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
 }
 
@@ -41,8 +47,18 @@ impl<C> Playback<C> {
         self.key_sessions.len()
     }
 
+    /// Whether this content token is, or was, one of the playback's.
+    pub fn has_token(&self, token: Fingerprint) -> bool {
+        self.token == Some(token) || self.later_tokens.contains(&token)
+    }
+
+    fn is_of(&self, call: &Call) -> bool {
+        call.token.is_some_and(|token| self.has_token(token))
+    }
+
     fn learn(&mut self, call: &Call) {
         self.content = self.content.or(call.content);
+        self.learn_token(call);
         let Some(key_session) = call.key_session else { return };
         if self.key_sessions.contains(&key_session) {
             return;
@@ -51,6 +67,18 @@ impl<C> Playback<C> {
             self.key_sessions.remove(0);
         }
         self.key_sessions.push(key_session);
+    }
+
+    /// Only while it plays: a left-over call of an ended one may carry its successor's token.
+    fn learn_token(&mut self, call: &Call) {
+        let Some(token) = call.token.filter(|token| !self.has_token(*token)) else { return };
+        if !self.session.is_active() {
+            return;
+        }
+        if self.later_tokens.is_full() {
+            self.later_tokens.remove(0);
+        }
+        self.later_tokens.push(token);
     }
 }
 
@@ -154,12 +182,18 @@ impl<C> Device<C> {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
         // What is over and given back makes room for its successor at once.
-        self.playbacks
-            .retain(|p| !(is_spent(&p.session) && (same(p.token, call.token) || same(p.content, call.content))));
+        self.playbacks.retain(|p| !(is_spent(&p.session) && (p.is_of(call) || same(p.content, call.content))));
         let Start { card, id, seed } = start;
         let session = Session::new(now, seed, policy);
-        let playback =
-            Playback { card, content: call.content, id, session, token: call.token, key_sessions: ArrayVec::new() };
+        let playback = Playback {
+            card,
+            content: call.content,
+            id,
+            session,
+            token: call.token,
+            later_tokens: ArrayVec::new(),
+            key_sessions: ArrayVec::new(),
+        };
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
@@ -213,7 +247,7 @@ impl<C> Device<C> {
         };
         let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
         let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.key_sessions.contains(&key)));
-        let by_token = || newest(&|p| same(p.token, call.token));
+        let by_token = || newest(&|p| p.is_of(call));
         // A new content token for the same content goes on with a running playback, never with a killed one.
         let by_content = || {
             newest(&|p| {

@@ -122,8 +122,9 @@ impl Sessions {
     /// Ends the device's playbacks that fit: of this content token, or all of them without one.
     /// Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let fits =
-            |playback: &Playback<Kept>| playback.session.is_active() && (token.is_none() || playback.token == token);
+        let fits = |playback: &Playback<Kept>| {
+            playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
+        };
         let ids: Vec<_> =
             self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
         ids.iter().for_each(|id| self.deliver(key, *id, Input::End(End::Stopped)));
