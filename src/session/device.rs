@@ -28,6 +28,9 @@ const KEY_SESSIONS: usize = 16;
 /// Refreshed content tokens of one playback.
 const TOKENS: usize = 8;
 
+/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
+const REMEMBERED: usize = 32;
+
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
 pub struct Playback<C> {
@@ -183,6 +186,7 @@ impl<C> Device<C> {
         }
         // What is over and given back makes room for its successor at once.
         self.playbacks.retain(|p| !(is_spent(&p.session) && (p.is_of(call) || same(p.content, call.content))));
+        self.forget_surplus();
         let Start { card, id, seed } = start;
         let session = Session::new(now, seed, policy);
         let playback = Playback {
@@ -197,6 +201,16 @@ impl<C> Device<C> {
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
+    }
+
+    /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
+    fn forget_surplus(&mut self) {
+        let mut surplus = self.playbacks.iter().filter(|p| is_spent(&p.session)).count().saturating_sub(REMEMBERED);
+        self.playbacks.retain(|p| {
+            let goes = surplus > 0 && is_spent(&p.session);
+            surplus -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Lets held playbacks go, oldest first, while the device has places left.
