@@ -301,3 +301,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

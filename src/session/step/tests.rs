@@ -699,8 +699,10 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all
 }
 
+type Reach = fn() -> Lab;
+
 /// Every state, with and without a call in flight, and how it is reached.
-fn states() -> Vec<(&'static str, fn() -> Lab)> {
+fn states() -> Vec<(&'static str, Reach)> {
     fn after(mut lab: Lab, inputs: impl IntoIterator<Item = Input>) -> Lab {
         inputs.into_iter().for_each(|input| drop(lab.feed(input)));
         lab
