@@ -133,6 +133,33 @@ impl<C> Device<C> {
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
 
+    /// A call that was told to wait asks again. It stays with its playback: when that one was ended from
+    /// the player's side meanwhile, the call has lost its turn and does not begin another. Else two
+    /// waiting calls of one device would zap each other without end.
+    pub fn call_again(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        call: &Call,
+        policy: &Policy,
+        start: impl FnOnce() -> Start<C>,
+        out: &mut Outbox,
+    ) -> (Option<SessionId>, Answer) {
+        let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
+            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
+            State::Closed { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => true,
+        });
+        if !stays {
+            return self.call(now, call, policy, start, out);
+        }
+        let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
+        (Some(id), answer.unwrap_or(Answer::Wait))
+    }
+
     /// Anything else that happens to one playback. An id that is gone is ignored.
     pub fn deliver(
         &mut self,

@@ -64,6 +64,14 @@ impl Stage {
         (id, answer)
     }
 
+    fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
+        let mut out = Outbox::new();
+        let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
+        let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
+        self.take(out);
+        (id.map_or(0, |SessionId(id)| id), answer)
+    }
+
     fn deliver(&mut self, id: u64, input: Input) {
         let mut out = Outbox::new();
         self.device.deliver(SessionId(id), self.now, input, &self.policy, &mut out);
@@ -197,6 +205,33 @@ fn a_zap_away_from_a_refused_open_opens_at_once() {
     assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Denied(Denial::Limit, _)));
     stage.play(LICENSE.with(2));
     assert_eq!(stage.told, "o1 o2 ");
+}
+
+#[test]
+fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.call(LICENSE.with(2));
+    stage.call(LICENSE.with(3));
+    for _ in 0..3 {
+        let refused = Answer::Refuse(Refusal::Ended(End::Zapped));
+        assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, refused));
+        assert_eq!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Wait));
+    }
+    stage.settle();
+    assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))));
+    assert_eq!(stage.told, "o1 c1 o3 ");
+}
+
+#[test]
+fn a_waiting_renewal_whose_session_turns_out_expired_opens_anew() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.tick(Duration::from_secs(60));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    stage.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(stage.call_again(1, RENEWAL.with(1).under(100)), (2, Answer::Wait));
+    assert_eq!(stage.told, "o1 b1 o2 ");
 }
 
 #[test]
