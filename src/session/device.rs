@@ -61,7 +61,6 @@ impl<C> Playback<C> {
 
     fn learn(&mut self, call: &Call) {
         self.content = self.content.or(call.content);
-        self.learn_token(call);
         let Some(key_session) = call.key_session else { return };
         if self.key_sessions.contains(&key_session) {
             return;
@@ -74,10 +73,7 @@ impl<C> Playback<C> {
 
     /// Only while it plays: a left-over call of an ended one may carry its successor's token.
     fn learn_token(&mut self, call: &Call) {
-        let Some(token) = call.token.filter(|token| !self.has_token(*token)) else { return };
-        if !self.session.is_active() {
-            return;
-        }
+        let Some(token) = call.token.filter(|_| self.session.is_active()) else { return };
         if self.later_tokens.is_full() {
             self.later_tokens.remove(0);
         }
@@ -126,9 +122,14 @@ impl<C> Device<C> {
             Place::Fresh => self.begin(now, call, policy, start(), out),
             Place::Nowhere => return (None, Answer::Pass),
         };
+        // A token stays with its first playback: a killed one must not find shelter with another.
+        let strange = !self.playbacks.iter().any(|p| p.is_of(call));
         let Some(playback) = self.playbacks.get_mut(index) else { return (None, Answer::Pass) };
         let id = playback.id;
         playback.learn(call);
+        if strange {
+            playback.learn_token(call);
+        }
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }

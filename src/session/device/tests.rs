@@ -401,6 +401,17 @@ fn every_token_that_a_killed_playback_had_is_refused() {
 }
 
 #[test]
+fn a_killed_token_finds_no_shelter_with_another_playback() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    stage.play(LICENSE.with(2).under(200));
+    // By its key session this one belongs to the second playback, whatever token it carries.
+    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (2, Answer::Renew(..))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+#[test]
 fn a_kill_is_forgotten_after_its_time() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
