@@ -278,7 +278,12 @@ impl<C> Device<C> {
                 | State::Opening { .. },
             ) => false,
         };
-        if again && call.openable { Place::Fresh } else { Place::At(index) }
+        if !again || !call.openable {
+            return Place::At(index);
+        }
+        // Found by its key session, it may still carry the token of another one that was killed.
+        let killed = self.playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
+        killed.map_or(Place::Fresh, Place::At)
     }
 
     /// The playback that a call belongs to, newest first: by its key session where the message proves

@@ -407,8 +407,12 @@ fn a_killed_token_finds_no_shelter_with_another_playback() {
     stage.kill(1);
     stage.play(LICENSE.with(2).under(200));
     // By its key session this one belongs to the second playback, whatever token it carries.
-    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (2, Answer::Renew(..))));
+    let (2, Answer::Renew(_, ticket)) = stage.call(RENEWAL.with(1).under(200)) else { panic!("no renewal") };
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    stage.now += Duration::from_secs(60);
+    stage.deliver(2, Input::Answered(ticket, AskKind::Renew, Ok(Verdict::Unknown(reason()))));
+    assert!(matches!(stage.state(2), State::Closed { why: Over::Ended(End::Expired), .. }));
+    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, Answer::Refuse(Refusal::Killed(_)))));
 }
 
 #[test]
