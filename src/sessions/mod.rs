@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
 pub use self::pacer::pace;
@@ -60,36 +61,40 @@ impl Sessions {
         card: &Arc<Card>,
         deadline: Instant,
     ) -> Admission {
+        let mut waited = None;
         loop {
-            let admission = self.call(key, call, card);
-            if admission.answer != Answer::Wait {
-                return admission;
-            }
-            let wake = self.table.wake(key);
-            let mut woken = std::pin::pin!(wake.notified());
-            // Asked once more when registered, so that no wake between the two is missed.
-            woken.as_mut().enable();
-            let admission = self.call(key, call, card);
-            if admission.answer != Answer::Wait {
-                return admission;
-            }
+            let (admission, woken) = self.call(key, call, card, waited);
+            let Some(woken) = woken else { return admission };
             if tokio::time::timeout_at(deadline.into(), woken).await.is_err() {
                 let reason = Reason::new(0, None, "no decision in time");
                 let fault = Fault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
             }
+            waited = admission.session;
         }
     }
 
-    fn call(self: &Arc<Self>, key: DeviceKey, call: &Call, card: &Arc<Card>) -> Admission {
-        let now = self.clock.now();
+    /// One asking of a call; the second half resolves when it may ask again.
+    fn call(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        call: &Call,
+        card: &Arc<Card>,
+        waited: Option<SessionId>,
+    ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy;
-        let (session, answer) = self.with(key, |device, out| {
+        self.with_wake(key, |device, wake, out| {
+            let now = self.clock.now();
             let start =
                 || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
-            device.call(now, call, policy, start, out)
-        });
-        Admission { answer, session }
+            let (session, answer) = match waited {
+                Some(id) => device.call_again(id, now, call, policy, start, out),
+                None => device.call(now, call, policy, start, out),
+            };
+            // Made under the lock under which every wake happens, so that none is missed.
+            let woken = (answer == Answer::Wait).then(|| wake.clone().notified_owned());
+            (Admission { answer, session }, woken)
+        })
     }
 
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) {
@@ -156,16 +161,24 @@ impl Sessions {
         rows
     }
 
-    /// Runs one device's step under its lock, then carries the effects out.
     fn with<R>(
         self: &Arc<Self>,
         key: DeviceKey,
         act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
     ) -> R {
+        self.with_wake(key, |device, _, out| act(device, out))
+    }
+
+    /// Runs one device's step under its lock, then carries the effects out.
+    fn with_wake<R>(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        act: impl FnOnce(&mut crate::session::Device<Kept>, &Arc<Notify>, &mut Outbox) -> R,
+    ) -> R {
         let mut jobs = Vec::new();
         let result = self.table.with(key, |device, wake| {
             let mut out = Outbox::new();
-            let result = act(device, &mut out);
+            let result = act(device, wake, &mut out);
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
