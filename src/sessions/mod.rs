@@ -26,7 +26,7 @@ use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Beats, Call, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Start, State, Ticket, Verdict, Wheel,
+    Session, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -138,7 +138,9 @@ impl Sessions {
 
     /// Ends every playback, for the end of the process. Returns how many there were.
     pub fn end_all(self: &Arc<Self>, why: End) -> usize {
-        let all = self.table.collect(|key, playback| playback.session.takes_place().then_some((key, playback.id)));
+        // Held ones too: they would open when the place of another is given back.
+        let fits = |session: &Session| session.is_active() || session.takes_place();
+        let all = self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)));
         all.iter().for_each(|(key, id)| self.deliver(*key, *id, Input::End(why)));
         all.len()
     }
