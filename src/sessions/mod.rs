@@ -97,13 +97,14 @@ impl Sessions {
         })
     }
 
-    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) {
-        let now = self.clock.now();
+    /// False when the playback is forgotten.
+    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.with(key, |device, out| {
-            let Some(playback) = device.playback_mut(id) else { return };
+            let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
-            device.deliver(id, now, input, &card.policy, out);
-        });
+            device.deliver(id, self.clock.now(), input, &card.policy, out);
+            true
+        })
     }
 
     pub fn answered(
@@ -113,8 +114,8 @@ impl Sessions {
         ticket: Ticket,
         ask: AskKind,
         result: Result<Verdict, Fault>,
-    ) {
-        self.deliver(key, id, Input::Answered(ticket, ask, result));
+    ) -> bool {
+        self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
     /// The player released a license; the playback ends with its last one.
@@ -132,8 +133,7 @@ impl Sessions {
         };
         let ids: Vec<_> =
             self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
-        ids.iter().for_each(|id| self.deliver(key, *id, Input::End(End::Stopped)));
-        ids.len()
+        ids.iter().filter(|id| self.deliver(key, **id, Input::End(End::Stopped))).count()
     }
 
     /// Ends every playback, for the end of the process. Returns how many there were.
@@ -141,8 +141,7 @@ impl Sessions {
         // Held ones too: they would open when the place of another is given back.
         let fits = |session: &Session| session.is_active() || session.takes_place();
         let all = self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)));
-        all.iter().for_each(|(key, id)| self.deliver(*key, *id, Input::End(why)));
-        all.len()
+        all.iter().filter(|(key, id)| self.deliver(*key, *id, Input::End(why))).count()
     }
 
     /// The playback whose id begins with these digits; an error says why there is not exactly one.
