@@ -51,7 +51,10 @@ pub(crate) fn column(document: &str, heading: &str, column: usize) -> Vec<String
     let text = read(document);
     let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("{document} has no {heading:?}"));
     let section = rest.split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let rows: Vec<_> = section.lines().collect();
+    let is_head = |at: usize| rows.get(at + 1).is_some_and(|next| next.starts_with("|-"));
+    let rows =
+        rows.iter().enumerate().filter(|(at, line)| line.starts_with('|') && !is_head(*at)).map(|(_, line)| line);
     rows.filter_map(|row| row.split('|').nth(column + 1))
         .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect()

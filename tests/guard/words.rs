@@ -53,11 +53,11 @@ fn names(path: &str, block: &str, before: &str) -> Vec<String> {
     literals.into_iter().filter(|name| is_name(name)).map(|name| format!("{before}{name}")).collect()
 }
 
-/// The literal that follows each of these marks.
+/// The literals that follow these marks at once.
 fn marked(path: &str, marks: &[&str]) -> Vec<String> {
     let code = source(path).code;
-    let places = marks.iter().flat_map(|mark| code.match_indices(mark));
-    let names = places.filter_map(|(at, _)| literals(&code[at..]).first().copied());
+    let places = marks.iter().flat_map(|mark| code.match_indices(mark).map(|(at, _)| at + mark.len()));
+    let names = places.filter_map(|at| code[at..].strip_prefix('"')?.split('"').next());
     names.filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
