@@ -11,6 +11,7 @@ pub mod app;
 pub mod args;
 pub mod authority;
 pub mod clock;
+pub mod cmcd;
 pub mod command;
 pub mod config;
 pub mod demo;

@@ -7,6 +7,7 @@
 mod card;
 mod pacer;
 mod pump;
+mod row;
 mod table;
 mod timeline;
 
@@ -19,14 +20,15 @@ use tokio::sync::futures::OwnedNotified;
 pub use self::card::{Card, DeviceKey};
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
+pub use self::row::Row;
 use self::table::{Kept, Table};
 pub use self::timeline::{Entry, Timeline};
 use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Beats, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason,
-    Refusal, Session, Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
+    Report, Session, Start, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -133,15 +135,25 @@ impl Sessions {
         }
     }
 
-    /// Ends the device's playbacks that fit: of this content token, or all of them without one.
-    /// Returns how many.
+    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let fits = |playback: &Playback<Kept>| {
+        let playing = self.playing(key, token);
+        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
+    }
+
+    /// What a player tells about itself: about the playback of this content token, or about its only
+    /// one. A report that fits several says nothing.
+    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
+        if let [id] = self.playing(key, token).as_slice() {
+            self.deliver(key, *id, Input::Report(report));
+        }
+    }
+
+    fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
+        let fits = |playback: &&Playback<Kept>| {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
         };
-        let ids: Vec<_> =
-            self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
-        ids.iter().filter(|id| self.deliver(key, **id, Input::End(End::Stopped))).count()
+        self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }
 
     /// Ends every playback, for the end of the process, and waits for the closes, at most `grace`.
@@ -250,67 +262,6 @@ pub enum FindFault {
     Ambiguous,
     #[error("no such session")]
     Unknown,
-}
-
-/// One session as an operator sees it.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub age: Duration,
-    pub beats: u32,
-    pub card: Arc<Card>,
-    pub id: SessionId,
-    pub interval: Option<Duration>,
-    pub key_sessions: usize,
-    /// Since the authority last confirmed it.
-    pub last_good: Duration,
-    /// Until our next beat; none while the player's renewals are the beats.
-    pub next_beat: Option<Duration>,
-    /// Wall time since the epoch.
-    pub opened: Duration,
-    /// Who keeps it alive: `timer` or `renewals`.
-    pub paced_by: &'static str,
-    pub state: &'static str,
-    pub timeline: Timeline,
-}
-
-impl Row {
-    fn of(playback: &Playback<Kept>, now: Instant, wall: Duration) -> Self {
-        let session = &playback.session;
-        let next_beat = match (session.state(), session.beats()) {
-            (State::Live { beat }, Beats::Timer) => Some(beat.saturating_duration_since(now)),
-            (_, Beats::Renewals { .. } | Beats::Timer) => None,
-        };
-        let timeline = playback.card.timeline.clone();
-        Self {
-            age: wall.saturating_sub(playback.card.card.opened),
-            beats: timeline.beats(),
-            card: playback.card.card.clone(),
-            id: playback.id,
-            interval: session.interval(),
-            key_sessions: playback.key_sessions(),
-            last_good: now.saturating_duration_since(session.last_good()),
-            next_beat,
-            opened: playback.card.card.opened,
-            paced_by: match session.beats() {
-                Beats::Renewals { .. } => "renewals",
-                Beats::Timer => "timer",
-            },
-            state: state_name(session.state()),
-            timeline,
-        }
-    }
-}
-
-fn state_name(state: &State) -> &'static str {
-    match state {
-        State::Closed { .. } => "closed",
-        State::Closing { .. } => "closing",
-        State::Failing { .. } => "failing",
-        State::Killed { .. } => "killed",
-        State::Live { .. } => "live",
-        State::Opening { held: true, .. } => "waiting",
-        State::Opening { held: false, .. } => "opening",
-    }
 }
 
 impl Event {
