@@ -3,8 +3,9 @@
 //! The modules form layers; a layer imports only from those below it (`tests/guard.rs` reads the
 //! `use` lines). From the top: `app` builds everything; `edge` and `admin` turn bytes into typed
 //! calls; `gateway` tells the story of one call; `authority` and `upstream` speak HTTP outward;
-//! `sessions` drives the pure core in `session`; `drm` recognises messages; `telemetry`, `config`,
-//! `token`, `secret`, `ids` and `clock` stand at the bottom. `docs/design.md` gives the reasons.
+//! `sessions` drives the pure core in `session`; `drm` recognises messages and `cmcd` reads reports;
+//! `telemetry`, `config`, `token`, `secret`, `ids` and `clock` stand at the bottom.
+//! `docs/design.md` gives the reasons.
 
 pub mod admin;
 pub mod app;

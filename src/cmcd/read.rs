@@ -41,8 +41,8 @@ pub struct Batch {
 
 /// The report in the query of a media request or of a GET event. Of several, the last.
 pub fn from_query(query: &str) -> Option<Report> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.filter(|(name, _)| is_parameter(name)).next_back()?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.rfind(|(name, _)| is_parameter(name))?;
     if value.len() > ENCODED_MAX {
         return None;
     }
