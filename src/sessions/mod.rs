@@ -301,3 +301,6 @@ impl Event {
         matches!(self, Self::Beat | Self::Renewed)
     }
 }
+
+#[cfg(test)]
+mod tests;
