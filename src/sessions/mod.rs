@@ -270,3 +270,6 @@ impl Event {
         matches!(self, Self::Beat | Self::Renewed)
     }
 }
+
+#[cfg(test)]
+mod tests;
