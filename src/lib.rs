@@ -4,14 +4,15 @@
 //! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
 //! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
 //! which speak HTTP outward; `sessions` drives the pure core in `session`; `drm` recognises
-//! messages; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
-//! `docs/design.md` gives the reasons.
+//! messages and `cmcd` reads reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand
+//! at the bottom. `docs/design.md` gives the reasons.
 
 pub mod admin;
 pub mod app;
 pub mod args;
 pub mod authority;
 pub mod clock;
+pub mod cmcd;
 pub mod command;
 pub mod config;
 pub mod demo;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
+use super::report::{Playing, Reports};
 use super::verdict::{Denial, Fault, Reason};
 
 #[derive(Clone, Debug)]
@@ -60,10 +61,14 @@ pub struct Session {
     pub(super) lane: Option<Lane>,
     /// The open that was given up: if it is granted after all, that grant is given back.
     pub(super) given_up: Option<Ticket>,
+    /// When the player last called.
+    pub(super) last_call: Instant,
     pub(super) last_good: Instant,
+    /// When the player last called or reported.
     pub(super) last_sign: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
+    pub(super) reports: Option<Reports>,
     pub(super) seed: u32,
     pub(super) state: State,
 }
@@ -78,9 +83,11 @@ impl Session {
             good_until: None,
             lane: None,
             given_up: None,
+            last_call: now,
             last_good: now,
             last_sign: now,
             generation: 0,
+            reports: None,
             seed,
             state: State::Opening { held: true, since: now },
         }
@@ -97,6 +104,11 @@ impl Session {
     /// When the session wants its next [`super::Input::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// What the player last said of itself, if it reports.
+    pub fn playing(&self) -> Option<Playing> {
+        self.reports.map(|reports| reports.playing)
     }
 
     /// When the authority last confirmed it.

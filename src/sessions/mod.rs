@@ -28,7 +28,7 @@ use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Session, Start, Ticket, Verdict, Wheel,
+    Report, Session, Start, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -135,15 +135,25 @@ impl Sessions {
         }
     }
 
-    /// Ends the device's playbacks that fit: of this content token, or all of them without one.
-    /// Returns how many.
+    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let fits = |playback: &Playback<Kept>| {
+        let playing = self.playing(key, token);
+        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
+    }
+
+    /// What a player tells about itself: about the playback of this content token, or about its only
+    /// one. A report that fits several says nothing.
+    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
+        if let [id] = self.playing(key, token).as_slice() {
+            self.deliver(key, *id, Input::Report(report));
+        }
+    }
+
+    fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
+        let fits = |playback: &&Playback<Kept>| {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
         };
-        let ids: Vec<_> =
-            self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
-        ids.iter().filter(|id| self.deliver(key, **id, Input::End(End::Stopped))).count()
+        self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }
 
     /// Ends every playback, for the end of the process, and waits for the closes, at most `grace`.
@@ -260,3 +270,6 @@ impl Event {
         matches!(self, Self::Beat | Self::Renewed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! One session as an operator sees it: what the admin listener lists and counts.
+//! One session as an operator sees it: a snapshot, taken under the device's lock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::card::Card;
 use super::table::Kept;
 use super::timeline::Timeline;
 use crate::ids::SessionId;
-use crate::session::{Beats, Playback, State};
+use crate::session::{Beats, Playback, Playing, State};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -25,6 +25,8 @@ pub struct Row {
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
     pub paced_by: &'static str,
+    /// What the player last said of itself, if it reports.
+    pub player: Option<&'static str>,
     pub state: &'static str,
     pub timeline: Timeline,
 }
@@ -51,9 +53,20 @@ impl Row {
                 Beats::Renewals { .. } => "renewals",
                 Beats::Timer => "timer",
             },
+            player: session.playing().map(playing_name),
             state: state_name(session.state()),
             timeline,
         }
+    }
+}
+
+fn playing_name(playing: Playing) -> &'static str {
+    match playing {
+        Playing::Done => "done",
+        Playing::Paused => "paused",
+        Playing::Plays => "plays",
+        Playing::Quit => "quit",
+        Playing::Unsaid => "reports",
     }
 }
 

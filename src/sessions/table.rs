@@ -60,4 +60,9 @@ impl Table {
         }
         found
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
 }

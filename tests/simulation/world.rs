@@ -360,6 +360,8 @@ impl World {
         self.watch.mark(now, kind_name(kind), id.0, u64::from(ticket.0));
         let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.token);
         self.watch.asks(now, device, id, (ticket, kind), begun);
+        let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
+        assert!(ticket != Ticket(0) || !holds, "what is in use is not given back beside the lane");
         let renews = self.playback_beats(device, id) != Some(Beats::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {

@@ -69,7 +69,7 @@ impl Session {
                 fx.note(Event::Opened { interval: grant.interval });
                 self.hold(now, grant);
                 self.last_good = now;
-                self.last_sign = now;
+                self.heard(now);
                 if policy.enforcement == Enforcement::Renewal && policy.renews {
                     self.beats = Beats::Renewals { every: None };
                 }
@@ -179,7 +179,7 @@ impl Session {
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => return,
         }
         if ask == AskKind::Renew {
-            self.last_sign = now;
+            self.heard(now);
             if policy.enforcement == Enforcement::Auto {
                 self.carry(None, policy, fx);
             }
