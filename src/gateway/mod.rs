@@ -1,6 +1,6 @@
 //! The story of one call: from a player's request to its reply.
 //!
-//! Reads who asks for what ([`asked`]), lets the core decide ([`crate::sessions`]), and then forwards,
+//! Reads who asks for what (`asked`), lets the core decide ([`crate::sessions`]), and then forwards,
 //! renews or refuses. Holds no session and no connection; decides nothing that the core decides.
 //! Called by the edge, one instance per worker.
 
