@@ -60,25 +60,37 @@ impl Sessions {
         card: &Arc<Card>,
         deadline: Instant,
     ) -> Admission {
-        loop {
-            let admission = self.call(key, call, card);
-            if admission.answer != Answer::Wait {
-                return admission;
-            }
+        let mut admission = self.call(key, call, card);
+        while admission.answer == Answer::Wait {
             let wake = self.table.wake(key);
             let mut woken = std::pin::pin!(wake.notified());
             // Asked once more when registered, so that no wake between the two is missed.
             woken.as_mut().enable();
-            let admission = self.call(key, call, card);
+            admission = self.call_again(key, call, card, admission.session);
             if admission.answer != Answer::Wait {
-                return admission;
+                break;
             }
             if tokio::time::timeout_at(deadline.into(), woken).await.is_err() {
                 let reason = Reason::new(0, None, "no decision in time");
                 let fault = Fault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
             }
+            admission = self.call_again(key, call, card, admission.session);
         }
+        admission
+    }
+
+    /// A call that waited stays with its playback: if that one was stopped or zapped away meanwhile,
+    /// opening another for it would undo what the viewer did last.
+    fn call_again(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        call: &Call,
+        card: &Arc<Card>,
+        session: Option<SessionId>,
+    ) -> Admission {
+        let answer = session.and_then(|id| self.deliver(key, id, Input::Call(call.kind)));
+        answer.map_or_else(|| self.call(key, call, card), |answer| Admission { answer, session })
     }
 
     fn call(self: &Arc<Self>, key: DeviceKey, call: &Call, card: &Arc<Card>) -> Admission {
