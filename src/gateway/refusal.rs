@@ -64,7 +64,7 @@ impl Story<'_> {
         let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
         tracing::info!(
             %incident, session, route = &*self.route.path, error = turned.error, code = turned.code,
-            errorCode = turned.error_code, message = turned.message, phase = phase.name(),
+            errorCode = turned.error_code, said = turned.message, phase = phase.name(),
             profile = shape.profile_name(), rung, "refused"
         );
         shape.reply(turned, phase, incident)

@@ -30,7 +30,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Spread of beats, and how late one may be before it counts as late.
+    /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
 
     pub fn retry_after(&self, missed: u8) -> Duration {

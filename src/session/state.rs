@@ -55,7 +55,11 @@ pub struct Session {
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
+    /// When the token ends, if it says so.
+    pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
+    /// The open that was given up: if it is granted after all, that grant is given back.
+    pub(super) given_up: Option<Ticket>,
     pub(super) last_good: Instant,
     pub(super) last_sign: Instant,
     /// Raised with every call to the authority.
@@ -71,7 +75,9 @@ impl Session {
             beats: Beats::Timer,
             deadline: Some(now + policy.lane_patience),
             grant: None,
+            good_until: None,
             lane: None,
+            given_up: None,
             last_good: now,
             last_sign: now,
             generation: 0,
@@ -155,6 +161,20 @@ impl Session {
             self.grant.is_some() || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
             "without a grant nothing is live: {:?}",
             self.state
+        );
+        debug_assert!(
+            match (&self.state, self.lane.map(|lane| lane.ask)) {
+                (State::Closed { .. }, lane) => lane.is_none(),
+                (State::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
+                (State::Failing { .. } | State::Live { .. }, lane) => {
+                    matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
+                }
+                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
+                (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
+            },
+            "each state has its calls: {:?} with {:?}",
+            self.state,
+            self.lane
         );
         debug_assert!(self.deadline.is_some(), "every state ends some day: {:?}", self.state);
     }

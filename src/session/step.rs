@@ -13,6 +13,7 @@ use super::input::{Input, Served};
 use super::policy::Policy;
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::Reason;
+use super::wheel::Wheel;
 use crate::config::Enforcement;
 
 mod answered;
@@ -118,7 +119,7 @@ impl Session {
                 None
             }
         };
-        self.beats = Beats::Renewals { every: every.or(known) };
+        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 
     fn start(&mut self, now: Instant) {
@@ -176,14 +177,17 @@ impl Session {
             kind: super::verdict::FaultKind::Timeout,
             reason: Reason::new(0, None, "the call was given up"),
         };
+        if lane.ask == AskKind::Open {
+            self.given_up = Some(lane.ticket);
+        }
         self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
     }
 
     /// After the last good answer plus what the authority allows, but not before its token ends.
     fn lost_at(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
-        let lifetime = self.grant.as_ref().and_then(|grant| grant.lifetime);
-        lifetime.map_or(silent, |lifetime| silent.max(self.last_good + lifetime.min(policy.longest)))
+        let longest = self.last_good + policy.longest;
+        self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
     /// When the player's renewals have been missing for two rounds.
@@ -212,7 +216,7 @@ impl Session {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
             State::Live { beat } if self.beats == Beats::Timer && now >= beat => {
-                let late = now - beat;
+                let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
                     fx.note(Event::BeatLate(late));
                 }
@@ -278,16 +282,26 @@ impl Session {
         fx.push(Effect::Wake);
     }
 
-    /// When the next beat is due, counted from `since`: never early, spread over half a tick.
+    /// When the next beat is sent, counted from `since`: never early, spread over less than a tick.
     fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
         let interval = self.interval().unwrap_or_default();
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 }
 
-/// Evenly spread over half a tick, and the same for the same session and generation.
+/// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
+fn bounded(time: Duration) -> Duration {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    time.min(CENTURY)
+}
+
+/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same
+/// for the same session and generation.
 fn spread(seed: u32, generation: u32) -> Duration {
     let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let half = Policy::TICK.as_micros() as u64 / 2;
-    Duration::from_micros(mixed % half)
+    let most = (Policy::TICK - Wheel::<()>::TICK).as_micros() as u64 * 4 / 5;
+    Duration::from_micros(mixed % most)
 }
+
+#[cfg(test)]
+mod tests;

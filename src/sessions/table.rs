@@ -40,7 +40,7 @@ pub(super) struct Table {
 impl Table {
     /// Runs `act` on the device, which appears when it is first called for and goes with its last
     /// playback.
-    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Notify) -> R) -> R {
+    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Arc<Notify>) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
         let Seat { device, wake } = seat.value_mut();
         let result = act(device, wake);
@@ -50,11 +50,6 @@ impl Table {
             self.seats.remove_if(&key, |_, seat| seat.device.is_empty());
         }
         result
-    }
-
-    /// Notified when a waiting call of this device may ask again.
-    pub(super) fn wake(&self, key: DeviceKey) -> Arc<Notify> {
-        self.seats.entry(key).or_default().wake.clone()
     }
 
     /// Looks at every playback. Takes about 40 ms a million: for operators, never for a call.

@@ -40,11 +40,11 @@ impl Telemetry {
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
                 %session, authority, route, event = (labels.error_name)(*ask),
-                code = reason.code, errorCode = reason.error_code, message = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
-                code = reason.code, errorCode = reason.error_code, message = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Opened { interval } => {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
