@@ -4,8 +4,8 @@
 //! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
 //! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
 //! which speak HTTP outward; `sessions` drives the pure core in `session`; `drm` recognises
-//! messages and `cmcd` reads reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand
-//! at the bottom. `docs/design.md` gives the reasons.
+//! messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
+//! `docs/design.md` gives the reasons.
 
 pub mod admin;
 pub mod app;

@@ -72,12 +72,17 @@ impl Story<'_> {
 }
 
 impl Turned {
-    pub(super) fn by_refusal(refusal: &Refusal, phase: Phase, event: fn(AskKind) -> &'static str) -> Self {
-        let at_open = Some(event(AskKind::Open));
+    pub(super) fn by_refusal(
+        refusal: &Refusal,
+        phase: Phase,
+        ask: AskKind,
+        event: fn(AskKind) -> &'static str,
+    ) -> Self {
+        let failed = Some(event(ask));
         match refusal {
             Refusal::Denied(denial, reason) => {
                 let (error, detail) = denied(*denial);
-                Self { event: at_open, ..Self::said(error.to_owned(), detail, reason) }
+                Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
             Refusal::Killed(reason) => {
@@ -87,7 +92,7 @@ impl Turned {
             }
             Refusal::Unreachable(fault) => {
                 let error = format!("authority_{}", fault.kind.name());
-                Self { event: at_open, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
+                Self { event: failed, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
             }
         }
     }

@@ -46,7 +46,7 @@ impl Story<'_> {
             .unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long")))
         {
             Ok(license) => (Outcome::Served, reply(self.route, &license)),
-            Err(refusal) => self.refuse(managed, &refusal, Some(id)),
+            Err(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One session as an operator sees it: a snapshot, taken under the device's lock.
+//! One session as an operator sees it: what the admin listener lists and counts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -246,9 +246,13 @@ async fn the_end_of_the_process_opens_nothing_more() {
     stage.play(1).await;
     let held = stage.wait(2);
     let close = stage.asked().await;
-    assert_eq!(stage.sessions.end_all(End::Drained), 2);
-    assert_eq!(held.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Drained)));
-    assert_eq!(close.yes(HOUR), AskKind::Close);
+    let sessions = stage.sessions.clone();
+    let told = async {
+        assert_eq!(held.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Drained)));
+        assert_eq!(close.yes(HOUR), AskKind::Close);
+    };
+    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    assert_eq!(left, 0);
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
 }
