@@ -15,7 +15,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 12] = [
     (&["authority", "edge"], "who grants sessions, over whatever wire; what players connect to"),
     (&["sessions", "upstream"], "the shell around the core; outgoing HTTP"),
     (&["telemetry"], "the core's events as log lines and counters"),
-    (&["cmcd", "drm", "session"], "pure: what a player tells; what a body is; what a session does"),
+    (&["cmcd", "drm", "session"], "pure: what a report says; what a body is; what a session does"),
     (&["config"], "the settings, checked and immutable"),
     (&["token"], "what a JWT says about itself, unproven"),
     (&["clock", "ids", "secret", "task"], "the only reader of clocks, source of randomness, home of secrets, spawner"),
