@@ -129,3 +129,29 @@ async fn two_routes_to_one_authority_zap_each_other() {
     assert_eq!(stage.headend.open().await, ["tv film"]);
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_household_that_stops_one_stream_and_starts_another_is_not_over_its_limit() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    // The place is given back, but the head-end takes its time.
+    stage.headend.fault("teardown", json!({"delay_ms": 700}), 1).await;
+    kitchen.stop().await;
+    assert!(bedroom.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["bedroom film"]);
+    // The kitchen's, the bedroom's that came too early, and the bedroom's that did not.
+    assert_eq!(stage.headend.count("setup").await, 3);
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_household_that_is_over_its_limit_is_told_at_once() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    assert_eq!(bedroom.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
+    assert_eq!(stage.headend.count("setup").await, 2);
+    stage.end().await;
+}
