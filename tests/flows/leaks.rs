@@ -100,7 +100,7 @@ async fn nothing_secret_is_seen_anywhere() {
     let license = drm::fill(600, "license of the leak test");
     let answer = [&[8, 2][..], &license].concat();
     let server = Upstream::answering(move |_| good("application/octet-stream", answer.clone())).await;
-    let stage = Stage::new()
+    let stage = Stage::script()
         .route("/wv", "widevine", "")
         .route("/ck", "clearkey", "")
         .route("/pr", "playready", "")

@@ -14,7 +14,7 @@ const AUTHORITY: &str = "authority = \"head-end\"\ntimeout = \"500ms\"";
 
 /// One call to a license server; the session stays.
 async fn expect(url: &str, lines: &str, error: &str) {
-    let stage = Stage::new().upstream("/license", url, lines).start().await;
+    let stage = Stage::script().upstream("/license", url, lines).start().await;
     let tv = stage.player("tv", "news").await.in_a_browser();
     let began = Clock.now();
     let refused = tv.post(CLEARKEY).await;
@@ -116,7 +116,7 @@ async fn a_redirect_to_the_same_server_is_followed_with_everything() {
             _ => good("application/json", "{\"moved\":true}"),
         })
         .await;
-        let stage = Stage::new().upstream("/license", &server.url(), AUTHORITY).start().await;
+        let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
         let tv = stage.player("tv", "news").await;
         assert_eq!(tv.post(CLEARKEY).below("?a=1").await.json()["moved"], true);
         let seen = server.seen();
@@ -128,14 +128,14 @@ async fn a_redirect_to_the_same_server_is_followed_with_everything() {
 
 #[tokio::test]
 async fn its_own_errors_are_no_faults() {
+    let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let tv = stage.player("tv", "news").await;
     for code in [400, 401, 404, 500, 503] {
-        let server = Upstream::answering(move |_| status(code)).await;
-        let stage = Stage::new().upstream("/license", &server.url(), AUTHORITY).start().await;
-        let tv = stage.player("tv", "news").await;
-        assert_eq!(tv.post(CLEARKEY).await.status, code);
-        assert_eq!(stage.metric("upstream_faults_total", &[]).await, 0.0);
-        stage.end().await;
+        assert_eq!(tv.post(CLEARKEY).below(&format!("/{code}")).await.status, code);
     }
+    assert_eq!(stage.metric("upstream_faults_total", &[]).await, 0.0);
+    stage.end().await;
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_connection_that_it_closed_meanwhile_costs_the_player_nothing() {
         response.body(Bytes::from_static(b"{}")).unwrap()
     })
     .await;
-    let stage = Stage::new().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
     let tv = stage.player("tv", "news").await;
     for _ in 0..5 {
         assert!(tv.post(CLEARKEY).await.is_good());
