@@ -90,7 +90,7 @@ async fn two_devices_of_an_account_play_and_a_third_is_one_too_many() {
 
 #[tokio::test]
 async fn a_device_with_two_places_plays_two_things_and_the_third_ends_the_oldest() {
-    let stage = Stage::new().route("/license", "clearkey", "sessions-per-device = 2").start().await;
+    let stage = Stage::script().route("/license", "clearkey", "sessions-per-device = 2").start().await;
     for content in ["news", "film"] {
         assert!(stage.player("tv", content).await.post(CLEARKEY).await.is_good());
     }
@@ -123,7 +123,7 @@ async fn devices_never_see_each_others_sessions() {
 
 #[tokio::test]
 async fn two_routes_to_one_authority_zap_each_other() {
-    let stage = Stage::new().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
+    let stage = Stage::script().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
     assert!(stage.player("tv", "news").await.at("/a").post(CLEARKEY).await.is_good());
     assert!(stage.player("tv", "film").await.at("/b").post(CLEARKEY).await.is_good());
     assert_eq!(stage.headend.open().await, ["tv film"]);
