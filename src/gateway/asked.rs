@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::flight::Challenge;
+use super::forward;
 use super::identity::{self, Evidence};
 use super::query;
 use super::route::Route;
@@ -47,8 +49,9 @@ impl Asked {
         Self { body, claims, device, headers, message, method, path, query, token }
     }
 
-    /// What the core is asked, if a session may have to do with this call.
-    pub(super) fn call(&self, route: &Route, authority: &Authority) -> Option<Call> {
+    /// What the core is asked, if a session may have to do with this call. `good`: the content token
+    /// has not expired.
+    pub(super) fn call(&self, route: &Route, authority: &Authority, good: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.device.is_none() || !self.wants_session(route) {
             return None;
@@ -68,12 +71,19 @@ impl Asked {
             content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            openable: self.token.is_some() || !authority.needs_token(),
+            openable: (self.token.is_some() && good) || !authority.needs_token(),
             token: self.token.as_ref().filter(|_| !self.names_a_device()).map(Secret::fingerprint),
         })
     }
 
-    pub(super) fn card(&self, route: &Route, authority: &Authority, index: usize, wall: Duration) -> Arc<Card> {
+    pub(super) fn card(
+        &self,
+        route: &Route,
+        authority: &Authority,
+        index: usize,
+        now: Instant,
+        wall: Duration,
+    ) -> Arc<Card> {
         let claim = |path| self.claims.as_ref().and_then(|claims: &Unverified| claims.text(path));
         let (device, rung) = self.device.clone().unwrap_or_default();
         Arc::new(Card {
@@ -84,7 +94,7 @@ impl Asked {
             device,
             error_name: authority.error_name(),
             opened: wall,
-            policy: self.policy(route, wall),
+            policy: self.policy(route, authority.time(now).unwrap_or(wall)),
             route: route.path.clone(),
             rung,
             token: self.token.clone(),
@@ -95,6 +105,20 @@ impl Asked {
         self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
     }
 
+    /// What another call has in common with this one if the same reply is due to both: everything
+    /// that the license server would see or that we look at. None where nothing may be shared.
+    pub(super) fn twin(&self, route: &Route) -> Option<Challenge> {
+        let (device, _) = self.device.as_ref().filter(|_| self.message.is_ok())?;
+        let query = self.query.as_deref().unwrap_or_default();
+        let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
+        let words = [&*route.path, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        // A refusal's shape depends on it.
+        let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        let headers = forward::passed(route, &self.headers);
+        let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        Some(Challenge::of(words.into_iter().chain([origin, &*self.body]).chain(headers)))
+    }
+
     /// The bare DRM message, if the route's wrapping yields it.
     pub(super) fn challenge(&self, route: &Route) -> Option<Cow<'_, [u8]>> {
         let bare = drm::wrap::unwrap(&route.config.wrapping.player_request, &self.body).ok()?;
@@ -102,11 +126,12 @@ impl Asked {
         (!wrapped).then_some(bare)
     }
 
-    /// A kill is remembered for as long as its content token could be used again.
-    fn policy(&self, route: &Route, wall: Duration) -> Arc<Policy> {
+    /// A kill is remembered for as long as its content token could be used again; `time` is the
+    /// authority's.
+    fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match self.claims.as_ref().and_then(|claims| claims.remaining(wall)) {
+        match self.claims.as_ref().and_then(|claims| claims.remaining(time)) {
             Some(remaining) => {
                 Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
             }

@@ -85,6 +85,17 @@ struct RouteFault {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AuthorityLabel {
+    authority: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Saving {
+    reason: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct StateLabel {
     state: &'static str,
 }
@@ -104,6 +115,7 @@ type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     authority_calls: Family<AuthorityCall, Counter>,
+    authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
@@ -116,6 +128,7 @@ pub struct Metrics {
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
     unrecognised: Family<RouteFault, Counter>,
+    upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
 }
 
@@ -127,6 +140,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             authority_calls: Family::default(),
+            authority_clock_offset: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
@@ -139,6 +153,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             sessions: Family::default(),
             unrecognised: Family::default(),
+            upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
         }
     }
@@ -178,6 +193,12 @@ impl Metrics {
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
     }
 
+    /// Seconds that the authority's clock is ahead of ours.
+    pub(super) fn clock_offset(&self, authority: &str, offset: f64) {
+        let label = AuthorityLabel { authority: authority.to_owned() };
+        self.authority_clock_offset.get_or_create(&label).set(offset);
+    }
+
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
         self.license_calls.get_or_create(labels).inc();
         self.license_seconds.observe(took.as_secs_f64());
@@ -190,6 +211,11 @@ impl Metrics {
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
         self.unrecognised.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// A call to an upstream that need not be made.
+    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
+        self.upstream_calls_saved.get_or_create(&Saving { reason, route: route.to_owned() }).inc();
     }
 
     pub fn upstream_fault(&self, route: &str, fault: &'static str) {
@@ -227,6 +253,9 @@ impl Metrics {
         registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
         let help = "Time of calls to authorities";
         registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
+        let help = "How far the authority's clock is ahead of ours, by its newest reply";
+        let gauge = self.authority_clock_offset.clone();
+        registry.register_with_unit("authority_clock_offset", help, Unit::Seconds, gauge);
         registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
         let help = "When the server certificate expires";
         let gauge = self.certificate_not_after.clone();
@@ -245,6 +274,8 @@ impl Metrics {
         registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
+        let saved = self.upstream_calls_saved.clone();
+        registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
         registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
     }
 }

@@ -63,6 +63,14 @@ impl Telemetry {
     ) {
         self.metrics.authority_call(authority, ask, result, took);
     }
+
+    /// `offset`: seconds that the authority's clock is ahead of ours.
+    pub fn clock_offset(&self, authority: &str, offset: f64, warn: bool) {
+        self.metrics.clock_offset(authority, offset);
+        if warn {
+            warn!(authority, offset_s = offset, "the clock of this device differs from the authority's");
+        }
+    }
 }
 
 impl Event {
