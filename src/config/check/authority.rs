@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::embedded::embedded;
 use super::nagra_ssm::nagra_ssm;
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{Authority, AuthorityKind, Embedded};
+use crate::config::{Authority, AuthorityKind};
 
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
@@ -43,12 +44,4 @@ pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Durati
         }
     };
     Some(Authority { kind: kind?, name: name?.clone() })
-}
-
-fn embedded(table: &Section<'_>) -> Embedded {
-    Embedded {
-        grace: table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10)),
-        interval: table.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(30)),
-        sessions_per_account: table.whole("sessions-per-account", 1..=1_000_000).unwrap_or(1),
-    }
 }
