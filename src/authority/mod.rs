@@ -9,6 +9,7 @@ mod client;
 mod counter;
 pub mod embedded;
 mod nagra_ssm;
+mod slots;
 mod wire;
 
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderName, HeaderValue};
 
 pub use self::client::{Client, Renewal};
-use self::counter::Counter;
+pub use self::counter::Counter;
+pub use self::slots::{Held, Kept, RESERVED};
 use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
 use crate::secret::Secret;
-use crate::session::{AskKind, Grant};
+use crate::session::{AskKind, Grant, Reason};
 
 #[derive(Debug)]
 pub struct Authority {
@@ -44,12 +46,26 @@ struct Ssm {
 impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(&limits))),
+            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(limits))),
             AuthorityKind::NagraSsm(config) => {
                 Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) })
             }
         };
         Self { kind, name: config.name.into() }
+    }
+
+    /// The counter of an embedded authority.
+    pub fn counter(&self) -> Option<&Counter> {
+        match &self.kind {
+            Kind::Embedded(counter) => Some(counter),
+            Kind::NagraSsm(_) => None,
+        }
+    }
+
+    /// Why the session has ended, where that is known without asking over a network: its player need
+    /// not wait for the next beat to be told.
+    pub fn killed(&self, grant: &Grant) -> Option<Reason> {
+        self.counter()?.killed(grant)
     }
 
     /// Whether an open needs the player's content token.

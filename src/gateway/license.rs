@@ -53,11 +53,15 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let began = self.clock.now();
-        let asked = Asked::read(route, peer, rest, parts, body);
+        let asked = Asked::read(route, self.authority(route), peer, rest, parts, body);
         let story = Story { asked: &asked, deadline: began + self.call, gateway: self, route };
         let (outcome, response) = story.tell().await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    fn authority(&self, route: &Route) -> Option<&Authority> {
+        self.client.authority(route.config.authority?)
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -76,14 +80,27 @@ impl Gateway {
 impl Story<'_> {
     async fn tell(&self) -> Ending {
         let Some(managed) = self.managed() else { return self.pass().await };
-        let Managed { call, card, key, .. } = &managed;
-        let Admission { answer, session } = self.gateway.sessions.admit(*key, call, card, self.deadline).await;
+        let Admission { answer, session } = self.admit(&managed).await;
         match (answer, session) {
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
             (Answer::Refuse(refusal), _) => self.refuse(&managed, &refusal, session),
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         }
+    }
+
+    /// Asks the core, and looks whether a session that may go on was ended since its last beat.
+    async fn admit(&self, managed: &Managed<'_>) -> Admission {
+        let Managed { authority, call, card, key } = managed;
+        let sessions = &self.gateway.sessions;
+        let mut admission = sessions.admit(*key, call, card, self.deadline).await;
+        if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
+            && let Some(reason) = authority.killed(grant)
+        {
+            sessions.deliver(*key, id, Input::Kill(reason.clone()));
+            admission.answer = Answer::Refuse(Refusal::Killed(reason));
+        }
+        admission
     }
 
     fn managed(&self) -> Option<Managed<'_>> {

@@ -60,6 +60,27 @@ impl Outcome {
     }
 }
 
+/// Why a session of an embedded authority ended against its will.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlotEnd {
+    /// By an operator.
+    Ended,
+    /// By an operator, for another device.
+    Moved,
+    /// At a limit, by `on-limit = "end-oldest"`.
+    Replaced,
+}
+
+impl SlotEnd {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Moved => "moved",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Cause {
     cause: String,
@@ -103,6 +124,7 @@ pub struct Metrics {
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    slots_ended: Family<Named, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
 }
@@ -126,6 +148,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            slots_ended: Family::default(),
             unrecognised: Family::default(),
             upstream_faults: Family::default(),
         }
@@ -173,6 +196,13 @@ impl Metrics {
     /// `cause` comes from a table of ours, never from the far side.
     pub fn refusal(&self, cause: &str, profile: &'static str) {
         self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
+    }
+
+    pub fn slots_ended(&self, authority: &str, why: SlotEnd, count: usize) {
+        if count > 0 {
+            let named = Named { authority: authority.to_owned(), name: why.name() };
+            self.slots_ended.get_or_create(&named).inc_by(count as u64);
+        }
     }
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
@@ -231,6 +261,8 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions that embedded authorities ended against their will, by reason";
+        registry.register("slots_ended", help, self.slots_ended.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
         registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
     }
