@@ -11,7 +11,7 @@ use crate::admin::Order;
 pub const HELP: &str = "\
 sidebeat: session management for unmodified video players
 
-  sidebeat run [-c FILE]            run the proxy
+  sidebeat run [-c FILE]            run the proxy until SIGTERM or Ctrl-C
   sidebeat check [-c FILE]          validate a configuration; exit 0 or 1
   sidebeat demo [--check]           proxy, head-end, content and a page, all on this machine;
                                     with --check the same story without a browser
@@ -31,8 +31,9 @@ sidebeat: session management for unmodified video players
       -c FILE | --admin URL         where the running proxy's admin listener is
       --token-file FILE             its token
       --json                        as the API gives it
+  sidebeat --version | --help       also for short: -V, -h
 
-FILE is config.toml unless given. Exit codes: 0 good, 1 failed, 2 usage, 70 a part died.
+FILE is config.toml unless given. An ID may be its first digits. Exit codes: 0 good, 1 failed, 2 usage, 70 a part died.
 ";
 
 #[derive(Debug)]
@@ -139,7 +140,7 @@ impl Words {
                 order: if name == "slots" { slot_order(&self.plain)? } else { order(&self.plain)? },
                 token_file: self.token_file,
             },
-            _ => return Err(format!("{name:?} is no command; see sidebeat --help").into()),
+            _ => return Err(format!("{name:?} is no command").into()),
         })
     }
 }

@@ -284,14 +284,14 @@ async fn the_oldest_ends_and_its_player_is_told() {
         }
         let devices: Vec<_> = home.slots().await.iter().map(|slot| slot["device"].clone()).collect();
         assert_eq!(devices, ["phone", "pad"]);
-        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",name=\"replaced\"} 1").await);
+        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",reason=\"replaced\"} 1").await);
         // No beat is due for an hour: the license call itself meets the end, and the next one too.
         for _ in 0..2 {
             home.play("tv").await.is_refused("session_killed", "another device plays now");
         }
         assert_eq!(home.licenses.lock().unwrap().len(), 3, "a killed session forwards nothing");
         home.play("phone").await.is_license();
-        assert!(home.metric("sidebeat_sessions_ended_total{authority=\"home\",name=\"killed\"} 1").await);
+        assert!(home.metric("sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1").await);
         // A fresh content token is a new playback, and now the phone is the oldest.
         let claims = json!({ "contentRights": [{ "contentId": "c", "sessionControl": {} }] });
         home.play_with("tv", &[("nv-authorizations", &token(&claims))]).await.is_license();
@@ -308,7 +308,7 @@ async fn the_victims_beat_meets_its_end() {
         home.play("tv").await.is_license();
         home.play("phone").await.is_license();
         let killed = async {
-            while !home.metric("sidebeat_sessions_ended_total{authority=\"home\",name=\"killed\"} 1").await {}
+            while !home.metric("sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1").await {}
         };
         tokio::time::timeout(GENEROUS, killed).await.unwrap();
         home.play("tv").await.is_refused("session_killed", "another device plays now");
@@ -359,7 +359,7 @@ async fn an_operator_ends_a_slot() {
         assert!(home.slots().await.is_empty());
         home.play("tv").await.is_refused("session_killed", "the session was killed");
         home.play("phone").await.is_license();
-        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",name=\"ended\"} 1").await);
+        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",reason=\"ended\"} 1").await);
         for (method, path, body, status) in [
             (Method::DELETE, format!("home/slots/{id}"), "", 404),
             (Method::DELETE, "home/slots/zz".to_owned(), "", 404),

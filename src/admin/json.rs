@@ -21,6 +21,7 @@ pub(super) fn row(row: &Row) -> Value {
         "confirmed_s_ago": seconds(row.last_good),
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
+        "player": row.player,
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,

@@ -168,6 +168,8 @@ pub struct Route {
     pub content_token: Vec<TokenSource>,
     /// The identity ladder: the first rung that answers names the device.
     pub device: Vec<Rung>,
+    /// Whether a player that reports about itself (CMCD) is over when it falls silent.
+    pub end_on_silence: bool,
     pub enforcement: Enforcement,
     /// Request headers that are passed on to the license server, beside the built-in ones.
     pub headers: Vec<HeaderName>,

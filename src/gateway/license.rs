@@ -15,7 +15,7 @@ use crate::authority::Authority;
 use crate::drm::{Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::SessionId;
-use crate::session::{Answer, Call, CallKind, Grant, Input, Refusal, Served};
+use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::telemetry::{CallLabels, Outcome};
 use crate::upstream::Reply;
@@ -84,7 +84,7 @@ impl Story<'_> {
         match (answer, session) {
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
-            (Answer::Refuse(refusal), _) => self.refuse(&managed, &refusal, session),
+            (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         }
     }
@@ -152,13 +152,20 @@ impl Story<'_> {
         })
     }
 
-    pub(super) fn refuse(&self, managed: &Managed<'_>, refusal: &Refusal, session: Option<SessionId>) -> Ending {
+    /// `ask`: the call to the authority that came to nothing, where no session was lost by it.
+    pub(super) fn refuse(
+        &self,
+        managed: &Managed<'_>,
+        ask: AskKind,
+        refusal: &Refusal,
+        session: Option<SessionId>,
+    ) -> Ending {
         let phase = match managed.call.kind {
             CallKind::Certificate => Phase::Certificate,
             CallKind::License | CallKind::Release => Phase::License,
             CallKind::Renewal => Phase::Renewal,
         };
-        let turned = Turned::by_refusal(refusal, phase, managed.authority.error_name());
+        let turned = Turned::by_refusal(refusal, phase, ask, managed.authority.error_name());
         (Outcome::Refused, self.turn_away(phase, &turned, session))
     }
 }

@@ -72,12 +72,17 @@ impl Story<'_> {
 }
 
 impl Turned {
-    pub(super) fn by_refusal(refusal: &Refusal, phase: Phase, event: fn(AskKind) -> &'static str) -> Self {
-        let at_open = Some(event(AskKind::Open));
+    pub(super) fn by_refusal(
+        refusal: &Refusal,
+        phase: Phase,
+        ask: AskKind,
+        event: fn(AskKind) -> &'static str,
+    ) -> Self {
+        let failed = Some(event(ask));
         match refusal {
             Refusal::Denied(denial, reason) => {
                 let (error, detail) = denied(*denial);
-                Self { event: at_open, ..Self::said(error.to_owned(), detail, reason) }
+                Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
             Refusal::Killed(reason) => {
@@ -87,7 +92,7 @@ impl Turned {
             }
             Refusal::Unreachable(fault) => {
                 let error = format!("authority_{}", fault.kind.name());
-                Self { event: at_open, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
+                Self { event: failed, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
             }
         }
     }
@@ -128,8 +133,10 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue => "This session has expired; play again.",
-        End::Released | End::Stopped => "This playback was stopped.",
+        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
+            "This session has expired; play again."
+        }
+        End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",
     }
 }

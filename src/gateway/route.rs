@@ -41,6 +41,7 @@ impl Route {
         let authority = config.authority.and_then(|index| authorities.get(index));
         let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
         let policy = Policy {
+            end_on_silence: config.end_on_silence,
             enforcement: config.enforcement,
             fraction,
             grace,

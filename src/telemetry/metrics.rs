@@ -21,9 +21,21 @@ struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Named {
+struct AuthorityTime {
     authority: String,
-    name: &'static str,
+    call: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Ended {
+    authority: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Happened {
+    authority: String,
+    event: &'static str,
 }
 
 /// One player's call, as counted.
@@ -108,7 +120,7 @@ struct Build {
     version: &'static str,
 }
 
-type Seconds = Family<Named, Histogram, fn() -> Histogram>;
+type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -116,15 +128,15 @@ pub struct Metrics {
     authority_seconds: Seconds,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
-    ends: Family<Named, Counter>,
-    events: Family<Named, Counter>,
+    ends: Family<Ended, Counter>,
+    events: Family<Happened, Counter>,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
-    slots_ended: Family<Named, Counter>,
+    slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
 }
@@ -157,13 +169,14 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
-        let named = |name| Named { authority: labels.authority.to_owned(), name };
-        self.events.get_or_create(&named(event.name())).inc();
+        let happened = |event| Happened { authority: labels.authority.to_owned(), event };
+        let ended = |reason| Ended { authority: labels.authority.to_owned(), reason };
+        self.events.get_or_create(&happened(event.name())).inc();
         match event {
             Event::BeatLate(_) => drop(self.beats_late.inc()),
-            Event::Closed(end) => drop(self.ends.get_or_create(&named(end.name())).inc()),
-            Event::Failed(ask, _) => drop(self.events.get_or_create(&named((labels.error_name)(*ask))).inc()),
-            Event::Killed(_) => drop(self.ends.get_or_create(&named("killed")).inc()),
+            Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
+            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((labels.error_name)(*ask))).inc()),
+            Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
             Event::Beat
             | Event::Opened { .. }
             | Event::Recovered(_)
@@ -185,7 +198,7 @@ impl Metrics {
         let (authority, call) = (authority.to_owned(), ask_name(ask));
         let result = result.unwrap_or_else(FaultKind::name);
         self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
-        self.authority_seconds.get_or_create(&Named { authority, name: call }).observe(took.as_secs_f64());
+        self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -200,8 +213,8 @@ impl Metrics {
 
     pub fn slots_ended(&self, authority: &str, why: SlotEnd, count: usize) {
         if count > 0 {
-            let named = Named { authority: authority.to_owned(), name: why.name() };
-            self.slots_ended.get_or_create(&named).inc_by(count as u64);
+            let ended = Ended { authority: authority.to_owned(), reason: why.name() };
+            self.slots_ended.get_or_create(&ended).inc_by(count as u64);
         }
     }
 

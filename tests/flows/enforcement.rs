@@ -1,0 +1,87 @@
+//! Who keeps a session alive: the license's own policy decides, or the route.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::stage::{Script, Stage};
+
+/// Long enough that the license is there before the first beat is due.
+const INTERVAL: f64 = 1.0;
+
+fn script(enforcement: &str, can_renew: bool) -> Script {
+    let route = format!("enforcement = \"{enforcement}\"");
+    let script = Stage::new().route("/license", "widevine", &route).heartbeat(INTERVAL);
+    script.settings(|settings| settings.widevine.can_renew = can_renew)
+}
+
+#[tokio::test]
+async fn a_license_that_can_be_renewed_leaves_the_beats_to_the_player() {
+    let stage = script("auto", true).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    assert_eq!(stage.only_session("live").await["paced_by"], "renewals");
+    stage.headend.sees_no("heartbeat", 0, Duration::from_millis(1500)).await;
+    assert!(tv.renew("video").await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_license_that_cannot_be_renewed_is_beaten_for() {
+    let stage = script("auto", false).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    assert_eq!(stage.only_session("live").await["paced_by"], "timer");
+    assert_eq!(stage.headend.next("heartbeat", 0).await.status, 200);
+    // A renewal that comes all the same is taken, and from then on they carry the session.
+    assert!(tv.renew("video").await.is_good());
+    assert_eq!(stage.only_session("live").await["paced_by"], "renewals");
+    let since = stage.headend.now().await;
+    stage.headend.sees_no("heartbeat", since, Duration::from_millis(1500)).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn heartbeats_can_be_forced_on_a_license_that_renews() {
+    let stage = script("heartbeat", true).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    assert_eq!(stage.headend.next("heartbeat", 0).await.status, 200);
+    assert!(tv.renew("video").await.is_good());
+    let since = stage.headend.now().await;
+    assert_eq!(stage.headend.next("heartbeat", since).await.status, 200, "beats go on after a renewal");
+    assert_eq!(stage.only_session("live").await["paced_by"], "timer");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn renewals_can_be_forced_on_a_license_that_names_none() {
+    let stage = script("renewal", false).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    stage.headend.sees_no("heartbeat", 0, Duration::from_millis(1500)).await;
+    assert_eq!(stage.only_session("live").await["paced_by"], "renewals");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_beat_is_put_off_by_the_renewal_that_counts_as_one() {
+    let stage = script("heartbeat", true).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    for _ in 0..4 {
+        stage.headend.sees_no("heartbeat", 0, Duration::from_millis(300)).await;
+        assert!(tv.renew("video").await.is_good());
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn other_systems_are_always_beaten_for() {
+    let script = Stage::new().route("/license", "clearkey", "").heartbeat(0.2);
+    let stage = script.start().await;
+    assert!(stage.player("tv", "news").await.post(crate::player::CLEARKEY).await.is_good());
+    stage.headend.nth("heartbeat", 2).await;
+    assert_eq!(stage.only_session("live").await["paced_by"], json!("timer"));
+    stage.end().await;
+}

@@ -1,0 +1,156 @@
+//! Whom a session is counted for: the first rung of the ladder that answers, seen in the admin API.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use sidebeat::clock::Clock;
+use sidebeat::edge::certs;
+
+use crate::player::{CLEARKEY, Call};
+use crate::stage::Stage;
+use crate::upstream::{Upstream, good};
+
+/// All rungs but the client certificate, which needs TLS.
+const LADDER: &str =
+    r#"device = ["header:x-device-id", "query:device", "cookie:box", "token-claim:device.deviceId", "peer"]"#;
+
+#[tokio::test]
+async fn the_first_rung_that_answers_names_the_device() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = format!("authority = \"head-end\"\n{LADDER}");
+    let stage = Stage::new().upstream("/license", &license.url(), &route).start().await;
+    let token = stage.headend.token("account=ann&device=tv&content=news").await;
+    let call = || stage.stranger().post(CLEARKEY).header("nv-authorizations", &token);
+    let opaque = || stage.stranger().post(CLEARKEY);
+    let rows: [(Call, &str, &str); 7] = [
+        (call().header("x-device-id", "tv-1").below("?device=tv-2"), "header", "tv-1"),
+        (call().header("x-device-id", "  ").below("?device=tv%2D2").header("cookie", "box=tv-3"), "query", "tv-2"),
+        (call().header("cookie", "a=b; box=\"tv-3\"; c=d"), "cookie", "tv-3"),
+        (call().header("x-device-id", &"x".repeat(257)), "token-claim", "tv"),
+        (call().header("cookie", "boxes=tv-3"), "token-claim", "tv"),
+        (call().below("?device="), "token-claim", "tv"),
+        (opaque().header("x-device-id", "").header("nv-authorizations", "opaque"), "peer", "127.0.0.1"),
+    ];
+    for (call, rung, device) in rows {
+        // The head-end may refuse what it cannot read; here it counts whom we counted it for.
+        let reply = call.await;
+        stage.eventually("closing", async || stage.each("device").await.contains(&device.to_owned())).await;
+        let sessions = stage.sessions().await;
+        let session = sessions.iter().find(|session| session["device"] == device).unwrap();
+        assert_eq!(session["device_by"], rung, "{device}: {}", reply.text());
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_names_the_device_in_the_url_is_not_passed_on() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"\ndevice = [\"path-segment\", \"query:box\"]";
+    let stage = Stage::new().upstream("/license", &license.url(), route).start().await;
+    let token = stage.headend.token("account=ann&device=tv&content=news").await;
+    let player = stage.stranger().with("nv-authorizations", &token);
+    assert!(player.post(CLEARKEY).below("/living-room/v2/keys?a=1&box=x&b=%20").await.is_good());
+    assert_eq!(license.only().target, "/acquire/v2/keys?a=1&b=%20");
+    assert_eq!(
+        (stage.each("device").await, stage.each("device_by").await),
+        (vec!["living-room".into()], vec!["path-segment".into()])
+    );
+
+    // Without a segment the next rung is asked, and nothing of the path is taken away.
+    assert!(player.post(CLEARKEY).below("?box=kitchen").await.is_good());
+    assert_eq!(license.seen()[1].target, "/acquire");
+    assert!(stage.each("device").await.contains(&"kitchen".to_owned()));
+    // A stop call finds the device behind the segment as well.
+    assert_eq!(player.post("").below("/living-room/~stop").await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn without_any_rung_a_call_passes_uncounted() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"\ndevice = [\"header:x-device-id\"]";
+    let stage = Stage::new().upstream("/license", &license.url(), route).start().await;
+    let token = stage.headend.token("account=ann&device=tv&content=news").await;
+    assert!(stage.stranger().post(CLEARKEY).header("nv-authorizations", &token).await.is_good());
+    assert_eq!(license.only().header("nv-authorizations"), token);
+    assert!(stage.headend.story().await.is_empty());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_names_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = Devices::new(folder.path());
+    let names = ["localhost".to_owned()];
+    let request = certs::Request {
+        directory: &folder.path().join("certs"),
+        names: &names,
+        now: Clock.wall(),
+        renew_authority: false,
+    };
+    let authority = certs::init(&request).unwrap().authority;
+    let stage = Stage::new()
+        .secure(folder.path().to_owned())
+        .server("[server.tls]\nclient-ca = \"devices.pem\"")
+        .route("/license", "clearkey", "device = [\"mtls\", \"peer\"]")
+        .start()
+        .await;
+
+    for (name, rung) in [(Some("box-1"), "mtls"), (Some("box-2"), "mtls"), (None, "peer")] {
+        let account = name.unwrap_or("nobody");
+        let mut player = stage.player_of(account, account, "news").await.without("x-device-id");
+        player.tls = Some(Arc::new(devices.client(&authority, name)));
+        let license = player.post(CLEARKEY).await;
+        assert!(license.is_good(), "{name:?}: {}", license.text());
+        let sessions = stage.sessions().await;
+        assert_eq!(
+            sessions.iter().filter(|session| session["device_by"] == rung && session["account"] == account).count(),
+            1
+        );
+    }
+    // A certificate each, and so a device each.
+    let mut devices: Vec<_> = stage.sessions().await.iter().map(|session| session["device"].clone()).collect();
+    devices.sort_by_key(|device| device.to_string());
+    devices.dedup();
+    assert_eq!((devices.len(), devices.contains(&json!("127.0.0.1"))), (3, true));
+    stage.end().await;
+}
+
+/// A CA that signs certificates of devices.
+struct Devices {
+    certificate: CertificateParams,
+    key: KeyPair,
+}
+
+impl Devices {
+    fn new(folder: &Path) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut certificate = CertificateParams::default();
+        certificate.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        certificate.distinguished_name.push(DnType::CommonName, "devices");
+        std::fs::write(folder.join("devices.pem"), certificate.self_signed(&key).unwrap().pem()).unwrap();
+        Self { certificate, key }
+    }
+
+    /// A client that trusts the proxy's CA, with a certificate of that name if there is one.
+    fn client(&self, authority: &Path, name: Option<&str>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let Some(name) = name else { return builder.with_no_client_auth() };
+        let key = KeyPair::generate().unwrap();
+        let mut leaf = CertificateParams::new(vec![format!("{name}.devices.test")]).unwrap();
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&key, &Issuer::from_params(&self.certificate, &self.key)).unwrap();
+        let private = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        builder.with_client_auth_cert(vec![leaf.der().clone()], private).unwrap()
+    }
+}

@@ -1,0 +1,217 @@
+//! The head-end ends a session, and the viewer is told, once and for good.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_kill_is_found_by_the_next_beat_and_told_with_the_head_ends_own_words() {
+    let stage = Stage::clearkey().heartbeat(0.2).start().await;
+    let tv = stage.player("tv", "news").await.in_a_browser();
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.kill_account("ann").await, 1);
+    assert_eq!(stage.headend.answered("heartbeat", 404).await.code, Some(3002));
+
+    let refused = tv.post(CLEARKEY).await;
+    let told = refused.json();
+    assert_eq!(refused.refusal(), (403, "session_killed".to_owned(), Some(3002)));
+    let expected = json!({
+        "error": "session_killed", "code": 404, "errorCode": 3002, "message": "Not Found",
+        "detail": "The head-end ended this session.", "event": "ssmheartbeaterror", "phase": "license",
+        "incident": told["incident"],
+    });
+    assert_eq!(told, expected);
+    assert_eq!(refused.header("x-sidebeat-incident"), told["incident"].as_str().unwrap());
+    for (name, value) in [
+        ("x-ssm-error", "3002"),
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+        ("access-control-allow-origin", "https://tv.example"),
+        ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident"),
+    ] {
+        assert_eq!(refused.header(name), value, "{name}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn every_key_session_of_a_killed_playback_is_refused() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("audio").await.is_good() && tv.license("video").await.is_good());
+    stage.headend.kill_account("ann").await;
+    assert_eq!(tv.renew("video").await.error(), (403, "session_killed".to_owned()));
+
+    for call in [tv.renew("audio"), tv.renew("video"), tv.license("audio"), tv.license("subtitles")] {
+        assert_eq!(call.await.refusal(), (403, "session_killed".to_owned(), Some(3002)));
+    }
+    // The certificate too, because it is the first step of a player that starts over.
+    let certificate = tv.post(&[8, 4][..]).await;
+    assert_eq!(
+        (certificate.error(), &certificate.json()["phase"]),
+        ((403, "session_killed".into()), &json!("certificate"))
+    );
+    // A token is not needed to be recognised.
+    let bare = tv.clone().without("nv-authorizations");
+    assert_eq!(bare.renew("video").await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn retries_get_the_same_verdict_without_a_call_at_the_head_end() {
+    let stage = Stage::clearkey().heartbeat(0.2).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.kill_account("ann").await;
+    let found = stage.headend.answered("heartbeat", 404).await.seq;
+
+    for _ in 0..4 {
+        assert_eq!(tv.post(CLEARKEY).await.refusal(), (403, "session_killed".to_owned(), Some(3002)));
+    }
+    for endpoint in ["setup", "heartbeat", "license-clearkey", "teardown"] {
+        stage.headend.sees_no(endpoint, found, Duration::from_millis(100)).await;
+    }
+    assert_eq!(stage.metric("refusals_total", &["cause=\"session_killed\""]).await, 4.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn only_a_new_content_token_opens_again_after_a_kill() {
+    let stage = Stage::clearkey().heartbeat(0.2).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.kill_account("ann").await;
+    stage.headend.answered("heartbeat", 404).await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+
+    // Another second makes another token of the same content.
+    let token = stage.headend.token("account=ann&device=tv&content=news&once=true").await;
+    let again = stage.player_with("tv", &token);
+    assert!(again.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.count("setup").await, 2);
+    // The old one stays killed beside it.
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_kill_spares_the_other_accounts() {
+    let stage = Stage::clearkey().heartbeat(0.2).start().await;
+    let (ann, bob) = (stage.player_of("ann", "tv", "news").await, stage.player_of("bob", "phone", "news").await);
+    assert!(ann.post(CLEARKEY).await.is_good() && bob.post(CLEARKEY).await.is_good());
+    stage.headend.kill_account("ann").await;
+    stage.headend.answered("heartbeat", 404).await;
+    assert_eq!(ann.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    assert!(bob.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["phone news"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_operators_kill_refuses_the_player_and_gives_the_session_back() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    let id = stage.each("id").await.remove(0);
+    assert_eq!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.json()["done"], "killed");
+
+    let refused = tv.renew("video").await;
+    assert_eq!(refused.refusal(), (403, "session_killed".to_owned(), None));
+    assert_eq!(
+        (refused.json()["message"].as_str(), refused.header("x-ssm-error")),
+        (Some("Session ended by operator"), "session_killed")
+    );
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_is_told_remembered_for_a_moment_and_then_asked_for_again() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "film").await);
+    assert!(tv.post(CLEARKEY).await.is_good());
+
+    let refused = phone.post(CLEARKEY).await;
+    assert_eq!(refused.refusal(), (403, "limit_reached".to_owned(), Some(1007)));
+    assert_eq!((&refused.json()["code"], &refused.json()["event"]), (&json!(400), &json!("ssmsetuperror")));
+    // What players send at once after a refusal costs the head-end nothing.
+    for _ in 0..3 {
+        assert_eq!(phone.post(CLEARKEY).await.refusal(), (403, "limit_reached".to_owned(), Some(1007)));
+    }
+    assert_eq!(stage.headend.count("setup").await, 2);
+
+    assert_eq!(tv.stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.eventually("room for the phone", async || phone.post(CLEARKEY).await.is_good()).await;
+    assert_eq!(stage.headend.count("setup").await, 3);
+    assert_eq!(stage.headend.count("license-clearkey").await, 2);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server() {
+    let rows = [
+        (400, 1003, "token_rejected"),
+        (400, 1004, "token_rejected"),
+        (400, 1006, "token_rejected"),
+        (400, 1013, "setup_rejected"),
+        (400, 1018, "setup_rejected"),
+        (400, 1099, "setup_rejected"),
+        (404, 3002, "session_killed"),
+        (500, 4000, "authority_refused"),
+        (500, 4001, "authority_refused"),
+    ];
+    let stage = Stage::clearkey().start().await;
+    for (status, code, error) in rows {
+        let device = format!("device-{code}");
+        let action = json!({"status": status, "errorCode": code, "message": "so it is"});
+        stage.headend.fault("setup", action, 1).await;
+        let player = stage.player_of(&device, &device, "news").await;
+        let refused = player.post(CLEARKEY).await;
+        assert_eq!(refused.refusal(), (403, error.to_owned(), Some(code)));
+        let told = refused.json();
+        assert_eq!((&told["code"], &told["message"]), (&json!(status), &json!("so it is")), "{code}");
+        assert_eq!(refused.header("x-ssm-error"), code.to_string());
+    }
+    assert_eq!(stage.headend.count("license-clearkey").await, 0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn where_sessions_are_disabled_a_player_plays_without_one() {
+    let stage = Stage::new().route("/license", "clearkey", "session-control = \"always\"").start().await;
+    let token = stage.headend.token("device=tv&session=false").await;
+    let tv = stage.player_with("tv", &token);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let log = stage.headend.log().await;
+    assert_eq!((log[0].endpoint.as_str(), log[0].code), ("setup", Some(1008)));
+    assert_eq!(stage.headend.story().await, ["setup", "license-clearkey", "license-clearkey"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_ran_out_is_no_kill() {
+    // The head-end waits no longer than its interval; one lost beat and the session is gone.
+    let stage = Stage::clearkey()
+        .settings(|settings| {
+            (settings.heartbeat, settings.grace, settings.heartbeat_json) = (0.3, 0.1, Some(json!(0.3)))
+        })
+        .authority("grace = \"0s\"")
+        .start()
+        .await;
+    stage.headend.fault("heartbeat", json!({"status": 503}), 2).await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.next("session-expired", 0).await;
+    // Nothing of it stands in the way of another start with the same token.
+    stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.metric("sessions_ended_total", &["name=\"killed\""]).await, 0.0);
+    assert_eq!(stage.headend.count("setup").await, 2);
+    stage.end_leaving_some_open().await;
+}

@@ -1,0 +1,31 @@
+//! Whole flows: the real proxy between scripted players and the real head-end, over real sockets.
+//!
+//! A test reads as a story: a [`stage::Stage`] is set, viewers press play, the head-end's own log and
+//! books say what happened. What has to happen first is awaited there; nothing sleeps and hopes. Every
+//! stage ends with [`stage::Stage::end`], which checks what must hold of every story.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+
+#[path = "../support/drm.rs"]
+mod drm;
+
+mod headend;
+mod player;
+mod stage;
+mod upstream;
+mod web;
+
+mod admin;
+mod enforcement;
+mod faults;
+mod identity;
+mod kill;
+mod leaks;
+mod license_server;
+mod opening;
+mod passing;
+mod refusing;
+mod renewing;
+mod systems;
+mod wrapping;
+mod zap;

@@ -1,0 +1,254 @@
+//! What is none of our business passes, byte for byte; what is dangerous does not.
+
+use http::{Method, Response};
+
+use crate::drm;
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+use crate::upstream::{Upstream, good};
+use bytes::Bytes;
+
+#[tokio::test]
+async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
+    let server = Upstream::answering(|asked| good("application/x-any", asked.body.clone())).await;
+    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    let bodies: [Vec<u8>; 5] = [
+        b"hello".to_vec(),
+        drm::fill(3000, "noise"),
+        vec![0xff; 60 * 1024],
+        b"{\"question\":42}".to_vec(),
+        // A license is no request.
+        std::fs::read("tests/vectors/drm/wv_license.bin").unwrap(),
+    ];
+    for (number, body) in bodies.iter().enumerate() {
+        let reply = tv.post(body.clone()).await;
+        assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/x-any"));
+        assert!(reply.body == *body && server.seen()[number].body == *body, "body {number} was changed");
+        // Its own content token stays with it.
+        assert_eq!(server.seen()[number].header("nv-authorizations"), tv.token);
+    }
+    assert_eq!(stage.metric("unrecognised_total", &["fault=\"unknown\""]).await, 5.0);
+    let compressed = tv.post(CLEARKEY).header("content-encoding", "gzip").await;
+    assert!(compressed.is_good());
+    assert_eq!(stage.metric("unrecognised_total", &["fault=\"compressed\"", "route=\"/license\""]).await, 1.0);
+    assert!(stage.headend.story().await.is_empty());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_route_without_an_authority_only_passes_and_counts() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let stage = Stage::new().upstream("/license", &server.url(), "headers = [\"nv-authorizations\"]").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(server.only().header("nv-authorizations"), tv.token);
+    assert!(stage.sessions().await.is_empty() && stage.headend.story().await.is_empty());
+    let labels = ["drm=\"clearkey\"", "kind=\"license-request\"", "outcome=\"passed\"", "route=\"/license\""];
+    assert_eq!(stage.metric("license_calls_total", &labels).await, 1.0);
+    assert_eq!(tv.stop().await.status, 204);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn gets_pass_and_other_methods_do_not() {
+    let server = Upstream::answering(|_| good("application/octet-stream", &b"certificate"[..])).await;
+    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    let certificate = tv.post("").method(Method::GET).below("/certificates").await;
+    assert_eq!((certificate.text().as_str(), server.only().method), ("certificate", Method::GET));
+    for method in [Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH] {
+        let refused = tv.post("").method(method.clone()).await;
+        assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "GET, POST, OPTIONS"), "{method}");
+    }
+    assert_eq!(server.seen().len(), 1);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_path_without_a_route_is_not_found_and_routes_end_at_segments() {
+    let server = Upstream::answering(|asked| good("text/plain", asked.target.clone())).await;
+    let deep = format!("{}/deep", server.url());
+    let stage = Stage::new().upstream("/license", &server.url(), "").upstream("/license/deep", &deep, "").start().await;
+    let stranger = stage.stranger();
+    for (path, target) in
+        [("/license/a", "/acquire/a"), ("/license/deep/a", "/acquire/deep/a"), ("/license/deeper", "/acquire/deeper")]
+    {
+        assert_eq!(stranger.clone().at(path).post("x").await.text(), target);
+    }
+    for path in ["/", "/licenses", "/other/license", "/admin", "/metrics"] {
+        let refused = stranger.clone().at(path).post("x").await;
+        assert_eq!(refused.error(), (404, "no_route".to_owned()), "{path}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_refused_unread() {
+    let server = Upstream::answering(|_| good("text/plain", "")).await;
+    let stage = Stage::new().upstream("/license", &server.url(), "").limits("body-max = \"2KiB\"").start().await;
+    assert!(stage.stranger().post(vec![1; 2048]).await.is_good());
+    let refused = stage.stranger().post(vec![1; 2049]).await;
+    assert_eq!((refused.status.as_u16(), refused.header("connection")), (413, "close"));
+    assert_eq!(server.seen().len(), 1);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_reply_passes_with_its_status_and_headers_and_is_never_cached() {
+    let body = drm::fill(20_000, "reply");
+    let answer = body.clone();
+    let server = Upstream::answering(move |_| {
+        let response = Response::builder().status(402).header("x-reason", "pay").header("cache-control", "max-age=60");
+        let response = response.header("content-encoding", "br").header("connection", "x-hop").header("x-hop", "1");
+        response.header("content-type", "a/b").body(Bytes::from(answer.clone())).unwrap()
+    })
+    .await;
+    let stage = Stage::new().upstream("/license", &server.url(), "").start().await;
+    let reply = stage.stranger().post(CLEARKEY).await;
+    assert_eq!(reply.status, 402);
+    assert_eq!(reply.body, body);
+    for (name, value) in [
+        ("x-reason", "pay"),
+        ("cache-control", "no-store"),
+        ("content-encoding", "br"),
+        ("x-hop", ""),
+        ("content-type", "a/b"),
+    ] {
+        assert_eq!(reply.header(name), value, "{name}");
+    }
+    assert_eq!(stage.metric("license_calls_total", &["outcome=\"declined\""]).await, 1.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_license_servers_own_refusal_is_the_players_to_see() {
+    // Its codes mean other things than the session service's: 3002 here is no kill.
+    let refusal = r#"{"errorCode":3002,"message":"Not Found"}"#;
+    let server = Upstream::answering(move |_| {
+        Response::builder().status(404).body(Bytes::from_static(refusal.as_bytes())).unwrap()
+    })
+    .await;
+    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    let reply = tv.post(CLEARKEY).await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (404, refusal));
+    assert_eq!(stage.only_session("live").await["state"], "live");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn only_listed_headers_reach_the_license_server() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let lines = "authority = \"head-end\"\nheaders = [\"x-correlation-id\", \"x-hop-named\"]";
+    let stage = Stage::new().upstream("/license", &server.url(), lines).start().await;
+    let tv = stage.player("tv", "news").await;
+    let passed = [
+        ("accept", "*/*"),
+        ("accept-language", "de"),
+        ("authorization", "Bearer x"),
+        ("content-type", "application/json"),
+        ("soapaction", "\"urn:a\""),
+        ("user-agent", "test/1"),
+        ("x-correlation-id", "42"),
+    ];
+    let kept_back = [
+        ("connection", "x-hop-named, keep-alive"),
+        ("cookie", "session=secret"),
+        ("expect", "nothing"),
+        ("forwarded", "for=10.0.0.1"),
+        ("origin", "https://tv.example"),
+        ("referer", "https://tv.example/watch"),
+        ("te", "trailers"),
+        ("x-any", "1"),
+        ("x-device-id", "tv"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-hop-named", "1"),
+    ];
+    let call = passed.iter().chain(&kept_back).fold(tv.post(CLEARKEY), |call, (name, value)| call.header(name, value));
+    assert!(call.await.is_good());
+    let seen = server.only();
+    for (name, value) in passed {
+        assert_eq!(seen.header(name), value, "{name}");
+    }
+    let mut names: Vec<_> = seen.headers.keys().map(|name| name.as_str().to_owned()).collect();
+    names.sort();
+    let mut expected: Vec<_> = passed.iter().map(|(name, _)| *name).collect();
+    expected.extend(["content-length", "host", "nv-authorizations"]);
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(seen.header("host"), server.address.to_string());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_license_servers_cors_headers_give_way_to_ours() {
+    let server = Upstream::answering(|_| {
+        let response = Response::builder().header("access-control-allow-origin", "*").header("vary", "accept");
+        response.header("access-control-allow-methods", "PUT").body(Bytes::from_static(b"{}")).unwrap()
+    })
+    .await;
+    let stage = Stage::new().upstream("/license", &server.url(), "").start().await;
+    let reply = stage.stranger().in_a_browser().post(CLEARKEY).await;
+    let all = |name: &str| reply.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(all("access-control-allow-origin"), ["https://tv.example"]);
+    assert_eq!(all("access-control-allow-methods"), [""; 0]);
+    assert_eq!(all("vary"), ["accept", "Origin"]);
+
+    let preflight = stage.stranger().in_a_browser().post("").method(Method::OPTIONS);
+    let preflight = preflight.header("access-control-request-headers", "content-type,nv-authorizations").await;
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-headers"), "content-type,nv-authorizations");
+    assert_eq!(server.seen().len(), 1, "a preflight is ours to answer");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn session_control_follows_the_token_or_the_route() {
+    let rows = [
+        ("auto", "true", 1),
+        ("auto", "false", 0),
+        ("always", "true", 1),
+        ("always", "false", 1),
+        ("never", "true", 0),
+    ];
+    for (control, session, setups) in rows {
+        let server = Upstream::answering(|_| good("application/json", "{}")).await;
+        let lines = format!("authority = \"head-end\"\nsession-control = \"{control}\"");
+        let stage = Stage::new().upstream("/license", &server.url(), &lines).start().await;
+        let token = stage.headend.token(&format!("device=tv&session={session}")).await;
+        let tv = stage.player_with("tv", &token);
+        assert!(tv.post(CLEARKEY).await.is_good(), "{control} {session}");
+        assert_eq!(stage.headend.count("setup").await, setups, "{control} {session}");
+        let sent = server.only().header("nv-authorizations").to_owned();
+        assert!(sent.starts_with(&token), "{control} {session}");
+        assert_eq!(sent.contains(','), control != "never" && session == "true", "{control} {session}");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_can_read_still_asks_for_a_session() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;
+    stage.headend.fault("setup", serde_json::json!({"status": 200, "body": session}), 1).await;
+    stage.headend.fault("teardown", serde_json::json!({"status": 204}), 1).await;
+    let tv = stage.player_with("tv", "opaque-content");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(server.only().header("nv-authorizations"), "opaque-content,opaque-session");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_license_header_is_composed_as_the_authority_wants_it() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let authority = "license-authorization = \"{session}\"\n[authority.headers]\nx-api-key = \"k\"";
+    let route = "authority = \"head-end\"";
+    let stage = Stage::new().authority(authority).upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let sent = server.only().header("nv-authorizations").to_owned();
+    assert!(!sent.contains(',') && sent != tv.token && sent.split('.').count() == 3);
+    stage.end().await;
+}

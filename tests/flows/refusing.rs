@@ -1,0 +1,112 @@
+//! A refusal in the shape that its player shows: over the wire, per system and player family.
+
+use http::Method;
+
+use crate::player::{CLEARKEY, Player, playready};
+use crate::stage::Stage;
+
+/// A route whose playback is killed before its second call.
+async fn killed(stage: &Stage) -> Player {
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(playready(None, "one")).await.is_good());
+    kill(stage).await;
+    tv
+}
+
+async fn kill(stage: &Stage) {
+    let id = stage.each("id").await.remove(0);
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+}
+
+#[tokio::test]
+async fn playready_is_refused_as_its_stack_expects() {
+    let stage = Stage::new().route("/license", "playready", "").start().await;
+    let tv = killed(&stage).await;
+    let rows = [
+        (tv.clone(), 500, "a native stack"),
+        (tv.clone().in_a_browser(), 200, "a page"),
+        (tv.clone().with("user-agent", "Kodi/21.0"), 200, "Kodi, which asks at every sample until something comes"),
+    ];
+    for (player, status, who) in rows {
+        let refused = player.post(playready(None, "two")).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.header("content-type")),
+            (status, "text/xml; charset=utf-8"),
+            "{who}"
+        );
+        let text = refused.text();
+        assert!(text.contains("<StatusCode>0x8004C604</StatusCode>"), "{who}: {text}");
+        assert!(text.contains("<Message>[session_killed: Session ended by operator]</Message>"), "{who}: {text}");
+        assert_eq!((refused.header("x-ssm-error"), refused.header("x-sidebeat-incident").len()), ("session_killed", 8));
+        assert_eq!(refused.header("content-length"), text.len().to_string());
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn widevine_is_refused_in_band_where_no_status_is_shown() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    kill(&stage).await;
+
+    // video.js sends raw bytes from a page; after its certificate it swallows every HTTP error.
+    let video_js = tv.clone().in_a_browser();
+    for call in [video_js.license("video"), video_js.renew("video"), tv.renew("video").header("user-agent", "Kodi/21")]
+    {
+        let refused = call.await;
+        assert_eq!((refused.status.as_u16(), &refused.body[..]), (200, &[8, 3, 0x12, 2, 8, 3][..]));
+        assert_eq!(
+            (refused.header("content-type"), refused.header("x-ssm-error")),
+            ("application/octet-stream", "session_killed")
+        );
+    }
+    // Its very first message is where it listens.
+    let certificate = video_js.post(&[8, 4][..]).header("content-type", "application/octet-stream").await;
+    assert_eq!(certificate.error(), (403, "session_killed".to_owned()));
+    // Everybody else sees a status.
+    for call in [tv.renew("video"), video_js.renew("video").without("content-type")] {
+        assert_eq!(call.await.error(), (403, "session_killed".to_owned()));
+    }
+    let reject = ["cause=\"session_killed\"", "profile=\"reject\""];
+    assert_eq!(stage.metric("refusals_total", &reject).await, 3.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_route_may_say_how_it_refuses() {
+    let lines = "[route.refusal.widevine]\nfirst = \"reject\"\nrenewal = \"http\"";
+    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    kill(&stage).await;
+    assert_eq!(&tv.license("video").await.body[..], [8, 3, 0x12, 2, 8, 3]);
+    assert_eq!(tv.in_a_browser().renew("video").await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_wrapped_request_is_refused_by_its_status() {
+    let lines = "[route.refusal.widevine]\nfirst = \"reject\"\nrenewal = \"reject\"\n";
+    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let tv = stage.player("tv", "news").await.with("content-type", "application/json");
+    let body = |message: Vec<u8>| serde_json::json!({"challenge": crate::drm::b64(message)}).to_string();
+    assert!(tv.post(body(crate::player::widevine_new("video"))).await.is_good());
+    kill(&stage).await;
+    let refused = tv.post(body(crate::player::widevine_new("video"))).await;
+    assert_eq!(refused.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn clearkey_and_fairplay_are_refused_by_their_status() {
+    let stage = Stage::new().route("/ck", "clearkey", "").route("/fp", "fairplay", "").start().await;
+    let spc = crate::drm::fairplay_spc("pl");
+    let page = stage.player("tv", "news").await.in_a_browser().with("content-type", "application/json");
+    assert!(page.clone().at("/ck").post(CLEARKEY).await.is_good());
+    kill(&stage).await;
+    assert_eq!(page.clone().at("/ck").post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    let raw = page.at("/fp").post(spc).header("content-type", "application/octet-stream");
+    assert_eq!(raw.await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}

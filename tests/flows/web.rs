@@ -1,0 +1,93 @@
+//! HTTP as a player speaks it: a socket per call, nothing hidden.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// No player waits longer than this; a test that does has found a reply that never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) body: Bytes,
+    pub(crate) headers: HeaderMap,
+    pub(crate) status: StatusCode,
+}
+
+/// The connection ended before the reply did.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+pub(crate) async fn send(
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, Cut> {
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.map_err(|_refused| Cut)?;
+        match tls {
+            None => over(stream, request).await,
+            Some(config) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_refused| Cut)?;
+                over(stream, request).await
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
+}
+
+/// Dropping it hangs up.
+async fn over(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full<Bytes>>) -> Result<Reply, Cut> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Cut)?;
+    let exchange = async move {
+        let (parts, body) = sender.send_request(request).await.map_err(|_| Cut)?.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        Ok(Reply { body, headers: parts.headers, status: parts.status })
+    };
+    let (reply, _ended) = tokio::join!(exchange, connection);
+    reply
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.status == 200
+    }
+
+    /// The status and, of a refusal in JSON, its `error` and the head-end's `errorCode`.
+    pub(crate) fn refusal(&self) -> (u16, String, Option<i64>) {
+        let told = self.json();
+        let error = told["error"].as_str().unwrap_or_else(|| panic!("no refusal: {} {}", self.status, self.text()));
+        (self.status.as_u16(), error.to_owned(), told["errorCode"].as_i64())
+    }
+
+    /// [`Self::refusal`] without the code.
+    pub(crate) fn error(&self) -> (u16, String) {
+        let (status, error, _) = self.refusal();
+        (status, error)
+    }
+}

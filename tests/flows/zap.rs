@@ -1,0 +1,131 @@
+//! One device changes its channel; several devices share an account.
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_zap_closes_the_old_session_before_it_opens_the_new_one() {
+    // With one place for the account the order is no matter of taste.
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
+    assert!(stage.player("tv", "film").await.post(CLEARKEY).await.is_good());
+    let expected = ["setup", "license-clearkey", "teardown", "setup", "license-clearkey"];
+    assert_eq!(stage.headend.story().await, expected);
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    assert_eq!(stage.metric("sessions_ended_total", &["name=\"zapped\""]).await, 1.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn ten_zaps_in_a_row_leave_one_session() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    for channel in 0..10 {
+        let tv = stage.player("tv", &format!("channel-{channel}")).await;
+        assert!(tv.post(CLEARKEY).await.is_good(), "channel {channel}");
+    }
+    let books = stage.headend.books().await;
+    assert_eq!((&books["counters"]["peak"], &books["counters"]["refused"]), (&json!(1), &json!({})));
+    assert_eq!(stage.headend.open().await, ["tv channel-9"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 100}), 20).await;
+    let mut calls = JoinSet::new();
+    for channel in 0..10 {
+        calls.spawn(stage.player("tv", &format!("channel-{channel}")).await.post(CLEARKEY).into_future());
+    }
+    let replies = calls.join_all().await;
+    // The last one plays; who was zapped away is told so, unless the license was there before.
+    assert!(replies.iter().any(|reply| reply.is_good()));
+    for reply in replies.iter().filter(|reply| !reply.is_good()) {
+        assert_eq!(reply.error(), (403, "session_ended".to_owned()));
+    }
+    let books = stage.headend.books().await;
+    assert_eq!((&books["counters"]["peak"], &books["counters"]["refused"]), (&json!(1), &json!({})));
+    assert_eq!(stage.headend.open().await.len(), 1);
+    assert!(stage.headend.count("setup").await <= 10);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_zap_away_and_back_plays_again() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
+    for channel in [&news, &film, &news, &film] {
+        assert!(channel.post(CLEARKEY).await.is_good());
+    }
+    assert_eq!(stage.headend.count("teardown").await, 3);
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_left_over_renewal_of_the_old_channel_opens_nothing() {
+    let stage = Stage::widevine().start().await;
+    let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
+    assert!(news.license("one").await.is_good() && film.license("two").await.is_good());
+    assert_eq!(news.renew("one").await.error(), (403, "session_ended".to_owned()));
+    assert!(film.renew("two").await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn two_devices_of_an_account_play_and_a_third_is_one_too_many() {
+    let stage = Stage::clearkey().start().await;
+    for device in ["tv", "phone"] {
+        assert!(stage.player(device, "news").await.post(CLEARKEY).await.is_good());
+    }
+    let tablet = stage.player("tablet", "news").await;
+    assert_eq!(tablet.post(CLEARKEY).await.refusal(), (403, "limit_reached".to_owned(), Some(1007)));
+    assert_eq!(stage.headend.open().await, ["phone news", "tv news"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_device_with_two_places_plays_two_things_and_the_third_ends_the_oldest() {
+    let stage = Stage::new().route("/license", "clearkey", "sessions-per-device = 2").start().await;
+    for content in ["news", "film"] {
+        assert!(stage.player("tv", content).await.post(CLEARKEY).await.is_good());
+    }
+    assert_eq!(stage.headend.open().await, ["tv film", "tv news"]);
+    assert!(stage.player("tv", "sport").await.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv film", "tv sport"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn devices_never_see_each_others_sessions() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player_of("ann", "tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+
+    // A copied key session, without a token: the license server sees a call without any session.
+    let thief = stage.player_of("eve", "phone", "news").await;
+    let bare = thief.clone().without("nv-authorizations").renew("video").await;
+    assert_eq!(bare.json()["errorCode"], 1005, "{}", bare.text());
+    // With a token of its own it gets a session of its own.
+    assert!(thief.renew("video").await.is_good());
+    assert_eq!(stage.headend.count("setup").await, 2);
+    // The content token of another device opens nothing in its name either.
+    assert_eq!(thief.stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    assert!(tv.renew("video").await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn two_routes_to_one_authority_zap_each_other() {
+    let stage = Stage::new().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
+    assert!(stage.player("tv", "news").await.at("/a").post(CLEARKEY).await.is_good());
+    assert!(stage.player("tv", "film").await.at("/b").post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
