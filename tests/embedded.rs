@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Long enough never to be reached by a test that passes.
 const GENEROUS: Duration = Duration::from_secs(20);
+/// Between two looks at what is awaited.
+const PAUSE: Duration = Duration::from_millis(10);
 const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 
 // === The household ===
@@ -149,6 +151,7 @@ impl Home {
                 if wanted(&slots) {
                     return slots;
                 }
+                tokio::time::sleep(PAUSE).await;
             }
         };
         tokio::time::timeout(GENEROUS, asking).await.unwrap()
@@ -307,8 +310,11 @@ async fn the_victims_beat_meets_its_end() {
     at_home(authority, async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_license();
+        let line = "sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1";
         let killed = async {
-            while !home.metric("sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1").await {}
+            while !home.metric(line).await {
+                tokio::time::sleep(PAUSE).await;
+            }
         };
         tokio::time::timeout(GENEROUS, killed).await.unwrap();
         home.play("tv").await.is_refused("session_killed", "another device plays now");

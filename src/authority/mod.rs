@@ -46,7 +46,7 @@ struct Ssm {
 impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(limits))),
+            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
                 Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) })
             }

@@ -127,7 +127,7 @@ pub struct Authority {
 
 #[derive(Debug)]
 pub enum AuthorityKind {
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     NagraSsm(Box<NagraSsm>),
 }
 

@@ -35,7 +35,7 @@ pub(super) fn names(tables: &[Section<'_>]) -> Vec<Option<String>> {
 /// `name` is what [`names`] found, `call` the time of a whole license call.
 pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Duration) -> Option<Authority> {
     let kind = match table.choice("kind", &[("embedded", Kind::Embedded), ("nagra-ssm", Kind::NagraSsm)]) {
-        Some(Kind::Embedded) => Some(AuthorityKind::Embedded(embedded(table))),
+        Some(Kind::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
         Some(Kind::NagraSsm) => nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm))),
         None => {
             table.need("kind", "write \"embedded\" or \"nagra-ssm\"");
