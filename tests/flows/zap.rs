@@ -15,7 +15,7 @@ async fn a_zap_closes_the_old_session_before_it_opens_the_new_one() {
     let expected = ["setup", "license-clearkey", "teardown", "setup", "license-clearkey"];
     assert_eq!(stage.headend.story().await, expected);
     assert_eq!(stage.headend.open().await, ["tv film"]);
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"zapped\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"zapped\""]).await, 1.0);
     stage.end().await;
 }
 
