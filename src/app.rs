@@ -93,7 +93,14 @@ impl App {
             Some(address) => Some(admin::bind(address).await.map_err(|fault| Fault::Admin(address, fault))?),
             None => None,
         };
-        let admin = Arc::new(Admin::new(&admin_config, sessions.clone(), telemetry.clone(), counters, tasks.clone()));
+        let admin = Arc::new(Admin::new(
+            &admin_config,
+            authorities.clone(),
+            sessions.clone(),
+            telemetry.clone(),
+            counters,
+            tasks.clone(),
+        ));
         let routes = Arc::new(Routes::new(routes, &authorities));
         let call = Call {
             authorities,

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::sessions::{Asker, Card, Verdicts};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{SlotEnd, Telemetry};
 use crate::upstream::{self, Call, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
@@ -81,8 +81,9 @@ impl Client {
             (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
             (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
                 (AskKind::Open, _) => {
-                    let account = card.account.as_deref().unwrap_or(&card.device);
-                    Ok(counter.open(now, account, &card.device, card.content.as_deref().unwrap_or_default()))
+                    let (verdict, ended) = counter.open(now, card);
+                    self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
+                    Ok(verdict)
                 }
                 (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
                 (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),

@@ -10,6 +10,7 @@ mod counter;
 pub mod embedded;
 mod far_clock;
 mod nagra_ssm;
+mod slots;
 mod wire;
 
 use std::sync::Arc;
@@ -19,11 +20,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 pub use self::client::{Client, Renewal};
-use self::counter::Counter;
+pub use self::counter::Counter;
 use self::far_clock::FarClock;
+pub use self::slots::{Held, Kept, RESERVED};
 use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
 use crate::secret::Secret;
-use crate::session::{AskKind, Grant};
+use crate::session::{AskKind, Grant, Reason};
 
 #[derive(Debug)]
 pub struct Authority {
@@ -48,13 +50,27 @@ struct Ssm {
 impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(&limits))),
+            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
                 let clock = FarClock::default();
                 Kind::NagraSsm(Ssm { clock, config, use_other_renewal: AtomicBool::new(false) })
             }
         };
         Self { kind, name: config.name.into() }
+    }
+
+    /// The counter of an embedded authority.
+    pub fn counter(&self) -> Option<&Counter> {
+        match &self.kind {
+            Kind::Embedded(counter) => Some(counter),
+            Kind::NagraSsm(_) => None,
+        }
+    }
+
+    /// Why the session has ended, where that is known without asking over a network: its player need
+    /// not wait for the next beat to be told.
+    pub fn killed(&self, grant: &Grant) -> Option<Reason> {
+        self.counter()?.killed(grant)
     }
 
     /// Whether an open needs the player's content token.

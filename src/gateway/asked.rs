@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::flight::Challenge;
 use super::forward;
-use super::identity::{self, Evidence};
+use super::identity::{self, Counted, Evidence};
 use super::query;
 use super::route::Route;
 use crate::authority::Authority;
-use crate::config::{Rung, SessionControl, TokenSource};
+use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
@@ -25,6 +25,7 @@ use crate::token::Unverified;
 pub(super) struct Asked {
     pub(super) body: Bytes,
     pub(super) claims: Option<Unverified>,
+    counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
     pub(super) headers: HeaderMap,
     pub(super) message: Result<Message, Unrecognised>,
@@ -36,7 +37,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn read(route: &Route, peer: &Peer, rest: &str, parts: Parts, body: Bytes) -> Self {
+    /// `authority` is the route's, if it has one.
+    pub(super) fn read(
+        route: &Route,
+        authority: Option<&Authority>,
+        peer: &Peer,
+        rest: &str,
+        parts: Parts,
+        body: Bytes,
+    ) -> Self {
         let Parts { headers, method, uri, .. } = parts;
         let message = recognise(route, &headers, &body);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
@@ -44,9 +53,10 @@ impl Asked {
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
         let device = identity::device(&route.config.device, &evidence);
+        let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
         let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
-        let query = query::without(uri.query(), &our_names(route));
-        Self { body, claims, device, headers, message, method, path, query, token }
+        let query = query::without(uri.query(), &our_names(route, authority));
+        Self { body, claims, counted, device, headers, message, method, path, query, token }
     }
 
     /// What the core is asked, if a session may have to do with this call. `good`: the content token
@@ -84,14 +94,15 @@ impl Asked {
         now: Instant,
         wall: Duration,
     ) -> Arc<Card> {
-        let claim = |path| self.claims.as_ref().and_then(|claims: &Unverified| claims.text(path));
         let (device, rung) = self.device.clone().unwrap_or_default();
         Arc::new(Card {
-            account: claim("device.accountId").or_else(|| claim("accountId")),
+            account: self.counted.account.clone(),
             authority: index,
             authority_name: authority.name.clone(),
             content: self.content(),
+            content_group: self.counted.content_group.clone(),
             device,
+            device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
             opened: wall,
             policy: self.policy(route, authority.time(now).unwrap_or(wall)),
@@ -188,12 +199,20 @@ fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String 
 }
 
 /// Query parameters that are meant for us alone.
-fn our_names(route: &Route) -> Vec<&str> {
+fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
         TokenSource::CustomData | TokenSource::Header(_) => None,
     });
-    let rungs = route.config.device.iter().filter_map(|rung| match rung {
+    let config = authority.and_then(Authority::counter).map(|counter| counter.config());
+    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
+        AccountRung::Device => None,
+        AccountRung::Rung(rung) => Some(rung),
+    });
+    let groups =
+        config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
+    let rungs = route.config.device.iter().chain(accounts).chain(groups);
+    let rungs = rungs.filter_map(|rung| match rung {
         Rung::Query(name) => Some(name.as_str()),
         Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => None,
     });

@@ -59,10 +59,14 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let began = self.clock.now();
-        let asked = Arc::new(Asked::read(route, peer, rest, parts, body));
+        let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
         let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    fn authority(&self, route: &Route) -> Option<&Authority> {
+        self.client.authority(route.config.authority?)
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -82,8 +86,8 @@ impl Story<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
     pub(super) async fn tell(&self) -> Option<Ending> {
         let Some(managed) = self.managed() else { return Some(self.pass().await) };
-        let Managed { call, card, expired, key, .. } = &managed;
-        let admission = self.gateway.sessions.admit(*key, call, card, self.deadline).await;
+        let Managed { call, expired, key, .. } = &managed;
+        let admission = self.admit(&managed).await;
         if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
             return Some(self.refuse_expired(&managed, ago));
         }
@@ -98,6 +102,20 @@ impl Story<'_> {
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         })
+    }
+
+    /// Asks the core, and looks whether a session that may go on was ended since its last beat.
+    async fn admit(&self, managed: &Managed<'_>) -> Admission {
+        let Managed { authority, call, card, key, .. } = managed;
+        let sessions = &self.gateway.sessions;
+        let mut admission = sessions.admit(*key, call, card, self.deadline).await;
+        if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
+            && let Some(reason) = authority.killed(grant)
+        {
+            sessions.deliver(*key, id, Input::Kill(reason.clone()));
+            admission.answer = Answer::Refuse(Refusal::Killed(reason));
+        }
+        admission
     }
 
     fn managed(&self) -> Option<Managed<'_>> {

@@ -72,6 +72,27 @@ impl Outcome {
     }
 }
 
+/// Why a session of an embedded authority ended against its will.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlotEnd {
+    /// By an operator.
+    Ended,
+    /// By an operator, for another device.
+    Moved,
+    /// At a limit, by `on-limit = "end-oldest"`.
+    Replaced,
+}
+
+impl SlotEnd {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Moved => "moved",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Cause {
     cause: String,
@@ -127,6 +148,7 @@ pub struct Metrics {
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
@@ -152,6 +174,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            slots_ended: Family::default(),
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
@@ -207,6 +230,13 @@ impl Metrics {
     /// `cause` comes from a table of ours, never from the far side.
     pub fn refusal(&self, cause: &str, profile: &'static str) {
         self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
+    }
+
+    pub fn slots_ended(&self, authority: &str, why: SlotEnd, count: usize) {
+        if count > 0 {
+            let ended = Ended { authority: authority.to_owned(), reason: why.name() };
+            self.slots_ended.get_or_create(&ended).inc_by(count as u64);
+        }
     }
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
@@ -273,6 +303,8 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions that embedded authorities ended against their will, by reason";
+        registry.register("slots_ended", help, self.slots_ended.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
         let saved = self.upstream_calls_saved.clone();
         registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);

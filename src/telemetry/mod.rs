@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 pub use self::log::start as start_log;
-pub use self::metrics::{CallLabels, Metrics, Outcome};
+pub use self::metrics::{CallLabels, Metrics, Outcome, SlotEnd};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Event, FaultKind};
 
