@@ -166,12 +166,11 @@ impl Asked {
             // An opaque token, or none, says nothing against it.
             (SessionControl::Auto, None) => true,
             (SessionControl::Auto, Some(claims)) => {
-                let controls = [
-                    ("contentRights.0.sessionControl", "contentRights.0.sessionControl.sessionControlEnabled"),
-                    ("sessionControl", "sessionControl.sessionControlEnabled"),
-                ];
-                let control = controls.into_iter().find(|(control, _)| claims.has(control));
-                control.is_some_and(|(_, enabled)| !claims.denies(enabled))
+                let control =
+                    ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
+                control.is_some_and(|control| {
+                    control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false))
+                })
             }
         }
     }
