@@ -94,3 +94,13 @@ impl Effects {
         self.push(Effect::Note(event));
     }
 }
+
+#[cfg(test)]
+impl Answer {
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refuse(refusal) => Some(refusal),
+            Self::Forward(_) | Self::Pass | Self::Renew(..) | Self::Wait => None,
+        }
+    }
+}
