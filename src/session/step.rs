@@ -180,16 +180,15 @@ impl Session {
         if self.lane.is_some() {
             return;
         }
-        if matches!(self.state, State::Failing { .. }) && now >= self.lost_at(policy) {
-            // The authority has let it expire by its own rule: there is nothing left to give back.
-            self.grant = None;
-            self.close(now, Over::Ended(End::Lost), policy, fx);
-        } else if now >= self.last_sign + policy.longest {
-            self.end(now, End::Longest, policy, fx);
-        } else if self.silent_at(policy).is_some_and(|silent| now >= silent) {
-            self.end(now, End::Silent, policy, fx);
-        } else if self.overdue_at(policy).is_some_and(|overdue| now >= overdue) {
-            self.end(now, End::RenewalsOverdue, policy, fx);
+        let over = self.ends(policy).into_iter().find(|(_, at)| at.is_some_and(|at| now >= at));
+        match over {
+            Some((End::Lost, _)) => {
+                // The authority has let it expire by its own rule: there is nothing left to give back.
+                self.grant = None;
+                self.close(now, Over::Ended(End::Lost), policy, fx);
+            }
+            Some((why, _)) => self.end(now, why, policy, fx),
+            None => {}
         }
     }
 

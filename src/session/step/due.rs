@@ -1,23 +1,33 @@
-//! When: a session's next beat, its deadline, and what lies between two good answers.
+//! When: a session's next beat, its deadline, and the ends that it may come to by itself.
 
 use std::time::{Duration, Instant};
 
+use super::super::end::End;
 use super::super::policy::Policy;
 use super::super::state::{Beats, Session, State};
 use super::super::wheel::Wheel;
 
 impl Session {
+    /// By what a session that is granted may end of itself, and when.
+    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 4] {
+        let failing = matches!(self.state, State::Failing { .. });
+        [
+            (End::Lost, failing.then(|| self.lost_at(policy))),
+            (End::Longest, Some(self.last_sign + policy.longest)),
+            (End::Silent, self.silent_at(policy)),
+            (End::RenewalsOverdue, self.overdue_at(policy)),
+        ]
+    }
+
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
-        let longest = self.last_sign + policy.longest;
-        let others = [self.overdue_at(policy), self.silent_at(policy)];
-        let granted = others.into_iter().flatten().fold(longest, Instant::min);
+        let first_end = |deadline| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(deadline, Instant::min);
+        let beats = self.beats == Beats::Timer;
         match self.state {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
-            State::Failing { retry, .. } if self.beats == Beats::Timer => retry.min(self.lost_at(policy)).min(granted),
-            State::Failing { .. } => self.lost_at(policy).min(granted),
-            State::Live { beat } if self.beats == Beats::Timer => beat.min(granted),
-            State::Live { .. } => granted,
+            State::Failing { retry, .. } if beats => first_end(retry),
+            State::Live { beat } if beats => first_end(beat),
+            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.longest),
             State::Opening { since, .. } => since + policy.lane_patience,
         }
     }
@@ -29,14 +39,14 @@ impl Session {
     }
 
     /// After the last good answer plus what the authority allows, but not before its token ends.
-    pub(super) fn lost_at(&self, policy: &Policy) -> Instant {
+    fn lost_at(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
         let longest = self.last_good + policy.longest;
         self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
     /// When the player's renewals have been missing for two rounds.
-    pub(super) fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
+    fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
         match self.beats {
             Beats::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
@@ -47,7 +57,7 @@ impl Session {
     }
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
-    pub(super) fn silent_at(&self, policy: &Policy) -> Option<Instant> {
+    fn silent_at(&self, policy: &Policy) -> Option<Instant> {
         let reports = self.reports.filter(|_| policy.end_on_silence)?;
         Some(self.last_sign + reports.allowed_silence())
     }
