@@ -62,6 +62,11 @@ impl Unverified {
     pub fn remaining(&self, wall: Duration) -> Option<Duration> {
         self.seconds("exp").map(|exp| exp.saturating_sub(wall))
     }
+
+    /// How long ago the token expired, at `wall`; None if it has not, or does not say.
+    pub fn expired_for(&self, wall: Duration) -> Option<Duration> {
+        wall.checked_sub(self.seconds("exp")?)
+    }
 }
 
 impl std::fmt::Debug for Unverified {
@@ -88,6 +93,20 @@ mod tests {
             assert_eq!(claims.text("n").as_deref(), Some("7"));
             assert_eq!(claims.text("contentRights.1.contentId"), None);
             assert_eq!(claims.remaining(Duration::from_secs(1_700_000_000)), Some(Duration::from_secs(60)));
+        }
+    }
+
+    #[test]
+    fn expiry_is_told_from_its_second_on() {
+        let at = |claims: &str, wall| Unverified::peek(&jwt(claims)).unwrap().expired_for(Duration::from_secs(wall));
+        for exp in [r#"{"exp":1700000060}"#, r#"{"exp":"1700000060"}"#, r#"{"exp":1700000060.0}"#] {
+            assert_eq!(at(exp, 1_700_000_059), None, "{exp}");
+            assert_eq!(at(exp, 1_700_000_060), Some(Duration::ZERO), "{exp}");
+            assert_eq!(at(exp, 1_700_000_090), Some(Duration::from_secs(30)), "{exp}");
+        }
+        // Milliseconds, negative numbers, words and silence say nothing.
+        for exp in [r#"{"exp":1700000060000}"#, r#"{"exp":-1}"#, r#"{"exp":"soon"}"#, r#"{"exp":null}"#, "{}"] {
+            assert_eq!(at(exp, 4_000_000_000), None, "{exp}");
         }
     }
 

@@ -42,6 +42,6 @@ pub(super) fn whole(of: &Row) -> Value {
     value
 }
 
-fn seconds(duration: std::time::Duration) -> f64 {
+pub(super) fn seconds(duration: std::time::Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -5,6 +5,7 @@
 //! into all its faults at once. Nothing above this module parses a setting again.
 
 mod check;
+mod embedded;
 mod endpoint;
 mod environment;
 mod fault;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 pub use self::check::{keys, load, parse};
+pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 use crate::secret::Secret;
@@ -125,18 +127,8 @@ pub struct Authority {
 
 #[derive(Debug)]
 pub enum AuthorityKind {
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     NagraSsm(Box<NagraSsm>),
-}
-
-/// Limits that sidebeat itself enforces.
-#[derive(Clone, Debug)]
-pub struct Embedded {
-    /// Session length without a beat is `interval` + `grace`.
-    pub grace: Duration,
-    pub interval: Duration,
-    /// Sessions at once of one account; an account is the device's account claim, else the device.
-    pub sessions_per_account: u32,
 }
 
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.

@@ -5,6 +5,8 @@
 //! Called by the edge, one instance per worker.
 
 mod asked;
+mod expiry;
+mod flight;
 mod forward;
 mod identity;
 mod license;
@@ -13,6 +15,7 @@ mod refusal;
 mod renewal;
 mod route;
 mod signs;
+mod twin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+pub use self::flight::Flights;
 pub use self::route::Routes;
 use self::signs::Sign;
 use crate::authority::Client;
@@ -40,6 +44,8 @@ pub struct Gateway {
     pub call: Duration,
     pub client: Client,
     pub clock: Clock,
+    /// Those of all workers.
+    pub flights: Arc<Flights>,
     pub pool: Pool,
     pub routes: Arc<Routes>,
     pub sessions: Arc<Sessions>,

@@ -13,7 +13,7 @@ use super::forward::Failure;
 use super::license::Story;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
-use crate::session::{AskKind, Denial, End, Reason, Refusal};
+use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
 
 use self::shape::Shape;
 
@@ -26,6 +26,14 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    pub(super) fn of(kind: CallKind) -> Self {
+        match kind {
+            CallKind::Certificate => Self::Certificate,
+            CallKind::License | CallKind::Release => Self::License,
+            CallKind::Renewal => Self::Renewal,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",

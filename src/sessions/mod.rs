@@ -5,6 +5,7 @@
 //! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
 
 mod card;
+mod closings;
 mod pacer;
 mod pump;
 mod row;

@@ -14,8 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Sessions;
 use super::card::{Card, DeviceKey};
+use super::closings::Closings;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Fault, FaultKind, Reason, Verdict};
+use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Reason, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -36,6 +37,7 @@ pub trait Asker: Send + Sync + 'static {
 
 pub struct Pump {
     asker: Arc<dyn Asker>,
+    closings: Arc<Closings>,
     control: Handle,
     pub(super) patience: Duration,
     pub(super) permits: Arc<Semaphore>,
@@ -55,6 +57,7 @@ impl Pump {
     pub fn new(asker: Arc<dyn Asker>, control: Handle, tasks: Tasks) -> Self {
         Self {
             asker,
+            closings: Arc::default(),
             control,
             patience: Self::PATIENCE,
             permits: Arc::new(Semaphore::new(Self::MOST)),
@@ -65,10 +68,14 @@ impl Pump {
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
         let (asker, permits, patience) = (self.asker.clone(), self.permits.clone(), self.patience);
+        let closings = self.closings.clone();
+        // From now on, so that an open that is sent after this close was asked for knows of it.
+        let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
         let work = async move {
             let Asking { ask, card, id, key } = asking;
             let permit = tokio::time::timeout(patience, permits.acquire()).await;
-            let result = if permit.is_ok() { asker.ask(&ask, &card).await } else { Err(busy()) };
+            let result = if permit.is_ok() { perform(&*asker, &closings, &ask, &card).await } else { Err(busy()) };
+            drop(closing);
             let late = match (ask.kind, &result) {
                 (AskKind::Open, Ok(Verdict::Granted(grant))) => Some(grant.clone()),
                 (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
@@ -93,6 +100,23 @@ impl Pump {
     /// Resolves when another call could start at once.
     pub(super) async fn ready(&self) {
         let _permit = self.permits.acquire().await;
+    }
+}
+
+/// One call; and an open that met the limit while a place of the same account was being given back is
+/// made once more when it has been.
+async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+    if ask.kind != AskKind::Open {
+        return asker.ask(ask, card).await;
+    }
+    let before = closings.of(card);
+    let result = asker.ask(ask, card).await;
+    match (&result, before.or_else(|| closings.of(card))) {
+        (Ok(Verdict::Denied(Denial::Limit, _)), Some(settled)) => {
+            settled.wait().await;
+            asker.ask(ask, card).await
+        }
+        (Ok(_) | Err(_), _) => result,
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 pub use self::log::start as start_log;
-pub use self::metrics::{CallLabels, Metrics, Outcome};
+pub use self::metrics::{CallLabels, Metrics, Outcome, SlotEnd};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Event, FaultKind};
 
@@ -62,6 +62,14 @@ impl Telemetry {
         took: Duration,
     ) {
         self.metrics.authority_call(authority, ask, result, took);
+    }
+
+    /// `offset`: seconds that the authority's clock is ahead of ours.
+    pub fn clock_offset(&self, authority: &str, offset: f64, warn: bool) {
+        self.metrics.clock_offset(authority, offset);
+        if warn {
+            warn!(authority, offset_s = offset, "the clock of this device differs from the authority's");
+        }
     }
 }
 

@@ -1,1 +1,139 @@
-//! To come.
+//! What an operator sees and does.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn sessions_are_listed_and_shown_with_their_story() {
+    let stage = Stage::widevine().start().await;
+    let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "film").await);
+    assert!(
+        tv.license("video").await.is_good() && tv.renew("video").await.is_good() && phone.license("x").await.is_good()
+    );
+
+    let sessions = stage.sessions().await;
+    let [first, second] = &sessions[..] else { panic!("{sessions:?}") };
+    assert_eq!((&first["device"], &second["device"]), (&json!("tv"), &json!("phone")), "in the order of their opening");
+    for (field, value) in [
+        ("account", json!("ann")),
+        ("authority", json!("head-end")),
+        ("beats", json!(1)),
+        ("content", json!("news")),
+        ("device_by", json!("header")),
+        ("interval_s", json!(30.0)),
+        ("key_sessions", json!(1)),
+        ("paced_by", json!("renewals")),
+        ("route", json!("/license")),
+        ("state", json!("live")),
+    ] {
+        assert_eq!(first[field], value, "{field}");
+    }
+    let id = first["id"].as_str().unwrap();
+    let shown = stage.ask(Method::GET, &format!("/v1/sessions/{id}")).await.json();
+    let events: Vec<_> = shown["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(events, ["opened", "renewals carry the session"]);
+    assert_eq!(shown["timeline"][0]["detail"], "a beat every 30 s");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_session_is_named_by_its_first_digits() {
+    let stage = Stage::clearkey().start().await;
+    for device in ["a", "b"] {
+        assert!(stage.player_of(device, device, "news").await.post(CLEARKEY).await.is_good());
+    }
+    let ids = stage.each("id").await;
+    let common = ids[0].chars().zip(ids[1].chars()).take_while(|(a, b)| a == b).count();
+    let unique: String = ids[0].chars().take(common + 1).collect();
+    let ask = async |method: Method, path: String| stage.ask(method, &format!("/v1/sessions/{path}")).await;
+    assert_eq!(ask(Method::GET, unique.clone()).await.json()["id"], ids[0].as_str());
+    assert_eq!(
+        ask(Method::GET, unique[..common].to_owned()).await.status.as_u16() / 100,
+        if common == 0 { 2 } else { 4 }
+    );
+    assert_eq!(ask(Method::POST, format!("{}/kill", &unique[..common])).await.status.as_u16() / 100, 4);
+    assert_eq!(ask(Method::GET, "nobody".to_owned()).await.error(), (404, "not_found".to_owned()));
+    assert_eq!(ask(Method::PUT, unique.clone()).await.error(), (405, "method_not_allowed".to_owned()));
+    assert_eq!(ask(Method::POST, format!("{unique}/explode")).await.status, 405);
+    assert_eq!(stage.each("state").await, ["live", "live"]);
+
+    assert_eq!(ask(Method::DELETE, unique).await.json(), json!({"id": ids[0], "done": "closing"}));
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    assert_eq!(ask(Method::POST, format!("{}/teardown", ids[1])).await.json()["done"], "closing");
+    assert_eq!(stage.headend.nth("teardown", 2).await.status, 204);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_kill_shows_in_list_story_and_metrics() {
+    let stage = Stage::clearkey().heartbeat(0.2).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.kill_account("ann").await;
+    let session = stage.only_session("killed").await;
+    let events: Vec<_> = session["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(events, ["opened", "authority call failed", "killed"]);
+    assert_eq!(session["timeline"][1]["detail"], "ssmheartbeaterror: Not Found (code 404, errorCode 3002)");
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+
+    for (name, labels, value) in [
+        ("sessions", &["state=\"killed\""][..], 1.0),
+        ("sessions", &["state=\"live\""], 0.0),
+        ("sessions_ended_total", &["authority=\"head-end\"", "reason=\"killed\""], 1.0),
+        ("session_events_total", &["event=\"opened\""], 1.0),
+        ("session_events_total", &["event=\"killed\""], 1.0),
+        ("session_events_total", &["event=\"ssmheartbeaterror\""], 1.0),
+        ("authority_calls_total", &["call=\"open\"", "result=\"granted\""], 1.0),
+        ("authority_calls_total", &["call=\"beat\"", "result=\"unknown\""], 1.0),
+        ("license_calls_total", &["drm=\"clearkey\"", "outcome=\"served\""], 1.0),
+        ("license_calls_total", &["outcome=\"refused\""], 1.0),
+        ("refusals_total", &["cause=\"session_killed\"", "profile=\"http\""], 1.0),
+        ("license_call_seconds_count", &[], 2.0),
+        ("panics_total", &[], 0.0),
+        ("beats_late_total", &["nothing"], 0.0),
+        ("edge_calls_total", &[], 2.0),
+    ] {
+        assert_eq!(stage.metric(name, labels).await, value, "{name} {labels:?}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_metrics_are_a_page_of_open_metrics() {
+    let stage = Stage::clearkey().start().await;
+    assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
+    let page = stage.ask(Method::GET, "/metrics").await;
+    assert!(page.header("content-type").starts_with("application/openmetrics-text"));
+    let text = page.text();
+    assert!(text.ends_with("# EOF\n"));
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        assert!(name.starts_with("sidebeat_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_proxy_tells_that_it_lives_and_is_ready() {
+    let stage = Stage::clearkey().start().await;
+    let plain = async |path: &str| stage.ask(Method::GET, path).await.text();
+    assert_eq!((plain("/livez").await, plain("/readyz").await), ("alive\n".to_owned(), "ready\n".to_owned()));
+    assert!(plain("/").await.contains("<html"));
+    assert_eq!(stage.ask(Method::GET, "/v2").await.error(), (404, "not_found".to_owned()));
+    // None of it is to be had where players are.
+    for path in ["/livez", "/readyz", "/metrics", "/v1/sessions"] {
+        assert_eq!(stage.stranger().at(path).post("").method(Method::GET).await.status, 404, "{path}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_story_without_sessions_is_an_empty_list() {
+    let stage = Stage::clearkey().start().await;
+    assert_eq!(stage.ask(Method::GET, "/v1/sessions").await.json(), json!({"sessions": Value::Array(Vec::new())}));
+    assert_eq!(stage.metric("sessions", &["state=\"live\""]).await, 0.0);
+    stage.end().await;
+}

@@ -11,7 +11,7 @@ const INTERVAL: f64 = 1.0;
 
 fn script(enforcement: &str, can_renew: bool) -> Script {
     let route = format!("enforcement = \"{enforcement}\"");
-    let script = Stage::new().route("/license", "widevine", &route).heartbeat(INTERVAL);
+    let script = Stage::script().route("/license", "widevine", &route).heartbeat(INTERVAL);
     script.settings(|settings| settings.widevine.can_renew = can_renew)
 }
 
@@ -78,7 +78,7 @@ async fn a_beat_is_put_off_by_the_renewal_that_counts_as_one() {
 
 #[tokio::test]
 async fn other_systems_are_always_beaten_for() {
-    let script = Stage::new().route("/license", "clearkey", "").heartbeat(0.2);
+    let script = Stage::script().route("/license", "clearkey", "").heartbeat(0.2);
     let stage = script.start().await;
     assert!(stage.player("tv", "news").await.post(crate::player::CLEARKEY).await.is_good());
     stage.headend.nth("heartbeat", 2).await;

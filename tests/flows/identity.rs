@@ -24,7 +24,7 @@ const LADDER: &str =
 async fn the_first_rung_that_answers_names_the_device() {
     let license = Upstream::answering(|_| good("application/json", "{}")).await;
     let route = format!("authority = \"head-end\"\n{LADDER}");
-    let stage = Stage::new().upstream("/license", &license.url(), &route).start().await;
+    let stage = Stage::script().upstream("/license", &license.url(), &route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
     let call = || stage.stranger().post(CLEARKEY).header("nv-authorizations", &token);
     let opaque = || stage.stranger().post(CLEARKEY);
@@ -52,7 +52,7 @@ async fn the_first_rung_that_answers_names_the_device() {
 async fn what_names_the_device_in_the_url_is_not_passed_on() {
     let license = Upstream::answering(|_| good("application/json", "{}")).await;
     let route = "authority = \"head-end\"\ndevice = [\"path-segment\", \"query:box\"]";
-    let stage = Stage::new().upstream("/license", &license.url(), route).start().await;
+    let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
     let player = stage.stranger().with("nv-authorizations", &token);
     assert!(player.post(CLEARKEY).below("/living-room/v2/keys?a=1&box=x&b=%20").await.is_good());
@@ -76,7 +76,7 @@ async fn what_names_the_device_in_the_url_is_not_passed_on() {
 async fn without_any_rung_a_call_passes_uncounted() {
     let license = Upstream::answering(|_| good("application/json", "{}")).await;
     let route = "authority = \"head-end\"\ndevice = [\"header:x-device-id\"]";
-    let stage = Stage::new().upstream("/license", &license.url(), route).start().await;
+    let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
     assert!(stage.stranger().post(CLEARKEY).header("nv-authorizations", &token).await.is_good());
     assert_eq!(license.only().header("nv-authorizations"), token);
@@ -96,7 +96,7 @@ async fn a_client_certificate_names_the_device() {
         renew_authority: false,
     };
     let authority = certs::init(&request).unwrap().authority;
-    let stage = Stage::new()
+    let stage = Stage::script()
         .secure(folder.path().to_owned())
         .server("[server.tls]\nclient-ca = \"devices.pem\"")
         .route("/license", "clearkey", "device = [\"mtls\", \"peer\"]")

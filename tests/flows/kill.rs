@@ -183,7 +183,7 @@ async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server()
 
 #[tokio::test]
 async fn where_sessions_are_disabled_a_player_plays_without_one() {
-    let stage = Stage::new().route("/license", "clearkey", "session-control = \"always\"").start().await;
+    let stage = Stage::script().route("/license", "clearkey", "session-control = \"always\"").start().await;
     let token = stage.headend.token("device=tv&session=false").await;
     let tv = stage.player_with("tv", &token);
     assert!(tv.post(CLEARKEY).await.is_good());

@@ -1,1 +1,184 @@
-//! To come.
+//! Nothing secret is ever seen: not in the log at its loudest, not in the metrics, not in the admin API,
+//! not in a refusal.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, Once};
+
+use http::Method;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::drm;
+use crate::player::{CLEARKEY, playready, widevine_new, widevine_renewal};
+use crate::stage::Stage;
+use crate::upstream::{Upstream, good};
+
+/// Everything that was logged in this process; other tests may run beside this one.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn start() -> Self {
+        static START: Once = Once::new();
+        let log = Self::default();
+        START.call_once(|| {
+            let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("sidebeat=trace")).with_ansi(false);
+            lines.with_writer(log.clone()).init();
+        });
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+/// What must not be seen, in the forms in which it could be.
+#[derive(Default)]
+struct Secrets(Vec<(String, String)>);
+
+impl Secrets {
+    /// A token: any of its parts would give it away.
+    fn token(&mut self, name: &str, token: &str) {
+        for part in token.split(['.', ',']).filter(|part| part.len() >= 16) {
+            self.0.push((name.to_owned(), part.to_owned()));
+        }
+    }
+
+    /// A body: looked for by pieces from its middle, raw where it is text, and encoded.
+    fn body(&mut self, name: &str, body: &[u8]) {
+        const PIECE: usize = 48;
+        assert!(body.len() >= PIECE, "{name} is too short to be told from chance");
+        for start in [0, (body.len() - PIECE) / 2 / 3 * 3, (body.len() - PIECE) / 3 * 3] {
+            let piece = &body[start..start + PIECE];
+            let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+            let forms = [drm::b64(piece), drm::b64u(piece), hex.clone(), hex.to_uppercase(), format!("{piece:?}")];
+            self.0.extend(forms.map(|form| (name.to_owned(), form)));
+            if let Ok(text) = std::str::from_utf8(piece) {
+                self.0.push((name.to_owned(), text.to_owned()));
+            }
+        }
+    }
+
+    fn expect_none_in(&self, place: &str, text: &str) {
+        for (name, form) in &self.0 {
+            assert!(!text.contains(form), "{name} is seen in {place}: …{}…", around(text, form));
+        }
+    }
+}
+
+fn around(text: &str, form: &str) -> String {
+    let line = text.lines().find(|line| line.contains(form)).unwrap_or_default();
+    line.chars().take(400).collect()
+}
+
+#[tokio::test]
+async fn nothing_secret_is_seen_anywhere() {
+    let log = Log::start();
+    let mut secrets = Secrets::default();
+    let mut shown = Vec::new();
+    let license = drm::fill(600, "license of the leak test");
+    let answer = [&[8, 2][..], &license].concat();
+    let server = Upstream::answering(move |_| good("application/octet-stream", answer.clone())).await;
+    let stage = Stage::script()
+        .route("/wv", "widevine", "")
+        .route("/ck", "clearkey", "")
+        .route("/pr", "playready", "")
+        .upstream("/own", &server.url(), "authority = \"head-end\"")
+        .heartbeat(0.3)
+        .settings(|settings| settings.limit = 9)
+        .start()
+        .await;
+
+    // Every system, a token in each of its places, a renewal, a beat.
+    let tv = stage.player("tv", "news").await;
+    secrets.token("content token", &tv.token);
+    secrets.body("challenge", &widevine_new("video-of-the-leak-test"));
+    secrets.body("renewal challenge", &widevine_renewal("video-of-the-leak-test"));
+    assert!(tv.clone().at("/wv").license("video-of-the-leak-test").await.is_good());
+    let renewed = tv.clone().at("/wv").renew("video-of-the-leak-test").await;
+    secrets.body("renewed license", &renewed.body);
+    let in_query = stage.player("phone", "film").await;
+    secrets.token("content token of the query", &in_query.token);
+    let query = format!("?token={}&device=phone", in_query.token);
+    let keys = stage.stranger().at("/ck").post(CLEARKEY).below(&query).await;
+    secrets.token("key", keys.json()["keys"][0]["k"].as_str().unwrap());
+    let in_custom_data = stage.player("box", "sport").await;
+    secrets.token("content token of the custom data", &in_custom_data.token);
+    let challenge = playready(Some(&in_custom_data.token), "nonce of the leak test");
+    let bare = in_custom_data.without("nv-authorizations").at("/pr");
+    let soap = bare.post(challenge.clone()).await;
+    assert!(soap.is_good(), "{}", soap.text());
+    secrets.body("playready challenge", &drm::fill(960, "pr-enc"));
+    let own = stage.player("tablet", "own").await.at("/own").with("cookie", "secret=0123456789abcdef0123");
+    secrets.token("cookie", "0123456789abcdef0123");
+    secrets.body("license", &license);
+    assert!(own.license("video-of-the-leak-test").await.is_good());
+    let sent = server.only().header("nv-authorizations").to_owned();
+    secrets.token("session token", &sent);
+    stage.headend.next("heartbeat", 0).await;
+
+    // Refusals of all kinds, by an authority that repeats what it was sent.
+    stage
+        .headend
+        .fault("setup", json!({"status": 400, "errorCode": 1006, "message": format!("bad token {}", tv.token)}), 1)
+        .await;
+    let refused = stage.player_with("other", &tv.token).at("/ck").post(CLEARKEY).await;
+    assert_eq!(refused.error(), (403, "token_rejected".to_owned()));
+    shown.push(("a refused setup", refused));
+    stage.headend.fault("setup", json!({"status": 500, "body": format!("{{\"message\":\"{sent}\"}}")}), 1).await;
+    shown.push(("a failed setup", stage.player_with("another", &own.token).at("/ck").post(CLEARKEY).await));
+    stage
+        .headend
+        .fault(
+            "renewal",
+            json!({"status": 500, "body": {"message": drm::b64(widevine_renewal("video-of-the-leak-test"))}}),
+            1,
+        )
+        .await;
+    shown.push(("a failed renewal", tv.clone().at("/wv").renew("video-of-the-leak-test").await));
+    stage.headend.kill_account("ann").await;
+    shown.push(("a killed renewal", tv.clone().at("/wv").renew("video-of-the-leak-test").await));
+    shown.push(("a killed license", own.license("video-of-the-leak-test").await));
+    shown.push(("an unknown path", stage.stranger().at(&format!("/{}", tv.token)).post(challenge).await));
+    assert!(shown.iter().all(|(_, reply)| !reply.text().contains("\"keys\"")));
+
+    for (place, reply) in &shown {
+        secrets.expect_none_in(place, &format!("{:?} {}", reply.headers, reply.text()));
+    }
+    for path in ["/metrics", "/v1/sessions"] {
+        secrets.expect_none_in(path, &stage.ask(Method::GET, path).await.text());
+    }
+    for id in stage.each("id").await {
+        secrets
+            .expect_none_in("a session's story", &stage.ask(Method::GET, &format!("/v1/sessions/{id}")).await.text());
+    }
+    stage.end().await;
+
+    let text = log.text();
+    assert!(
+        text.contains("session_killed") && text.contains(" DEBUG ") && text.contains("opened"),
+        "the log was not caught"
+    );
+    secrets.expect_none_in("the log", &text);
+}

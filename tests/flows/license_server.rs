@@ -1,1 +1,159 @@
-//! To come.
+//! The license server in trouble: the kinds are told apart for the player and in the metrics.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use sidebeat::clock::Clock;
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+use crate::upstream::{Upstream, good, nobody, status};
+
+const AUTHORITY: &str = "authority = \"head-end\"\ntimeout = \"500ms\"";
+
+/// One call to a license server; the session stays.
+async fn expect(url: &str, lines: &str, error: &str) {
+    let stage = Stage::script().upstream("/license", url, lines).start().await;
+    let tv = stage.player("tv", "news").await.in_a_browser();
+    let began = Clock.now();
+    let refused = tv.post(CLEARKEY).await;
+    assert!(Clock.now().saturating_duration_since(began) < Duration::from_secs(6), "{error}");
+    // A 4xx, because a 5xx starts a storm of retries in players.
+    assert_eq!(refused.error(), (403, format!("license_server_{error}")));
+    let told = refused.json();
+    let code = if error == "timeout" { 504 } else { 502 };
+    assert_eq!((&told["code"], &told["event"], &told["phase"]), (&code.into(), &().into(), &"license".into()));
+    assert_eq!(refused.header("x-ssm-error"), format!("license_server_{error}"));
+    let fault = format!("fault=\"{error}\"");
+    assert_eq!(stage.metric("upstream_faults_total", &[&fault, "route=\"/license\""]).await, 1.0);
+    assert_eq!(stage.metric("license_calls_total", &["outcome=\"failed\""]).await, 1.0);
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    expect(&format!("http://{}/acquire", nobody().await), AUTHORITY, "connect").await;
+}
+
+#[tokio::test]
+async fn it_is_too_slow() {
+    let silent = Upstream::raw(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    expect(&silent.url(), AUTHORITY, "timeout").await;
+}
+
+#[tokio::test]
+async fn it_stops_in_the_middle_of_its_reply() {
+    let half = Upstream::writing(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"keys\":").await;
+    expect(&half.url(), AUTHORITY, "reset").await;
+}
+
+#[tokio::test]
+async fn it_hangs_up_without_a_reply() {
+    let mute = Upstream::writing(b"").await;
+    expect(&mute.url(), AUTHORITY, "reset").await;
+}
+
+#[tokio::test]
+async fn it_speaks_another_protocol() {
+    let other = Upstream::writing(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+    expect(&other.url(), AUTHORITY, "malformed").await;
+}
+
+#[tokio::test]
+async fn it_wants_no_tls() {
+    let plain = Upstream::writing(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    expect(&plain.url().replace("http:", "https:"), AUTHORITY, "tls").await;
+}
+
+#[tokio::test]
+async fn its_reply_is_too_large() {
+    let large = Upstream::answering(|_| good("application/json", vec![b' '; 1024 * 1024 + 1])).await;
+    expect(&large.url(), AUTHORITY, "too_large").await;
+}
+
+#[tokio::test]
+async fn its_reply_is_of_the_wrong_type() {
+    let html = Upstream::answering(|_| good("text/html", "<html>maintenance</html>")).await;
+    let lines = format!(
+        "{AUTHORITY}\n[route.body]\nplayer = \"raw\"\nserver = \"raw\"\nserver-reply = \"json:license\"\nplayer-reply = \"raw\""
+    );
+    expect(&html.url(), &lines, "reply_wrapping").await;
+}
+
+#[tokio::test]
+async fn it_redirects_to_where_tokens_do_not_belong() {
+    let elsewhere = Upstream::answering(|_| good("application/json", "{}")).await;
+    let targets = [elsewhere.url(), format!("//{}/acquire", elsewhere.address), "https://license.example/".to_owned()];
+    for target in targets {
+        let redirecting = Upstream::answering(move |_| redirect(307, &target)).await;
+        expect(&redirecting.url(), AUTHORITY, "redirect").await;
+    }
+    assert!(elsewhere.seen().is_empty(), "a token went elsewhere");
+}
+
+#[tokio::test]
+async fn it_redirects_in_circles_or_changes_the_method() {
+    let circle = Upstream::answering(|asked| redirect(307, &asked.target)).await;
+    expect(&circle.url(), AUTHORITY, "redirect").await;
+    assert!(circle.seen().len() <= 4);
+    for code in [301, 302, 303] {
+        let other = Upstream::answering(move |_| redirect(code, "/elsewhere")).await;
+        expect(&other.url(), AUTHORITY, "redirect").await;
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_same_server_is_followed_with_everything() {
+    for code in [307, 308] {
+        let server = Upstream::answering(move |asked| match asked.target.as_str() {
+            "/acquire?a=1" => redirect(code, "/moved?b=2"),
+            _ => good("application/json", "{\"moved\":true}"),
+        })
+        .await;
+        let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert_eq!(tv.post(CLEARKEY).below("?a=1").await.json()["moved"], true);
+        let seen = server.seen();
+        assert_eq!((seen[1].target.as_str(), &seen[1].body[..]), ("/moved?b=2", CLEARKEY.as_bytes()));
+        assert_eq!(seen[1].header("nv-authorizations"), seen[0].header("nv-authorizations"));
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn its_own_errors_are_no_faults() {
+    let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let tv = stage.player("tv", "news").await;
+    for code in [400, 401, 404, 500, 503] {
+        assert_eq!(tv.post(CLEARKEY).below(&format!("/{code}")).await.status, code);
+    }
+    assert_eq!(stage.metric("upstream_faults_total", &[]).await, 0.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_it_closed_meanwhile_costs_the_player_nothing() {
+    let server = Upstream::answering(|_| {
+        let response = Response::builder().header("connection", "close").header("content-type", "application/json");
+        response.body(Bytes::from_static(b"{}")).unwrap()
+    })
+    .await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let tv = stage.player("tv", "news").await;
+    for _ in 0..5 {
+        assert!(tv.post(CLEARKEY).await.is_good());
+    }
+    assert_eq!(server.seen().len(), 5);
+    stage.end().await;
+}
+
+fn redirect(code: u16, location: &str) -> Response<Bytes> {
+    Response::builder().status(code).header("location", location).body(Bytes::new()).unwrap()
+}

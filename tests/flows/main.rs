@@ -8,12 +8,14 @@
 
 #[path = "../support/drm.rs"]
 mod drm;
-
+#[path = "../support/headend.rs"]
 mod headend;
+#[path = "../support/web.rs"]
+mod web;
+
 mod player;
 mod stage;
 mod upstream;
-mod web;
 
 mod admin;
 mod enforcement;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 #[tokio::test]
 async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
     let server = Upstream::answering(|asked| good("application/x-any", asked.body.clone())).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
     let bodies: [Vec<u8>; 5] = [
         b"hello".to_vec(),
@@ -39,7 +39,7 @@ async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
 #[tokio::test]
 async fn a_route_without_an_authority_only_passes_and_counts() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "headers = [\"nv-authorizations\"]").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "headers = [\"nv-authorizations\"]").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     assert_eq!(server.only().header("nv-authorizations"), tv.token);
@@ -53,7 +53,7 @@ async fn a_route_without_an_authority_only_passes_and_counts() {
 #[tokio::test]
 async fn gets_pass_and_other_methods_do_not() {
     let server = Upstream::answering(|_| good("application/octet-stream", &b"certificate"[..])).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
     let certificate = tv.post("").method(Method::GET).below("/certificates").await;
     assert_eq!((certificate.text().as_str(), server.only().method), ("certificate", Method::GET));
@@ -69,7 +69,8 @@ async fn gets_pass_and_other_methods_do_not() {
 async fn a_path_without_a_route_is_not_found_and_routes_end_at_segments() {
     let server = Upstream::answering(|asked| good("text/plain", asked.target.clone())).await;
     let deep = format!("{}/deep", server.url());
-    let stage = Stage::new().upstream("/license", &server.url(), "").upstream("/license/deep", &deep, "").start().await;
+    let stage =
+        Stage::script().upstream("/license", &server.url(), "").upstream("/license/deep", &deep, "").start().await;
     let stranger = stage.stranger();
     for (path, target) in
         [("/license/a", "/acquire/a"), ("/license/deep/a", "/acquire/deep/a"), ("/license/deeper", "/acquire/deeper")]
@@ -86,7 +87,7 @@ async fn a_path_without_a_route_is_not_found_and_routes_end_at_segments() {
 #[tokio::test]
 async fn a_body_over_the_cap_is_refused_unread() {
     let server = Upstream::answering(|_| good("text/plain", "")).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "").limits("body-max = \"2KiB\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "").limits("body-max = \"2KiB\"").start().await;
     assert!(stage.stranger().post(vec![1; 2048]).await.is_good());
     let refused = stage.stranger().post(vec![1; 2049]).await;
     assert_eq!((refused.status.as_u16(), refused.header("connection")), (413, "close"));
@@ -104,7 +105,7 @@ async fn a_reply_passes_with_its_status_and_headers_and_is_never_cached() {
         response.header("content-type", "a/b").body(Bytes::from(answer.clone())).unwrap()
     })
     .await;
-    let stage = Stage::new().upstream("/license", &server.url(), "").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "").start().await;
     let reply = stage.stranger().post(CLEARKEY).await;
     assert_eq!(reply.status, 402);
     assert_eq!(reply.body, body);
@@ -129,7 +130,7 @@ async fn the_license_servers_own_refusal_is_the_players_to_see() {
         Response::builder().status(404).body(Bytes::from_static(refusal.as_bytes())).unwrap()
     })
     .await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
     let reply = tv.post(CLEARKEY).await;
     assert_eq!((reply.status.as_u16(), reply.text().as_str()), (404, refusal));
@@ -141,7 +142,7 @@ async fn the_license_servers_own_refusal_is_the_players_to_see() {
 async fn only_listed_headers_reach_the_license_server() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let lines = "authority = \"head-end\"\nheaders = [\"x-correlation-id\", \"x-hop-named\"]";
-    let stage = Stage::new().upstream("/license", &server.url(), lines).start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), lines).start().await;
     let tv = stage.player("tv", "news").await;
     let passed = [
         ("accept", "*/*"),
@@ -188,7 +189,7 @@ async fn the_license_servers_cors_headers_give_way_to_ours() {
         response.header("access-control-allow-methods", "PUT").body(Bytes::from_static(b"{}")).unwrap()
     })
     .await;
-    let stage = Stage::new().upstream("/license", &server.url(), "").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "").start().await;
     let reply = stage.stranger().in_a_browser().post(CLEARKEY).await;
     let all = |name: &str| reply.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(all("access-control-allow-origin"), ["https://tv.example"]);
@@ -215,7 +216,7 @@ async fn session_control_follows_the_token_or_the_route() {
     for (control, session, setups) in rows {
         let server = Upstream::answering(|_| good("application/json", "{}")).await;
         let lines = format!("authority = \"head-end\"\nsession-control = \"{control}\"");
-        let stage = Stage::new().upstream("/license", &server.url(), &lines).start().await;
+        let stage = Stage::script().upstream("/license", &server.url(), &lines).start().await;
         let token = stage.headend.token(&format!("device=tv&session={session}")).await;
         let tv = stage.player_with("tv", &token);
         assert!(tv.post(CLEARKEY).await.is_good(), "{control} {session}");
@@ -230,7 +231,7 @@ async fn session_control_follows_the_token_or_the_route() {
 #[tokio::test]
 async fn a_token_that_nobody_can_read_still_asks_for_a_session() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;
     stage.headend.fault("setup", serde_json::json!({"status": 200, "body": session}), 1).await;
     stage.headend.fault("teardown", serde_json::json!({"status": 204}), 1).await;
@@ -245,7 +246,7 @@ async fn the_license_header_is_composed_as_the_authority_wants_it() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let authority = "license-authorization = \"{session}\"\n[authority.headers]\nx-api-key = \"k\"";
     let route = "authority = \"head-end\"";
-    let stage = Stage::new().authority(authority).upstream("/license", &server.url(), route).start().await;
+    let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     let sent = server.only().header("nv-authorizations").to_owned();

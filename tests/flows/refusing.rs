@@ -20,7 +20,7 @@ async fn kill(stage: &Stage) {
 
 #[tokio::test]
 async fn playready_is_refused_as_its_stack_expects() {
-    let stage = Stage::new().route("/license", "playready", "").start().await;
+    let stage = Stage::script().route("/license", "playready", "").start().await;
     let tv = killed(&stage).await;
     let rows = [
         (tv.clone(), 500, "a native stack"),
@@ -76,7 +76,7 @@ async fn widevine_is_refused_in_band_where_no_status_is_shown() {
 #[tokio::test]
 async fn a_route_may_say_how_it_refuses() {
     let lines = "[route.refusal.widevine]\nfirst = \"reject\"\nrenewal = \"http\"";
-    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let stage = Stage::script().route("/license", "widevine", lines).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
     kill(&stage).await;
@@ -88,7 +88,7 @@ async fn a_route_may_say_how_it_refuses() {
 #[tokio::test]
 async fn a_wrapped_request_is_refused_by_its_status() {
     let lines = "[route.refusal.widevine]\nfirst = \"reject\"\nrenewal = \"reject\"\n";
-    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let stage = Stage::script().route("/license", "widevine", lines).start().await;
     let tv = stage.player("tv", "news").await.with("content-type", "application/json");
     let body = |message: Vec<u8>| serde_json::json!({"challenge": crate::drm::b64(message)}).to_string();
     assert!(tv.post(body(crate::player::widevine_new("video"))).await.is_good());
@@ -100,7 +100,7 @@ async fn a_wrapped_request_is_refused_by_its_status() {
 
 #[tokio::test]
 async fn clearkey_and_fairplay_are_refused_by_their_status() {
-    let stage = Stage::new().route("/ck", "clearkey", "").route("/fp", "fairplay", "").start().await;
+    let stage = Stage::script().route("/ck", "clearkey", "").route("/fp", "fairplay", "").start().await;
     let spc = crate::drm::fairplay_spc("pl");
     let page = stage.player("tv", "news").await.in_a_browser().with("content-type", "application/json");
     assert!(page.clone().at("/ck").post(CLEARKEY).await.is_good());

@@ -10,7 +10,7 @@ const SOAP: &str = "text/xml; charset=utf-8";
 
 #[tokio::test]
 async fn playready_licenses_of_one_playback_share_its_session() {
-    let stage = Stage::new().route("/license", "playready", "").start().await;
+    let stage = Stage::script().route("/license", "playready", "").start().await;
     let tv = stage.player("tv", "news").await.with("content-type", SOAP);
     let first = tv.post(playready(None, "one")).await;
     assert!(first.text().contains("<AcquireLicenseResponse"), "{}", first.text());
@@ -25,7 +25,7 @@ async fn playready_licenses_of_one_playback_share_its_session() {
 #[tokio::test]
 async fn playready_may_carry_its_token_in_the_custom_data() {
     let lines = "content-token = [\"custom-data\"]\ndevice = [\"token-claim:device.deviceId\"]";
-    let stage = Stage::new().route("/license", "playready", lines).heartbeat(0.3).start().await;
+    let stage = Stage::script().route("/license", "playready", lines).heartbeat(0.3).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
     let license = stage.stranger().post(playready(Some(&token), "one")).header("content-type", SOAP).await;
     assert!(license.is_good(), "{}", license.text());
@@ -40,7 +40,7 @@ async fn playready_may_carry_its_token_in_the_custom_data() {
 
 #[tokio::test]
 async fn playready_in_utf_16_is_understood_and_passed_on_as_it_came() {
-    let stage = Stage::new().route("/license", "playready", "").start().await;
+    let stage = Stage::script().route("/license", "playready", "").start().await;
     let tv = stage.player("tv", "news").await.with("content-type", SOAP);
     let challenge = std::fs::read("tests/vectors/drm/pr_challenge_v40_utf16le.bin").unwrap();
     assert!(tv.post(challenge).await.is_good());
@@ -50,7 +50,7 @@ async fn playready_in_utf_16_is_understood_and_passed_on_as_it_came() {
 
 #[tokio::test]
 async fn a_playready_acknowledgement_opens_nothing() {
-    let stage = Stage::new().route("/license", "playready", "").start().await;
+    let stage = Stage::script().route("/license", "playready", "").start().await;
     let token = stage.headend.token("session=false&device=tv").await;
     let tv = stage.player_with("tv", &token);
     let acknowledged = tv.post(drm::playready_acknowledge("00112233-4455-6677-8899-aabbccddeeff")).await;
@@ -61,7 +61,7 @@ async fn a_playready_acknowledgement_opens_nothing() {
 
 #[tokio::test]
 async fn a_fairplay_form_keeps_its_plus_signs() {
-    let stage = Stage::new().route("/license", "fairplay", "").start().await;
+    let stage = Stage::script().route("/license", "fairplay", "").start().await;
     let tv = stage.player("tv", "news").await;
     let spc = drm::b64(drm::fairplay_spc("pl"));
     assert!(spc.contains('+'), "the test needs one");
@@ -74,7 +74,7 @@ async fn a_fairplay_form_keeps_its_plus_signs() {
 
 #[tokio::test]
 async fn fairplay_in_json_and_raw_is_answered_in_kind() {
-    let stage = Stage::new().route("/license", "fairplay", "").start().await;
+    let stage = Stage::script().route("/license", "fairplay", "").start().await;
     let tv = stage.player("tv", "news").await;
     let spc = drm::fairplay_spc("pl");
     let json = tv.post(json!({"spc": drm::b64(&spc)}).to_string()).header("content-type", "application/json").await;
@@ -97,7 +97,7 @@ async fn clearkey_in_the_old_alphabet_is_clearkey_too() {
 
 #[tokio::test]
 async fn routes_of_several_systems_share_the_devices_of_their_authority() {
-    let stage = Stage::new().route("/wv", "widevine", "").route("/ck", "clearkey", "").start().await;
+    let stage = Stage::script().route("/wv", "widevine", "").route("/ck", "clearkey", "").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.clone().at("/wv").license("video").await.is_good());
     // The same content token through the other route is the same playback.

@@ -16,7 +16,7 @@ fn body(lines: &str) -> String {
 async fn a_player_that_speaks_json_meets_a_server_that_speaks_raw() {
     let server = Upstream::answering(|_| good("application/octet-stream", &b"\x08\x02license"[..])).await;
     let lines = body("player = \"json:challenge\"\nserver = \"raw\"\nplayer-reply = \"json:license\"");
-    let stage = Stage::new().upstream("/license", &server.url(), &lines).start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), &lines).start().await;
     let tv = stage.player("tv", "news").await.with("content-type", "application/json");
 
     let wrapped = json!({"challenge": drm::b64(widevine_new("video")), "other": 1}).to_string();
@@ -32,7 +32,7 @@ async fn a_player_that_speaks_json_meets_a_server_that_speaks_raw() {
 async fn a_player_that_speaks_raw_meets_a_server_that_speaks_json() {
     // This head-end answers JSON with an array, whose first element counts.
     let lines = "[route.body]\nplayer = \"raw\"\nserver = \"json:challenge\"\nplayer-reply = \"raw\"\nserver-reply = \"json:license\"";
-    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let stage = Stage::script().route("/license", "widevine", lines).start().await;
     let tv = stage.player("tv", "news").await;
     let license = tv.license("video").await;
     assert_eq!((license.header("content-type"), &license.body[..2]), ("application/octet-stream", &[8, 2][..]));
@@ -45,7 +45,7 @@ async fn a_player_that_speaks_raw_meets_a_server_that_speaks_json() {
 #[tokio::test]
 async fn a_renewal_in_json_comes_back_in_json() {
     let lines = "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"\nplayer-reply = \"json:license\"";
-    let stage = Stage::new().route("/license", "widevine", lines).start().await;
+    let stage = Stage::script().route("/license", "widevine", lines).start().await;
     let tv = stage.player("tv", "news").await.with("content-type", "application/json");
     let wrapped = |message: Vec<u8>| json!({"challenge": drm::b64(message)}).to_string();
     assert!(tv.post(wrapped(widevine_new("video"))).await.json()["license"].is_string());
@@ -58,7 +58,7 @@ async fn a_renewal_in_json_comes_back_in_json() {
 #[tokio::test]
 async fn a_form_goes_up_raw_and_the_ckc_comes_down_in_base64() {
     let lines = "[route.body]\nplayer = \"form:spc\"\nserver = \"raw\"\nplayer-reply = \"base64\"";
-    let stage = Stage::new().route("/license", "fairplay", lines).start().await;
+    let stage = Stage::script().route("/license", "fairplay", lines).start().await;
     let tv = stage.player("tv", "news").await.with("content-type", "application/x-www-form-urlencoded");
     let license = tv.post(format!("assetId=a1&spc={}", drm::b64(drm::fairplay_spc("pl")))).await;
     assert_eq!(license.header("content-type"), "text/plain");
@@ -69,7 +69,7 @@ async fn a_form_goes_up_raw_and_the_ckc_comes_down_in_base64() {
 #[tokio::test]
 async fn without_a_translation_every_wrapping_passes_as_it_is() {
     let server = Upstream::answering(|asked| good("application/json", asked.body.clone())).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
     let message = drm::b64(widevine_new("video"));
     let bodies = [
@@ -90,7 +90,7 @@ async fn without_a_translation_every_wrapping_passes_as_it_is() {
 #[tokio::test]
 async fn a_body_that_is_not_wrapped_as_the_route_says_is_told_so() {
     let stage =
-        Stage::new().route("/license", "widevine", "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"");
+        Stage::script().route("/license", "widevine", "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"");
     let stage = stage.start().await;
     let tv = stage.player("tv", "news").await;
     let refused = tv.license("video").await;
@@ -102,7 +102,7 @@ async fn a_body_that_is_not_wrapped_as_the_route_says_is_told_so() {
 async fn a_token_in_the_query_opens_the_session_and_goes_no_further() {
     // As hls.js and native players do it, which set no headers.
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
-    let stage = Stage::new().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
     let query = format!("?a=%2f+1&token={token}&device=tv&b");
     assert!(stage.stranger().post(CLEARKEY).below(&query).await.is_good());
@@ -118,7 +118,7 @@ async fn a_token_in_the_query_opens_the_session_and_goes_no_further() {
 async fn cmcd_passes_and_is_never_a_key() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let lines = "authority = \"head-end\"\nheaders = [\"cmcd-session\"]";
-    let stage = Stage::new().upstream("/license", &server.url(), lines).start().await;
+    let stage = Stage::script().upstream("/license", &server.url(), lines).start().await;
     let tv = stage.player("tv", "news").await;
     let queries = ["?CMCD=ot%3Dk%2Csf%3Dd%2Csid%3D%22a%22%2Cst%3Dv", "?CMCD=sid%3D%22b%22"];
     for (number, query) in queries.iter().enumerate() {
@@ -134,7 +134,7 @@ async fn cmcd_passes_and_is_never_a_key() {
 async fn the_license_servers_own_query_comes_first() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let url = format!("{}?key=1", server.url());
-    let stage = Stage::new().upstream("/license", &url, "").start().await;
+    let stage = Stage::script().upstream("/license", &url, "").start().await;
     assert!(stage.stranger().post(CLEARKEY).below("/more?a=2").await.is_good());
     assert_eq!(server.only().target, "/acquire/more?key=1&a=2");
     stage.end().await;

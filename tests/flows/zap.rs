@@ -90,7 +90,7 @@ async fn two_devices_of_an_account_play_and_a_third_is_one_too_many() {
 
 #[tokio::test]
 async fn a_device_with_two_places_plays_two_things_and_the_third_ends_the_oldest() {
-    let stage = Stage::new().route("/license", "clearkey", "sessions-per-device = 2").start().await;
+    let stage = Stage::script().route("/license", "clearkey", "sessions-per-device = 2").start().await;
     for content in ["news", "film"] {
         assert!(stage.player("tv", content).await.post(CLEARKEY).await.is_good());
     }
@@ -123,9 +123,35 @@ async fn devices_never_see_each_others_sessions() {
 
 #[tokio::test]
 async fn two_routes_to_one_authority_zap_each_other() {
-    let stage = Stage::new().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
+    let stage = Stage::script().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
     assert!(stage.player("tv", "news").await.at("/a").post(CLEARKEY).await.is_good());
     assert!(stage.player("tv", "film").await.at("/b").post(CLEARKEY).await.is_good());
     assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_household_that_stops_one_stream_and_starts_another_is_not_over_its_limit() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    // The place is given back, but the head-end takes its time.
+    stage.headend.fault("teardown", json!({"delay_ms": 700}), 1).await;
+    kitchen.stop().await;
+    assert!(bedroom.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["bedroom film"]);
+    // The kitchen's, the bedroom's that came too early, and the bedroom's that did not.
+    assert_eq!(stage.headend.count("setup").await, 3);
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_household_that_is_over_its_limit_is_told_at_once() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    assert_eq!(bedroom.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
+    assert_eq!(stage.headend.count("setup").await, 2);
     stage.end().await;
 }

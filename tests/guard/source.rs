@@ -58,9 +58,12 @@ impl Source {
         Self { code: code.join("\n"), lines: text.lines().count(), module, path }
     }
 
-    /// The text between this line and the end of the block that it opens.
-    pub(crate) fn block(&self, opening: &str) -> &str {
-        let (_, rest) = self.code.split_once(opening).unwrap_or_else(|| panic!("{}: no {opening:?}", self.path));
+    /// The body of the function that follows these landmarks, the last of which is its name.
+    pub(crate) fn body(&self, landmarks: &[&str]) -> &str {
+        let after = |rest: &'_ str, mark: &str| {
+            rest.find(mark).map(|at| at + mark.len()).unwrap_or_else(|| panic!("{}: no {mark:?}", self.path))
+        };
+        let rest = landmarks.iter().chain(&[" {\n"]).fold(&*self.code, |rest, mark| &rest[after(rest, mark)..]);
         let mut depth = 1;
         let end = rest.char_indices().find(|(_, c)| {
             depth += i32::from(*c == '{') - i32::from(*c == '}');

@@ -46,10 +46,10 @@ fn metrics_are_documented_and_documented_metrics_exist() {
     assert_eq!(metrics(), documented);
 }
 
-/// The names among the literals of a block, with what stands before them in a refusal.
-fn names(path: &str, block: &str, before: &str) -> Vec<String> {
+/// The names among the literals of a function, with what stands before them in a refusal.
+fn names(path: &str, function: &[&str], before: &str) -> Vec<String> {
     let source = source(path);
-    let literals = literals(source.block(block));
+    let literals = literals(source.body(function));
     literals.into_iter().filter(|name| is_name(name)).map(|name| format!("{before}{name}")).collect()
 }
 
@@ -63,14 +63,13 @@ fn marked(path: &str, marks: &[&str]) -> Vec<String> {
 
 /// Every `error` that a player may be told.
 fn refusals() -> BTreeSet<String> {
-    let by_refusal = names("src/gateway/refusal.rs", "event: fn(AskKind) -> &'static str) -> Self {", "");
     [
         Breach::ALL.iter().map(|breach| breach.label().to_owned()).collect(),
-        by_refusal,
-        names("src/gateway/refusal.rs", "fn denied(denial: Denial) -> (&'static str, &'static str) {", ""),
-        names("src/session/verdict.rs", "pub fn name(self) -> &'static str {", "authority_"),
-        names("src/upstream/fault.rs", "pub fn name(&self) -> &'static str {", "license_server_"),
-        names("src/gateway/forward.rs", "pub(super) fn name(&self) -> &'static str {", "license_server_"),
+        names("src/gateway/refusal.rs", &["fn by_refusal("], ""),
+        names("src/gateway/refusal.rs", &["fn denied("], ""),
+        names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
+        names("src/upstream/fault.rs", &["impl Fault ", "fn name("], "license_server_"),
+        names("src/gateway/forward.rs", &["impl Failure", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),

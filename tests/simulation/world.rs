@@ -7,8 +7,8 @@ use sidebeat::clock::Clock;
 use sidebeat::config::Enforcement;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{
-    Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Policy,
-    Reason, Refusal, Served, Slot, Start, Ticket, Verdict, Wheel,
+    Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
+    Policy, Reason, Refusal, Report, Served, Slot, Start, Ticket, Verdict, Wheel,
 };
 
 use super::headend::{Book, Fate, HeadEnd};
@@ -154,7 +154,8 @@ impl World {
                 self.ask(player, CallKind::License);
             }
             57..60 => self.stop(player),
-            60..62 => self.players[player].waits = None,
+            60 => self.players[player].waits = None,
+            61 => self.report(player),
             62 => self.head.kill_one(self.now, &mut self.rng),
             63 => self.kill(player),
             64 => self.net.outage = self.net.faulty && self.rng.chance(300),
@@ -277,10 +278,22 @@ impl World {
     }
 
     fn stop(&mut self, player: usize) {
+        self.tell(player, &Input::End(End::Stopped));
+    }
+
+    /// The player says something of itself, and perhaps never again.
+    fn report(&mut self, player: usize) {
+        let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
+        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays) };
+        self.tell(player, &Input::Report(report));
+    }
+
+    /// What concerns the playback of the player's token.
+    fn tell(&mut self, player: usize, input: &Input) {
         let (device, token) = (self.players[player].device, self.players[player].token());
         let fits = |p: &&sidebeat::session::Playback<Card>| p.session.is_active() && p.has_token(token);
         let ids: Vec<_> = self.devices[device].playbacks().iter().filter(fits).map(|p| p.id).collect();
-        ids.into_iter().for_each(|id| self.deliver(device, id, Input::End(End::Stopped)));
+        ids.into_iter().for_each(|id| self.deliver(device, id, input.clone()));
     }
 
     fn end_all(&mut self, device: usize, why: End) {

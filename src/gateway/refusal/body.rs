@@ -42,7 +42,9 @@ pub(super) fn soap(turned: &Turned) -> String {
     )
 }
 
-/// Brackets would end the part that dash.js shows.
+/// Brackets would end the part that dash.js shows. The two noncharacters may not stand in XML at all
+/// (XML 1.0, section 2.2); control characters are gone from every reason by now.
 fn escape(text: &str) -> String {
+    let text = text.replace(['\u{fffe}', '\u{ffff}'], "?");
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('[', "(").replace(']', ")")
 }

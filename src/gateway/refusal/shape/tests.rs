@@ -1,1 +1,275 @@
+//! The shapes as tables: who gets which, and that players can read them.
 
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::drm::Kind;
+use crate::ids::Incident;
+use Shape::{Http, RejectClearKey, RejectWidevine, Soap200, Soap500};
+
+const PHASES: [Phase; 3] = [Phase::Certificate, Phase::License, Phase::Renewal];
+
+fn turned(killed: bool) -> Turned {
+    Turned {
+        code: 404,
+        detail: "The head-end ended this session.",
+        error: "session_killed".to_owned(),
+        error_code: Some(3002),
+        event: Some("ssmrenewalerror"),
+        killed,
+        message: "Not Found".to_owned(),
+    }
+}
+
+fn profiles(first: Profile, renewal: Profile) -> Refusal {
+    let both = Profiles { first, renewal };
+    Refusal { clearkey: both, fairplay: both, playready: both, widevine: both }
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+}
+
+/// One of each family, as it tells itself.
+fn families() -> [(Family, HeaderMap); 4] {
+    [
+        (Family::Browser, headers(&[("origin", "https://tv.example"), ("content-type", "application/json")])),
+        (Family::Kodi, headers(&[("user-agent", "Kodi/21.0 (X11; Linux x86_64)")])),
+        (Family::Native, headers(&[("content-type", "application/octet-stream"), ("user-agent", "ExoPlayer")])),
+        (Family::VideoJs, headers(&[("origin", "null"), ("content-type", "application/octet-stream")])),
+    ]
+}
+
+fn choose(refusal: &Refusal, system: System, phase: Phase, killed: bool, headers: &HeaderMap) -> Shape {
+    let message = Message::new(system, Kind::LicenseRequest);
+    Shape::choose(refusal, Some(&message), phase, &turned(killed), headers)
+}
+
+#[test]
+fn families_tell_themselves() {
+    for (family, headers) in families() {
+        assert_eq!(super::family(&headers), family);
+    }
+    let rows = [
+        (headers(&[]), Family::Native),
+        (headers(&[("origin", "https://tv.example")]), Family::Browser),
+        (headers(&[("origin", "https://tv.example"), ("content-type", "text/xml; charset=utf-8")]), Family::Browser),
+        (headers(&[("origin", "https://tv.example"), ("user-agent", "Kodi/20")]), Family::Kodi),
+    ];
+    for (headers, family) in rows {
+        assert_eq!(super::family(&headers), family, "{headers:?}");
+    }
+}
+
+/// Per family (browser, Kodi, native, video.js): at first, and again after a kill or at a renewal.
+#[test]
+fn by_itself_every_player_gets_what_it_shows() {
+    let auto = profiles(Profile::Auto, Profile::Auto);
+    let rows: [(System, Phase, bool, [Shape; 4]); 19] = [
+        (System::ClearKey, Phase::License, false, [Http, Http, Http, Http]),
+        (System::ClearKey, Phase::License, true, [Http, Http, Http, RejectClearKey]),
+        (System::ClearKey, Phase::Renewal, false, [Http, Http, Http, RejectClearKey]),
+        (System::FairPlay, Phase::License, false, [Http, Http, Http, Http]),
+        (System::FairPlay, Phase::License, true, [Http, Http, Http, Http]),
+        (System::FairPlay, Phase::Renewal, false, [Http, Http, Http, Http]),
+        (System::FairPlay, Phase::Renewal, true, [Http, Http, Http, Http]),
+        (System::PlayReady, Phase::License, false, [Soap200, Soap500, Soap500, Soap200]),
+        (System::PlayReady, Phase::License, true, [Soap200, Soap200, Soap500, Soap200]),
+        (System::PlayReady, Phase::Renewal, false, [Soap200, Soap200, Soap500, Soap200]),
+        (System::PlayReady, Phase::Renewal, true, [Soap200, Soap200, Soap500, Soap200]),
+        // The certificate is the one message of video.js whose status it shows.
+        (System::Widevine, Phase::Certificate, false, [Http, Http, Http, Http]),
+        (System::Widevine, Phase::Certificate, true, [Http, Http, Http, Http]),
+        (System::Widevine, Phase::License, false, [Http, Http, Http, RejectWidevine]),
+        // Widevine shows its renewals, so that a license is a first one even after a kill.
+        (System::Widevine, Phase::License, true, [Http, Http, Http, RejectWidevine]),
+        (System::Widevine, Phase::Renewal, false, [Http, RejectWidevine, Http, RejectWidevine]),
+        (System::Widevine, Phase::Renewal, true, [Http, RejectWidevine, Http, RejectWidevine]),
+        (System::ClearKey, Phase::Renewal, true, [Http, Http, Http, RejectClearKey]),
+        (System::ClearKey, Phase::Certificate, false, [Http, Http, Http, Http]),
+    ];
+    for (system, phase, killed, expected) in rows {
+        let shapes = families().map(|(_, headers)| choose(&auto, system, phase, killed, &headers));
+        assert_eq!(shapes, expected, "{system} {phase:?} killed {killed}");
+    }
+}
+
+#[test]
+fn a_profile_that_is_set_is_kept_for_everybody() {
+    let rows: [(Profile, [(System, Shape); 4]); 3] = [
+        (
+            Profile::Http,
+            [(System::ClearKey, Http), (System::FairPlay, Http), (System::PlayReady, Http), (System::Widevine, Http)],
+        ),
+        (
+            Profile::Reject,
+            [
+                (System::ClearKey, RejectClearKey),
+                // It has no refusal in band.
+                (System::FairPlay, Http),
+                (System::PlayReady, Soap200),
+                (System::Widevine, RejectWidevine),
+            ],
+        ),
+        (Profile::Soap500, [(System::PlayReady, Soap500); 4]),
+    ];
+    for (profile, systems) in rows {
+        for ((system, shape), phase) in systems.into_iter().flat_map(|row| PHASES.map(|phase| (row, phase))) {
+            for (family, headers) in families() {
+                let chosen = choose(&profiles(profile, profile), system, phase, false, &headers);
+                assert_eq!(chosen, shape, "{profile:?} {system} {phase:?} {family:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
+    let split = profiles(Profile::Http, Profile::Reject);
+    let none = HeaderMap::new();
+    for (system, phase, killed, expected) in [
+        (System::Widevine, Phase::Certificate, false, Http),
+        (System::Widevine, Phase::License, false, Http),
+        (System::Widevine, Phase::License, true, Http),
+        (System::Widevine, Phase::Renewal, false, RejectWidevine),
+        (System::PlayReady, Phase::License, false, Http),
+        // Shows no renewals: what comes after a kill is one.
+        (System::PlayReady, Phase::License, true, Soap200),
+        (System::ClearKey, Phase::License, true, RejectClearKey),
+        (System::FairPlay, Phase::License, true, Http),
+    ] {
+        assert_eq!(choose(&split, system, phase, killed, &none), expected, "{system} {phase:?} killed {killed}");
+    }
+}
+
+#[test]
+fn an_app_that_wraps_or_a_body_that_nobody_knows_sees_a_status() {
+    let reject = profiles(Profile::Reject, Profile::Soap200);
+    for system in [System::ClearKey, System::FairPlay, System::PlayReady, System::Widevine] {
+        let wrapped = Message { wrapped: true, ..Message::new(system, Kind::Renewal) };
+        for phase in PHASES {
+            assert_eq!(Shape::choose(&reject, Some(&wrapped), phase, &turned(true), &HeaderMap::new()), Http);
+        }
+    }
+    assert_eq!(Shape::choose(&reject, None, Phase::License, &turned(true), &HeaderMap::new()), Http);
+}
+
+async fn reply(shape: Shape, turned: &Turned) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let (parts, body) = shape.reply(turned, Phase::Renewal, Incident(0)).into_parts();
+    (parts.status, parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn every_shape_has_its_status_type_and_reason() {
+    for (shape, name, status, content_type) in [
+        (Http, "http", 403, "application/json"),
+        (RejectClearKey, "reject", 200, "application/json"),
+        (RejectWidevine, "reject", 200, "application/octet-stream"),
+        (Soap200, "soap-200", 200, "text/xml; charset=utf-8"),
+        (Soap500, "soap-500", 500, "text/xml; charset=utf-8"),
+    ] {
+        let (told, headers, body) = reply(shape, &turned(true)).await;
+        assert_eq!((told.as_u16(), shape.profile_name()), (status, name));
+        let expected = [
+            ("content-type", content_type),
+            ("cache-control", "no-store"),
+            ("x-ssm-error", "3002"),
+            ("x-sidebeat-incident", "00000000"),
+        ];
+        assert_eq!(headers, self::headers(&expected), "{shape:?}");
+        assert!(!body.is_empty(), "an empty body hangs dash.js");
+    }
+    let nameless = Turned { error_code: None, ..turned(false) };
+    assert_eq!(reply(Http, &nameless).await.1["x-ssm-error"], "session_killed");
+}
+
+#[tokio::test]
+async fn json_keeps_the_head_ends_own_words() {
+    for shape in [Http, RejectClearKey] {
+        let (_, _, body) = reply(shape, &turned(true)).await;
+        let expected = json!({
+            "error": "session_killed", "code": 404, "errorCode": 3002, "message": "Not Found",
+            "detail": "The head-end ended this session.", "event": "ssmrenewalerror", "phase": "renewal",
+            "incident": "00000000",
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+        // Which no player can take for a ClearKey license.
+        assert!(expected.get("keys").is_none());
+    }
+}
+
+#[tokio::test]
+async fn widevine_is_refused_in_six_bytes() {
+    let (_, _, body) = reply(RejectWidevine, &turned(true)).await;
+    assert_eq!(body, [0x08, 0x03, 0x12, 0x02, 0x08, 0x03]);
+    let message = crate::drm::recognise(crate::drm::Direction::Reply, None, None, &body).unwrap();
+    // Codes 1, 2 and 4 speak about the device's certificate, and a device acts on them.
+    assert_eq!((message.kind, message.error_code), (Kind::Error, Some(3)));
+}
+
+#[tokio::test]
+async fn the_soap_fault_is_this_one() {
+    let (_, _, body) = reply(Soap200, &turned(true)).await;
+    let expected = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+        <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body><soap:Fault>\
+        <faultcode>soap:Server</faultcode><faultstring>The head-end ended this session.</faultstring>\
+        <detail><Exception><StatusCode>0x8004C604</StatusCode>\
+        <Message>[3002 session_killed: Not Found]</Message></Exception></detail>\
+        </soap:Fault></soap:Body></soap:Envelope>";
+    assert_eq!(String::from_utf8(body.clone()).unwrap(), expected);
+    let message = crate::drm::recognise(crate::drm::Direction::Reply, None, None, &body).unwrap();
+    assert_eq!((message.system, message.kind, message.error_code), (System::PlayReady, Kind::Error, Some(0x8004_C604)));
+}
+
+/// What dash.js makes of a fault, as its parser does it: it takes the first element of each name and
+/// the first child in it, and throws where one is missing, in which case its user sees no error at all.
+fn dash_js_shows(text: &str) -> Option<(String, String, String)> {
+    let between = |text: &str, open: &str, close: &str| Some(text.split_once(open)?.1.split_once(close)?.0.to_owned());
+    let fault = between(between(text, "<soap:Body>", "</soap:Body>")?.as_str(), "<soap:Fault>", "</soap:Fault>")?;
+    let name = between(&fault, "<faultstring>", "</faultstring>").filter(|text| !text.is_empty())?;
+    let exception = between(&between(&fault, "<detail>", "</detail>")?, "<Exception>", "</Exception>")?;
+    let code = between(&exception, "<StatusCode>", "</StatusCode>").filter(|text| !text.is_empty())?;
+    let message = between(&exception, "<Message>", "</Message>").filter(|text| !text.is_empty())?;
+    let start = message.rfind('[')? + 1;
+    let end = message.find(']').filter(|end| *end >= start)?;
+    Some((code, name, message[start..end].to_owned()))
+}
+
+#[tokio::test]
+async fn dash_js_shows_the_whole_message_whatever_it_says() {
+    for (message, shown) in [
+        ("Not Found", "Not Found"),
+        ("", ""),
+        ("limit [2] of <3> & more", "limit (2) of &lt;3&gt; &amp; more"),
+        ("]]></Message></soap:Fault><x>[", "))&gt;&lt;/Message&gt;&lt;/soap:Fault&gt;&lt;x&gt;("),
+        ("größer als zwei", "größer als zwei"),
+        ("no\u{ffff}character", "no?character"),
+    ] {
+        let told = Turned { message: message.to_owned(), ..turned(false) };
+        let text = String::from_utf8(reply(Soap500, &told).await.2).unwrap();
+        let (code, name, seen) = dash_js_shows(&text).unwrap_or_else(|| panic!("dash.js throws on {text}"));
+        assert_eq!((code.as_str(), name.as_str()), ("0x8004C604", "The head-end ended this session."));
+        assert_eq!(seen, format!("3002 session_killed: {shown}"));
+    }
+}
+
+/// XML 1.0, section 2.2. A browser's parser gives up on anything else.
+fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+proptest! {
+    #[test]
+    fn no_words_of_a_head_end_break_the_fault(message in any::<String>(), code in any::<Option<i64>>()) {
+        // As reasons are made.
+        let message = crate::secret::scrub(&message);
+        let told = Turned { message, error_code: code, ..turned(false) };
+        let text = crate::gateway::refusal::body::soap(&told);
+        prop_assert!(dash_js_shows(&text).is_some(), "{}", text);
+        prop_assert!(text.chars().all(is_xml), "{}", text);
+        let recognised = crate::drm::recognise(crate::drm::Direction::Reply, None, None, text.as_bytes());
+        prop_assert_eq!(recognised.map(|message| message.error_code), Ok(Some(0x8004_C604)));
+    }
+}

@@ -1,5 +1,7 @@
 //! HTTP as a player speaks it: a socket per call, nothing hidden.
 
+#![allow(dead_code, reason = "each test uses its own part")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

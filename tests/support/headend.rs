@@ -1,5 +1,7 @@
 //! The far side through its own control API: what it saw, what it holds, what it is told to do.
 
+#![allow(dead_code, reason = "each test uses its own part")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,8 +56,9 @@ impl FarSide {
         self.faults(json!({ "endpoint": endpoint, "action": action, "times": times })).await;
     }
 
-    pub(crate) async fn heal(&self) {
-        self.call(Method::DELETE, "/sim/faults", String::new()).await;
+    /// The next such call of that device goes wrong.
+    pub(crate) async fn fault_of(&self, device: &str, endpoint: &str, action: Value) {
+        self.faults(json!({ "device": device, "endpoint": endpoint, "action": action })).await;
     }
 
     pub(crate) async fn kill_account(&self, account: &str) -> u64 {
@@ -120,6 +123,11 @@ impl FarSide {
             left == 0
         })
         .await
+    }
+
+    /// Waits for the first one of that device.
+    pub(crate) async fn next_of(&self, device: &str, endpoint: &str) -> Seen {
+        self.next_that(endpoint, 0, |seen| seen.device.as_deref() == Some(device)).await
     }
 
     /// Waits for the first one with that status.

@@ -1,0 +1,420 @@
+//! The built program from its command line: exit codes, files, signals.
+//!
+//! The proxy is a process of its own before a head-end in this one, so that its signals and its end are
+//! real. Where it listens it says itself.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+
+#[path = "support/headend.rs"]
+mod headend;
+#[path = "support/web.rs"]
+mod web;
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use sidebeat::headend::{Headend, Options};
+use sidebeat::task::{Deaths, Tasks};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use headend::FarSide;
+use web::Reply;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+
+fn sidebeat() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    sidebeat().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A proxy in a process of its own, with its log.
+struct Proxy {
+    admin: SocketAddr,
+    child: Option<Child>,
+    lines: Receiver<String>,
+    players: SocketAddr,
+}
+
+impl Proxy {
+    fn start(config: &Path) -> Self {
+        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = channel();
+        thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut proxy = Self { admin: unknown, child: Some(child), lines, players: unknown };
+        proxy.players = address(&proxy.says("players: "));
+        proxy.admin = address(&proxy.says("admin: "));
+        proxy
+    }
+
+    /// Waits for a line of the log that says so.
+    fn says(&self, what: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => before.push(line),
+                Err(_) => panic!("never said {what:?}, but:\n{}", before.join("\n")),
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        thread::spawn(move || tell.send(child.wait().unwrap()));
+        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
+    }
+
+    async fn ask(&self, path: &str) -> Option<Reply> {
+        let request = Request::builder().uri(path).header("host", "localhost").body(Full::default()).unwrap();
+        web::send(self.admin, None, request).await.ok()
+    }
+
+    async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let asking = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
+    }
+
+    fn sessions(&self, words: &[&str]) -> Output {
+        run(&[&["sessions"], words, &["--admin", &format!("http://{}", self.admin)]].concat())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // A test that failed leaves no process behind.
+            let _ended = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
+fn address(line: &str) -> SocketAddr {
+    line.rsplit("://").next().unwrap().trim().parse().unwrap()
+}
+
+/// A head-end in this process and a folder with a configuration that points at it.
+struct Home {
+    folder: tempfile::TempDir,
+    headend: FarSide,
+    _deaths: Deaths,
+}
+
+impl Home {
+    async fn new(server: &str) -> Self {
+        let (tasks, deaths) = Tasks::new();
+        let options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
+        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        tasks.spawn(serve);
+        let folder = tempfile::tempdir().unwrap();
+        let base = format!("http://{}/DEMO", bound.address);
+        let config = format!(
+            "[server]\n{server}\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [[authority]]\nname = \"head-end\"\nkind = \"nagra-ssm\"\nurl = \"{base}/ssm\"\n\
+             [[route]]\npath = \"/license\"\nauthority = \"head-end\"\n\
+             license-server = \"{base}/ckls/contentlicenseservice/v1/licenses\"\n"
+        );
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self { folder, headend: FarSide { address: bound.address, tasks }, _deaths: deaths }
+    }
+
+    async fn plain() -> Self {
+        Self::new("listen = []\nlisten-plain = [\"127.0.0.1:0\"]").await
+    }
+
+    async fn secure() -> Self {
+        Self::new("listen = [\"127.0.0.1:0\"]\nlisten-plain = []").await
+    }
+
+    fn proxy(&self) -> Proxy {
+        Proxy::start(&self.folder.path().join("config.toml"))
+    }
+
+    fn certificates(&self) -> std::path::PathBuf {
+        self.folder.path().join("certs")
+    }
+
+    /// Trusts the CA in the folder, and nobody else.
+    fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.certificates().join("ca.pem")).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    async fn license(&self) -> Request<Full<Bytes>> {
+        self.license_with(&self.headend.token("account=ann&device=tv&content=news").await)
+    }
+
+    fn license_with(&self, token: &str) -> Request<Full<Bytes>> {
+        let request = Request::builder().method(Method::POST).uri("/license").header("host", "localhost");
+        let request = request.header("nv-authorizations", token).header("x-device-id", "tv");
+        request.body(CLEARKEY.into()).unwrap()
+    }
+}
+
+/// A TLS connection that stays open, and the certificate that it was shown.
+struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    shown: Vec<u8>,
+}
+
+impl Line {
+    async fn open(proxy: &Proxy, home: &Home) -> Self {
+        let stream = TcpStream::connect(proxy.players).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(home.client()).connect(name, stream).await.unwrap();
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        home.headend.tasks.spawn(async move {
+            let _ended = connection.await;
+        });
+        Self { sender, shown }
+    }
+
+    async fn call(&mut self, request: Request<Full<Bytes>>) -> Value {
+        let reply = self.sender.send_request(request).await.unwrap();
+        assert_eq!(reply.status(), 200);
+        serde_json::from_slice(&reply.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+}
+
+#[test]
+fn the_configuration_that_comes_along_is_good() {
+    let checked = run(&["check"]);
+    assert_eq!((checked.status.code(), text(&checked.stdout)), (Some(0), "config.toml: good\n".to_owned()));
+    assert!(checked.stderr.is_empty(), "{}", text(&checked.stderr));
+}
+
+#[test]
+fn a_faulty_configuration_is_told_all_its_faults_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let faulty = "[server]\nworkers = -1\n[log]\nlevel = \"loud\"\n[[authority]]\nname = \"a\"\nkind = \"other\"\n\
+                  [[route]]\npath = \"license\"\nlicense-server = \"https://l.example/\"\nauthority = \"b\"\ntimeot = \"1s\"\n";
+    std::fs::write(&file, faulty).unwrap();
+    for command in ["check", "run"] {
+        let refused = run(&[command, "--config", file.to_str().unwrap()]);
+        let told = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {told}");
+        for key in ["server.workers", "log.level", "kind", "path", "authority", "timeot"] {
+            assert!(told.contains(key), "{command} says nothing of {key}:\n{told}");
+        }
+        assert!(told.contains("6 faults"), "{told}");
+    }
+    let missing = run(&["check", "-c", "no-such-file.toml"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("does not exist"), "{}", text(&missing.stderr));
+}
+
+#[test]
+fn a_wrong_usage_exits_with_two_and_shows_the_right_one() {
+    for arguments in
+        [&["explode"][..], &["check", "--explode"], &["certs"], &["sessions", "kill"], &["headend", "--limit", "x"]]
+    {
+        let refused = run(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(refused.stdout.is_empty() && text(&refused.stderr).contains("sidebeat run [-c FILE]"), "{arguments:?}");
+    }
+    for arguments in [&[][..], &["--help"], &["run", "--help"], &["--version"]] {
+        let shown = run(arguments);
+        assert_eq!(shown.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&shown.stdout).starts_with("sidebeat") && shown.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn certificates_are_made_and_a_ca_that_is_trusted_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let init = |more: &[&str]| {
+        let made = run(&[&["certs", "init", "--dir", folder.path().to_str().unwrap()], more].concat());
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+        let read = |name: &str| std::fs::read(at(name)).unwrap();
+        (text(&made.stdout), read("ca.pem"), read("leaf.pem"))
+    };
+    let (told, authority, leaf) = init(&["tv.lan", "10.0.0.1"]);
+    assert!(told.contains("tv.lan, 10.0.0.1") && told.contains("CA (new)"), "{told}");
+    for key in ["ca.key", "leaf.key"] {
+        assert_eq!(std::fs::metadata(at(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
+    }
+    let (told, kept, renewed) = init(&[]);
+    assert!(told.contains("localhost, 127.0.0.1, ::1") && told.contains("CA (kept)"), "{told}");
+    assert!(kept == authority && renewed != leaf);
+    let (told, replaced, _) = init(&["--force"]);
+    assert!(told.contains("CA (new)") && replaced != authority, "{told}");
+    let refused = run(&["certs", "init", "--dir", folder.path().to_str().unwrap(), "not a name"]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn the_demo_tells_its_story_on_whatever_ports_are_free() {
+    // Those that it prefers are taken, by us if by nobody else.
+    let _taken = [8080, 9180, 9200].map(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let shown = run(&["demo", "--check"]);
+    let story = text(&shown.stdout);
+    assert_eq!(shown.status.code(), Some(0), "{story}\n{}", text(&shown.stderr));
+    for step in ["license: 1 key", "refused: 403", "head-end: teardown 204", "books are empty"] {
+        assert!(story.contains(step), "no {step:?} in\n{story}");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_folder_gets_certificates_and_serves_https() {
+    let home = Home::secure().await;
+    let proxy = home.proxy();
+    let license = web::send(proxy.players, Some(home.client()), home.license().await).await.unwrap();
+    assert_eq!(license.json()["keys"][0]["k"], "AAECAwQFBgcICQoLDA0ODw", "{}", license.text());
+    // Cleartext is not for this port.
+    assert!(web::send(proxy.players, None, home.license().await).await.is_err());
+    assert!(proxy.ask("/metrics").await.unwrap().text().contains("sidebeat_certificate_not_after_timestamp_seconds"));
+    proxy.signal("-TERM");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(home.headend.open().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_hangup_signal_shows_the_new_certificate_and_cuts_nobody_off() {
+    let home = Home::secure().await;
+    let proxy = home.proxy();
+    let mut open = Line::open(&proxy, &home).await;
+    open.call(home.license().await).await;
+
+    let folder = home.certificates();
+    assert!(run(&["certs", "init", "--dir", folder.to_str().unwrap(), "localhost"]).status.success());
+    proxy.signal("-HUP");
+    proxy.says("certificates reloaded");
+    open.call(home.license().await).await;
+    let mut fresh = Line::open(&proxy, &home).await;
+    assert!(fresh.shown != open.shown, "the old certificate is still shown");
+    fresh.call(home.license().await).await;
+
+    // What cannot be used changes nothing.
+    std::fs::write(folder.join("leaf.pem"), "nonsense").unwrap();
+    proxy.signal("-HUP");
+    proxy.says("certificates not reloaded");
+    assert!(Line::open(&proxy, &home).await.shown == fresh.shown);
+    let page = proxy.ask("/metrics").await.unwrap().text();
+    assert!(
+        page.contains("reloads_total{result=\"good\"} 1") && page.contains("reloads_total{result=\"failed\"} 1"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_terminated_proxy_finishes_its_calls_and_gives_its_sessions_back() {
+    for signal in ["-TERM", "-INT"] {
+        let home = Home::plain().await;
+        let proxy = home.proxy();
+        assert!(proxy.ask("/readyz").await.unwrap().is_good());
+        home.headend.fault("license-clearkey", json!({"delay_ms": 1000}), 1).await;
+        let (players, request) = (proxy.players, home.license().await);
+        let mut call = tokio::task::JoinSet::new();
+        call.spawn(async move { web::send(players, None, request).await });
+        home.headend.next("setup", 0).await;
+        let arrived = async || proxy.ask("/v1/sessions").await.unwrap().text().contains("\"live\"");
+        proxy.eventually("in flight", arrived).await;
+
+        proxy.signal(signal);
+        proxy.eventually("unready", async || proxy.ask("/readyz").await.is_none_or(|reply| reply.status == 503)).await;
+        let license = call.join_next().await.unwrap().unwrap().unwrap_or_else(|_| panic!("the call was cut off"));
+        assert!(license.is_good(), "{}", license.text());
+        assert_eq!(proxy.ended().await.code(), Some(0));
+        assert_eq!(home.headend.story().await, ["setup", "license-clearkey", "teardown"]);
+        assert!(home.headend.open().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_listed_shown_killed_and_torn_down_from_a_terminal() {
+    let home = Home::plain().await;
+    let proxy = home.proxy();
+    let listed = proxy.sessions(&["list"]);
+    assert_eq!((listed.status.code(), text(&listed.stdout)), (Some(0), "no sessions\n".to_owned()));
+
+    let token = home.headend.token("account=ann&device=tv&content=news").await;
+    assert!(web::send(proxy.players, None, home.license_with(&token)).await.unwrap().is_good());
+    let table = text(&proxy.sessions(&[]).stdout);
+    let [head, row] = &table.lines().collect::<Vec<_>>()[..] else { panic!("{table}") };
+    assert!(head.starts_with("ID") && row.contains("live") && row.contains("tv") && row.contains("news"), "{table}");
+    let id = row.split_whitespace().next().unwrap();
+    assert_eq!(id.len(), 8);
+    let story = text(&proxy.sessions(&["show", id]).stdout);
+    assert!(story.contains("opened") && story.contains("a beat every 30 s"), "{story}");
+    let value: Value = serde_json::from_slice(&proxy.sessions(&["list", "--json"]).stdout).unwrap();
+    assert_eq!(value["sessions"][0]["device"], "tv");
+
+    let killed = proxy.sessions(&["kill", id]);
+    assert!(killed.status.success() && text(&killed.stdout).contains("killed"), "{}", text(&killed.stderr));
+    home.headend.next("teardown", 0).await;
+    let refused = web::send(proxy.players, None, home.license_with(&token)).await.unwrap();
+    assert_eq!(refused.error(), (403, "session_killed".to_owned()));
+
+    for words in [["show", "ffffffffffffffff"], ["kill", "no-id"], ["teardown", "0g"]] {
+        let refused = proxy.sessions(&words);
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{words:?}");
+        assert!(text(&refused.stderr).contains("session"), "{words:?}: {}", text(&refused.stderr));
+    }
+    let nobody = run(&["sessions", "list", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("is sidebeat running?"), "{}", text(&nobody.stderr));
+    proxy.signal("-TERM");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_at_once() {
+    let home = Home::plain().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = home.folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    std::fs::write(
+        &file,
+        config.replace("listen-plain = [\"127.0.0.1:0\"]", &format!("listen-plain = [\"{address}\"]")),
+    )
+    .unwrap();
+    let refused = run(&["run", "-c", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains(&address), "{}", text(&refused.stderr));
+}
