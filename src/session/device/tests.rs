@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
-use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::session::playback::KEY_SESSIONS;
+use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Reason, Refusal, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
