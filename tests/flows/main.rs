@@ -18,6 +18,7 @@ mod stage;
 mod upstream;
 
 mod admin;
+mod embedded;
 mod enforcement;
 mod faults;
 mod identity;

@@ -1,12 +1,14 @@
 //! What is none of our business passes, byte for byte; what is dangerous does not.
 
+use bytes::Bytes;
 use http::{Method, Response};
+use http_body_util::Full;
 
 use crate::drm;
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
-use bytes::Bytes;
+use crate::web;
 
 #[tokio::test]
 async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
@@ -251,5 +253,28 @@ async fn the_license_header_is_composed_as_the_authority_wants_it() {
     assert!(tv.post(CLEARKEY).await.is_good());
     let sent = server.only().header("nv-authorizations").to_owned();
     assert!(!sent.contains(',') && sent != tv.token && sent.split('.').count() == 3);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn http_2_players_are_served_and_refused_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::script().secure(folder.path().to_owned()).route("/license", "clearkey", "").start().await;
+    let tv = stage.player("tv", "news").await;
+    let mut client = web::Http2::connect(tv.proxy, &folder.path().join("certs/ca.pem"), &stage.headend.tasks).await;
+    let token = &tv.token;
+    let call = || {
+        let request = http::Request::builder().method(Method::POST).uri("https://localhost/license");
+        let request = request.header("nv-authorizations", token).header("x-device-id", "tv");
+        request.body(Full::from(CLEARKEY)).unwrap()
+    };
+    assert!(client.send(call()).await.json()["keys"].is_array());
+    stage.headend.kill_account("ann").await;
+    let id = stage.each("id").await.remove(0);
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    let refused = client.send(call()).await;
+    // There is no reason phrase in HTTP/2: the reason stands in the body and in a header.
+    assert_eq!(refused.error(), (403, "session_killed".to_owned()));
+    assert_eq!((refused.header("x-ssm-error"), refused.header("connection")), ("session_killed", ""));
     stage.end().await;
 }
