@@ -92,7 +92,7 @@ impl Asked {
     }
 
     pub(super) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
-        self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
+        self.device.as_ref().map(|(device, rung)| DeviceKey::new(&authority.name, rung, device))
     }
 
     /// The bare DRM message, if the route's wrapping yields it.

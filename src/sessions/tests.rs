@@ -129,7 +129,7 @@ impl Stage {
 }
 
 fn key() -> DeviceKey {
-    DeviceKey::new("test", "device")
+    DeviceKey::new("test", "header", "device")
 }
 
 fn license(token: u64) -> Call {
@@ -232,7 +232,7 @@ async fn a_stop_ends_what_it_names() {
     stage.play(1).await;
     stage.play(2).await;
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
-    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "other"), None), 0);
+    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "header", "other"), None), 0);
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
     stage.grant(AskKind::Close).await;
     assert_eq!(stage.sessions.stop(key(), None), 1);
