@@ -31,8 +31,8 @@ pub enum Playing {
 /// The reports of one session so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reports {
-    /// The last report by interval.
-    at: Instant,
+    /// The last report by interval, if one came yet.
+    at: Option<Instant>,
     /// From one report by interval to the next.
     every: Duration,
     pub(super) playing: Playing,
@@ -47,17 +47,17 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        Self { at: now, every: Self::DEFAULT, playing: report.playing }
+        Self { at: report.by_interval.then_some(now), every: Self::DEFAULT, playing: report.playing }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
     pub(super) fn next(self, now: Instant, report: Report) -> Self {
-        let between = now.saturating_duration_since(self.at);
-        let measured = report.by_interval && between >= Self::SHORTEST / 2;
+        let between = self.at.filter(|_| report.by_interval).map(|at| now.saturating_duration_since(at));
+        let measured = between.filter(|between| *between >= Self::SHORTEST / 2);
         let playing = if report.playing == Playing::Unsaid { self.playing } else { report.playing };
         Self {
-            at: if report.by_interval { now } else { self.at },
-            every: if measured { between.clamp(Self::SHORTEST, Self::LONGEST) } else { self.every },
+            at: if report.by_interval { Some(now) } else { self.at },
+            every: measured.map_or(self.every, |between| between.clamp(Self::SHORTEST, Self::LONGEST)),
             playing,
         }
     }
@@ -186,6 +186,20 @@ mod tests {
         tell(&mut session, began + SECOND * 20, Playing::Plays);
         tell(&mut session, began + SECOND * 20 + SECOND / 100, Playing::Plays);
         assert!(over(&mut session, &policy).0 >= began + SECOND * 70);
+    }
+
+    #[test]
+    fn what_happens_between_two_rounds_does_not_shorten_the_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        let state = |playing| Input::Report(Report { by_interval: false, playing });
+        // Players report that they play as soon as they do, some time before their next round.
+        step(&mut session, began + SECOND, state(Playing::Plays), &policy);
+        tell(&mut session, began + SECOND * 3, Playing::Plays);
+        step(&mut session, began + SECOND * 9, state(Playing::Plays), &policy);
+        assert!(session.deadline().unwrap() >= began + SECOND * 75);
+        tell(&mut session, began + SECOND * 13, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 38, End::Silent));
     }
 
     #[test]
