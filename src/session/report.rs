@@ -33,9 +33,9 @@ pub enum Playing {
 pub(super) struct Reports {
     /// The last report by interval, if one came yet.
     at: Option<Instant>,
-    /// From one report by interval to the next.
-    every: Duration,
     pub(super) playing: Playing,
+    /// From one report by interval to the next; the latest two that were measured, the last one first.
+    rounds: [Option<Duration>; 2],
 }
 
 impl Reports {
@@ -47,7 +47,7 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        Self { at: report.by_interval.then_some(now), every: Self::DEFAULT, playing: report.playing }
+        Self { at: report.by_interval.then_some(now), playing: report.playing, rounds: [None; 2] }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -57,14 +57,20 @@ impl Reports {
         let playing = if report.playing == Playing::Unsaid { self.playing } else { report.playing };
         Self {
             at: if report.by_interval { Some(now) } else { self.at },
-            every: measured.map_or(self.every, |between| between.clamp(Self::SHORTEST, Self::LONGEST)),
             playing,
+            rounds: measured.map_or(self.rounds, |between| [Some(between), self.rounds[0]]),
         }
+    }
+
+    /// A report that comes late shortens the round after it: the longer one of two is the interval.
+    fn interval(&self) -> Duration {
+        let longer = self.rounds.into_iter().flatten().max();
+        longer.map_or(Self::DEFAULT, |round| round.clamp(Self::SHORTEST, Self::LONGEST))
     }
 
     /// For how long this player may give no sign of life.
     pub(super) fn allowed_silence(&self) -> Duration {
-        let rounds = self.every * 5 / 2;
+        let rounds = self.interval() * 5 / 2;
         match self.playing {
             Playing::Paused => rounds.max(Self::HIDDEN),
             Playing::Done | Playing::Plays | Playing::Quit | Playing::Unsaid => rounds,
@@ -200,6 +206,18 @@ mod tests {
         assert!(session.deadline().unwrap() >= began + SECOND * 75);
         tell(&mut session, began + SECOND * 13, Playing::Plays);
         assert_eq!(over(&mut session, &policy), (began + SECOND * 38, End::Silent));
+    }
+
+    #[test]
+    fn a_report_that_comes_late_does_not_shorten_the_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        for second in [10, 20, 37, 40] {
+            tell(&mut session, began + SECOND * second, Playing::Plays);
+        }
+        assert!(session.deadline().unwrap() > began + SECOND * 50, "the next round is due at 50 s");
+        tell(&mut session, began + SECOND * 50, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 75, End::Silent));
     }
 
     #[test]
