@@ -29,6 +29,7 @@ mod opening;
 mod passing;
 mod refusing;
 mod renewing;
+mod silence;
 mod systems;
 mod wrapping;
 mod zap;
