@@ -61,7 +61,8 @@ impl<C> Playback<C> {
 
     fn learn(&mut self, call: &Call) {
         self.content = self.content.or(call.content);
-        let Some(key_session) = call.key_session else { return };
+        // A release may be of another day's playback: it names a key session that may never have been here.
+        let Some(key_session) = call.key_session.filter(|_| call.kind != CallKind::Release) else { return };
         if self.key_sessions.contains(&key_session) {
             return;
         }
@@ -179,8 +180,9 @@ impl<C> Device<C> {
     /// release that names none may speak of another day's playback and is never the last.
     pub fn release(&mut self, id: SessionId, key_session: Option<Fingerprint>) -> bool {
         let (Some(key_session), Some(playback)) = (key_session, self.playback_mut(id)) else { return false };
+        let before = playback.key_sessions.len();
         playback.key_sessions.retain(|known| *known != key_session);
-        playback.key_sessions.is_empty()
+        playback.key_sessions.len() < before && playback.key_sessions.is_empty()
     }
 
     pub fn playbacks(&self) -> &[Playback<C>] {
