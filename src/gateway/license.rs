@@ -47,12 +47,13 @@ impl Gateway {
         rest: &str,
         request: Request<Incoming>,
     ) -> Response<ReplyBody> {
+        // A player's own clock runs from its first byte: what the body takes is not added to the call.
+        let began = self.clock.now();
         let (parts, incoming) = request.into_parts();
-        let body = match body::collect(incoming, self.body_max, self.body).await {
+        let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let began = self.clock.now();
         let asked = Asked::read(route, peer, rest, parts, body);
         let story = Story { asked: &asked, deadline: began + self.call, gateway: self, route };
         let (outcome, response) = story.tell().await;
