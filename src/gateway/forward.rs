@@ -123,7 +123,10 @@ fn onward_headers(route: &Route, from: &HeaderMap, authorization: Option<(Header
             headers.insert(name.clone(), value.clone());
         }
     }
-    headers.extend(authorization);
+    // In place of the player's own, if its header is passed on as well: two could not be told apart.
+    if let Some((name, value)) = authorization {
+        headers.insert(name, value);
+    }
     headers
 }
 
