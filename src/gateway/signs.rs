@@ -15,7 +15,7 @@ use super::identity::{self, Evidence};
 use super::route::Route;
 use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, body, reply};
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::Fingerprint;
 use crate::session::{Playing, Report};
 use crate::sessions::DeviceKey;
 use crate::token::Unverified;
@@ -89,7 +89,7 @@ impl Gateway {
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
         let (device, rung) = identity::device(&route.config.device, &evidence)?;
         let authority = self.client.authority(route.config.authority?)?;
-        Some((DeviceKey::new(&authority.name, rung, &device), token.as_ref().map(Secret::fingerprint)))
+        Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
     }
 }
 

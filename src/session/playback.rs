@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::call::Call;
+use super::call::{Call, CallKind};
 use super::policy::Policy;
 use super::state::{Session, State};
 use crate::ids::SessionId;
@@ -98,7 +98,8 @@ impl<C> Playback<C> {
 
     pub(super) fn learn(&mut self, call: &Call) {
         self.learn_content(call);
-        let Some(key_session) = call.key_session else { return };
+        // A release may be of another day's playback: it names a key session that may never have been here.
+        let Some(key_session) = call.key_session.filter(|_| call.kind != CallKind::Release) else { return };
         if self.key_sessions.contains(&key_session) {
             return;
         }
@@ -131,7 +132,8 @@ impl<C> Playback<C> {
 
     /// True when it was the last one.
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
+        let before = self.key_sessions.len();
         self.key_sessions.retain(|known| *known != key_session);
-        self.key_sessions.is_empty()
+        self.key_sessions.len() < before && self.key_sessions.is_empty()
     }
 }

@@ -100,6 +100,23 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
 }
 
 #[tokio::test]
+async fn a_stop_with_a_device_token_ends_what_the_device_plays() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"";
+    let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
+    let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;
+    stage.headend.fault("setup", json!({"status": 200, "body": session}), 1).await;
+    stage.headend.fault("teardown", json!({"status": 204}), 1).await;
+    // {"typ":"DevAuthN","sessionControl":{}}
+    let tv = stage.player_with("tv", "e30.eyJ0eXAiOiJEZXZBdXRoTiIsInNlc3Npb25Db250cm9sIjp7fX0.sig");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert_eq!(tv.stop().await.status, 204);
+    assert_ne!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_client_certificate_names_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new(folder.path());

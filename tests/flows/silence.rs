@@ -184,7 +184,7 @@ async fn a_report_of_somebody_else_changes_nothing() {
 async fn one_devices_token_says_nothing_about_another_device() {
     // A route that trusts what the app says before what the token says.
     let lines = "device = [\"query:device\", \"header:x-device-id\"]";
-    let stage = Stage::new().route("/license", "clearkey", lines).start().await;
+    let stage = Stage::script().route("/license", "clearkey", lines).start().await;
     let (tv, phone) = (stage.player("tv", "news").await, stage.player_of("bob", "phone", "film").await);
     assert!(tv.post(CLEARKEY).await.is_good() && phone.post(CLEARKEY).await.is_good());
     for (device, token) in [("tv", &phone.token), ("phone", &tv.token)] {

@@ -35,7 +35,7 @@ pub(crate) struct Stage {
     pub(crate) headend: FarSide,
     admin: SocketAddr,
     ended: oneshot::Receiver<Result<(), Fault>>,
-    proxy: SocketAddr,
+    pub(crate) proxy: SocketAddr,
     stop: oneshot::Sender<()>,
     _deaths: [Deaths; 1],
 }

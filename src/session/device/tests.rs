@@ -477,6 +477,14 @@ fn the_release_of_the_last_key_session_is_told() {
     assert_eq!(stage.told, "o1 c1 ");
 }
 
+#[test]
+fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    assert!(matches!(stage.call(RELEASE.with(1).under(999)), (1, Answer::Forward(_))));
+    assert!(!stage.device.release(SessionId(1), Some(Fingerprint(999))));
+}
+
 // What opens again.
 
 #[test]
