@@ -142,7 +142,13 @@ impl Asked {
     fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match self.claims.as_ref().and_then(|claims| claims.remaining(time)) {
+        let remaining = match (&self.token, &self.claims) {
+            (Some(_), Some(claims)) => claims.remaining(time),
+            (Some(_), None) => None,
+            // Nothing tells one playback from the next: before long the authority is asked again.
+            (None, _) => Some(SHORTEST),
+        };
+        match remaining {
             Some(remaining) => {
                 Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
             }
