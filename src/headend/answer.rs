@@ -1,9 +1,11 @@
 //! What a service says to a call, before it becomes HTTP.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::body::SimBody;
 use crate::authority::embedded::Slot;
 
 pub(super) const JSON: &str = "application/json";
@@ -46,6 +48,16 @@ impl Answer {
     pub(super) fn refused(status: StatusCode, code: i64, message: &str) -> Self {
         let answer = Self::json(&json!({"errorCode": code, "message": message}));
         Self { code: Some(code), status, ..answer }
+    }
+
+    pub(super) fn into_response(self) -> Response<SimBody> {
+        let empty = self.body.is_empty();
+        let mut response = Response::new(SimBody::bytes(self.body));
+        *response.status_mut() = self.status;
+        if !empty {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        }
+        response
     }
 
     pub(super) fn about(self, message: &'static str) -> Self {

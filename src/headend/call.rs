@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CONTENT_TYPE, RANGE};
 use http::request::Parts;
-use http::{HeaderValue, Response};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use super::action::{Action, Word};
 use super::answer::Answer;
 use super::body::SimBody;
+use super::caller::Caller;
 use super::endpoint::Endpoint;
-use super::fault::{Action, Word};
 use super::journal::Entry;
 use super::shared::Shared;
 use super::state::{Moment, State};
@@ -21,8 +22,6 @@ use super::{license, ssm};
 use crate::authority::embedded::Slot;
 
 const AUTHORIZATIONS: &str = "nv-authorizations";
-/// How far back the caller of an ended session is looked for.
-const ENDED_SEARCHED: usize = 1_000;
 
 pub(super) struct Call {
     pub(super) body: Bytes,
@@ -37,14 +36,6 @@ pub(super) struct Call {
 #[derive(Debug, Error)]
 #[error("the script drops this call")]
 pub(super) struct Severed;
-
-/// Who calls, as far as the tokens tell.
-#[derive(Clone, Debug, Default)]
-struct Caller {
-    content: Option<String>,
-    device: Option<String>,
-    session: Option<Slot>,
-}
 
 /// What the log is told of the reply.
 #[derive(Default)]
@@ -146,13 +137,7 @@ fn work(state: &mut State, at: Moment, call: &Call) -> Answer {
 fn respond(answer: Answer) -> (Note, Option<Response<SimBody>>) {
     let note =
         Note { code: answer.code, message: answer.message, session: answer.session, status: answer.status.as_u16() };
-    let empty = answer.body.is_empty();
-    let mut response = Response::new(SimBody::bytes(answer.body));
-    *response.status_mut() = answer.status;
-    if !empty {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
-    }
-    (note, Some(response))
+    (note, Some(answer.into_response()))
 }
 
 fn log(state: &mut State, at: Moment, call: &Call, caller: &Caller, fault: Option<&Action>, note: &Note) {
@@ -186,26 +171,6 @@ impl Call {
             media_type: header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase(),
             presented: state.issuer.read(authorizations),
         }
-    }
-}
-
-impl Caller {
-    fn of(state: &State, call: &Call, parts: &Parts) -> Self {
-        if call.endpoint == Endpoint::Content {
-            return Self { content: Some(parts.uri.path().to_owned()), ..Self::default() };
-        }
-        let session = call.presented.sessions.first().map(|session| session.slot);
-        if let Some(content) = call.presented.contents.first() {
-            return Self { content: Some(content.content.clone()), device: Some(content.device.clone()), session };
-        }
-        let Some(slot) = session else { return Self::default() };
-        let live = state.ledger.row(slot).map(|row| (row.content.to_owned(), row.device.to_owned()));
-        let of_ended = || {
-            let ended = state.ledger.ended().take(ENDED_SEARCHED).find(|ended| ended.slot == slot)?;
-            Some((ended.content.to_string(), ended.device.to_string()))
-        };
-        let (content, device) = live.or_else(of_ended).unzip();
-        Self { content, device, session }
     }
 }
 

@@ -1,6 +1,4 @@
 //! Manifests, segments and pages: a folder below `/content/`, and files that the program carries.
-//!
-//! Byte ranges as in RFC 9110 section 14; several ranges in one request are answered whole.
 
 use std::io::SeekFrom;
 use std::path::{Component, Path, PathBuf};
@@ -14,24 +12,11 @@ use tokio::io::AsyncSeekExt;
 
 use super::body::SimBody;
 use super::options::Embed;
+use super::range::{Span, Wanted, wanted};
 
 pub(super) struct Content {
     pub(super) embeds: &'static [Embed],
     pub(super) folder: Option<PathBuf>,
-}
-
-/// The bytes `first` to `last` of a whole, both included.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Span {
-    first: u64,
-    last: u64,
-}
-
-#[derive(Debug, Eq, PartialEq)]
-enum Wanted {
-    Nothing,
-    Part(Span),
-    Whole,
 }
 
 impl Content {
@@ -103,33 +88,6 @@ async fn part(mut file: File, span: Span) -> Option<SimBody> {
     Some(SimBody::file(file, span.last - span.first + 1))
 }
 
-/// What a `Range` header asks of so many bytes. One that cannot be read is as none.
-fn wanted(range: Option<&str>, length: u64) -> Wanted {
-    let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
-    let Some((first, last)) = spec.trim().split_once('-').filter(|(_, last)| !last.contains(',')) else {
-        return Wanted::Whole;
-    };
-    let number = |text: &str| text.parse::<u64>().ok();
-    let (first, last) = match (first.is_empty(), last.is_empty()) {
-        (true, _) => match number(last) {
-            Some(suffix) => (length.saturating_sub(suffix), if suffix == 0 { None } else { length.checked_sub(1) }),
-            None => return Wanted::Whole,
-        },
-        (false, true) => match number(first) {
-            Some(first) => (first, length.checked_sub(1)),
-            None => return Wanted::Whole,
-        },
-        (false, false) => match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last => (first, length.checked_sub(1).map(|end| end.min(last))),
-            (_, _) => return Wanted::Whole,
-        },
-    };
-    match last {
-        Some(last) if first <= last => Wanted::Part(Span { first, last }),
-        Some(_) | None => Wanted::Nothing,
-    }
-}
-
 fn unsatisfiable(length: u64) -> Response<SimBody> {
     let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE);
     content_range(response.headers_mut(), &format!("bytes */{length}"));
@@ -174,28 +132,6 @@ fn media_type(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_mean_what_the_rfc_says() {
-        let part = |first, last| Wanted::Part(Span { first, last });
-        for (range, length, expected) in [
-            (None, 10, Wanted::Whole),
-            (Some("bytes=0-3"), 10, part(0, 3)),
-            (Some("bytes=2-"), 10, part(2, 9)),
-            (Some("bytes=-3"), 10, part(7, 9)),
-            (Some("bytes=-30"), 10, part(0, 9)),
-            (Some("bytes=5-99"), 10, part(5, 9)),
-            (Some("bytes=10-"), 10, Wanted::Nothing),
-            (Some("bytes=-0"), 10, Wanted::Nothing),
-            (Some("bytes=0-"), 0, Wanted::Nothing),
-            (Some("bytes=3-2"), 10, Wanted::Whole),
-            (Some("bytes=0-1,3-4"), 10, Wanted::Whole),
-            (Some("bytes=a-b"), 10, Wanted::Whole),
-            (Some("items=0-1"), 10, Wanted::Whole),
-        ] {
-            assert_eq!(wanted(range, length), expected, "{range:?} of {length}");
-        }
-    }
 
     #[tokio::test]
     async fn nothing_outside_the_folder_is_found() {

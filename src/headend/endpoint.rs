@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::options::RenewalPath;
+use super::settings::RenewalPath;
 
 /// A call that players' side makes of the head-end: what faults are scripted for and the log names.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -5,9 +5,11 @@
 //! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
 //! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
 
+mod action;
 mod answer;
 mod body;
 mod call;
+mod caller;
 mod clearkey;
 mod content;
 mod endpoint;
@@ -20,7 +22,9 @@ mod license;
 mod options;
 mod playready;
 mod proto;
+mod range;
 mod serve;
+mod settings;
 mod shared;
 mod sim;
 mod ssm;
@@ -42,9 +46,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use self::content::Content;
-pub use self::options::{
-    ClearKey, DEMO_KEYS, Embed, Options, RenewalPath, Settings, SettingsFault, Spelling, Tls, WidevinePolicy,
-};
+pub use self::options::{ClearKey, DEMO_KEYS, Embed, Options, Tls};
+pub use self::settings::{RenewalPath, Settings, SettingsFault, Spelling, WidevinePolicy};
 use self::shared::Shared;
 use self::state::State;
 use self::token::Issuer;

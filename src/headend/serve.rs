@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -19,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::Answer;
 use super::body::SimBody;
 use super::call::{self, Severed};
 use super::content::plain;
@@ -101,19 +100,13 @@ async fn route(shared: &Arc<Shared>, parts: Parts, body: Bytes) -> Result<Respon
         Route::Service(endpoint) => call::serve(shared, endpoint, parts, body).await,
         Route::Sim(path) => {
             let answer = sim::answer(shared, &parts.method, path, parts.uri.query(), &body).await;
-            Ok(control(answer))
+            let mut response = answer.into_response();
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
         }
         Route::Unknown => Ok(plain(StatusCode::NOT_FOUND)),
         Route::WrongMethod => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
     }
-}
-
-fn control(answer: Answer) -> Response<SimBody> {
-    let mut response = Response::new(SimBody::bytes(answer.body));
-    *response.status_mut() = answer.status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
-    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn preflight(parts: &Parts) -> Response<SimBody> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, Refusal};
 use super::call::Call;
 use super::jwt::Invalid;
-use super::options::Spelling;
+use super::settings::Spelling;
 use super::state::{Moment, State};
 use super::token::{ContentToken, SessionToken};
 use super::widevine;

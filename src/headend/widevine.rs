@@ -100,8 +100,8 @@ const SERVICE_CERTIFICATE_REQUEST: &[u8] = &[0x08, 0x04];
 #[cfg(test)]
 mod tests {
     use super::super::filler::fill;
-    use super::super::options::WidevinePolicy;
     use super::super::proto::{put_bytes, put_varint};
+    use super::super::settings::WidevinePolicy;
     use super::reply::first_id;
     use super::*;
 

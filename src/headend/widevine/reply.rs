@@ -4,8 +4,8 @@
 
 use super::Asked;
 use crate::headend::filler::fill;
-use crate::headend::options::WidevinePolicy;
 use crate::headend::proto::{bytes, put_bytes, put_varint, varint};
+use crate::headend::settings::WidevinePolicy;
 use crate::ids::random_u64;
 
 /// The signed message that answers. `wall` in seconds since the Unix epoch.

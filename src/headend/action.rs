@@ -1,0 +1,108 @@
+//! How a call goes wrong that the fault script struck.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::{Answer, JSON};
+use super::fault::ScriptFault;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Action {
+    Say(Say),
+    Word(Word),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Word {
+    /// Closes the connection; the work is not done.
+    Drop,
+    /// Kills the caller's session first; then the work is done as always.
+    Kill,
+    /// Does the work, then closes the connection.
+    LoseReply,
+    /// Answers 200 with garbage; the work is not done.
+    Malformed,
+    /// Does the work, then closes the connection in the middle of the body.
+    Truncate,
+}
+
+/// Waits, answers in place of the service, or both.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Say {
+    /// Text as it is, anything else as JSON.
+    body: Option<Value>,
+    delay_ms: Option<u64>,
+    #[serde(rename = "errorCode")]
+    code: Option<i64>,
+    message: Option<String>,
+    status: Option<u16>,
+}
+
+impl Action {
+    pub(super) fn check(&self) -> Result<(), ScriptFault> {
+        let Self::Say(say) = self else { return Ok(()) };
+        if say.status.is_none() && say.code.is_none() && say.delay_ms.is_none() {
+            return Err(ScriptFault::Nothing);
+        }
+        match say.status {
+            Some(status) if !(200..1000).contains(&status) => Err(ScriptFault::Status(status)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// As the log names it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Say(say) if say.code.is_some() => "error-code",
+            Self::Say(say) if say.status.is_some() => "status",
+            Self::Say(_) => "delay",
+            Self::Word(Word::Drop) => "drop",
+            Self::Word(Word::Kill) => "kill",
+            Self::Word(Word::LoseReply) => "lose-reply",
+            Self::Word(Word::Malformed) => "malformed",
+            Self::Word(Word::Truncate) => "truncate",
+        }
+    }
+
+    pub(super) fn is(&self, word: Word) -> bool {
+        matches!(self, Self::Word(this) if *this == word)
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        match self {
+            Self::Say(say) => Duration::from_millis(say.delay_ms.unwrap_or_default()),
+            Self::Word(_) => Duration::ZERO,
+        }
+    }
+
+    /// What is answered in place of the service, if anything.
+    pub(super) fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::Say(say) => say.answer(),
+            Self::Word(Word::Malformed) => Some(Answer::raw(JSON, &b"{\"sessionToken\":\"ey\xff"[..])),
+            Self::Word(Word::Drop | Word::Kill | Word::LoseReply | Word::Truncate) => None,
+        }
+    }
+}
+
+impl Say {
+    fn answer(&self) -> Option<Answer> {
+        let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
+        if let Some(code) = self.code {
+            let message = self.message.as_deref().unwrap_or("scripted");
+            return Some(Answer::refused(status.unwrap_or(StatusCode::BAD_REQUEST), code, message));
+        }
+        let body = match &self.body {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        Some(Answer { status: status?, ..Answer::raw(JSON, body) })
+    }
+}

@@ -1,0 +1,38 @@
+//! Who calls, as far as the tokens tell.
+
+use http::request::Parts;
+
+use super::call::Call;
+use super::endpoint::Endpoint;
+use super::state::State;
+use crate::authority::embedded::Slot;
+
+/// How far back the caller of an ended session is looked for.
+const ENDED_SEARCHED: usize = 1_000;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller {
+    pub(super) content: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) session: Option<Slot>,
+}
+
+impl Caller {
+    pub(super) fn of(state: &State, call: &Call, parts: &Parts) -> Self {
+        if call.endpoint == Endpoint::Content {
+            return Self { content: Some(parts.uri.path().to_owned()), ..Self::default() };
+        }
+        let session = call.presented.sessions.first().map(|session| session.slot);
+        if let Some(content) = call.presented.contents.first() {
+            return Self { content: Some(content.content.clone()), device: Some(content.device.clone()), session };
+        }
+        let Some(slot) = session else { return Self::default() };
+        let live = state.ledger.row(slot).map(|row| (row.content.to_owned(), row.device.to_owned()));
+        let of_ended = || {
+            let ended = state.ledger.ended().take(ENDED_SEARCHED).find(|ended| ended.slot == slot)?;
+            Some((ended.content.to_string(), ended.device.to_string()))
+        };
+        let (content, device) = live.or_else(of_ended).unzip();
+        Self { content, device, session }
+    }
+}

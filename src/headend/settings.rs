@@ -1,0 +1,171 @@
+//! What may change while a simulated head-end runs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+/// What `POST /sim/settings` can change. A change counts for sessions opened after it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Whether a call with the token before the current one is served too.
+    pub accept_previous: bool,
+    /// Seconds that a beat may be late.
+    pub grace: f64,
+    /// Seconds between beats; on the wire rounded to whole ones, at least 1.
+    pub heartbeat: f64,
+    /// Sent as the interval in the reply to a setup, whatever `heartbeat` says.
+    pub heartbeat_json: Option<Value>,
+    /// Seconds that a PlayReady license lasts.
+    pub lease: u32,
+    /// Sessions of one account whose token names no `maxSessions`.
+    pub limit: u32,
+    pub limit_device: Option<u32>,
+    pub renewal_path: RenewalPath,
+    pub spelling: Spelling,
+    pub widevine: WidevinePolicy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accept_previous: false,
+            grace: 10.0,
+            heartbeat: 30.0,
+            heartbeat_json: None,
+            lease: 60,
+            limit: 2,
+            limit_device: None,
+            renewal_path: RenewalPath::Both,
+            spelling: Spelling::Camel,
+            widevine: WidevinePolicy::default(),
+        }
+    }
+}
+
+/// Which of the two published renewal paths exists.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RenewalPath {
+    Both,
+    /// `…/ssm/v1/renewal-license-wv`
+    Plain,
+    /// `…/ssm/v1/sessions/renewal-license-wv`
+    Sessions,
+}
+
+/// How the interval is named in the reply to a setup; both were seen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Spelling {
+    #[serde(rename = "heartBeat")]
+    Camel,
+    #[serde(rename = "heartbeat")]
+    Lower,
+}
+
+/// The part of a Widevine license that travels in clear.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WidevinePolicy {
+    pub can_renew: bool,
+    /// Seconds; 0 for without end.
+    pub duration: u32,
+    /// Seconds after the license until the player renews it.
+    pub renewal_delay: u32,
+    /// Seconds between tries to renew.
+    pub retry_interval: u32,
+}
+
+impl Default for WidevinePolicy {
+    fn default() -> Self {
+        Self { can_renew: true, duration: 60, renewal_delay: 30, retry_interval: 10 }
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum SettingsFault {
+    #[error("settings are changed by an object")]
+    Object,
+    #[error("not a settings object: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error("heartbeat and grace must be seconds from 0 to 10 million")]
+    Seconds,
+}
+
+impl Settings {
+    /// These settings with the fields that `patch` names replaced, also inside `widevine`.
+    pub fn patched(&self, patch: &Value) -> Result<Self, SettingsFault> {
+        if !patch.is_object() {
+            return Err(SettingsFault::Object);
+        }
+        let mut whole = serde_json::to_value(self)?;
+        lay_over(&mut whole, patch);
+        serde_json::from_value::<Self>(whole)?.checked()
+    }
+
+    pub fn checked(self) -> Result<Self, SettingsFault> {
+        let good = |seconds: f64| (0.0..=1e7).contains(&seconds);
+        if good(self.heartbeat) && good(self.grace) { Ok(self) } else { Err(SettingsFault::Seconds) }
+    }
+
+    pub fn interval(&self) -> Duration {
+        seconds(self.heartbeat)
+    }
+
+    pub fn grace(&self) -> Duration {
+        seconds(self.grace)
+    }
+
+    /// The interval as the wire says it, in seconds.
+    pub fn wire_interval(&self) -> u64 {
+        self.interval().saturating_add(Duration::from_millis(500)).as_secs().max(1)
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Objects are merged one level deep; everything else is replaced.
+fn lay_over(whole: &mut Value, patch: &Value) {
+    let (Value::Object(whole), Value::Object(patch)) = (&mut *whole, patch) else {
+        *whole = patch.clone();
+        return;
+    };
+    for (key, value) in patch {
+        match (whole.get_mut(key), value) {
+            (Some(Value::Object(inner)), Value::Object(fields)) if key == "widevine" => inner.extend(fields.clone()),
+            _ => {
+                whole.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_replaces_what_it_names() {
+        let patch = json!({"heartbeat": 0.2, "widevine": {"can_renew": false}, "spelling": "heartbeat"});
+        let settings = Settings::default().patched(&patch).unwrap();
+        assert_eq!(settings.interval(), Duration::from_millis(200));
+        assert_eq!(settings.wire_interval(), 1);
+        assert_eq!(settings.widevine, WidevinePolicy { can_renew: false, ..WidevinePolicy::default() });
+        assert_eq!((settings.limit, settings.spelling), (2, Spelling::Lower));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for patch in
+            [json!({"heartbeat": -1}), json!({"beat": 1}), json!([]), json!({"limit": "many"}), json!({"grace": 1e300})]
+        {
+            assert!(Settings::default().patched(&patch).is_err(), "{patch}");
+        }
+    }
+}
