@@ -18,7 +18,7 @@ use crate::authority::{Authority, Client};
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Config, Endpoint};
 use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
-use crate::gateway::{Gateway, Routes};
+use crate::gateway::{Flights, Gateway, Routes};
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
@@ -48,6 +48,7 @@ struct Call {
     body_max: usize,
     call: Duration,
     clock: Clock,
+    flights: Arc<Flights>,
     routes: Arc<Routes>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
@@ -92,7 +93,14 @@ impl App {
             Some(address) => Some(admin::bind(address).await.map_err(|fault| Fault::Admin(address, fault))?),
             None => None,
         };
-        let admin = Arc::new(Admin::new(&admin_config, sessions.clone(), telemetry.clone(), counters, tasks.clone()));
+        let admin = Arc::new(Admin::new(
+            &admin_config,
+            authorities.clone(),
+            sessions.clone(),
+            telemetry.clone(),
+            counters,
+            tasks.clone(),
+        ));
         let routes = Arc::new(Routes::new(routes, &authorities));
         let call = Call {
             authorities,
@@ -100,6 +108,7 @@ impl App {
             body_max: server.limits.body_max,
             call: server.limits.call,
             clock,
+            flights: Flights::new(Flights::MOST),
             routes,
             sessions: sessions.clone(),
             tasks: tasks.clone(),
@@ -161,6 +170,7 @@ impl Call {
             call: self.call,
             client,
             clock: self.clock,
+            flights: self.flights.clone(),
             pool,
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),

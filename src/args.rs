@@ -11,7 +11,7 @@ use crate::admin::Order;
 pub const HELP: &str = "\
 sidebeat: session management for unmodified video players
 
-  sidebeat run [-c FILE]            run the proxy
+  sidebeat run [-c FILE]            run the proxy until SIGTERM or Ctrl-C
   sidebeat check [-c FILE]          validate a configuration; exit 0 or 1
   sidebeat demo [--check]           proxy, head-end, content and a page, all on this machine;
                                     with --check the same story without a browser
@@ -25,11 +25,15 @@ sidebeat: session management for unmodified video players
       --dir DIRECTORY               certs
       --force                       a new CA too
   sidebeat sessions [list | show ID | kill ID | teardown ID]
+  sidebeat slots [list NAME | end NAME ID | move NAME ID DEVICE]
+                                    the places of the embedded authority NAME
+  both with:
       -c FILE | --admin URL         where the running proxy's admin listener is
       --token-file FILE             its token
       --json                        as the API gives it
+  sidebeat --version | --help       also for short: -V, -h
 
-FILE is config.toml unless given. Exit codes: 0 good, 1 failed, 2 usage, 70 a part died.
+FILE is config.toml unless given. An ID may be its first digits. Exit codes: 0 good, 1 failed, 2 usage, 70 a part died.
 ";
 
 #[derive(Debug)]
@@ -87,8 +91,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     while let Some(argument) = parser.next()? {
         match (command.as_str(), argument) {
             (_, Long("help") | Short('h')) => return Ok(Command::Help),
-            ("check" | "run" | "sessions", Long("config") | Short('c')) => words.config = Some(parser.value()?.into()),
-            ("certs" | "sessions", Value(word)) => words.plain.push(word.string()?),
+            ("check" | "run" | "sessions" | "slots", Long("config") | Short('c')) => {
+                words.config = Some(parser.value()?.into())
+            }
+            ("certs" | "sessions" | "slots", Value(word)) => words.plain.push(word.string()?),
             ("certs", Long("dir")) => words.directory = Some(parser.value()?.into()),
             ("certs", Long("force")) => words.force = true,
             ("demo", Long("check")) => words.check = true,
@@ -97,9 +103,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             ("headend", Long("limit")) => words.headend.limit = parser.value()?.parse()?,
             ("headend", Long("listen")) => words.headend.listen = parser.value()?.parse()?,
             ("headend", Long("tenant")) => words.headend.tenant = parser.value()?.string()?,
-            ("sessions", Long("admin")) => words.admin = Some(parser.value()?.string()?),
-            ("sessions", Long("json")) => words.json = true,
-            ("sessions", Long("token-file")) => words.token_file = Some(parser.value()?.into()),
+            ("sessions" | "slots", Long("admin")) => words.admin = Some(parser.value()?.string()?),
+            ("sessions" | "slots", Long("json")) => words.json = true,
+            ("sessions" | "slots", Long("token-file")) => words.token_file = Some(parser.value()?.into()),
             (_, other) => return Err(other.unexpected()),
         }
     }
@@ -127,14 +133,14 @@ impl Words {
             "headend" => Command::Headend(self.headend),
             "help" => Command::Help,
             "run" => Command::Run { config },
-            "sessions" => Command::Sessions {
+            "sessions" | "slots" => Command::Sessions {
                 admin: self.admin,
                 config,
                 json: self.json,
-                order: order(&self.plain)?,
+                order: if name == "slots" { slot_order(&self.plain)? } else { order(&self.plain)? },
                 token_file: self.token_file,
             },
-            _ => return Err(format!("{name:?} is no command; see sidebeat --help").into()),
+            _ => return Err(format!("{name:?} is no command").into()),
         })
     }
 }
@@ -147,6 +153,17 @@ fn order(words: &[String]) -> Result<Order, lexopt::Error> {
         ["show", id] => Order::Show((*id).to_owned()),
         ["teardown", id] => Order::Teardown((*id).to_owned()),
         _ => return Err("sessions: say list, show ID, kill ID or teardown ID".into()),
+    })
+}
+
+fn slot_order(words: &[String]) -> Result<Order, lexopt::Error> {
+    Ok(match words {
+        [list, authority] if list == "list" => Order::ListSlots { authority: authority.clone() },
+        [end, authority, id] if end == "end" => Order::EndSlot { authority: authority.clone(), id: id.clone() },
+        [to, authority, id, device] if to == "move" => {
+            Order::MoveSlot { authority: authority.clone(), device: device.clone(), id: id.clone() }
+        }
+        _ => return Err("slots: say list NAME, end NAME ID or move NAME ID DEVICE".into()),
     })
 }
 
@@ -166,6 +183,16 @@ mod tests {
         assert!(
             matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: Order::Kill(id), .. }) if id == "0a1b")
         );
+        assert!(matches!(
+            read("slots move home 0a1b tv-2 --json"),
+            Ok(Command::Sessions { json: true, order: Order::MoveSlot { authority, device, id }, .. })
+                if (&*authority, &*device, &*id) == ("home", "tv-2", "0a1b")
+        ));
+        assert!(matches!(
+            read("slots list home"),
+            Ok(Command::Sessions { order: Order::ListSlots { authority }, .. }) if authority == "home"
+        ));
+        assert!(matches!(read("slots end home 1"), Ok(Command::Sessions { order: Order::EndSlot { .. }, .. })));
         assert!(matches!(read("certs init a.lan 10.0.0.1"), Ok(Command::CertsInit { names, .. }) if names.len() == 2));
         assert!(
             matches!(read("headend --listen 127.0.0.1:0"), Ok(Command::Headend(headend)) if headend.listen.port() == 0)
@@ -174,7 +201,17 @@ mod tests {
 
     #[test]
     fn what_no_command_takes_is_said() {
-        for line in ["fly", "run --fast", "certs", "sessions kill", "run x", "headend --listen nowhere"] {
+        for line in [
+            "fly",
+            "run --fast",
+            "certs",
+            "sessions kill",
+            "slots",
+            "slots end home",
+            "slots list home --force",
+            "run x",
+            "headend --listen nowhere",
+        ] {
             assert!(read(line).is_err(), "{line}");
         }
     }

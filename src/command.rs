@@ -165,9 +165,13 @@ fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode
     let request = certs::Request { directory, names: &names, now: Clock.wall(), renew_authority: force };
     match certs::init(&request) {
         Ok(written) => {
-            let new = if written.authority_is_new { "new" } else { "kept" };
+            let (which, advice) = if written.authority_is_new {
+                ("new CA", ": tell players' devices to trust it")
+            } else {
+                ("same CA", ", which devices may trust already")
+            };
             say(&format!(
-                "certificate  {} for {}\nkey          {}\nCA ({new})     {}: tell players' devices to trust it\n",
+                "certificate  {} for {}\nkey          {}\n{which:<12} {}{advice}\n",
                 written.certificate.display(),
                 names.join(", "),
                 written.key.display(),

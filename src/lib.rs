@@ -1,16 +1,18 @@
 //! sidebeat: session management for unmodified video players.
 //!
-//! The modules form layers; a layer imports only from those below it (`tests/guard.rs` reads the
-//! `use` lines). From the top: `app` builds everything; `edge` and `admin` turn bytes into typed
-//! calls; `gateway` tells the story of one call; `authority` and `upstream` speak HTTP outward;
-//! `sessions` drives the pure core in `session`; `drm` recognises messages; `telemetry`, `config`,
-//! `token`, `secret`, `ids` and `clock` stand at the bottom. `docs/design.md` gives the reasons.
+//! The modules form layers; one imports only from those below it (`tests/guard` reads the `use`
+//! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
+//! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
+//! which speak HTTP outward; `sessions` drives the pure core in `session`; `drm` recognises
+//! messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
+//! `docs/design.md` gives the reasons.
 
 pub mod admin;
 pub mod app;
 pub mod args;
 pub mod authority;
 pub mod clock;
+pub mod cmcd;
 pub mod command;
 pub mod config;
 pub mod demo;

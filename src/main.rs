@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(asked) => command::run(asked),
         Err(error) => {
             // Without a terminal there is nobody to tell.
-            let _gone = writeln!(std::io::stderr(), "sidebeat: {error}\n\n{}", args::HELP);
+            let _gone = writeln!(std::io::stderr(), "sidebeat: {error}\nTry: sidebeat --help");
             ExitCode::from(2)
         }
     }

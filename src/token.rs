@@ -3,15 +3,18 @@
 //! The head-end verifies its tokens; sidebeat only needs their hints (content, account, expiry,
 //! whether session control applies). Nothing here may decide that somebody is allowed something.
 
+mod tree;
+
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+
+use self::tree::{Found, Tree};
 
 /// Claims of a token whose signature nobody here has checked.
 #[derive(Clone)]
-pub struct Unverified(Value);
+pub struct Unverified(Tree);
 
 impl Unverified {
     /// Longer ones are not read; content tokens met are below 4 KiB.
@@ -30,26 +33,27 @@ impl Unverified {
             return None;
         }
         let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        let claims: Value = serde_json::from_slice(&json).ok()?;
-        claims.is_object().then_some(Self(claims))
+        Tree::read(&json).filter(Tree::is_object).map(Self)
     }
 
-    /// A claim by its path, dots between names and array positions (`contentRights.0.contentId`).
-    pub fn claim(&self, path: &str) -> Option<&Value> {
-        path.split('.').try_fold(&self.0, |value, name| match value {
-            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-            Value::Object(fields) => fields.get(name),
-            Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => None,
-        })
+    /// Whether there is such a claim, of whatever kind. A path has dots between names and array
+    /// positions: `contentRights.0.contentId`.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.find(path).is_some()
+    }
+
+    /// Whether the claim is there and is `false`.
+    pub fn denies(&self, path: &str) -> bool {
+        self.0.find(path) == Some(Found::Bool(false))
     }
 
     /// A claim as text; numbers and booleans are written out.
     pub fn text(&self, path: &str) -> Option<String> {
-        match self.claim(path)? {
-            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(truth) => Some(truth.to_string()),
-            Value::Array(_) | Value::Null | Value::Object(_) => None,
+        match self.0.find(path)? {
+            Found::Text(text) => Some(text.to_owned()).filter(|text| !text.is_empty()),
+            Found::Number(number) => Some(number.to_string()),
+            Found::Bool(truth) => Some(truth.to_string()),
+            Found::Many | Found::Null => None,
         }
     }
 
@@ -61,6 +65,11 @@ impl Unverified {
     /// How long the token is still good at `wall` (time since the epoch); None if it does not say.
     pub fn remaining(&self, wall: Duration) -> Option<Duration> {
         self.seconds("exp").map(|exp| exp.saturating_sub(wall))
+    }
+
+    /// How long ago the token expired, at `wall`; None if it has not, or does not say.
+    pub fn expired_for(&self, wall: Duration) -> Option<Duration> {
+        wall.checked_sub(self.seconds("exp")?)
     }
 }
 
@@ -88,6 +97,20 @@ mod tests {
             assert_eq!(claims.text("n").as_deref(), Some("7"));
             assert_eq!(claims.text("contentRights.1.contentId"), None);
             assert_eq!(claims.remaining(Duration::from_secs(1_700_000_000)), Some(Duration::from_secs(60)));
+        }
+    }
+
+    #[test]
+    fn expiry_is_told_from_its_second_on() {
+        let at = |claims: &str, wall| Unverified::peek(&jwt(claims)).unwrap().expired_for(Duration::from_secs(wall));
+        for exp in [r#"{"exp":1700000060}"#, r#"{"exp":"1700000060"}"#, r#"{"exp":1700000060.0}"#] {
+            assert_eq!(at(exp, 1_700_000_059), None, "{exp}");
+            assert_eq!(at(exp, 1_700_000_060), Some(Duration::ZERO), "{exp}");
+            assert_eq!(at(exp, 1_700_000_090), Some(Duration::from_secs(30)), "{exp}");
+        }
+        // Milliseconds, negative numbers, words and silence say nothing.
+        for exp in [r#"{"exp":1700000060000}"#, r#"{"exp":-1}"#, r#"{"exp":"soon"}"#, r#"{"exp":null}"#, "{}"] {
+            assert_eq!(at(exp, 4_000_000_000), None, "{exp}");
         }
     }
 

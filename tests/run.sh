@@ -65,10 +65,24 @@ install_packages() {
 play() { (cd tests/players && npm ci --no-audit --no-fund && node run.mjs); }
 document() { RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps; }
 
+# Every test target but the simulation: real sockets, the built binary, the guards over code and documents.
+integrate() {
+  local file name targets=()
+  for file in tests/*.rs tests/*/main.rs; do
+    name=${file#tests/}
+    name=${name%.rs}
+    name=${name%/main}
+    [ "$name" = simulation ] || targets+=(--test "$name")
+  done
+  cargo test "${targets[@]}"
+}
+
 step 'tools' tools
 step 'formatting' cargo fmt --check
 step 'lints' cargo clippy --all-targets -- -D warnings
-step 'tests' cargo test
+step 'unit and property tests' cargo test --lib --bins
+step 'simulation' cargo test --test simulation
+step 'integration tests' integrate
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
   step 'packages for the players' install_packages

@@ -16,14 +16,18 @@ use crate::sessions::{DeviceKey, FindFault};
 const PAGE: &str = include_str!("page.html");
 
 impl Admin {
-    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<ReplyBody> {
-        let path = request.uri().path();
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let (request, incoming) = request.into_parts();
+        let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
-        let mut response = match self.gate.check(request.headers(), health) {
-            Ok(()) => self.route(request.method(), path),
+        let mut response = match self.gate.check(&request.headers, health) {
+            Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
+                Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
+                None => self.route(&request.method, path),
+            },
             Err((status, detail)) => fault(status, detail),
         };
-        if let Some(origin) = self.gate.allow_origin(request.headers()) {
+        if let Some(origin) = self.gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();
             if let Ok(origin) = HeaderValue::from_str(origin) {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -80,11 +84,11 @@ impl Admin {
     }
 }
 
-fn good(value: &Value) -> Response<ReplyBody> {
+pub(super) fn good(value: &Value) -> Response<ReplyBody> {
     reply::json(StatusCode::OK, Bytes::from(value.to_string()))
 }
 
-fn fault(status: StatusCode, detail: &str) -> Response<ReplyBody> {
+pub(super) fn fault(status: StatusCode, detail: &str) -> Response<ReplyBody> {
     let error = status.canonical_reason().unwrap_or_default().to_lowercase().replace(' ', "_");
     reply::json(status, Bytes::from(json!({ "error": error, "detail": detail }).to_string()))
 }

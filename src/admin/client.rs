@@ -1,4 +1,4 @@
-//! `sidebeat sessions`: the admin API for people at a terminal.
+//! `sidebeat sessions` and `sidebeat slots`: the admin API for people at a terminal.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::config::Endpoint;
@@ -16,34 +16,61 @@ use crate::upstream::{Call, Pool, Trust};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Order {
+    /// A slot of an embedded authority.
+    EndSlot {
+        authority: String,
+        id: String,
+    },
     Kill(String),
     List,
+    ListSlots {
+        authority: String,
+    },
+    MoveSlot {
+        authority: String,
+        device: String,
+        id: String,
+    },
     Show(String),
     Teardown(String),
 }
 
 /// Carries the order out at the admin listener and gives what to print; an error is for the user.
 pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json: bool) -> Result<String, String> {
+    let mut body = Bytes::new();
     let (method, path) = match order {
+        Order::EndSlot { authority, id } => (Method::DELETE, format!("{}/{}", slots(authority)?, plain(id)?)),
+        Order::ListSlots { authority } => (Method::GET, slots(authority)?),
+        Order::MoveSlot { authority, device, id } => {
+            body = json!({ "device": device }).to_string().into();
+            (Method::POST, format!("{}/{}/move", slots(authority)?, plain(id)?))
+        }
         Order::Kill(id) => (Method::POST, format!("/v1/sessions/{}/kill", plain(id)?)),
         Order::List => (Method::GET, "/v1/sessions".to_owned()),
         Order::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
         Order::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
     };
-    let value = call(admin, token, method, &path).await?;
+    let value = call(admin, token, method, &path, body).await?;
     if json {
         return Ok(format!("{value:#}\n"));
     }
     Ok(match order {
         Order::List => table(&value),
+        Order::ListSlots { .. } => slot_table(&value),
         Order::Show(_) => story(&value),
-        Order::Kill(_) | Order::Teardown(_) => {
+        Order::EndSlot { .. } | Order::Kill(_) | Order::MoveSlot { .. } | Order::Teardown(_) => {
             format!("{}: {}\n", field(&value, "id"), field(&value, "done"))
         }
     })
 }
 
-async fn call(admin: &Endpoint, token: Option<&Secret>, method: Method, path: &str) -> Result<Value, String> {
+async fn call(
+    admin: &Endpoint,
+    token: Option<&Secret>,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Value, String> {
     let (tasks, _deaths) = Tasks::new();
     let trust = Trust::public().map_err(|fault| fault.to_string())?;
     let pool = Pool::new(tasks, Clock, trust);
@@ -55,7 +82,7 @@ async fn call(admin: &Endpoint, token: Option<&Secret>, method: Method, path: &s
         headers.insert(AUTHORIZATION, value);
     }
     let call = Call {
-        body: Bytes::new(),
+        body,
         deadline: Clock.now() + Duration::from_secs(10),
         endpoint: admin,
         headers,
@@ -73,7 +100,31 @@ async fn call(admin: &Endpoint, token: Option<&Secret>, method: Method, path: &s
 /// Digits of an id only: what else a user types has no business in a path.
 fn plain(id: &str) -> Result<&str, String> {
     let good = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if good { Ok(id) } else { Err(format!("{id:?} is no session id; sessions list shows them")) }
+    if good { Ok(id) } else { Err(format!("{id:?} is no id; list shows them")) }
+}
+
+/// The path of an authority's slots.
+fn slots(authority: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let good = !authority.is_empty() && authority.bytes().all(plain);
+    if good { Ok(format!("/v1/authorities/{authority}/slots")) } else { Err(format!("{authority:?} is no authority")) }
+}
+
+fn slot_table(value: &Value) -> String {
+    const HEAD: [&str; 6] = ["ID", "ACCOUNT", "DEVICE", "CONTENT", "OPENED", "BEATS"];
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    for slot in value["slots"].as_array().into_iter().flatten() {
+        let opened = format!("{:.0} s ago", slot["opened_s_ago"].as_f64().unwrap_or_default());
+        let [id, account, device, content, beats] =
+            ["id", "account", "device", "content", "beats"].map(|key| field(slot, key));
+        lines.push([id, account, device, content, opened, beats]);
+    }
+    for kept in value["reserved"].as_array().into_iter().flatten() {
+        let left = format!("{:.0} s left", kept["for_s"].as_f64().unwrap_or_default());
+        let nothing = || "-".to_owned();
+        lines.push(["reserved".to_owned(), field(kept, "account"), field(kept, "device"), nothing(), left, nothing()]);
+    }
+    if lines.len() == 1 { "nobody plays\n".to_owned() } else { columns(&lines) }
 }
 
 fn table(value: &Value) -> String {
@@ -94,9 +145,13 @@ fn table(value: &Value) -> String {
     if lines.len() == 1 {
         return "no sessions\n".to_owned();
     }
-    let mut widths = [0; HEAD.len()];
+    columns(&lines)
+}
+
+fn columns<const N: usize>(lines: &[[String; N]]) -> String {
+    let mut widths = [0; N];
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());
         }

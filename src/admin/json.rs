@@ -17,11 +17,13 @@ pub(super) fn row(row: &Row) -> Value {
         "authority": &*card.authority_name,
         "route": &*card.route,
         "opened": seconds(row.opened),
+        "opened_s_ago": seconds(row.age),
         "confirmed_s_ago": seconds(row.last_good),
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
+        "player": row.player,
         "beats": row.beats,
-        "due_in_s": row.due_in.map(seconds),
+        "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,
     })
 }
@@ -40,6 +42,6 @@ pub(super) fn whole(of: &Row) -> Value {
     value
 }
 
-fn seconds(duration: std::time::Duration) -> f64 {
+pub(super) fn seconds(duration: std::time::Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -37,9 +37,12 @@ impl Admin {
         let edge = &self.edge;
         let open = i64::try_from(edge.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("edge_connections", "Players' connections now", ConstGauge::new(open));
-        let rows: [(&str, &str, &AtomicU64); 9] = [
+        let rows: [(&str, &str, &AtomicU64); 13] = [
             ("edge_accepted", "Connections accepted", &edge.accepted),
             ("edge_accept_starved", "Accepts that failed for want of descriptors or memory", &edge.accept_starved),
+            ("edge_bodies_broken", "Request bodies that were cut off or could not be read", &edge.bodies_broken),
+            ("edge_bodies_exceeding", "Request bodies larger than allowed", &edge.bodies_exceeding),
+            ("edge_bodies_stalled", "Request bodies that took too long", &edge.bodies_stalled),
             ("edge_calls", "Requests that passed the framing rules", &edge.calls),
             ("edge_handshakes_failed", "TLS handshakes that failed", &edge.handshakes_failed),
             ("edge_lifetimes_ended", "Connections closed at the end of their longest life", &edge.lifetimes_ended),
@@ -47,15 +50,11 @@ impl Admin {
             ("edge_refused_calls", "Calls refused because too many were in flight", &edge.refused_calls),
             ("edge_refused_origins", "Preflights of pages not on the list", &edge.refused_origins),
             ("edge_silent", "Connections that sent nothing in time", &edge.silent),
+            ("edge_stalled", "Connections whose peer stopped reading", &edge.stalled),
         ];
         for (name, help, count) in rows {
             registry.register(name, help, ConstCounter::new(count.load(Ordering::Relaxed)));
         }
-        registry.register(
-            "edge_stalled",
-            "Connections whose peer stopped reading",
-            ConstCounter::new(edge.stalled.load(Ordering::Relaxed)),
-        );
         let breaches = Family::<ReasonLabel, Counter>::default();
         for (breach, count) in edge.breaches() {
             breaches.get_or_create(&ReasonLabel { reason: breach.label().to_owned() }).inc_by(count);

@@ -2,13 +2,14 @@
 //!
 //! Never on the players' port. Shows no token, key or body. A page from elsewhere cannot use it: a
 //! request with a foreign `Origin`, or with a `Host` that is not this listener's (DNS rebinding), is
-//! refused. Called by operators, by Prometheus and by `sidebeat sessions`.
+//! refused. Called by operators, by Prometheus, by `sidebeat sessions` and `sidebeat slots`.
 
 mod api;
 mod client;
 mod gate;
 mod json;
 mod metrics;
+mod slots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use self::client::{Order, order};
 use self::gate::Gate;
+use crate::authority::Authority;
+use crate::clock::Clock;
 use crate::config;
 use crate::edge::Counters;
 use crate::sessions::Sessions;
@@ -29,6 +32,8 @@ use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
 pub struct Admin {
+    authorities: Arc<[Authority]>,
+    clock: Clock,
     pub edge: Arc<Counters>,
     gate: Gate,
     /// Listening, configured, and not on the way down.
@@ -41,12 +46,14 @@ pub struct Admin {
 impl Admin {
     pub fn new(
         config: &config::Admin,
+        authorities: Arc<[Authority]>,
         sessions: Arc<Sessions>,
         telemetry: Arc<Telemetry>,
         edge: Arc<Counters>,
         tasks: Tasks,
     ) -> Self {
-        Self { edge, gate: Gate::new(config), ready: AtomicBool::new(false), sessions, tasks, telemetry }
+        let (gate, ready) = (Gate::new(config), AtomicBool::new(false));
+        Self { authorities, clock: Clock, edge, gate, ready, sessions, tasks, telemetry }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -78,7 +85,7 @@ async fn converse(admin: Arc<Admin>, stream: TcpStream) {
     let handler = admin.clone();
     let service = service_fn(move |request| {
         let admin = handler.clone();
-        async move { Ok::<_, std::convert::Infallible>(admin.answer(&request)) }
+        async move { Ok::<_, std::convert::Infallible>(admin.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, header};
 
+use super::far_clock::Lesson;
 use super::nagra_ssm;
 use super::wire::{Asked, Wire};
 use super::{Authority, Kind, Ssm};
@@ -12,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::sessions::{Asker, Card, Verdicts};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{SlotEnd, Telemetry};
 use crate::upstream::{self, Call, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
@@ -48,12 +49,12 @@ impl Client {
         let Some(Authority { kind: Kind::NagraSsm(ssm), .. }) = self.authority(card.authority) else {
             return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
         };
-        let renewal = self.renew_at(ssm, ssm.renewal(), grant, challenge).await;
+        let renewal = self.renew_at(ssm, ssm.renewal(), card, grant, challenge).await;
         // The documentation prints two paths: a 404 without a code means the path, not the session.
         let renewal = match (&renewal.result, ssm.config.renewal_other.is_some()) {
             (Err(Fault { kind: FaultKind::Malformed, reason: Reason { code: 404, error_code: None, .. } }), true) => {
                 match ssm.other_renewal() {
-                    Some(other) => self.renew_at(ssm, other, grant, challenge).await,
+                    Some(other) => self.renew_at(ssm, other, card, grant, challenge).await,
                     None => renewal,
                 }
             }
@@ -63,12 +64,13 @@ impl Client {
         renewal
     }
 
-    async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, grant: &Grant, challenge: &[u8]) -> Renewal {
+    async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
         let wire = ssm.config.renew(endpoint, grant, challenge);
         match self.send(wire, ssm.config.timeout).await {
-            Ok(reply) => {
-                Renewal { license: nagra_ssm::license(&reply.body), result: self.read(ssm, AskKind::Renew, &reply) }
-            }
+            Ok(reply) => Renewal {
+                license: nagra_ssm::license(&reply.body),
+                result: self.read(ssm, AskKind::Renew, card, &reply),
+            },
             Err(fault) => Renewal { license: None, result: Err(fault) },
         }
     }
@@ -79,8 +81,9 @@ impl Client {
             (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
             (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
                 (AskKind::Open, _) => {
-                    let account = card.account.as_deref().unwrap_or(&card.device);
-                    Ok(counter.open(now, account, &card.device, card.content.as_deref().unwrap_or_default()))
+                    let (verdict, ended) = counter.open(now, card);
+                    self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
+                    Ok(verdict)
                 }
                 (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
                 (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
@@ -108,7 +111,7 @@ impl Client {
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
         };
         let reply = self.send(wire, ssm.config.timeout).await?;
-        self.read(ssm, kind, &reply)
+        self.read(ssm, kind, card, &reply)
     }
 
     async fn send(&self, wire: Option<Wire<'_>>, timeout: Duration) -> Result<Reply, Fault> {
@@ -133,12 +136,24 @@ impl Client {
         self.pool.send(call).await.map_err(|fault| infrastructure(&fault))
     }
 
-    fn read(&self, ssm: &Ssm, kind: AskKind, reply: &Reply) -> Result<Verdict, Fault> {
-        // Tokens are judged in the head-end's time.
+    fn read(&self, ssm: &Ssm, kind: AskKind, card: &Card, reply: &Reply) -> Result<Verdict, Fault> {
         let date = reply.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
         let asked = Asked { body: &reply.body, kind, status: reply.status };
-        ssm.config.read(&asked, date.unwrap_or_else(|| self.clock.wall()))
+        // Tokens are judged in the head-end's time.
+        let time = date.or_else(|| ssm.clock.read(self.clock.now())).unwrap_or_else(|| self.clock.wall());
+        let result = ssm.config.read(&asked, time);
+        // A fault may have been answered by something on the way, which may have another time.
+        if let (Ok(_), Some(date)) = (&result, date) {
+            self.learn(ssm, card, date);
+        }
+        result
+    }
+
+    fn learn(&self, ssm: &Ssm, card: &Card, date: Duration) {
+        if let Some(Lesson { offset, warn }) = ssm.clock.learn(self.clock.now(), self.clock.wall(), date) {
+            self.telemetry.clock_offset(&card.authority_name, offset, warn);
+        }
     }
 
     fn count(&self, card: &Card, ask: AskKind, result: &Result<Verdict, Fault>, began: Instant) {

@@ -1,49 +1,69 @@
 //! The embedded authority behind the same face as the others: a ledger and its limits.
+//!
+//! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::Client`] for
+//! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::embedded::{Ledger, Limit, Limits, Lost, Slot};
-use crate::config::Embedded;
+use super::embedded::{Claim, Ledger, Limit, Limits, Lost, OnLimit, Slot};
+use crate::config::{self, Embedded, Groups, Pattern};
 use crate::ids;
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Grant, Reason, Verdict};
+use crate::sessions::Card;
 
-pub(super) struct Counter {
+pub struct Counter {
+    config: Embedded,
     ledger: Mutex<Ledger>,
-    limits: Limits,
 }
 
 /// Sessions that one process counts at most.
 const CAPACITY: usize = 1_000_000;
 
 impl Counter {
-    pub(super) fn new(config: &Embedded) -> Self {
-        let limits = Limits {
-            grace: config.grace,
-            interval: config.interval,
-            per_account: config.sessions_per_account,
-            per_device: None,
-        };
-        Self { ledger: Mutex::new(Ledger::new(CAPACITY, ids::random_u64())), limits }
+    pub(super) fn new(config: Embedded) -> Self {
+        Self { config, ledger: Mutex::new(Ledger::new(CAPACITY, ids::random_u64())) }
+    }
+
+    /// Whom it counts and how.
+    pub fn config(&self) -> &Embedded {
+        &self.config
     }
 
     pub(super) fn grace(&self) -> Duration {
-        self.limits.grace
+        self.config.grace
     }
 
-    pub(super) fn open(&self, now: Instant, account: &str, device: &str, content: &str) -> Verdict {
-        match self.ledger().open(now, account, device, content, &self.limits) {
-            Ok(slot) => Verdict::Granted(Grant {
-                interval: self.limits.interval,
-                lifetime: None,
-                token: Secret::new(slot.0.to_string()),
-            }),
-            Err(limit @ (Limit::Account { .. } | Limit::Device { .. } | Limit::Full { .. })) => {
-                Verdict::Denied(Denial::Limit, Reason::new(403, None, &limit.to_string()))
+    /// The verdict, and how many other sessions ended for it.
+    pub(super) fn open(&self, now: Instant, card: &Card) -> (Verdict, usize) {
+        let Some(account) = card.account.as_deref() else {
+            return (rejected("the call names no account"), 0);
+        };
+        if let Some(why) = self.unwelcome(account, &card.device) {
+            return (rejected(why), 0);
+        }
+        let claim = Claim {
+            account,
+            content: card.content.as_deref().unwrap_or_default(),
+            content_group: card.content_group.as_deref(),
+            device: &card.device,
+            device_group: card.device_group.as_deref(),
+        };
+        match self.ledger().open(now, &claim, &self.limits(&claim)) {
+            Ok((slot, ended)) => {
+                let token = Secret::new(slot.0.to_string());
+                (Verdict::Granted(Grant { interval: self.config.interval, lifetime: None, token }), ended.len())
             }
-            Err(limit @ Limit::Name) => Verdict::Denied(Denial::Rejected, Reason::new(403, None, &limit.to_string())),
+            Err(limit @ Limit::Name) => (rejected(&limit.to_string()), 0),
+            Err(
+                limit @ (Limit::Account { .. }
+                | Limit::ContentGroup { .. }
+                | Limit::Device { .. }
+                | Limit::DeviceGroup { .. }
+                | Limit::Full { .. }),
+            ) => (Verdict::Denied(Denial::Limit, Reason::new(403, None, &limit.to_string())), 0),
         }
     }
 
@@ -53,10 +73,17 @@ impl Counter {
             Some(Err(lost)) => lost,
             None => Lost::Unknown,
         };
-        let reason = Reason::new(404, None, &lost.to_string());
         match lost {
-            Lost::Killed => Verdict::Killed(reason),
-            Lost::Expired | Lost::Unknown => Verdict::Denied(Denial::Token, reason),
+            Lost::Killed(cause) => Verdict::Killed(Reason::new(403, None, &cause.to_string())),
+            Lost::Expired | Lost::Unknown => Verdict::Denied(Denial::Token, Reason::new(404, None, &lost.to_string())),
+        }
+    }
+
+    /// Why the session was ended, if its next beat would find it so.
+    pub(super) fn killed(&self, grant: &Grant) -> Option<Reason> {
+        match self.ledger().lost(slot(grant)?)? {
+            Lost::Killed(cause) => Some(Reason::new(403, None, &cause.to_string())),
+            Lost::Expired | Lost::Unknown => None,
         }
     }
 
@@ -67,9 +94,39 @@ impl Counter {
         Verdict::Closed
     }
 
-    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn limits(&self, claim: &Claim<'_>) -> Limits {
+        let Embedded { content_groups, device_groups, grace, interval, .. } = &self.config;
+        let limit = |groups: &Groups, group: Option<&str>| groups.limit(group?);
+        Limits {
+            grace: *grace,
+            interval: *interval,
+            on_limit: match self.config.on_limit {
+                config::OnLimit::DenyNewest => OnLimit::DenyNewest,
+                config::OnLimit::EndOldest => OnLimit::EndOldest,
+            },
+            per_account: self.config.sessions_per_account,
+            per_content_group: limit(content_groups, claim.content_group),
+            per_device: None,
+            per_device_group: limit(device_groups, claim.device_group),
+        }
+    }
+
+    fn unwelcome(&self, account: &str, device: &str) -> Option<&'static str> {
+        let among = |list: &[Pattern]| list.iter().any(|pattern| pattern.fits(account) || pattern.fits(device));
+        if among(&self.config.deny) {
+            return Some("this account or device is on the deny list");
+        }
+        let stranger = !self.config.allow.is_empty() && !among(&self.config.allow);
+        stranger.then_some("neither this account nor this device is on the allow list")
+    }
+}
+
+fn rejected(why: &str) -> Verdict {
+    Verdict::Denied(Denial::Rejected, Reason::new(403, None, why))
 }
 
 fn slot(grant: &Grant) -> Option<Slot> {
@@ -87,6 +144,6 @@ pub(super) fn error_name(ask: AskKind) -> &'static str {
 
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counter").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Counter").field("config", &self.config).finish_non_exhaustive()
     }
 }

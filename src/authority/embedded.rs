@@ -1,26 +1,34 @@
 //! The embedded authority: a ledger of who plays what, and how many may.
 //!
-//! Owns admission (limits per account and per device), liveness (a session whose beats stop is
+//! Owns admission (limits per account, per device, and per device or content group of an account;
+//! what happens at a limit; places reserved for a device), liveness (a session whose beats stop is
 //! gone after interval and grace) and kills. Pure: no I/O and no clock, `now` is always given. The
 //! proxy uses it as an authority without a network; the head-end simulator serves it over a
 //! vendor's wire. Memory is bounded: so many live sessions, so many remembered ends, names of at
 //! most [`NAME_LONGEST`] bytes.
 
+mod admit;
+mod claim;
 mod index;
 mod limit;
 mod past;
+mod reserve;
 mod session;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
+pub use claim::Claim;
+use claim::Grouped;
 use index::Index;
-pub use limit::{Holder, Limit, Limits, NAME_LONGEST};
+pub use limit::{Holder, Limit, Limits, NAME_LONGEST, OnLimit};
 use past::Past;
-pub use past::{End, Ended, Lost};
+pub use past::{Cause, End, Ended, Lost};
+use reserve::Reservation;
+pub use reserve::Reserved;
 pub use session::Row;
-use session::Session;
+use session::{Places, Session};
 
 /// Ends that are remembered at most: enough to tell each of a burst of lost beats why.
 const PAST_MOST: usize = 65_536;
@@ -37,8 +45,11 @@ pub struct Ledger {
     /// When to look at a session again: one valid entry each, never later than its deadline, because
     /// a beat moves `Session::until` alone.
     due: BinaryHeap<Reverse<(Instant, Slot)>>,
+    /// Device and content groups, each within its account.
+    groups: Index,
     next: u64,
     past: Past,
+    reserved: HashMap<Slot, Reservation>,
     sessions: HashMap<Slot, Session>,
 }
 
@@ -51,61 +62,76 @@ impl Ledger {
             capacity,
             devices: Index::default(),
             due: BinaryHeap::new(),
+            groups: Index::default(),
             // Half of the numbers are room to count up without wrapping.
             next: first & (u64::MAX >> 1),
             past: Past::new(capacity.min(PAST_MOST)),
+            reserved: HashMap::new(),
             sessions: HashMap::new(),
         }
     }
 
-    /// Grants a session if every limit allows one more. A device that opens twice holds two.
-    pub fn open(
-        &mut self,
-        now: Instant,
-        account: &str,
-        device: &str,
-        content: &str,
-        limits: &Limits,
-    ) -> Result<Slot, Limit> {
+    /// Grants a session if every limit allows one more, or makes room for it where the limits say so.
+    /// A device that opens twice holds two. What was ended is given too, oldest first.
+    pub fn open(&mut self, now: Instant, claim: &Claim<'_>, limits: &Limits) -> Result<(Slot, Vec<Slot>), Limit> {
         let slot = Slot(self.next);
-        self.adopt(now, slot, account, device, content, limits)?;
-        Ok(slot)
+        let ended = self.adopt(now, slot, claim, limits)?;
+        Ok((slot, ended))
     }
 
     /// As [`Self::open`], for a slot that an earlier run granted: counts it again after a restart.
     /// A slot that lives already stays as it is.
-    pub fn adopt(
-        &mut self,
-        now: Instant,
-        slot: Slot,
-        account: &str,
-        device: &str,
-        content: &str,
-        limits: &Limits,
-    ) -> Result<(), Limit> {
+    pub fn adopt(&mut self, now: Instant, slot: Slot, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
         self.sweep(now);
         if self.sessions.contains_key(&slot) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        self.admit(account, device, content, limits)?;
+        let victims = self.admit_reserved(claim, limits)?;
+        self.lapse(slot);
+        for victim in &victims {
+            self.end(*victim, End::Kill(Cause::Replace), None);
+        }
         self.next = self.next.max(slot.0.wrapping_add(1));
+        self.insert(now, slot, claim, limits);
+        self.compact();
+        Ok(victims)
+    }
+
+    /// As [`Self::admit`], by the claim's reservation if it has one, which is then used up.
+    fn admit_reserved(&mut self, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
+        let reservation = self.reservation(claim.account, claim.device);
+        let Some((slot, reservation)) = reservation.and_then(|slot| self.reserved.remove_entry(&slot)) else {
+            return self.admit(claim, limits);
+        };
+        self.free(&reservation.places, slot);
+        let admitted = self.admit(claim, limits);
+        if admitted.is_err() {
+            self.hold(&reservation.places, slot);
+            self.reserved.insert(slot, reservation);
+        }
+        admitted
+    }
+
+    fn insert(&mut self, now: Instant, slot: Slot, claim: &Claim<'_>, limits: &Limits) {
         let lifetime = limits.lifetime();
         let until = now + lifetime;
+        let groups = [Grouped::Content, Grouped::Device].map(|of| claim.group(of));
         let session = Session {
-            account: self.accounts.add(account, slot),
             armed: until,
             beats: 0,
-            content: content.into(),
-            device: self.devices.add(device, slot),
+            content: claim.content.into(),
+            device: self.devices.add(claim.device, slot),
             last: now,
             lifetime,
             opened: now,
+            places: Places {
+                account: self.accounts.add(claim.account, slot),
+                groups: groups.map(|group| Some(self.groups.add(&group?, slot))),
+            },
             until,
         };
         self.sessions.insert(slot, session);
-        self.due.push(Reverse((until, slot)));
-        self.compact();
-        Ok(())
+        self.arm(until, slot);
     }
 
     /// Confirms a session for another interval and grace.
@@ -125,12 +151,17 @@ impl Ledger {
 
     /// Ends a session at its own wish. False if it was not live.
     pub fn close(&mut self, slot: Slot) -> bool {
-        self.end(slot, End::Close, None)
+        self.end(slot, End::Close, None).is_some()
     }
 
     /// Ends one session against its will. False if it was not live.
     pub fn kill(&mut self, slot: Slot) -> bool {
-        self.end(slot, End::Kill, None)
+        self.end(slot, End::Kill(Cause::Order), None).is_some()
+    }
+
+    /// Why a session is gone; none while it lives.
+    pub fn lost(&self, slot: Slot) -> Option<Lost> {
+        (!self.sessions.contains_key(&slot)).then(|| self.past.why(slot))
     }
 
     /// Kills every session of an account; returns how many there were.
@@ -145,7 +176,7 @@ impl Ledger {
         slots.into_iter().filter(|&slot| self.kill(slot)).count()
     }
 
-    /// Ends what missed its beats; returns how many. Costs only what is due.
+    /// Ends what missed its beats, and returns how many; lets reservations lapse. Costs only what is due.
     pub fn sweep(&mut self, now: Instant) -> usize {
         self.past.tell(now);
         let mut expired = 0;
@@ -154,6 +185,10 @@ impl Ledger {
                 break;
             }
             self.due.pop();
+            if self.reserved.get(&slot).is_some_and(|reservation| reservation.until == at) {
+                self.lapse(slot);
+                continue;
+            }
             let Some(session) = self.sessions.get_mut(&slot).filter(|session| session.armed == at) else { continue };
             let until = session.until;
             if until < now {
@@ -167,7 +202,7 @@ impl Ledger {
         expired
     }
 
-    /// No session expires before this; nothing to sweep earlier. Never if nothing is live.
+    /// No session expires and no reservation lapses before this; nothing to sweep earlier. Never if nothing is live.
     pub fn due(&self) -> Option<Instant> {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
@@ -199,35 +234,13 @@ impl Ledger {
         self.sessions.is_empty()
     }
 
-    fn admit(&self, account: &str, device: &str, content: &str, limits: &Limits) -> Result<(), Limit> {
-        if [account, device, content].iter().any(|name| name.len() > NAME_LONGEST) {
-            return Err(Limit::Name);
-        }
-        if self.sessions.len() >= self.capacity {
-            return Err(Limit::Full { allowed: self.capacity });
-        }
-        if self.accounts.count(account) >= limits.per_account as usize {
-            let holders = self.holders(self.accounts.some(account));
-            return Err(Limit::Account { allowed: limits.per_account, holders });
-        }
-        match limits.per_device {
-            Some(allowed) if self.devices.count(device) >= allowed as usize => {
-                Err(Limit::Device { allowed, holders: self.holders(self.devices.some(device)) })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn holders(&self, slots: impl Iterator<Item = Slot>) -> Vec<Holder> {
-        slots.filter_map(|slot| self.row(slot)).map(Holder::of).collect()
-    }
-
-    fn end(&mut self, slot: Slot, end: End, at: Option<Instant>) -> bool {
-        let Some(session) = self.sessions.remove(&slot) else { return false };
-        self.accounts.remove(&session.account, slot);
+    /// Takes a session out of the books; its places are for the caller to give away.
+    fn end(&mut self, slot: Slot, end: End, at: Option<Instant>) -> Option<Places> {
+        let session = self.sessions.remove(&slot)?;
+        self.free(&session.places, slot);
         self.devices.remove(&session.device, slot);
         self.past.add(Ended {
-            account: session.account,
+            account: session.places.account.clone(),
             at: at.unwrap_or_else(|| self.past.latest().unwrap_or(session.last)),
             beats: session.beats,
             content: session.content,
@@ -236,16 +249,37 @@ impl Ledger {
             opened: session.opened,
             slot,
         });
-        true
+        Some(session.places)
+    }
+
+    fn hold(&mut self, places: &Places, slot: Slot) {
+        self.accounts.add(&places.account, slot);
+        for group in places.groups.iter().flatten() {
+            self.groups.add(group, slot);
+        }
+    }
+
+    fn free(&mut self, places: &Places, slot: Slot) {
+        self.accounts.remove(&places.account, slot);
+        for group in places.groups.iter().flatten() {
+            self.groups.remove(group, slot);
+        }
+    }
+
+    fn arm(&mut self, at: Instant, slot: Slot) {
+        self.due.push(Reverse((at, slot)));
     }
 
     /// Sessions that open and close faster than they would expire leave entries behind; drops
     /// them before they outnumber the live ones.
     fn compact(&mut self) {
         const SLACK: usize = 1024;
-        if self.due.len() > 2 * self.sessions.len() + SLACK {
-            let sessions = &self.sessions;
-            self.due.retain(|Reverse((at, slot))| sessions.get(slot).is_some_and(|session| session.armed == *at));
+        let (sessions, reserved) = (&self.sessions, &self.reserved);
+        if self.due.len() > 2 * (sessions.len() + reserved.len()) + SLACK {
+            self.due.retain(|Reverse((at, slot))| {
+                sessions.get(slot).is_some_and(|session| session.armed == *at)
+                    || reserved.get(slot).is_some_and(|reservation| reservation.until == *at)
+            });
         }
     }
 }

@@ -8,19 +8,24 @@
 mod client;
 mod counter;
 pub mod embedded;
+mod far_clock;
 mod nagra_ssm;
+mod slots;
 mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
 pub use self::client::{Client, Renewal};
-use self::counter::Counter;
+pub use self::counter::Counter;
+use self::far_clock::FarClock;
+pub use self::slots::{Held, Kept, RESERVED};
 use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
 use crate::secret::Secret;
-use crate::session::{AskKind, Grant};
+use crate::session::{AskKind, Grant, Reason};
 
 #[derive(Debug)]
 pub struct Authority {
@@ -36,6 +41,7 @@ enum Kind {
 
 #[derive(Debug)]
 struct Ssm {
+    clock: FarClock,
     config: Box<NagraSsm>,
     /// The documented and the observed renewal path differ; this one has answered.
     use_other_renewal: AtomicBool,
@@ -44,12 +50,27 @@ struct Ssm {
 impl Authority {
     pub fn new(config: config::Authority) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(limits) => Kind::Embedded(Box::new(Counter::new(&limits))),
+            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
-                Kind::NagraSsm(Ssm { config, use_other_renewal: AtomicBool::new(false) })
+                let clock = FarClock::default();
+                Kind::NagraSsm(Ssm { clock, config, use_other_renewal: AtomicBool::new(false) })
             }
         };
         Self { kind, name: config.name.into() }
+    }
+
+    /// The counter of an embedded authority.
+    pub fn counter(&self) -> Option<&Counter> {
+        match &self.kind {
+            Kind::Embedded(counter) => Some(counter),
+            Kind::NagraSsm(_) => None,
+        }
+    }
+
+    /// Why the session has ended, where that is known without asking over a network: its player need
+    /// not wait for the next beat to be told.
+    pub fn killed(&self, grant: &Grant) -> Option<Reason> {
+        self.counter()?.killed(grant)
     }
 
     /// Whether an open needs the player's content token.
@@ -57,6 +78,22 @@ impl Authority {
         match self.kind {
             Kind::Embedded(_) => false,
             Kind::NagraSsm(_) => true,
+        }
+    }
+
+    /// The time since the epoch in which its tokens are judged; none while it has not told lately.
+    pub fn time(&self, now: Instant) -> Option<Duration> {
+        match &self.kind {
+            Kind::Embedded(_) => None,
+            Kind::NagraSsm(ssm) => ssm.clock.read(now),
+        }
+    }
+
+    /// The error code by which its players know that a content token has expired.
+    pub fn expired_code(&self) -> Option<i64> {
+        match self.kind {
+            Kind::Embedded(_) => None,
+            Kind::NagraSsm(_) => Some(nagra_ssm::EXPIRED),
         }
     }
 
@@ -77,7 +114,7 @@ impl Authority {
     }
 
     /// Share of the interval after which a beat is due, and the grace after it.
-    pub fn pace(&self) -> (f64, std::time::Duration) {
+    pub fn pace(&self) -> (f64, Duration) {
         match &self.kind {
             Kind::Embedded(counter) => (1.0, counter.grace()),
             Kind::NagraSsm(ssm) => (ssm.config.fraction, ssm.config.grace),

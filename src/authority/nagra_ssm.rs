@@ -18,6 +18,9 @@ use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::token::Unverified;
 
+/// *Invalid expiration time*, on the vendor's page of SSM error codes.
+pub(super) const EXPIRED: i64 = 1004;
+
 impl NagraSsm {
     pub(super) fn open(&self, content: &Secret) -> Option<Wire<'_>> {
         self.call(&self.setup, content, b"{}")
@@ -118,7 +121,7 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
         (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),
         (_, _, Some(1008)) => Ok(Verdict::Disabled),
-        (_, _, Some(1003 | 1004 | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
+        (_, _, Some(1003 | EXPIRED | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
         (_, _, Some(4000 | 4001 | 6002)) => refused(reason),
         (_, _, Some(1000 | 1001 | 1005 | 1009 | 1011..=1013 | 1017 | 1018 | 3001 | 3002 | 3004)) => {
             Ok(Verdict::Denied(Denial::Rejected, reason))

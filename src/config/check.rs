@@ -6,6 +6,7 @@
 
 mod admin;
 mod authority;
+mod embedded;
 mod nagra_ssm;
 mod refusal;
 mod route;

@@ -5,6 +5,7 @@
 //! into all its faults at once. Nothing above this module parses a setting again.
 
 mod check;
+mod embedded;
 mod endpoint;
 mod environment;
 mod fault;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 pub use self::check::{keys, load, parse};
+pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 use crate::secret::Secret;
@@ -125,18 +127,8 @@ pub struct Authority {
 
 #[derive(Debug)]
 pub enum AuthorityKind {
-    Embedded(Embedded),
+    Embedded(Box<Embedded>),
     NagraSsm(Box<NagraSsm>),
-}
-
-/// Limits that sidebeat itself enforces.
-#[derive(Clone, Debug)]
-pub struct Embedded {
-    /// Session length without a beat is `interval` + `grace`.
-    pub grace: Duration,
-    pub interval: Duration,
-    /// Sessions at once of one account; an account is the device's account claim, else the device.
-    pub sessions_per_account: u32,
 }
 
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.
@@ -176,6 +168,8 @@ pub struct Route {
     pub content_token: Vec<TokenSource>,
     /// The identity ladder: the first rung that answers names the device.
     pub device: Vec<Rung>,
+    /// Whether a player that reports about itself (CMCD) is over when it falls silent.
+    pub end_on_silence: bool,
     pub enforcement: Enforcement,
     /// Request headers that are passed on to the license server, beside the built-in ones.
     pub headers: Vec<HeaderName>,

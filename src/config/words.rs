@@ -8,11 +8,31 @@ use std::net::SocketAddr;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
-use super::{Rung, TokenSource, Wrapping};
+use super::{AccountRung, Pattern, Rung, TokenSource, Wrapping};
+
+/// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
+/// can name the device, and `device` then stands for it.
+pub(super) fn account_rung(text: &str) -> Result<AccountRung, String> {
+    match text {
+        "device" => Ok(AccountRung::Device),
+        _ => group_rung(text)
+            .map(AccountRung::Rung)
+            .map_err(|_| "must be cookie:NAME, device, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()),
+    }
+}
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:8443\" or \"[::1]:8443\"".to_owned())
+}
+
+pub(super) fn group_rung(text: &str) -> Result<Rung, String> {
+    match rung(text) {
+        Ok(rung @ (Rung::Cookie(_) | Rung::Header(_) | Rung::Peer | Rung::Query(_) | Rung::TokenClaim(_))) => Ok(rung),
+        Ok(Rung::Mtls | Rung::PathSegment) | Err(_) => {
+            Err("must be cookie:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned())
+        }
+    }
 }
 
 pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
@@ -52,6 +72,15 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         _ if text == "null" => Ok(text.to_owned()),
         _ => Err("must be an origin, such as \"https://tv.example\", without a path".to_owned()),
     }
+}
+
+/// A name, or the beginning of one with `*` behind it.
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+    let (name, prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+    if text.is_empty() || name.contains('*') || name.chars().any(char::is_control) {
+        return Err("must be a name, or the beginning of one with a * at its end".to_owned());
+    }
+    Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
 }
 
 /// The path prefix of a route.
@@ -158,6 +187,26 @@ mod tests {
     }
 
     #[test]
+    fn patterns() {
+        for (text, fits, not) in
+            [("tv-1", "tv-1", "tv-12"), ("tv-*", "tv-", "tv"), ("*", "", "\0"), ("a b*", "a bc", "a")]
+        {
+            let pattern = pattern(text).unwrap();
+            assert!(pattern.fits(fits), "{text} {fits}");
+            assert!(text == "*" || !pattern.fits(not), "{text} {not}");
+        }
+        for text in ["", "a*b", "**", "a\n"] {
+            assert!(pattern(text).is_err(), "{text}");
+        }
+        assert_eq!(account_rung("device"), Ok(AccountRung::Device));
+        assert_eq!(account_rung("peer"), Ok(AccountRung::Rung(Rung::Peer)));
+        for text in ["mtls", "path-segment", "account", "header:", ""] {
+            assert!(account_rung(text).is_err() && group_rung(text).is_err(), "{text}");
+        }
+        assert!(group_rung("device").is_err());
+    }
+
+    #[test]
     fn route_paths() {
         let plain = "must be a plain path, such as \"/license\"";
         for (text, what) in [
@@ -207,6 +256,7 @@ mod tests {
         #[test]
         fn no_text_is_too_odd(text in "(header|query|json|token-claim|/|https://)?.*") {
             let _ = (address(&text), header_name(&text), header_value(&text), origin(&text));
+            let _ = (account_rung(&text), group_rung(&text), pattern(&text));
             let _ = (route_path(&text), rung(&text), token_source(&text), wrapping(&text));
         }
     }

@@ -175,7 +175,7 @@ fn note(ended: hyper::Result<()>, counters: &Counters) {
     let Err(fault) = ended else { return };
     if fault.is_parse() {
         counters.breach(Breach::Malformed);
-        tracing::info!(reason = Breach::Malformed.label(), "refused a request");
+        tracing::info!(error = Breach::Malformed.label(), "refused a request");
     } else {
         tracing::debug!(fault = scrub(&fault.to_string()), "connection ended");
     }

@@ -30,7 +30,7 @@ pub struct Refusal {
 impl Refusal {
     pub fn reply(self) -> Response<ReplyBody> {
         let incident = Incident::random();
-        tracing::info!(%incident, reason = self.error, status = self.status.as_u16(), "refused a request");
+        tracing::info!(%incident, error = self.error, status = self.status.as_u16(), "refused a request");
         self.told(incident)
     }
 

@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::identity::{self, Evidence};
+use super::flight::Challenge;
+use super::forward;
+use super::identity::{self, Counted, Evidence};
 use super::query;
 use super::route::Route;
 use crate::authority::Authority;
-use crate::config::{Rung, SessionControl, TokenSource};
+use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
@@ -23,6 +25,7 @@ use crate::token::Unverified;
 pub(super) struct Asked {
     pub(super) body: Bytes,
     pub(super) claims: Option<Unverified>,
+    counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
     pub(super) headers: HeaderMap,
     pub(super) message: Result<Message, Unrecognised>,
@@ -34,7 +37,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn read(route: &Route, peer: &Peer, rest: &str, parts: Parts, body: Bytes) -> Self {
+    /// `authority` is the route's, if it has one.
+    pub(super) fn read(
+        route: &Route,
+        authority: Option<&Authority>,
+        peer: &Peer,
+        rest: &str,
+        parts: Parts,
+        body: Bytes,
+    ) -> Self {
         let Parts { headers, method, uri, .. } = parts;
         let message = recognise(route, &headers, &body);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
@@ -42,13 +53,15 @@ impl Asked {
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
         let device = identity::device(&route.config.device, &evidence);
+        let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
         let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
-        let query = query::without(uri.query(), &our_names(route));
-        Self { body, claims, device, headers, message, method, path, query, token }
+        let query = query::without(uri.query(), &our_names(route, authority));
+        Self { body, claims, counted, device, headers, message, method, path, query, token }
     }
 
-    /// What the core is asked, if a session may have to do with this call.
-    pub(super) fn call(&self, route: &Route, authority: &Authority) -> Option<Call> {
+    /// What the core is asked, if a session may have to do with this call. `good`: the content token
+    /// has not expired.
+    pub(super) fn call(&self, route: &Route, authority: &Authority, good: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.device.is_none() || !self.wants_session(route) {
             return None;
@@ -68,23 +81,31 @@ impl Asked {
             content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            openable: self.token.is_some() || !authority.needs_token(),
+            openable: (self.token.is_some() && good) || !authority.needs_token(),
             token: self.token.as_ref().filter(|_| !self.names_a_device()).map(Secret::fingerprint),
         })
     }
 
-    pub(super) fn card(&self, route: &Route, authority: &Authority, index: usize, wall: Duration) -> Arc<Card> {
-        let claim = |path| self.claims.as_ref().and_then(|claims: &Unverified| claims.text(path));
+    pub(super) fn card(
+        &self,
+        route: &Route,
+        authority: &Authority,
+        index: usize,
+        now: Instant,
+        wall: Duration,
+    ) -> Arc<Card> {
         let (device, rung) = self.device.clone().unwrap_or_default();
         Arc::new(Card {
-            account: claim("device.accountId").or_else(|| claim("accountId")),
+            account: self.counted.account.clone(),
             authority: index,
             authority_name: authority.name.clone(),
             content: self.content(),
+            content_group: self.counted.content_group.clone(),
             device,
+            device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
             opened: wall,
-            policy: self.policy(route, wall),
+            policy: self.policy(route, authority.time(now).unwrap_or(wall)),
             route: route.path.clone(),
             rung,
             token: self.token.clone(),
@@ -95,6 +116,20 @@ impl Asked {
         self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
     }
 
+    /// What another call has in common with this one if the same reply is due to both: everything
+    /// that the license server would see or that we look at. None where nothing may be shared.
+    pub(super) fn twin(&self, route: &Route) -> Option<Challenge> {
+        let (device, _) = self.device.as_ref().filter(|_| self.message.is_ok())?;
+        let query = self.query.as_deref().unwrap_or_default();
+        let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
+        let words = [&*route.path, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        // A refusal's shape depends on it.
+        let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        let headers = forward::passed(route, &self.headers);
+        let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        Some(Challenge::of(words.into_iter().chain([origin, &*self.body]).chain(headers)))
+    }
+
     /// The bare DRM message, if the route's wrapping yields it.
     pub(super) fn challenge(&self, route: &Route) -> Option<Cow<'_, [u8]>> {
         let bare = drm::wrap::unwrap(&route.config.wrapping.player_request, &self.body).ok()?;
@@ -102,11 +137,12 @@ impl Asked {
         (!wrapped).then_some(bare)
     }
 
-    /// A kill is remembered for as long as its content token could be used again.
-    fn policy(&self, route: &Route, wall: Duration) -> Arc<Policy> {
+    /// A kill is remembered for as long as its content token could be used again; `time` is the
+    /// authority's.
+    fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match self.claims.as_ref().and_then(|claims| claims.remaining(wall)) {
+        match self.claims.as_ref().and_then(|claims| claims.remaining(time)) {
             Some(remaining) => {
                 Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
             }
@@ -130,11 +166,12 @@ impl Asked {
             // An opaque token, or none, says nothing against it.
             (SessionControl::Auto, None) => true,
             (SessionControl::Auto, Some(claims)) => {
-                let control =
-                    ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
-                control.is_some_and(|control| {
-                    control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false))
-                })
+                let controls = [
+                    ("contentRights.0.sessionControl", "contentRights.0.sessionControl.sessionControlEnabled"),
+                    ("sessionControl", "sessionControl.sessionControlEnabled"),
+                ];
+                let control = controls.into_iter().find(|(control, _)| claims.has(control));
+                control.is_some_and(|(_, enabled)| !claims.denies(enabled))
             }
         }
     }
@@ -162,12 +199,20 @@ fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String 
 }
 
 /// Query parameters that are meant for us alone.
-fn our_names(route: &Route) -> Vec<&str> {
+fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
         TokenSource::CustomData | TokenSource::Header(_) => None,
     });
-    let rungs = route.config.device.iter().filter_map(|rung| match rung {
+    let config = authority.and_then(Authority::counter).map(|counter| counter.config());
+    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
+        AccountRung::Device => None,
+        AccountRung::Rung(rung) => Some(rung),
+    });
+    let groups =
+        config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
+    let rungs = route.config.device.iter().chain(accounts).chain(groups);
+    let rungs = rungs.filter_map(|rung| match rung {
         Rung::Query(name) => Some(name.as_str()),
         Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => None,
     });

@@ -29,7 +29,7 @@ const MOST_REDIRECTS: usize = 3;
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// Passed on for every route: what a license server may need to understand the body.
-const PASSED: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT];
+static PASSED: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT];
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -62,7 +62,7 @@ impl Story<'_> {
     /// Sends the call to the license server. `authorization` is the header that carries the session,
     /// or the content token where none applies.
     pub(super) async fn forward(&self, authorization: Option<(HeaderName, HeaderValue)>) -> Result<Reply, Failure> {
-        let Story { asked, deadline, gateway, route } = *self;
+        let Story { asked, deadline, flight: _, gateway, route } = *self;
         let headers = onward_headers(route, &asked.headers, authorization);
         let (headers, body) = rewrap_request(route, asked, headers)?;
         let server = &route.config.license_server;
@@ -118,13 +118,18 @@ pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
 
 fn onward_headers(route: &Route, from: &HeaderMap, authorization: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    for name in PASSED.iter().chain(&route.config.headers) {
-        if let Some(value) = from.get(name) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
+    headers.extend(passed(route, from).map(|(name, value)| (name.clone(), value.clone())));
     headers.extend(authorization);
     headers
+}
+
+/// The player's headers that go on to the license server.
+pub(super) fn passed<'a>(
+    route: &'a Route,
+    from: &'a HeaderMap,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    let names = PASSED.iter().chain(&route.config.headers);
+    names.filter_map(|name| Some((name, from.get(name)?)))
 }
 
 fn rewrap_request(route: &Route, asked: &Asked, mut headers: HeaderMap) -> Result<(HeaderMap, Bytes), Failure> {

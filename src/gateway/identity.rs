@@ -1,9 +1,13 @@
-//! Whom a session is counted for: the first rung of the route's ladder that answers.
+//! Whom a session is counted for: the first rung of a ladder that answers.
+//!
+//! The route's ladder names the device; an embedded authority has ladders of its own for the account
+//! and the groups.
 
 use http::{HeaderMap, header};
 
 use super::query;
-use crate::config::{Rung, TokenSource};
+use crate::authority::Authority;
+use crate::config::{AccountRung, Rung, TokenSource};
 use crate::edge::Peer;
 use crate::secret::Secret;
 use crate::token::Unverified;
@@ -23,11 +27,45 @@ pub(super) struct Evidence<'a> {
 
 /// The device and the name of the rung that told.
 pub(super) fn device(ladder: &[Rung], evidence: &Evidence<'_>) -> Option<(String, &'static str)> {
-    ladder.iter().find_map(|rung| {
-        let answer = ask(rung, evidence)?;
-        let fits = !answer.is_empty() && answer.len() <= LONGEST && !answer.chars().any(char::is_control);
-        fits.then(|| (answer, name(rung)))
-    })
+    ladder.iter().find_map(|rung| Some((answer(rung, evidence)?, name(rung))))
+}
+
+/// For whom and as what the authority counts a session.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) account: Option<String>,
+    pub(super) content_group: Option<String>,
+    pub(super) device_group: Option<String>,
+}
+
+impl Counted {
+    pub(super) fn read(authority: Option<&Authority>, evidence: &Evidence<'_>, device: Option<&str>) -> Self {
+        let Some(counter) = authority.and_then(Authority::counter) else {
+            // Told only, and not counted by us.
+            let claim = |path| evidence.claims.and_then(|claims| claims.text(path));
+            let account = claim("device.accountId").or_else(|| claim("accountId"));
+            return Self { account, ..Self::default() };
+        };
+        let config = counter.config();
+        let first = |ladder: &[Rung]| ladder.iter().find_map(|rung| answer(rung, evidence));
+        Self {
+            account: config.account.iter().find_map(|rung| match rung {
+                AccountRung::Device => device.map(str::to_owned),
+                AccountRung::Rung(rung) => answer(rung, evidence),
+            }),
+            content_group: first(&config.content_groups.source),
+            device_group: first(&config.device_groups.source),
+        }
+    }
+}
+
+fn answer(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
+    ask(rung, evidence).filter(|answer| is_name(answer))
+}
+
+/// Whether a text can be somebody's name.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
 fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {

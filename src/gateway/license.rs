@@ -8,6 +8,8 @@ use hyper::body::Incoming;
 
 use super::Gateway;
 use super::asked::Asked;
+use super::expiry;
+use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::refusal::{Phase, Turned};
 use super::route::Route;
@@ -27,6 +29,8 @@ pub(super) struct Story<'a> {
     pub(super) asked: &'a Asked,
     /// The player has its reply by then.
     pub(super) deadline: Instant,
+    /// Where others may wait for the same reply.
+    pub(super) flight: Option<&'a Flight>,
     pub(super) gateway: &'a Gateway,
     pub(super) route: &'a Route,
 }
@@ -36,13 +40,15 @@ pub(super) struct Managed<'a> {
     pub(super) authority: &'a Authority,
     pub(super) call: Call,
     pub(super) card: Arc<Card>,
+    /// How long ago the content token expired.
+    pub(super) expired: Option<Duration>,
     pub(super) key: DeviceKey,
 }
 
 impl Gateway {
     pub(super) async fn license(
         &self,
-        route: &Route,
+        route: &Arc<Route>,
         peer: &Peer,
         rest: &str,
         request: Request<Incoming>,
@@ -53,11 +59,14 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let began = self.clock.now();
-        let asked = Asked::read(route, peer, rest, parts, body);
-        let story = Story { asked: &asked, deadline: began + self.call, gateway: self, route };
-        let (outcome, response) = story.tell().await;
+        let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
+        let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    fn authority(&self, route: &Route) -> Option<&Authority> {
+        self.client.authority(route.config.authority?)
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -74,25 +83,55 @@ impl Gateway {
 }
 
 impl Story<'_> {
-    async fn tell(&self) -> Ending {
-        let Some(managed) = self.managed() else { return self.pass().await };
-        let Managed { call, card, key, .. } = &managed;
-        let Admission { answer, session } = self.gateway.sessions.admit(*key, call, card, self.deadline).await;
-        match (answer, session) {
-            (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
+    /// None: nobody waits for the reply any more, and nothing was asked of the license server.
+    pub(super) async fn tell(&self) -> Option<Ending> {
+        let Some(managed) = self.managed() else { return Some(self.pass().await) };
+        let Managed { call, expired, key, .. } = &managed;
+        let admission = self.admit(&managed).await;
+        if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
+            return Some(self.refuse_expired(&managed, ago));
+        }
+        let Admission { answer, session } = admission;
+        if let (Some(flight), Some(id)) = (self.flight, session) {
+            flight.belong((*key, id));
+        }
+        Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
+            (_, _) if self.is_deserted(call.kind) => return None,
+            (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
+        })
+    }
+
+    /// Asks the core, and looks whether a session that may go on was ended since its last beat.
+    async fn admit(&self, managed: &Managed<'_>) -> Admission {
+        let Managed { authority, call, card, key, .. } = managed;
+        let sessions = &self.gateway.sessions;
+        let mut admission = sessions.admit(*key, call, card, self.deadline).await;
+        if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
+            && let Some(reason) = authority.killed(grant)
+        {
+            sessions.deliver(*key, id, Input::Kill(reason.clone()));
+            admission.answer = Answer::Refuse(Refusal::Killed(reason));
         }
+        admission
     }
 
     fn managed(&self) -> Option<Managed<'_>> {
         let index = self.route.config.authority?;
         let authority = self.gateway.client.authority(index)?;
-        let call = self.asked.call(self.route, authority)?;
+        let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
+        let expired = self.asked.expired_for(authority, now);
+        let call = self.asked.call(self.route, authority, expired.is_none())?;
         let key = self.asked.key(authority)?;
-        let card = self.asked.card(self.route, authority, index, self.gateway.clock.wall());
-        Some(Managed { authority, call, card, key })
+        let card = self.asked.card(self.route, authority, index, now, wall);
+        Some(Managed { authority, call, card, expired, key })
+    }
+
+    /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
+    fn is_deserted(&self, kind: CallKind) -> bool {
+        kind != CallKind::Release && self.flight.is_some_and(Flight::give_up)
     }
 
     /// To the license server without a session: none applies.
@@ -143,11 +182,7 @@ impl Story<'_> {
         refusal: &Refusal,
         session: Option<SessionId>,
     ) -> Ending {
-        let phase = match managed.call.kind {
-            CallKind::Certificate => Phase::Certificate,
-            CallKind::License | CallKind::Release => Phase::License,
-            CallKind::Renewal => Phase::Renewal,
-        };
+        let phase = Phase::of(managed.call.kind);
         let turned = Turned::by_refusal(refusal, phase, ask, managed.authority.error_name());
         (Outcome::Refused, self.turn_away(phase, &turned, session))
     }

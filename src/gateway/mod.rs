@@ -1,10 +1,12 @@
 //! The story of one call: from a player's request to its reply.
 //!
-//! Reads who asks for what ([`asked`]), lets the core decide ([`crate::sessions`]), and then forwards,
+//! Reads who asks for what (`asked`), lets the core decide ([`crate::sessions`]), and then forwards,
 //! renews or refuses. Holds no session and no connection; decides nothing that the core decides.
 //! Called by the edge, one instance per worker.
 
 mod asked;
+mod expiry;
+mod flight;
 mod forward;
 mod identity;
 mod license;
@@ -12,7 +14,8 @@ mod query;
 mod refusal;
 mod renewal;
 mod route;
-mod stop;
+mod signs;
+mod twin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +23,9 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+pub use self::flight::Flights;
 pub use self::route::Routes;
+use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
@@ -39,6 +44,8 @@ pub struct Gateway {
     pub call: Duration,
     pub client: Client,
     pub clock: Clock,
+    /// Those of all workers.
+    pub flights: Arc<Flights>,
     pub pool: Pool,
     pub routes: Arc<Routes>,
     pub sessions: Arc<Sessions>,
@@ -59,9 +66,11 @@ impl Gateway {
             return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
         };
         let rest = rest.to_owned();
-        match (request.method(), rest.ends_with(stop::PATH)) {
-            (&Method::POST | &Method::GET, true) => self.stop(route, peer, &rest, request),
-            (&Method::POST | &Method::GET, false) => self.license(route, peer, &rest, request).await,
+        match (request.method(), Sign::of(&rest)) {
+            (&Method::POST | &Method::GET, Some((sign, rest))) => {
+                self.take_sign(route, peer, sign, rest, request).await
+            }
+            (&Method::POST | &Method::GET, None) => self.license(route, peer, &rest, request).await,
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
     }

@@ -13,7 +13,7 @@ use super::forward::Failure;
 use super::license::Story;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
-use crate::session::{AskKind, Denial, End, Reason, Refusal};
+use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
 
 use self::shape::Shape;
 
@@ -26,6 +26,14 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    pub(super) fn of(kind: CallKind) -> Self {
+        match kind {
+            CallKind::Certificate => Self::Certificate,
+            CallKind::License | CallKind::Release => Self::License,
+            CallKind::Renewal => Self::Renewal,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
@@ -64,7 +72,7 @@ impl Story<'_> {
         let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
         tracing::info!(
             %incident, session, route = &*self.route.path, error = turned.error, code = turned.code,
-            errorCode = turned.error_code, message = turned.message, phase = phase.name(),
+            errorCode = turned.error_code, said = turned.message, phase = phase.name(),
             profile = shape.profile_name(), rung, "refused"
         );
         shape.reply(turned, phase, incident)
@@ -133,8 +141,10 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue => "This session has expired; play again.",
-        End::Released | End::Stopped => "This playback was stopped.",
+        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
+            "This session has expired; play again."
+        }
+        End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",
     }
 }

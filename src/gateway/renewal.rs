@@ -12,7 +12,7 @@ use crate::authority::Renewal;
 use crate::drm::wrap;
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
-use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Input, Reason, Refusal, Ticket, Verdict};
+use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Reason, Refusal, Ticket, Verdict};
 use crate::telemetry::Outcome;
 
 /// What the renewal came to: a license for the player, or why it gets none.
@@ -31,7 +31,7 @@ impl Story<'_> {
             let unknown = matches!(result, Ok(Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             // Whether it was killed or had expired is the core's to say.
-            let decided = unknown.then(|| sessions.deliver(key, id, Input::Call(CallKind::Renewal))).flatten();
+            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::Renewal)).flatten();
             let news = match decided {
                 Some(Answer::Refuse(refusal)) => Err(refusal),
                 Some(_) | None => news,

@@ -16,19 +16,20 @@ pub(super) struct Route {
 #[derive(Debug)]
 pub struct Routes {
     /// Longest path first.
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
 }
 
 impl Routes {
     pub fn new(routes: Vec<config::Route>, authorities: &[Authority]) -> Self {
-        let mut routes: Vec<_> = routes.into_iter().map(|config| Route::new(config, authorities)).collect();
+        let routes = routes.into_iter().map(|config| Arc::new(Route::new(config, authorities)));
+        let mut routes: Vec<_> = routes.collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
         Self { routes }
     }
 
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
     /// beginning with `/`.
-    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Route, &'a str)> {
+    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Route>, &'a str)> {
         self.routes.iter().find_map(|route| {
             let rest = if &*route.path == "/" { path } else { path.strip_prefix(&*route.path)? };
             (rest.is_empty() || rest.starts_with('/')).then_some((route, rest))
@@ -41,6 +42,7 @@ impl Route {
         let authority = config.authority.and_then(|index| authorities.get(index));
         let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
         let policy = Policy {
+            end_on_silence: config.end_on_silence,
             enforcement: config.enforcement,
             fraction,
             grace,

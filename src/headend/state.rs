@@ -13,7 +13,7 @@ use super::journal::{Entry, Journal};
 use super::options::{ClearKey, Settings};
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
-use crate::authority::embedded::{End, Ledger, Limit, Limits, Lost, Slot};
+use crate::authority::embedded::{Claim, End, Ledger, Limit, Limits, Lost, OnLimit, Slot};
 use crate::ids::random_u64;
 
 /// Live sessions at most.
@@ -97,9 +97,15 @@ impl State {
             return Err(ssm::EXTERNAL_USED);
         }
         let limits = self.limits(control.limit);
-        let opened = self.ledger.open(at.now, &content.account, &content.device, &content.content, &limits);
-        let slot = opened.map_err(|limit| match limit {
-            Limit::Account { .. } => ssm::LIMIT,
+        let claim = Claim {
+            account: &content.account,
+            content: &content.content,
+            content_group: None,
+            device: &content.device,
+            device_group: None,
+        };
+        let (slot, _none) = self.ledger.open(at.now, &claim, &limits).map_err(|limit| match limit {
+            Limit::Account { .. } | Limit::ContentGroup { .. } | Limit::DeviceGroup { .. } => ssm::LIMIT,
             Limit::Device { .. } => ssm::LIMIT_DEVICE,
             Limit::Full { .. } => ssm::UNAVAILABLE,
             Limit::Name => ssm::FORMAT,
@@ -117,7 +123,7 @@ impl State {
         self.is_current(token)?;
         let last = self.ledger.row(token.slot).map(|row| row.last);
         self.ledger.beat(at.now, token.slot).map_err(|lost| match lost {
-            Lost::Expired | Lost::Killed | Lost::Unknown => ssm::NOT_FOUND,
+            Lost::Expired | Lost::Killed(_) | Lost::Unknown => ssm::NOT_FOUND,
         })?;
         let live = self.live.get_mut(&token.slot).ok_or(ssm::NOT_FOUND)?;
         live.turn += 1;
@@ -193,7 +199,7 @@ impl State {
             let endpoint = match end.end {
                 End::Close => continue,
                 End::Expire => "session-expired",
-                End::Kill => "session-killed",
+                End::Kill(_) => "session-killed",
             };
             let session = Some(session_name(end.slot));
             let (device, content) = (Some(end.device.to_string()), Some(end.content.to_string()));
@@ -211,7 +217,10 @@ impl State {
         Limits {
             grace: self.settings.grace(),
             interval: self.settings.interval(),
+            on_limit: OnLimit::DenyNewest,
             per_account: per_account.unwrap_or(self.settings.limit),
+            per_content_group: None,
+            per_device_group: None,
             per_device: self.settings.limit_device,
         }
     }
@@ -236,6 +245,6 @@ pub(super) fn end_name(end: End) -> &'static str {
     match end {
         End::Close => "teardown",
         End::Expire => "expired",
-        End::Kill => "killed",
+        End::Kill(_) => "killed",
     }
 }

@@ -25,6 +25,12 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 /// Audio, video, several qualities, and their successors after a seek.
 const KEY_SESSIONS: usize = 16;
 
+/// Refreshed content tokens of one playback.
+const TOKENS: usize = 8;
+
+/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
+const REMEMBERED: usize = 32;
+
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
 pub struct Playback<C> {
@@ -32,13 +38,25 @@ pub struct Playback<C> {
     pub content: Option<Fingerprint>,
     pub id: SessionId,
     pub session: Session,
+    /// The content token that began it.
     pub token: Option<Fingerprint>,
+    /// Those that came after it for the same content.
+    later_tokens: ArrayVec<Fingerprint, TOKENS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
 }
 
 impl<C> Playback<C> {
     pub fn key_sessions(&self) -> usize {
         self.key_sessions.len()
+    }
+
+    /// Whether this content token is, or was, one of the playback's.
+    pub fn has_token(&self, token: Fingerprint) -> bool {
+        self.token == Some(token) || self.later_tokens.contains(&token)
+    }
+
+    fn is_of(&self, call: &Call) -> bool {
+        call.token.is_some_and(|token| self.has_token(token))
     }
 
     fn learn(&mut self, call: &Call) {
@@ -51,6 +69,15 @@ impl<C> Playback<C> {
             self.key_sessions.remove(0);
         }
         self.key_sessions.push(key_session);
+    }
+
+    /// Only while it plays: a left-over call of an ended one may carry its successor's token.
+    fn learn_token(&mut self, call: &Call) {
+        let Some(token) = call.token.filter(|_| self.session.is_active()) else { return };
+        if self.later_tokens.is_full() {
+            self.later_tokens.remove(0);
+        }
+        self.later_tokens.push(token);
     }
 }
 
@@ -95,9 +122,41 @@ impl<C> Device<C> {
             Place::Fresh => self.begin(now, call, policy, start(), out),
             Place::Nowhere => return (None, Answer::Pass),
         };
+        // A token stays with its first playback: a killed one must not find shelter with another.
+        let strange = !self.playbacks.iter().any(|p| p.is_of(call));
         let Some(playback) = self.playbacks.get_mut(index) else { return (None, Answer::Pass) };
         let id = playback.id;
         playback.learn(call);
+        if strange {
+            playback.learn_token(call);
+        }
+        let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
+        (Some(id), answer.unwrap_or(Answer::Wait))
+    }
+
+    /// A call that was told to wait asks again. It stays with its playback: when that one was ended from
+    /// the player's side meanwhile, the call has lost its turn and does not begin another. Else two
+    /// waiting calls of one device would zap each other without end.
+    pub fn call_again(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        call: &Call,
+        policy: &Policy,
+        start: impl FnOnce() -> Start<C>,
+        out: &mut Outbox,
+    ) -> (Option<SessionId>, Answer) {
+        let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
+            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
+            State::Closed { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => true,
+        });
+        if !stays {
+            return self.call(now, call, policy, start, out);
+        }
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
@@ -155,15 +214,32 @@ impl<C> Device<C> {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
         // What is over and given back makes room for its successor at once.
-        self.playbacks
-            .retain(|p| !(is_spent(&p.session) && (same(p.token, call.token) || same(p.content, call.content))));
+        self.playbacks.retain(|p| !(is_spent(&p.session) && (p.is_of(call) || same(p.content, call.content))));
+        self.forget_surplus();
         let Start { card, id, seed } = start;
         let session = Session::new(now, seed, policy);
-        let playback =
-            Playback { card, content: call.content, id, session, token: call.token, key_sessions: ArrayVec::new() };
+        let playback = Playback {
+            card,
+            content: call.content,
+            id,
+            session,
+            token: call.token,
+            later_tokens: ArrayVec::new(),
+            key_sessions: ArrayVec::new(),
+        };
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
+    }
+
+    /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
+    fn forget_surplus(&mut self) {
+        let mut surplus = self.playbacks.iter().filter(|p| is_spent(&p.session)).count().saturating_sub(REMEMBERED);
+        self.playbacks.retain(|p| {
+            let goes = surplus > 0 && is_spent(&p.session);
+            surplus -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Lets held playbacks go, oldest first, while the device has places left.
@@ -203,7 +279,12 @@ impl<C> Device<C> {
                 | State::Opening { .. },
             ) => false,
         };
-        if again && call.openable { Place::Fresh } else { Place::At(index) }
+        if !again || !call.openable {
+            return Place::At(index);
+        }
+        // Found by its key session, it may still carry the token of another one that was killed.
+        let killed = self.playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
+        killed.map_or(Place::Fresh, Place::At)
     }
 
     /// The playback that a call belongs to, newest first: by its key session where the message proves
@@ -214,7 +295,7 @@ impl<C> Device<C> {
         };
         let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
         let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.key_sessions.contains(&key)));
-        let by_token = || newest(&|p| same(p.token, call.token));
+        let by_token = || newest(&|p| p.is_of(call));
         // A new content token for the same content goes on with a running playback, never with a killed one.
         let by_content = || {
             newest(&|p| {
@@ -254,3 +335,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,14 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// The player said that it quits.
+    Quit,
     /// The player released its last license.
     Released,
     /// Renewals were due and did not come.
     RenewalsOverdue,
+    /// A player that reports about itself fell silent.
+    Silent,
     /// The stop call, a beacon, or an operator's teardown.
     Stopped,
     /// The same device started another playback.
@@ -23,14 +27,16 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::Longest,
         Self::Lost,
+        Self::Quit,
         Self::Released,
         Self::RenewalsOverdue,
+        Self::Silent,
         Self::Stopped,
         Self::Zapped,
     ];
@@ -42,8 +48,10 @@ impl End {
             Self::Expired => "expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::Quit => "quit",
             Self::Released => "released",
             Self::RenewalsOverdue => "renewals-overdue",
+            Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Zapped => "zapped",
         }
@@ -52,8 +60,8 @@ impl End {
     /// Ended by the player's side: a left-over renewal of it must not open it again.
     pub fn is_wanted(self) -> bool {
         match self {
-            Self::Abandoned | Self::Drained | Self::Released | Self::Stopped | Self::Zapped => true,
-            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue => false,
+            Self::Abandoned | Self::Drained | Self::Quit | Self::Released | Self::Stopped | Self::Zapped => true,
+            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
         }
     }
 }

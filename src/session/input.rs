@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::call::CallKind;
 use super::end::End;
 use super::grant::{AskKind, Ticket};
+use super::report::Report;
 use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub enum Input {
     End(End),
     /// An operator kills it here.
     Kill(Reason),
+    /// The player tells about itself.
+    Report(Report),
     /// The player got what it asked for.
     Served(Served),
     /// Its turn has come: nothing of the device has to be closed before it any more.

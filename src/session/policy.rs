@@ -10,6 +10,8 @@ pub struct Policy {
     pub close_tries: u8,
     /// Players come back within seconds after a refusal; they get the same one.
     pub denial_memory: Duration,
+    /// Whether a player that reports about itself is over when it falls silent.
+    pub end_on_silence: bool,
     /// How long an ended playback is remembered, so that its left-over calls are known.
     pub end_memory: Duration,
     pub enforcement: Enforcement,
@@ -30,7 +32,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Spread of beats, and how late one may be before it counts as late.
+    /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
 
     pub fn retry_after(&self, missed: u8) -> Duration {
@@ -44,6 +46,7 @@ impl Default for Policy {
         Self {
             close_tries: 2,
             denial_memory: Duration::from_secs(3),
+            end_on_silence: true,
             end_memory: Duration::from_secs(60),
             enforcement: Enforcement::Auto,
             fraction: 1.0,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
+use super::report::{Playing, Reports};
 use super::verdict::{Denial, Fault, Reason};
 
 #[derive(Clone, Debug)]
@@ -55,11 +56,19 @@ pub struct Session {
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
+    /// When the token ends, if it says so.
+    pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
+    /// The open that was given up: if it is granted after all, that grant is given back.
+    pub(super) given_up: Option<Ticket>,
+    /// When the player last called.
+    pub(super) last_call: Instant,
     pub(super) last_good: Instant,
+    /// When the player last called or reported.
     pub(super) last_sign: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
+    pub(super) reports: Option<Reports>,
     pub(super) seed: u32,
     pub(super) state: State,
 }
@@ -71,10 +80,14 @@ impl Session {
             beats: Beats::Timer,
             deadline: Some(now + policy.lane_patience),
             grant: None,
+            good_until: None,
             lane: None,
+            given_up: None,
+            last_call: now,
             last_good: now,
             last_sign: now,
             generation: 0,
+            reports: None,
             seed,
             state: State::Opening { held: true, since: now },
         }
@@ -91,6 +104,11 @@ impl Session {
     /// When the session wants its next [`super::Input::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// What the player last said of itself, if it reports.
+    pub fn playing(&self) -> Option<Playing> {
+        self.reports.map(|reports| reports.playing)
     }
 
     /// When the authority last confirmed it.
@@ -155,6 +173,20 @@ impl Session {
             self.grant.is_some() || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
             "without a grant nothing is live: {:?}",
             self.state
+        );
+        debug_assert!(
+            match (&self.state, self.lane.map(|lane| lane.ask)) {
+                (State::Closed { .. }, lane) => lane.is_none(),
+                (State::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
+                (State::Failing { .. } | State::Live { .. }, lane) => {
+                    matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
+                }
+                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
+                (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
+            },
+            "each state has its calls: {:?} with {:?}",
+            self.state,
+            self.lane
         );
         debug_assert!(self.deadline.is_some(), "every state ends some day: {:?}", self.state);
     }

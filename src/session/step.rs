@@ -11,8 +11,10 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::input::{Input, Served};
 use super::policy::Policy;
+use super::report::{Playing, Report, Reports};
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::Reason;
+use super::wheel::Wheel;
 use crate::config::Enforcement;
 
 mod answered;
@@ -25,6 +27,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::Report(report) => session.report(now, report, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
         Input::Start => session.start(now),
         Input::Tick => session.tick(now, policy, &mut fx),
@@ -58,7 +61,7 @@ impl Session {
 
     /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
     fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
-        self.last_sign = now;
+        self.heard(now);
         let Some(grant) = self.grant.clone() else { return Answer::Wait };
         match kind {
             CallKind::Certificate => Answer::Pass,
@@ -93,7 +96,7 @@ impl Session {
     fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
         match self.state {
             State::Failing { .. } | State::Live { .. } => {
-                self.last_sign = now;
+                self.heard(now);
                 if policy.enforcement == Enforcement::Auto {
                     match served {
                         Served::Plain => {}
@@ -104,6 +107,33 @@ impl Session {
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
         }
+    }
+
+    fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Failing { .. } | State::Live { .. } => {
+                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
+                self.reports = Some(reports);
+                match reports.playing {
+                    Playing::Quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done => {}
+                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
+                }
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// When a player that reports must have been gone: it is neither heard nor does it ask.
+    fn silent_at(&self, policy: &Policy) -> Option<Instant> {
+        let reports = self.reports.filter(|_| policy.end_on_silence)?;
+        Some(self.last_sign + reports.allowed_silence())
+    }
+
+    /// The player called.
+    fn heard(&mut self, now: Instant) {
+        self.last_call = now;
+        self.last_sign = now;
     }
 
     /// From now on the player's renewals are the beats.
@@ -118,7 +148,7 @@ impl Session {
                 None
             }
         };
-        self.beats = Beats::Renewals { every: every.or(known) };
+        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 
     fn start(&mut self, now: Instant) {
@@ -161,6 +191,8 @@ impl Session {
             self.close(now, Over::Ended(End::Lost), policy, fx);
         } else if now >= self.last_sign + policy.longest {
             self.end(now, End::Longest, policy, fx);
+        } else if self.silent_at(policy).is_some_and(|silent| now >= silent) {
+            self.end(now, End::Silent, policy, fx);
         } else if self.overdue_at(policy).is_some_and(|overdue| now >= overdue) {
             self.end(now, End::RenewalsOverdue, policy, fx);
         }
@@ -176,14 +208,17 @@ impl Session {
             kind: super::verdict::FaultKind::Timeout,
             reason: Reason::new(0, None, "the call was given up"),
         };
+        if lane.ask == AskKind::Open {
+            self.given_up = Some(lane.ticket);
+        }
         self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
     }
 
     /// After the last good answer plus what the authority allows, but not before its token ends.
     fn lost_at(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
-        let lifetime = self.grant.as_ref().and_then(|grant| grant.lifetime);
-        lifetime.map_or(silent, |lifetime| silent.max(self.last_good + lifetime.min(policy.longest)))
+        let longest = self.last_good + policy.longest;
+        self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
     /// When the player's renewals have been missing for two rounds.
@@ -191,7 +226,7 @@ impl Session {
         match self.beats {
             Beats::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
-                Some(self.last_sign.max(self.last_good) + round * 2 + policy.grace)
+                Some(self.last_call.max(self.last_good) + round * 2 + policy.grace)
             }
             Beats::Timer => None,
         }
@@ -212,7 +247,7 @@ impl Session {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
             State::Live { beat } if self.beats == Beats::Timer && now >= beat => {
-                let late = now - beat;
+                let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
                     fx.note(Event::BeatLate(late));
                 }
@@ -235,8 +270,9 @@ impl Session {
     }
 
     fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
-        let silent = self.last_sign + policy.longest;
-        let granted = self.overdue_at(policy).map_or(silent, |overdue| overdue.min(silent));
+        let longest = self.last_sign + policy.longest;
+        let others = [self.overdue_at(policy), self.silent_at(policy)];
+        let granted = others.into_iter().flatten().fold(longest, Instant::min);
         match self.state {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
@@ -278,16 +314,26 @@ impl Session {
         fx.push(Effect::Wake);
     }
 
-    /// When the next beat is due, counted from `since`: never early, spread over half a tick.
+    /// When the next beat is sent, counted from `since`: never early, spread over less than a tick.
     fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
         let interval = self.interval().unwrap_or_default();
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 }
 
-/// Evenly spread over half a tick, and the same for the same session and generation.
+/// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
+fn bounded(time: Duration) -> Duration {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    time.min(CENTURY)
+}
+
+/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same
+/// for the same session and generation.
 fn spread(seed: u32, generation: u32) -> Duration {
     let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let half = Policy::TICK.as_micros() as u64 / 2;
-    Duration::from_micros(mixed % half)
+    let most = (Policy::TICK - Wheel::<()>::TICK).as_micros() as u64 * 4 / 5;
+    Duration::from_micros(mixed % most)
 }
+
+#[cfg(test)]
+mod tests;

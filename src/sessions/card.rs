@@ -19,15 +19,18 @@ impl DeviceKey {
 
 #[derive(Debug)]
 pub struct Card {
-    /// Whom the authority counts, if the content token says.
+    /// Whom the authority counts, if anything says.
     pub account: Option<String>,
     /// Index of the authority in the configuration.
     pub authority: usize,
     pub authority_name: Arc<str>,
     /// What is played, if anything names it.
     pub content: Option<String>,
+    /// The content's and the device's kind, where an embedded authority counts them.
+    pub content_group: Option<String>,
     /// As the identity ladder found it.
     pub device: String,
+    pub device_group: Option<String>,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
     /// Wall time since the epoch.

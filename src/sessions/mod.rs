@@ -5,8 +5,10 @@
 //! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
 
 mod card;
+mod closings;
 mod pacer;
 mod pump;
+mod row;
 mod table;
 mod timeline;
 
@@ -14,18 +16,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
+pub use self::row::Row;
 use self::table::{Kept, Table};
 pub use self::timeline::{Entry, Timeline};
 use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Beats, Call, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
+    Report, Session, Start, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -60,57 +64,57 @@ impl Sessions {
         card: &Arc<Card>,
         deadline: Instant,
     ) -> Admission {
-        let mut admission = self.call(key, call, card);
-        while admission.answer == Answer::Wait {
-            let wake = self.table.wake(key);
-            let mut woken = std::pin::pin!(wake.notified());
-            // Asked once more when registered, so that no wake between the two is missed.
-            woken.as_mut().enable();
-            admission = self.call_again(key, call, card, admission.session);
-            if admission.answer != Answer::Wait {
-                break;
-            }
+        let mut waited = None;
+        loop {
+            let (admission, woken) = self.call(key, call, card, waited);
+            let Some(woken) = woken else { return admission };
             if tokio::time::timeout_at(deadline.into(), woken).await.is_err() {
                 let reason = Reason::new(0, None, "no decision in time");
                 let fault = Fault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
             }
-            admission = self.call_again(key, call, card, admission.session);
+            waited = admission.session;
         }
-        admission
     }
 
-    /// A call that waited stays with its playback: if that one was stopped or zapped away meanwhile,
-    /// opening another for it would undo what the viewer did last.
-    fn call_again(
+    /// One asking of a call; the second half resolves when it may ask again.
+    fn call(
         self: &Arc<Self>,
         key: DeviceKey,
         call: &Call,
         card: &Arc<Card>,
-        session: Option<SessionId>,
-    ) -> Admission {
-        let answer = session.and_then(|id| self.deliver(key, id, Input::Call(call.kind)));
-        answer.map_or_else(|| self.call(key, call, card), |answer| Admission { answer, session })
-    }
-
-    fn call(self: &Arc<Self>, key: DeviceKey, call: &Call, card: &Arc<Card>) -> Admission {
-        let now = self.clock.now();
+        waited: Option<SessionId>,
+    ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy;
-        let (session, answer) = self.with(key, |device, out| {
+        self.with_wake(key, |device, wake, out| {
+            let now = self.clock.now();
             let start =
                 || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
-            device.call(now, call, policy, start, out)
-        });
-        Admission { answer, session }
+            let (session, answer) = match waited {
+                Some(id) => device.call_again(id, now, call, policy, start, out),
+                None => device.call(now, call, policy, start, out),
+            };
+            // Made under the lock under which every wake happens, so that none is missed.
+            let woken = (answer == Answer::Wait).then(|| wake.clone().notified_owned());
+            (Admission { answer, session }, woken)
+        })
     }
 
-    /// Delivers an input to one session; the answer is there if the input was a call. A session that
-    /// is gone ignores it.
-    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> Option<Answer> {
-        let now = self.clock.now();
+    /// False when the playback is forgotten.
+    pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
+        self.with(key, |device, out| {
+            let Some(playback) = device.playback_mut(id) else { return false };
+            let card = playback.card.card.clone();
+            device.deliver(id, self.clock.now(), input, &card.policy, out);
+            true
+        })
+    }
+
+    /// A call of a player that stays with this session, whatever became of it. None if it is forgotten.
+    pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<Answer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
-            device.deliver(id, now, input, &card.policy, out)
+            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy, out)
         })
     }
 
@@ -121,8 +125,8 @@ impl Sessions {
         ticket: Ticket,
         ask: AskKind,
         result: Result<Verdict, Fault>,
-    ) {
-        self.deliver(key, id, Input::Answered(ticket, ask, result));
+    ) -> bool {
+        self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
     /// The player released a license; the playback ends with its last one.
@@ -132,26 +136,37 @@ impl Sessions {
         }
     }
 
-    /// Ends the device's playbacks that fit: of this content token, or all of them without one.
-    /// Returns how many.
+    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let fits =
-            |playback: &Playback<Kept>| playback.session.is_active() && (token.is_none() || playback.token == token);
-        let ids: Vec<_> =
-            self.with(key, |device, _| device.playbacks().iter().filter(|p| fits(p)).map(|p| p.id).collect());
-        ids.iter().for_each(|id| drop(self.deliver(key, *id, Input::End(End::Stopped))));
-        ids.len()
+        let playing = self.playing(key, token);
+        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
+    }
+
+    /// What a player tells about itself: about the playback of this content token, or about its only
+    /// one. A report that fits several says nothing.
+    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
+        if let [id] = self.playing(key, token).as_slice() {
+            self.deliver(key, *id, Input::Report(report));
+        }
+    }
+
+    fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
+        let fits = |playback: &&Playback<Kept>| {
+            playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
+        };
+        self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }
 
     /// Ends every playback, for the end of the process, and waits for the closes, at most `grace`.
     /// Returns how many sessions are still held at their authorities.
     pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
-        let held = |key, playback: &Playback<Kept>| playback.session.takes_place().then_some((key, playback.id));
-        for (key, id) in self.table.collect(held) {
+        // Held ones too: they would open when the place of another is given back.
+        let fits = |session: &Session| session.is_active() || session.takes_place();
+        for (key, id) in self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id))) {
             self.deliver(key, id, Input::End(why));
         }
         self.pump.idle(grace).await;
-        self.table.collect(held).len()
+        self.table.collect(|_, playback| playback.session.takes_place().then_some(())).len()
     }
 
     /// The playback whose id begins with these digits; an error says why there is not exactly one.
@@ -166,22 +181,30 @@ impl Sessions {
     }
 
     pub fn list(&self) -> Vec<Row> {
-        let now = self.clock.now();
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now)));
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
         rows.sort_by_key(|row| (row.opened, row.id));
         rows
     }
 
-    /// Runs one device's step under its lock, then carries the effects out.
     fn with<R>(
         self: &Arc<Self>,
         key: DeviceKey,
         act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
     ) -> R {
+        self.with_wake(key, |device, _, out| act(device, out))
+    }
+
+    /// Runs one device's step under its lock, then carries the effects out.
+    fn with_wake<R>(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        act: impl FnOnce(&mut crate::session::Device<Kept>, &Arc<Notify>, &mut Outbox) -> R,
+    ) -> R {
         let mut jobs = Vec::new();
         let result = self.table.with(key, |device, wake| {
             let mut out = Outbox::new();
-            let result = act(device, &mut out);
+            let result = act(device, wake, &mut out);
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
@@ -242,64 +265,12 @@ pub enum FindFault {
     Unknown,
 }
 
-/// One session as an operator sees it.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub beats: u32,
-    pub card: Arc<Card>,
-    /// Until the next beat or look, if there is one.
-    pub due_in: Option<Duration>,
-    pub id: SessionId,
-    pub interval: Option<Duration>,
-    pub key_sessions: usize,
-    /// Since the authority last confirmed it.
-    pub last_good: Duration,
-    /// Wall time since the epoch.
-    pub opened: Duration,
-    /// Who keeps it alive: `timer` or `renewals`.
-    pub paced_by: &'static str,
-    pub state: &'static str,
-    pub timeline: Timeline,
-}
-
-impl Row {
-    fn of(playback: &Playback<Kept>, now: Instant) -> Self {
-        let session = &playback.session;
-        let timeline = playback.card.timeline.clone();
-        Self {
-            beats: timeline.beats(),
-            card: playback.card.card.clone(),
-            due_in: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
-            id: playback.id,
-            interval: session.interval(),
-            key_sessions: playback.key_sessions(),
-            last_good: now.saturating_duration_since(session.last_good()),
-            opened: playback.card.card.opened,
-            paced_by: match session.beats() {
-                Beats::Renewals { .. } => "renewals",
-                Beats::Timer => "timer",
-            },
-            state: state_name(session.state()),
-            timeline,
-        }
-    }
-}
-
-fn state_name(state: &State) -> &'static str {
-    match state {
-        State::Closed { .. } => "closed",
-        State::Closing { .. } => "closing",
-        State::Failing { .. } => "failing",
-        State::Killed { .. } => "killed",
-        State::Live { .. } => "live",
-        State::Opening { held: true, .. } => "waiting",
-        State::Opening { held: false, .. } => "opening",
-    }
-}
-
 impl Event {
     /// Beats are counted and not listed.
     fn is_routine(&self) -> bool {
         matches!(self, Self::Beat | Self::Renewed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,8 +42,8 @@ impl Sessions {
 
     /// An entry of the wheel came up: due, moved to later, or stale.
     fn come_up(self: &Arc<Self>, key: DeviceKey, id: SessionId, slot: Slot) {
-        let now = self.clock.now();
         self.with(key, |device, out| {
+            let now = self.clock.now();
             let Some(playback) = device.playback_mut(id) else { return };
             if playback.card.slotted.is_none_or(|(_, stands)| stands != slot) {
                 return;

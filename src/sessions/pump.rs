@@ -14,8 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Sessions;
 use super::card::{Card, DeviceKey};
+use super::closings::Closings;
 use crate::ids::SessionId;
-use crate::session::{Ask, Fault, Verdict};
+use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Reason, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -36,8 +37,10 @@ pub trait Asker: Send + Sync + 'static {
 
 pub struct Pump {
     asker: Arc<dyn Asker>,
+    closings: Arc<Closings>,
     control: Handle,
-    permits: Arc<Semaphore>,
+    pub(super) patience: Duration,
+    pub(super) permits: Arc<Semaphore>,
     tasks: Tasks,
     under_way: TaskTracker,
 }
@@ -46,18 +49,43 @@ impl Pump {
     /// More would only queue at the authority; 1,024 in 20 ms each is 50,000 beats a second.
     pub const MOST: usize = 1024;
 
+    /// A call that has not set out after this long counts as failed. With the authority's own time limit
+    /// it must stay below [`crate::session::Policy::lane_patience`]: the core has then given the call up,
+    /// and a late beat would overlap with its successor.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
     pub fn new(asker: Arc<dyn Asker>, control: Handle, tasks: Tasks) -> Self {
-        Self { asker, control, permits: Arc::new(Semaphore::new(Self::MOST)), tasks, under_way: TaskTracker::new() }
+        Self {
+            asker,
+            closings: Arc::default(),
+            control,
+            patience: Self::PATIENCE,
+            permits: Arc::new(Semaphore::new(Self::MOST)),
+            tasks,
+            under_way: TaskTracker::new(),
+        }
     }
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
-        let (asker, permits) = (self.asker.clone(), self.permits.clone());
+        let (asker, permits, patience) = (self.asker.clone(), self.permits.clone(), self.patience);
+        let closings = self.closings.clone();
+        // From now on, so that an open that is sent after this close was asked for knows of it.
+        let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
         let work = async move {
-            // The semaphore is never closed; without a permit the call would only be less orderly.
-            let _permit = permits.acquire().await;
             let Asking { ask, card, id, key } = asking;
-            let result = asker.ask(&ask, &card).await;
-            sessions.answered(key, id, ask.ticket, ask.kind, result);
+            let permit = tokio::time::timeout(patience, permits.acquire()).await;
+            let result = if permit.is_ok() { perform(&*asker, &closings, &ask, &card).await } else { Err(busy()) };
+            drop(closing);
+            let late = match (ask.kind, &result) {
+                (AskKind::Open, Ok(Verdict::Granted(grant))) => Some(grant.clone()),
+                (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
+            };
+            let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
+            if let Some(grant) = late.filter(|_| !known) {
+                // Whoever asked for it is forgotten: nobody else could give it back.
+                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket };
+                let _expires_at_worst = asker.ask(&close, &card).await;
+            }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
@@ -73,4 +101,25 @@ impl Pump {
     pub(super) async fn ready(&self) {
         let _permit = self.permits.acquire().await;
     }
+}
+
+/// One call; and an open that met the limit while a place of the same account was being given back is
+/// made once more when it has been.
+async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+    if ask.kind != AskKind::Open {
+        return asker.ask(ask, card).await;
+    }
+    let before = closings.of(card);
+    let result = asker.ask(ask, card).await;
+    match (&result, before.or_else(|| closings.of(card))) {
+        (Ok(Verdict::Denied(Denial::Limit, _)), Some(settled)) => {
+            settled.wait().await;
+            asker.ask(ask, card).await
+        }
+        (Ok(_) | Err(_), _) => result,
+    }
+}
+
+fn busy() -> Fault {
+    Fault { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many calls under way") }
 }

@@ -40,7 +40,7 @@ pub(super) struct Table {
 impl Table {
     /// Runs `act` on the device, which appears when it is first called for and goes with its last
     /// playback.
-    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Notify) -> R) -> R {
+    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Arc<Notify>) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
         let Seat { device, wake } = seat.value_mut();
         let result = act(device, wake);
@@ -52,11 +52,6 @@ impl Table {
         result
     }
 
-    /// Notified when a waiting call of this device may ask again.
-    pub(super) fn wake(&self, key: DeviceKey) -> Arc<Notify> {
-        self.seats.entry(key).or_default().wake.clone()
-    }
-
     /// Looks at every playback. Takes about 40 ms a million: for operators, never for a call.
     pub(super) fn collect<R>(&self, look: impl Fn(DeviceKey, &Playback<Kept>) -> Option<R>) -> Vec<R> {
         let mut found = Vec::new();
@@ -64,5 +59,10 @@ impl Table {
             found.extend(seat.device.playbacks().iter().filter_map(|playback| look(*seat.key(), playback)));
         }
         found
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
     }
 }

@@ -21,9 +21,21 @@ struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Named {
+struct AuthorityTime {
     authority: String,
-    name: &'static str,
+    call: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Ended {
+    authority: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Happened {
+    authority: String,
+    event: &'static str,
 }
 
 /// One player's call, as counted.
@@ -60,6 +72,27 @@ impl Outcome {
     }
 }
 
+/// Why a session of an embedded authority ended against its will.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlotEnd {
+    /// By an operator.
+    Ended,
+    /// By an operator, for another device.
+    Moved,
+    /// At a limit, by `on-limit = "end-oldest"`.
+    Replaced,
+}
+
+impl SlotEnd {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Moved => "moved",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Cause {
     cause: String,
@@ -69,6 +102,17 @@ struct Cause {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RouteFault {
     fault: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AuthorityLabel {
+    authority: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Saving {
+    reason: &'static str,
     route: String,
 }
 
@@ -87,23 +131,26 @@ struct Build {
     version: &'static str,
 }
 
-type Seconds = Family<Named, Histogram, fn() -> Histogram>;
+type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
 #[derive(Debug)]
 pub struct Metrics {
     authority_calls: Family<AuthorityCall, Counter>,
+    authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
-    ends: Family<Named, Counter>,
-    events: Family<Named, Counter>,
+    ends: Family<Ended, Counter>,
+    events: Family<Happened, Counter>,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
+    upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
 }
 
@@ -115,6 +162,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             authority_calls: Family::default(),
+            authority_clock_offset: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
@@ -126,7 +174,9 @@ impl Default for Metrics {
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            slots_ended: Family::default(),
             unrecognised: Family::default(),
+            upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
         }
     }
@@ -134,13 +184,14 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
-        let named = |name| Named { authority: labels.authority.to_owned(), name };
-        self.events.get_or_create(&named(event.name())).inc();
+        let happened = |event| Happened { authority: labels.authority.to_owned(), event };
+        let ended = |reason| Ended { authority: labels.authority.to_owned(), reason };
+        self.events.get_or_create(&happened(event.name())).inc();
         match event {
             Event::BeatLate(_) => drop(self.beats_late.inc()),
-            Event::Closed(end) => drop(self.ends.get_or_create(&named(end.name())).inc()),
-            Event::Failed(ask, _) => drop(self.events.get_or_create(&named((labels.error_name)(*ask))).inc()),
-            Event::Killed(_) => drop(self.ends.get_or_create(&named("killed")).inc()),
+            Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
+            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((labels.error_name)(*ask))).inc()),
+            Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
             Event::Beat
             | Event::Opened { .. }
             | Event::Recovered(_)
@@ -162,7 +213,13 @@ impl Metrics {
         let (authority, call) = (authority.to_owned(), ask_name(ask));
         let result = result.unwrap_or_else(FaultKind::name);
         self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
-        self.authority_seconds.get_or_create(&Named { authority, name: call }).observe(took.as_secs_f64());
+        self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
+    }
+
+    /// Seconds that the authority's clock is ahead of ours.
+    pub(super) fn clock_offset(&self, authority: &str, offset: f64) {
+        let label = AuthorityLabel { authority: authority.to_owned() };
+        self.authority_clock_offset.get_or_create(&label).set(offset);
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -175,8 +232,20 @@ impl Metrics {
         self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
     }
 
+    pub fn slots_ended(&self, authority: &str, why: SlotEnd, count: usize) {
+        if count > 0 {
+            let ended = Ended { authority: authority.to_owned(), reason: why.name() };
+            self.slots_ended.get_or_create(&ended).inc_by(count as u64);
+        }
+    }
+
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
         self.unrecognised.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// A call to an upstream that need not be made.
+    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
+        self.upstream_calls_saved.get_or_create(&Saving { reason, route: route.to_owned() }).inc();
     }
 
     pub fn upstream_fault(&self, route: &str, fault: &'static str) {
@@ -214,6 +283,9 @@ impl Metrics {
         registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
         let help = "Time of calls to authorities";
         registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
+        let help = "How far the authority's clock is ahead of ours, by its newest reply";
+        let gauge = self.authority_clock_offset.clone();
+        registry.register_with_unit("authority_clock_offset", help, Unit::Seconds, gauge);
         registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
         let help = "When the server certificate expires";
         let gauge = self.certificate_not_after.clone();
@@ -231,7 +303,11 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions that embedded authorities ended against their will, by reason";
+        registry.register("slots_ended", help, self.slots_ended.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
+        let saved = self.upstream_calls_saved.clone();
+        registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
         registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 pub use self::log::start as start_log;
-pub use self::metrics::{CallLabels, Metrics, Outcome};
+pub use self::metrics::{CallLabels, Metrics, Outcome, SlotEnd};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Event, FaultKind};
 
@@ -40,11 +40,11 @@ impl Telemetry {
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
                 %session, authority, route, event = (labels.error_name)(*ask),
-                code = reason.code, errorCode = reason.error_code, message = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
-                code = reason.code, errorCode = reason.error_code, message = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Opened { interval } => {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
@@ -62,6 +62,14 @@ impl Telemetry {
         took: Duration,
     ) {
         self.metrics.authority_call(authority, ask, result, took);
+    }
+
+    /// `offset`: seconds that the authority's clock is ahead of ours.
+    pub fn clock_offset(&self, authority: &str, offset: f64, warn: bool) {
+        self.metrics.clock_offset(authority, offset);
+        if warn {
+            warn!(authority, offset_s = offset, "the clock of this device differs from the authority's");
+        }
     }
 }
 

@@ -211,7 +211,7 @@ async fn a_session_that_ran_out_is_no_kill() {
     // Nothing of it stands in the way of another start with the same token.
     stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
     assert!(tv.post(CLEARKEY).await.is_good());
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"killed\""]).await, 0.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end_leaving_some_open().await;
 }

@@ -122,7 +122,7 @@ async fn a_release_ends_the_playback_with_its_last_key_session() {
     assert_eq!(stage.only_session("live").await["key_sessions"], 1);
     assert!(tv.release("video").await.is_good());
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"released\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"released\""]).await, 1.0);
     stage.end().await;
 }
 
@@ -175,7 +175,7 @@ async fn renewals_that_stop_coming_end_the_playback() {
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"renewals-overdue\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"renewals-overdue\""]).await, 1.0);
     // A player that comes back with a renewal after all is taken in again.
     assert!(tv.renew("video").await.is_good());
     stage.end().await;

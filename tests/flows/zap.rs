@@ -15,7 +15,7 @@ async fn a_zap_closes_the_old_session_before_it_opens_the_new_one() {
     let expected = ["setup", "license-clearkey", "teardown", "setup", "license-clearkey"];
     assert_eq!(stage.headend.story().await, expected);
     assert_eq!(stage.headend.open().await, ["tv film"]);
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"zapped\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"zapped\""]).await, 1.0);
     stage.end().await;
 }
 
@@ -138,5 +138,31 @@ async fn an_operators_own_session_id_is_free_again_when_the_next_channel_wants_i
         assert!(stage.player_with("tv", &token).post(CLEARKEY).await.is_good(), "{content}");
     }
     assert_eq!(stage.headend.open().await, ["tv sport"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_household_that_stops_one_stream_and_starts_another_is_not_over_its_limit() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    // The place is given back, but the head-end takes its time.
+    stage.headend.fault("teardown", json!({"delay_ms": 700}), 1).await;
+    kitchen.stop().await;
+    assert!(bedroom.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["bedroom film"]);
+    // The kitchen's, the bedroom's that came too early, and the bedroom's that did not.
+    assert_eq!(stage.headend.count("setup").await, 3);
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_household_that_is_over_its_limit_is_told_at_once() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    assert_eq!(bedroom.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
+    assert_eq!(stage.headend.count("setup").await, 2);
     stage.end().await;
 }

@@ -5,9 +5,6 @@ use std::sync::Arc;
 
 use super::Slot;
 
-/// A refusal names at most this many holders.
-const SHOWN: usize = 16;
-
 #[derive(Default)]
 pub(super) struct Index(HashMap<Arc<str>, HashSet<Slot>>);
 
@@ -32,11 +29,11 @@ impl Index {
     }
 
     pub(super) fn slots(&self, name: &str) -> Vec<Slot> {
-        self.0.get(name).into_iter().flatten().copied().collect()
+        self.all(name).collect()
     }
 
-    pub(super) fn some(&self, name: &str) -> impl Iterator<Item = Slot> {
-        self.0.get(name).into_iter().flatten().copied().take(SHOWN)
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = Slot> {
+        self.0.get(name).into_iter().flatten().copied()
     }
 
     #[cfg(test)]

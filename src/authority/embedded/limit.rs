@@ -18,10 +18,23 @@ pub struct Limits {
     pub grace: Duration,
     /// How often a session must beat.
     pub interval: Duration,
+    pub on_limit: OnLimit,
     /// Live sessions of one account.
     pub per_account: u32,
+    /// Live sessions of the account in the claim's content group; not counted if absent.
+    pub per_content_group: Option<u32>,
     /// Live sessions of one device, of whatever account; not counted if absent.
     pub per_device: Option<u32>,
+    /// Live sessions of the account in the claim's device group; not counted if absent.
+    pub per_device_group: Option<u32>,
+}
+
+/// Who gives way when a limit of the account or of one of its groups is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnLimit {
+    DenyNewest,
+    /// The oldest session that counts for the limit ends.
+    EndOldest,
 }
 
 impl Limits {
@@ -36,11 +49,15 @@ impl Limits {
 pub enum Limit {
     #[error("the account holds all of its {allowed} sessions")]
     Account { allowed: u32, holders: Vec<Holder> },
+    #[error("the account holds all of its {allowed} sessions for this kind of content")]
+    ContentGroup { allowed: u32, holders: Vec<Holder> },
     #[error("the device holds all of its {allowed} sessions")]
     Device { allowed: u32, holders: Vec<Holder> },
+    #[error("the account holds all of its {allowed} sessions for this kind of device")]
+    DeviceGroup { allowed: u32, holders: Vec<Holder> },
     #[error("all {allowed} places of the ledger are taken")]
     Full { allowed: usize },
-    #[error("an account, device or content name is longer than {NAME_LONGEST} bytes")]
+    #[error("an account, device, content or group name is longer than {NAME_LONGEST} bytes")]
     Name,
 }
 
@@ -53,6 +70,9 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// A refusal names at most this many.
+    pub(super) const SHOWN: usize = 16;
+
     pub(super) fn of(row: Row<'_>) -> Self {
         Self { content: row.content.to_owned(), device: row.device.to_owned(), opened: row.opened }
     }

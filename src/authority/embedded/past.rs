@@ -8,12 +8,23 @@ use thiserror::Error;
 
 use super::Slot;
 
+/// Why a session was ended against its will; shown to its player.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Cause {
+    #[error("this playback was moved to another device")]
+    Move,
+    #[error("the session was killed")]
+    Order,
+    #[error("another device plays now")]
+    Replace,
+}
+
 /// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     Close,
     Expire,
-    Kill,
+    Kill(Cause),
 }
 
 #[derive(Clone, Debug)]
@@ -34,8 +45,8 @@ pub struct Ended {
 pub enum Lost {
     #[error("the session missed its beats")]
     Expired,
-    #[error("the session was killed")]
-    Killed,
+    #[error("{0}")]
+    Killed(Cause),
     /// Never granted, closed at its own wish, or ended too long ago.
     #[error("the session is not known")]
     Unknown,
@@ -71,7 +82,7 @@ impl Past {
     pub(super) fn why(&self, slot: Slot) -> Lost {
         match self.ends.get(&slot) {
             Some(End::Expire) => Lost::Expired,
-            Some(End::Kill) => Lost::Killed,
+            Some(End::Kill(cause)) => Lost::Killed(*cause),
             Some(End::Close) | None => Lost::Unknown,
         }
     }

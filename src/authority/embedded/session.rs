@@ -21,8 +21,14 @@ pub struct Row<'a> {
     pub until: Instant,
 }
 
-pub(super) struct Session {
+/// The names under which a session, or a reservation after it, is counted.
+pub(super) struct Places {
     pub(super) account: Arc<str>,
+    /// As [`super::claim::Grouped`] names them.
+    pub(super) groups: [Option<Arc<str>>; 2],
+}
+
+pub(super) struct Session {
     /// The instant of its valid entry in `Ledger::due`.
     pub(super) armed: Instant,
     pub(super) beats: u64,
@@ -31,13 +37,14 @@ pub(super) struct Session {
     pub(super) last: Instant,
     pub(super) lifetime: Duration,
     pub(super) opened: Instant,
+    pub(super) places: Places,
     pub(super) until: Instant,
 }
 
 impl Session {
     pub(super) fn row(&self, slot: Slot) -> Row<'_> {
         Row {
-            account: &self.account,
+            account: &self.places.account,
             beats: self.beats,
             content: &self.content,
             device: &self.device,

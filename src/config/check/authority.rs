@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::embedded::embedded;
 use super::nagra_ssm::nagra_ssm;
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{Authority, AuthorityKind, Embedded};
+use crate::config::{Authority, AuthorityKind};
 
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
@@ -34,7 +35,7 @@ pub(super) fn names(tables: &[Section<'_>]) -> Vec<Option<String>> {
 /// `name` is what [`names`] found, `call` the time of a whole license call.
 pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Duration) -> Option<Authority> {
     let kind = match table.choice("kind", &[("embedded", Kind::Embedded), ("nagra-ssm", Kind::NagraSsm)]) {
-        Some(Kind::Embedded) => Some(AuthorityKind::Embedded(embedded(table))),
+        Some(Kind::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
         Some(Kind::NagraSsm) => nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm))),
         None => {
             table.need("kind", "write \"embedded\" or \"nagra-ssm\"");
@@ -43,12 +44,4 @@ pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Durati
         }
     };
     Some(Authority { kind: kind?, name: name?.clone() })
-}
-
-fn embedded(table: &Section<'_>) -> Embedded {
-    Embedded {
-        grace: table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10)),
-        interval: table.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(30)),
-        sessions_per_account: table.whole("sessions-per-account", 1..=1_000_000).unwrap_or(1),
-    }
 }

@@ -57,6 +57,7 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         ca: table.file("ca"),
         content_token: content_token(table),
         device: device(table, frame.client_ca),
+        end_on_silence: table.flag("end-on-silence").unwrap_or(true),
         enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
         headers: headers.unwrap_or_default(),
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),

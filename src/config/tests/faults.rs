@@ -193,6 +193,62 @@ fn faults_of_authorities() {
     assert_eq!(faults(read(&kinds)), ["line 8: authority[1].tenant: is not a known key; it belongs to another kind"]);
 }
 
+/// Each text stands below a head of three lines: its first line is line 4.
+#[test]
+fn faults_of_the_embedded_authority() {
+    let table: &[(&str, &[&str])] = &[
+        ("account = []", &["line 4: authority[0].account: is empty: name at least \"device\""]),
+        (
+            "account = [\"device\", \"peer\"]",
+            &["line 4: authority[0].account: names others behind \"device\", which always answers"],
+        ),
+        (
+            "account = \"device\"",
+            &["line 4: authority[0].account: must be a list, such as [\"header:x-account\", \"device\"]"],
+        ),
+        (
+            "account = [\"peer\", \"mtls\"]",
+            &["line 4: authority[0].account[1]: must be cookie:NAME, device, header:NAME, peer, query:NAME or \
+               token-claim:PATH"],
+        ),
+        ("sessions-per-account = 0", &["line 4: authority[0].sessions-per-account: must be at least 1"]),
+        ("on-limit = \"end-newest\"", &["line 4: authority[0].on-limit: must be \"deny-newest\" or \"end-oldest\""]),
+        (
+            "allow = [\"\", \"a*b\"]\ndeny = [\"**\"]",
+            &[
+                "line 4: authority[0].allow[0]: must be a name, or the beginning of one with a * at its end",
+                "line 4: authority[0].allow[1]: must be a name, or the beginning of one with a * at its end",
+                "line 5: authority[0].deny[0]: must be a name, or the beginning of one with a * at its end",
+            ],
+        ),
+        (
+            "device-group = [\"header:x-class\"]\ncontent-group = [\"device\"]\nsessions-per-content-group = -1",
+            &[
+                "line 4: authority[0].device-group: limits nothing: set sessions-per-device-group, or groups in \
+                 [authority.device-groups]",
+                "line 5: authority[0].content-group[0]: must be cookie:NAME, header:NAME, peer, query:NAME or \
+                 token-claim:PATH",
+                "line 6: authority[0].sessions-per-content-group: must be a whole number, not negative",
+            ],
+        ),
+        (
+            "sessions-per-device-group = 1\n[authority.content-groups]\nsports = 1",
+            &[
+                "line 4: authority[0].sessions-per-device-group: needs device-group, which says where the group stands",
+                "line 6: authority[0].content-groups.sports: needs content-group, which says where the group stands",
+            ],
+        ),
+        (
+            "device-group = [\"peer\"]\n[authority.device-groups]\ntv = \"two\"",
+            &["line 6: authority[0].device-groups.tv: must be a whole number, not a string"],
+        ),
+    ];
+    for (text, expected) in table {
+        let head = "[[authority]]\nname = \"e\"\nkind = \"embedded\"\n";
+        assert_eq!(faults(read(&format!("{head}{text}\n{LEAST}"))), *expected, "{text}");
+    }
+}
+
 /// Each text stands behind [`LEAST`]: its first line is line 4.
 #[test]
 fn faults_of_routes() {

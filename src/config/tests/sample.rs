@@ -36,7 +36,8 @@ fn settings() -> Vec<Setting> {
         if let Some(header) = text.strip_prefix('[') {
             table = header.trim_matches(['[', ']']).to_owned();
         } else if let (false, Some((name, _))) = (text.starts_with([' ', '-']), text.split_once(" = ")) {
-            let key = if table == "authority.headers" { table.clone() } else { format!("{table}.{name}") };
+            let open = ["authority.content-groups", "authority.device-groups", "authority.headers"].contains(&&*table);
+            let key = if open { table.clone() } else { format!("{table}.{name}") };
             settings.push(Setting { active: !line.starts_with('#'), at, key });
         }
     }

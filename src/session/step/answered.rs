@@ -8,6 +8,7 @@ use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{Beats, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
+use super::bounded;
 use crate::config::Enforcement;
 use crate::secret::Secret;
 
@@ -22,7 +23,7 @@ impl Session {
         fx: &mut Effects,
     ) {
         let Some(lane) = self.lane.filter(|lane| lane.ticket == ticket && lane.ask == ask) else {
-            return self.stale(ask, result, fx);
+            return self.stale(ticket, ask, result, fx);
         };
         self.lane = None;
         fx.push(Effect::Wake);
@@ -36,9 +37,14 @@ impl Session {
         }
     }
 
-    /// The call had been given up. If it brought a grant after all, that one is given back.
-    fn stale(&mut self, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
+    /// The call had been given up. If it was an open that is granted after all, that grant is given
+    /// back; any other grant is the one in use, told twice.
+    fn stale(&mut self, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
         fx.note(Event::Stale(ask));
+        if ask != AskKind::Open || self.given_up != Some(ticket) {
+            return;
+        }
+        self.given_up = None;
         if let Ok(Verdict::Granted(grant)) = result {
             fx.push(Effect::Ask(Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0) }));
         }
@@ -50,7 +56,7 @@ impl Session {
             // The player left, or an operator killed it, while the authority was deciding.
             State::Closing { .. } | State::Killed { .. } => {
                 if let Ok(Verdict::Granted(grant)) = result {
-                    self.grant = Some(grant);
+                    self.hold(now, grant);
                 }
             }
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
@@ -61,10 +67,10 @@ impl Session {
         match result {
             Ok(Verdict::Granted(grant)) => {
                 fx.note(Event::Opened { interval: grant.interval });
-                self.grant = Some(grant);
+                self.hold(now, grant);
                 self.last_good = now;
-                self.last_sign = now;
-                if policy.enforcement == Enforcement::Renewal {
+                self.heard(now);
+                if policy.enforcement == Enforcement::Renewal && policy.renews {
                     self.beats = Beats::Renewals { every: None };
                 }
                 self.enter(State::Live { beat: self.beat_after(now, policy) });
@@ -97,11 +103,11 @@ impl Session {
         let active = self.is_active();
         match result {
             Ok(Verdict::Alive { interval, lifetime, token }) => {
-                self.refresh(interval, lifetime, token);
+                self.refresh(now, interval, lifetime, token);
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
-                self.refresh(Some(interval), lifetime, Some(token));
+                self.refresh(now, Some(interval), lifetime, Some(token));
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
@@ -113,6 +119,10 @@ impl Session {
             Ok(Verdict::Disabled) if active => {
                 self.grant = None;
                 self.close(now, Over::Unmanaged, policy, fx);
+            }
+            Ok(Verdict::Closed) if active => {
+                fx.note(Event::Failed(ask, unexpected().reason));
+                self.miss(now, policy);
             }
             Ok(Verdict::Closed | Verdict::Disabled) => {}
             Err(_) if active => self.miss(now, policy),
@@ -142,14 +152,21 @@ impl Session {
         }
     }
 
-    fn refresh(&mut self, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
+    fn hold(&mut self, now: Instant, grant: Grant) {
+        let Grant { interval, lifetime, token } = grant;
+        self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
+    }
+
+    fn refresh(&mut self, now: Instant, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
         let Some(grant) = &mut self.grant else { return };
         if let Some(interval) = interval {
-            grant.interval = interval;
+            grant.interval = bounded(interval);
         }
         if let Some(token) = token {
             grant.token = token;
             grant.lifetime = lifetime;
+            self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
         }
     }
 
@@ -162,7 +179,7 @@ impl Session {
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => return,
         }
         if ask == AskKind::Renew {
-            self.last_sign = now;
+            self.heard(now);
             if policy.enforcement == Enforcement::Auto {
                 self.carry(None, policy, fx);
             }

@@ -1,0 +1,61 @@
+//! What the whole proxy costs: CPU per license call beside nginx, memory, size.
+//!
+//! Runs the release binary as a child, pinned to core 0; makes the load and plays the license server
+//! itself, pinned to core 1. `benches/README.md` says how to read the figures.
+
+#[path = "proxy/figures.rs"]
+mod figures;
+#[path = "proxy/load.rs"]
+mod load;
+#[path = "proxy/machine.rs"]
+mod machine;
+#[path = "proxy/memory.rs"]
+mod memory;
+#[path = "proxy/options.rs"]
+mod options;
+#[path = "proxy/peers.rs"]
+mod peers;
+#[path = "proxy/rounds.rs"]
+mod rounds;
+#[path = "proxy/upstream.rs"]
+mod upstream;
+#[path = "proxy/wire.rs"]
+mod wire;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tokio::runtime;
+
+use self::options::Options;
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let done = Options::read().and_then(|options| {
+        machine::pin_this_process()?;
+        let binary = machine::release_binary(&options)?;
+        runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&options, &binary))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(options: &Options, binary: &std::path::Path) -> Outcome<()> {
+    let memory = memory::measure(binary).await?;
+    let rounds = rounds::run(options, binary).await?;
+    let page = figures::page(options, binary, &memory, &rounds)?;
+    say(&page);
+    if options.write { figures::write(&page) } else { Ok(()) }
+}
+
+/// Standard output that is gone is no reason to fail.
+pub(crate) fn say(text: &str) {
+    let mut out = io::stdout();
+    let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
+}

@@ -1,0 +1,118 @@
+//! `/v1/authorities/NAME/slots`: who holds the places of an embedded authority; ends one, or moves it
+//! to another device. The session behind a place meets its end at its next beat or license call.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::api::{fault, good};
+use super::json::seconds;
+use crate::authority::embedded::{NAME_LONGEST, Slot};
+use crate::authority::{Authority, Counter, Held, Kept, RESERVED};
+use crate::edge::{ReplyBody, body};
+use crate::telemetry::SlotEnd;
+
+/// `{"device": "…"}`
+const BODY_MOST: usize = 4096;
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Admin {
+    /// `path` is what follows `/v1/authorities`.
+    pub(super) async fn slots(&self, method: &Method, path: &[&str], incoming: Incoming) -> Response<ReplyBody> {
+        let Some((authority, counter)) = path.first().and_then(|name| self.counter(name)) else {
+            return fault(StatusCode::NOT_FOUND, "no embedded authority has this name");
+        };
+        match (method, path) {
+            (&Method::GET, [_, "slots"]) => self.list_slots(counter),
+            (&Method::DELETE, [_, "slots", id]) => match slot(id).filter(|slot| counter.end(self.clock.now(), *slot)) {
+                Some(_) => self.slot_ended(authority, id, SlotEnd::Ended, "ended"),
+                None => fault(StatusCode::NOT_FOUND, "nobody holds this slot"),
+            },
+            (&Method::POST, [_, "slots", id, "move"]) => match device(incoming).await {
+                Ok(device) => self.move_slot(authority, counter, id, &device),
+                Err(why) => fault(StatusCode::BAD_REQUEST, why),
+            },
+            (_, [_, "slots", ..]) => fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API"),
+            (_, _) => fault(StatusCode::NOT_FOUND, "see docs/operations.md for the paths"),
+        }
+    }
+
+    fn counter(&self, name: &str) -> Option<(&Authority, &Counter)> {
+        let authority = self.authorities.iter().find(|authority| &*authority.name == name)?;
+        Some((authority, authority.counter()?))
+    }
+
+    fn list_slots(&self, counter: &Counter) -> Response<ReplyBody> {
+        let (held, kept) = counter.slots(self.clock.now());
+        let wall = self.clock.wall();
+        let held: Vec<_> = held.iter().map(|held| row(held, wall)).collect();
+        let kept: Vec<_> = kept.iter().map(reservation).collect();
+        good(&json!({ "slots": held, "reserved": kept }))
+    }
+
+    fn move_slot(&self, authority: &Authority, counter: &Counter, id: &str, device: &str) -> Response<ReplyBody> {
+        match slot(id).filter(|slot| counter.move_to(self.clock.now(), *slot, device)) {
+            Some(_) => self.slot_ended(authority, id, SlotEnd::Moved, "moved"),
+            None => fault(StatusCode::NOT_FOUND, "nobody holds this slot"),
+        }
+    }
+
+    fn slot_ended(&self, authority: &Authority, id: &str, why: SlotEnd, done: &str) -> Response<ReplyBody> {
+        tracing::info!(authority = &*authority.name, slot = id, "an operator asked: {done}");
+        self.telemetry.metrics.slots_ended(&authority.name, why, 1);
+        let reserved = (why == SlotEnd::Moved).then(|| seconds(RESERVED));
+        good(&json!({ "id": id, "done": done, "reserved_s": reserved }))
+    }
+}
+
+/// Sixteen hexadecimal digits; leading zeros may be missing.
+fn slot(id: &str) -> Option<Slot> {
+    let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(id, 16).ok().filter(|_| digits).map(Slot)
+}
+
+fn row(held: &Held, wall: std::time::Duration) -> Value {
+    json!({
+        "id": format!("{:016x}", held.slot.0),
+        "account": held.account,
+        "device": held.device,
+        "content": (!held.content.is_empty()).then_some(&held.content),
+        "opened": seconds(wall.saturating_sub(held.age)),
+        "opened_s_ago": seconds(held.age),
+        "beats": held.beats,
+        "confirmed_s_ago": seconds(held.last_good),
+    })
+}
+
+fn reservation(kept: &Kept) -> Value {
+    json!({ "account": kept.account, "device": kept.device, "for_s": seconds(kept.rest) })
+}
+
+async fn device(incoming: Incoming) -> Result<String, &'static str> {
+    let say = "send {\"device\": \"…\"}";
+    let bytes: Bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|_| say)?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| say)?;
+    let device = value["device"].as_str().filter(|device| !device.is_empty()).ok_or(say)?;
+    if device.len() > NAME_LONGEST { Err("the device's name is too long") } else { Ok(device.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_read_from_hexadecimal_digits_alone() {
+        for (text, read) in [
+            ("00000000000000ff", Some(255)),
+            ("FF", Some(255)),
+            ("+ff", None),
+            ("", None),
+            ("0x1", None),
+            ("10000000000000000", None),
+        ] {
+            assert_eq!(slot(text), read.map(Slot), "{text}");
+        }
+    }
+}

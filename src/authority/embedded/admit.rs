@@ -1,0 +1,72 @@
+//! Whether a session may be granted, and which others would have to end for it.
+//!
+//! Looks only; [`super::Ledger::open`] acts.
+
+use super::claim::Grouped;
+use super::limit::{Holder, OnLimit};
+use super::{Claim, Ledger, Limit, Limits, Slot};
+
+impl Ledger {
+    /// The sessions to end so that every limit allows one more: none unless `limits` say so. The
+    /// narrow limits come first, because what ends for them counts for the account too.
+    pub(super) fn admit(&self, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
+        if !claim.fits() {
+            return Err(Limit::Name);
+        }
+        if self.sessions.len() + self.reserved.len() >= self.capacity {
+            return Err(Limit::Full { allowed: self.capacity });
+        }
+        let mut victims = Vec::new();
+        if let (Some(allowed), Some(group)) = (limits.per_device_group, claim.group(Grouped::Device)) {
+            self.make_room(self.groups.slots(&group), allowed, limits, &mut victims, |allowed, holders| {
+                Limit::DeviceGroup { allowed, holders }
+            })?;
+        }
+        if let (Some(allowed), Some(group)) = (limits.per_content_group, claim.group(Grouped::Content)) {
+            self.make_room(self.groups.slots(&group), allowed, limits, &mut victims, |allowed, holders| {
+                Limit::ContentGroup { allowed, holders }
+            })?;
+        }
+        if self.accounts.count(claim.account) >= limits.per_account as usize {
+            let held = self.accounts.slots(claim.account);
+            self.make_room(held, limits.per_account, limits, &mut victims, |allowed, holders| Limit::Account {
+                allowed,
+                holders,
+            })?;
+        }
+        match limits.per_device {
+            Some(allowed) if self.devices.count(claim.device) >= allowed as usize => {
+                Err(Limit::Device { allowed, holders: self.holders(self.devices.all(claim.device)) })
+            }
+            Some(_) | None => Ok(victims),
+        }
+    }
+
+    /// Adds to `victims` the oldest of those who hold a place, until one is free.
+    fn make_room(
+        &self,
+        mut held: Vec<Slot>,
+        allowed: u32,
+        limits: &Limits,
+        victims: &mut Vec<Slot>,
+        refuse: impl FnOnce(u32, Vec<Holder>) -> Limit,
+    ) -> Result<(), Limit> {
+        held.retain(|slot| !victims.contains(slot));
+        let surplus = (held.len() + 1).saturating_sub(allowed as usize);
+        if surplus == 0 {
+            return Ok(());
+        }
+        let mut sessions: Vec<_> =
+            held.iter().filter_map(|slot| Some((self.sessions.get(slot)?.opened, *slot))).collect();
+        if limits.on_limit == OnLimit::DenyNewest || sessions.len() < surplus || allowed == 0 {
+            return Err(refuse(allowed, self.holders(held.into_iter())));
+        }
+        sessions.sort_unstable();
+        victims.extend(sessions.into_iter().take(surplus).map(|(_, slot)| slot));
+        Ok(())
+    }
+
+    fn holders(&self, slots: impl Iterator<Item = Slot>) -> Vec<Holder> {
+        slots.filter_map(|slot| self.row(slot)).take(Holder::SHOWN).map(Holder::of).collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! Places that are kept for one device: what an operator moves there from another one.
+//!
+//! A reservation holds the places of the session whose slot it took over, until its device opens,
+//! which uses it up, or until it lapses. It is no session: it is not listed, beaten or ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::session::Places;
+use super::{Cause, End, Ledger, Slot};
+
+/// One reservation as [`Ledger::reserved`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserved<'a> {
+    pub account: &'a str,
+    pub device: &'a str,
+    /// Lapses after this.
+    pub until: Instant,
+}
+
+pub(super) struct Reservation {
+    pub(super) device: Arc<str>,
+    pub(super) places: Places,
+    pub(super) until: Instant,
+}
+
+impl Ledger {
+    /// Ends a session and keeps its places for `device` of the same account, for as long as `keep`. A
+    /// device has one reservation at most: another one of it lapses. False if the slot was not live.
+    pub fn move_to(&mut self, now: Instant, slot: Slot, device: &str, keep: Duration) -> bool {
+        self.sweep(now);
+        let Some(account) = self.sessions.get(&slot).map(|session| Arc::clone(&session.places.account)) else {
+            return false;
+        };
+        if let Some(earlier) = self.reservation(&account, device) {
+            self.lapse(earlier);
+        }
+        let Some(places) = self.end(slot, End::Kill(Cause::Move), None) else { return false };
+        self.hold(&places, slot);
+        let until = now + keep;
+        self.reserved.insert(slot, Reservation { device: device.into(), places, until });
+        self.arm(until, slot);
+        true
+    }
+
+    /// The reservations that have not lapsed by the last time that the ledger was told, in no order.
+    pub fn reserved(&self) -> impl Iterator<Item = Reserved<'_>> {
+        self.reserved.values().map(|reservation| Reserved {
+            account: &reservation.places.account,
+            device: &reservation.device,
+            until: reservation.until,
+        })
+    }
+
+    pub(super) fn reservation(&self, account: &str, device: &str) -> Option<Slot> {
+        if self.reserved.is_empty() {
+            return None;
+        }
+        let mut held = self.accounts.all(account);
+        held.find(|slot| self.reserved.get(slot).is_some_and(|reservation| *reservation.device == *device))
+    }
+
+    pub(super) fn lapse(&mut self, slot: Slot) {
+        if let Some(reservation) = self.reserved.remove(&slot) {
+            self.free(&reservation.places, slot);
+        }
+    }
+}

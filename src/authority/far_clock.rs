@@ -1,0 +1,113 @@
+//! The time as an authority tells it, by the `Date` of its replies.
+//!
+//! Tokens are judged in the time of those who sign and check them. What was heard is carried on by
+//! the monotonic clock, so that a device clock that is wrong, or set right meanwhile, changes
+//! nothing. Reads no clock; taught by the client, asked by the gateway.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// From 2020 to 2100, in seconds since the epoch: another date is a mistake.
+const PLAUSIBLE: std::ops::Range<Duration> = Duration::from_secs(1_577_836_800)..Duration::from_secs(4_102_444_800);
+/// How long a date is carried on. A wrong one must not keep all later calls, which could correct it,
+/// from being made.
+const FRESH: Duration = Duration::from_secs(600);
+/// A device clock that is further off is worth a word.
+const TOLERATED: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+pub(super) struct FarClock {
+    heard: Mutex<Option<Heard>>,
+    told: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Instant,
+    date: Duration,
+}
+
+/// What a date says about the device's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Lesson {
+    /// Seconds that the authority is ahead of the device.
+    pub(super) offset: f64,
+    /// Off too far, for the first time.
+    pub(super) warn: bool,
+}
+
+impl FarClock {
+    /// The newest date wins; an implausible one is ignored. `date` and `wall` since the epoch.
+    pub(super) fn learn(&self, now: Instant, wall: Duration, date: Duration) -> Option<Lesson> {
+        if !PLAUSIBLE.contains(&date) {
+            return None;
+        }
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { at: now, date });
+        let beyond = date.abs_diff(wall) > TOLERATED;
+        let warn = beyond && !self.told.swap(true, Ordering::Relaxed);
+        Some(Lesson { offset: date.as_secs_f64() - wall.as_secs_f64(), warn })
+    }
+
+    /// The authority's time since the epoch; none when nothing was heard lately.
+    pub(super) fn read(&self, now: Instant) -> Option<Duration> {
+        let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let since = now.saturating_duration_since(heard.at);
+        (since <= FRESH).then(|| heard.date + since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const WALL: Duration = Duration::from_secs(1_800_000_000);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn nothing_heard_is_nothing_known() {
+        assert_eq!(FarClock::default().read(Clock.now()), None);
+    }
+
+    #[test]
+    fn the_newest_date_is_carried_on_for_a_while() {
+        let (far, now) = (FarClock::default(), Clock.now());
+        far.learn(now, WALL, WALL + seconds(86_400)).unwrap();
+        far.learn(now + seconds(5), WALL, WALL - seconds(86_400)).unwrap();
+        assert_eq!(far.read(now + seconds(5)), Some(WALL - seconds(86_400)));
+        assert_eq!(far.read(now + seconds(65)), Some(WALL - seconds(86_340)));
+        assert_eq!(far.read(now + seconds(605)), Some(WALL - seconds(85_800)));
+        assert_eq!(far.read(now + seconds(606)), None);
+    }
+
+    #[test]
+    fn the_device_clock_does_not_matter_once_a_date_is_heard() {
+        let (far, now) = (FarClock::default(), Clock.now());
+        for wall in [Duration::ZERO, WALL, WALL * 3] {
+            far.learn(now, wall, WALL).unwrap();
+            assert_eq!(far.read(now), Some(WALL));
+        }
+    }
+
+    #[test]
+    fn implausible_dates_are_ignored() {
+        let (far, now) = (FarClock::default(), Clock.now());
+        far.learn(now, WALL, WALL).unwrap();
+        for date in [Duration::ZERO, seconds(1_577_836_799), seconds(4_102_444_800), Duration::MAX] {
+            assert_eq!(far.learn(now, WALL, date), None, "{date:?}");
+        }
+        assert_eq!(far.read(now), Some(WALL));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_warned_about_once() {
+        let (far, now) = (FarClock::default(), Clock.now());
+        let offs = [0, 30, 31, 31, 0, 90].map(|off| far.learn(now, WALL, WALL - seconds(off)).unwrap());
+        assert_eq!(offs.map(|lesson| lesson.warn), [false, false, true, false, false, false]);
+        assert_eq!(offs.map(|lesson| lesson.offset), [0.0, -30.0, -31.0, -31.0, 0.0, -90.0]);
+    }
+}

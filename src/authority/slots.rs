@@ -1,0 +1,72 @@
+//! The places of an embedded authority as an operator sees and frees them.
+
+use std::time::{Duration, Instant};
+
+use super::counter::Counter;
+use super::embedded::Slot;
+
+/// A place that is moved is kept for its new device for this long.
+pub const RESERVED: Duration = Duration::from_secs(60);
+
+/// One place that is taken.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub account: String,
+    pub beats: u64,
+    pub content: String,
+    pub device: String,
+    /// Since it was opened or last beaten.
+    pub last_good: Duration,
+    /// Since it was opened.
+    pub age: Duration,
+    pub slot: Slot,
+}
+
+/// One place that is kept for a device.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub account: String,
+    pub device: String,
+    /// How much longer.
+    pub rest: Duration,
+}
+
+impl Counter {
+    /// The taken places, oldest first, and the kept ones.
+    pub fn slots(&self, now: Instant) -> (Vec<Held>, Vec<Kept>) {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
+        let mut held: Vec<_> = ledger
+            .list()
+            .map(|row| Held {
+                account: row.account.to_owned(),
+                age: now.saturating_duration_since(row.opened),
+                beats: row.beats,
+                content: row.content.to_owned(),
+                device: row.device.to_owned(),
+                last_good: now.saturating_duration_since(row.last),
+                slot: row.slot,
+            })
+            .collect();
+        held.sort_by_key(|held| (std::cmp::Reverse(held.age), held.slot));
+        let kept = ledger.reserved().map(|reserved| Kept {
+            account: reserved.account.to_owned(),
+            device: reserved.device.to_owned(),
+            rest: reserved.until.saturating_duration_since(now),
+        });
+        (held, kept.collect())
+    }
+
+    /// False if nobody holds this place.
+    pub fn end(&self, now: Instant, slot: Slot) -> bool {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
+        ledger.kill(slot)
+    }
+
+    /// Ends who holds the place, and keeps it [`RESERVED`] long for this device of the same account.
+    /// False if nobody holds it.
+    pub fn move_to(&self, now: Instant, slot: Slot, device: &str) -> bool {
+        self.ledger().move_to(now, slot, device, RESERVED)
+    }
+}

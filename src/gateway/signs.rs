@@ -1,0 +1,108 @@
+//! Signs of a playback's life and end that are no license calls.
+//!
+//! `{route}/~stop`: it is over; the strongest evidence there is. `{route}/~report`: CMCD event
+//! reports, which prove life while they come and death when they stop. Both take the same identity
+//! and content token as a license call, in headers or in the query, so that one URL is all that an app
+//! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
+//! its playback, without one the device. Always answered 204: who asks learns nothing, and a player
+//! that hears 410 would never report again.
+
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::Gateway;
+use super::identity::{self, Evidence};
+use super::route::Route;
+use crate::cmcd::{self, Event, State};
+use crate::edge::{Peer, ReplyBody, body, reply};
+use crate::secret::{Fingerprint, Secret};
+use crate::session::{Playing, Report};
+use crate::sessions::DeviceKey;
+use crate::token::Unverified;
+
+/// No license server's path ends like these.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sign {
+    Report,
+    Stop,
+}
+
+impl Sign {
+    const ALL: [Self; 2] = [Self::Report, Self::Stop];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Report => "/~report",
+            Self::Stop => "/~stop",
+        }
+    }
+
+    /// The sign that a path below a route stands for, and the path without it.
+    pub(super) fn of(rest: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|sign| Some((sign, rest.strip_suffix(sign.path())?)))
+    }
+}
+
+impl Gateway {
+    pub(super) async fn take_sign(
+        &self,
+        route: &Route,
+        peer: &Peer,
+        sign: Sign,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        let query = request.uri().query();
+        let who = self.who(route, peer, rest, request.headers(), query);
+        let Some((key, token)) = who else { return reply::empty(StatusCode::NO_CONTENT) };
+        match sign {
+            Sign::Stop => {
+                let stopped = self.sessions.stop(key, token);
+                tracing::debug!(route = &*route.path, stopped, "stop call");
+            }
+            Sign::Report if request.method() == Method::GET => {
+                query.and_then(cmcd::from_query).iter().for_each(|told| self.tell(key, token, told));
+            }
+            Sign::Report => match body::collect(request.into_body(), self.body_max, self.body).await {
+                // What cannot be read tells nothing, and is nobody's fault that we could name.
+                Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
+                Err(fault) => return fault.reply(),
+            },
+        }
+        reply::empty(StatusCode::NO_CONTENT)
+    }
+
+    fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::Report) {
+        self.sessions.report(key, token, read(told));
+    }
+
+    fn who(
+        &self,
+        route: &Route,
+        peer: &Peer,
+        rest: &str,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Option<(DeviceKey, Option<Fingerprint>)> {
+        let token = identity::content_token(&route.config.content_token, headers, query, None);
+        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
+        let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
+        let (device, _rung) = identity::device(&route.config.device, &evidence)?;
+        let authority = self.client.authority(route.config.authority?)?;
+        Some((DeviceKey::new(&authority.name, &device), token.as_ref().map(Secret::fingerprint)))
+    }
+}
+
+/// A report in the words of the core. Players that send no state are taken to play.
+fn read(told: &cmcd::Report) -> Report {
+    let playing = match (told.state, told.background) {
+        (Some(State::Quit), _) => Playing::Quit,
+        (Some(State::Ended | State::Failed), _) => Playing::Done,
+        (Some(State::Paused), _) | (_, Some(true)) => Playing::Paused,
+        (Some(State::Playing | State::Rebuffering | State::Seeking | State::Starting | State::Waiting), _) => {
+            Playing::Plays
+        }
+        (Some(State::Preloading) | None, _) => Playing::Unsaid,
+    };
+    Report { by_interval: told.event == Some(Event::Interval), playing }
+}

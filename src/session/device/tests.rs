@@ -1,0 +1,558 @@
+//! A device and its playbacks: where each call belongs, and in which order they open and close.
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Clock;
+use crate::secret::Secret;
+use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
+
+const CERTIFICATE: Call = call(CallKind::Certificate);
+const LICENSE: Call = call(CallKind::License);
+const RELEASE: Call = call(CallKind::Release);
+const RENEWAL: Call = call(CallKind::Renewal);
+
+const fn call(kind: CallKind) -> Call {
+    Call { content: None, key_session: None, kind, openable: true, token: None }
+}
+
+impl Call {
+    const fn of(self, content: u64) -> Self {
+        Self { content: Some(Fingerprint(content)), ..self }
+    }
+
+    const fn under(self, key_session: u64) -> Self {
+        Self { key_session: Some(Fingerprint(key_session)), ..self }
+    }
+
+    const fn with(self, token: u64) -> Self {
+        Self { token: Some(Fingerprint(token)), ..self }
+    }
+
+    const fn bare(self) -> Self {
+        Self { openable: false, ..self }
+    }
+}
+
+/// A device on a stage: its calls to the authority lie open until the test answers them.
+struct Stage {
+    device: Device<()>,
+    flying: Vec<(SessionId, Ask)>,
+    next: u64,
+    now: Instant,
+    policy: Policy,
+    /// Every ask so far, as `o1`, `b1`, `c1`: kind and playback.
+    told: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::under(Policy::default())
+    }
+
+    fn under(policy: Policy) -> Self {
+        Self { device: Device::default(), flying: Vec::new(), next: 1, now: Clock.now(), policy, told: String::new() }
+    }
+
+    fn call(&mut self, call: Call) -> (u64, Answer) {
+        let mut out = Outbox::new();
+        let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
+        let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
+        self.take(out);
+        let id = id.map_or(0, |SessionId(id)| id);
+        self.next = self.next.max(id + 1);
+        (id, answer)
+    }
+
+    fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
+        let mut out = Outbox::new();
+        let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
+        let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
+        self.take(out);
+        (id.map_or(0, |SessionId(id)| id), answer)
+    }
+
+    fn deliver(&mut self, id: u64, input: Input) {
+        let mut out = Outbox::new();
+        self.device.deliver(SessionId(id), self.now, input, &self.policy, &mut out);
+        self.take(out);
+    }
+
+    fn take(&mut self, out: Outbox) {
+        for (id, effect) in out {
+            let Effect::Ask(ask) = effect else { continue };
+            let letter = match ask.kind {
+                AskKind::Beat => 'b',
+                AskKind::Close => 'c',
+                AskKind::Open => 'o',
+                AskKind::Renew => 'r',
+            };
+            self.told.push_str(&format!("{letter}{} ", id.0));
+            self.flying.push((id, ask));
+        }
+        let places = self.device.playbacks.iter().filter(|p| p.session.takes_place()).count();
+        assert!(places <= self.policy.sessions_per_device, "{places} places are taken");
+    }
+
+    /// Answers the oldest call in flight as an authority does that says yes.
+    fn yes(&mut self) {
+        let (SessionId(id), ask) = self.flying.first().expect("a call in flight");
+        let verdict = match ask.kind {
+            AskKind::Open => granted(*id),
+            AskKind::Close => Verdict::Closed,
+            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+        };
+        self.answer(Ok(verdict));
+    }
+
+    fn answer(&mut self, result: Result<Verdict, Fault>) {
+        let (SessionId(id), ask) = self.flying.remove(0);
+        self.deliver(id, Input::Answered(ask.ticket, ask.kind, result));
+    }
+
+    fn settle(&mut self) {
+        while !self.flying.is_empty() {
+            self.yes();
+        }
+    }
+
+    /// Calls for a license that has to be opened for, and has it opened.
+    fn play(&mut self, call: Call) -> u64 {
+        let (id, answer) = self.call(call);
+        assert_eq!(answer, Answer::Wait);
+        self.settle();
+        assert!(matches!(self.call(call), (again, Answer::Forward(_)) if again == id));
+        id
+    }
+
+    fn kill(&mut self, id: u64) {
+        self.deliver(id, Input::Kill(reason()));
+        self.settle();
+    }
+
+    fn state(&self, id: u64) -> &State {
+        let playback = self.device.playbacks.iter().find(|playback| playback.id == SessionId(id));
+        playback.expect("a playback").session.state()
+    }
+
+    fn tick(&mut self, time: Duration) {
+        self.now += time;
+        let ids: Vec<_> = self.device.playbacks.iter().map(|playback| playback.id.0).collect();
+        ids.into_iter().for_each(|id| self.deliver(id, Input::Tick));
+    }
+}
+
+fn granted(id: u64) -> Verdict {
+    Verdict::Granted(Grant {
+        interval: Duration::from_secs(30),
+        lifetime: None,
+        token: Secret::new(format!("session {id}")),
+    })
+}
+
+fn reason() -> Reason {
+    Reason::new(404, Some(3002), "Not Found")
+}
+
+fn refused(answer: &Answer) -> &Refusal {
+    answer.refusal().expect("a refusal")
+}
+
+// Zaps.
+
+#[test]
+fn a_zap_closes_the_old_one_and_then_opens_the_new_one() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    assert_eq!(stage.call(LICENSE.with(2)), (2, Answer::Wait));
+    assert_eq!(stage.told, "o1 c1 ");
+    stage.yes();
+    assert_eq!(stage.told, "o1 c1 o2 ");
+    stage.yes();
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+}
+
+#[test]
+fn ten_zaps_in_two_seconds_cost_one_close_and_one_open_more() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    for token in 2..12 {
+        stage.call(LICENSE.with(token));
+        stage.tick(Duration::from_millis(200));
+    }
+    stage.settle();
+    assert_eq!(stage.told, "o1 c1 o11 ");
+    assert!(matches!(stage.call(LICENSE.with(11)), (11, Answer::Forward(_))));
+}
+
+#[test]
+fn a_zap_while_opening_takes_the_late_grant_back_first() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.call(LICENSE.with(2));
+    assert_eq!(stage.told, "o1 ");
+    stage.yes();
+    assert_eq!(stage.told, "o1 c1 ");
+    stage.settle();
+    assert_eq!(stage.told, "o1 c1 o2 ");
+}
+
+#[test]
+fn a_zap_away_from_a_refused_open_opens_at_once() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Denied(Denial::Limit, _)));
+    stage.play(LICENSE.with(2));
+    assert_eq!(stage.told, "o1 o2 ");
+}
+
+#[test]
+fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.call(LICENSE.with(2));
+    stage.call(LICENSE.with(3));
+    for _ in 0..3 {
+        let refused = Answer::Refuse(Refusal::Ended(End::Zapped));
+        assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, refused));
+        assert_eq!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Wait));
+    }
+    stage.settle();
+    assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))));
+    assert_eq!(stage.told, "o1 c1 o3 ");
+}
+
+#[test]
+fn a_waiting_renewal_whose_session_turns_out_expired_opens_anew() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.tick(Duration::from_secs(60));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    stage.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(stage.call_again(1, RENEWAL.with(1).under(100)), (2, Answer::Wait));
+    assert_eq!(stage.told, "o1 b1 o2 ");
+}
+
+#[test]
+fn a_zap_back_opens_anew() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    assert_eq!(stage.call(LICENSE.with(1)), (3, Answer::Wait));
+    stage.settle();
+    assert_eq!(stage.told, "o1 c1 o2 c2 o3 ");
+}
+
+#[test]
+fn a_zap_whose_close_is_lost_opens_after_its_tries() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.call(LICENSE.with(2));
+    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") });
+    stage.answer(lost());
+    stage.tick(Duration::from_secs(1));
+    stage.answer(lost());
+    assert_eq!(stage.told, "o1 c1 c1 o2 ");
+}
+
+#[test]
+fn left_over_calls_of_a_zapped_playback_do_not_open_it_again() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.play(LICENSE.with(2).under(200));
+    for left_over in [RENEWAL.under(100), RENEWAL.with(1), RENEWAL.with(1).under(100)] {
+        assert!(matches!(stage.call(left_over), (1, Answer::Refuse(Refusal::Ended(End::Zapped)))));
+    }
+    assert_eq!(stage.call(RELEASE.with(1).under(100)), (1, Answer::Pass));
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    assert_eq!(stage.told, "o1 c1 o2 ");
+    assert!(matches!(stage.state(2), State::Live { .. }));
+}
+
+#[test]
+fn two_places_take_two_playbacks_and_the_third_ends_the_oldest() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    assert_eq!(stage.told, "o1 o2 ");
+    stage.call(LICENSE.with(3));
+    stage.call(LICENSE.with(4));
+    assert_eq!(stage.told, "o1 o2 c1 c2 ");
+    stage.settle();
+    assert_eq!(stage.told, "o1 o2 c1 c2 o3 o4 ");
+}
+
+// One session for one playback.
+
+#[test]
+fn calls_for_one_playback_share_one_open() {
+    let mut stage = Stage::new();
+    for _ in 0..50 {
+        assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Wait));
+        assert_eq!(stage.call(LICENSE.of(9)), (1, Answer::Wait));
+        assert_eq!(stage.call(LICENSE), (1, Answer::Wait));
+    }
+    assert_eq!(stage.told, "o1 ");
+}
+
+#[test]
+fn several_key_sessions_share_one_session() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    for key_session in 101..140 {
+        assert!(matches!(stage.call(LICENSE.with(1).under(key_session)), (1, Answer::Forward(_))));
+    }
+    assert_eq!(stage.told, "o1 ");
+    assert_eq!(stage.device.playbacks[0].key_sessions(), KEY_SESSIONS);
+}
+
+#[test]
+fn a_refreshed_token_for_the_same_content_keeps_the_session() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9));
+    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(RENEWAL.with(2)), (1, Answer::Renew(..))));
+    assert_eq!(stage.told, "o1 ");
+}
+
+#[test]
+fn a_renewal_belongs_where_its_key_session_is() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1).under(100));
+    stage.play(LICENSE.with(2).under(200));
+    assert!(matches!(stage.call(RENEWAL.under(100)), (1, Answer::Renew(..))));
+    assert!(matches!(stage.call(RENEWAL.under(200)), (2, Answer::Renew(..))));
+    // Which of the two this one belongs to cannot be known.
+    assert_eq!(stage.call(RENEWAL.bare()), (0, Answer::Pass));
+}
+
+#[test]
+fn a_call_without_a_token_joins_the_only_playback() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9));
+    assert!(matches!(stage.call(LICENSE.bare()), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(RENEWAL.bare()), (1, Answer::Renew(..))));
+    // Other content is another playback.
+    assert_eq!(stage.call(LICENSE.of(8).bare()), (0, Answer::Pass));
+    assert_eq!(stage.call(LICENSE.of(8)), (2, Answer::Wait));
+}
+
+#[test]
+fn without_a_token_the_first_call_opens_only_if_it_can() {
+    let mut stage = Stage::new();
+    for call in [LICENSE, RENEWAL, CERTIFICATE, RELEASE] {
+        assert_eq!(stage.call(call.bare()), (0, Answer::Pass));
+    }
+    assert!(stage.device.is_empty());
+    assert_eq!(stage.call(LICENSE), (1, Answer::Wait));
+}
+
+#[test]
+fn a_renewal_of_a_session_that_nobody_knows_adopts_it() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    stage.settle();
+    assert!(matches!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Renew(..))));
+}
+
+// Kills.
+
+#[test]
+fn a_killed_playback_stays_refused_and_a_new_content_token_opens() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9).under(100));
+    stage.kill(1);
+    let left_over = [
+        LICENSE.with(1).of(9),
+        LICENSE.with(1),
+        LICENSE.of(9),
+        LICENSE,
+        RENEWAL.under(100),
+        RENEWAL.with(1),
+        CERTIFICATE.with(1),
+        CERTIFICATE,
+        RELEASE.with(1).under(100),
+    ];
+    for call in left_over {
+        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+    }
+    assert_eq!(stage.told, "o1 c1 ");
+    assert_eq!(stage.call(LICENSE.with(2).of(9)), (2, Answer::Wait));
+    stage.settle();
+    // The new one does not bring the old one back.
+    assert!(matches!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(RENEWAL.under(100)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert_eq!(stage.told, "o1 c1 o2 ");
+}
+
+#[test]
+fn every_token_that_a_killed_playback_had_is_refused() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9));
+    for token in 2..5 {
+        assert!(matches!(stage.call(LICENSE.with(token).of(9)), (1, Answer::Forward(_))));
+    }
+    stage.kill(1);
+    for token in 1..5 {
+        assert!(matches!(stage.call(LICENSE.with(token).of(9)), (1, Answer::Refuse(Refusal::Killed(_)))), "{token}");
+    }
+    assert_eq!(stage.call(LICENSE.with(5).of(9)), (2, Answer::Wait));
+}
+
+#[test]
+fn a_killed_token_finds_no_shelter_with_another_playback() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    stage.play(LICENSE.with(2).under(200));
+    // By its key session this one belongs to the second playback, whatever token it carries.
+    let (2, Answer::Renew(_, ticket)) = stage.call(RENEWAL.with(1).under(200)) else { panic!("no renewal") };
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    stage.now += Duration::from_secs(60);
+    stage.deliver(2, Input::Answered(ticket, AskKind::Renew, Ok(Verdict::Unknown(reason()))));
+    assert!(matches!(stage.state(2), State::Closed { why: Over::Ended(End::Expired), .. }));
+    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+#[test]
+fn a_kill_is_forgotten_after_its_time() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    stage.tick(stage.policy.kill_memory);
+    assert!(stage.device.is_empty());
+    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+}
+
+#[test]
+fn a_kill_of_one_leaves_the_other_of_the_device_alone() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    stage.kill(1);
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+// Certificates and releases.
+
+#[test]
+fn a_certificate_opens_nothing() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.call(CERTIFICATE.with(1).of(9)), (0, Answer::Pass));
+    assert!(stage.device.is_empty());
+    stage.call(LICENSE.with(1));
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    stage.settle();
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    assert_eq!(stage.told, "o1 ");
+}
+
+#[test]
+fn a_certificate_is_refused_to_the_killed_and_the_denied() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.answer(Ok(Verdict::Denied(Denial::Rejected, reason())));
+    assert!(matches!(stage.call(CERTIFICATE.with(1)), (1, Answer::Refuse(Refusal::Denied(..)))));
+    stage.play(LICENSE.with(2));
+    stage.kill(2);
+    assert!(matches!(stage.call(CERTIFICATE.with(2)), (2, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+#[test]
+fn the_release_of_the_last_key_session_is_told() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.call(LICENSE.with(1).under(101));
+    let id = SessionId(1);
+    assert!(!stage.device.release(id, Some(Fingerprint(100))));
+    assert!(!stage.device.release(id, Some(Fingerprint(999))), "an unknown one ends nothing");
+    assert!(stage.device.release(id, Some(Fingerprint(101))));
+    assert!(!stage.device.release(SessionId(77), Some(Fingerprint(101))), "no such playback");
+    stage.deliver(1, Input::End(End::Released));
+    stage.settle();
+    assert!(matches!(stage.call(RENEWAL.with(1)), (1, Answer::Refuse(Refusal::Ended(End::Released)))));
+    assert_eq!(stage.told, "o1 c1 ");
+}
+
+// What opens again.
+
+#[test]
+fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_license() {
+    for why in End::ALL {
+        for (call, anew) in [(LICENSE, true), (RENEWAL, !why.is_wanted()), (CERTIFICATE, false), (RELEASE, false)] {
+            let mut stage = Stage::new();
+            stage.play(LICENSE.with(1));
+            stage.deliver(1, Input::End(why));
+            stage.settle();
+            let id = stage.call(call.with(1)).0;
+            assert_eq!(id, if anew { 2 } else { 1 }, "{why:?}, then {call:?}");
+            assert_eq!(stage.call(call.with(1).bare()).0, id, "{why:?}, then {call:?}");
+        }
+    }
+}
+
+#[test]
+fn while_it_is_closing_only_a_license_begins_anew() {
+    for (call, id) in [(RENEWAL, 1), (CERTIFICATE, 1), (RELEASE, 1), (LICENSE, 2)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        stage.deliver(1, Input::End(End::Stopped));
+        assert!(matches!(stage.state(1), State::Closing { .. }));
+        assert_eq!(stage.call(call.with(1)).0, id, "{call:?}");
+        assert_eq!(stage.told, "o1 c1 ", "first the close");
+    }
+}
+
+#[test]
+fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    stage.now += stage.policy.denial_memory - Duration::from_millis(1);
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Denied(..)));
+    assert!(matches!(refused(&stage.call(RENEWAL.with(1)).1), Refusal::Denied(..)));
+    stage.now += Duration::from_millis(1);
+    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+    assert_eq!(stage.told, "o1 o2 ");
+    assert_eq!(stage.device.playbacks.len(), 1, "the spent one made room");
+}
+
+#[test]
+fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "no way") }));
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Unreachable(_)));
+    stage.now += Duration::from_secs(1);
+    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+}
+
+#[test]
+fn an_expired_session_is_opened_again_by_the_players_renewal() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.tick(Duration::from_secs(60));
+    assert_eq!(stage.told, "o1 b1 ");
+    stage.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (2, Answer::Wait));
+    stage.settle();
+    assert_eq!(stage.told, "o1 b1 o2 ");
+}
+
+#[test]
+fn a_device_that_asks_without_end_is_remembered_only_so_far() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    for token in 2..2_000 {
+        stage.call(LICENSE.with(token));
+        if token % 3 == 0 && !stage.flying.is_empty() {
+            stage.answer(Ok(Verdict::Denied(Denial::Token, reason())));
+        }
+    }
+    assert!(stage.device.playbacks.len() <= REMEMBERED + 3, "{} playbacks", stage.device.playbacks.len());
+    // What is forgotten for room's sake is never a kill.
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+}

@@ -1,0 +1,199 @@
+//! What a player tells about itself while it plays (CMCD event reports), as evidence of life.
+//!
+//! No player says that it is gone: it falls silent. A player that reports every so often and then
+//! misses two and a half rounds, with no other sign of life, is over. A paused or hidden one is
+//! given more time, because browsers slow the timers of pages that nobody sees to one a minute.
+
+use std::time::{Duration, Instant};
+
+/// What one report says that matters here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// Sent because its time had come, and not because something happened.
+    pub by_interval: bool,
+    pub playing: Playing,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Playing {
+    /// Reached its end or failed; it may still report, and may start again.
+    Done,
+    /// Paused, or in a page that nobody sees.
+    Paused,
+    /// Playing, or on the way to it.
+    Plays,
+    /// The player said that it quits.
+    Quit,
+    /// Players that send no state.
+    Unsaid,
+}
+
+/// The reports of one session so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reports {
+    /// The last report by interval.
+    at: Instant,
+    /// From one report by interval to the next.
+    every: Duration,
+    pub(super) playing: Playing,
+}
+
+impl Reports {
+    /// CTA-5004's default interval, until two reports tell another.
+    const DEFAULT: Duration = Duration::from_secs(30);
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(600);
+    /// Two and a half times what a hidden page's timers are slowed to.
+    const HIDDEN: Duration = Duration::from_secs(150);
+
+    pub(super) fn first(now: Instant, report: Report) -> Self {
+        Self { at: now, every: Self::DEFAULT, playing: report.playing }
+    }
+
+    /// Batches and repeats come close together and tell nothing about the interval.
+    pub(super) fn next(self, now: Instant, report: Report) -> Self {
+        let between = now.saturating_duration_since(self.at);
+        let measured = report.by_interval && between >= Self::SHORTEST / 2;
+        let playing = if report.playing == Playing::Unsaid { self.playing } else { report.playing };
+        Self {
+            at: if report.by_interval { now } else { self.at },
+            every: if measured { between.clamp(Self::SHORTEST, Self::LONGEST) } else { self.every },
+            playing,
+        }
+    }
+
+    /// For how long this player may give no sign of life.
+    pub(super) fn allowed_silence(&self) -> Duration {
+        let rounds = self.every * 5 / 2;
+        match self.playing {
+            Playing::Paused => rounds.max(Self::HIDDEN),
+            Playing::Done | Playing::Plays | Playing::Quit | Playing::Unsaid => rounds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::secret::Secret;
+    use crate::session::{AskKind, CallKind, Effect, End, Grant, Input, Policy, Session, State, Verdict, step};
+
+    /// A live session and the time it became so.
+    fn live(policy: &Policy) -> (Session, Instant) {
+        let now = Clock.now();
+        let mut session = Session::new(now, 1, policy);
+        let fx = step(&mut session, now, Input::Start, policy);
+        let ticket = fx.list.iter().find_map(|effect| match effect {
+            Effect::Ask(ask) => Some(ask.ticket),
+            Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+        });
+        let grant = Grant { interval: Duration::from_secs(3000), lifetime: None, token: Secret::new("t") };
+        let answer = Input::Answered(ticket.unwrap(), AskKind::Open, Ok(Verdict::Granted(grant)));
+        step(&mut session, now, answer, policy);
+        (session, now)
+    }
+
+    fn tell(session: &mut Session, now: Instant, playing: Playing) {
+        step(session, now, Input::Report(Report { by_interval: true, playing }), &Policy::default());
+    }
+
+    /// Ticks at every deadline until the session is no longer active; gives when and why.
+    fn over(session: &mut Session, policy: &Policy) -> (Instant, End) {
+        loop {
+            let now = session.deadline().unwrap();
+            step(session, now, Input::Tick, policy);
+            if let State::Closing { why, .. } = session.state() {
+                return (now, *why);
+            }
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_player_that_falls_silent_is_over_after_two_and_a_half_rounds() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        for round in 1..=3 {
+            tell(&mut session, began + SECOND * 10 * round, Playing::Plays);
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 55, End::Silent));
+    }
+
+    #[test]
+    fn before_a_second_report_the_standard_interval_counts() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 75, End::Silent));
+    }
+
+    #[test]
+    fn a_paused_player_in_a_slowed_page_is_not_over() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        tell(&mut session, began + SECOND * 5, Playing::Paused);
+        // A browser that slows the page's timers reports once a minute.
+        for minute in 1..=5 {
+            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 450, End::Silent));
+    }
+
+    #[test]
+    fn a_player_that_never_reported_is_never_silent() {
+        let policy = Policy { longest: SECOND * 3600 * 100, ..Policy::default() };
+        let (session, began) = live(&policy);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999, "the next beat, and nothing before");
+    }
+
+    #[test]
+    fn a_license_call_is_a_sign_of_life_too() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        step(&mut session, began + SECOND * 70, Input::Call(CallKind::License), &policy);
+        assert_eq!(over(&mut session, &policy).0, began + SECOND * 145);
+    }
+
+    #[test]
+    fn a_player_that_is_done_may_report_as_long_as_it_likes() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began + SECOND * 10, Playing::Plays);
+        for round in 2..=3 {
+            tell(&mut session, began + SECOND * 10 * round, Playing::Done);
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 35, End::Silent));
+    }
+
+    #[test]
+    fn a_player_that_quits_is_believed_at_once() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began + SECOND, Playing::Quit);
+        assert!(matches!(session.state(), State::Closing { why: End::Quit, .. }));
+    }
+
+    #[test]
+    fn repeats_and_batches_do_not_shorten_the_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        tell(&mut session, began + SECOND * 20, Playing::Plays);
+        tell(&mut session, began + SECOND * 20 + SECOND / 100, Playing::Plays);
+        assert!(over(&mut session, &policy).0 >= began + SECOND * 70);
+    }
+
+    #[test]
+    fn silence_can_be_meaningless() {
+        let policy = Policy { end_on_silence: false, ..Policy::default() };
+        let (mut session, began) = live(&policy);
+        let report = Report { by_interval: true, playing: Playing::Plays };
+        step(&mut session, began, Input::Report(report), &policy);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+    }
+}

@@ -1,0 +1,796 @@
+//! Each promise of the core under its own name, then every state against every input.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Clock;
+use crate::secret::Secret;
+use crate::session::{Denial, Fault, FaultKind, Grant, Verdict};
+
+const INTERVAL: Duration = secs(30);
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// One session under observation: every input goes through here, and so does every law.
+struct Lab {
+    asks: Vec<Ask>,
+    events: Vec<Event>,
+    flying: Option<(Ticket, AskKind)>,
+    flown: Instant,
+    forgotten: bool,
+    now: Instant,
+    policy: Policy,
+    session: Session,
+    wakes: usize,
+}
+
+impl Lab {
+    fn held(policy: Policy) -> Self {
+        let now = Clock.now();
+        let session = Session::new(now, 7, &policy);
+        let (asks, events) = (Vec::new(), Vec::new());
+        Self { asks, events, flying: None, flown: now, forgotten: false, now, policy, session, wakes: 0 }
+    }
+
+    fn opening(policy: Policy) -> Self {
+        let mut lab = Self::held(policy);
+        lab.feed(Input::Start);
+        assert_eq!(lab.last(), AskKind::Open);
+        lab
+    }
+
+    fn live(policy: Policy) -> Self {
+        let mut lab = Self::opening(policy);
+        lab.answer(granted());
+        assert!(matches!(lab.session.state, State::Live { .. }));
+        lab
+    }
+
+    fn renewing() -> Self {
+        let mut lab = Self::live(Policy::default());
+        lab.feed(Input::Served(Served::Renews { every: None }));
+        assert_eq!(lab.session.beats, Beats::Renewals { every: None });
+        lab
+    }
+
+    /// At its first due beat, which is in flight.
+    fn beating(policy: Policy) -> Self {
+        let mut lab = Self::live(policy);
+        lab.come_up();
+        assert_eq!(lab.last(), AskKind::Beat);
+        lab
+    }
+
+    fn failing() -> Self {
+        let mut lab = Self::beating(Policy::default());
+        lab.answer(fault());
+        assert!(matches!(lab.session.state, State::Failing { .. }));
+        lab
+    }
+
+    fn feed(&mut self, input: Input) -> Option<Answer> {
+        let called = matches!(input, Input::Call(_));
+        let killed = self.session.is_killed();
+        if let Input::Answered(ticket, ask, _) = &input
+            && self.flying == Some((*ticket, *ask))
+        {
+            self.flying = None;
+        }
+        if matches!(input, Input::Tick) && self.now >= self.flown + self.policy.lane_patience {
+            self.flying = None;
+        }
+        let Effects { answer, list } = step(&mut self.session, self.now, input, &self.policy);
+        assert_eq!(answer.is_some(), called, "an answer belongs to a call");
+        if killed {
+            assert!(self.session.is_killed(), "a kill is final");
+        }
+        if self.session.is_killed() {
+            let refused = matches!(answer, None | Some(Answer::Refuse(Refusal::Killed(_))));
+            assert!(refused, "a killed session forwards nothing: {answer:?}");
+        }
+        if let Some(Answer::Renew(_, ticket)) = &answer {
+            self.fly(*ticket, AskKind::Renew);
+        }
+        list.into_iter().for_each(|effect| self.take(effect));
+        answer
+    }
+
+    fn take(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask(ask) => {
+                assert_eq!(ask.grant.is_none(), ask.kind == AskKind::Open, "{ask:?}");
+                // A grant that came too late is given back beside whatever else is under way.
+                if ask.ticket != Ticket(0) {
+                    self.fly(ask.ticket, ask.kind);
+                }
+                self.asks.push(ask);
+            }
+            Effect::Forget => {
+                assert!(self.flying.is_none() && self.session.grant.is_none(), "nothing may be left to do");
+                self.forgotten = true;
+            }
+            Effect::Note(event) => self.events.push(event),
+            Effect::Wake => self.wakes += 1,
+        }
+    }
+
+    fn fly(&mut self, ticket: Ticket, kind: AskKind) {
+        let before = self.flying.replace((ticket, kind));
+        assert!(before.is_none(), "{kind:?} while {before:?}");
+        self.flown = self.now;
+    }
+
+    fn answer(&mut self, result: Result<Verdict, Fault>) {
+        let (ticket, kind) = self.flying.expect("a call in flight");
+        self.feed(Input::Answered(ticket, kind, result));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// Goes to the deadline and ticks.
+    fn come_up(&mut self) {
+        self.now = self.now.max(self.session.deadline().expect("a deadline"));
+        self.feed(Input::Tick);
+    }
+
+    fn call(&mut self, kind: CallKind) -> Answer {
+        self.feed(Input::Call(kind)).expect("an answer")
+    }
+
+    fn last(&self) -> AskKind {
+        self.asks.last().expect("an ask").kind
+    }
+
+    fn count(&self, kind: AskKind) -> usize {
+        self.asks.iter().filter(|ask| ask.kind == kind).count()
+    }
+
+    fn closed_with(&self, token: &str) -> usize {
+        let fits = |ask: &&Ask| ask.grant.as_ref().is_some_and(|grant| grant.token == Secret::new(token));
+        self.asks.iter().filter(|ask| ask.kind == AskKind::Close).filter(fits).count()
+    }
+
+    fn ended(&self) -> Option<End> {
+        match &self.session.state {
+            State::Closed { why: Over::Ended(end), .. } => Some(*end),
+            _ => None,
+        }
+    }
+}
+
+fn reason() -> Reason {
+    Reason::new(404, Some(3002), "Not Found")
+}
+
+fn grant(token: &str) -> Grant {
+    Grant { interval: INTERVAL, lifetime: None, token: Secret::new(token) }
+}
+
+fn granted() -> Result<Verdict, Fault> {
+    Ok(Verdict::Granted(grant("first")))
+}
+
+fn alive(token: &str) -> Result<Verdict, Fault> {
+    Ok(Verdict::Alive { interval: None, lifetime: None, token: Some(Secret::new(token)) })
+}
+
+fn fault() -> Result<Verdict, Fault> {
+    Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+}
+
+// One writer, one open.
+
+#[test]
+fn however_many_calls_wait_there_is_one_open_in_flight() {
+    let mut lab = Lab::held(Policy::default());
+    assert_eq!(lab.call(CallKind::License), Answer::Wait);
+    lab.feed(Input::Start);
+    for _ in 0..100 {
+        assert_eq!(lab.call(CallKind::License), Answer::Wait);
+        assert_eq!(lab.call(CallKind::Renewal), Answer::Wait);
+        lab.feed(Input::Start);
+        lab.feed(Input::Tick);
+    }
+    assert_eq!(lab.asks.len(), 1);
+    lab.answer(granted());
+    assert_eq!(lab.wakes, 1);
+    assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+    assert_eq!(lab.asks.len(), 1);
+}
+
+#[test]
+fn a_renewal_waits_for_the_beat_in_flight_and_takes_the_new_token() {
+    let mut lab = Lab::beating(Policy::default());
+    assert_eq!(lab.call(CallKind::Renewal), Answer::Wait);
+    assert_eq!(lab.call(CallKind::License), Answer::Wait);
+    assert_eq!(lab.call(CallKind::Certificate), Answer::Pass);
+    lab.answer(alive("second"));
+    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(grant, _) if grant.token == Secret::new("second")));
+}
+
+#[test]
+fn a_beat_waits_for_the_renewal_in_flight_and_is_then_not_due() {
+    let mut lab = Lab::live(Policy { enforcement: Enforcement::Heartbeat, ..Policy::default() });
+    lab.wait(INTERVAL - millis(200));
+    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    lab.wait(secs(2));
+    lab.feed(Input::Tick);
+    assert_eq!(lab.count(AskKind::Beat), 0);
+    lab.answer(alive("second"));
+    assert_eq!(lab.count(AskKind::Beat), 0);
+    lab.come_up();
+    assert_eq!(lab.asks.last().and_then(|ask| ask.grant.clone()), Some(grant("second")));
+}
+
+#[test]
+fn a_close_waits_for_the_beat_in_flight_and_takes_the_new_token() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    assert_eq!(lab.count(AskKind::Close), 0);
+    lab.answer(alive("second"));
+    assert_eq!((lab.count(AskKind::Close), lab.closed_with("second")), (1, 1));
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::Stopped));
+}
+
+#[test]
+fn an_answer_with_another_ticket_changes_nothing() {
+    let mut lab = Lab::beating(Policy::default());
+    let (Ticket(ticket), _) = lab.flying.expect("a beat");
+    for (ticket, ask) in [(ticket + 1, AskKind::Beat), (ticket - 1, AskKind::Beat), (ticket, AskKind::Renew)] {
+        lab.feed(Input::Answered(Ticket(ticket), ask, Ok(Verdict::Killed(reason()))));
+        assert_eq!(lab.events.pop(), Some(Event::Stale(ask)));
+        assert!(matches!(lab.session.state, State::Live { .. }));
+    }
+}
+
+// Kills.
+
+#[test]
+fn a_killed_session_forwards_nothing_and_stays_killed() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.answer(Ok(Verdict::Killed(reason())));
+    assert_eq!(lab.events.last(), Some(&Event::Killed(reason())));
+    for _ in 0..20 {
+        for kind in CALLS {
+            assert_eq!(lab.call(kind), Answer::Refuse(Refusal::Killed(reason())));
+        }
+        for input in inputs(Ticket(lab.session.generation)) {
+            lab.feed(input);
+        }
+        lab.wait(lab.policy.kill_memory / 40);
+    }
+    assert_eq!((lab.count(AskKind::Open), lab.count(AskKind::Close), lab.count(AskKind::Beat)), (1, 0, 1));
+    lab.wait(lab.policy.kill_memory);
+    lab.feed(Input::Tick);
+    assert!(lab.forgotten);
+}
+
+#[test]
+fn an_operators_kill_gives_the_grant_back_once() {
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::Kill(reason()));
+    lab.feed(Input::Kill(reason()));
+    assert_eq!(lab.closed_with("first"), 1);
+    lab.answer(Ok(Verdict::Closed));
+    lab.feed(Input::Tick);
+    assert_eq!(lab.count(AskKind::Close), 1);
+}
+
+#[test]
+fn killed_or_expired_is_told_by_the_age_of_the_last_good_beat() {
+    let allowed = INTERVAL + Policy::default().grace;
+    for (age, killed) in [(INTERVAL + secs(1), true), (allowed, true), (allowed + millis(1), false)] {
+        let mut lab = Lab::live(Policy::default());
+        let good = lab.session.last_good();
+        lab.come_up();
+        lab.now = good + age;
+        lab.answer(Ok(Verdict::Unknown(reason())));
+        assert_eq!(lab.session.is_killed(), killed, "{age:?}");
+        assert_eq!(lab.ended().is_none(), killed, "{age:?}");
+        assert_eq!(lab.count(AskKind::Close), 0, "the authority has nothing to take back");
+    }
+}
+
+#[test]
+fn a_fault_is_never_a_kill() {
+    for kind in [FaultKind::Busy, FaultKind::Malformed, FaultKind::Refused, FaultKind::Timeout, FaultKind::Unreachable]
+    {
+        let fault = || Err(Fault { kind, reason: reason() });
+        let mut lab = Lab::opening(Policy::default());
+        lab.answer(fault());
+        assert!(matches!(lab.call(CallKind::License), Answer::Refuse(Refusal::Unreachable(_))));
+        let mut lab = Lab::beating(Policy::default());
+        while lab.session.is_active() {
+            match lab.flying {
+                Some(_) => lab.answer(fault()),
+                None => lab.come_up(),
+            }
+        }
+        assert_eq!(lab.ended(), Some(End::Lost));
+        let mut lab = Lab::renewing();
+        assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+        lab.answer(fault());
+        assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+    }
+}
+
+// Opens.
+
+#[test]
+fn a_late_open_is_closed_when_the_player_has_gone() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Ended(End::Stopped)));
+    lab.answer(granted());
+    assert_eq!(lab.closed_with("first"), 1);
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::Stopped));
+}
+
+#[test]
+fn a_late_open_is_closed_when_it_was_killed_meanwhile() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.feed(Input::Kill(reason()));
+    lab.answer(granted());
+    assert_eq!(lab.closed_with("first"), 1);
+    lab.answer(Ok(Verdict::Closed));
+    assert!(lab.session.is_killed());
+}
+
+#[test]
+fn a_late_open_is_closed_when_it_had_been_given_up() {
+    let mut lab = Lab::opening(Policy::default());
+    let (ticket, _) = lab.flying.expect("an open");
+    lab.come_up();
+    assert!(matches!(lab.session.state, State::Closed { why: Over::Unreachable(_), .. }));
+    lab.feed(Input::Answered(ticket, AskKind::Open, granted()));
+    assert_eq!(lab.closed_with("first"), 1);
+    // Told twice, it is still one grant.
+    lab.feed(Input::Answered(ticket, AskKind::Open, granted()));
+    assert_eq!(lab.closed_with("first"), 1);
+}
+
+#[test]
+fn an_answer_told_twice_does_not_close_what_is_in_use() {
+    let mut lab = Lab::opening(Policy::default());
+    let (ticket, _) = lab.flying.expect("an open");
+    lab.answer(granted());
+    lab.feed(Input::Answered(ticket, AskKind::Open, granted()));
+    assert_eq!(lab.count(AskKind::Close), 0);
+    assert!(matches!(lab.session.state, State::Live { .. }));
+}
+
+#[test]
+fn a_beat_that_answers_with_a_grant_after_it_was_given_up_does_not_close_what_is_in_use() {
+    let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
+    let (ticket, _) = lab.flying.expect("a beat");
+    lab.come_up();
+    assert!(matches!(lab.session.state, State::Failing { .. }));
+    lab.feed(Input::Answered(ticket, AskKind::Beat, granted()));
+    assert_eq!(lab.count(AskKind::Close), 0);
+}
+
+#[test]
+fn limit_reached_is_remembered_for_a_moment() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Denied(Denial::Limit, reason())));
+    lab.wait(lab.policy.denial_memory - millis(1));
+    lab.feed(Input::Tick);
+    assert!(!lab.forgotten);
+    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Denied(Denial::Limit, reason())));
+    lab.come_up();
+    assert!(lab.forgotten);
+    assert_eq!(lab.asks.len(), 1);
+}
+
+#[test]
+fn an_authority_that_does_not_manage_lets_pass() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.answer(Ok(Verdict::Disabled));
+    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+}
+
+#[test]
+fn one_that_never_gets_its_turn_is_abandoned() {
+    let mut lab = Lab::held(Policy::default());
+    lab.come_up();
+    assert_eq!(lab.ended(), Some(End::Abandoned));
+    assert!(lab.asks.is_empty());
+}
+
+// Closes.
+
+#[test]
+fn every_ending_of_a_live_session_closes_its_grant_once() {
+    for why in End::ALL {
+        let mut lab = Lab::live(Policy::default());
+        lab.feed(Input::End(why));
+        lab.feed(Input::End(End::Drained));
+        lab.wait(secs(1));
+        lab.feed(Input::Tick);
+        lab.answer(Ok(Verdict::Closed));
+        lab.feed(Input::Tick);
+        assert_eq!((lab.closed_with("first"), lab.ended()), (1, Some(why)));
+        lab.come_up();
+        assert!(lab.forgotten);
+    }
+}
+
+#[test]
+fn a_close_without_an_answer_is_tried_once_more() {
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    lab.answer(fault());
+    assert_eq!(lab.count(AskKind::Close), 1);
+    lab.come_up();
+    assert_eq!(lab.count(AskKind::Close), 2);
+    lab.answer(fault());
+    assert_eq!(lab.ended(), Some(End::Stopped));
+    assert_eq!(lab.count(AskKind::Close), 2);
+}
+
+#[test]
+fn a_session_found_dead_while_it_was_to_be_closed_is_not_closed() {
+    for dead in [Verdict::Killed(reason()), Verdict::Unknown(reason()), Verdict::Denied(Denial::Token, reason())] {
+        let mut lab = Lab::beating(Policy::default());
+        lab.feed(Input::End(End::Stopped));
+        lab.answer(Ok(dead));
+        assert_eq!((lab.count(AskKind::Close), lab.ended()), (0, Some(End::Stopped)));
+    }
+}
+
+// Beats.
+
+#[test]
+fn a_beat_is_never_early_nor_late_beyond_a_tick_uncounted() {
+    for fraction in [0.8, 1.0] {
+        let mut lab = Lab::live(Policy { fraction, enforcement: Enforcement::Heartbeat, ..Policy::default() });
+        let mut due = lab.now + INTERVAL.mul_f64(fraction);
+        for late in (0..200).map(millis) {
+            let deadline = lab.session.deadline().expect("a beat to come");
+            assert!(deadline >= due && deadline <= due + Policy::TICK, "{:?}", deadline - due);
+            lab.now = deadline - millis(1);
+            lab.feed(Input::Tick);
+            assert!(lab.flying.is_none(), "early");
+            lab.now = deadline + late;
+            lab.events.clear();
+            lab.feed(Input::Tick);
+            assert_eq!(lab.last(), AskKind::Beat);
+            let counted = lab.events.iter().any(|event| matches!(event, Event::BeatLate(_)));
+            assert_eq!(counted, lab.now - due > Policy::TICK, "{:?} after it was due", lab.now - due);
+            due = lab.now + INTERVAL.mul_f64(fraction);
+            lab.wait(millis(70));
+            lab.answer(alive("next"));
+        }
+    }
+}
+
+#[test]
+fn a_wheel_tick_after_its_time_is_not_yet_late() {
+    for seed in 0..2_000 {
+        let mut lab = Lab::held(Policy::default());
+        lab.session.seed = seed;
+        lab.feed(Input::Start);
+        lab.answer(granted());
+        lab.now = lab.session.deadline().expect("a beat to come") + crate::session::Wheel::<()>::TICK + millis(5);
+        lab.feed(Input::Tick);
+        assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))));
+    }
+}
+
+#[test]
+fn a_lost_beat_is_retried_after_one_and_three_seconds_and_then_the_session_is_lost() {
+    let mut lab = Lab::beating(Policy::default());
+    let good = lab.session.last_good();
+    let mut sent = vec![lab.now];
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(fault()),
+            None => {
+                lab.come_up();
+                if lab.flying.is_some() {
+                    sent.push(lab.now);
+                }
+            }
+        }
+    }
+    let gaps: Vec<_> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps, [secs(1), secs(3), secs(3)]);
+    assert_eq!(lab.ended(), Some(End::Lost));
+    assert_eq!(lab.now, good + INTERVAL + lab.policy.grace);
+    assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
+}
+
+#[test]
+fn a_session_is_not_lost_before_its_token_ends() {
+    let mut lab = Lab::opening(Policy { enforcement: Enforcement::Heartbeat, ..Policy::default() });
+    let opened = lab.now;
+    lab.answer(Ok(Verdict::Granted(Grant { lifetime: Some(secs(100)), ..grant("first") })));
+    // One good beat, which leaves the token as it is: its life counts from when it was given.
+    lab.come_up();
+    lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, token: None }));
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(fault()),
+            None => lab.come_up(),
+        }
+    }
+    assert_eq!((lab.ended(), lab.now - opened), (Some(End::Lost), secs(100)));
+}
+
+#[test]
+fn a_beat_that_is_answered_again_recovers() {
+    let mut lab = Lab::failing();
+    assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+    lab.come_up();
+    let sent = lab.now;
+    lab.answer(alive("second"));
+    assert_eq!(lab.events.last(), Some(&Event::Recovered(1)));
+    assert!(lab.session.deadline().is_some_and(|at| at >= sent + INTERVAL));
+}
+
+#[test]
+fn a_beat_that_is_answered_as_if_it_were_a_close_counts_as_lost() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.answer(Ok(Verdict::Closed));
+    assert!(lab.flying.is_none(), "asked again at once, and then for ever");
+    assert!(matches!(lab.session.state, State::Failing { missed: 1, .. }));
+}
+
+#[test]
+fn the_authority_may_change_the_interval() {
+    let mut lab = Lab::beating(Policy::default());
+    let sent = lab.now;
+    lab.answer(Ok(Verdict::Alive { interval: Some(secs(60)), lifetime: None, token: None }));
+    assert!(lab.session.deadline().is_some_and(|at| at >= sent + secs(60) && at <= sent + secs(60) + Policy::TICK));
+}
+
+#[test]
+fn a_call_whose_answer_never_comes_is_given_up() {
+    let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
+    assert_eq!(lab.call(CallKind::License), Answer::Wait);
+    let wakes = lab.wakes;
+    lab.come_up();
+    assert_eq!(lab.wakes, wakes + 1);
+    assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+}
+
+#[test]
+fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
+    let mut lab = Lab::live(Policy { longest: secs(300), ..Policy::default() });
+    let sign = lab.now;
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(alive("next")),
+            None => lab.come_up(),
+        }
+    }
+    assert_eq!((lab.now - sign, lab.last()), (secs(300), AskKind::Close));
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::Longest));
+}
+
+// Renewals.
+
+#[test]
+fn renewals_that_carry_the_session_leave_nothing_to_the_timer() {
+    let mut lab = Lab::renewing();
+    for round in 0..20 {
+        lab.wait(INTERVAL);
+        lab.feed(Input::Tick);
+        assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)), "{round}");
+        lab.wait(millis(100));
+        lab.answer(alive("next"));
+    }
+    assert_eq!(lab.count(AskKind::Beat), 0);
+}
+
+#[test]
+fn renewals_that_are_overdue_close_the_session() {
+    let mut lab = Lab::renewing();
+    let good = lab.now;
+    lab.come_up();
+    assert_eq!(lab.now, good + INTERVAL * 2 + lab.policy.grace);
+    assert_eq!(lab.last(), AskKind::Close);
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::RenewalsOverdue));
+}
+
+#[test]
+fn an_accepted_renewal_stops_the_timer_unless_that_is_forced() {
+    for (enforcement, renews, carried) in [
+        (Enforcement::Auto, true, true),
+        (Enforcement::Heartbeat, true, false),
+        (Enforcement::Renewal, true, true),
+        (Enforcement::Auto, false, false),
+        (Enforcement::Renewal, false, false),
+    ] {
+        let mut lab = Lab::live(Policy { enforcement, renews, ..Policy::default() });
+        match lab.call(CallKind::Renewal) {
+            Answer::Renew(..) => lab.answer(alive("second")),
+            Answer::Forward(_) => assert!(!renews),
+            answer => panic!("{answer:?}"),
+        }
+        let carries = matches!(lab.session.beats, Beats::Renewals { .. });
+        assert_eq!(carries, carried, "{enforcement:?}, renews: {renews}");
+        lab.come_up();
+        assert_eq!(lab.count(AskKind::Beat), usize::from(!carried), "{enforcement:?}, renews: {renews}");
+    }
+}
+
+#[test]
+fn a_license_that_stays_brings_the_timer_back() {
+    let mut lab = Lab::renewing();
+    lab.feed(Input::Served(Served::Stays));
+    lab.come_up();
+    assert_eq!(lab.last(), AskKind::Beat);
+}
+
+#[test]
+fn a_renewal_that_is_lost_leaves_the_session_to_the_next_one() {
+    let mut lab = Lab::renewing();
+    lab.wait(INTERVAL);
+    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    lab.answer(fault());
+    lab.wait(secs(2));
+    lab.feed(Input::Tick);
+    assert_eq!(lab.count(AskKind::Beat), 0);
+    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    lab.answer(alive("second"));
+    assert!(matches!(lab.session.state, State::Live { .. }));
+}
+
+#[test]
+fn a_renewal_that_is_told_of_a_kill_kills() {
+    let mut lab = Lab::renewing();
+    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    lab.answer(Ok(Verdict::Killed(reason())));
+    assert!(lab.session.is_killed());
+}
+
+// Totality.
+
+const CALLS: [CallKind; 4] = [CallKind::Certificate, CallKind::License, CallKind::Release, CallKind::Renewal];
+const ASKS: [AskKind; 4] = [AskKind::Beat, AskKind::Close, AskKind::Open, AskKind::Renew];
+const ENDLESS: Duration = Duration::MAX;
+
+fn verdicts() -> Vec<Result<Verdict, Fault>> {
+    let odd = |interval, lifetime| Verdict::Granted(Grant { interval, lifetime, token: Secret::new("odd") });
+    vec![
+        granted(),
+        alive("second"),
+        fault(),
+        Ok(Verdict::Alive { interval: Some(ENDLESS), lifetime: Some(ENDLESS), token: Some(Secret::new("")) }),
+        Ok(Verdict::Closed),
+        Ok(Verdict::Denied(Denial::Limit, reason())),
+        Ok(Verdict::Denied(Denial::Token, reason())),
+        Ok(Verdict::Disabled),
+        Ok(odd(Duration::ZERO, Some(Duration::ZERO))),
+        Ok(odd(ENDLESS, Some(ENDLESS))),
+        Ok(Verdict::Killed(reason())),
+        Ok(Verdict::Unknown(reason())),
+    ]
+}
+
+fn inputs(ticket: Ticket) -> Vec<Input> {
+    let Ticket(number) = ticket;
+    let mut all = vec![Input::Kill(reason()), Input::Start, Input::Tick];
+    all.extend(CALLS.map(Input::Call));
+    all.extend(End::ALL.map(Input::End));
+    all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
+    all.extend([Served::Plain, Served::Stays].map(Input::Served));
+    for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
+        for ask in ASKS {
+            all.extend(verdicts().into_iter().map(|result| Input::Answered(ticket, ask, result)));
+        }
+    }
+    all
+}
+
+type Reach = fn() -> Lab;
+
+/// Every state, with and without a call in flight, and how it is reached.
+fn states() -> Vec<(&'static str, Reach)> {
+    fn after(mut lab: Lab, inputs: impl IntoIterator<Item = Input>) -> Lab {
+        inputs.into_iter().for_each(|input| drop(lab.feed(input)));
+        lab
+    }
+    fn told(mut lab: Lab, result: Result<Verdict, Fault>) -> Lab {
+        lab.answer(result);
+        lab
+    }
+    vec![
+        ("held", || Lab::held(Policy::default())),
+        ("opening", || Lab::opening(Policy::default())),
+        ("live", || Lab::live(Policy::default())),
+        ("live, beating", || Lab::beating(Policy::default())),
+        ("live, by renewals", Lab::renewing),
+        ("live, renewal in flight", || after(Lab::renewing(), [Input::Call(CallKind::Renewal)])),
+        ("failing", Lab::failing),
+        ("failing, beating", || {
+            let mut lab = Lab::failing();
+            lab.come_up();
+            lab
+        }),
+        ("failing, by renewals", || told(after(Lab::renewing(), [Input::Call(CallKind::Renewal)]), fault())),
+        ("closing, open in flight", || after(Lab::opening(Policy::default()), [Input::End(End::Zapped)])),
+        ("closing, beat in flight", || after(Lab::beating(Policy::default()), [Input::End(End::Zapped)])),
+        ("closing", || after(Lab::live(Policy::default()), [Input::End(End::Zapped)])),
+        ("closing, to be tried again", || {
+            told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault())
+        }),
+        ("closed, denied", || told(Lab::opening(Policy::default()), Ok(Verdict::Denied(Denial::Limit, reason())))),
+        ("closed, ended", || {
+            told(after(Lab::live(Policy::default()), [Input::End(End::Stopped)]), Ok(Verdict::Closed))
+        }),
+        ("closed, unmanaged", || told(Lab::opening(Policy::default()), Ok(Verdict::Disabled))),
+        ("closed, unreachable", || told(Lab::opening(Policy::default()), fault())),
+        ("killed", || told(Lab::beating(Policy::default()), Ok(Verdict::Killed(reason())))),
+        ("killed, open in flight", || after(Lab::opening(Policy::default()), [Input::Kill(reason())])),
+        ("killed, beat in flight", || after(Lab::beating(Policy::default()), [Input::Kill(reason())])),
+        ("killed, close in flight", || after(Lab::live(Policy::default()), [Input::Kill(reason())])),
+    ]
+}
+
+#[test]
+fn every_state_answers_every_input_now_and_later() {
+    let waits = [Duration::ZERO, secs(1), secs(16), secs(45), secs(7_200), secs(200_000)];
+    for (name, reach) in states() {
+        let ticket = Ticket(reach().session.generation);
+        for wait in waits {
+            for input in inputs(ticket) {
+                let mut lab = reach();
+                lab.wait(wait);
+                let told = format!("{name}, {wait:?} later: {input:?}");
+                lab.feed(input);
+                assert!(lab.session.deadline().is_some(), "{told}");
+                // Whatever it was, time alone brings every session to its end.
+                let mut ticks = 0;
+                while !lab.forgotten {
+                    lab.come_up();
+                    ticks += 1;
+                    assert!(ticks < 100_000, "{told}");
+                    if lab.flying.is_some() && ticks % 2 == 0 {
+                        lab.answer(fault());
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Any life at all, at any pace, under any policy.
+    #[test]
+    fn any_sequence_of_inputs_is_survived(
+        moves in prop::collection::vec((any::<prop::sample::Index>(), 0u64..40_000), 1..60),
+        enforcement in prop::sample::select(vec![Enforcement::Auto, Enforcement::Heartbeat, Enforcement::Renewal]),
+        renews in any::<bool>(),
+        close_tries in any::<u8>(),
+        memory in 0u64..3,
+    ) {
+        let memory = secs(memory);
+        let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
+        let mut lab = Lab::held(policy);
+        for (index, pause) in moves {
+            lab.wait(millis(pause));
+            let inputs = inputs(Ticket(lab.session.generation));
+            lab.feed(index.get(&inputs).clone());
+            if lab.forgotten {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Closes that are under way, by account: who is told "limit reached" may only have to wait for one.
+//!
+//! A household that stops one stream and starts another is not over its limit, but the two calls can
+//! overtake each other. Owned by the pump; the authority stays the only one who counts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::card::Card;
+
+/// An account at an authority.
+type Account = (usize, String);
+
+#[derive(Default)]
+pub(super) struct Closings {
+    /// Every account with closes under way; waiting ones hold the other half.
+    under_way: Arc<Mutex<HashMap<Account, (usize, watch::Sender<()>)>>>,
+}
+
+/// A close under way, until it is dropped.
+pub(super) struct Closing {
+    account: Account,
+    of: Arc<Mutex<HashMap<Account, (usize, watch::Sender<()>)>>>,
+}
+
+/// Resolves when the account has no close under way any more.
+pub(super) struct Settled(watch::Receiver<()>);
+
+impl Settled {
+    pub(super) async fn wait(mut self) {
+        // Its sender goes with the last close.
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+impl Closings {
+    /// To be held while a close of this card's account is under way.
+    pub(super) fn begin(&self, card: &Card) -> Closing {
+        let account = account(card);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.entry(account.clone()).or_insert_with(|| (0, watch::channel(()).0)).0 += 1;
+        Closing { account, of: self.under_way.clone() }
+    }
+
+    /// None if the account has no close under way.
+    pub(super) fn of(&self, card: &Card) -> Option<Settled> {
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.get(&account(card)).map(|(_, sender)| Settled(sender.subscribe()))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let mut under_way = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = under_way.get_mut(&self.account) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.account);
+            }
+        }
+    }
+}
+
+/// A device without an account is its own.
+fn account(card: &Card) -> Account {
+    (card.authority, card.account.clone().unwrap_or_else(|| card.device.clone()))
+}

@@ -1,0 +1,83 @@
+//! One session as an operator sees it: what the admin listener lists and counts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::card::Card;
+use super::table::Kept;
+use super::timeline::Timeline;
+use crate::ids::SessionId;
+use crate::session::{Beats, Playback, Playing, State};
+
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub age: Duration,
+    pub beats: u32,
+    pub card: Arc<Card>,
+    pub id: SessionId,
+    pub interval: Option<Duration>,
+    pub key_sessions: usize,
+    /// Since the authority last confirmed it.
+    pub last_good: Duration,
+    /// Until our next beat; none while the player's renewals are the beats.
+    pub next_beat: Option<Duration>,
+    /// Wall time since the epoch.
+    pub opened: Duration,
+    /// Who keeps it alive: `timer` or `renewals`.
+    pub paced_by: &'static str,
+    /// What the player last said of itself, if it reports.
+    pub player: Option<&'static str>,
+    pub state: &'static str,
+    pub timeline: Timeline,
+}
+
+impl Row {
+    pub(super) fn of(playback: &Playback<Kept>, now: Instant, wall: Duration) -> Self {
+        let session = &playback.session;
+        let next_beat = match (session.state(), session.beats()) {
+            (State::Live { beat }, Beats::Timer) => Some(beat.saturating_duration_since(now)),
+            (_, Beats::Renewals { .. } | Beats::Timer) => None,
+        };
+        let timeline = playback.card.timeline.clone();
+        Self {
+            age: wall.saturating_sub(playback.card.card.opened),
+            beats: timeline.beats(),
+            card: playback.card.card.clone(),
+            id: playback.id,
+            interval: session.interval(),
+            key_sessions: playback.key_sessions(),
+            last_good: now.saturating_duration_since(session.last_good()),
+            next_beat,
+            opened: playback.card.card.opened,
+            paced_by: match session.beats() {
+                Beats::Renewals { .. } => "renewals",
+                Beats::Timer => "timer",
+            },
+            player: session.playing().map(playing_name),
+            state: state_name(session.state()),
+            timeline,
+        }
+    }
+}
+
+fn playing_name(playing: Playing) -> &'static str {
+    match playing {
+        Playing::Done => "done",
+        Playing::Paused => "paused",
+        Playing::Plays => "plays",
+        Playing::Quit => "quit",
+        Playing::Unsaid => "reports",
+    }
+}
+
+fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Closed { .. } => "closed",
+        State::Closing { .. } => "closing",
+        State::Failing { .. } => "failing",
+        State::Killed { .. } => "killed",
+        State::Live { .. } => "live",
+        State::Opening { held: true, .. } => "waiting",
+        State::Opening { held: false, .. } => "opening",
+    }
+}

@@ -1,0 +1,333 @@
+//! The shell over real tasks, with an authority that answers when the test says so.
+
+use std::sync::Barrier;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::secret::Secret;
+use crate::session::{Ask, CallKind, Grant, Policy};
+use crate::task::Tasks;
+
+type Answered = Result<Verdict, Fault>;
+
+/// An authority call that lies open.
+struct Open {
+    ask: Ask,
+    reply: oneshot::Sender<Answered>,
+}
+
+impl Open {
+    fn say(self, result: Answered) {
+        self.reply.send(result).expect("somebody waits");
+    }
+
+    /// As an authority does that says yes.
+    fn yes(self, interval: Duration) -> AskKind {
+        let kind = self.ask.kind;
+        self.say(Ok(match kind {
+            AskKind::Open => Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("session") }),
+            AskKind::Close => Verdict::Closed,
+            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+        }));
+        kind
+    }
+}
+
+struct Script(mpsc::UnboundedSender<Open>);
+
+impl Asker for Script {
+    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Open { ask: ask.clone(), reply }).expect("the test runs");
+        Box::pin(async move { answer.await.expect("an answer") })
+    }
+}
+
+struct Stage {
+    asked: mpsc::UnboundedReceiver<Open>,
+    card: Arc<Card>,
+    sessions: Arc<Sessions>,
+    tasks: Tasks,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(20);
+
+fn brief() -> Policy {
+    Policy { end_memory: SHORT, denial_memory: SHORT, kill_memory: SHORT, ..Policy::default() }
+}
+
+impl Stage {
+    fn new(policy: Policy) -> Self {
+        Self::with_pump(policy, |_| {})
+    }
+
+    fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+        let (tell, asked) = mpsc::unbounded_channel();
+        let (tasks, _deaths) = Tasks::new();
+        let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
+        change(&mut pump);
+        let sessions = Sessions::new(Clock, pump, Arc::default());
+        tasks.spawn(pace(sessions.clone(), tasks.clone()));
+        let card = Arc::new(Card {
+            account: None,
+            authority: 0,
+            authority_name: "test".into(),
+            content: None,
+            content_group: None,
+            device: "device".to_owned(),
+            device_group: None,
+            error_name: |_| "error",
+            opened: Duration::ZERO,
+            policy: Arc::new(policy),
+            route: "/".into(),
+            rung: "header",
+            token: None,
+        });
+        Self { asked, card, sessions, tasks }
+    }
+
+    fn admit(&self, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
+        let (sessions, card) = (self.sessions.clone(), self.card.clone());
+        async move { sessions.admit(key(), &license(token), &card, Clock.now() + within).await }
+    }
+
+    /// Lets a player wait in a task of its own.
+    fn wait(&self, token: u64) -> oneshot::Receiver<Admission> {
+        let (tell, told) = oneshot::channel();
+        let admit = self.admit(token, HOUR);
+        self.tasks.spawn(async move { drop(tell.send(admit.await)) });
+        told
+    }
+
+    async fn asked(&mut self) -> Open {
+        tokio::time::timeout(Duration::from_secs(10), self.asked.recv()).await.expect("in time").expect("a call")
+    }
+
+    /// The next call is of this kind, and is answered with yes.
+    async fn grant(&mut self, kind: AskKind) {
+        assert_eq!(self.asked().await.yes(HOUR), kind);
+    }
+
+    async fn play(&mut self, token: u64) -> SessionId {
+        let waits = self.wait(token);
+        self.grant(AskKind::Open).await;
+        let admission = waits.await.expect("an admission");
+        assert!(matches!(admission.answer, Answer::Forward(_)));
+        admission.session.expect("a session")
+    }
+
+    /// Until nothing is kept any more: no playback, and no device.
+    async fn emptied(&self) {
+        let emptied = async {
+            while !self.sessions.table.is_empty() {
+                tokio::time::sleep(SHORT / 4).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), emptied).await.expect("all is forgotten");
+    }
+}
+
+fn key() -> DeviceKey {
+    DeviceKey::new("test", "device")
+}
+
+fn license(token: u64) -> Call {
+    let token = Some(Fingerprint(token));
+    Call { content: None, key_session: None, kind: CallKind::License, openable: true, token }
+}
+
+#[tokio::test]
+async fn many_waiting_calls_share_one_open() {
+    let mut stage = Stage::new(brief());
+    let waiting: Vec<_> = (0..200).map(|_| stage.wait(1)).collect();
+    stage.grant(AskKind::Open).await;
+    for waits in waiting {
+        assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+    }
+    assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_player_that_hangs_up_while_it_waits_leaks_nothing() {
+    let mut stage = Stage::new(brief());
+    let gone = tokio::time::timeout(SHORT, stage.admit(1, HOUR)).await;
+    assert!(gone.is_err());
+    stage.grant(AskKind::Open).await;
+    assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)), "what was opened is there");
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    stage.grant(AskKind::Close).await;
+    stage.emptied().await;
+}
+
+#[tokio::test]
+async fn a_player_that_hangs_up_and_is_stopped_before_the_open_is_answered_leaks_nothing() {
+    let mut stage = Stage::new(brief());
+    assert!(tokio::time::timeout(SHORT, stage.admit(1, HOUR)).await.is_err());
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    stage.grant(AskKind::Open).await;
+    stage.grant(AskKind::Close).await;
+    stage.emptied().await;
+}
+
+#[tokio::test]
+async fn a_call_is_answered_by_its_deadline_and_the_open_goes_on() {
+    let mut stage = Stage::new(brief());
+    let admission = stage.admit(1, SHORT).await;
+    assert!(matches!(admission.answer.refusal(), Some(Refusal::Unreachable(_))));
+    stage.grant(AskKind::Open).await;
+    assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+}
+
+#[tokio::test]
+async fn a_zapped_call_gives_way_and_its_successor_opens() {
+    let mut stage = Stage::new(brief());
+    stage.play(1).await;
+    let second = stage.wait(2);
+    let close = stage.asked().await;
+    let third = stage.wait(3);
+    assert_eq!(second.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Zapped)));
+    assert_eq!(close.yes(HOUR), AskKind::Close);
+    stage.grant(AskKind::Open).await;
+    assert!(matches!(third.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn beats_come_at_their_interval_and_end_with_the_session() {
+    let mut stage = Stage::new(brief());
+    let interval = Duration::from_millis(60);
+    let waits = stage.wait(1);
+    let start = Clock.now();
+    stage.asked().await.yes(interval);
+    assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+    for beat in 1..6 {
+        let open = stage.asked().await;
+        assert!(Clock.now() - start >= interval * beat, "beat {beat} is early");
+        assert_eq!(open.yes(interval), AskKind::Beat);
+    }
+    assert_eq!(stage.sessions.list().len(), 1);
+    stage.sessions.stop(key(), None);
+    while stage.asked().await.yes(interval) == AskKind::Beat {}
+    stage.emptied().await;
+    assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_session_is_found_by_the_digits_it_begins_with() {
+    let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
+    assert_eq!(stage.sessions.find("0"), Err(FindFault::Unknown));
+    let (one, other) = (stage.play(1).await, stage.play(2).await);
+    for id in [one, other] {
+        assert_eq!(stage.sessions.find(&id.to_string()), Ok((key(), id)));
+        assert_eq!(stage.sessions.find(&id.short().to_string()), Ok((key(), id)));
+    }
+    assert_eq!(stage.sessions.find(""), Err(FindFault::Ambiguous));
+    assert_eq!(stage.sessions.find("no digits"), Err(FindFault::Unknown));
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_it_names() {
+    let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
+    stage.play(1).await;
+    stage.play(2).await;
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
+    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "other"), None), 0);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    stage.grant(AskKind::Close).await;
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    stage.grant(AskKind::Close).await;
+    stage.emptied().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_opens_nothing_more() {
+    let mut stage = Stage::new(brief());
+    stage.play(1).await;
+    let held = stage.wait(2);
+    let close = stage.asked().await;
+    let sessions = stage.sessions.clone();
+    let told = async {
+        assert_eq!(held.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Drained)));
+        assert_eq!(close.yes(HOUR), AskKind::Close);
+    };
+    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    assert_eq!(left, 0);
+    stage.emptied().await;
+    assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
+    let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+    let waits = stage.wait(1);
+    let open = stage.asked().await;
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Unreachable(_))));
+    stage.emptied().await;
+    assert_eq!(open.yes(HOUR), AskKind::Open);
+    stage.grant(AskKind::Close).await;
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
+    let mut stage = Stage::with_pump(brief(), |pump| pump.patience = SHORT);
+    let permits = stage.sessions.pump.permits.clone();
+    let all = permits.acquire_many(Pump::MOST as u32).await.expect("open");
+    let admission = stage.admit(1, HOUR).await;
+    assert!(
+        matches!(admission.answer.refusal(), Some(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. }))),
+        "{admission:?}"
+    );
+    drop(all);
+    assert!(stage.asked.try_recv().is_err());
+    // The pacer was held up by the full pump as well.
+    stage.emptied().await;
+}
+
+/// Players on threads of their own against an authority on another: no wake is lost, whatever meets.
+#[test]
+fn no_wake_is_lost_between_threads() {
+    const PLAYERS: u64 = 4;
+    const ROUNDS: u64 = 300;
+    let control = runtime();
+    let mut stage = {
+        let _inside = control.enter();
+        Stage::new(Policy { sessions_per_device: 1, ..brief() })
+    };
+    let barrier = Arc::new(Barrier::new(PLAYERS as usize));
+    let players: Vec<_> = (0..PLAYERS)
+        .map(|player| {
+            let (sessions, card, barrier) = (stage.sessions.clone(), stage.card.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                let own = runtime();
+                for round in 1..=ROUNDS {
+                    barrier.wait();
+                    // Every fourth player of every third round zaps the others.
+                    let token = if player == 0 && round % 3 == 0 { round + ROUNDS } else { round };
+                    let deadline = Clock.now() + Duration::from_secs(20);
+                    let admission = own.block_on(sessions.admit(key(), &license(token), &card, deadline));
+                    let late = matches!(admission.answer.refusal(), Some(Refusal::Unreachable(_)));
+                    assert!(!late, "round {round}: {admission:?}");
+                }
+            })
+        })
+        .collect();
+    let watch = std::thread::spawn(move || players.into_iter().for_each(|player| player.join().expect("in time")));
+    let opens = control.block_on(async {
+        let mut opens = 0;
+        while !watch.is_finished() {
+            let next = tokio::time::timeout(SHORT, stage.asked.recv()).await;
+            let Ok(Some(open)) = next else { continue };
+            opens += u64::from(open.yes(HOUR) == AskKind::Open);
+        }
+        opens
+    });
+    watch.join().expect("no player waited in vain");
+    assert!((ROUNDS..=ROUNDS * 3).contains(&opens), "{opens} opens");
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}

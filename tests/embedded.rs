@@ -1,0 +1,428 @@
+//! The embedded authority as a household meets it: the whole proxy before a license server that knows
+//! nothing of sessions, and players that are scripted, over sockets.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use sidebeat::admin::{self, Order};
+use sidebeat::app::App;
+use sidebeat::config::{self, Endpoint};
+use sidebeat::task::Tasks;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Long enough never to be reached by a test that passes.
+const GENEROUS: Duration = Duration::from_secs(20);
+/// Between two looks at what is awaited.
+const PAUSE: Duration = Duration::from_millis(10);
+const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+
+// === The household ===
+
+struct Home {
+    admin: SocketAddr,
+    /// What reached the license server.
+    licenses: Arc<Mutex<Vec<String>>>,
+    proxy: SocketAddr,
+    tasks: Tasks,
+}
+
+struct Said {
+    body: Value,
+    status: u16,
+}
+
+/// `authority` holds the lines below `kind = "embedded"`.
+async fn at_home(authority: &str, story: impl AsyncFnOnce(&Home)) {
+    let (tasks, _deaths) = Tasks::new();
+    let licenses = Arc::new(Mutex::new(Vec::new()));
+    let server = license_server(&tasks, licenses.clone()).await;
+    let text = format!(
+        r#"
+        [server]
+        listen = []
+        listen-plain = ["127.0.0.1:0"]
+        workers = 1
+        [admin]
+        listen = "127.0.0.1:0"
+        [[route]]
+        path = "/license"
+        license-server = "http://{server}/wv"
+        authority = "home"
+        [[authority]]
+        name = "home"
+        kind = "embedded"
+        {authority}
+        "#
+    );
+    let config = config::parse(&text, Path::new(""), std::iter::empty()).unwrap();
+    let app = App::build(config).await.unwrap();
+    // The proxy's own says nothing of why a test failed.
+    let _counting = std::panic::take_hook();
+    let (admin, proxy) = (app.admin_address().unwrap(), app.addresses()[0].address);
+    let home = Home { admin, licenses, proxy, tasks: tasks.clone() };
+    let told = app.run(async { tokio::time::timeout(GENEROUS * 3, story(&home)).await.unwrap() });
+    Box::pin(told).await.unwrap();
+    tasks.stop();
+}
+
+async fn license_server(tasks: &Tasks, seen: Arc<Mutex<Vec<String>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let own = tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = own.stopped() => return,
+            };
+            let (stream, seen) = (accepted.unwrap().0, seen.clone());
+            own.spawn(async move {
+                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    seen.lock().unwrap().push(request.uri().to_string());
+                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(r#"{"keys":[]}"#)))) }
+                });
+                let _ended =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+impl Home {
+    async fn send(&self, to: SocketAddr, request: http::request::Builder, body: &str) -> Said {
+        let stream = TcpStream::connect(to).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        self.tasks.spawn(async move {
+            let _ended = connection.await;
+        });
+        let request = request.header("host", to.to_string()).body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+        let (parts, body) = sender.send_request(request.unwrap()).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
+        Said { body, status: parts.status.as_u16() }
+    }
+
+    /// A license call of `device`, with more headers.
+    async fn play_with(&self, device: &str, headers: &[(&str, &str)]) -> Said {
+        let request = Request::post("/license?x=1&account=ann").header("x-device-id", device);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(self.proxy, request.header("content-type", "application/json"), CHALLENGE).await
+    }
+
+    async fn play(&self, device: &str) -> Said {
+        self.play_with(device, &[]).await
+    }
+
+    async fn stop(&self, device: &str) {
+        let said = self.send(self.proxy, Request::post("/license/~stop").header("x-device-id", device), "").await;
+        assert_eq!(said.status, 204);
+    }
+
+    async fn api(&self, method: Method, path: &str, body: &str) -> Said {
+        let request = Request::builder().method(method).uri(format!("/v1/authorities/{path}"));
+        self.send(self.admin, request, body).await
+    }
+
+    async fn slots(&self) -> Vec<Value> {
+        let said = self.api(Method::GET, "home/slots", "").await;
+        assert_eq!(said.status, 200, "{}", said.body);
+        said.body["slots"].as_array().unwrap().clone()
+    }
+
+    /// Asks for the slots until they are as wanted.
+    async fn until(&self, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let asking = async {
+            loop {
+                let slots = self.slots().await;
+                if wanted(&slots) {
+                    return slots;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(GENEROUS, asking).await.unwrap()
+    }
+
+    async fn slot_of(&self, device: &str) -> String {
+        let slots = self.slots().await;
+        let slot = slots.iter().find(|slot| slot["device"] == device).unwrap();
+        slot["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn metric(&self, line: &str) -> bool {
+        let said = self.send(self.admin, Request::get("/metrics"), "").await;
+        said.body.as_str().unwrap().lines().any(|shown| shown == line)
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn is_license(&self) {
+        assert_eq!((self.status, &self.body), (200, &json!({ "keys": [] })));
+    }
+
+    #[track_caller]
+    fn is_refused(&self, error: &str, message: &str) {
+        assert_eq!((self.status, &self.body["error"], &self.body["message"]), (403, &json!(error), &json!(message)));
+    }
+}
+
+fn token(claims: &Value) -> String {
+    format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+const FULL_1: &str = "the account holds all of its 1 sessions";
+
+// === Limits ===
+
+#[tokio::test]
+async fn the_newest_is_denied_and_a_stop_makes_room_at_once() {
+    at_home(r#"account = ["query:account"]"#, async |home| {
+        home.play("tv").await.is_license();
+        home.play("phone").await.is_refused("limit_reached", FULL_1);
+        home.play("tv").await.is_license();
+        assert_eq!(*home.licenses.lock().unwrap(), ["/wv?x=1", "/wv?x=1"], "the account is for us alone");
+        let slots = home.slots().await;
+        assert_eq!((slots.len(), &slots[0]["account"], &slots[0]["device"]), (1, &json!("ann"), &json!("tv")));
+        home.stop("tv").await;
+        home.until(<[_]>::is_empty).await;
+        // The phone's refusal is remembered for a moment; another device was never refused.
+        home.play("pad").await.is_license();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn beats_keep_a_session_whose_player_is_silent() {
+    at_home("account = [\"query:account\"]\ninterval = \"20ms\"\ngrace = \"2s\"", async |home| {
+        home.play("tv").await.is_license();
+        let slots = home.until(|slots| slots.iter().any(|slot| slot["beats"].as_u64() >= Some(110))).await;
+        // 110 beats take longer than interval and grace.
+        assert!(slots[0]["opened_s_ago"].as_f64() > Some(2.02), "{slots:?}");
+        home.play("phone").await.is_refused("limit_reached", FULL_1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_an_account_each_device_is_its_own() {
+    at_home("", async |home| {
+        home.play("tv").await.is_license();
+        home.play("phone").await.is_license();
+        for (device, content) in [("pad", "c1"), ("tablet", "c2")] {
+            let claims = json!({ "device": { "accountId": "bob" }, "contentRights": [{ "contentId": content, "sessionControl": {} }] });
+            let said = home.play_with(device, &[("nv-authorizations", &token(&claims))]).await;
+            if device == "pad" { said.is_license() } else { said.is_refused("limit_reached", FULL_1) }
+        }
+        let accounts: Vec<_> = home.slots().await.iter().map(|slot| slot["account"].clone()).collect();
+        assert_eq!(accounts, ["tv", "phone", "bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_account_no_session() {
+    at_home(r#"account = ["header:x-account"]"#, async |home| {
+        home.play("tv").await.is_refused("setup_rejected", "the call names no account");
+        home.play_with("pad", &[("x-account", "ann")]).await.is_license();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn groups_have_limits_within_the_account() {
+    let authority = r#"
+        account = ["query:account"]
+        sessions-per-account = 4
+        device-group = ["header:x-class"]
+        sessions-per-device-group = 2
+        content-group = ["header:x-package"]
+        [authority.device-groups]
+        tv = 1
+        [authority.content-groups]
+        sports = 1
+        adult = 0
+    "#;
+    at_home(authority, async |home| {
+        let tv = [("x-class", "tv")];
+        home.play_with("tv-1", &tv).await.is_license();
+        let full = "the account holds all of its 1 sessions for this kind of device";
+        home.play_with("tv-2", &tv).await.is_refused("limit_reached", full);
+        home.play_with("p-1", &[("x-class", "phone"), ("x-package", "sports")]).await.is_license();
+        home.play_with("p-2", &[("x-class", "phone")]).await.is_license();
+        let full = "the account holds all of its 2 sessions for this kind of device";
+        home.play_with("p-3", &[("x-class", "phone")]).await.is_refused("limit_reached", full);
+        let full = "the account holds all of its 1 sessions for this kind of content";
+        home.play_with("pc-1", &[("x-package", "sports")]).await.is_refused("limit_reached", full);
+        let none = "the account holds all of its 0 sessions for this kind of content";
+        home.play_with("pc-2", &[("x-package", "adult")]).await.is_refused("limit_reached", none);
+        home.play_with("pc-3", &[("x-package", "news")]).await.is_license();
+        let full = "the account holds all of its 4 sessions";
+        home.play("pc-4").await.is_refused("limit_reached", full);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_oldest_ends_and_its_player_is_told() {
+    let authority =
+        "account = [\"query:account\"]\nsessions-per-account = 2\non-limit = \"end-oldest\"\ninterval = \"1h\"";
+    at_home(authority, async |home| {
+        for device in ["tv", "phone", "pad"] {
+            home.play(device).await.is_license();
+        }
+        let devices: Vec<_> = home.slots().await.iter().map(|slot| slot["device"].clone()).collect();
+        assert_eq!(devices, ["phone", "pad"]);
+        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",reason=\"replaced\"} 1").await);
+        // No beat is due for an hour: the license call itself meets the end, and the next one too.
+        for _ in 0..2 {
+            home.play("tv").await.is_refused("session_killed", "another device plays now");
+        }
+        assert_eq!(home.licenses.lock().unwrap().len(), 3, "a killed session forwards nothing");
+        home.play("phone").await.is_license();
+        assert!(home.metric("sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1").await);
+        // A fresh content token is a new playback, and now the phone is the oldest.
+        let claims = json!({ "contentRights": [{ "contentId": "c", "sessionControl": {} }] });
+        home.play_with("tv", &[("nv-authorizations", &token(&claims))]).await.is_license();
+        home.play("phone").await.is_refused("session_killed", "another device plays now");
+        home.play("pad").await.is_license();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_victims_beat_meets_its_end() {
+    let authority = "account = [\"query:account\"]\non-limit = \"end-oldest\"\ninterval = \"20ms\"";
+    at_home(authority, async |home| {
+        home.play("tv").await.is_license();
+        home.play("phone").await.is_license();
+        let line = "sidebeat_sessions_ended_total{authority=\"home\",reason=\"killed\"} 1";
+        let killed = async {
+            while !home.metric(line).await {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(GENEROUS, killed).await.unwrap();
+        home.play("tv").await.is_refused("session_killed", "another device plays now");
+    })
+    .await;
+}
+
+// === Lists ===
+
+#[tokio::test]
+async fn who_is_denied_or_not_allowed_is_told_so() {
+    let authority = r#"
+        account = ["header:x-account", "device"]
+        sessions-per-account = 9
+        allow = ["family-*", "guest-tv"]
+        deny = ["family-kid", "family-lost-tv"]
+    "#;
+    at_home(authority, async |home| {
+        let denied = "this account or device is on the deny list";
+        let stranger = "neither this account nor this device is on the allow list";
+        for (account, device, why) in [
+            ("family-ann", "tv", None),
+            ("other", "guest-tv", None),
+            ("family-kid", "pad", Some(denied)),
+            ("family-ann", "family-lost-tv", Some(denied)),
+            ("other", "phone", Some(stranger)),
+            ("fam", "guest-tv-2", Some(stranger)),
+        ] {
+            let said = home.play_with(device, &[("x-account", account)]).await;
+            match why {
+                Some(why) => said.is_refused("setup_rejected", why),
+                None => said.is_license(),
+            }
+        }
+    })
+    .await;
+}
+
+// === Operators ===
+
+#[tokio::test]
+async fn an_operator_ends_a_slot() {
+    at_home("account = [\"query:account\"]\ninterval = \"1h\"", async |home| {
+        home.play("tv").await.is_license();
+        let id = home.slot_of("tv").await;
+        let ended = home.api(Method::DELETE, &format!("home/slots/{id}"), "").await;
+        assert_eq!((ended.status, &ended.body["done"]), (200, &json!("ended")));
+        assert!(home.slots().await.is_empty());
+        home.play("tv").await.is_refused("session_killed", "the session was killed");
+        home.play("phone").await.is_license();
+        assert!(home.metric("sidebeat_slots_ended_total{authority=\"home\",reason=\"ended\"} 1").await);
+        for (method, path, body, status) in [
+            (Method::DELETE, format!("home/slots/{id}"), "", 404),
+            (Method::DELETE, "home/slots/zz".to_owned(), "", 404),
+            (Method::GET, "away/slots".to_owned(), "", 404),
+            (Method::GET, "home/slits".to_owned(), "", 404),
+            (Method::PUT, "home/slots".to_owned(), "", 405),
+            (Method::POST, format!("home/slots/{id}/move"), "", 400),
+            (Method::POST, format!("home/slots/{id}/move"), r#"{"device":""}"#, 400),
+            (Method::POST, format!("home/slots/{id}/move"), r#"{"device":"x"}"#, 404),
+        ] {
+            assert_eq!(home.api(method.clone(), &path, body).await.status, status, "{method} {path} {body}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn end_that_one_and_play_here() {
+    let authority = "account = [\"query:account\"]\non-limit = \"end-oldest\"\ninterval = \"1h\"";
+    at_home(authority, async |home| {
+        home.play("tv").await.is_license();
+        let id = home.slot_of("tv").await;
+        let moved = home.api(Method::POST, &format!("home/slots/{id}/move"), r#"{"device":"pad"}"#).await;
+        assert_eq!((moved.status, &moved.body["reserved_s"]), (200, &json!(60.0)));
+        let said = home.api(Method::GET, "home/slots", "").await;
+        assert_eq!(said.body["slots"], json!([]));
+        assert_eq!(said.body["reserved"][0]["device"], "pad");
+        // Kept for the pad, whoever comes first.
+        home.play("phone").await.is_refused("limit_reached", FULL_1);
+        home.play("tv").await.is_refused("session_killed", "this playback was moved to another device");
+        home.play("pad").await.is_license();
+        let said = home.api(Method::GET, "home/slots", "").await;
+        assert_eq!((&said.body["slots"][0]["device"], &said.body["reserved"]), (&json!("pad"), &json!([])));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_on_the_command_line() {
+    at_home(r#"account = ["query:account"]"#, async |home| {
+        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
+        let authority = || "home".to_owned();
+        let order = async |order: Order| admin::order(&admin, None, &order, false).await;
+        assert_eq!(order(Order::ListSlots { authority: authority() }).await.unwrap(), "nobody plays\n");
+        home.play("tv").await.is_license();
+        let id = home.slot_of("tv").await;
+        let shown = order(Order::ListSlots { authority: authority() }).await.unwrap();
+        assert!(shown.lines().nth(1).unwrap().starts_with(&format!("{id}  ann      tv ")), "{shown}");
+        let device = "pad \"2\"".to_owned();
+        let moved = order(Order::MoveSlot { authority: authority(), device, id: id.clone() }).await.unwrap();
+        assert_eq!(moved, format!("{id}: moved\n"));
+        let shown = order(Order::ListSlots { authority: authority() }).await.unwrap();
+        assert!(shown.contains("reserved  ann      pad \"2\""), "{shown}");
+        let gone = order(Order::EndSlot { authority: authority(), id }).await;
+        assert_eq!(gone, Err("nobody holds this slot".to_owned()));
+        let other = order(Order::ListSlots { authority: "../x".to_owned() }).await;
+        assert_eq!(other, Err("\"../x\" is no authority".to_owned()));
+    })
+    .await;
+}

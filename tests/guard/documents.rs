@@ -1,0 +1,103 @@
+//! The documents: their links, the tests and the layers that they name, the configurations they show.
+
+use std::collections::BTreeSet;
+use std::iter;
+use std::path::Path;
+
+use sidebeat::config;
+
+use crate::layers::LAYERS;
+use crate::source::{files, read, root};
+
+fn documents() -> Vec<String> {
+    let mut documents = vec!["README.md".to_owned()];
+    documents.extend(files("docs", ".md"));
+    documents
+}
+
+/// As GitHub makes them: lower case, blanks to dashes, punctuation gone.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>())
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().unwrap().to_owned();
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split(')').next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { document.clone().into() } else { folder.join(file) };
+            assert!(root().join(&target).exists(), "{document}: {link} leads nowhere");
+            if !anchor.is_empty() {
+                let there = anchors(&read(target.to_str().unwrap()));
+                assert!(there.contains(anchor), "{document}: {link} names no heading");
+            }
+        }
+    }
+}
+
+/// The names in backticks in a column of the table rows below a heading.
+pub(crate) fn column(document: &str, heading: &str, column: usize) -> Vec<String> {
+    let text = read(document);
+    let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("{document} has no {heading:?}"));
+    let section = rest.split("\n## ").next().unwrap();
+    let rows: Vec<_> = section.lines().collect();
+    let is_head = |at: usize| rows.get(at + 1).is_some_and(|next| next.starts_with("|-"));
+    let rows =
+        rows.iter().enumerate().filter(|(at, line)| line.starts_with('|') && !is_head(*at)).map(|(_, line)| line);
+    rows.filter_map(|row| row.split('|').nth(column + 1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn the_design_shows_the_layers() {
+    let shown = column("docs/design.md", "\n## The layers\n", 0);
+    let layers: Vec<_> = LAYERS.iter().flat_map(|(names, _)| names.iter().map(|name| (*name).to_owned())).collect();
+    assert_eq!(shown, layers);
+    let text = read("docs/design.md");
+    for (names, sentence) in LAYERS {
+        assert!(text.contains(&format!("| {sentence} |")), "{names:?}: {sentence}");
+    }
+}
+
+#[test]
+fn the_design_names_tests_that_exist() {
+    let tests: BTreeSet<String> = files("src", ".rs")
+        .iter()
+        .chain(&files("tests", ".rs"))
+        .flat_map(|path| {
+            let text = read(path);
+            let names = text.match_indices("fn ").map(|(at, _)| text[at + 3..].split(['(', '<']).next().unwrap());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let named = column("docs/design.md", "\n## What always holds\n", 1);
+    assert!(named.len() > 5, "the table of promises is not where it was");
+    for name in named {
+        assert!(tests.contains(&name), "docs/design.md names the test {name}, which does not exist");
+    }
+}
+
+#[test]
+fn every_configuration_shown_is_a_good_one() {
+    for document in documents() {
+        for (at, _) in read(&document).match_indices("```toml\n") {
+            let text = read(&document);
+            let text = text[at + 8..].split("```").next().unwrap();
+            if let Err(faults) = config::parse(text, Path::new(""), iter::empty()) {
+                panic!("{document}: {faults}\n{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Names that programs rely on, metrics, keys and refusals: the same in the code and in the documents.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidebeat::config;
+use sidebeat::edge::Breach;
+use sidebeat::ids::SessionId;
+use sidebeat::session::{AskKind, End, Event, FaultKind};
+use sidebeat::telemetry::{CallLabels, Labels, Telemetry};
+
+use crate::documents::column;
+use crate::source::{is_name, literals, read, source};
+
+/// Every metric by the name under which it is scraped.
+fn metrics() -> BTreeSet<String> {
+    let telemetry = Arc::new(Telemetry::default());
+    let metrics = &telemetry.metrics;
+    // A family shows itself with its first member.
+    let labels = Labels { authority: "a", error_name: |_| "e", route: "/r" };
+    telemetry.note(&labels, SessionId(1), &Event::Closed(End::Stopped));
+    telemetry.authority_call("a", AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
+    let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".to_owned() };
+    metrics.license_call(&call, Duration::ZERO);
+    metrics.refusal("c", "http");
+    metrics.unrecognised("/r", "f");
+    metrics.upstream_fault("/r", "f");
+    metrics.reload(true);
+    metrics.sessions("live", 1);
+    let page = metrics.render(|_| {});
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let core = types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
+    let edge = source("src/admin/metrics.rs");
+    let edge = literals(&edge.code).into_iter().filter(|name| name.starts_with("edge_") && is_name(name));
+    let edge = edge.map(|name| match name {
+        "edge_connections" => format!("sidebeat_{name}"),
+        _ => format!("sidebeat_{name}_total"),
+    });
+    core.chain(edge).collect()
+}
+
+#[test]
+fn metrics_are_documented_and_documented_metrics_exist() {
+    let documented: BTreeSet<_> = column("docs/operations.md", "\n## Metrics\n", 0).into_iter().collect();
+    assert_eq!(metrics(), documented);
+}
+
+/// The names among the literals of a function, with what stands before them in a refusal.
+fn names(path: &str, function: &[&str], before: &str) -> Vec<String> {
+    let source = source(path);
+    let literals = literals(source.body(function));
+    literals.into_iter().filter(|name| is_name(name)).map(|name| format!("{before}{name}")).collect()
+}
+
+/// The literals that follow these marks at once.
+fn marked(path: &str, marks: &[&str]) -> Vec<String> {
+    let code = source(path).code;
+    let places = marks.iter().flat_map(|mark| code.match_indices(mark).map(|(at, _)| at + mark.len()));
+    let names = places.filter_map(|at| code[at..].strip_prefix('"')?.split('"').next());
+    names.filter(|name| is_name(name)).map(str::to_owned).collect()
+}
+
+/// Every `error` that a player may be told.
+fn refusals() -> BTreeSet<String> {
+    [
+        Breach::ALL.iter().map(|breach| breach.label().to_owned()).collect(),
+        names("src/gateway/refusal.rs", &["fn by_refusal("], ""),
+        names("src/gateway/refusal.rs", &["fn denied("], ""),
+        names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
+        names("src/upstream/fault.rs", &["impl Fault ", "fn name("], "license_server_"),
+        names("src/gateway/forward.rs", &["impl Failure", "fn name("], "license_server_"),
+        marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
+        marked("src/edge/cors.rs", &["error: "]),
+        marked("src/edge/service.rs", &["error: "]),
+        marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn refusals_are_documented_and_documented_refusals_exist() {
+    let documented: BTreeSet<_> = column("docs/operations.md", "\n## Refusals\n", 0).into_iter().collect();
+    assert_eq!(refusals(), documented);
+}
+
+#[test]
+fn the_readme_explains_what_a_viewer_is_told_most() {
+    let explained: BTreeSet<_> = column("README.md", "\n## When the phone rings\n", 0).into_iter().collect();
+    let unknown: Vec<_> = explained.difference(&refusals()).cloned().collect();
+    assert!(explained.len() > 5 && unknown.is_empty(), "no refusals: {unknown:?}");
+}
+
+#[test]
+fn endings_are_documented() {
+    let documented: BTreeSet<_> = column("docs/operations.md", "\n## How a session ends\n", 0).into_iter().collect();
+    let ends: BTreeSet<_> = End::ALL.iter().map(|end| end.name().to_owned()).chain(["killed".to_owned()]).collect();
+    assert_eq!(ends, documented);
+}
+
+#[test]
+fn every_key_is_in_the_reference_configuration() {
+    let sample = read("config.toml");
+    let mut table = String::new();
+    let mut shown = BTreeSet::new();
+    for line in sample.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_end().trim_matches(['[', ']']).to_owned();
+            shown.insert(table.clone());
+        } else if let (false, Some((key, _))) = (line.starts_with(' '), line.split_once(" = ")) {
+            shown.insert(format!("{table}.{key}"));
+        }
+    }
+    let missing: Vec<_> = config::keys().into_iter().filter(|key| !shown.contains(key)).collect();
+    assert!(missing.is_empty(), "not in config.toml: {missing:?}");
+}

@@ -1,0 +1,190 @@
+//! The oracle: a head-end that keeps its own books of what it opened, heard and closed.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sidebeat::ids::SessionId;
+use sidebeat::secret::Secret;
+use sidebeat::session::{AskKind, Denial, Fault, Grant, Reason, Verdict};
+
+use super::rng::Rng;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    Closed,
+    Expired,
+    Killed { at: Instant },
+    Open,
+}
+
+#[derive(Debug)]
+pub(crate) struct Book {
+    account: usize,
+    pub(crate) closes_asked: u32,
+    pub(crate) closes_failed: u32,
+    pub(crate) device: usize,
+    pub(crate) fate: Fate,
+    heard: Instant,
+    /// A call for it was lost, late or refused: it may expire without our fault.
+    pub(crate) hurt: bool,
+    pub(crate) id: SessionId,
+    pub(crate) interval: Duration,
+    /// The player's renewals carried it, so the player could let it expire.
+    pub(crate) renewed: bool,
+    serial: u64,
+}
+
+pub(crate) struct HeadEnd {
+    pub(crate) books: Vec<Book>,
+    grace: Duration,
+    interval: Duration,
+    /// The token before the last one is still taken.
+    lenient: bool,
+    limit: usize,
+    pub(crate) limits_reached: u64,
+    next_serial: u64,
+    open: Vec<usize>,
+    tokens: HashMap<String, (usize, u64)>,
+}
+
+impl HeadEnd {
+    pub(crate) fn new(rng: &mut Rng, interval: Duration, grace: Duration, limit: usize) -> Self {
+        Self {
+            books: Vec::new(),
+            grace,
+            interval,
+            lenient: rng.chance(700),
+            limit,
+            limits_reached: 0,
+            next_serial: 1,
+            open: Vec::new(),
+            tokens: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn book_of(&self, token: &Secret) -> usize {
+        self.tokens.get(token.expose()).expect("no token that the head-end never gave").0
+    }
+
+    pub(crate) fn hurt(&mut self, token: Option<&Secret>) {
+        if let Some(token) = token {
+            let book = self.book_of(token);
+            self.books[book].hurt = true;
+        }
+    }
+
+    /// An open with a reply that will not be heard.
+    pub(crate) fn hurt_last(&mut self) {
+        if let Some(book) = self.books.last_mut() {
+            book.hurt = true;
+        }
+    }
+
+    pub(crate) fn kill_one(&mut self, now: Instant, rng: &mut Rng) {
+        self.expire(now);
+        if self.open.is_empty() {
+            return;
+        }
+        let at = rng.below(self.open.len());
+        let book = self.open.swap_remove(at);
+        self.books[book].fate = Fate::Killed { at: now };
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let (books, grace) = (&mut self.books, self.grace);
+        self.open.retain(|at| {
+            let book = &mut books[*at];
+            let over = now > book.heard + book.interval + grace;
+            if over {
+                book.fate = Fate::Expired;
+            }
+            !over
+        });
+    }
+
+    pub(crate) fn open_ones(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        from: (usize, SessionId),
+        kind: AskKind,
+        token: Option<&Secret>,
+    ) -> Result<Verdict, Fault> {
+        self.expire(now);
+        let Some(token) = token else { return Ok(self.open(now, rng, from)) };
+        let (at, serial) = *self.tokens.get(token.expose()).expect("no token that the head-end never gave");
+        let book = &mut self.books[at];
+        let taken = serial == book.serial || (self.lenient && serial + 1 == book.serial);
+        Ok(match (kind, book.fate) {
+            (_, Fate::Open) if !taken => Verdict::Denied(Denial::Token, Reason::new(401, Some(1006), "stale token")),
+            (AskKind::Close, Fate::Open) => {
+                book.fate = Fate::Closed;
+                self.open.retain(|open| *open != at);
+                Verdict::Closed
+            }
+            (_, Fate::Open) => {
+                book.heard = now;
+                self.confirm(rng, at)
+            }
+            (AskKind::Beat | AskKind::Renew, Fate::Killed { .. }) if rng.chance(500) => Verdict::Killed(unknown()),
+            (_, Fate::Closed | Fate::Expired | Fate::Killed { .. }) => Verdict::Unknown(unknown()),
+        })
+    }
+
+    fn open(&mut self, now: Instant, rng: &mut Rng, (device, id): (usize, SessionId)) -> Verdict {
+        let account = device / 2;
+        if self.open.iter().filter(|at| self.books[**at].account == account).count() >= self.limit {
+            self.limits_reached += 1;
+            return Verdict::Denied(Denial::Limit, Reason::new(400, Some(1007), "too many"));
+        }
+        if rng.chance(5) {
+            return Verdict::Disabled;
+        }
+        let at = self.books.len();
+        self.books.push(Book {
+            account,
+            closes_asked: 0,
+            closes_failed: 0,
+            device,
+            fate: Fate::Open,
+            heard: now,
+            hurt: false,
+            id,
+            interval: self.interval,
+            renewed: false,
+            serial: 0,
+        });
+        self.open.push(at);
+        let token = self.fresh_token(at);
+        Verdict::Granted(Grant { interval: self.interval, lifetime: lifetime(rng), token })
+    }
+
+    fn confirm(&mut self, rng: &mut Rng, at: usize) -> Verdict {
+        let interval = rng.chance(20).then(|| self.interval + rng.millis(0, 3_000));
+        if let Some(interval) = interval {
+            self.books[at].interval = interval;
+        }
+        let token = rng.chance(900).then(|| self.fresh_token(at));
+        Verdict::Alive { interval, lifetime: lifetime(rng), token }
+    }
+
+    fn fresh_token(&mut self, at: usize) -> Secret {
+        let text = format!("{}", self.next_serial);
+        self.next_serial += 1;
+        self.books[at].serial += 1;
+        self.tokens.insert(text.clone(), (at, self.books[at].serial));
+        Secret::new(text)
+    }
+}
+
+fn lifetime(rng: &mut Rng) -> Option<Duration> {
+    rng.chance(200).then(|| rng.millis(1_000, 60_000))
+}
+
+fn unknown() -> Reason {
+    Reason::new(404, Some(3002), "Not Found")
+}

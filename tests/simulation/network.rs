@@ -1,0 +1,124 @@
+//! What is under way, and what becomes of it on the way: delay, loss, doubling, death.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sidebeat::ids::SessionId;
+use sidebeat::secret::Secret;
+use sidebeat::session::{AskKind, Fault, FaultKind, Reason, Served, Ticket, Verdict};
+
+use super::rng::Rng;
+
+/// A call to the head-end, as it travels.
+#[derive(Clone, Debug)]
+pub(crate) struct Flight {
+    pub(crate) device: usize,
+    pub(crate) id: SessionId,
+    pub(crate) kind: AskKind,
+    pub(crate) sent: Instant,
+    pub(crate) ticket: Ticket,
+    pub(crate) token: Option<Secret>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Answer(Flight, Result<Verdict, Fault>),
+    /// At the head-end; `deaf` when nobody waits for the reply any more.
+    Arrive(Flight, bool),
+    Served(usize, SessionId, Served),
+}
+
+#[derive(Default)]
+pub(crate) struct Network {
+    pub(crate) faulty: bool,
+    next: u64,
+    pub(crate) outage: bool,
+    queue: BTreeMap<(Instant, u64), Happening>,
+}
+
+/// The asker's own time limit.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+impl Network {
+    pub(crate) fn new(faulty: bool) -> Self {
+        Self { faulty, ..Self::default() }
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Happening> {
+        if self.due()? > now {
+            return None;
+        }
+        self.queue.pop_first().map(|(_, happening)| happening)
+    }
+
+    pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
+        self.next += 1;
+        self.queue.insert((at, self.next), happening);
+    }
+
+    /// A call sets out. True when something was done to it.
+    pub(crate) fn send(&mut self, now: Instant, rng: &mut Rng, flight: Flight) -> bool {
+        if self.faulty && rng.chance(30) {
+            self.put(now + TIMEOUT, Happening::Answer(flight, timeout()));
+            return true;
+        }
+        // The task that asked is gone, and with it the answer.
+        if self.faulty && rng.chance(10) {
+            return true;
+        }
+        let delay = self.delay(rng);
+        let deaf = delay > TIMEOUT && rng.chance(700);
+        if deaf {
+            self.put(now + TIMEOUT, Happening::Answer(flight.clone(), timeout()));
+        }
+        self.put(now + delay, Happening::Arrive(flight, deaf));
+        delay > TIMEOUT
+    }
+
+    /// A reply sets out. True when something was done to it.
+    pub(crate) fn reply(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        flight: Flight,
+        result: Result<Verdict, Fault>,
+    ) -> bool {
+        let limit = (flight.sent + TIMEOUT).max(now);
+        if self.faulty && rng.chance(30) {
+            self.put(limit, Happening::Answer(flight, timeout()));
+            return true;
+        }
+        let at = now + self.delay(rng);
+        if at > limit && rng.chance(700) {
+            self.put(limit, Happening::Answer(flight, timeout()));
+            return true;
+        }
+        if self.faulty && rng.chance(20) {
+            self.put(at + rng.millis(0, 5_000), Happening::Answer(flight.clone(), result.clone()));
+        }
+        self.put(at, Happening::Answer(flight, result));
+        at > limit
+    }
+
+    fn delay(&self, rng: &mut Rng) -> Duration {
+        if self.faulty && rng.chance(10) {
+            return rng.millis(1_000, 5_000);
+        }
+        if self.faulty && rng.chance(10) {
+            return rng.millis(10_000, 40_000);
+        }
+        rng.millis(2, 300)
+    }
+}
+
+fn timeout() -> Result<Verdict, Fault> {
+    Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+}
+
+pub(crate) fn error() -> Result<Verdict, Fault> {
+    Err(Fault { kind: FaultKind::Refused, reason: Reason::new(503, None, "not now") })
+}

@@ -1,0 +1,106 @@
+//! A player: what it plays, the key sessions it remembers (old ones too), and whether it waits.
+
+use std::time::Instant;
+
+use sidebeat::ids::SessionId;
+use sidebeat::secret::Fingerprint;
+use sidebeat::session::{Call, CallKind};
+
+use super::rng::Rng;
+
+pub(crate) struct Player {
+    content: u64,
+    pub(crate) device: usize,
+    key_sessions: Vec<u64>,
+    left_over: Vec<(u64, u64)>,
+    names_content: bool,
+    refreshes: u64,
+    serial: u64,
+    token: u64,
+    pub(crate) waits: Option<(Call, Instant, SessionId)>,
+}
+
+impl Player {
+    pub(crate) fn new(rng: &mut Rng, number: usize, device: usize) -> Self {
+        let serial = (number as u64 + 1) << 32;
+        let mut player = Self {
+            content: 0,
+            device,
+            key_sessions: Vec::new(),
+            left_over: Vec::new(),
+            names_content: rng.chance(700),
+            refreshes: 0,
+            serial,
+            token: 0,
+            waits: None,
+        };
+        player.zap();
+        player
+    }
+
+    /// Something else from now on; the old key sessions stay in the player's mind.
+    pub(crate) fn zap(&mut self) {
+        let token = self.token;
+        self.left_over.extend(self.key_sessions.drain(..).map(|key_session| (key_session, token)));
+        let most = self.left_over.len().saturating_sub(8);
+        self.left_over.drain(..most);
+        self.content = self.fresh();
+        self.token = self.fresh();
+        self.refreshes = 0;
+    }
+
+    /// Another content token for the same content; without a name for it that would be other content.
+    pub(crate) fn refresh(&mut self) {
+        if self.names_content && self.refreshes < 6 {
+            self.refreshes += 1;
+            self.token = self.fresh();
+        }
+    }
+
+    pub(crate) fn token(&self) -> Fingerprint {
+        Fingerprint(self.token)
+    }
+
+    pub(crate) fn call(&mut self, rng: &mut Rng, kind: CallKind) -> Call {
+        let key_session = match kind {
+            CallKind::Certificate => None,
+            CallKind::License => {
+                if self.key_sessions.is_empty() || rng.chance(300) {
+                    let fresh = self.fresh();
+                    self.key_sessions.push(fresh);
+                }
+                self.key_sessions.last().copied()
+            }
+            CallKind::Release | CallKind::Renewal if self.key_sessions.is_empty() => None,
+            CallKind::Release => Some(self.key_sessions.remove(0)),
+            CallKind::Renewal => Some(rng.pick(&self.key_sessions)),
+        };
+        Call {
+            content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
+            key_session: key_session.map(Fingerprint),
+            kind,
+            openable: rng.chance(980),
+            token: rng.chance(950).then_some(Fingerprint(self.token)),
+        }
+    }
+
+    /// A renewal of something that was left for something else.
+    pub(crate) fn left_over(&mut self, rng: &mut Rng) -> Option<Call> {
+        if self.left_over.is_empty() {
+            return None;
+        }
+        let (key_session, token) = rng.pick(&self.left_over);
+        Some(Call {
+            content: None,
+            key_session: Some(Fingerprint(key_session)),
+            kind: CallKind::Renewal,
+            openable: true,
+            token: Some(Fingerprint(token)),
+        })
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+}

@@ -1,0 +1,164 @@
+//! The shadow of every playback, and the promises that are checked against it at every turn.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use sidebeat::ids::SessionId;
+use sidebeat::secret::Fingerprint;
+use sidebeat::session::{AskKind, Beats, Fault, Policy, Session, Ticket, Verdict};
+
+/// What the shadow of one playback knows.
+#[derive(Default)]
+pub(crate) struct Shadow {
+    /// From when, and how far apart, beats are counted; none while beats are being lost.
+    basis: Option<(Instant, Duration)>,
+    faulted: Option<Instant>,
+    flying: Option<(Ticket, AskKind, Instant)>,
+    pub(crate) killed: bool,
+    opened: bool,
+    tokens: BTreeSet<Fingerprint>,
+}
+
+pub(crate) struct Watch {
+    /// Content tokens that were killed, per device, and until when that holds.
+    banned: HashMap<(usize, Fingerprint), Instant>,
+    base: Instant,
+    moves: VecDeque<(u64, Duration, &'static str, u64, u64)>,
+    seed: u64,
+    /// A replay shows every move.
+    shown: usize,
+    shadows: Vec<Shadow>,
+    pub(crate) step: u64,
+    pub(crate) trace: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(seed: u64, base: Instant) -> Self {
+        let (banned, moves, shadows) = (HashMap::new(), VecDeque::new(), Vec::new());
+        let shown = if std::env::var_os("SIDEBEAT_SEED").is_some() { usize::MAX } else { 60 };
+        Self { banned, base, moves, seed, shown, shadows, step: 0, trace: 0 }
+    }
+
+    pub(crate) fn base(&self) -> Instant {
+        self.base
+    }
+
+    /// Adds to the trace, and to what a failure shows.
+    pub(crate) fn mark(&mut self, now: Instant, what: &'static str, a: u64, b: u64) {
+        let at = now - self.base;
+        let letters = what.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        for part in [at.as_nanos() as u64, letters, a, b] {
+            self.trace = (self.trace ^ part).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+        }
+        if self.moves.len() == self.shown {
+            self.moves.pop_front();
+        }
+        self.moves.push_back((self.step, at, what, a, b));
+    }
+
+    pub(crate) fn shadow(&mut self, SessionId(id): SessionId) -> &mut Shadow {
+        let at = id as usize;
+        if self.shadows.len() <= at {
+            self.shadows.resize_with(at + 1, Shadow::default);
+        }
+        &mut self.shadows[at]
+    }
+
+    /// A call reached this playback and left its token with it.
+    pub(crate) fn called(&mut self, id: SessionId, token: Option<Fingerprint>) {
+        self.shadow(id).tokens.extend(token);
+    }
+
+    pub(crate) fn asks(
+        &mut self,
+        now: Instant,
+        device: usize,
+        id: SessionId,
+        (ticket, kind): (Ticket, AskKind),
+        token: Option<Fingerprint>,
+    ) {
+        if kind == AskKind::Open {
+            let banned = token.and_then(|token| self.banned.get(&(device, token)));
+            assert!(banned.is_none_or(|until| now >= *until), "nothing but a new playback re-opens a killed one");
+        }
+        let shadow = self.shadow(id);
+        if ticket == Ticket(0) {
+            return;
+        }
+        assert!(kind != AskKind::Open || !shadow.opened, "one open per playback");
+        assert!(shadow.flying.is_none(), "one writer: {kind:?} while {:?}", shadow.flying);
+        assert!(!shadow.killed || kind == AskKind::Close, "the killed neither beats nor opens");
+        shadow.opened |= kind == AskKind::Open;
+        shadow.flying = Some((ticket, kind, now));
+    }
+
+    pub(crate) fn beats(&mut self, now: Instant, id: SessionId, session: &Session, policy: &Policy, counted: bool) {
+        assert_eq!(session.beats(), Beats::Timer, "renewals are the beats");
+        let shadow = self.shadow(id);
+        match shadow.basis {
+            Some((since, interval)) => {
+                let due = since + interval.mul_f64(policy.fraction);
+                assert!(now >= due, "early by {:?}", due - now);
+                assert_eq!(counted, now - due > Policy::TICK, "late by {:?}", now - due);
+            }
+            None => {
+                let faulted = shadow.faulted.expect("a first beat has its basis");
+                assert!(now >= faulted + policy.retry_after(1), "retried after {:?}", now - faulted);
+            }
+        }
+    }
+
+    /// An answer is about to be delivered. False when nobody waits for it any more.
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        call: (Ticket, AskKind),
+        known: Option<Duration>,
+        result: &Result<Verdict, Fault>,
+    ) -> bool {
+        let shadow = self.shadow(id);
+        let Some((_, kind, since)) = shadow.flying.take_if(|flying| (flying.0, flying.1) == call) else { return false };
+        let interval = match result {
+            Ok(Verdict::Alive { interval, .. }) => interval.or(known),
+            Ok(Verdict::Granted(grant)) => Some(grant.interval),
+            Ok(_) | Err(_) => None,
+        };
+        shadow.basis = interval.map(|interval| (if kind == AskKind::Open { now } else { since }, interval));
+        if result.is_err() {
+            shadow.faulted = Some(now);
+        }
+        true
+    }
+
+    /// A tick is about to be delivered: what has been in flight for too long is given up by it.
+    pub(crate) fn ticks(&mut self, now: Instant, id: SessionId, policy: &Policy) -> Option<AskKind> {
+        let shadow = self.shadow(id);
+        let given_up = shadow.flying.take_if(|(_, _, since)| now >= *since + policy.lane_patience);
+        if given_up.is_some() {
+            shadow.basis = None;
+            shadow.faulted = Some(now);
+        }
+        given_up.map(|(_, kind, _)| kind)
+    }
+
+    pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {
+        let shadow = self.shadow(id);
+        assert!(!shadow.killed, "killed once");
+        shadow.killed = true;
+        let tokens = std::mem::take(&mut shadow.tokens);
+        self.banned.extend(tokens.into_iter().map(|token| ((device, token), now + policy.kill_memory)));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        println!("SIDEBEAT_SEED={} failed at step {}; the last moves:", self.seed, self.step);
+        for (step, at, what, a, b) in &self.moves {
+            println!("{step:6} {:12.3} s  {what} {a} {b}", at.as_secs_f64());
+        }
+    }
+}
