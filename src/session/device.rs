@@ -5,7 +5,7 @@
 //! authority never counts a household's own zap against it. A held playback that is itself zapped
 //! away was never asked for and costs nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
@@ -25,6 +25,12 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 /// Audio, video, several qualities, and their successors after a seek.
 const KEY_SESSIONS: usize = 16;
 
+/// Names of one playback's content: where only key ids tell, picture and sound have one each.
+const CONTENTS: usize = 8;
+
+/// Players ask for all keys of a title within this time.
+const TOGETHER: Duration = Duration::from_secs(3);
+
 /// Refreshed content tokens of one playback.
 const TOKENS: usize = 8;
 
@@ -40,7 +46,10 @@ pub struct Playback<C> {
     pub session: Session,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
-    /// Those that came after it for the same content.
+    began: Instant,
+    /// Other names of its content.
+    contents: ArrayVec<Fingerprint, CONTENTS>,
+    /// Tokens that came after the first for the same content.
     later_tokens: ArrayVec<Fingerprint, TOKENS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
 }
@@ -60,7 +69,7 @@ impl<C> Playback<C> {
     }
 
     fn learn(&mut self, call: &Call) {
-        self.content = self.content.or(call.content);
+        self.learn_content(call);
         let Some(key_session) = call.key_session else { return };
         if self.key_sessions.contains(&key_session) {
             return;
@@ -69,6 +78,22 @@ impl<C> Playback<C> {
             self.key_sessions.remove(0);
         }
         self.key_sessions.push(key_session);
+    }
+
+    fn learn_content(&mut self, call: &Call) {
+        let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
+        if self.content.is_none() {
+            self.content = Some(content);
+        } else if self.token.is_none() && call.token.is_none() {
+            if self.contents.is_full() {
+                self.contents.remove(0);
+            }
+            self.contents.push(content);
+        }
+    }
+
+    fn plays(&self, content: Option<Fingerprint>) -> bool {
+        content.is_some_and(|content| self.content == Some(content) || self.contents.contains(&content))
     }
 
     /// Only while it plays: a left-over call of an ended one may carry its successor's token.
@@ -214,7 +239,7 @@ impl<C> Device<C> {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
         // What is over and given back makes room for its successor at once.
-        self.playbacks.retain(|p| !(is_spent(&p.session) && (p.is_of(call) || same(p.content, call.content))));
+        self.playbacks.retain(|p| !(is_spent(&p.session) && (p.is_of(call) || p.plays(call.content))));
         self.forget_surplus();
         let Start { card, id, seed } = start;
         let session = Session::new(now, seed, policy);
@@ -224,6 +249,8 @@ impl<C> Device<C> {
             id,
             session,
             token: call.token,
+            began: now,
+            contents: ArrayVec::new(),
             later_tokens: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
         };
@@ -255,7 +282,7 @@ impl<C> Device<C> {
     }
 
     fn place(&self, now: Instant, call: &Call) -> Place {
-        let found = self.find(call);
+        let found = self.find(now, call);
         let Some((index, playback)) = found else {
             return if call.openable && call.kind != CallKind::Certificate && call.kind != CallKind::Release {
                 Place::Fresh
@@ -288,8 +315,9 @@ impl<C> Device<C> {
     }
 
     /// The playback that a call belongs to, newest first: by its key session where the message proves
-    /// that one exists, by its content token, by its content, or because there is only one.
-    fn find(&self, call: &Call) -> Option<(usize, &Playback<C>)> {
+    /// that one exists, by its content token, by its content, because it has just begun, or because there
+    /// is only one.
+    fn find(&self, now: Instant, call: &Call) -> Option<(usize, &Playback<C>)> {
         let newest = |fits: &dyn Fn(&Playback<C>) -> bool| {
             self.playbacks.iter().enumerate().rev().find(|(_, playback)| fits(playback))
         };
@@ -299,9 +327,13 @@ impl<C> Device<C> {
         // A new content token for the same content goes on with a running playback, never with a killed one.
         let by_content = || {
             newest(&|p| {
-                same(p.content, call.content)
-                    && (p.session.is_active() || (p.session.is_killed() && call.token.is_none()))
+                p.plays(call.content) && (p.session.is_active() || (p.session.is_killed() && call.token.is_none()))
             })
+        };
+        // Without a token only time tells the keys of one title from those of the next.
+        let just_begun = || {
+            let tokenless = |p: &Playback<C>| p.token.is_none() && call.token.is_none();
+            newest(&|p| tokenless(p) && !continues && p.session.is_active() && now < p.began + TOGETHER)
         };
         let only = || {
             let mut candidates = self.playbacks.iter().enumerate().filter(|(_, p)| p.session.is_active());
@@ -313,12 +345,8 @@ impl<C> Device<C> {
             .filter(|_| call.token.is_none() && (continues || call.content.is_none()))
         };
         let known = if continues { by_key_session() } else { None };
-        known.or_else(by_token).or_else(by_content).or_else(only)
+        known.or_else(by_token).or_else(by_content).or_else(just_begun).or_else(only)
     }
-}
-
-fn same(known: Option<Fingerprint>, called: Option<Fingerprint>) -> bool {
-    known.is_some() && known == called
 }
 
 /// Over, remembered only for left-over calls, and with nothing to give back.

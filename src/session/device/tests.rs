@@ -556,3 +556,22 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
     // What is forgotten for room's sake is never a kill.
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
 }
+
+#[test]
+fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
+    let mut stage = Stage::new();
+    let picture = stage.play(LICENSE.of(1));
+    assert_eq!(stage.call(LICENSE.of(2)).0, picture, "the keys of the sound");
+    stage.tick(TOGETHER);
+    assert_eq!(stage.call(LICENSE.of(2)).0, picture, "also when they are asked for again");
+    assert_eq!(stage.call(LICENSE.of(1)).0, picture);
+    assert_ne!(stage.call(LICENSE.of(3)).0, picture, "the next title");
+
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1).with(1));
+    assert_ne!(stage.call(LICENSE.of(2).with(2)).0, news, "content tokens need no time");
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1));
+    stage.kill(news);
+    assert_ne!(stage.call(LICENSE.of(2)).0, news, "what is killed takes nobody in");
+}
