@@ -82,10 +82,10 @@ async fn a_kill_shows_in_list_story_and_metrics() {
     for (name, labels, value) in [
         ("sessions", &["state=\"killed\""][..], 1.0),
         ("sessions", &["state=\"live\""], 0.0),
-        ("sessions_ended_total", &["authority=\"head-end\"", "name=\"killed\""], 1.0),
-        ("session_events_total", &["name=\"opened\""], 1.0),
-        ("session_events_total", &["name=\"killed\""], 1.0),
-        ("session_events_total", &["name=\"ssmheartbeaterror\""], 1.0),
+        ("sessions_ended_total", &["authority=\"head-end\"", "reason=\"killed\""], 1.0),
+        ("session_events_total", &["event=\"opened\""], 1.0),
+        ("session_events_total", &["event=\"killed\""], 1.0),
+        ("session_events_total", &["event=\"ssmheartbeaterror\""], 1.0),
         ("authority_calls_total", &["call=\"open\"", "result=\"granted\""], 1.0),
         ("authority_calls_total", &["call=\"beat\"", "result=\"unknown\""], 1.0),
         ("license_calls_total", &["drm=\"clearkey\"", "outcome=\"served\""], 1.0),
@@ -93,7 +93,6 @@ async fn a_kill_shows_in_list_story_and_metrics() {
         ("refusals_total", &["cause=\"session_killed\"", "profile=\"http\""], 1.0),
         ("license_call_seconds_count", &[], 2.0),
         ("panics_total", &[], 0.0),
-        ("beats_late_total", &["nothing"], 0.0),
         ("edge_calls_total", &[], 2.0),
     ] {
         assert_eq!(stage.metric(name, labels).await, value, "{name} {labels:?}");

@@ -1,4 +1,4 @@
-//! The authority that is built in: limits without any session service.
+//! The authority that is built in, where players bring no token; its limits have a test of their own.
 
 use serde_json::json;
 
@@ -21,23 +21,6 @@ async fn license_server() -> Upstream {
 }
 
 #[tokio::test]
-async fn the_built_in_authority_counts_the_sessions_of_an_account() {
-    let server = license_server().await;
-    let stage = script(&server, 1, "30s").start().await;
-    let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "news").await);
-    assert!(tv.post(CLEARKEY).await.is_good());
-    let refused = phone.post(CLEARKEY).await;
-    assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
-    // Another account has a place of its own, and a place that is given back is free at once.
-    assert!(stage.player_of("bob", "bobs-tv", "news").await.post(CLEARKEY).await.is_good());
-    assert_eq!(tv.stop().await.status, 204);
-    stage.eventually("given back", async || stage.each("state").await.contains(&"closed".to_owned())).await;
-    assert!(stage.player("tablet", "news").await.post(CLEARKEY).await.is_good());
-    assert!(stage.headend.story().await.is_empty());
-    stage.end().await;
-}
-
-#[tokio::test]
 async fn the_built_in_authority_needs_no_token() {
     let server = license_server().await;
     let stage = script(&server, 1, "200ms").start().await;
@@ -46,10 +29,7 @@ async fn the_built_in_authority_needs_no_token() {
     assert_eq!(server.only().header("nv-authorizations"), "");
     stage.eventually("beaten", async || stage.sessions().await[0]["beats"].as_u64() >= Some(3)).await;
     let session = stage.only_session("live").await;
-    assert_eq!((&session["authority"], &session["account"]), (&json!("home"), &json!(null)));
-    // The device is the account then, and its next channel takes the place of the old one.
-    assert!(tv.license("video").await.is_good());
-    assert_eq!(stage.each("state").await, ["closed", "live"]);
+    assert_eq!((&session["authority"], &session["account"]), (&json!("home"), &json!("tv")));
     stage.end().await;
 }
 
@@ -65,14 +45,19 @@ async fn the_built_in_authority_leaves_renewals_to_the_license_server() {
 }
 
 #[tokio::test]
-async fn an_operators_kill_holds_at_the_built_in_authority_too() {
+async fn keys_of_one_title_asked_for_one_by_one_share_a_session() {
     let server = license_server().await;
-    let stage = script(&server, 1, "30s").start().await;
-    let tv = stage.player("tv", "news").await;
-    assert!(tv.post(CLEARKEY).await.is_good());
-    let id = stage.each("id").await.remove(0);
-    assert!(stage.ask(http::Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
-    assert!(stage.player("phone", "news").await.post(CLEARKEY).await.is_good(), "its place was given back");
+    let stage = script(&server, 2, "30s").start().await;
+    let tv = stage.stranger().with("x-device-id", "tv");
+    let asks = |kid: [u8; 16]| tv.post(crate::drm::clearkey_request(&[kid], Some("temporary")));
+    // As players do: a key session for the picture and one for the sound, at the same time.
+    let mut calls = tokio::task::JoinSet::new();
+    for kid in [crate::drm::KID, crate::drm::KID2] {
+        calls.spawn(asks(kid).into_future());
+    }
+    assert!(calls.join_all().await.iter().all(|reply| reply.is_good()));
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert!(asks(crate::drm::KID).await.is_good() && asks(crate::drm::KID2).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
     stage.end().await;
 }

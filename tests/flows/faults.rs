@@ -57,7 +57,7 @@ async fn a_setup_in_trouble_is_told_apart_and_tried_again_by_the_next_call() {
     for player in players {
         stage.eventually("asked again", async || player.post(CLEARKEY).await.is_good()).await;
     }
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"killed\""]).await, 0.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
     // Opened by calls whose replies were lost: the head-end lets them run out.
     let books = stage.end_leaving_some_open().await;
     assert!(books["open"].as_array().unwrap().len() <= 3, "lost, cut and late replies alone leave a session");
@@ -103,7 +103,7 @@ async fn lost_beats_are_sent_again_and_the_player_plays_on() {
         players.push((player, action));
     }
     // All but one: a good status is a good beat, whatever else is said.
-    let recovered = async || stage.metric("session_events_total", &["name=\"authority answers again\""]).await;
+    let recovered = async || stage.metric("session_events_total", &["event=\"authority answers again\""]).await;
     stage.eventually("live again", async || recovered().await == 7.0).await;
     for (player, action) in players {
         assert!(in_time(player.post(CLEARKEY)).await.is_good(), "{action}");
@@ -135,7 +135,7 @@ async fn a_token_that_was_lost_with_its_reply_ends_the_session_but_kills_nothing
     // The stale token is tried once more, and then known to be one.
     assert_eq!(stage.headend.answered("heartbeat", 400).await.code, Some(1006));
     stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"expired\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"expired\""]).await, 1.0);
 
     assert!(tv.post(CLEARKEY).await.is_good(), "a new session is opened with the same token");
     assert_eq!(stage.headend.count("setup").await, 2);
@@ -227,7 +227,7 @@ async fn a_kill_is_believed_only_as_the_service_says_it() {
         stage.headend.next_of(&device, "heartbeat").await;
         assert!(in_time(player.post(CLEARKEY)).await.is_good(), "{action}");
     }
-    assert_eq!(stage.metric("sessions_ended_total", &["name=\"killed\""]).await, 0.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
     stage.end_leaving_some_open().await;
 }
 
@@ -239,7 +239,7 @@ async fn a_session_whose_beats_never_arrive_is_lost_and_not_killed() {
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     stage.headend.next("session-expired", 0).await;
-    stage.eventually("lost", async || stage.metric("sessions_ended_total", &["name=\"lost\""]).await == 1.0).await;
+    stage.eventually("lost", async || stage.metric("sessions_ended_total", &["reason=\"lost\""]).await == 1.0).await;
     assert!(tv.post(CLEARKEY).await.is_good(), "and the player may start again");
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end_leaving_some_open().await;
