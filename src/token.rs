@@ -3,18 +3,15 @@
 //! The head-end verifies its tokens; sidebeat only needs their hints (content, account, expiry,
 //! whether session control applies). Nothing here may decide that somebody is allowed something.
 
-mod tree;
-
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use self::tree::{Found, Tree};
+use serde_json::Value;
 
 /// Claims of a token whose signature nobody here has checked.
 #[derive(Clone)]
-pub struct Unverified(Tree);
+pub struct Unverified(Value);
 
 impl Unverified {
     /// Longer ones are not read; content tokens met are below 4 KiB.
@@ -33,27 +30,26 @@ impl Unverified {
             return None;
         }
         let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-        Tree::read(&json).filter(Tree::is_object).map(Self)
+        let claims: Value = serde_json::from_slice(&json).ok()?;
+        claims.is_object().then_some(Self(claims))
     }
 
-    /// Whether there is such a claim, of whatever kind. A path has dots between names and array
-    /// positions: `contentRights.0.contentId`.
-    pub fn has(&self, path: &str) -> bool {
-        self.0.find(path).is_some()
-    }
-
-    /// Whether the claim is there and is `false`.
-    pub fn denies(&self, path: &str) -> bool {
-        self.0.find(path) == Some(Found::Bool(false))
+    /// A claim by its path, dots between names and array positions (`contentRights.0.contentId`).
+    pub fn claim(&self, path: &str) -> Option<&Value> {
+        path.split('.').try_fold(&self.0, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            Value::Object(fields) => fields.get(name),
+            Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => None,
+        })
     }
 
     /// A claim as text; numbers and booleans are written out.
     pub fn text(&self, path: &str) -> Option<String> {
-        match self.0.find(path)? {
-            Found::Text(text) => Some(text.to_owned()).filter(|text| !text.is_empty()),
-            Found::Number(number) => Some(number.to_string()),
-            Found::Bool(truth) => Some(truth.to_string()),
-            Found::Many | Found::Null => None,
+        match self.claim(path)? {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
+            Value::Array(_) | Value::Null | Value::Object(_) => None,
         }
     }
 

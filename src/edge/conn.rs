@@ -18,12 +18,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::breach::Breach;
 use super::counters::{Counters, add};
-use super::guard::Breach;
-use super::head::Watched;
+use super::line::Line;
 use super::patience::Patient;
 use super::permit::Gate;
-use super::service::{Calls, Line};
+use super::service::Calls;
+use super::watch::Watched;
 use super::{Cors, Handler, Peer, tls};
 use crate::config::Limits;
 use crate::secret::scrub;

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::body;
-use super::guard::Breach;
+use super::breach::Breach;
 
 #[derive(Debug, Default)]
 pub struct Counters {

@@ -4,93 +4,12 @@
 //! Transfer-Encoding, a target that contradicts its Host, CONNECT, a GET with a body. What hyper
 //! hides is found by `head`. Called once per request, before anything else looks at it.
 
-use std::fmt;
-
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-/// Why a request is refused before anyone looks at what it asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum Breach {
-    /// A line of the head ends with a bare LF, which other parsers read differently.
-    BareLineFeed,
-    /// GET or HEAD with a body.
-    BodyUnexpected,
-    /// Content-Length and Transfer-Encoding together (RFC 9112 section 6.1).
-    BothLengths,
-    /// CONNECT: this is no tunnel.
-    Connect,
-    /// Transfer-Encoding more than once, or anything but `chunked`.
-    EncodingUnknown,
-    /// Host is not a host with an optional port.
-    HostInvalid,
-    /// The target and Host name different hosts.
-    HostMismatch,
-    HostMissing,
-    HostTwice,
-    /// The head cannot be read with certainty.
-    Malformed,
-    /// The target is neither a path nor an absolute URL.
-    TargetInvalid,
-}
-
-impl Breach {
-    pub const ALL: [Self; 11] = [
-        Self::BareLineFeed,
-        Self::BodyUnexpected,
-        Self::BothLengths,
-        Self::Connect,
-        Self::EncodingUnknown,
-        Self::HostInvalid,
-        Self::HostMismatch,
-        Self::HostMissing,
-        Self::HostTwice,
-        Self::Malformed,
-        Self::TargetInvalid,
-    ];
-
-    /// Stable: the `error` of the reply, and a metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::BareLineFeed => "bare_line_feed",
-            Self::BodyUnexpected => "body_unexpected",
-            Self::BothLengths => "both_lengths",
-            Self::Connect => "connect",
-            Self::EncodingUnknown => "encoding_unknown",
-            Self::HostInvalid => "host_invalid",
-            Self::HostMismatch => "host_mismatch",
-            Self::HostMissing => "host_missing",
-            Self::HostTwice => "host_twice",
-            Self::Malformed => "malformed",
-            Self::TargetInvalid => "target_invalid",
-        }
-    }
-
-    pub const fn detail(self) -> &'static str {
-        match self {
-            Self::BareLineFeed => "a line of the request head ends without a carriage return",
-            Self::BodyUnexpected => "GET and HEAD carry no body",
-            Self::BothLengths => "Content-Length and Transfer-Encoding exclude each other",
-            Self::Connect => "CONNECT is not served",
-            Self::EncodingUnknown => "the only transfer encoding is chunked, once",
-            Self::HostInvalid => "Host must be a host and an optional port",
-            Self::HostMismatch => "the request target and Host name different hosts",
-            Self::HostMissing => "Host is missing",
-            Self::HostTwice => "Host is given twice",
-            Self::Malformed => "the request head cannot be read with certainty",
-            Self::TargetInvalid => "the request target must be a path",
-        }
-    }
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
+use super::breach::Breach;
 
 /// Holds for both protocols; `tls` tells which default port a host may leave out.
 pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), Breach> {

@@ -1,31 +1,17 @@
-//! Looks at the raw head of each HTTP/1.1 request as its bytes pass on to hyper.
+//! Reads the raw head of each HTTP/1.1 request, beside hyper.
 //!
 //! hyper hides two things that other parsers read differently: it drops Content-Length beside
-//! Transfer-Encoding, and it takes a bare LF for a line end. This file finds them, by the number of
-//! the request on its connection; the service then answers 400 and closes. It changes no byte.
-//! It need not read chunks: the reply to a chunked request closes the connection.
+//! Transfer-Encoding, and it takes a bare LF for a line end. The [`Scanner`] finds them, by the number
+//! of the request on its connection; the service then answers 400 and closes. It need not read chunks:
+//! the reply to a chunked request closes the connection. Fed by `watch`.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
-
-use super::guard::Breach;
-use super::service::Line;
+use super::breach::Breach;
 
 /// As hyper's own buffer: a longer head is refused there.
 const LONGEST_HEAD: usize = super::conn::BUFFER;
-/// How long, and for how many bytes, a closed connection is read on. Closing with unread bytes makes
-/// the kernel send a reset, which can overtake the reply that said why.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Default)]
-struct Scanner {
+pub(super) struct Scanner {
     state: State,
     /// Requests whose head is complete.
     requests: u32,
@@ -50,7 +36,7 @@ enum State {
 
 impl Scanner {
     /// Bytes in order; the answer is the first breach, and the number of its request from 0.
-    fn feed(&mut self, mut bytes: &[u8]) -> Option<(u32, Breach)> {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Option<(u32, Breach)> {
         while !bytes.is_empty() {
             match self.state {
                 State::Blind => return None,
@@ -69,7 +55,7 @@ impl Scanner {
     }
 
     /// Whether bytes of a request may still be on their way.
-    fn is_mid_message(&self) -> bool {
+    pub(super) fn is_mid_message(&self) -> bool {
         self.state != State::Start || !self.line.is_empty()
     }
 
@@ -149,88 +135,6 @@ fn digits(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     let all = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     if all { std::str::from_utf8(value).ok()?.parse().ok() } else { None }
-}
-
-/// A connection whose incoming bytes are looked at.
-pub(super) struct Watched<S> {
-    inner: S,
-    line: Arc<Line>,
-    scanner: Scanner,
-    ended: bool,
-    linger: Option<Linger>,
-}
-
-struct Linger {
-    left: usize,
-    until: Pin<Box<Sleep>>,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(inner: S, line: Arc<Line>) -> Self {
-        Self { inner, line, scanner: Scanner::default(), ended: false, linger: None }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Watched<S> {
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(linger) = &mut self.linger else { return Poll::Ready(()) };
-        while linger.left > 0 && linger.until.as_mut().poll(cx).is_pending() {
-            let mut waste = [0; 2048];
-            let mut waste = ReadBuf::new(&mut waste);
-            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut waste));
-            if read.is_err() || waste.filled().is_empty() {
-                break;
-            }
-            linger.left = linger.left.saturating_sub(waste.filled().len());
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let new = buf.filled().get(before..).unwrap_or_default();
-        self.ended = new.is_empty();
-        if let Some((request, breach)) = self.scanner.feed(new) {
-            self.line.break_at(request, breach);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
-            if self.ended || !self.scanner.is_mid_message() {
-                return Poll::Ready(Ok(()));
-            }
-            self.linger = Some(Linger { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });
-        }
-        self.poll_linger(cx).map(Ok)
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! and no DRM: what survives its rules goes to a [`Handler`], whose reply it sends.
 
 pub mod body;
+mod breach;
 pub mod certs;
 mod conn;
 mod cors;
 mod counters;
 mod guard;
 mod head;
+mod line;
 mod listen;
 mod patience;
 mod permit;
@@ -18,6 +20,7 @@ mod serve;
 mod service;
 mod tls;
 mod validity;
+mod watch;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -28,9 +31,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
-pub use self::guard::Breach;
 pub use self::serve::{Bound, Edge, Fault, Serving};
 pub use self::tls::{CertificateFault, Certificates};
 

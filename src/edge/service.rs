@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, TRANSFER_ENCODING};
@@ -15,13 +14,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
+use super::breach::Breach;
 use super::conn::Worker;
 use super::cors::Caller;
 use super::counters::add;
-use super::guard::{self, Breach};
+use super::line::{Line, Running};
 use super::permit::Permit;
 use super::reply::Refusal;
-use super::{Peer, Reply, ReplyBody, body};
+use super::{Peer, Reply, ReplyBody, body, guard};
 
 const OVERLOADED: Refusal = Refusal {
     // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
@@ -30,35 +30,6 @@ const OVERLOADED: Refusal = Refusal {
     detail: "too many calls are in flight",
     close: true,
 };
-
-/// What one connection's byte stream, its service and its driver know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Zero, or the number of the broken request from 1, and its breach in the low byte.
-    broken: AtomicU64,
-    requests: AtomicU32,
-    running: AtomicU32,
-}
-
-impl Line {
-    /// Only the first breach counts: the connection ends with it.
-    pub(super) fn break_at(&self, request: u32, breach: Breach) {
-        self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
-    }
-
-    /// Requests begun so far, and those not yet answered.
-    pub(super) fn activity(&self) -> (u32, u32) {
-        (self.requests.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed))
-    }
-
-    /// Called once per request, in order.
-    fn next(&self) -> Option<Breach> {
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        let broken = self.broken.load(Ordering::Relaxed);
-        let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
-        if hit { Breach::ALL.get((broken & 0xff) as usize).copied() } else { None }
-    }
-}
 
 pub(super) struct Calls {
     pub(super) line: Arc<Line>,
@@ -173,42 +144,5 @@ impl Finish {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         reply
-    }
-}
-
-/// Counts a request as unanswered for as long as it exists.
-struct Running(Arc<Line>);
-
-impl Running {
-    fn begin(line: &Arc<Line>) -> Self {
-        line.running.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(line))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broken_request_is_met_at_its_number() {
-        let line = Line::default();
-        line.break_at(2, Breach::TargetInvalid);
-        assert_eq!([line.next(), line.next()], [None, None]);
-        assert_eq!(line.next(), Some(Breach::TargetInvalid));
-        assert_eq!(line.next(), Some(Breach::TargetInvalid), "and nothing passes after it");
-    }
-
-    #[test]
-    fn the_first_breach_has_a_number_too() {
-        let line = Line::default();
-        line.break_at(0, Breach::BareLineFeed);
-        assert_eq!(line.next(), Some(Breach::BareLineFeed));
     }
 }

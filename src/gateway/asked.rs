@@ -142,7 +142,13 @@ impl Asked {
     fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match self.claims.as_ref().and_then(|claims| claims.remaining(time)) {
+        let remaining = match (&self.token, &self.claims) {
+            (Some(_), Some(claims)) => claims.remaining(time),
+            (Some(_), None) => None,
+            // Nothing tells one playback from the next: before long the authority is asked again.
+            (None, _) => Some(SHORTEST),
+        };
+        match remaining {
             Some(remaining) => {
                 Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
             }
@@ -166,12 +172,11 @@ impl Asked {
             // An opaque token, or none, says nothing against it.
             (SessionControl::Auto, None) => true,
             (SessionControl::Auto, Some(claims)) => {
-                let controls = [
-                    ("contentRights.0.sessionControl", "contentRights.0.sessionControl.sessionControlEnabled"),
-                    ("sessionControl", "sessionControl.sessionControlEnabled"),
-                ];
-                let control = controls.into_iter().find(|(control, _)| claims.has(control));
-                control.is_some_and(|(_, enabled)| !claims.denies(enabled))
+                let control =
+                    ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
+                control.is_some_and(|control| {
+                    control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false))
+                })
             }
         }
     }

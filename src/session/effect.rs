@@ -22,6 +22,15 @@ pub enum Answer {
     Wait,
 }
 
+impl Answer {
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refuse(refusal) => Some(refusal),
+            Self::Forward(_) | Self::Pass | Self::Renew(..) | Self::Wait => None,
+        }
+    }
+}
+
 /// Why a player is turned away.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {

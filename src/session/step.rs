@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use self::due::{bounded, spread};
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
@@ -13,11 +14,11 @@ use super::input::{Input, Served};
 use super::policy::Policy;
 use super::report::{Playing, Report, Reports};
 use super::state::{Beats, Lane, Over, Session, State};
-use super::verdict::Reason;
-use super::wheel::Wheel;
+use super::verdict::{Fault, FaultKind, Reason};
 use crate::config::Enforcement;
 
 mod answered;
+mod due;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
@@ -124,12 +125,6 @@ impl Session {
         }
     }
 
-    /// When a player that reports must have been gone: it is neither heard nor does it ask.
-    fn silent_at(&self, policy: &Policy) -> Option<Instant> {
-        let reports = self.reports.filter(|_| policy.end_on_silence)?;
-        Some(self.last_sign + reports.allowed_silence())
-    }
-
     /// The player called.
     fn heard(&mut self, now: Instant) {
         self.last_call = now;
@@ -185,16 +180,15 @@ impl Session {
         if self.lane.is_some() {
             return;
         }
-        if matches!(self.state, State::Failing { .. }) && now >= self.lost_at(policy) {
-            // The authority has let it expire by its own rule: there is nothing left to give back.
-            self.grant = None;
-            self.close(now, Over::Ended(End::Lost), policy, fx);
-        } else if now >= self.last_sign + policy.longest {
-            self.end(now, End::Longest, policy, fx);
-        } else if self.silent_at(policy).is_some_and(|silent| now >= silent) {
-            self.end(now, End::Silent, policy, fx);
-        } else if self.overdue_at(policy).is_some_and(|overdue| now >= overdue) {
-            self.end(now, End::RenewalsOverdue, policy, fx);
+        let over = self.ends(policy).into_iter().find(|(_, at)| at.is_some_and(|at| now >= at));
+        match over {
+            Some((End::Lost, _)) => {
+                // The authority has let it expire by its own rule: there is nothing left to give back.
+                self.grant = None;
+                self.close(now, Over::Ended(End::Lost), policy, fx);
+            }
+            Some((why, _)) => self.end(now, why, policy, fx),
+            None => {}
         }
     }
 
@@ -204,32 +198,11 @@ impl Session {
         if now < lane.since + policy.lane_patience {
             return;
         }
-        let fault = super::verdict::Fault {
-            kind: super::verdict::FaultKind::Timeout,
-            reason: Reason::new(0, None, "the call was given up"),
-        };
+        let fault = Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
         if lane.ask == AskKind::Open {
             self.given_up = Some(lane.ticket);
         }
         self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
-    }
-
-    /// After the last good answer plus what the authority allows, but not before its token ends.
-    fn lost_at(&self, policy: &Policy) -> Instant {
-        let silent = self.last_good + self.allowed_silence(policy);
-        let longest = self.last_good + policy.longest;
-        self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
-    }
-
-    /// When the player's renewals have been missing for two rounds.
-    fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
-        match self.beats {
-            Beats::Renewals { every } => {
-                let round = self.interval()?.max(every.unwrap_or_default());
-                Some(self.last_call.max(self.last_good) + round * 2 + policy.grace)
-            }
-            Beats::Timer => None,
-        }
     }
 
     /// Decides the next call to the authority and the next deadline.
@@ -269,21 +242,6 @@ impl Session {
         }
     }
 
-    fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
-        let longest = self.last_sign + policy.longest;
-        let others = [self.overdue_at(policy), self.silent_at(policy)];
-        let granted = others.into_iter().flatten().fold(longest, Instant::min);
-        match self.state {
-            State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
-            State::Closing { next, .. } => next,
-            State::Failing { retry, .. } if self.beats == Beats::Timer => retry.min(self.lost_at(policy)).min(granted),
-            State::Failing { .. } => self.lost_at(policy).min(granted),
-            State::Live { beat } if self.beats == Beats::Timer => beat.min(granted),
-            State::Live { .. } => granted,
-            State::Opening { since, .. } => since + policy.lane_patience,
-        }
-    }
-
     fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
         let ticket = self.occupy(now, kind);
         fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket }));
@@ -313,26 +271,6 @@ impl Session {
         self.enter(State::Closed { until: now + memory, why });
         fx.push(Effect::Wake);
     }
-
-    /// When the next beat is sent, counted from `since`: never early, spread over less than a tick.
-    fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
-        let interval = self.interval().unwrap_or_default();
-        since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
-    }
-}
-
-/// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
-fn bounded(time: Duration) -> Duration {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    time.min(CENTURY)
-}
-
-/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same
-/// for the same session and generation.
-fn spread(seed: u32, generation: u32) -> Duration {
-    let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let most = (Policy::TICK - Wheel::<()>::TICK).as_micros() as u64 * 4 / 5;
-    Duration::from_micros(mixed % most)
 }
 
 #[cfg(test)]

@@ -21,11 +21,6 @@ pub(crate) const LAYERS: [(&[&str], &str); 12] = [
     (&["clock", "ids", "secret", "task"], "the only reader of clocks, source of randomness, home of secrets, spawner"),
 ];
 
-/// Files beyond [`LONGEST`], and why.
-const LONG: [(&str, &str); 2] = [
-    ("src/session/device.rs", "where each call of a device belongs: one rule after the other, read as one page"),
-    ("src/session/step.rs", "the step function: totality is seen in one place"),
-];
 const LONGEST: usize = 300;
 
 /// What the pure layers must not know.
@@ -152,8 +147,7 @@ fn pure_layers_know_no_time_no_task_and_no_chance() {
 #[test]
 fn files_are_short() {
     for source in sources() {
-        let excused = LONG.iter().any(|(path, _)| *path == source.path);
-        assert!(excused || source.lines <= LONGEST, "{}: {} lines without tests", source.path, source.lines);
+        assert!(source.lines <= LONGEST, "{}: {} lines without tests", source.path, source.lines);
     }
 }
 

@@ -8,7 +8,7 @@ use sidebeat::config;
 use sidebeat::edge::Breach;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, End, Event, FaultKind};
-use sidebeat::telemetry::{CallLabels, Labels, Telemetry};
+use sidebeat::telemetry::{CallLabels, Labels, SlotEnd, Telemetry};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -20,6 +20,7 @@ fn metrics() -> BTreeSet<String> {
     // A family shows itself with its first member.
     let labels = Labels { authority: "a", error_name: |_| "e", route: "/r" };
     telemetry.note(&labels, SessionId(1), &Event::Closed(End::Stopped));
+    telemetry.clock_offset("a", 0.0, false);
     telemetry.authority_call("a", AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".to_owned() };
     metrics.license_call(&call, Duration::ZERO);
@@ -28,6 +29,8 @@ fn metrics() -> BTreeSet<String> {
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
     metrics.sessions("live", 1);
+    metrics.slots_ended("a", SlotEnd::Ended, 1);
+    metrics.upstream_call_saved("/r", "w");
     let page = metrics.render(|_| {});
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let core = types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
@@ -74,6 +77,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
         marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/expiry.rs", &["error: "]),
     ]
     .into_iter()
     .flatten()

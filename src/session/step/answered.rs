@@ -8,7 +8,7 @@ use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{Beats, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
-use super::bounded;
+use super::due::bounded;
 use crate::config::Enforcement;
 use crate::secret::Secret;
 

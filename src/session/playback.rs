@@ -1,0 +1,136 @@
+//! One playback: its session, and the names by which its calls are known.
+//!
+//! Knows what it was told, within fixed bounds; which call belongs to which playback is decided in
+//! `device`.
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use super::call::Call;
+use super::policy::Policy;
+use super::state::{Session, State};
+use crate::ids::SessionId;
+use crate::secret::Fingerprint;
+
+/// Audio, video, several qualities, and their successors after a seek.
+pub(super) const KEY_SESSIONS: usize = 16;
+
+/// Names of one playback's content: where only key ids tell, picture and sound have one each.
+const CONTENTS: usize = 8;
+
+/// Players ask for all keys of a title within this time.
+pub(super) const TOGETHER: Duration = Duration::from_secs(3);
+
+/// Refreshed content tokens of one playback.
+const TOKENS: usize = 8;
+
+/// One thing that one device plays. `C` is what the shell keeps beside it.
+#[derive(Debug)]
+pub struct Playback<C> {
+    pub card: C,
+    pub id: SessionId,
+    pub session: Session,
+    began: Instant,
+    /// By all its names.
+    contents: ArrayVec<Fingerprint, CONTENTS>,
+    key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    /// Those that came after the first one for the same content.
+    later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    /// The content token that began it.
+    pub token: Option<Fingerprint>,
+}
+
+/// What a fresh playback is made of; asked for only when one is needed.
+pub struct Start<C> {
+    pub card: C,
+    pub id: SessionId,
+    pub seed: u32,
+}
+
+impl<C> Playback<C> {
+    pub(super) fn begin(start: Start<C>, now: Instant, call: &Call, policy: &Policy) -> Self {
+        let Start { card, id, seed } = start;
+        Self {
+            card,
+            id,
+            session: Session::new(now, seed, policy),
+            began: now,
+            contents: call.content.into_iter().collect(),
+            key_sessions: ArrayVec::new(),
+            later_tokens: ArrayVec::new(),
+            token: call.token,
+        }
+    }
+
+    pub fn key_sessions(&self) -> usize {
+        self.key_sessions.len()
+    }
+
+    /// Whether this content token is, or was, one of the playback's.
+    pub fn has_token(&self, token: Fingerprint) -> bool {
+        self.token == Some(token) || self.later_tokens.contains(&token)
+    }
+
+    pub(super) fn is_of(&self, call: &Call) -> bool {
+        call.token.is_some_and(|token| self.has_token(token))
+    }
+
+    pub(super) fn plays(&self, content: Option<Fingerprint>) -> bool {
+        content.is_some_and(|content| self.contents.contains(&content))
+    }
+
+    /// Without a content token only time tells the keys of one title from those of the next.
+    pub(super) fn takes_in(&self, call: &Call, now: Instant) -> bool {
+        let tokenless = self.token.is_none() && call.token.is_none();
+        tokenless && self.session.is_active() && now < self.began + TOGETHER
+    }
+
+    pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {
+        self.key_sessions.contains(&key_session)
+    }
+
+    /// Over, remembered only for left-over calls, and with nothing to give back.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self.session.state(), State::Closed { .. }) && !self.session.takes_place()
+    }
+
+    pub(super) fn learn(&mut self, call: &Call) {
+        self.learn_content(call);
+        let Some(key_session) = call.key_session else { return };
+        if self.key_sessions.contains(&key_session) {
+            return;
+        }
+        if self.key_sessions.is_full() {
+            self.key_sessions.remove(0);
+        }
+        self.key_sessions.push(key_session);
+    }
+
+    fn learn_content(&mut self, call: &Call) {
+        let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
+        let tokenless = self.token.is_none() && call.token.is_none();
+        if !tokenless && !self.contents.is_empty() {
+            return;
+        }
+        if self.contents.is_full() {
+            self.contents.remove(0);
+        }
+        self.contents.push(content);
+    }
+
+    /// Only while it plays: a left-over call of an ended one may carry its successor's token.
+    pub(super) fn learn_token(&mut self, call: &Call) {
+        let Some(token) = call.token.filter(|_| self.session.is_active()) else { return };
+        if self.later_tokens.is_full() {
+            self.later_tokens.remove(0);
+        }
+        self.later_tokens.push(token);
+    }
+
+    /// True when it was the last one.
+    pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
+        self.key_sessions.retain(|known| *known != key_session);
+        self.key_sessions.is_empty()
+    }
+}
