@@ -113,7 +113,7 @@ impl Asked {
     }
 
     pub(super) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
-        self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
+        self.device.as_ref().map(|(device, rung)| DeviceKey::new(&authority.name, rung, device))
     }
 
     /// What another call has in common with this one if the same reply is due to both: everything

@@ -87,9 +87,9 @@ impl Gateway {
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
-        let (device, _rung) = identity::device(&route.config.device, &evidence)?;
+        let (device, rung) = identity::device(&route.config.device, &evidence)?;
         let authority = self.client.authority(route.config.authority?)?;
-        Some((DeviceKey::new(&authority.name, &device), token.as_ref().map(Secret::fingerprint)))
+        Some((DeviceKey::new(&authority.name, rung, &device), token.as_ref().map(Secret::fingerprint)))
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Playback<C> {
     pub id: SessionId,
     pub session: Session,
     began: Instant,
-    /// By all its names.
+    content: Option<Fingerprint>,
+    /// Other names of its content.
     contents: ArrayVec<Fingerprint, CONTENTS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
     /// Those that came after the first one for the same content.
@@ -56,7 +57,8 @@ impl<C> Playback<C> {
             id,
             session: Session::new(now, seed, policy),
             began: now,
-            contents: call.content.into_iter().collect(),
+            content: call.content,
+            contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             later_tokens: ArrayVec::new(),
             token: call.token,
@@ -77,13 +79,12 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn plays(&self, content: Option<Fingerprint>) -> bool {
-        content.is_some_and(|content| self.contents.contains(&content))
+        content.is_some_and(|content| self.content == Some(content) || self.contents.contains(&content))
     }
 
-    /// Without a content token only time tells the keys of one title from those of the next.
-    pub(super) fn takes_in(&self, call: &Call, now: Instant) -> bool {
-        let tokenless = self.token.is_none() && call.token.is_none();
-        tokenless && self.session.is_active() && now < self.began + TOGETHER
+    /// Without a token only time tells the keys of one title from those of the next.
+    pub(super) fn has_just_begun(&self, now: Instant) -> bool {
+        self.token.is_none() && self.session.is_active() && now < self.began + TOGETHER
     }
 
     pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {
@@ -109,14 +110,14 @@ impl<C> Playback<C> {
 
     fn learn_content(&mut self, call: &Call) {
         let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
-        let tokenless = self.token.is_none() && call.token.is_none();
-        if !tokenless && !self.contents.is_empty() {
-            return;
+        if self.content.is_none() {
+            self.content = Some(content);
+        } else if self.token.is_none() && call.token.is_none() {
+            if self.contents.is_full() {
+                self.contents.remove(0);
+            }
+            self.contents.push(content);
         }
-        if self.contents.is_full() {
-            self.contents.remove(0);
-        }
-        self.contents.push(content);
     }
 
     /// Only while it plays: a left-over call of an ended one may carry its successor's token.

@@ -85,6 +85,21 @@ async fn without_any_rung_a_call_passes_uncounted() {
 }
 
 #[tokio::test]
+async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("127.0.0.1", "news").await;
+    assert!(tv.clone().without("x-device-id").post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("device_by").await, ["peer"]);
+    let thief = tv.clone().without("nv-authorizations");
+    assert_eq!(thief.stop().await.status, 204);
+    assert_eq!(stage.each("state").await, ["live"]);
+    // Its own address is whose it is.
+    assert_eq!(thief.without("x-device-id").stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_client_certificate_names_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new(folder.path());

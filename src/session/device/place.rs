@@ -58,7 +58,7 @@ fn find<'a, C>(playbacks: &'a [Playback<C>], now: Instant, call: &Call) -> Optio
     let by_content = || {
         newest(&|p| p.plays(call.content) && (p.session.is_active() || (p.session.is_killed() && call.token.is_none())))
     };
-    let just_begun = || newest(&|p| !continues && p.takes_in(call, now));
+    let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
         let mut candidates = playbacks.iter().enumerate().filter(|(_, p)| p.session.is_active());
         let first = candidates.next();

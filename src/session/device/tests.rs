@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
-use crate::session::playback::KEY_SESSIONS;
+use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Reason, Refusal, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
@@ -563,7 +563,7 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let mut stage = Stage::new();
     let picture = stage.play(LICENSE.of(1));
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "the keys of the sound");
-    stage.tick(crate::session::playback::TOGETHER);
+    stage.tick(TOGETHER);
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "also when they are asked for again");
     assert_eq!(stage.call(LICENSE.of(1)).0, picture);
     assert_ne!(stage.call(LICENSE.of(3)).0, picture, "the next title");
