@@ -25,10 +25,8 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use sidebeat::headend::{Headend, Options};
 use sidebeat::task::{Deaths, Tasks};
@@ -175,11 +173,7 @@ impl Home {
 
     /// Trusts the CA in the folder, and nobody else.
     fn client(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.certificates().join("ca.pem")).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+        Arc::new(web::trusting(&self.certificates().join("ca.pem")).with_no_client_auth())
     }
 
     async fn license(&self) -> Request<Full<Bytes>> {

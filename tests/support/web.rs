@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,11 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::client::WantsClientCert;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -51,6 +55,14 @@ pub(crate) async fn send(
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
 }
 
+/// Trusts this CA or certificate, and nobody else; still to be told whether it shows a certificate.
+pub(crate) fn trusting(authority: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
+}
+
 /// Dropping it hangs up.
 async fn over(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full<Bytes>>) -> Result<Reply, Cut> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Cut)?;
@@ -85,6 +97,11 @@ impl Reply {
         let told = self.json();
         let error = told["error"].as_str().unwrap_or_else(|| panic!("no refusal: {} {}", self.status, self.text()));
         (self.status.as_u16(), error.to_owned(), told["errorCode"].as_i64())
+    }
+
+    /// The status and the head-end's `errorCode`; 0 if there is none.
+    pub(crate) fn code(&self) -> (u16, i64) {
+        (self.status.as_u16(), self.json()["errorCode"].as_i64().unwrap_or_default())
     }
 
     /// [`Self::refusal`] without the code.
