@@ -130,7 +130,6 @@ impl Client {
             headers,
             method: Method::POST,
             path_and_query,
-            repeatable: true,
             reply_max: REPLY_MAX,
         };
         self.pool.send(call).await.map_err(|fault| infrastructure(&fault))
