@@ -6,6 +6,7 @@
 
 mod card;
 mod closings;
+mod overview;
 mod pacer;
 mod pump;
 mod row;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
+pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
@@ -28,8 +30,8 @@ use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Report, Session, Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal, Report,
+    Session, Start, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -169,24 +171,6 @@ impl Sessions {
         self.table.collect(|_, playback| playback.session.takes_place().then_some(())).len()
     }
 
-    /// The playback whose id begins with these digits; an error says why there is not exactly one.
-    pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
-        let fits =
-            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(prefix).then_some((key, playback.id));
-        match self.table.collect(fits).as_slice() {
-            [one] => Ok(*one),
-            [] => Err(FindFault::Unknown),
-            [..] => Err(FindFault::Ambiguous),
-        }
-    }
-
-    pub fn list(&self) -> Vec<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
-        rows.sort_by_key(|row| (row.opened, row.id));
-        rows
-    }
-
     fn with<R>(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -254,21 +238,6 @@ impl Sessions {
             }
             self.alarm.notify_one();
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum FindFault {
-    #[error("more than one session begins with these digits")]
-    Ambiguous,
-    #[error("no such session")]
-    Unknown,
-}
-
-impl Event {
-    /// Beats are counted and not listed.
-    fn is_routine(&self) -> bool {
-        matches!(self, Self::Beat | Self::Renewed)
     }
 }
 
