@@ -16,15 +16,22 @@ pub struct Unverified(Value);
 impl Unverified {
     /// Longer ones are not read; content tokens met are below 4 KiB.
     const LONGEST: usize = 16 * 1024;
+    /// Of a list; what is beyond is not looked at.
+    const MOST: usize = 8;
 
-    /// Reads the first compact JWT of a comma list, with or without `Bearer`. None for anything else.
+    /// Reads the first compact JWT of a comma list, with or without `Bearer`; an encrypted key token
+    /// may stand before it. None for anything else.
     pub fn peek(token: &str) -> Option<Self> {
-        let first = token.split(',').next()?.trim();
-        let first = first.strip_prefix("Bearer ").unwrap_or(first);
-        if first.len() > Self::LONGEST {
+        token.split(',').take(Self::MOST).find_map(Self::read)
+    }
+
+    fn read(token: &str) -> Option<Self> {
+        let token = token.trim();
+        let token = token.strip_prefix("Bearer ").unwrap_or(token);
+        if token.len() > Self::LONGEST {
             return None;
         }
-        let mut parts = first.split('.');
+        let mut parts = token.split('.');
         let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() {
             return None;
@@ -86,7 +93,9 @@ mod tests {
     #[test]
     fn claims_are_found_by_path() {
         let token = jwt(r#"{"exp":1700000060,"device":{"accountId":"a1"},"contentRights":[{"contentId":"c1"}],"n":7}"#);
-        for text in [token.clone(), format!("Bearer {token}"), format!("{token},{}", jwt("{}"))] {
+        for text in
+            [token.clone(), format!("Bearer {token}"), format!("{token},{}", jwt("{}")), format!("a.b.c.d.e,{token}")]
+        {
             let claims = Unverified::peek(&text).unwrap();
             assert_eq!(claims.text("device.accountId").as_deref(), Some("a1"));
             assert_eq!(claims.text("contentRights.0.contentId").as_deref(), Some("c1"));

@@ -6,7 +6,6 @@
 mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -483,7 +482,7 @@ async fn tls_serves_the_same() {
     let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
     tasks.spawn(serve);
 
-    let config = Arc::new(web::trusting(&folder.path().join("c.pem")).with_no_client_auth());
+    let config = web::trusting(&folder.path().join("c.pem"));
     let request = Request::get("/sim/books").header("host", "localhost").body(Full::default()).unwrap();
     assert_eq!(web::send(bound.tls_address.unwrap(), Some(config), request).await.unwrap().status, 200);
     tasks.stop();

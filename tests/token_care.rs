@@ -1,7 +1,7 @@
 //! The care for content tokens, through the real proxy: what is refused without a call, what shares
 //! one call, and what never does.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
 #[path = "support/web.rs"]
 mod web;
@@ -198,7 +198,8 @@ impl Script {
     }
 
     async fn await_license_call(&self) {
-        self.arrived.acquire().await.unwrap().forget();
+        let arrived = tokio::time::timeout(Duration::from_secs(20), self.arrived.acquire()).await;
+        arrived.expect("no license call comes").unwrap().forget();
     }
 
     fn count(&self, name: &str) -> usize {

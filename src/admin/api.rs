@@ -71,8 +71,8 @@ impl Admin {
     }
 
     fn show(&self, id: SessionId) -> Response<ReplyBody> {
-        match self.sessions.list().iter().find(|row| row.id == id) {
-            Some(row) => good(&rows::whole(row)),
+        match self.sessions.row(id) {
+            Some(row) => good(&rows::whole(&row)),
             None => fault(StatusCode::NOT_FOUND, "no such session"),
         }
     }

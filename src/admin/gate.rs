@@ -17,7 +17,7 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(config: &config::Admin) -> Self {
         Self {
-            loopback: config.listen.is_some_and(|address| address.ip().is_loopback()),
+            loopback: config.listen.is_some_and(|address| address.ip().to_canonical().is_loopback()),
             origins: config.origins.clone(),
             token: config.token.clone(),
         }
@@ -60,7 +60,8 @@ fn is_loopback(host: &str) -> bool {
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -97,6 +98,15 @@ mod tests {
             let checked = gate.check(&headers(pairs), false).map_or_else(|(status, _)| status.as_u16(), |()| 200);
             assert_eq!(checked, *status, "{pairs:?}");
         }
+    }
+
+    /// The configuration takes it for loopback, too, and asks for no token.
+    #[test]
+    fn a_mapped_loopback_address_is_guarded_like_any_other() {
+        let listen = Some("[::ffff:127.0.0.1]:9180".parse().unwrap());
+        let gate = Gate::new(&config::Admin { listen, origins: Vec::new(), token: None });
+        assert!(gate.check(&headers(&[(HOST, "rebound.example:9180")]), false).is_err());
+        assert!(gate.check(&headers(&[(HOST, "[::ffff:127.0.0.1]:9180")]), false).is_ok());
     }
 
     #[test]

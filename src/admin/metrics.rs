@@ -1,6 +1,5 @@
 //! The page that Prometheus reads.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -23,12 +22,9 @@ struct ReasonLabel {
 
 impl Admin {
     pub(super) fn metrics(&self) -> String {
-        let mut states: BTreeMap<&'static str, usize> = STATES.into_iter().map(|state| (state, 0)).collect();
-        for row in self.sessions.list() {
-            *states.entry(row.state).or_default() += 1;
-        }
-        for (state, count) in states {
-            self.telemetry.metrics.sessions(state, count);
+        let states = self.sessions.states();
+        for state in STATES {
+            self.telemetry.metrics.sessions(state, states.get(state).copied().unwrap_or_default());
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

@@ -49,17 +49,14 @@ impl Client {
         let Some(Authority { kind: Kind::NagraSsm(ssm), .. }) = self.authority(card.authority) else {
             return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
         };
-        let renewal = self.renew_at(ssm, ssm.renewal(), card, grant, challenge).await;
-        // The documentation prints two paths: a 404 without a code means the path, not the session.
-        let renewal = match (&renewal.result, ssm.config.renewal_other.is_some()) {
-            (Err(Fault { kind: FaultKind::Malformed, reason: Reason { code: 404, error_code: None, .. } }), true) => {
-                match ssm.other_renewal() {
-                    Some(other) => self.renew_at(ssm, other, card, grant, challenge).await,
-                    None => renewal,
-                }
+        let (usual, other) = ssm.renewals();
+        let mut renewal = self.renew_at(ssm, usual, card, grant, challenge).await;
+        if let Some(other) = other.filter(|_| is_no_path(&renewal.result)) {
+            renewal = self.renew_at(ssm, other, card, grant, challenge).await;
+            if !is_no_path(&renewal.result) {
+                ssm.keep_renewal(other);
             }
-            (Ok(_) | Err(_), _) => renewal,
-        };
+        }
         self.count(card, AskKind::Renew, &renewal.result, began);
         renewal
     }
@@ -171,6 +168,12 @@ impl Asker for Client {
             result
         })
     }
+}
+
+/// The documentation prints two paths: a 404 without a code means the path, not the session.
+fn is_no_path(result: &Result<Verdict, Fault>) -> bool {
+    let Err(Fault { kind, reason }) = result else { return false };
+    *kind == FaultKind::Malformed && reason.code == 404 && reason.error_code.is_none()
 }
 
 /// Something that we cannot even ask: a mistake in the configuration or in the player's token.

@@ -139,17 +139,17 @@ impl Authority {
 }
 
 impl Ssm {
-    fn renewal(&self) -> &Endpoint {
+    /// Where renewals go, and where to try when that is not found.
+    fn renewals(&self) -> (&Endpoint, Option<&Endpoint>) {
         match &self.config.renewal_other {
-            Some(other) if self.use_other_renewal.load(Ordering::Relaxed) => other,
-            Some(_) | None => &self.config.renewal,
+            Some(other) if self.use_other_renewal.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
+            other => (&self.config.renewal, other.as_ref()),
         }
     }
 
-    /// The path to try when the usual one was not found; remembered if it is tried.
-    fn other_renewal(&self) -> Option<&Endpoint> {
-        let other = self.config.renewal_other.as_ref()?;
-        let tried = self.use_other_renewal.fetch_not(Ordering::Relaxed);
-        Some(if tried { &self.config.renewal } else { other })
+    /// Renewals go there from now on. Said by name: of two that find out at once, the second must not
+    /// turn back what the first has turned.
+    fn keep_renewal(&self, endpoint: &Endpoint) {
+        self.use_other_renewal.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
     }
 }

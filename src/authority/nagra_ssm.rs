@@ -44,7 +44,9 @@ impl NagraSsm {
         let mut headers = HeaderMap::with_capacity(3 + self.headers.len());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.extend(self.headers.iter().cloned());
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         headers.insert(self.authorization.clone(), header_value(token.expose())?);
         Some(Wire { body: Bytes::copy_from_slice(body), endpoint, headers })
     }

@@ -82,7 +82,7 @@ impl Asked {
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
             openable: (self.token.is_some() && good) || !authority.needs_token(),
-            token: self.token.as_ref().filter(|_| !self.names_a_device()).map(Secret::fingerprint),
+            token: identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
         })
     }
 
@@ -113,7 +113,7 @@ impl Asked {
     }
 
     pub(super) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
-        self.device.as_ref().map(|(device, _)| DeviceKey::new(&authority.name, device))
+        self.device.as_ref().map(|(device, rung)| DeviceKey::new(&authority.name, rung, device))
     }
 
     /// What another call has in common with this one if the same reply is due to both: everything
@@ -158,11 +158,6 @@ impl Asked {
 
     fn content(&self) -> Option<String> {
         self.claims.as_ref()?.text("contentRights.0.contentId")
-    }
-
-    /// A device authentication token opens sessions too, but stands for no playback.
-    fn names_a_device(&self) -> bool {
-        self.claims.as_ref().and_then(|claims| claims.text("typ")).as_deref() == Some("DevAuthN")
     }
 
     fn wants_session(&self, route: &Route) -> bool {

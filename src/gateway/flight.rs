@@ -268,7 +268,7 @@ mod tests {
         let flights = Flights::new(8);
         let (flight, first) = take_off(&flights, "a");
         assert!(first.session().is_none());
-        let session = (DeviceKey::new("authority", "device"), SessionId(1));
+        let session = (DeviceKey::new("authority", "header", "device"), SessionId(1));
         flight.belong(session);
         assert_eq!((first.session(), join(&flights, "a").session()), (Some(session), Some(session)));
     }

@@ -118,7 +118,10 @@ pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
 fn onward_headers(route: &Route, from: &HeaderMap, authorization: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.extend(passed(route, from).map(|(name, value)| (name.clone(), value.clone())));
-    headers.extend(authorization);
+    // In place of the player's own, if its header is passed on as well: two could not be told apart.
+    if let Some((name, value)) = authorization {
+        headers.insert(name, value);
+    }
     headers
 }
 

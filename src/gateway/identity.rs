@@ -9,7 +9,7 @@ use super::query;
 use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, TokenSource};
 use crate::edge::Peer;
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 use crate::token::Unverified;
 
 /// Longest identity that is believed; longer ones are no identities.
@@ -111,8 +111,23 @@ pub(super) fn content_token(
         TokenSource::CustomData => custom_data.cloned(),
         TokenSource::Header(name) => {
             let value = headers.get(name)?.to_str().ok()?.trim();
-            (!value.is_empty()).then(|| Secret::new(value))
+            Some(without_scheme(value)).filter(|token| !token.is_empty()).map(Secret::new)
         }
         TokenSource::Query(name) => query::value(query, name).map(Secret::new),
     })
+}
+
+/// Authorities take tokens bare, and one that also comes by the query is the same token.
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        Some(_) | None => value,
+    }
+}
+
+/// The token by which a playback is known. A device authentication token opens sessions too, but
+/// stands for no playback.
+pub(super) fn of_playback(token: Option<&Secret>, claims: Option<&Unverified>) -> Option<Fingerprint> {
+    let of_device = claims.and_then(|claims| claims.text("typ")).as_deref() == Some("DevAuthN");
+    token.filter(|_| !of_device).map(Secret::fingerprint)
 }

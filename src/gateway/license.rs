@@ -53,12 +53,13 @@ impl Gateway {
         rest: &str,
         request: Request<Incoming>,
     ) -> Response<ReplyBody> {
+        // A player's own clock runs from its first byte: what the body takes is not added to the call.
+        let began = self.clock.now();
         let (parts, incoming) = request.into_parts();
-        let body = match body::collect(incoming, self.body_max, self.body).await {
+        let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let began = self.clock.now();
         let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
         let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));

@@ -30,8 +30,9 @@ impl Story<'_> {
             let news = news(&result, license);
             let unknown = matches!(result, Ok(Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
-            // Whether it was killed or had expired is the core's to say.
-            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::Renewal)).flatten();
+            // Whether it was killed or had expired is the core's to say. Not asked as a renewal: that could
+            // be granted, if this answer was late, and nobody would make it.
+            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
                 Some(Answer::Refuse(refusal)) => Err(refusal),
                 Some(_) | None => news,

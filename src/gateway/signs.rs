@@ -4,8 +4,8 @@
 //! reports, which prove life while they come and death when they stop. Both take the same identity
 //! and content token as a license call, in headers or in the query, so that one URL is all that an app
 //! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
-//! its playback, without one the device. Always answered 204: who asks learns nothing, and a player
-//! that hears 410 would never report again.
+//! its playback, without one the device. Always answered 204, but for a body beyond the limits of any
+//! body: who asks learns nothing, and a player that hears 410 would never report again.
 
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -15,7 +15,7 @@ use super::identity::{self, Evidence};
 use super::route::Route;
 use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, body, reply};
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::Fingerprint;
 use crate::session::{Playing, Report};
 use crate::sessions::DeviceKey;
 use crate::token::Unverified;
@@ -87,9 +87,9 @@ impl Gateway {
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
-        let (device, _rung) = identity::device(&route.config.device, &evidence)?;
+        let (device, rung) = identity::device(&route.config.device, &evidence)?;
         let authority = self.client.authority(route.config.authority?)?;
-        Some((DeviceKey::new(&authority.name, &device), token.as_ref().map(Secret::fingerprint)))
+        Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
     }
 }
 

@@ -66,7 +66,11 @@ impl Gateway {
 
 /// For a story that broke off.
 fn lost() -> Ending {
-    let (error, detail) = ("internal", "the call could not be finished");
-    let refusal = Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, error, detail, close: false };
+    let refusal = Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        error: "internal",
+        detail: "the call could not be finished",
+        close: false,
+    };
     (Outcome::Failed, refusal.reply())
 }

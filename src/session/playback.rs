@@ -3,11 +3,11 @@
 //! Knows what it was told, within fixed bounds; which call belongs to which playback is decided in
 //! `device`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::call::Call;
+use super::call::{Call, CallKind};
 use super::policy::Policy;
 use super::state::{Session, State};
 use crate::ids::SessionId;
@@ -15,6 +15,12 @@ use crate::secret::Fingerprint;
 
 /// Audio, video, several qualities, and their successors after a seek.
 pub(super) const KEY_SESSIONS: usize = 16;
+
+/// Names of one playback's content: where only key ids tell, picture and sound have one each.
+const CONTENTS: usize = 8;
+
+/// Players ask for all keys of a title within this time.
+pub(super) const TOGETHER: Duration = Duration::from_secs(3);
 
 /// Refreshed content tokens of one playback.
 const TOKENS: usize = 8;
@@ -25,7 +31,10 @@ pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
+    began: Instant,
     content: Option<Fingerprint>,
+    /// Other names of its content.
+    contents: ArrayVec<Fingerprint, CONTENTS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
     /// Those that came after the first one for the same content.
     later_tokens: ArrayVec<Fingerprint, TOKENS>,
@@ -47,7 +56,9 @@ impl<C> Playback<C> {
             card,
             id,
             session: Session::new(now, seed, policy),
+            began: now,
             content: call.content,
+            contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             later_tokens: ArrayVec::new(),
             token: call.token,
@@ -68,7 +79,12 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn plays(&self, content: Option<Fingerprint>) -> bool {
-        content.is_some() && self.content == content
+        content.is_some_and(|content| self.content == Some(content) || self.contents.contains(&content))
+    }
+
+    /// Without a token only time tells the keys of one title from those of the next.
+    pub(super) fn has_just_begun(&self, now: Instant) -> bool {
+        self.token.is_none() && self.session.is_active() && now < self.began + TOGETHER
     }
 
     pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {
@@ -81,8 +97,9 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn learn(&mut self, call: &Call) {
-        self.content = self.content.or(call.content);
-        let Some(key_session) = call.key_session else { return };
+        self.learn_content(call);
+        // A release may be of another day's playback: it names a key session that may never have been here.
+        let Some(key_session) = call.key_session.filter(|_| call.kind != CallKind::Release) else { return };
         if self.key_sessions.contains(&key_session) {
             return;
         }
@@ -90,6 +107,18 @@ impl<C> Playback<C> {
             self.key_sessions.remove(0);
         }
         self.key_sessions.push(key_session);
+    }
+
+    fn learn_content(&mut self, call: &Call) {
+        let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
+        if self.content.is_none() {
+            self.content = Some(content);
+        } else if self.token.is_none() && call.token.is_none() {
+            if self.contents.is_full() {
+                self.contents.remove(0);
+            }
+            self.contents.push(content);
+        }
     }
 
     /// Only while it plays: a left-over call of an ended one may carry its successor's token.
@@ -103,7 +132,8 @@ impl<C> Playback<C> {
 
     /// True when it was the last one.
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
+        let before = self.key_sessions.len();
         self.key_sessions.retain(|known| *known != key_session);
-        self.key_sessions.is_empty()
+        self.key_sessions.len() < before && self.key_sessions.is_empty()
     }
 }

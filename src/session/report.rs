@@ -1,8 +1,9 @@
 //! What a player tells about itself while it plays (CMCD event reports), as evidence of life.
 //!
-//! No player says that it is gone: it falls silent. A player that reports every so often and then
-//! misses two and a half rounds, with no other sign of life, is over. A paused or hidden one is
-//! given more time, because browsers slow the timers of pages that nobody sees to one a minute.
+//! No player says that it is gone: it falls silent. A player that reports by interval and then
+//! misses two and a half rounds, with no other sign of life, is over. One that tells of events alone
+//! is never silent. A paused or hidden one, or one that does not say, is given more time, because
+//! browsers slow the timers of pages that nobody sees to one a minute.
 
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,10 @@ pub enum Playing {
 /// The reports of one session so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reports {
-    /// The last report by interval.
-    at: Instant,
-    /// From one report by interval to the next.
-    every: Duration,
+    /// The last report by interval, if there was one.
+    at: Option<Instant>,
+    /// Between the last two of them, and between the two before.
+    gaps: [Duration; 2],
     pub(super) playing: Playing,
 }
 
@@ -47,28 +48,33 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        Self { at: now, every: Self::DEFAULT, playing: report.playing }
+        Self { at: report.by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playing: report.playing }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
     pub(super) fn next(self, now: Instant, report: Report) -> Self {
-        let between = now.saturating_duration_since(self.at);
-        let measured = report.by_interval && between >= Self::SHORTEST / 2;
-        let playing = if report.playing == Playing::Unsaid { self.playing } else { report.playing };
+        let between = self.at.filter(|_| report.by_interval).map(|at| now.saturating_duration_since(at));
+        let [newest, _] = self.gaps;
         Self {
-            at: if report.by_interval { now } else { self.at },
-            every: if measured { between.clamp(Self::SHORTEST, Self::LONGEST) } else { self.every },
-            playing,
+            at: if report.by_interval { Some(now) } else { self.at },
+            gaps: match between.filter(|between| *between >= Self::SHORTEST / 2) {
+                Some(between) => [between.clamp(Self::SHORTEST, Self::LONGEST), newest],
+                None => self.gaps,
+            },
+            playing: if report.playing == Playing::Unsaid { self.playing } else { report.playing },
         }
     }
 
-    /// For how long this player may give no sign of life.
-    pub(super) fn allowed_silence(&self) -> Duration {
-        let rounds = self.every * 5 / 2;
-        match self.playing {
-            Playing::Paused => rounds.max(Self::HIDDEN),
-            Playing::Done | Playing::Plays | Playing::Quit | Playing::Unsaid => rounds,
-        }
+    /// For how long this player may give no sign of life; without end if it never reports by interval.
+    /// One short gap is no interval: a report came late, or a copied page reports in between.
+    pub(super) fn allowed_silence(&self) -> Option<Duration> {
+        let _by_interval = self.at?;
+        let [newest, before] = self.gaps;
+        let rounds = newest.max(before) * 5 / 2;
+        Some(match self.playing {
+            Playing::Paused | Playing::Unsaid => rounds.max(Self::HIDDEN),
+            Playing::Done | Playing::Plays | Playing::Quit => rounds,
+        })
     }
 }
 
@@ -186,6 +192,60 @@ mod tests {
         tell(&mut session, began + SECOND * 20, Playing::Plays);
         tell(&mut session, began + SECOND * 20 + SECOND / 100, Playing::Plays);
         assert!(over(&mut session, &policy).0 >= began + SECOND * 70);
+    }
+
+    fn happened(session: &mut Session, now: Instant, playing: Playing) {
+        step(session, now, Input::Report(Report { by_interval: false, playing }), &Policy::default());
+    }
+
+    #[test]
+    fn a_player_that_tells_of_events_alone_is_never_silent() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        happened(&mut session, began, Playing::Plays);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+    }
+
+    #[test]
+    fn an_event_before_a_report_by_interval_is_no_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        happened(&mut session, began, Playing::Plays);
+        tell(&mut session, began + SECOND * 2, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 77, End::Silent));
+    }
+
+    /// A copied tab has the same content token, and reports in between.
+    #[test]
+    fn two_pages_with_one_playback_do_not_shorten_the_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        for round in 0..5 {
+            tell(&mut session, began + SECOND * 30 * round, Playing::Plays);
+            tell(&mut session, began + SECOND * (30 * round + 3), Playing::Plays);
+            assert!(session.deadline().unwrap() > began + SECOND * 30 * (round + 1), "round {round}");
+        }
+    }
+
+    #[test]
+    fn one_late_report_does_not_shorten_the_interval() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        for at in [0, 30, 60, 119, 120] {
+            tell(&mut session, began + SECOND * at, Playing::Plays);
+        }
+        assert!(over(&mut session, &policy).0 >= began + SECOND * 195);
+    }
+
+    /// Shaka says neither that it plays nor that it is paused.
+    #[test]
+    fn a_player_that_does_not_say_may_be_paused_in_a_slowed_page() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        for round in 0..3 {
+            tell(&mut session, began + SECOND * 10 * round, Playing::Unsaid);
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 170, End::Silent));
     }
 
     #[test]

@@ -12,8 +12,12 @@ use crate::telemetry::Labels;
 pub struct DeviceKey(u64);
 
 impl DeviceKey {
-    pub fn new(authority: &str, device: &str) -> Self {
-        Self(Fingerprint::of_parts(&[authority.as_bytes(), device.as_bytes()]).0)
+    /// `rung` of the identity ladder said so. What we see ourselves stands apart from what callers say
+    /// of themselves, or a header with a neighbour's address would make one the neighbour. All that is
+    /// said is one: a beacon can name its device in the query alone.
+    pub fn new(authority: &str, rung: &str, device: &str) -> Self {
+        let kind = if matches!(rung, "mtls" | "peer") { rung } else { "said" };
+        Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).0)
     }
 }
 

@@ -159,16 +159,33 @@ impl Sessions {
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }
 
-    /// Ends every playback, for the end of the process, and waits for the closes, at most `grace`.
-    /// Returns how many sessions are still held at their authorities.
+    /// Ends every playback, for the end of the process, and waits until all are given back, at most
+    /// `grace`. Returns how many sessions are still held at their authorities.
     pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
-        // Held ones too: they would open when the place of another is given back.
-        let fits = |session: &Session| session.is_active() || session.takes_place();
-        for (key, id) in self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id))) {
-            self.deliver(key, id, Input::End(why));
+        let _late = tokio::time::timeout(grace, self.give_back(why)).await;
+        self.to_end().len()
+    }
+
+    /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
+    /// by the gateway, and a call of a player may have come in behind us.
+    async fn give_back(self: &Arc<Self>, why: End) {
+        const LOOK: Duration = Duration::from_millis(20);
+        loop {
+            for (key, id) in self.to_end() {
+                self.deliver(key, id, Input::End(why));
+            }
+            self.pump.idle().await;
+            if self.to_end().is_empty() {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        self.pump.idle(grace).await;
-        self.table.collect(|_, playback| playback.session.takes_place().then_some(())).len()
+    }
+
+    /// Held ones too: they would open when the place of another is given back.
+    fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
+        let fits = |session: &Session| session.is_active() || session.takes_place();
+        self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
     }
 
     fn with<R>(

@@ -1,5 +1,8 @@
 //! All playbacks at a glance, for operators: never on the way of a call.
 
+use std::collections::BTreeMap;
+
+use super::row::state_name;
 use super::table::Kept;
 use super::{DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
@@ -23,6 +26,20 @@ impl Sessions {
             [] => Err(FindFault::Unknown),
             [..] => Err(FindFault::Ambiguous),
         }
+    }
+
+    pub fn row(&self, id: SessionId) -> Option<Row> {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
+    }
+
+    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        let mut states = BTreeMap::new();
+        for state in self.table.collect(|_, playback| Some(state_name(playback.session.state()))) {
+            *states.entry(state).or_default() += 1;
+        }
+        states
     }
 
     pub fn list(&self) -> Vec<Row> {

@@ -90,11 +90,10 @@ impl Pump {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
-    /// Waits until no call is under way, at most `grace`. For the end of the process: a call that is
-    /// caused by the answer to another one counts too.
-    pub(super) async fn idle(&self, grace: Duration) {
+    /// Resolves at a moment at which no call is under way; the next one may set out right after.
+    pub(super) async fn idle(&self) {
         self.under_way.close();
-        let _late = tokio::time::timeout(grace, self.under_way.wait()).await;
+        self.under_way.wait().await;
     }
 
     /// Resolves when another call could start at once.

@@ -70,7 +70,7 @@ fn playing_name(playing: Playing) -> &'static str {
     }
 }
 
-fn state_name(state: &State) -> &'static str {
+pub(super) fn state_name(state: &State) -> &'static str {
     match state {
         State::Closed { .. } => "closed",
         State::Closing { .. } => "closing",

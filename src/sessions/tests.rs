@@ -131,7 +131,7 @@ impl Stage {
 }
 
 fn key() -> DeviceKey {
-    DeviceKey::new("test", "device")
+    DeviceKey::new("test", "header", "device")
 }
 
 fn license(token: u64) -> Call {
@@ -234,7 +234,7 @@ async fn a_stop_ends_what_it_names() {
     stage.play(1).await;
     stage.play(2).await;
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
-    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "other"), None), 0);
+    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "header", "other"), None), 0);
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
     stage.grant(AskKind::Close).await;
     assert_eq!(stage.sessions.stop(key(), None), 1);
@@ -257,6 +257,49 @@ async fn the_end_of_the_process_opens_nothing_more() {
     assert_eq!(left, 0);
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_tries_a_lost_close_again() {
+    let mut stage = Stage::new(Policy { retries: [SHORT, SHORT], ..brief() });
+    stage.play(1).await;
+    let sessions = stage.sessions.clone();
+    let told = async {
+        let reason = Reason::new(0, None, "lost");
+        stage.asked().await.say(Err(Fault { kind: FaultKind::Timeout, reason }));
+        stage.grant(AskKind::Close).await;
+    };
+    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    assert_eq!(left, 0);
+    stage.emptied().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() {
+    let mut stage = Stage::new(brief());
+    let id = stage.play(1).await;
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let sessions = stage.sessions.clone();
+    let told = async {
+        tokio::time::sleep(SHORT).await;
+        let alive = Verdict::Alive { interval: None, lifetime: None, token: Some(Secret::new("renewed")) };
+        assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
+        let close = stage.asked().await;
+        assert_eq!(close.ask.grant.as_ref().map(|grant| grant.token.expose()), Some("renewed"));
+        assert_eq!(close.yes(HOUR), AskKind::Close);
+    };
+    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_waits_no_longer_than_its_grace() {
+    let mut stage = Stage::new(brief());
+    stage.play(1).await;
+    assert_eq!(stage.sessions.drain(End::Drained, SHORT).await, 1);
+    stage.grant(AskKind::Close).await;
 }
 
 #[tokio::test]

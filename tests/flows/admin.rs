@@ -93,7 +93,6 @@ async fn a_kill_shows_in_list_story_and_metrics() {
         ("refusals_total", &["cause=\"session_killed\"", "profile=\"http\""], 1.0),
         ("license_call_seconds_count", &[], 2.0),
         ("panics_total", &[], 0.0),
-        ("beats_late_total", &["nothing"], 0.0),
         ("edge_calls_total", &[], 2.0),
     ] {
         assert_eq!(stage.metric(name, labels).await, value, "{name} {labels:?}");

@@ -230,3 +230,17 @@ async fn a_kill_is_believed_only_as_the_service_says_it() {
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
     stage.end_leaving_some_open().await;
 }
+
+#[tokio::test]
+async fn a_session_whose_beats_never_arrive_is_lost_and_not_killed() {
+    let authority = format!("grace = \"0s\"\nheartbeat-url = \"http://{}/heartbeat\"", nobody().await);
+    let script = Stage::clearkey().heartbeat(0.3).settings(|settings| settings.grace = 0.2);
+    let stage = script.authority(&authority).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.next("session-expired", 0).await;
+    stage.eventually("lost", async || stage.metric("sessions_ended_total", &["reason=\"lost\""]).await == 1.0).await;
+    assert!(tv.post(CLEARKEY).await.is_good(), "and the player may start again");
+    assert_eq!(stage.headend.count("setup").await, 2);
+    stage.end_leaving_some_open().await;
+}

@@ -85,6 +85,38 @@ async fn without_any_rung_a_call_passes_uncounted() {
 }
 
 #[tokio::test]
+async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("127.0.0.1", "news").await;
+    assert!(tv.clone().without("x-device-id").post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("device_by").await, ["peer"]);
+    let thief = tv.clone().without("nv-authorizations");
+    assert_eq!(thief.stop().await.status, 204);
+    assert_eq!(stage.each("state").await, ["live"]);
+    // Its own address is whose it is.
+    assert_eq!(thief.without("x-device-id").stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_with_a_device_token_ends_what_the_device_plays() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"";
+    let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
+    let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;
+    stage.headend.fault("setup", json!({"status": 200, "body": session}), 1).await;
+    stage.headend.fault("teardown", json!({"status": 204}), 1).await;
+    // {"typ":"DevAuthN","sessionControl":{}}
+    let tv = stage.player_with("tv", "e30.eyJ0eXAiOiJEZXZBdXRoTiIsInNlc3Npb25Db250cm9sIjp7fX0.sig");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert_eq!(tv.stop().await.status, 204);
+    assert_ne!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_client_certificate_names_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new(folder.path());
@@ -141,7 +173,7 @@ impl Devices {
 
     /// A client that trusts the proxy's CA, with a certificate of that name if there is one.
     fn client(&self, authority: &Path, name: Option<&str>) -> ClientConfig {
-        let builder = web::trusting(authority);
+        let builder = web::trust(authority);
         let Some(name) = name else { return builder.with_no_client_auth() };
         let key = KeyPair::generate().unwrap();
         let mut leaf = CertificateParams::new(vec![format!("{name}.devices.test")]).unwrap();

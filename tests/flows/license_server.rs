@@ -89,10 +89,16 @@ async fn its_reply_is_of_the_wrong_type() {
 #[tokio::test]
 async fn it_redirects_to_where_tokens_do_not_belong() {
     let elsewhere = Upstream::answering(|_| good("application/json", "{}")).await;
-    let targets = [elsewhere.url(), format!("//{}/acquire", elsewhere.address), "https://license.example/".to_owned()];
-    for target in targets {
-        let redirecting = Upstream::answering(move |_| redirect(307, &target)).await;
+    // The same path at this server would even answer.
+    let targets = ["http://{}/keys", "//{}/keys", "https://license.example/keys", "http://127.0.0.1:1/keys"];
+    for target in targets.map(|target| target.replace("{}", &elsewhere.address.to_string())) {
+        let redirecting = Upstream::answering(move |asked| match asked.target.as_str() {
+            "/acquire" => redirect(307, &target),
+            _ => good("application/json", "{}"),
+        })
+        .await;
         expect(&redirecting.url(), AUTHORITY, "redirect").await;
+        assert_eq!(redirecting.seen().len(), 1);
     }
     assert!(elsewhere.seen().is_empty(), "a token went elsewhere");
 }

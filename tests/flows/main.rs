@@ -18,6 +18,7 @@ mod stage;
 mod upstream;
 
 mod admin;
+mod embedded;
 mod enforcement;
 mod faults;
 mod identity;
@@ -28,6 +29,7 @@ mod opening;
 mod passing;
 mod refusing;
 mod renewing;
+mod silence;
 mod systems;
 mod wrapping;
 mod zap;

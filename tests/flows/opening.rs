@@ -169,3 +169,22 @@ async fn a_beat_keeps_its_rhythm_and_never_comes_early() {
     assert!(lived >= Duration::from_millis(1200), "three beats of 400 ms within {lived:?} (after call {opened})");
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_fresh_token_for_the_same_content_goes_on_with_the_session() {
+    // As apps send one when the picture moves to another screen.
+    let stage = Stage::clearkey().start().await;
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let token = stage.headend.token("account=ann&device=tv&content=news&once=true").await;
+        let tv = stage.player_with("tv", &token);
+        assert!(tv.post(CLEARKEY).await.is_good());
+        sessions.push(stage.headend.log().await.pop().unwrap().session);
+        // It was played, and the license server says so itself.
+        let again = tv.post(CLEARKEY).await;
+        assert_eq!((again.status.as_u16(), &again.json()["errorCode"]), (400, &json!(4006)));
+    }
+    assert!(sessions.iter().all(|session| session.is_some() && *session == sessions[0]), "{sessions:?}");
+    assert_eq!(stage.headend.count("setup").await, 1);
+    stage.end().await;
+}

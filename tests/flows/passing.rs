@@ -1,12 +1,17 @@
 //! What is none of our business passes, byte for byte; what is dangerous does not.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::{Method, Response};
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::drm;
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
-use bytes::Bytes;
+use crate::web;
 
 #[tokio::test]
 async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
@@ -242,6 +247,50 @@ async fn a_token_that_nobody_can_read_still_asks_for_a_session() {
 }
 
 #[tokio::test]
+async fn a_scheme_before_the_token_goes_no_further() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"\ncontent-token = [\"header:authorization\", \"query:token\"]";
+    let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await.without("nv-authorizations");
+    let license = tv.clone().with("authorization", &format!("Bearer {}", tv.token)).post(CLEARKEY).await;
+    assert!(license.is_good(), "{}", license.text());
+    assert!(server.only().header("nv-authorizations").starts_with(&format!("{},", tv.token)));
+    // A beacon has no header: its token is the same.
+    assert_eq!(tv.post("").below(&format!("/~stop?token={}", tv.token)).await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_passed_on_and_replaced_is_sent_once() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"\nheaders = [\"nv-authorizations\"]";
+    let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let sent = server.only();
+    assert_eq!(sent.headers.get_all("nv-authorizations").iter().count(), 1);
+    assert!(sent.header("nv-authorizations").starts_with(&format!("{},", tv.token)));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_the_body_takes_is_part_of_the_call() {
+    let server = Upstream::answering(|_| good("a/b", "{}")).await;
+    let limits = "call = \"300ms\"\nbody = \"1m\"";
+    let authority = "timeout = \"100ms\"";
+    let route = "timeout = \"200ms\"";
+    let stage = Stage::script().limits(limits).authority(authority).upstream("/license", &server.url(), route);
+    let stage = stage.start().await;
+    let mut slow = tokio::net::TcpStream::connect(stage.proxy).await.unwrap();
+    slow.write_all(b"POST /license HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    let mut reply = [0; 12];
+    tokio::time::timeout(Duration::from_secs(20), slow.read_exact(&mut reply)).await.expect("in time").unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 408");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn the_license_header_is_composed_as_the_authority_wants_it() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let authority = "license-authorization = \"{session}\"\n[authority.headers]\nx-api-key = \"k\"";
@@ -251,5 +300,28 @@ async fn the_license_header_is_composed_as_the_authority_wants_it() {
     assert!(tv.post(CLEARKEY).await.is_good());
     let sent = server.only().header("nv-authorizations").to_owned();
     assert!(!sent.contains(',') && sent != tv.token && sent.split('.').count() == 3);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn http_2_players_are_served_and_refused_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::script().secure(folder.path().to_owned()).route("/license", "clearkey", "").start().await;
+    let tv = stage.player("tv", "news").await;
+    let mut client = web::Http2::connect(tv.proxy, &folder.path().join("certs/ca.pem"), &stage.headend.tasks).await;
+    let token = &tv.token;
+    let call = || {
+        let request = http::Request::builder().method(Method::POST).uri("https://localhost/license");
+        let request = request.header("nv-authorizations", token).header("x-device-id", "tv");
+        request.body(Full::from(CLEARKEY)).unwrap()
+    };
+    assert!(client.send(call()).await.json()["keys"].is_array());
+    stage.headend.kill_account("ann").await;
+    let id = stage.each("id").await.remove(0);
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    let refused = client.send(call()).await;
+    // There is no reason phrase in HTTP/2: the reason stands in the body and in a header.
+    assert_eq!(refused.error(), (403, "session_killed".to_owned()));
+    assert_eq!((refused.header("x-ssm-error"), refused.header("connection")), ("session_killed", ""));
     stage.end().await;
 }

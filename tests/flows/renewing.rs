@@ -59,6 +59,25 @@ async fn renewals_of_several_key_sessions_never_overlap() {
 }
 
 #[tokio::test]
+async fn renewals_that_look_for_the_path_at_once_all_find_it() {
+    let stage = Stage::widevine().settings(|settings| settings.limit = 100).start().await;
+    stage.headend.settings(json!({"renewal_path": "sessions"})).await;
+    let mut players = Vec::new();
+    for device in 0..8 {
+        let tv = stage.player(&format!("tv-{device}"), "news").await;
+        assert!(tv.license("video").await.is_good());
+        players.push(tv);
+    }
+    let mut calls = tokio::task::JoinSet::new();
+    for tv in players {
+        calls.spawn(tv.renew("video").into_future());
+    }
+    let replies = calls.join_all().await;
+    assert!(replies.iter().all(|reply| reply.is_good()), "{replies:?}");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn renewals_find_the_path_that_this_head_end_has() {
     for path in ["both", "plain", "sessions"] {
         let stage = Stage::widevine().start().await;

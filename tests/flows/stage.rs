@@ -35,7 +35,7 @@ pub(crate) struct Stage {
     pub(crate) headend: FarSide,
     admin: SocketAddr,
     ended: oneshot::Receiver<Result<(), Fault>>,
-    proxy: SocketAddr,
+    pub(crate) proxy: SocketAddr,
     stop: oneshot::Sender<()>,
     _deaths: [Deaths; 1],
 }
@@ -221,14 +221,17 @@ impl Stage {
         self.ask(Method::GET, &format!("/v1/sessions/{id}")).await.json()
     }
 
-    /// The sum of a metric over all its lines with these labels.
+    /// The sum of a metric over all its lines with these labels (`reason="killed"`). A label that the
+    /// metric does not have is a mistake of the test.
     pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let page = self.ask(Method::GET, "/metrics").await.text();
-        let lines = page.lines().filter(|line| {
-            let rest = line.strip_prefix("sidebeat_").and_then(|line| line.strip_prefix(name));
-            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
-        });
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        let lines = page.lines().filter_map(|line| line.strip_prefix("sidebeat_")?.strip_prefix(name));
+        let lines: Vec<_> = lines.filter(|rest| rest.starts_with(['{', ' '])).collect();
+        for key in labels.iter().map(|label| label.split('=').next().unwrap()) {
+            assert!(lines.iter().all(|rest| rest.contains(&format!("{key}=\""))), "{name} has no label {key}");
+        }
+        let fits = lines.iter().filter(|rest| labels.iter().all(|label| rest.contains(label)));
+        fits.fold(0.0, |sum, rest| sum + rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
     }
 
     /// Waits for what only the proxy itself can tell, and tells when asked.

@@ -131,6 +131,17 @@ async fn two_routes_to_one_authority_zap_each_other() {
 }
 
 #[tokio::test]
+async fn an_operators_own_session_id_is_free_again_when_the_next_channel_wants_it() {
+    let stage = Stage::clearkey().start().await;
+    for content in ["news", "film", "sport"] {
+        let token = stage.headend.token(&format!("account=ann&device=tv&external=household-1&content={content}")).await;
+        assert!(stage.player_with("tv", &token).post(CLEARKEY).await.is_good(), "{content}");
+    }
+    assert_eq!(stage.headend.open().await, ["tv sport"]);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_household_that_stops_one_stream_and_starts_another_is_not_over_its_limit() {
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);

@@ -59,7 +59,7 @@ export async function open(chromium, license) {
   await context.addInitScript(probe);
   const page = await context.newPage();
   const posts = [], replies = [], trouble = [];
-  const isLicense = request => request.method() === 'POST' && request.url().startsWith(license) && !request.url().includes('~stop');
+  const isLicense = request => request.method() === 'POST' && request.url().startsWith(license) && !request.url().includes('/~');
   page.on('request', request => {
     if (isLicense(request)) posts.push(request.url());
   });

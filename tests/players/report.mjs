@@ -1,11 +1,10 @@
-// The tables of docs/players.md, between its two markers.
+// The tables of docs/players.md, each part between its two markers.
 import {readFileSync, writeFileSync} from 'node:fs';
-
-const BEGIN = '<!-- table: begin -->', END = '<!-- table: end -->';
 
 const row = cells => `| ${cells.join(' | ')} |`;
 const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
 const ms = value => value === null || value === undefined ? 'none' : `${Math.round(value)} ms`;
+const seconds = value => value === null || value === undefined ? 'none' : `${(value / 1000).toFixed(1)} s`;
 const brief = text => text.replace(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 90);
 
 function seen({error, stall}) {
@@ -44,10 +43,26 @@ export function tables({results, versions, command, interval}) {
   ].join('\n\n');
 }
 
-/** Replaces what stands between the markers of `file`. */
-export function write(file, text) {
-  const page = readFileSync(file, 'utf8');
-  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${file} has no ${BEGIN} … ${END}`);
-  writeFileSync(file, `${page.slice(0, begin + BEGIN.length)}\n${text}\n${page.slice(end)}`);
+/** How soon a closed page frees its slot, by what tells sidebeat of it; one row for each player. */
+export function silenceTables({results, command, every}) {
+  const rows = results.filter(({player}) => !player.keys);
+  return [
+    `How soon after its page was closed the slot of a player is free at the head-end, by what sidebeat has to go by (measured with \`${command}\`):`,
+    table(['Player', 'With the stop beacon', `With CMCD events every ${every} s, no beacon`, 'With neither'],
+      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`longest-session`'])),
+    'The setting of each player, where `url` is the report URL:',
+    table(['Player', 'Event target'], rows.filter(({target}) => target).map(({player, target}) => [player.name, `\`${target}\``])),
+  ].join('\n\n');
+}
+
+/** Replaces what stands between the markers of each part in `file`. */
+export function write(file, parts) {
+  let page = readFileSync(file, 'utf8');
+  for (const [part, text] of Object.entries(parts)) {
+    const [begin, end] = ['begin', 'end'].map(which => `<!-- ${part}: ${which} -->`);
+    const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+    if (from < 0 || to < from) throw new Error(`${file} has no ${begin} … ${end}`);
+    page = `${page.slice(0, from + begin.length)}\n${text}\n${page.slice(to)}`;
+  }
+  writeFileSync(file, page);
 }

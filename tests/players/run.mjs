@@ -1,6 +1,6 @@
 // Unmodified players in Chromium against sidebeat over HTTPS.
 //
-//   node run.mjs [--write] [PLAYER …]     --write puts the table into docs/players.md
+//   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
 //
 // SIDEBEAT_BIN names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
@@ -13,8 +13,9 @@ import {follow} from './calls.mjs';
 import {PLAYERS, run} from './cases.mjs';
 import {demo} from './demo.mjs';
 import {files} from './files.mjs';
-import {tables, write} from './report.mjs';
+import {silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
+import {REPORT_S, silence} from './silence.mjs';
 
 const here = import.meta.dirname;
 const out = path.join(here, 'out');
@@ -64,7 +65,8 @@ async function main() {
   const results = [];
   for (const player of chosen) {
     try {
-      results.push(await run(player, {chromium, files: pages, headend: far, interval, log, proxy: near, check}));
+      const stage = {chromium, files: pages, headend: far, interval, log, proxy: near, check};
+      results.push({...await run(player, stage), ...await silence(player, stage)});
     } catch (why) {
       check(`${player.name}: runs to its end`, false, why.stack);
     }
@@ -72,13 +74,18 @@ async function main() {
   if (names.length === 0 || names.includes('demo')) {
     await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
   }
+  for (const result of results) result.silent = await result.silent;
   const {counters, open: left} = await far.books();
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
   check('books: nothing is left open', left.length === 0, JSON.stringify(left));
   if (results.length > 0) {
-    const text = tables({results, versions: versions(chromium, sidebeat), command: 'node run.mjs --write', interval});
-    writeFileSync(path.join(out, 'table.md'), `${text}\n`);
-    if (process.argv.includes('--write') && tally.failed === 0 && names.length === 0) write(path.join(here, '../../docs/players.md'), text);
+    const command = 'node run.mjs --write';
+    const parts = {
+      table: tables({results, versions: versions(chromium, sidebeat), command, interval}),
+      silence: silenceTables({results, command, every: REPORT_S}),
+    };
+    writeFileSync(path.join(out, 'table.md'), `${Object.values(parts).join('\n\n')}\n`);
+    if (process.argv.includes('--write') && tally.failed === 0 && names.length === 0) write(path.join(here, '../../docs/players.md'), parts);
   }
 }
 

@@ -9,7 +9,9 @@ import {promisify} from 'node:util';
 import {call, freePort, opens, trust} from './http.mjs';
 
 const here = import.meta.dirname;
-const BIN = path.resolve(process.env.SIDEBEAT_BIN ?? path.join(here, '../../target/release/sidebeat'));
+// sidebeat reads SIDEBEAT_… as its own settings and refuses one that it does not know.
+const {SIDEBEAT_BIN, ...env} = process.env;
+const BIN = path.resolve(SIDEBEAT_BIN ?? path.join(here, '../../target/release/sidebeat'));
 const TENANT = 'DEMO';
 
 export async function version() {
@@ -30,7 +32,7 @@ const started = [];
 
 async function start(name, args, port, dir) {
   const log = createWriteStream(path.join(dir, `${name}.log`));
-  const child = spawn(BIN, args, {stdio: ['ignore', 'pipe', 'pipe']});
+  const child = spawn(BIN, args, {env, stdio: ['ignore', 'pipe', 'pipe']});
   started.push(child);
   child.stdout.pipe(log);
   child.stderr.pipe(log);
@@ -111,8 +113,14 @@ export async function proxy(dir, certs, base, origin) {
   writeFileSync(file, config({port, admin, certs, base, origin}));
   await start('run', ['run', '-c', file], port, dir);
   await opens(admin, () => true, 'the admin API');
+  const of = async path => (await call(`http://127.0.0.1:${admin}${path}`)).json();
   return {
     admin: `http://127.0.0.1:${admin}`,
+    /** The latest session of a device with its timeline. */
+    async session(device) {
+      const row = (await of('/v1/sessions')).sessions.filter(row => row.device === device).at(-1);
+      return row && of(`/v1/sessions/${row.id}`);
+    },
     license: `https://localhost:${port}/ck`,
   };
 }

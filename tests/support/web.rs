@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use serde_json::Value;
+use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -55,14 +56,6 @@ pub(crate) async fn send(
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
 }
 
-/// Trusts this CA or certificate, and nobody else; still to be told whether it shows a certificate.
-pub(crate) fn trusting(authority: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
-}
-
 /// Dropping it hangs up.
 async fn over(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full<Bytes>>) -> Result<Reply, Cut> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Cut)?;
@@ -73,6 +66,44 @@ async fn over(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full
     };
     let (reply, _ended) = tokio::join!(exchange, connection);
     reply
+}
+
+/// One HTTP/2 connection, over TLS as browsers have it.
+pub(crate) struct Http2(http2::SendRequest<Full<Bytes>>);
+
+impl Http2 {
+    /// `authority`: the CA to trust, PEM.
+    pub(crate) async fn connect(address: SocketAddr, authority: &Path, tasks: &Tasks) -> Self {
+        let mut config = Arc::unwrap_or_clone(trusting(authority));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tasks.spawn(async move {
+            let _ended = connection.await;
+        });
+        Self(sender)
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Reply {
+        let (parts, body) = self.0.send_request(request).await.unwrap().into_parts();
+        Reply { body: body.collect().await.unwrap().to_bytes(), headers: parts.headers, status: parts.status }
+    }
+}
+
+/// A client that trusts this CA, and nobody else.
+pub(crate) fn trusting(authority: &Path) -> Arc<ClientConfig> {
+    Arc::new(trust(authority).with_no_client_auth())
+}
+
+/// As [`trusting`], still to be told which certificate it shows.
+pub(crate) fn trust(authority: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
 }
 
 impl Reply {

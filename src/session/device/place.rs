@@ -15,7 +15,7 @@ pub(super) enum Place {
 
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call) -> Place {
-    let Some((index, playback)) = find(playbacks, call) else {
+    let Some((index, playback)) = find(playbacks, now, call) else {
         let begins = call.openable && matches!(call.kind, CallKind::License | CallKind::Renewal);
         return if begins { Place::Fresh } else { Place::Nowhere };
     };
@@ -48,8 +48,8 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
 }
 
 /// Newest first: by its key session where the message proves that one exists, by its content token,
-/// by its content, or because there is only one.
-fn find<'a, C>(playbacks: &'a [Playback<C>], call: &Call) -> Option<(usize, &'a Playback<C>)> {
+/// by its content, because it has just begun, or because there is only one.
+fn find<'a, C>(playbacks: &'a [Playback<C>], now: Instant, call: &Call) -> Option<(usize, &'a Playback<C>)> {
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
     let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
@@ -58,6 +58,7 @@ fn find<'a, C>(playbacks: &'a [Playback<C>], call: &Call) -> Option<(usize, &'a 
     let by_content = || {
         newest(&|p| p.plays(call.content) && (p.session.is_active() || (p.session.is_killed() && call.token.is_none())))
     };
+    let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
         let mut candidates = playbacks.iter().enumerate().filter(|(_, p)| p.session.is_active());
         let first = candidates.next();
@@ -68,5 +69,5 @@ fn find<'a, C>(playbacks: &'a [Playback<C>], call: &Call) -> Option<(usize, &'a 
         .filter(|_| call.token.is_none() && (continues || call.content.is_none()))
     };
     let known = if continues { by_key_session() } else { None };
-    known.or_else(by_token).or_else(by_content).or_else(only)
+    known.or_else(by_token).or_else(by_content).or_else(just_begun).or_else(only)
 }

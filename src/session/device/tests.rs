@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
-use crate::session::playback::KEY_SESSIONS;
+use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Reason, Refusal, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
@@ -477,6 +477,14 @@ fn the_release_of_the_last_key_session_is_told() {
     assert_eq!(stage.told, "o1 c1 ");
 }
 
+#[test]
+fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    assert!(matches!(stage.call(RELEASE.with(1).under(999)), (1, Answer::Forward(_))));
+    assert!(!stage.device.release(SessionId(1), Some(Fingerprint(999))));
+}
+
 // What opens again.
 
 #[test]
@@ -556,4 +564,23 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
     assert!(stage.device.playbacks.len() <= REMEMBERED + 3, "{} playbacks", stage.device.playbacks.len());
     // What is forgotten for room's sake is never a kill.
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+#[test]
+fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
+    let mut stage = Stage::new();
+    let picture = stage.play(LICENSE.of(1));
+    assert_eq!(stage.call(LICENSE.of(2)).0, picture, "the keys of the sound");
+    stage.tick(TOGETHER);
+    assert_eq!(stage.call(LICENSE.of(2)).0, picture, "also when they are asked for again");
+    assert_eq!(stage.call(LICENSE.of(1)).0, picture);
+    assert_ne!(stage.call(LICENSE.of(3)).0, picture, "the next title");
+
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1).with(1));
+    assert_ne!(stage.call(LICENSE.of(2).with(2)).0, news, "content tokens need no time");
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1));
+    stage.kill(news);
+    assert_ne!(stage.call(LICENSE.of(2)).0, news, "what is killed takes nobody in");
 }

@@ -59,7 +59,7 @@ impl Session {
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
     fn silent_at(&self, policy: &Policy) -> Option<Instant> {
         let reports = self.reports.filter(|_| policy.end_on_silence)?;
-        Some(self.last_sign + reports.allowed_silence())
+        Some(self.last_sign + reports.allowed_silence()?)
     }
 }
 

@@ -1,0 +1,63 @@
+//! The authority that is built in, where players bring no token; its limits have a test of their own.
+
+use serde_json::json;
+
+use crate::player::CLEARKEY;
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good};
+
+/// Beside the head-end, which must then see nothing.
+fn script(server: &Upstream, limit: u32, interval: &str) -> Script {
+    let authority = format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = {limit}\n\
+         interval = \"{interval}\"\ngrace = \"10s\""
+    );
+    let route = "authority = \"home\"\nsession-control = \"always\"";
+    Stage::script().authority(&authority).upstream("/license", &server.url(), route)
+}
+
+async fn license_server() -> Upstream {
+    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+}
+
+#[tokio::test]
+async fn the_built_in_authority_needs_no_token() {
+    let server = license_server().await;
+    let stage = script(&server, 1, "200ms").start().await;
+    let tv = stage.stranger().with("x-device-id", "tv");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(server.only().header("nv-authorizations"), "");
+    stage.eventually("beaten", async || stage.sessions().await[0]["beats"].as_u64() >= Some(3)).await;
+    let session = stage.only_session("live").await;
+    assert_eq!((&session["authority"], &session["account"]), (&json!("home"), &json!("tv")));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_built_in_authority_leaves_renewals_to_the_license_server() {
+    let server = license_server().await;
+    let stage = script(&server, 1, "30s").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good() && tv.renew("video").await.is_good());
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(stage.only_session("live").await["paced_by"], "timer");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn keys_of_one_title_asked_for_one_by_one_share_a_session() {
+    let server = license_server().await;
+    let stage = script(&server, 2, "30s").start().await;
+    let tv = stage.stranger().with("x-device-id", "tv");
+    let asks = |kid: [u8; 16]| tv.post(crate::drm::clearkey_request(&[kid], Some("temporary")));
+    // As players do: a key session for the picture and one for the sound, at the same time.
+    let mut calls = tokio::task::JoinSet::new();
+    for kid in [crate::drm::KID, crate::drm::KID2] {
+        calls.spawn(asks(kid).into_future());
+    }
+    assert!(calls.join_all().await.iter().all(|reply| reply.is_good()));
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert!(asks(crate::drm::KID).await.is_good() && asks(crate::drm::KID2).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
