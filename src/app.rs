@@ -128,10 +128,6 @@ impl App {
         self.admin_listener.as_ref()?.local_addr().ok()
     }
 
-    pub fn tasks(&self) -> &Tasks {
-        &self.tasks
-    }
-
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
         let Self { admin, admin_listener, call, mut deaths, drain, edge, sessions, tasks, telemetry } = self;

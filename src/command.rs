@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Order};
 use crate::app::{self, App};
@@ -135,13 +136,21 @@ async fn headend(args: args::Headend) -> ExitCode {
             tokio::select! {
                 () = serve => {}
                 _interrupt = tokio::signal::ctrl_c() => {}
-                () = demo::terminated() => {}
+                () = terminated() => {}
             }
             tasks.stop();
             tasks.drain(Duration::from_secs(1)).await;
             ExitCode::SUCCESS
         }
         Err(fault) => complain(&fault.to_string()),
+    }
+}
+
+/// Resolves on SIGTERM; never if signals cannot be heard.
+async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => drop(terminate.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,10 @@
 //! The embedded authority as a household meets it: the whole proxy before a license server that knows
 //! nothing of sessions, and players that are scripted, over sockets.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+
+#[path = "support/web.rs"]
+mod web;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -21,7 +24,7 @@ use sidebeat::admin::{self, Order};
 use sidebeat::app::App;
 use sidebeat::config::{self, Endpoint};
 use sidebeat::task::Tasks;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 /// Long enough never to be reached by a test that passes.
 const GENEROUS: Duration = Duration::from_secs(20);
@@ -36,7 +39,6 @@ struct Home {
     /// What reached the license server.
     licenses: Arc<Mutex<Vec<String>>>,
     proxy: SocketAddr,
-    tasks: Tasks,
 }
 
 struct Said {
@@ -72,7 +74,7 @@ async fn at_home(authority: &str, story: impl AsyncFnOnce(&Home)) {
     // The proxy's own says nothing of why a test failed.
     let _counting = std::panic::take_hook();
     let (admin, proxy) = (app.admin_address().unwrap(), app.addresses()[0].address);
-    let home = Home { admin, licenses, proxy, tasks: tasks.clone() };
+    let home = Home { admin, licenses, proxy };
     let told = app.run(async { tokio::time::timeout(GENEROUS * 3, story(&home)).await.unwrap() });
     Box::pin(told).await.unwrap();
     tasks.stop();
@@ -104,16 +106,10 @@ async fn license_server(tasks: &Tasks, seen: Arc<Mutex<Vec<String>>>) -> SocketA
 
 impl Home {
     async fn send(&self, to: SocketAddr, request: http::request::Builder, body: &str) -> Said {
-        let stream = TcpStream::connect(to).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        self.tasks.spawn(async move {
-            let _ended = connection.await;
-        });
         let request = request.header("host", to.to_string()).body(Full::new(Bytes::copy_from_slice(body.as_bytes())));
-        let (parts, body) = sender.send_request(request.unwrap()).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
-        Said { body, status: parts.status.as_u16() }
+        let reply = web::send(to, None, request.unwrap()).await.unwrap();
+        let body = serde_json::from_slice(&reply.body).unwrap_or_else(|_| reply.text().into());
+        Said { body, status: reply.status.as_u16() }
     }
 
     /// A license call of `device`, with more headers.

@@ -2,24 +2,22 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
+#[path = "support/web.rs"]
+mod web;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, RootCertStore};
+use http::{Method, Request};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use sidebeat::headend::{Embed, Headend, Options, Tls};
 use sidebeat::task::{Deaths, Tasks};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+
+use web::{Cut, Reply};
 
 const SSM: &str = "/DEMO/ssm/v1/sessions";
 const WIDEVINE: &str = "/DEMO/wvls/contentlicenseservice/v1/licenses";
@@ -32,16 +30,6 @@ struct Sim {
     tasks: Tasks,
     _deaths: Deaths,
 }
-
-struct Said {
-    body: Bytes,
-    headers: HeaderMap,
-    status: StatusCode,
-}
-
-/// The connection ended before the reply did.
-#[derive(Debug)]
-struct Cut;
 
 impl Sim {
     async fn start() -> Self {
@@ -57,18 +45,11 @@ impl Sim {
         Self { address: bound.address, tasks, _deaths: deaths }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Said, Cut> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        self.tasks.spawn(async move {
-            let _ended = connection.await;
-        });
-        let (parts, body) = sender.send_request(request).await.map_err(|_| Cut)?.into_parts();
-        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        Ok(Said { body, headers: parts.headers, status: parts.status })
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Cut> {
+        web::send(self.address, None, request).await
     }
 
-    async fn call(&self, method: Method, path: &str, tokens: &str, body: impl Into<Bytes>) -> Result<Said, Cut> {
+    async fn call(&self, method: Method, path: &str, tokens: &str, body: impl Into<Bytes>) -> Result<Reply, Cut> {
         let request = Request::builder().method(method).uri(path).header("host", "headend.test");
         let request = if tokens.is_empty() { request } else { request.header("nv-authorizations", tokens) };
         self.send(request.body(Full::new(body.into())).unwrap()).await
@@ -78,7 +59,7 @@ impl Sim {
         self.call(Method::GET, path, "", "").await.unwrap().json()
     }
 
-    async fn post(&self, path: &str, tokens: &str, body: impl Into<Bytes>) -> Said {
+    async fn post(&self, path: &str, tokens: &str, body: impl Into<Bytes>) -> Reply {
         self.call(Method::POST, path, tokens, body).await.unwrap()
     }
 
@@ -97,7 +78,7 @@ impl Sim {
         self.post(&format!("{SSM}/setup"), content, "{}").await.session_token()
     }
 
-    async fn session(&self, verb: &str, token: &str) -> Said {
+    async fn session(&self, verb: &str, token: &str) -> Reply {
         self.post(&format!("{SSM}/{verb}"), token, "{}").await
     }
 
@@ -118,18 +99,14 @@ impl Drop for Sim {
     }
 }
 
-impl Said {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
+trait Setup {
+    fn session_token(&self) -> String;
+}
 
+impl Setup for Reply {
     fn session_token(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.json());
         self.json()["sessionToken"].as_str().unwrap().to_owned()
-    }
-
-    fn refusal(&self) -> (u16, i64) {
-        (self.status.as_u16(), self.json()["errorCode"].as_i64().unwrap_or_default())
     }
 }
 
@@ -194,8 +171,8 @@ async fn a_session_lives_from_setup_to_teardown() {
     let second = sim.session("heartbeat", &first).await.session_token();
     let third = sim.session("heartbeat", &second).await.session_token();
     assert!(first != second && second != third);
-    assert_eq!(sim.session("heartbeat", &first).await.refusal(), (400, 1006), "a stale token was served");
-    assert_eq!(sim.session("heartbeat", &second).await.refusal(), (400, 1006), "a stale token was served");
+    assert_eq!(sim.session("heartbeat", &first).await.code(), (400, 1006), "a stale token was served");
+    assert_eq!(sim.session("heartbeat", &second).await.code(), (400, 1006), "a stale token was served");
 
     let open = &sim.books().await["open"][0];
     assert_eq!((&open["account"], &open["device"], &open["content"]), (&json!("ann"), &json!("tv"), &json!("news")));
@@ -203,7 +180,7 @@ async fn a_session_lives_from_setup_to_teardown() {
 
     let closed = sim.session("teardown", &third).await;
     assert_eq!((closed.status.as_u16(), closed.body.len()), (204, 0));
-    assert_eq!(sim.session("heartbeat", &third).await.refusal(), (404, 3002));
+    assert_eq!(sim.session("heartbeat", &third).await.code(), (404, 3002));
     let books = sim.books().await;
     assert_eq!((&books["open"], &books["ended"][0]["how"]), (&json!([]), &json!("teardown")));
     assert_eq!(books["counters"]["early_beats"], 2);
@@ -214,7 +191,7 @@ async fn the_license_server_wants_a_fresh_session_of_the_same_content() {
     let sim = Sim::start().await;
     let content = sim.token("content=news").await;
     let other = sim.token("content=film").await;
-    let license = async |tokens: String| sim.post(CLEARKEY, &tokens, KEYS_ASKED).await.refusal();
+    let license = async |tokens: String| sim.post(CLEARKEY, &tokens, KEYS_ASKED).await.code();
     assert_eq!(license(content.clone()).await, (400, 4000));
     assert_eq!(license(String::new()).await, (400, 1005));
     assert_eq!(license("nonsense".into()).await, (400, 1004));
@@ -239,9 +216,9 @@ async fn the_license_server_wants_a_fresh_session_of_the_same_content() {
 #[tokio::test]
 async fn tokens_expire_and_are_played_once() {
     let sim = Sim::start().await;
-    let license = async |tokens: String| sim.post(CLEARKEY, &tokens, KEYS_ASKED).await.refusal();
+    let license = async |tokens: String| sim.post(CLEARKEY, &tokens, KEYS_ASKED).await.code();
     let once = sim.token("once=true&session=false").await;
-    assert_eq!(sim.post(CLEARKEY, &once, "{}").await.refusal(), (400, 2001), "a failure uses nothing up");
+    assert_eq!(sim.post(CLEARKEY, &once, "{}").await.code(), (400, 2001), "a failure uses nothing up");
     assert_eq!(license(once.clone()).await, (200, 0));
     assert_eq!(license(once).await, (400, 4006));
     let many = sim.token("session=false").await;
@@ -249,12 +226,12 @@ async fn tokens_expire_and_are_played_once() {
 
     let old = sim.token("ttl=0").await;
     assert_eq!(license(old.clone()).await, (400, 4005));
-    assert_eq!(sim.session("setup", &old).await.refusal(), (400, 1004));
-    assert_eq!(sim.session("setup", &many).await.refusal(), (400, 1008));
-    assert_eq!(sim.session("setup", "").await.refusal(), (400, 1003));
-    assert_eq!(sim.session("setup", &sim.token("device=").await).await.refusal(), (400, 1013));
+    assert_eq!(sim.session("setup", &old).await.code(), (400, 1004));
+    assert_eq!(sim.session("setup", &many).await.code(), (400, 1008));
+    assert_eq!(sim.session("setup", "").await.code(), (400, 1003));
+    assert_eq!(sim.session("setup", &sim.token("device=").await).await.code(), (400, 1013));
     let foreign = Sim::start().await.token("").await;
-    assert_eq!(sim.session("setup", &foreign).await.refusal(), (400, 1006));
+    assert_eq!(sim.session("setup", &foreign).await.code(), (400, 1006));
     assert_eq!(license(foreign).await, (400, 4015));
 }
 
@@ -263,15 +240,15 @@ async fn limits_come_from_the_token_or_the_settings() {
     let sim = Sim::with(|options| options.settings.limit = 1).await;
     let one = sim.token("account=ann&device=tv").await;
     let session = sim.setup(&one).await;
-    assert_eq!(sim.session("setup", &one).await.refusal(), (400, 1007));
+    assert_eq!(sim.session("setup", &one).await.code(), (400, 1007));
     sim.session("teardown", &session).await;
     sim.setup(&one).await;
     let two = sim.token("account=ann&device=phone&limit=2").await;
     sim.setup(&two).await;
-    assert_eq!(sim.session("setup", &two).await.refusal(), (400, 1007));
+    assert_eq!(sim.session("setup", &two).await.code(), (400, 1007));
     let named = sim.token("account=bob&external=x1").await;
     sim.setup(&named).await;
-    assert_eq!(sim.session("setup", &named).await.refusal(), (400, 1018));
+    assert_eq!(sim.session("setup", &named).await.code(), (400, 1018));
     let books = sim.books().await;
     assert_eq!((&books["counters"]["refused"]["1007"], &books["counters"]["peak"]), (&json!(2), &json!(3)));
 }
@@ -288,8 +265,8 @@ async fn a_kill_is_final_and_logged() {
     assert_eq!(kill("killDeviceSessions", json!({"device": "phone"})).await, 0);
     assert_eq!(kill("killAccountSessions", json!({"account": "ann"})).await, 2);
     for token in [&first, &second] {
-        assert_eq!(sim.session("heartbeat", token).await.refusal(), (404, 3002));
-        assert_eq!(sim.session("teardown", token).await.refusal(), (404, 3002));
+        assert_eq!(sim.session("heartbeat", token).await.code(), (404, 3002));
+        assert_eq!(sim.session("teardown", token).await.code(), (404, 3002));
     }
     let event = sim.await_log("session-killed").await;
     assert_eq!((&event["device"], &event["status"]), (&json!("tv"), &json!(0)));
@@ -299,7 +276,7 @@ async fn a_kill_is_final_and_logged() {
     let third = sim.setup(&content).await;
     let id = sim.books().await["open"][0]["id"].clone();
     assert_eq!(sim.control("kill", json!({"session": id})).await, json!({"killed": 1}));
-    assert_eq!(sim.session("heartbeat", &third).await.refusal(), (404, 3002));
+    assert_eq!(sim.session("heartbeat", &third).await.code(), (404, 3002));
     assert_eq!(sim.books().await["counters"]["ended"]["killed"], 3);
 }
 
@@ -312,7 +289,7 @@ async fn missed_beats_expire_and_a_long_poll_hears_it() {
     assert_eq!(opened.json()["heartBeat"], 1, "the wire says whole seconds");
     let event = sim.await_log("session-expired").await;
     assert_eq!(event["device"], "tv");
-    assert_eq!(sim.session("heartbeat", &opened.session_token()).await.refusal(), (404, 3002));
+    assert_eq!(sim.session("heartbeat", &opened.session_token()).await.code(), (404, 3002));
     sim.setup(&content).await;
     assert_eq!(sim.books().await["ended"][0]["how"], "expired");
 }
@@ -365,7 +342,7 @@ async fn widevine_is_licensed_and_renewed_in_the_form_it_asked() {
         let challenge = json!({"challenge": STANDARD.encode(widevine_renewal(&license))}).to_string();
         let path = format!("/DEMO/ssm/v1/{path}");
         let renewed = sim.post(&path, &session, challenge.clone()).await;
-        assert_eq!(sim.post(&path, &session, challenge).await.refusal(), (400, 1006));
+        assert_eq!(sim.post(&path, &session, challenge).await.code(), (400, 1006));
         license = STANDARD.decode(renewed.json()["license"].as_str().unwrap()).unwrap();
         let id = part(&part(&license, 2), 1);
         assert!(id.ends_with(&[0x20, 1, 0x28, version]), "{id:?}");
@@ -406,7 +383,7 @@ async fn playready_and_fairplay_answer_in_shape() {
     let wrapped = json!({"spc": STANDARD.encode(&spc)}).to_string();
     assert!(sim.post(fairplay, &content, wrapped).await.json()["ckc"].is_string());
     spc.pop();
-    assert_eq!(sim.post(fairplay, &content, spc).await.refusal(), (400, 2001));
+    assert_eq!(sim.post(fairplay, &content, spc).await.code(), (400, 2001));
 }
 
 #[tokio::test]
@@ -414,7 +391,7 @@ async fn clearkey_knows_its_keys_and_acknowledges_releases() {
     let sim = Sim::start().await;
     let content = sim.token("session=false").await;
     let unknown = r#"{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"temporary"}"#;
-    assert_eq!(sim.post(CLEARKEY, &content, unknown).await.refusal(), (400, 4011));
+    assert_eq!(sim.post(CLEARKEY, &content, unknown).await.code(), (400, 4011));
     let release = json!({"kids": ["ABEiM0RVZneImaq7zN3u_w"]});
     assert_eq!(sim.post(CLEARKEY, &content, release.to_string()).await.json(), release);
 }
@@ -435,7 +412,7 @@ async fn a_script_answers_in_place_of_the_service() {
     .await;
     let busy = sim.session("heartbeat", &session).await;
     assert_eq!((busy.status.as_u16(), &busy.body[..]), (503, &b"busy"[..]));
-    assert_eq!(sim.session("heartbeat", &session).await.refusal(), (500, 6002));
+    assert_eq!(sim.session("heartbeat", &session).await.code(), (500, 6002));
     let malformed = sim.session("heartbeat", &session).await;
     assert_eq!((malformed.status.as_u16(), malformed.json()), (200, Value::Null));
     sim.session("heartbeat", &session).await.session_token();
@@ -455,7 +432,7 @@ async fn a_script_cuts_connections() {
 
     sim.control("faults", json!({"endpoint": "heartbeat", "action": "lose-reply"})).await;
     assert!(beat(&second).await.is_err());
-    assert_eq!(beat(&second).await.unwrap().refusal(), (400, 1006), "the work was not done");
+    assert_eq!(beat(&second).await.unwrap().code(), (400, 1006), "the work was not done");
     assert_eq!(sim.books().await["open"][0]["beats"], 2);
     let dropped = sim.await_log("heartbeat").await;
     assert_eq!((&dropped["status"], &dropped["fault"]), (&json!(0), &json!("drop")));
@@ -472,7 +449,7 @@ async fn a_script_kills_and_is_forgotten() {
     sim.control("faults", json!({"endpoint": "heartbeat", "after": 1, "device": "tv", "action": "kill"})).await;
     let first = sim.setup(&content).await;
     let second = sim.session("heartbeat", &first).await.session_token();
-    assert_eq!(sim.session("heartbeat", &second).await.refusal(), (404, 3002));
+    assert_eq!(sim.session("heartbeat", &second).await.code(), (404, 3002));
 
     sim.control("faults", json!({"endpoint": "*", "times": 99, "action": "drop"})).await;
     sim.call(Method::DELETE, "/sim/faults", "", "").await.unwrap();
@@ -505,22 +482,9 @@ async fn tls_serves_the_same() {
     let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
     tasks.spawn(serve);
 
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(bound.tls_address.unwrap()).await.unwrap();
-    let name = "localhost".try_into().unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tasks.spawn(async move {
-        let _ended = connection.await;
-    });
-    let request = Request::get("/sim/books").header("host", "localhost").body(Full::<Bytes>::default()).unwrap();
-    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+    let config = web::trusting(&folder.path().join("c.pem"));
+    let request = Request::get("/sim/books").header("host", "localhost").body(Full::default()).unwrap();
+    assert_eq!(web::send(bound.tls_address.unwrap(), Some(config), request).await.unwrap().status, 200);
     tasks.stop();
     assert_eq!(tasks.drain(Duration::from_secs(10)).await, 0, "tasks outlive the head-end");
 }
@@ -601,6 +565,6 @@ async fn nonsense_is_refused_and_harms_nothing() {
     assert_eq!(large.status, 413);
     let session = sim.setup(&sim.token("").await).await;
     let renewal = sim.post("/DEMO/ssm/v1/renewal-license-wv", &session, r#"{"challenge":"CAQ="}"#).await;
-    assert_eq!(renewal.refusal(), (400, 1000));
+    assert_eq!(renewal.code(), (400, 1000));
     sim.session("heartbeat", &session).await.session_token();
 }

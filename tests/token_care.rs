@@ -3,6 +3,9 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
+#[path = "support/web.rs"]
+mod web;
+
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,10 +17,9 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{Method, Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -27,9 +29,11 @@ use sidebeat::config;
 use sidebeat::headend::{Headend, Options};
 use sidebeat::task::{Deaths, Tasks};
 use tokio::join;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use web::Reply;
 
 const CHALLENGE: &[u8] = br#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 const WIDEVINE_NEW: &[u8] = include_bytes!("vectors/drm/wv_new_clientid.bin");
@@ -44,13 +48,6 @@ struct Stage {
     tasks: Tasks,
     _deaths: Deaths,
     _end: DropGuard,
-}
-
-#[derive(Debug)]
-struct Said {
-    body: Bytes,
-    headers: HeaderMap,
-    status: StatusCode,
 }
 
 /// One player's call.
@@ -108,26 +105,11 @@ impl Stage {
         Self { admin, headend, proxy, tasks, _deaths: deaths, _end: end.drop_guard() }
     }
 
-    async fn send(&self, to: SocketAddr, request: Request<Full<Bytes>>) -> Said {
-        let stream = TcpStream::connect(to).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        // With the caller the connection goes, as with a player that hangs up.
-        let connection = async {
-            let _ended = connection.await;
-            std::future::pending::<()>().await;
-        };
-        let exchange = async {
-            let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            Said { body, headers: parts.headers, status: parts.status }
-        };
-        tokio::select! {
-            said = exchange => said,
-            () = connection => panic!("never ends"),
-        }
+    async fn send(&self, to: SocketAddr, request: Request<Full<Bytes>>) -> Reply {
+        web::send(to, None, request).await.unwrap()
     }
 
-    async fn ask(&self, ask: Ask<'_>) -> Said {
+    async fn ask(&self, ask: Ask<'_>) -> Reply {
         let media_type = if ask.path == "/widevine" { "application/octet-stream" } else { "application/json" };
         let request = Request::post(ask.path).header("host", "proxy.test").header("content-type", media_type);
         let request = if ask.device.is_empty() { request } else { request.header("x-device-id", ask.device) };
@@ -172,11 +154,12 @@ impl Drop for Stage {
     }
 }
 
-impl Said {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
+trait Expect {
+    fn expect_license(&self);
+    fn expect_refusal(&self, error: &str);
+}
 
+impl Expect for Reply {
     #[track_caller]
     fn expect_license(&self) {
         assert_eq!(self.status, 200, "{}", self.json());
@@ -389,7 +372,7 @@ async fn twins_share_one_license_call_on_whatever_worker() {
     let token = stage.token("device=tv").await;
     stage.delay("license").await;
     let ask = || stage.ask(Ask::new("tv", &token));
-    let said: [Said; 8] = join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask()).into();
+    let said: [Reply; 8] = join!(ask(), ask(), ask(), ask(), ask(), ask(), ask(), ask()).into();
     for one in &said {
         one.expect_license();
         assert_eq!((&one.body, one.headers.get("content-type")), (&said[0].body, said[0].headers.get("content-type")));
@@ -433,7 +416,7 @@ async fn what_differs_never_shares() {
     stage.delay("license").await;
     let longer = [CHALLENGE, b" "].concat();
     let ask = Ask::new("tv", &token);
-    let said: [Said; 5] = join!(
+    let said: [Reply; 5] = join!(
         stage.ask(ask),
         stage.ask(Ask { device: "phone", ..ask }),
         stage.ask(Ask { body: &longer, ..ask }),
@@ -441,7 +424,7 @@ async fn what_differs_never_shares() {
         stage.ask(Ask { device: "tablet", token: &other, ..ask }),
     )
     .into();
-    said.iter().for_each(Said::expect_license);
+    said.iter().for_each(Reply::expect_license);
     assert_eq!(stage.log("license-clearkey").await.len(), 5);
     assert_eq!(stage.metric(SAME).await, None);
 }

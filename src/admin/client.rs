@@ -88,7 +88,6 @@ async fn call(
         headers,
         method,
         path_and_query: path.parse().map_err(|_| "that is no session id")?,
-        repeatable: true,
         reply_max: 256 * 1024 * 1024,
     };
     let reply = pool.send(call).await.map_err(|fault| format!("{admin}: {fault}; is sidebeat running?"))?;

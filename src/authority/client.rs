@@ -127,7 +127,6 @@ impl Client {
             headers,
             method: Method::POST,
             path_and_query,
-            repeatable: true,
             reply_max: REPLY_MAX,
         };
         self.pool.send(call).await.map_err(|fault| infrastructure(&fault))
@@ -156,7 +155,7 @@ impl Client {
     fn count(&self, card: &Card, ask: AskKind, result: &Result<Verdict, Fault>, began: Instant) {
         let took = self.clock.now().saturating_duration_since(began);
         let result = result.as_ref().map(Verdict::name).map_err(|fault| fault.kind);
-        self.telemetry.authority_call(&card.authority_name, ask, result, took);
+        self.telemetry.metrics.authority_call(&card.authority_name, ask, result, took);
     }
 }
 

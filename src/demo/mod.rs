@@ -43,11 +43,3 @@ pub async fn check(say: impl Fn(&str)) -> Result<(), Fault> {
     let story = story::Story::new(&stage, &say);
     Box::pin(stage.run(story.tell())).await?.unwrap_or(Ok(()))
 }
-
-/// Resolves on SIGTERM; never if signals cannot be heard.
-pub async fn terminated() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}

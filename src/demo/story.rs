@@ -150,7 +150,6 @@ impl Web {
             path_and_query: format!("{}{query}", endpoint.path())
                 .parse()
                 .map_err(|_| told_wrong("URL", "not valid"))?,
-            repeatable: true,
             reply_max: 1024 * 1024,
         };
         self.0.send(call).await.map(Page).map_err(|fault| told_wrong("call", &fault.to_string()))

@@ -75,7 +75,6 @@ impl Story<'_> {
                 headers: headers.clone(),
                 method: asked.method.clone(),
                 path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
-                repeatable: true,
                 reply_max: REPLY_MAX,
             };
             let reply = gateway.pool.send(call).await?;

@@ -79,7 +79,7 @@ impl Gateway {
                 ("unknown", "unknown")
             }
         };
-        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.to_string() }, took);
+        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
     }
 }
 

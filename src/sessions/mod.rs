@@ -6,13 +6,13 @@
 
 mod card;
 mod closings;
+mod overview;
 mod pacer;
 mod pump;
 mod row;
 mod table;
 mod timeline;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
+pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
@@ -29,8 +30,8 @@ use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Report, Session, Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal, Report,
+    Session, Start, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -187,38 +188,6 @@ impl Sessions {
         self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
     }
 
-    /// The playback whose id begins with these digits; an error says why there is not exactly one.
-    pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
-        let fits =
-            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(prefix).then_some((key, playback.id));
-        match self.table.collect(fits).as_slice() {
-            [one] => Ok(*one),
-            [] => Err(FindFault::Unknown),
-            [..] => Err(FindFault::Ambiguous),
-        }
-    }
-
-    pub fn row(&self, id: SessionId) -> Option<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
-    }
-
-    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
-    pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
-        for state in self.table.collect(|_, playback| Some(row::state_name(playback.session.state()))) {
-            *states.entry(state).or_default() += 1;
-        }
-        states
-    }
-
-    pub fn list(&self) -> Vec<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
-        rows.sort_by_key(|row| (row.opened, row.id));
-        rows
-    }
-
     fn with<R>(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -286,21 +255,6 @@ impl Sessions {
             }
             self.alarm.notify_one();
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum FindFault {
-    #[error("more than one session begins with these digits")]
-    Ambiguous,
-    #[error("no such session")]
-    Unknown,
-}
-
-impl Event {
-    /// Beats are counted and not listed.
-    fn is_routine(&self) -> bool {
-        matches!(self, Self::Beat | Self::Renewed)
     }
 }
 

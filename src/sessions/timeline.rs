@@ -22,7 +22,7 @@ impl Timeline {
     const LONGEST: usize = 24;
 
     pub(super) fn add(&mut self, at: Duration, event: Event) {
-        if event.is_routine() {
+        if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
         }

@@ -1,9 +1,10 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,125 +12,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Labels;
+use super::labels::{
+    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, RouteFault,
+    Saving, SlotEnd, StateLabel,
+};
 use crate::session::{AskKind, Event, FaultKind};
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct AuthorityCall {
-    authority: String,
-    call: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct AuthorityTime {
-    authority: String,
-    call: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Ended {
-    authority: String,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Happened {
-    authority: String,
-    event: &'static str,
-}
-
-/// One player's call, as counted.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct CallLabels {
-    pub drm: &'static str,
-    pub kind: &'static str,
-    pub outcome: &'static str,
-    pub route: String,
-}
-
-/// How a player's call ended; the names stand in metrics and logs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The license server said no, in its own words.
-    Declined,
-    /// The license server could not be used.
-    Failed,
-    /// No session applied; the license server's reply was passed on.
-    Passed,
-    Refused,
-    Served,
-}
-
-impl Outcome {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Declined => "declined",
-            Self::Failed => "failed",
-            Self::Passed => "passed",
-            Self::Refused => "refused",
-            Self::Served => "served",
-        }
-    }
-}
-
-/// Why a session of an embedded authority ended against its will.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SlotEnd {
-    /// By an operator.
-    Ended,
-    /// By an operator, for another device.
-    Moved,
-    /// At a limit, by `on-limit = "end-oldest"`.
-    Replaced,
-}
-
-impl SlotEnd {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ended => "ended",
-            Self::Moved => "moved",
-            Self::Replaced => "replaced",
-        }
-    }
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Cause {
-    cause: String,
-    profile: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct RouteFault {
-    fault: &'static str,
-    route: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct AuthorityLabel {
-    authority: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Saving {
-    reason: &'static str,
-    route: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct StateLabel {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Reload {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Build {
-    version: &'static str,
-}
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
@@ -184,8 +71,8 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
-        let happened = |event| Happened { authority: labels.authority.to_owned(), event };
-        let ended = |reason| Ended { authority: labels.authority.to_owned(), reason };
+        let happened = |event| Happened { authority: labels.authority.clone(), event };
+        let ended = |reason| Ended { authority: labels.authority.clone(), reason };
         self.events.get_or_create(&happened(event.name())).inc();
         match event {
             Event::BeatLate(_) => drop(self.beats_late.inc()),
@@ -203,22 +90,22 @@ impl Metrics {
         }
     }
 
-    pub(super) fn authority_call(
+    pub fn authority_call(
         &self,
-        authority: &str,
+        authority: &Arc<str>,
         ask: AskKind,
         result: Result<&'static str, FaultKind>,
         took: Duration,
     ) {
-        let (authority, call) = (authority.to_owned(), ask_name(ask));
+        let (authority, call) = (authority.clone(), ask_name(ask));
         let result = result.unwrap_or_else(FaultKind::name);
         self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
     }
 
     /// Seconds that the authority's clock is ahead of ours.
-    pub(super) fn clock_offset(&self, authority: &str, offset: f64) {
-        let label = AuthorityLabel { authority: authority.to_owned() };
+    pub(super) fn clock_offset(&self, authority: &Arc<str>, offset: f64) {
+        let label = AuthorityLabel { authority: authority.clone() };
         self.authority_clock_offset.get_or_create(&label).set(offset);
     }
 
@@ -232,9 +119,9 @@ impl Metrics {
         self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
     }
 
-    pub fn slots_ended(&self, authority: &str, why: SlotEnd, count: usize) {
+    pub fn slots_ended(&self, authority: &Arc<str>, why: SlotEnd, count: usize) {
         if count > 0 {
-            let ended = Ended { authority: authority.to_owned(), reason: why.name() };
+            let ended = Ended { authority: authority.clone(), reason: why.name() };
             self.slots_ended.get_or_create(&ended).inc_by(count as u64);
         }
     }

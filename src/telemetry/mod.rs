@@ -4,22 +4,24 @@
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
+mod labels;
 mod log;
 mod metrics;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+pub use self::labels::{CallLabels, Outcome, SlotEnd};
 pub use self::log::start as start_log;
-pub use self::metrics::{CallLabels, Metrics, Outcome, SlotEnd};
+pub use self::metrics::Metrics;
 use crate::ids::SessionId;
-use crate::session::{AskKind, Event, FaultKind};
+use crate::session::{AskKind, Event};
 
 /// Where an event happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Labels<'a> {
-    pub authority: &'a str,
+    pub authority: &'a Arc<str>,
     pub error_name: fn(AskKind) -> &'static str,
     pub route: &'a str,
 }
@@ -33,7 +35,7 @@ impl Telemetry {
     /// Writes one event of a session to the log and the counters.
     pub fn note(&self, labels: &Labels<'_>, id: SessionId, event: &Event) {
         self.metrics.event(labels, event);
-        let (session, authority, route, name) = (id.short(), labels.authority, labels.route, event.name());
+        let (session, authority, route, name) = (id.short(), &**labels.authority, labels.route, event.name());
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
             Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
@@ -54,21 +56,11 @@ impl Telemetry {
         }
     }
 
-    pub fn authority_call(
-        &self,
-        authority: &str,
-        ask: AskKind,
-        result: Result<&'static str, FaultKind>,
-        took: Duration,
-    ) {
-        self.metrics.authority_call(authority, ask, result, took);
-    }
-
     /// `offset`: seconds that the authority's clock is ahead of ours.
-    pub fn clock_offset(&self, authority: &str, offset: f64, warn: bool) {
+    pub fn clock_offset(&self, authority: &Arc<str>, offset: f64, warn: bool) {
         self.metrics.clock_offset(authority, offset);
         if warn {
-            warn!(authority, offset_s = offset, "the clock of this device differs from the authority's");
+            warn!(authority = &**authority, offset_s = offset, "the clock of this device differs from the authority's");
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Why a call brought no reply. The server's own error statuses are replies, not faults.
 //!
-//! Tells the phases apart that matter to the caller: whether the server can have seen the request
-//! ([`Fault::never_sent`]), and what to name in metrics and refusals ([`Fault::name`]). Texts hold
-//! no header, body, path or query.
+//! Texts hold no header, body, path or query; names are for metrics and refusals.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -54,15 +52,6 @@ impl Fault {
         }
     }
 
-    /// Whether the server certainly saw nothing of the request.
-    pub fn never_sent(&self) -> bool {
-        match self {
-            Self::Busy | Self::Connect(_) | Self::Resolve | Self::Tls(_) => true,
-            Self::Slow { phase } => *phase == Phase::Connect,
-            Self::Malformed | Self::Reset | Self::TooLarge => false,
-        }
-    }
-
     /// What went wrong on an open connection.
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
@@ -102,26 +91,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_has_a_name_a_sentence_and_says_whether_it_was_sent() {
+    fn every_fault_has_a_name_and_a_sentence() {
         let rows = [
-            (Fault::Busy, "busy", true, "too many calls to this server are under way"),
+            (Fault::Busy, "busy", "too many calls to this server are under way"),
             (
                 Fault::Connect(io::ErrorKind::ConnectionRefused),
                 "connect",
-                true,
                 "the connection could not be opened: connection refused",
             ),
-            (Fault::Malformed, "malformed", false, "the reply is not valid HTTP"),
-            (Fault::Reset, "reset", false, "the connection ended before the whole reply had come"),
-            (Fault::Resolve, "resolve", true, "the name of the server could not be resolved"),
-            (Fault::Slow { phase: Phase::Body }, "timeout", false, "the body of the reply took longer than allowed"),
-            (Fault::Slow { phase: Phase::Connect }, "timeout", true, "opening a connection took longer than allowed"),
-            (Fault::Slow { phase: Phase::Head }, "timeout", false, "the head of the reply took longer than allowed"),
-            (Fault::Tls("unknown issuer".into()), "tls", true, "TLS could not be agreed on: unknown issuer"),
-            (Fault::TooLarge, "too_large", false, "the reply is larger than allowed"),
+            (Fault::Malformed, "malformed", "the reply is not valid HTTP"),
+            (Fault::Reset, "reset", "the connection ended before the whole reply had come"),
+            (Fault::Resolve, "resolve", "the name of the server could not be resolved"),
+            (Fault::Slow { phase: Phase::Body }, "timeout", "the body of the reply took longer than allowed"),
+            (Fault::Slow { phase: Phase::Connect }, "timeout", "opening a connection took longer than allowed"),
+            (Fault::Slow { phase: Phase::Head }, "timeout", "the head of the reply took longer than allowed"),
+            (Fault::Tls("unknown issuer".into()), "tls", "TLS could not be agreed on: unknown issuer"),
+            (Fault::TooLarge, "too_large", "the reply is larger than allowed"),
         ];
-        for (fault, name, never_sent, sentence) in rows {
-            assert_eq!((fault.name(), fault.never_sent()), (name, never_sent), "{fault:?}");
+        for (fault, name, sentence) in rows {
+            assert_eq!(fault.name(), name);
             assert_eq!(fault.to_string(), sentence);
         }
     }

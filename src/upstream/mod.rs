@@ -40,9 +40,6 @@ pub struct Call<'a> {
     pub headers: HeaderMap,
     pub method: Method,
     pub path_and_query: PathAndQuery,
-    /// Whether a kept connection that turns out to be dead before the request was written may be
-    /// followed by one attempt on a new connection.
-    pub repeatable: bool,
     /// Largest body of the reply, bytes.
     pub reply_max: usize,
 }

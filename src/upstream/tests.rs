@@ -58,7 +58,6 @@ impl Stage {
             headers: HeaderMap::new(),
             method: Method::POST,
             path_and_query: PathAndQuery::from_static("/license?a=b"),
-            repeatable: true,
             reply_max: 64,
         }
     }
@@ -581,7 +580,6 @@ fn a_pool_is_shared_between_tasks() {
             headers: HeaderMap::new(),
             method: Method::GET,
             path_and_query: PathAndQuery::from_static("/"),
-            repeatable: true,
             reply_max: 0,
         };
         pool.send(call).await

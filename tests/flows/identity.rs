@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use sidebeat::clock::Clock;
 use sidebeat::edge::certs;
@@ -15,6 +14,7 @@ use sidebeat::edge::certs;
 use crate::player::{CLEARKEY, Call};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
+use crate::web;
 
 /// All rungs but the client certificate, which needs TLS.
 const LADDER: &str =
@@ -173,10 +173,7 @@ impl Devices {
 
     /// A client that trusts the proxy's CA, with a certificate of that name if there is one.
     fn client(&self, authority: &Path, name: Option<&str>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let builder = web::trust(authority);
         let Some(name) = name else { return builder.with_no_client_auth() };
         let key = KeyPair::generate().unwrap();
         let mut leaf = CertificateParams::new(vec![format!("{name}.devices.test")]).unwrap();

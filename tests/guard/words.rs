@@ -18,18 +18,18 @@ fn metrics() -> BTreeSet<String> {
     let telemetry = Arc::new(Telemetry::default());
     let metrics = &telemetry.metrics;
     // A family shows itself with its first member.
-    let labels = Labels { authority: "a", error_name: |_| "e", route: "/r" };
+    let labels = Labels { authority: &"a".into(), error_name: |_| "e", route: "/r" };
     telemetry.note(&labels, SessionId(1), &Event::Closed(End::Stopped));
-    telemetry.clock_offset("a", 0.0, false);
-    telemetry.authority_call("a", AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
-    let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".to_owned() };
+    telemetry.clock_offset(&"a".into(), 0.0, false);
+    metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
+    let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.license_call(&call, Duration::ZERO);
     metrics.refusal("c", "http");
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
     metrics.sessions("live", 1);
-    metrics.slots_ended("a", SlotEnd::Ended, 1);
+    metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
     let page = metrics.render(|_| {});
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -12,10 +12,11 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use serde_json::Value;
 use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -94,11 +95,15 @@ impl Http2 {
 
 /// A client that trusts this CA, and nobody else.
 pub(crate) fn trusting(authority: &Path) -> Arc<ClientConfig> {
+    Arc::new(trust(authority).with_no_client_auth())
+}
+
+/// As [`trusting`], still to be told which certificate it shows.
+pub(crate) fn trust(authority: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots)
 }
 
 impl Reply {
@@ -123,6 +128,11 @@ impl Reply {
         let told = self.json();
         let error = told["error"].as_str().unwrap_or_else(|| panic!("no refusal: {} {}", self.status, self.text()));
         (self.status.as_u16(), error.to_owned(), told["errorCode"].as_i64())
+    }
+
+    /// The status and the head-end's `errorCode`; 0 if there is none.
+    pub(crate) fn code(&self) -> (u16, i64) {
+        (self.status.as_u16(), self.json()["errorCode"].as_i64().unwrap_or_default())
     }
 
     /// [`Self::refusal`] without the code.

@@ -1,0 +1,124 @@
+//! What the lines of a metric are told apart by. Bounded: names from tables of ours and from the
+//! configuration, never of a device, an account or a session.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AuthorityCall {
+    pub(super) authority: Arc<str>,
+    pub(super) call: &'static str,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AuthorityTime {
+    pub(super) authority: Arc<str>,
+    pub(super) call: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Ended {
+    pub(super) authority: Arc<str>,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Happened {
+    pub(super) authority: Arc<str>,
+    pub(super) event: &'static str,
+}
+
+/// One player's call, as counted.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CallLabels {
+    pub drm: &'static str,
+    pub kind: &'static str,
+    pub outcome: &'static str,
+    pub route: Arc<str>,
+}
+
+/// How a player's call ended; the names stand in metrics and logs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The license server said no, in its own words.
+    Declined,
+    /// The license server could not be used.
+    Failed,
+    /// No session applied; the license server's reply was passed on.
+    Passed,
+    Refused,
+    Served,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Served => "served",
+        }
+    }
+}
+
+/// Why a session of an embedded authority ended against its will.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SlotEnd {
+    /// By an operator.
+    Ended,
+    /// By an operator, for another device.
+    Moved,
+    /// At a limit, by `on-limit = "end-oldest"`.
+    Replaced,
+}
+
+impl SlotEnd {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Moved => "moved",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Cause {
+    pub(super) cause: String,
+    pub(super) profile: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RouteFault {
+    pub(super) fault: &'static str,
+    pub(super) route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AuthorityLabel {
+    pub(super) authority: Arc<str>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Saving {
+    pub(super) reason: &'static str,
+    pub(super) route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct StateLabel {
+    pub(super) state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Reload {
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Build {
+    pub(super) version: &'static str,
+}
