@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use super::Gateway;
 use super::asked::Asked;
 use super::forward::{self, Failure};
+use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
@@ -76,7 +77,12 @@ impl Gateway {
 
 impl Story<'_> {
     async fn tell(&self) -> Ending {
-        let Some(managed) = self.managed() else { return self.pass().await };
+        let Some(managed) = self.managed() else {
+            return match self.turn_killed_away() {
+                Some(ending) => ending,
+                None => self.pass().await,
+            };
+        };
         let Managed { call, card, key, .. } = &managed;
         let Admission { answer, session } = self.gateway.sessions.admit(*key, call, card, self.deadline).await;
         match (answer, session) {
@@ -94,6 +100,17 @@ impl Story<'_> {
         let key = self.asked.key(authority)?;
         let card = self.asked.card(self.route, authority, index, self.gateway.clock.wall());
         Some(Managed { authority, call, card, key })
+    }
+
+    /// A call that is none of a session's does not pass with a token that was killed: a license to keep,
+    /// or a body that nobody knows, would be the way around a kill.
+    fn turn_killed_away(&self) -> Option<Ending> {
+        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let token = identity::of_playback(self.asked.token.as_ref(), self.asked.claims.as_ref())?;
+        let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 
     /// To the license server without a session: none applies.

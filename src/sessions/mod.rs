@@ -5,20 +5,22 @@
 //! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
 
 mod card;
+mod drain;
+mod look;
 mod pacer;
 mod pump;
 mod row;
 mod table;
 mod timeline;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
+pub use self::look::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
@@ -28,8 +30,8 @@ use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal,
-    Report, Session, Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason,
+    Refusal, Report, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -143,11 +145,36 @@ impl Sessions {
     }
 
     /// What a player tells about itself: about the playback of this content token, or about its only
-    /// one. A report that fits several says nothing.
+    /// one. A report that fits several shows no more than life, and of each: else one of them would
+    /// fall silent when another begins.
     pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
-        if let [id] = self.playing(key, token).as_slice() {
-            self.deliver(key, *id, Input::Report(report));
+        let playing = self.playing(key, token);
+        let report = match (playing.len(), report.playing) {
+            (..2, _) => report,
+            (_, Playing::Done | Playing::Quit) => return,
+            (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
+                Report { by_interval: false, playing: Playing::Unsaid }
+            }
+        };
+        for id in playing {
+            self.deliver(key, id, Input::Report(report));
         }
+    }
+
+    /// Why the playback of this content token was killed, if it was.
+    pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
+        self.with(key, |device, _| {
+            device.playbacks().iter().filter(|playback| playback.has_token(token)).find_map(|playback| {
+                match playback.session.state() {
+                    State::Killed { by, .. } => Some(by.clone()),
+                    State::Closed { .. }
+                    | State::Closing { .. }
+                    | State::Failing { .. }
+                    | State::Live { .. }
+                    | State::Opening { .. } => None,
+                }
+            })
+        })
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
@@ -155,67 +182,6 @@ impl Sessions {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
         };
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
-    }
-
-    /// Ends every playback, for the end of the process, and waits until all are given back, at most
-    /// `grace`. Returns how many sessions are still held at their authorities.
-    pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
-        let _late = tokio::time::timeout(grace, self.give_back(why)).await;
-        self.to_end().len()
-    }
-
-    /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
-    /// by the gateway, and a call of a player may have come in behind us.
-    async fn give_back(self: &Arc<Self>, why: End) {
-        const LOOK: Duration = Duration::from_millis(20);
-        loop {
-            for (key, id) in self.to_end() {
-                self.deliver(key, id, Input::End(why));
-            }
-            self.pump.idle().await;
-            if self.to_end().is_empty() {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Held ones too: they would open when the place of another is given back.
-    fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
-        let fits = |session: &Session| session.is_active() || session.takes_place();
-        self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
-    }
-
-    /// The playback whose id begins with these digits; an error says why there is not exactly one.
-    pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
-        let fits =
-            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(prefix).then_some((key, playback.id));
-        match self.table.collect(fits).as_slice() {
-            [one] => Ok(*one),
-            [] => Err(FindFault::Unknown),
-            [..] => Err(FindFault::Ambiguous),
-        }
-    }
-
-    pub fn row(&self, id: SessionId) -> Option<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
-    }
-
-    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
-    pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
-        for state in self.table.collect(|_, playback| Some(row::state_name(playback.session.state()))) {
-            *states.entry(state).or_default() += 1;
-        }
-        states
-    }
-
-    pub fn list(&self) -> Vec<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
-        rows.sort_by_key(|row| (row.opened, row.id));
-        rows
     }
 
     fn with<R>(
@@ -286,14 +252,6 @@ impl Sessions {
             self.alarm.notify_one();
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum FindFault {
-    #[error("more than one session begins with these digits")]
-    Ambiguous,
-    #[error("no such session")]
-    Unknown,
 }
 
 impl Event {

@@ -1,0 +1,52 @@
+//! What operators see of the sessions. Goes through all of them, so never for a player's call.
+
+use std::collections::BTreeMap;
+
+use super::Sessions;
+use super::card::DeviceKey;
+use super::row::{self, Row};
+use super::table::Kept;
+use crate::ids::SessionId;
+use crate::session::Playback;
+
+impl Sessions {
+    /// The playback whose id begins with these digits; an error says why there is not exactly one.
+    pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
+        let fits =
+            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(prefix).then_some((key, playback.id));
+        match self.table.collect(fits).as_slice() {
+            [one] => Ok(*one),
+            [] => Err(FindFault::Unknown),
+            [..] => Err(FindFault::Ambiguous),
+        }
+    }
+
+    pub fn row(&self, id: SessionId) -> Option<Row> {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
+    }
+
+    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        let mut states = BTreeMap::new();
+        for state in self.table.collect(|_, playback| Some(row::state_name(playback.session.state()))) {
+            *states.entry(state).or_default() += 1;
+        }
+        states
+    }
+
+    pub fn list(&self) -> Vec<Row> {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
+        rows.sort_by_key(|row| (row.opened, row.id));
+        rows
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FindFault {
+    #[error("more than one session begins with these digits")]
+    Ambiguous,
+    #[error("no such session")]
+    Unknown,
+}
