@@ -11,6 +11,7 @@ use super::asked::Asked;
 use super::expiry;
 use super::flight::Flight;
 use super::forward::{self, Failure};
+use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
@@ -86,7 +87,12 @@ impl Gateway {
 impl Story<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
     pub(super) async fn tell(&self) -> Option<Ending> {
-        let Some(managed) = self.managed() else { return Some(self.pass().await) };
+        let Some(managed) = self.managed() else {
+            return Some(match self.turn_killed_away() {
+                Some(ending) => ending,
+                None => self.pass().await,
+            });
+        };
         let Managed { call, expired, key, .. } = &managed;
         let admission = self.admit(&managed).await;
         if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
@@ -133,6 +139,17 @@ impl Story<'_> {
     /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
     fn is_deserted(&self, kind: CallKind) -> bool {
         kind != CallKind::Release && self.flight.is_some_and(Flight::give_up)
+    }
+
+    /// A call that is none of a session's does not pass with a token that was killed: a license to keep,
+    /// or a body that nobody knows, would be the way around a kill.
+    fn turn_killed_away(&self) -> Option<Ending> {
+        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let token = identity::of_playback(self.asked.token.as_ref(), self.asked.claims.as_ref())?;
+        let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 
     /// To the license server without a session: none applies.

@@ -6,6 +6,7 @@
 
 mod card;
 mod closings;
+mod drain;
 mod overview;
 mod pacer;
 mod pump;
@@ -14,7 +15,7 @@ mod table;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -30,8 +31,8 @@ use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Reason, Refusal, Report,
-    Session, Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
+    Report, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -145,11 +146,36 @@ impl Sessions {
     }
 
     /// What a player tells about itself: about the playback of this content token, or about its only
-    /// one. A report that fits several says nothing.
+    /// one. A report that fits several shows no more than life, and of each: else one of them would
+    /// fall silent when another begins.
     pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
-        if let [id] = self.playing(key, token).as_slice() {
-            self.deliver(key, *id, Input::Report(report));
+        let playing = self.playing(key, token);
+        let report = match (playing.len(), report.playing) {
+            (..2, _) => report,
+            (_, Playing::Done | Playing::Quit) => return,
+            (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
+                Report { by_interval: false, playing: Playing::Unsaid }
+            }
+        };
+        for id in playing {
+            self.deliver(key, id, Input::Report(report));
         }
+    }
+
+    /// Why the playback of this content token was killed, if it was.
+    pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
+        self.with(key, |device, _| {
+            device.playbacks().iter().filter(|playback| playback.has_token(token)).find_map(|playback| {
+                match playback.session.state() {
+                    State::Killed { by, .. } => Some(by.clone()),
+                    State::Closed { .. }
+                    | State::Closing { .. }
+                    | State::Failing { .. }
+                    | State::Live { .. }
+                    | State::Opening { .. } => None,
+                }
+            })
+        })
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
@@ -157,35 +183,6 @@ impl Sessions {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
         };
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
-    }
-
-    /// Ends every playback, for the end of the process, and waits until all are given back, at most
-    /// `grace`. Returns how many sessions are still held at their authorities.
-    pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
-        let _late = tokio::time::timeout(grace, self.give_back(why)).await;
-        self.to_end().len()
-    }
-
-    /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
-    /// by the gateway, and a call of a player may have come in behind us.
-    async fn give_back(self: &Arc<Self>, why: End) {
-        const LOOK: Duration = Duration::from_millis(20);
-        loop {
-            for (key, id) in self.to_end() {
-                self.deliver(key, id, Input::End(why));
-            }
-            self.pump.idle().await;
-            if self.to_end().is_empty() {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Held ones too: they would open when the place of another is given back.
-    fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
-        let fits = |session: &Session| session.is_active() || session.takes_place();
-        self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
     }
 
     fn with<R>(

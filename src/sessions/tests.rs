@@ -1,6 +1,7 @@
 //! The shell over real tasks, with an authority that answers when the test says so.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -240,6 +241,21 @@ async fn a_stop_ends_what_it_names() {
     assert_eq!(stage.sessions.stop(key(), None), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
+}
+
+/// Two playbacks and one target without a token: whoever reports, neither may be taken for silent.
+#[tokio::test]
+async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
+    let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
+    stage.play(1).await;
+    let says = |playing| Report { by_interval: true, playing };
+    stage.sessions.report(key(), None, says(Playing::Plays));
+    stage.play(2).await;
+    for playing in [Playing::Plays, Playing::Quit] {
+        stage.sessions.report(key(), None, says(playing));
+    }
+    let rows = stage.sessions.list();
+    assert!(rows.iter().all(|row| (row.state, row.player.is_some()) == ("live", true)), "{rows:?}");
 }
 
 #[tokio::test]

@@ -62,6 +62,22 @@ async fn every_key_session_of_a_killed_playback_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_no_session_call_does_not_pass_with_a_killed_token_either() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    stage.headend.kill_account("ann").await;
+    assert_eq!(tv.renew("video").await.error(), (403, "session_killed".to_owned()));
+    let calls = stage.headend.count("license-widevine").await;
+    let download = br#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"persistent-license"}"#;
+    for body in [&b"nobody knows this"[..], download] {
+        assert_eq!(tv.post(body).await.refusal(), (403, "session_killed".to_owned(), Some(3002)));
+    }
+    assert_eq!(stage.headend.count("license-widevine").await, calls);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn retries_get_the_same_verdict_without_a_call_at_the_head_end() {
     let stage = Stage::clearkey().heartbeat(0.2).start().await;
     let tv = stage.player("tv", "news").await;

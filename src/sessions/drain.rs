@@ -1,0 +1,40 @@
+//! The end of the process: every session is given back to its authority, if there is time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Sessions;
+use super::card::DeviceKey;
+use crate::ids::SessionId;
+use crate::session::{End, Input, Session};
+
+impl Sessions {
+    /// Ends every playback, for the end of the process, and waits until all are given back, at most
+    /// `grace`. Returns how many sessions are still held at their authorities.
+    pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
+        let _late = tokio::time::timeout(grace, self.give_back(why)).await;
+        self.to_end().len()
+    }
+
+    /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
+    /// by the gateway, and a call of a player may have come in behind us.
+    async fn give_back(self: &Arc<Self>, why: End) {
+        const LOOK: Duration = Duration::from_millis(20);
+        loop {
+            for (key, id) in self.to_end() {
+                self.deliver(key, id, Input::End(why));
+            }
+            self.pump.idle().await;
+            if self.to_end().is_empty() {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Held ones too: they would open when the place of another is given back.
+    fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
+        let fits = |session: &Session| session.is_active() || session.takes_place();
+        self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
+    }
+}
