@@ -72,13 +72,16 @@ pub(crate) fn resident(id: u32) -> Outcome<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// Processor, cores, kernel.
+/// Processor, cores, kernel, and how much else runs.
 pub(crate) fn describe() -> Outcome<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("{}, {cores} cores, Linux {}", model.trim_start_matches([':', '\t', ' ']), kernel.trim()))
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let model = model.trim_start_matches([':', '\t', ' ']);
+    Ok(format!("{model}, {cores} cores, Linux {}, load average {load}", kernel.trim()))
 }
 
 /// What a command says, on either stream.
