@@ -1,8 +1,7 @@
 //! The ways in: a URL's query, the request headers, the body of an event report.
 //!
 //! Owns the bounds of each way and takes off its encoding, once. Whatever does not read as a report
-//! is none; nothing here refuses a call. The gateway calls it, and takes CMCD off a URL before the
-//! URL goes upstream or into a cache key.
+//! is none; nothing here refuses a call. Called by the gateway's report endpoint.
 
 use std::borrow::Cow;
 

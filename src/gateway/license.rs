@@ -172,6 +172,7 @@ impl Story<'_> {
             && reply.status.is_success()
         {
             let message = forward::recognise_reply(self.route, reply);
+            self.look_for_escapes(message.as_ref(), grant);
             let sessions = &self.gateway.sessions;
             sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
             if managed.call.kind == CallKind::Release {
@@ -179,6 +180,21 @@ impl Story<'_> {
             }
         }
         self.conclude(reply, Outcome::Served)
+    }
+
+    /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
+    fn look_for_escapes(&self, message: Option<&Message>, grant: &Grant) {
+        let Some(lease) = message.and_then(|message| message.lease.as_ref()) else { return };
+        let (route, renewal_s, interval_s) = (&*self.route.path, lease.renewal_delay_s, grant.interval.as_secs());
+        if lease.own_renewal_url {
+            tracing::warn!(
+                route,
+                "the license names a renewal URL of its own: players that obey it renew past sidebeat"
+            );
+        }
+        if lease.can_renew && renewal_s > interval_s {
+            tracing::warn!(route, renewal_s, interval_s, "licenses renew more rarely than the authority wants beats");
+        }
     }
 
     fn conclude(&self, reply: Result<Reply, Failure>, good: Outcome) -> Ending {
