@@ -119,10 +119,10 @@ impl Asked {
     /// What another call has in common with this one if the same reply is due to both: everything
     /// that the license server would see or that we look at. None where nothing may be shared.
     pub(super) fn twin(&self, route: &Route) -> Option<Challenge> {
-        let (device, _) = self.device.as_ref().filter(|_| self.message.is_ok())?;
+        let (device, rung) = self.device.as_ref().filter(|_| self.message.is_ok())?;
         let query = self.query.as_deref().unwrap_or_default();
         let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
-        let words = [&*route.path, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        let words = [&*route.path, rung, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = forward::passed(route, &self.headers);
