@@ -57,7 +57,8 @@ impl Service<Request<Incoming>> for Calls {
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
             return Answer::ready(self.refuse(breach), finish, running);
         }
-        if parts.method == Method::OPTIONS {
+        // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
+        if parts.method == Method::OPTIONS || finish.caller == Caller::Refuse {
             let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
             return Answer::ready(self.preflight(&finish), finish, running);
         }

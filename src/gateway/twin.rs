@@ -67,7 +67,8 @@ impl Gateway {
 /// For a story that broke off.
 fn lost() -> Ending {
     let refusal = Refusal {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
+        // Not 500: players repeat that up to 27 times.
+        status: StatusCode::FORBIDDEN,
         error: "internal",
         detail: "the call could not be finished",
         close: false,

@@ -102,6 +102,9 @@ impl Pump {
     }
 }
 
+/// Of the six seconds of a license call, what the open may spend on waiting for a close.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// One call; and an open that met the limit while a place of the same account was being given back is
 /// made once more when it has been.
 async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
@@ -112,7 +115,8 @@ async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card)
     let result = asker.ask(ask, card).await;
     match (&result, before.or_else(|| closings.of(card))) {
         (Ok(Verdict::Denied(Denial::Limit, _)), Some(settled)) => {
-            settled.wait().await;
+            // A close that takes longer is in trouble, and the player will not wait for it either.
+            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
             asker.ask(ask, card).await
         }
         (Ok(_) | Err(_), _) => result,
