@@ -55,19 +55,23 @@ impl Fingerprint {
         Self::of_parts(&[bytes])
     }
 
-    /// The parts are length-prefixed, so that `["ab", "c"]` and `["a", "bc"]` differ.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
         let mut first = [0; 8];
-        for (to, from) in first.iter_mut().zip(context.finish().as_ref()) {
-            *to = *from;
-        }
+        first.iter_mut().zip(sha256(parts.iter().copied())).for_each(|(to, from)| *to = from);
         Self(u64::from_be_bytes(first))
     }
+}
+
+/// SHA-256 over length-prefixed parts, so that `["ab", "c"]` and `["a", "bc"]` differ.
+pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; digest::SHA256_OUTPUT_LEN] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut whole = [0; digest::SHA256_OUTPUT_LEN];
+    whole.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    whole
 }
 
 /// Makes text from the far side fit for logs and errors: at most 160 characters, no control

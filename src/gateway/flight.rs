@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::license::Ending;
 use crate::ids::SessionId;
+use crate::secret::sha256;
 use crate::sessions::DeviceKey;
 
 /// The session that a flight came to belong to.
@@ -26,16 +27,8 @@ type Teller = watch::Sender<Option<Ending>>;
 pub(super) struct Challenge([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl Challenge {
-    /// The parts are length-prefixed, so that `["ab", "c"]` and `["a", "bc"]` differ.
     pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut whole = [0; digest::SHA256_OUTPUT_LEN];
-        whole.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        Self(whole)
+        Self(sha256(parts))
     }
 }
 
