@@ -81,16 +81,6 @@ pub fn batch(body: &[u8]) -> Result<Batch, Unreadable> {
     Ok(Batch { reports, skipped })
 }
 
-/// The query without CMCD, as it was otherwise; none when nothing else was in it.
-pub fn strip_query(query: &str) -> Option<Cow<'_, str>> {
-    let is_kept = |pair: &&str| !is_parameter(pair.split('=').next().unwrap_or_default());
-    if query.split('&').all(|pair| is_kept(&pair)) {
-        return Some(Cow::Borrowed(query));
-    }
-    let kept: Vec<_> = query.split('&').filter(is_kept).collect();
-    Some(kept.join("&")).filter(|query| !query.is_empty()).map(Cow::Owned)
-}
-
 fn is_parameter(name: &str) -> bool {
     percent_decode_str(name).eq(PARAMETER.bytes())
 }
