@@ -15,7 +15,7 @@ use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
-use crate::drm::{Message, System};
+use crate::drm::{Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::SessionId;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
@@ -185,15 +185,9 @@ impl Story<'_> {
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
     fn look_for_escapes(&self, message: Option<&Message>, grant: &Grant) {
         let Some(lease) = message.and_then(|message| message.lease.as_ref()) else { return };
-        let (route, renewal_s, interval_s) = (&*self.route.path, lease.renewal_delay_s, grant.interval.as_secs());
-        if lease.own_renewal_url {
-            tracing::warn!(
-                route,
-                "the license names a renewal URL of its own: players that obey it renew past sidebeat"
-            );
-        }
-        if lease.can_renew && renewal_s > interval_s {
-            tracing::warn!(route, renewal_s, interval_s, "licenses renew more rarely than the authority wants beats");
+        for escape in escapes(lease, grant.interval) {
+            let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
+            tracing::warn!(route = &*self.route.path, renewal_s, interval_s, "{escape}");
         }
     }
 
@@ -222,6 +216,14 @@ impl Story<'_> {
     }
 }
 
+const OWN_URL: &str = "the license names a renewal URL of its own: players that obey it renew past sidebeat";
+const TOO_RARE: &str = "licenses renew more rarely than the authority wants beats";
+
+fn escapes(lease: &Lease, interval: Duration) -> impl Iterator<Item = &'static str> {
+    let too_rare = lease.can_renew && Duration::from_secs(lease.renewal_delay_s) > interval;
+    [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
+}
+
 /// Whether renewals will come, as the license says in clear.
 fn learn(message: Option<&Message>) -> Served {
     match message {
@@ -230,5 +232,27 @@ fn learn(message: Option<&Message>) -> Served {
             if lease.can_renew || every.is_some() { Served::Renews { every } } else { Served::Stays }
         }
         Some(_) | None => Served::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licenses_that_cost_a_session_its_beats_are_told() {
+        let rows: [(bool, u64, bool, &[&str]); 5] = [
+            (true, 30, false, &[]),
+            (true, 31, false, &[TOO_RARE]),
+            (false, 31, false, &[]),
+            (true, 30, true, &[OWN_URL]),
+            (true, 60, true, &[OWN_URL, TOO_RARE]),
+        ];
+        for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
+            let lease =
+                Lease { can_renew, duration_s: 60, own_renewal_url, recovery_s: 0, renewal_delay_s, retry_s: 10 };
+            let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
+            assert_eq!(found, told, "{lease:?}");
+        }
     }
 }
