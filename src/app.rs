@@ -24,6 +24,7 @@ use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Pool, Trust, TrustFault};
+use crate::webhooks::Courier;
 
 /// Closes at the authorities get this long when the process ends.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -80,10 +81,15 @@ impl App {
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
         let trust = trust(&config)?;
-        let Config { admin: admin_config, authorities, routes, server, log: _ } = config;
+        let Config { admin: admin_config, authorities, routes, server, log: _, webhooks } = config;
         ensure_certificates(&server, clock)?;
         let authorities: Arc<[Authority]> = authorities.into_iter().map(Authority::new).collect();
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
+        for webhook in webhooks {
+            let listener = telemetry.events.listen(None);
+            let courier = Courier::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
+            tasks.spawn(courier.run(listener));
+        }
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let sessions = Sessions::new(clock, pump, telemetry.clone());
@@ -190,6 +196,9 @@ fn trust(config: &Config) -> Result<Trust, TrustFault> {
                 pin(&ssm.renewal_other.as_ref().into_iter().collect::<Vec<_>>(), &ssm.ca)?;
             }
         }
+    }
+    for webhook in &config.webhooks {
+        pin(&[&webhook.url], &webhook.ca)?;
     }
     for route in &config.routes {
         pin(&[&route.license_server], &route.ca)?;

@@ -115,18 +115,13 @@ impl Client {
         let Some(Wire { body, endpoint, headers }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
-        let path = match endpoint.query() {
-            Some(query) => format!("{}?{query}", endpoint.path()),
-            None => endpoint.path().to_owned(),
-        };
-        let path_and_query = path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?;
         let call = Call {
             body,
             deadline: self.clock.now() + timeout,
             endpoint,
             headers,
             method: Method::POST,
-            path_and_query,
+            path_and_query: endpoint.path_and_query(),
             reply_max: REPLY_MAX,
         };
         self.pool.send(call).await.map_err(|fault| infrastructure(&fault))

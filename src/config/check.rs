@@ -11,6 +11,7 @@ mod nagra_ssm;
 mod refusal;
 mod route;
 mod server;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,7 +56,7 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
-    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]";
+    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]\n[[webhook]]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {
@@ -71,12 +72,13 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let log = admin::log(&root.table("log"));
     let server = server::server(&root.table("server"), admin.listen);
     let authorities = root.tables("authority");
-    let names = authority::names(&authorities);
+    let names = authority::names(&authorities, "routes refer to an authority by it", "authority");
     let call = server.limits.call;
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
     let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
     let routes = route::routes(&root, &frame);
+    let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    Some(Config { admin, authorities: authorities?, log, routes: routes?, server })
+    Some(Config { admin, authorities: authorities?, log, routes: routes?, server, webhooks: webhooks? })
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 #[derive(Clone, Eq, PartialEq)]
 pub struct Endpoint {
@@ -61,6 +62,11 @@ impl Endpoint {
 
     pub fn query(&self) -> Option<&str> {
         self.uri.query()
+    }
+
+    /// What stands behind the host; `/` when nothing does.
+    pub fn path_and_query(&self) -> PathAndQuery {
+        self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
 }
 

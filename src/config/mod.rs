@@ -15,6 +15,7 @@ mod section;
 mod take;
 mod units;
 mod value;
+mod webhook;
 mod words;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::webhook::Webhook;
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Config {
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
+    pub webhooks: Vec<Webhook>,
 }
 
 /// `[server]`: what players connect to.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::Playback;
+use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy};
-use crate::telemetry::Labels;
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -49,7 +50,18 @@ pub struct Card {
 }
 
 impl Card {
-    pub fn labels(&self) -> Labels<'_> {
-        Labels { authority: &self.authority_name, error_name: self.error_name, route: &self.route }
+    /// Whose event it is, for who is told of it.
+    pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> Playback<'_> {
+        Playback {
+            account: self.account.as_deref(),
+            authority: &self.authority_name,
+            content: self.content.as_deref(),
+            device: &self.device,
+            error_name: self.error_name,
+            key: key.0,
+            route: &self.route,
+            session,
+            token,
+        }
     }
 }

@@ -231,8 +231,9 @@ impl Sessions {
             Effect::Ask(ask) => jobs.push(Asking { ask, card: playback.card.card.clone(), id, key }),
             Effect::Forget => {}
             Effect::Note(event) => {
-                self.telemetry.note(&playback.card.card.labels(), id, &event);
-                playback.card.timeline.add(self.clock.wall(), event);
+                let at = self.clock.wall();
+                self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
+                playback.card.timeline.add(at, event);
             }
             Effect::Wake => wake.notify_waiters(),
         }

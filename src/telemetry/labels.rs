@@ -122,3 +122,32 @@ pub(super) struct Reload {
 pub(super) struct Build {
     pub(super) version: &'static str,
 }
+
+/// What became of an event that a webhook was to be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    Delivered,
+    /// After several tries.
+    GivenUp,
+    /// Dropped before it was tried: the service is too slow.
+    Missed,
+    /// The service will not have it.
+    Rejected,
+}
+
+impl Delivery {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::GivenUp => "given-up",
+            Self::Missed => "missed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Delivered {
+    pub(super) result: &'static str,
+    pub(super) webhook: String,
+}

@@ -11,11 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Labels;
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, RouteFault,
-    Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Delivered, Delivery, Ended, Happened,
+    Reload, RouteFault, Saving, SlotEnd, StateLabel,
 };
+use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
@@ -39,6 +39,7 @@ pub struct Metrics {
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
+    webhooks: Family<Delivered, Counter>,
 }
 
 fn latency() -> Histogram {
@@ -65,19 +66,20 @@ impl Default for Metrics {
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
+            webhooks: Family::default(),
         }
     }
 }
 
 impl Metrics {
-    pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
-        let happened = |event| Happened { authority: labels.authority.clone(), event };
-        let ended = |reason| Ended { authority: labels.authority.clone(), reason };
+    pub(super) fn event(&self, of: &Playback<'_>, event: &Event) {
+        let happened = |event| Happened { authority: of.authority.clone(), event };
+        let ended = |reason| Ended { authority: of.authority.clone(), reason };
         self.events.get_or_create(&happened(event.name())).inc();
         match event {
             Event::BeatLate(_) => drop(self.beats_late.inc()),
             Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
-            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((labels.error_name)(*ask))).inc()),
+            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((of.error_name)(*ask))).inc()),
             Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
             Event::Beat
             | Event::Opened { .. }
@@ -139,6 +141,11 @@ impl Metrics {
         self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
+    pub fn webhook(&self, webhook: &str, result: Delivery, times: u64) {
+        let delivered = Delivered { result: result.name(), webhook: webhook.to_owned() };
+        self.webhooks.get_or_create(&delivered).inc_by(times);
+    }
+
     pub fn reload(&self, good: bool) {
         self.reloads.get_or_create(&Reload { result: if good { "good" } else { "failed" } }).inc();
     }
@@ -196,6 +203,7 @@ impl Metrics {
         let saved = self.upstream_calls_saved.clone();
         registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
         registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
+        registry.register("webhook_events", "Events for webhooks, by what became of them", self.webhooks.clone());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What sidebeat tells about itself: logs and metrics.
 //!
-//! One place turns an event of the core into a log line and a counter. Labels are bounded: routes,
+//! One place turns an event of the core into a log line, a counter, and a notice for who listens. Labels are bounded: routes,
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
@@ -9,39 +9,35 @@ mod log;
 mod metrics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-pub use self::labels::{CallLabels, Outcome, SlotEnd};
+pub use self::labels::{CallLabels, Delivery, Outcome, SlotEnd};
 pub use self::log::start as start_log;
 pub use self::metrics::Metrics;
-use crate::ids::SessionId;
+use crate::events::{Hub, Playback};
 use crate::session::{AskKind, Event};
-
-/// Where an event happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Labels<'a> {
-    pub authority: &'a Arc<str>,
-    pub error_name: fn(AskKind) -> &'static str,
-    pub route: &'a str,
-}
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    pub events: Hub,
     pub metrics: Metrics,
 }
 
 impl Telemetry {
-    /// Writes one event of a session to the log and the counters.
-    pub fn note(&self, labels: &Labels<'_>, id: SessionId, event: &Event) {
-        self.metrics.event(labels, event);
-        let (session, authority, route, name) = (id.short(), &**labels.authority, labels.route, event.name());
+    /// Writes one event of a session to the log and the counters, and tells who listens.
+    /// `at`: wall time since the epoch.
+    pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration) {
+        self.metrics.event(of, event);
+        self.events.publish(of, event, at);
+        let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
             Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
-                %session, authority, route, event = (labels.error_name)(*ask),
+                %session, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Killed(reason) | Event::Refused(_, reason) => warn!(

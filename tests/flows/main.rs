@@ -20,6 +20,7 @@ mod upstream;
 mod admin;
 mod embedded;
 mod enforcement;
+mod events;
 mod faults;
 mod identity;
 mod kill;
