@@ -18,6 +18,7 @@ pub mod config;
 pub mod demo;
 pub mod drm;
 pub mod edge;
+pub mod eme;
 pub mod events;
 pub mod gateway;
 pub mod headend;

@@ -1,5 +1,6 @@
 //! `sidebeat sessions` and `sidebeat slots`: the admin API for people at a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -170,11 +171,31 @@ fn story(value: &Value) -> String {
     for key in ["id", "state", "device", "device_by", "account", "content", "authority", "route", "paced_by", "beats"] {
         let _infallible = writeln!(text, "{key:<12} {}", field(value, key));
     }
+    for session in value["eme"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "{:<12} {}", "key session", key_session(session));
+    }
     for entry in value["timeline"].as_array().into_iter().flatten() {
         let at = entry["at"].as_f64().unwrap_or_default() - value["opened"].as_f64().unwrap_or_default();
         let _infallible = writeln!(text, "{at:>+10.3} s  {}  {}", field(entry, "event"), field(entry, "detail"));
     }
     text
+}
+
+/// `7f3c…  widevine, 2 license-request, 1 usable, closed: release-acknowledged`
+fn key_session(value: &Value) -> String {
+    let mut parts = vec![field(value, "drm")];
+    let messages = value["messages"].as_object().into_iter().flatten();
+    parts.extend(messages.map(|(kind, seen)| format!("{seen} {kind}")));
+    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
+    for status in value["keyStatuses"].as_object().into_iter().flat_map(|statuses| statuses.values()) {
+        *statuses.entry(status.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    parts.extend(statuses.iter().map(|(status, keys)| format!("{keys} {status}")));
+    if !value["closed"].is_null() {
+        parts.push(field(value, "closed"));
+    }
+    let text = format!("{}  {}", field(value, "id"), parts.join(", "));
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What the API says, fit for a terminal: no control characters.

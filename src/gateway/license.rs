@@ -102,6 +102,7 @@ impl Story<'_> {
         if let (Some(flight), Some(id)) = (self.flight, session) {
             flight.belong((*key, id));
         }
+        self.mirror_request(*key, session, &answer);
         Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
@@ -172,6 +173,7 @@ impl Story<'_> {
             && reply.status.is_success()
         {
             let message = forward::recognise_reply(self.route, reply);
+            self.mirror_reply(managed.key, id, message.as_ref());
             self.look_for_escapes(message.as_ref(), grant);
             let sessions = &self.gateway.sessions;
             sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));

@@ -10,6 +10,7 @@ mod flight;
 mod forward;
 mod identity;
 mod license;
+mod mirror;
 mod query;
 mod refusal;
 mod renewal;

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use super::license::{Ending, Managed, Story};
+use super::mirror::mirror_renewal;
 use super::route::Route;
 use crate::authority::Renewal;
 use crate::drm::wrap;
@@ -23,10 +24,13 @@ impl Story<'_> {
     pub(super) async fn renew(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> Ending {
         let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
-        let (card, key) = (managed.card.clone(), managed.key);
+        let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.spawn(async move {
             let Renewal { license, result } = client.renew(&card, &grant, &challenge).await;
+            if let (Ok(asked), Some(license)) = (&asked, &license) {
+                mirror_renewal(&sessions, key, id, asked, license);
+            }
             let news = news(&result, license);
             let unknown = matches!(result, Ok(Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);

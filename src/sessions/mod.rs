@@ -15,7 +15,7 @@ mod table;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -26,13 +26,14 @@ pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
 use self::table::{Kept, Table};
-pub use self::timeline::{Entry, Timeline};
+pub use self::timeline::{Entry, Happened, Timeline};
 use crate::clock::Clock;
+use crate::eme::{self, Mirror};
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
-    Report, Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason,
+    Refusal, Report, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -162,6 +163,22 @@ impl Sessions {
         }
     }
 
+    /// A message of one of its key sessions was seen: `look` tells the mirror, at this wall time.
+    pub fn see(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        id: SessionId,
+        look: impl FnOnce(&mut Mirror, Duration) -> Option<eme::Happening>,
+    ) {
+        self.table.with(key, |device, _| {
+            let Some(playback) = device.playback_mut(id) else { return };
+            let wall = self.clock.wall();
+            if let Some(happening) = look(&mut playback.card.mirror, wall) {
+                playback.card.timeline.add_eme(wall, happening);
+            }
+        });
+    }
+
     /// Why the playback of this content token was killed, if it was.
     pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
         self.with(key, |device, _| {
@@ -232,6 +249,9 @@ impl Sessions {
             Effect::Forget => {}
             Effect::Note(event) => {
                 let at = self.clock.wall();
+                if matches!(&event, Event::Closed(why) if why.is_wanted()) {
+                    playback.card.mirror.over();
+                }
                 self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
                 playback.card.timeline.add(at, event);
             }

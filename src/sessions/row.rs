@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::card::Card;
 use super::table::Kept;
 use super::timeline::Timeline;
+use crate::eme::Mirror;
 use crate::ids::SessionId;
 use crate::session::{Beats, Playback, Playing, State};
 
@@ -19,6 +20,8 @@ pub struct Row {
     pub key_sessions: usize,
     /// Since the authority last confirmed it.
     pub last_good: Duration,
+    /// Its key sessions as the wire shows them.
+    pub mirror: Mirror,
     /// Until our next beat; none while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
     /// Wall time since the epoch.
@@ -46,6 +49,7 @@ impl Row {
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
+            mirror: playback.card.mirror.clone(),
             last_good: now.saturating_duration_since(session.last_good()),
             next_beat,
             opened: playback.card.card.opened,

@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 
 use super::card::{Card, DeviceKey};
 use super::timeline::Timeline;
+use crate::eme::Mirror;
 use crate::session::{Device, Playback, Slot};
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) card: Arc<Card>,
+    pub(super) mirror: Mirror,
     /// The deadline that stands on the wheel, and where.
     pub(super) slotted: Option<(Instant, Slot)>,
     pub(super) timeline: Timeline,
@@ -22,7 +24,7 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new(card: Arc<Card>) -> Self {
-        Self { card, slotted: None, timeline: Timeline::default() }
+        Self { card, mirror: Mirror::default(), slotted: None, timeline: Timeline::default() }
     }
 }
 

@@ -3,13 +3,38 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::session::Event;
+use crate::eme;
+use crate::session::{AskKind, Event};
 
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub event: Event,
     /// Wall time since the epoch.
     pub at: Duration,
+    pub what: Happened,
+}
+
+/// What happened to the session, or to one of its key sessions.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    Core(Event),
+    Eme(eme::Happening),
+}
+
+impl Happened {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Core(event) => event.name(),
+            Self::Eme(happening) => happening.name(),
+        }
+    }
+
+    /// For a person.
+    pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
+        match self {
+            Self::Core(event) => event.describe(error_name),
+            Self::Eme(happening) => happening.describe(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -19,17 +44,25 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    const LONGEST: usize = 24;
+    const LONGEST: usize = 32;
 
     pub(super) fn add(&mut self, at: Duration, event: Event) {
         if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
         }
+        self.push(Entry { at, what: Happened::Core(event) });
+    }
+
+    pub(super) fn add_eme(&mut self, at: Duration, happening: eme::Happening) {
+        self.push(Entry { at, what: Happened::Eme(happening) });
+    }
+
+    fn push(&mut self, entry: Entry) {
         if self.entries.len() == Self::LONGEST {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry { event, at });
+        self.entries.push_back(entry);
     }
 
     /// Good beats and renewals so far.

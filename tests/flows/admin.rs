@@ -34,7 +34,10 @@ async fn sessions_are_listed_and_shown_with_their_story() {
     let id = first["id"].as_str().unwrap();
     let shown = stage.ask(Method::GET, &format!("/v1/sessions/{id}")).await.json();
     let events: Vec<_> = shown["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
-    assert_eq!(events, ["opened", "renewals carry the session"]);
+    assert_eq!(
+        events,
+        ["opened", "license-request", "keystatuseschange", "renewals carry the session", "license-renewal"]
+    );
     assert_eq!(shown["timeline"][0]["detail"], "a beat every 30 s");
     stage.end().await;
 }
@@ -75,8 +78,8 @@ async fn a_kill_shows_in_list_story_and_metrics() {
     stage.headend.kill_account("ann").await;
     let session = stage.only_session("killed").await;
     let events: Vec<_> = session["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
-    assert_eq!(events, ["opened", "authority call failed", "killed"]);
-    assert_eq!(session["timeline"][1]["detail"], "ssmheartbeaterror: Not Found (code 404, errorCode 3002)");
+    assert_eq!(events, ["opened", "license-request", "keystatuseschange", "authority call failed", "killed"]);
+    assert_eq!(session["timeline"][3]["detail"], "ssmheartbeaterror: Not Found (code 404, errorCode 3002)");
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
 
     for (name, labels, value) in [

@@ -19,6 +19,7 @@ mod upstream;
 
 mod admin;
 mod embedded;
+mod eme;
 mod enforcement;
 mod events;
 mod faults;
