@@ -55,6 +55,18 @@ export function silenceTables({results, command, every}) {
   ].join('\n\n');
 }
 
+/** What the page saw of a `MediaKeySession` beside what the mirror says of it. */
+export function emeTable({rows, command}) {
+  const list = object => Object.entries(object ?? {}).map(([name, value]) => `${value} \`${name}\``).join(', ') || 'none';
+  const statuses = object => [...new Set(Object.values(object ?? {}))].map(status => `\`${status}\``).join(', ') || 'none';
+  const view = seen => seen ? [list(seen.messages), statuses(seen.keyStatuses), seen.expiration ?? 'unknown', `\`${seen.closed}\``].join('; ') : 'not followed';
+  return [
+    `A ClearKey \`MediaKeySession\` in Chromium (measured with \`${command}\`): messages; key statuses; expiration; closed.`,
+    table(['Session type', 'The page saw', 'The mirror says'],
+      rows.map(({type, refused, saw, mirror}) => [`\`${type}\``, refused ? `\`${refused}\`: the browser has none` : view(saw), view(mirror)])),
+  ].join('\n\n');
+}
+
 /** Replaces what stands between the markers of each part in `file`. */
 export function write(file, parts) {
   let page = readFileSync(file, 'utf8');
