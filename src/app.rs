@@ -151,6 +151,7 @@ impl App {
             Some(name) = deaths.recv() => Err(Fault::Death(name)),
         };
         admin.ready.store(false, Ordering::Release);
+        telemetry.events.end_streams();
         let cut = serving.drain(drain).await;
         let closing = sessions.drain(End::Drained, CLOSING).await;
         tracing::info!(cut_connections = cut, open_sessions_left = closing, "stopped");

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Admin, json as rows, metrics};
-use crate::edge::{ReplyBody, reply};
+use crate::edge::{ReplyBody, Sending, reply};
+use crate::events::Stream;
 use crate::ids::SessionId;
 use crate::session::{End, Input, Reason};
 use crate::sessions::{DeviceKey, FindFault};
@@ -16,16 +18,18 @@ use crate::sessions::{DeviceKey, FindFault};
 const PAGE: &str = include_str!("page.html");
 
 impl Admin {
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Sending> {
         let (request, incoming) = request.into_parts();
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
         let mut response = match self.gate.check(&request.headers, health) {
+            Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
                 None => self.route(&request.method, path),
-            },
-            Err((status, detail)) => fault(status, detail),
+            }
+            .map(Sending::Whole),
+            Err((status, detail)) => fault(status, detail).map(Sending::Whole),
         };
         if let Some(origin) = self.gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();
@@ -35,6 +39,17 @@ impl Admin {
             headers.insert(VARY, HeaderValue::from_static("origin"));
         }
         response
+    }
+
+    /// Everything that happens, until the caller leaves.
+    fn events(&self, headers: &HeaderMap) -> Response<Sending> {
+        match self.telemetry.events.stream(headers, |notice| Some(notice.whole())) {
+            Ok(Stream { feed, reply }) => {
+                self.tasks.spawn(feed);
+                reply.map(|body| Sending::stream(body.map_err(|never| match never {})))
+            }
+            Err(full) => fault(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()).map(Sending::Whole),
+        }
     }
 
     fn route(&self, method: &Method, path: &str) -> Response<ReplyBody> {

@@ -1,10 +1,12 @@
 //! Hands notices on to whoever listens, and remembers the last ones for who comes back.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::notice::{Notice, Playback};
 use crate::session::Event;
@@ -16,8 +18,12 @@ const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 pub struct Hub {
+    /// Streams end, so that the process can.
+    pub(super) ending: CancellationToken,
     past: Mutex<VecDeque<Arc<Notice>>>,
     sender: broadcast::Sender<Arc<Notice>>,
+    /// How many there are.
+    pub(super) streams: Arc<AtomicUsize>,
 }
 
 /// What a listener hears next.
@@ -37,7 +43,12 @@ pub struct Listener {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { past: Mutex::default(), sender: broadcast::Sender::new(WAITING) }
+        Self {
+            ending: CancellationToken::new(),
+            past: Mutex::default(),
+            sender: broadcast::Sender::new(WAITING),
+            streams: Arc::default(),
+        }
     }
 }
 
@@ -56,6 +67,11 @@ impl Hub {
         past.push_back(notice.clone());
         // Nobody listens: that is no fault. Sent under the lock, so that the order is one for all.
         let _listeners = self.sender.send(notice);
+    }
+
+    /// Ends every stream, now and later; webhooks still hear what the end of the process brings.
+    pub fn end_streams(&self) {
+        self.ending.cancel();
     }
 
     /// From now on; or from after the notice with the number `after` on, as far as it is remembered.

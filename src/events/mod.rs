@@ -6,6 +6,8 @@
 
 mod hub;
 mod notice;
+mod stream;
 
 pub use self::hub::{Heard, Hub, Listener};
 pub use self::notice::{Notice, Playback};
+pub use self::stream::{Full, Stream};

@@ -67,7 +67,7 @@ impl Gateway {
         response
     }
 
-    fn authority(&self, route: &Route) -> Option<&Authority> {
+    pub(super) fn authority(&self, route: &Route) -> Option<&Authority> {
         self.client.authority(route.config.authority?)
     }
 

@@ -5,6 +5,7 @@
 //! Called by the edge, one instance per worker.
 
 mod asked;
+mod events;
 mod expiry;
 mod flight;
 mod forward;
@@ -25,6 +26,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use self::flight::Flights;
+use self::route::Route;
 pub use self::route::Routes;
 use self::signs::Sign;
 use crate::authority::Client;
@@ -57,21 +59,35 @@ pub struct Gateway {
 impl Handler for Arc<Gateway> {
     fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
         let (gateway, peer) = (self.clone(), peer.clone());
-        Box::pin(async move { gateway.answer(&peer, request).await.map(Sending::from) })
+        Box::pin(async move { gateway.answer(&peer, request).await })
     }
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
         let Some((route, rest)) = self.routes.find(request.uri().path()) else {
-            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
+                .map(Sending::Whole);
         };
         let rest = rest.to_owned();
-        match (request.method(), Sign::of(&rest)) {
+        if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
+            return self.listen(route, peer, rest, request.headers(), request.uri().query());
+        }
+        self.answer_whole(route, peer, &rest, request).await.map(Sending::Whole)
+    }
+
+    async fn answer_whole(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        match (request.method(), Sign::of(rest)) {
             (&Method::POST | &Method::GET, Some((sign, rest))) => {
                 self.take_sign(route, peer, sign, rest, request).await
             }
-            (&Method::POST | &Method::GET, None) => self.license(route, peer, &rest, request).await,
+            (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request).await,
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
     }

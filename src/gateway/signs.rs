@@ -76,7 +76,7 @@ impl Gateway {
         self.sessions.report(key, token, read(told));
     }
 
-    fn who(
+    pub(super) fn who(
         &self,
         route: &Route,
         peer: &Peer,

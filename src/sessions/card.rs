@@ -22,6 +22,13 @@ impl DeviceKey {
     }
 }
 
+impl DeviceKey {
+    /// Whether a notice of this device number is of this device.
+    pub fn is(self, number: u64) -> bool {
+        self.0 == number
+    }
+}
+
 #[derive(Debug)]
 pub struct Card {
     /// Whom the authority counts, if anything says.

@@ -195,6 +195,11 @@ impl Sessions {
         })
     }
 
+    /// Whether this content token is, or was, one of that playback's. False when it is forgotten.
+    pub fn has_token(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
+        self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.has_token(token)))
+    }
+
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
         let fits = |playback: &&Playback<Kept>| {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))

@@ -21,7 +21,7 @@ use crate::session::{AskKind, Event};
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
-    pub events: Hub,
+    pub events: Arc<Hub>,
     pub metrics: Metrics,
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Script {
 
 pub(crate) struct Stage {
     pub(crate) headend: FarSide,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     ended: oneshot::Receiver<Result<(), Fault>>,
     pub(crate) proxy: SocketAddr,
     stop: oneshot::Sender<()>,
