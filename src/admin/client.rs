@@ -1,4 +1,4 @@
-//! `sidebeat sessions` and `sidebeat slots`: the admin API for people at a terminal.
+//! `sidebeat sessions`, `slots` and `configuration`: the admin API for people at a terminal.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::upstream::{Call, Pool, Trust};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Order {
+    Configuration,
     /// A slot of an embedded authority.
     EndSlot {
         authority: String,
@@ -39,6 +40,7 @@ pub enum Order {
 pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json: bool) -> Result<String, String> {
     let mut body = Bytes::new();
     let (method, path) = match order {
+        Order::Configuration => (Method::GET, "/v1/configuration".to_owned()),
         Order::EndSlot { authority, id } => (Method::DELETE, format!("{}/{}", slots(authority)?, plain(id)?)),
         Order::ListSlots { authority } => (Method::GET, slots(authority)?),
         Order::MoveSlot { authority, device, id } => {
@@ -55,6 +57,7 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         return Ok(format!("{value:#}\n"));
     }
     Ok(match order {
+        Order::Configuration => configuration(&value),
         Order::List => table(&value),
         Order::ListSlots { .. } => slot_table(&value),
         Order::Show(_) => story(&value),
@@ -177,9 +180,30 @@ fn story(value: &Value) -> String {
     text
 }
 
+fn configuration(value: &Value) -> String {
+    let ago = |value: &Value| format!("{:.0} s ago", value.as_f64().unwrap_or_default());
+    let mut text = format!("loaded {}\n", ago(&value["loaded_s_ago"]));
+    let failed = &value["failed_reload"];
+    if !failed.is_null() {
+        let _infallible = writeln!(text, "the last reload failed {}:", ago(&failed["s_ago"]));
+    }
+    for fault in failed["faults"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "  {}", plain_text(fault));
+    }
+    let stays: Vec<_> = value["needs_restart"].as_array().into_iter().flatten().map(plain_text).collect();
+    if !stays.is_empty() {
+        let _infallible = writeln!(text, "needs a restart: {}", stays.join(", "));
+    }
+    text
+}
+
 /// What the API says, fit for a terminal: no control characters.
 fn field(value: &Value, key: &str) -> String {
-    let text = match &value[key] {
+    plain_text(&value[key])
+}
+
+fn plain_text(value: &Value) -> String {
+    let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),

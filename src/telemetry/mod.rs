@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 pub use self::labels::{CallLabels, Outcome, SlotEnd};
-pub use self::log::start as start_log;
+pub use self::log::{change as change_log, start as start_log};
 pub use self::metrics::Metrics;
 use crate::ids::SessionId;
 use crate::session::{AskKind, Event};

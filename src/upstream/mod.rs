@@ -26,7 +26,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use self::fault::{Fault, Phase};
 pub use self::pool::Pool;
-pub use self::trust::{Trust, TrustFault};
+pub use self::trust::{Pins, Trust, TrustFault};
 use crate::config::Endpoint;
 
 /// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever

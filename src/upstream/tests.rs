@@ -431,8 +431,8 @@ fn certified(alpn: &[&str]) -> Certified {
 
 async fn tls_stage(certified: &Certified) -> Stage {
     let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
-    let mut trust = Trust::public().unwrap();
-    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
+    let trust = Trust::public().unwrap();
+    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
     stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
     stage
 }
@@ -473,8 +473,8 @@ async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
 async fn a_certificate_for_another_name_is_not_trusted() {
     let certified = certified(&["h2"]);
     let mut stage = Stage::at("127.0.0.2:0", "https", Trust::public().unwrap()).await;
-    let mut trust = Trust::public().unwrap();
-    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
+    let trust = Trust::public().unwrap();
+    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
     stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(Fault::Tls(_))));
