@@ -430,11 +430,15 @@ fn certified(alpn: &[&str]) -> Certified {
 }
 
 async fn tls_stage(certified: &Certified) -> Stage {
+    trusting_stage(certified).await.0
+}
+
+async fn trusting_stage(certified: &Certified) -> (Stage, Trust) {
     let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let trust = Trust::public().unwrap();
     trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
-    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
-    stage
+    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust.clone());
+    (stage, trust)
 }
 
 #[tokio::test]
@@ -455,6 +459,23 @@ async fn http1_over_tls_with_our_own_ca() {
         join!(calls, peer);
         stage.assert_no_other_connection();
     }
+}
+
+#[tokio::test]
+async fn a_connection_of_an_older_trust_is_not_used_for_new_calls() {
+    let (certified, other) = (certified(&["http/1.1"]), certified(&["http/1.1"]));
+    let (stage, trust) = trusting_stage(&certified).await;
+    let peer = async {
+        let mut stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+        exchange(&mut stream, OK).await;
+        assert!(certified.acceptor.accept(stage.accept().await).await.is_err());
+    };
+    let calls = async {
+        assert_eq!(stage.send().await.unwrap().body, "ok");
+        trust.take(trust.prepare([(&stage.endpoint, Some(other.ca.path()))]).unwrap());
+        assert!(matches!(fault(stage.send().await), Fault::Tls(_)));
+    };
+    join!(calls, peer);
 }
 
 #[tokio::test]
