@@ -70,6 +70,9 @@ fn playing_name(playing: Playing) -> &'static str {
     }
 }
 
+/// Every name that [`state_name`] gives.
+pub(super) const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
+
 pub(super) fn state_name(state: &State) -> &'static str {
     match state {
         State::Closed { .. } => "closed",
