@@ -25,6 +25,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use self::fault::{Fault, Phase};
+pub use self::hop::strip as strip_hop_by_hop;
 pub use self::pool::Pool;
 pub use self::trust::{Pins, Trust, TrustFault};
 use crate::config::Endpoint;
