@@ -140,7 +140,7 @@ fn table(value: &Value) -> String {
             field(session, "device"),
             field(session, "content"),
             field(session, "beats"),
-            format!("{:.0} s ago", session["confirmed_s_ago"].as_f64().unwrap_or_default()),
+            session["confirmed_s_ago"].as_f64().map_or_else(|| "not yet".to_owned(), |ago| format!("{ago:.0} s ago")),
             field(session, "paced_by"),
         ]);
     }

@@ -17,8 +17,8 @@ pub struct Row {
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
-    /// Since the authority last confirmed it.
-    pub last_good: Duration,
+    /// Since the authority last confirmed it; none before it first did.
+    pub last_good: Option<Duration>,
     /// Until our next beat; none while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
     /// Wall time since the epoch.
@@ -46,7 +46,7 @@ impl Row {
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
-            last_good: now.saturating_duration_since(session.last_good()),
+            last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
             next_beat,
             opened: playback.card.card.opened,
             paced_by: match session.beats() {

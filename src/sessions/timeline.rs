@@ -15,6 +15,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     beats: u32,
+    confirmed: bool,
     entries: VecDeque<Entry>,
 }
 
@@ -22,6 +23,7 @@ impl Timeline {
     const LONGEST: usize = 24;
 
     pub(super) fn add(&mut self, at: Duration, event: Event) {
+        self.confirmed |= matches!(event, Event::Beat | Event::Opened { .. } | Event::Renewed);
         if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
@@ -30,6 +32,11 @@ impl Timeline {
             self.entries.pop_front();
         }
         self.entries.push_back(Entry { event, at });
+    }
+
+    /// Whether the authority ever said yes.
+    pub(super) fn confirmed(&self) -> bool {
+        self.confirmed
     }
 
     /// Good beats and renewals so far.
