@@ -2,22 +2,26 @@
 //!
 //! Sockets are bound early, so that a taken port is known before a session exists, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
-//! their authorities, end. On SIGHUP the certificates are read again.
+//! their authorities, end. On SIGHUP the configuration is read again ([`Reload`]).
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod reload;
+
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::reload::Reload;
+use self::reload::{named, restart_only};
 use crate::admin::{self, Admin};
-use crate::authority::{Authority, Client};
+use crate::authority::{Authorities, Client};
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Config, Endpoint};
-use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
+use crate::config::{self, Config, Faults};
+use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
 use crate::gateway::{Flights, Gateway, Routes};
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
@@ -34,23 +38,19 @@ pub struct App {
     admin_listener: Option<TcpListener>,
     call: Call,
     deaths: Deaths,
-    drain: Duration,
     edge: Edge,
+    reload: Arc<Reload>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
-    telemetry: Arc<Telemetry>,
 }
 
 /// What every worker makes its gateway from.
 #[derive(Clone)]
 struct Call {
-    authorities: Arc<[Authority]>,
-    body: Duration,
-    body_max: usize,
-    call: Duration,
+    authorities: Arc<Authorities>,
     clock: Clock,
     flights: Arc<Flights>,
-    routes: Arc<Routes>,
+    routes: Arc<ArcSwap<Routes>>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
@@ -80,10 +80,12 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
-        let trust = trust(&config)?;
+        let trust = Trust::public()?;
+        trust.take(trust.prepare(named(&config))?);
+        let fixed = restart_only(&config);
         let Config { admin: admin_config, authorities, routes, server, log: _, webhooks } = config;
         ensure_certificates(&server, clock)?;
-        let authorities: Arc<[Authority]> = authorities.into_iter().map(Authority::new).collect();
+        let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
         for webhook in webhooks {
             let listener = telemetry.events.listen(None);
@@ -107,22 +109,46 @@ impl App {
             counters,
             tasks.clone(),
         ));
-        let routes = Arc::new(Routes::new(routes, &authorities));
+        let limits = edge.terms().limits();
+        let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
+        let routes = Arc::new(ArcSwap::from_pointee(routes));
         let call = Call {
-            authorities,
-            body: server.limits.body,
-            body_max: server.limits.body_max,
-            call: server.limits.call,
+            authorities: authorities.clone(),
             clock,
             flights: Flights::new(Flights::MOST),
-            routes,
+            routes: routes.clone(),
             sessions: sessions.clone(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
+            trust: trust.clone(),
+        };
+        let reload = Reload {
+            admin: admin.clone(),
+            authorities,
+            certificates: edge.certificates(),
+            fixed,
+            load: None,
+            one: Mutex::default(),
+            routes,
+            telemetry,
+            terms: edge.terms(),
             trust,
         };
-        let drain = server.limits.drain;
-        Ok(Self { admin, admin_listener, call, deaths, drain, edge, sessions, tasks, telemetry })
+        reload.show(clock.wall());
+        Ok(Self { admin, admin_listener, call, deaths, edge, reload: Arc::new(reload), sessions, tasks })
+    }
+
+    /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
+    pub fn reloading(mut self, load: impl Fn() -> Result<Config, Faults> + Send + Sync + 'static) -> Self {
+        if let Some(reload) = Arc::get_mut(&mut self.reload) {
+            reload.load = Some(Box::new(load));
+        }
+        self
+    }
+
+    /// For whoever has a new configuration for it while it runs.
+    pub fn reload(&self) -> Arc<Reload> {
+        self.reload.clone()
     }
 
     /// Where players connect.
@@ -136,23 +162,22 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, drain, edge, sessions, tasks, telemetry } = self;
+        let Self { admin, admin_listener, call, mut deaths, edge, reload, sessions, tasks } = self;
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
             tasks.critical("admin listener", admin::serve(admin.clone(), listener));
         }
-        let certificates = edge.certificates();
-        show_expiry(&telemetry, certificates.as_deref());
+        let terms = edge.terms();
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
         let end = tokio::select! {
-            end = signals(&telemetry, certificates.as_deref()) => end,
+            end = signals(&reload) => end,
             () = until => Ok(()),
             Some(name) = deaths.recv() => Err(Fault::Death(name)),
         };
         admin.ready.store(false, Ordering::Release);
-        telemetry.events.end_streams();
-        let cut = serving.drain(drain).await;
+        reload.telemetry.events.end_streams();
+        let cut = serving.drain(terms.limits().drain).await;
         let closing = sessions.drain(End::Drained, CLOSING).await;
         tracing::info!(cut_connections = cut, open_sessions_left = closing, "stopped");
         tasks.stop();
@@ -168,9 +193,6 @@ impl Call {
         let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
         let client = Client::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
         Arc::new(Arc::new(Gateway {
-            body: self.body,
-            body_max: self.body_max,
-            call: self.call,
             client,
             clock: self.clock,
             flights: self.flights.clone(),
@@ -181,30 +203,6 @@ impl Call {
             telemetry: self.telemetry.clone(),
         }))
     }
-}
-
-fn trust(config: &Config) -> Result<Trust, TrustFault> {
-    let mut trust = Trust::public()?;
-    let mut pin = |endpoints: &[&Endpoint], ca: &Option<PathBuf>| match ca {
-        Some(ca) => endpoints.iter().try_for_each(|endpoint| trust.pin(endpoint, ca)),
-        None => Ok(()),
-    };
-    for authority in &config.authorities {
-        match &authority.kind {
-            AuthorityKind::Embedded(_) => {}
-            AuthorityKind::NagraSsm(ssm) => {
-                pin(&[&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown], &ssm.ca)?;
-                pin(&ssm.renewal_other.as_ref().into_iter().collect::<Vec<_>>(), &ssm.ca)?;
-            }
-        }
-    }
-    for webhook in &config.webhooks {
-        pin(&[&webhook.url], &webhook.ca)?;
-    }
-    for route in &config.routes {
-        pin(&[&route.license_server], &route.ca)?;
-    }
-    Ok(trust)
 }
 
 /// A fresh checkout gets certificates for this machine.
@@ -219,33 +217,16 @@ fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), cert
 }
 
 /// Handles SIGHUP; ends with SIGTERM or SIGINT.
-async fn signals(telemetry: &Telemetry, certificates: Option<&Certificates>) -> Result<(), Fault> {
+async fn signals(reload: &Reload) -> Result<(), Fault> {
     let listen = |kind| signal(kind).map_err(Fault::Signals);
     let (mut hangup, mut interrupt) = (listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?);
     let mut terminate = listen(SignalKind::terminate())?;
     loop {
         tokio::select! {
-            Some(()) = hangup.recv() => reload(telemetry, certificates),
+            Some(()) = hangup.recv() => reload.hang_up(),
             Some(()) = interrupt.recv() => return Ok(()),
             Some(()) = terminate.recv() => return Ok(()),
         }
-    }
-}
-
-fn reload(telemetry: &Telemetry, certificates: Option<&Certificates>) {
-    let Some(certificates) = certificates else { return };
-    let reloaded = certificates.reload();
-    match &reloaded {
-        Ok(()) => tracing::info!("certificates reloaded"),
-        Err(fault) => tracing::error!(%fault, "certificates not reloaded; the old ones stay"),
-    }
-    telemetry.metrics.reload(reloaded.is_ok());
-    show_expiry(telemetry, Some(certificates));
-}
-
-fn show_expiry(telemetry: &Telemetry, certificates: Option<&Certificates>) {
-    if let Some(not_after) = certificates.and_then(Certificates::not_after) {
-        telemetry.metrics.certificate_not_after(not_after.as_secs());
     }
 }
 

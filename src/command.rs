@@ -1,7 +1,7 @@
 //! What each command does, down to its exit code. The only file that writes to standard output.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ pub fn run(command: Command) -> ExitCode {
             say(args::HELP);
             ExitCode::SUCCESS
         }
-        Command::Run { config } => with_config(&config, |config| {
+        Command::Run { config: file } => with_config(&file.clone(), |config| {
             telemetry::start_log(&config.log);
-            on_runtime(serve(config))
+            on_runtime(serve(config, file))
         }),
         Command::Sessions { admin, config, json, order, token_file } => {
             sessions(admin.as_deref(), &config, json, &order, token_file.as_deref())
@@ -85,10 +85,10 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, file: PathBuf) -> ExitCode {
     raise_descriptor_limit();
     let app = match App::build(config).await {
-        Ok(app) => app,
+        Ok(app) => app.reloading(move || load(&file)),
         Err(fault) => return complain(&fault.to_string()),
     };
     for bound in app.addresses() {

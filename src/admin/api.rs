@@ -22,7 +22,8 @@ impl Admin {
         let (request, incoming) = request.into_parts();
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
-        let mut response = match self.gate.check(&request.headers, health) {
+        let gate = self.gate.load_full();
+        let mut response = match gate.check(&request.headers, health) {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
@@ -31,7 +32,7 @@ impl Admin {
             .map(Sending::Whole),
             Err((status, detail)) => fault(status, detail).map(Sending::Whole),
         };
-        if let Some(origin) = self.gate.allow_origin(&request.headers) {
+        if let Some(origin) = gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();
             if let Ok(origin) = HeaderValue::from_str(origin) {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -60,6 +61,7 @@ impl Admin {
             (&Method::GET, ["readyz"]) if self.is_ready() => text("text/plain", "ready\n".to_owned()),
             (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
             (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),
+            (&Method::GET, ["v1", "configuration"]) => good(&self.configuration()),
             (&Method::GET, ["v1", "sessions"]) => {
                 let list: Vec<_> = self.sessions.list().iter().map(rows::row).collect();
                 good(&json!({ "sessions": list }))

@@ -22,7 +22,7 @@ pub(super) fn row(row: &Row) -> Value {
         "route": &*card.route,
         "opened": seconds(row.opened),
         "opened_s_ago": seconds(row.age),
-        "confirmed_s_ago": seconds(row.last_good),
+        "confirmed_s_ago": row.last_good.map(seconds),
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
         "player": row.player,

@@ -12,9 +12,6 @@ use super::Admin;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All of them, so that a state that empties is seen to be empty.
-const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
-
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReasonLabel {
     reason: String,
@@ -22,9 +19,8 @@ struct ReasonLabel {
 
 impl Admin {
     pub(super) fn metrics(&self) -> String {
-        let states = self.sessions.states();
-        for state in STATES {
-            self.telemetry.metrics.sessions(state, states.get(state).copied().unwrap_or_default());
+        for (state, count) in self.sessions.states() {
+            self.telemetry.metrics.sessions(state, count);
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

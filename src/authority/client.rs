@@ -8,7 +8,7 @@ use http::{Method, StatusCode, header};
 use super::far_clock::Lesson;
 use super::nagra_ssm;
 use super::wire::{Asked, Wire};
-use super::{Authority, Kind, Ssm};
+use super::{Authorities, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
@@ -22,7 +22,7 @@ const REPLY_MAX: usize = 64 * 1024;
 /// One per runtime, because connections belong to theirs.
 #[derive(Clone)]
 pub struct Client {
-    authorities: Arc<[Authority]>,
+    authorities: Arc<Authorities>,
     clock: Clock,
     pool: Pool,
     telemetry: Arc<Telemetry>,
@@ -35,18 +35,15 @@ pub struct Renewal {
 }
 
 impl Client {
-    pub fn new(authorities: Arc<[Authority]>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
-    }
-
-    pub fn authority(&self, index: usize) -> Option<&Authority> {
-        self.authorities.get(index)
     }
 
     /// Sends the player's own renewal challenge as the session's beat.
     pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
         let began = self.clock.now();
-        let Some(Authority { kind: Kind::NagraSsm(ssm), .. }) = self.authority(card.authority) else {
+        let authority = self.authorities.of(&card.authority);
+        let Some(Kind::NagraSsm(ssm)) = authority.as_ref().map(|authority| &authority.kind) else {
             return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
         };
         let (usual, other) = ssm.renewals();
@@ -74,7 +71,9 @@ impl Client {
 
     async fn perform(&self, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
         let now = self.clock.now();
-        match (self.authority(card.authority).map(|authority| &authority.kind), &ask.grant) {
+        // Its settings of this moment hold for the whole call.
+        let authority = self.authorities.of(&card.authority);
+        match (authority.as_ref().map(|authority| &authority.kind), &ask.grant) {
             (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
             (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
                 (AskKind::Open, _) => {

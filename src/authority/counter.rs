@@ -4,7 +4,7 @@
 //! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::embedded::{Claim, Ledger, Limit, Limits, Lost, OnLimit, Slot};
@@ -16,7 +16,7 @@ use crate::sessions::Card;
 
 pub struct Counter {
     config: Embedded,
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 /// Sessions that one process counts at most.
@@ -24,7 +24,12 @@ const CAPACITY: usize = 1_000_000;
 
 impl Counter {
     pub(super) fn new(config: Embedded) -> Self {
-        Self { config, ledger: Mutex::new(Ledger::new(CAPACITY, ids::random_u64())) }
+        Self { config, ledger: Arc::new(Mutex::new(Ledger::new(CAPACITY, ids::random_u64()))) }
+    }
+
+    /// Other limits over the same books: what is taken stays taken.
+    pub(super) fn renewed(&self, config: Embedded) -> Self {
+        Self { config, ledger: self.ledger.clone() }
     }
 
     /// Whom it counts and how.

@@ -10,6 +10,7 @@ mod counter;
 pub mod embedded;
 mod far_clock;
 mod nagra_ssm;
+mod registry;
 mod slots;
 mod wire;
 
@@ -22,13 +23,18 @@ use http::{HeaderName, HeaderValue};
 pub use self::client::{Client, Renewal};
 pub use self::counter::Counter;
 use self::far_clock::FarClock;
+pub use self::registry::Authorities;
 pub use self::slots::{Held, Kept, RESERVED};
 use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Reason};
+use crate::sessions::AuthorityId;
 
+/// One authority with its settings. What it knows and counts is shared with the values of the same
+/// authority that a reload makes after this one.
 #[derive(Debug)]
 pub struct Authority {
+    pub id: AuthorityId,
     kind: Kind,
     pub name: Arc<str>,
 }
@@ -41,10 +47,10 @@ enum Kind {
 
 #[derive(Debug)]
 struct Ssm {
-    clock: FarClock,
+    clock: Arc<FarClock>,
     config: Box<NagraSsm>,
     /// The documented and the observed renewal path differ; this one has answered.
-    use_other_renewal: AtomicBool,
+    use_other_renewal: Arc<AtomicBool>,
 }
 
 impl Authority {
@@ -52,11 +58,24 @@ impl Authority {
         let kind = match config.kind {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
-                let clock = FarClock::default();
-                Kind::NagraSsm(Ssm { clock, config, use_other_renewal: AtomicBool::new(false) })
+                Kind::NagraSsm(Ssm { clock: Arc::default(), config, use_other_renewal: Arc::default() })
             }
         };
-        Self { kind, name: config.name.into() }
+        Self { id: AuthorityId::random(), kind, name: config.name.into() }
+    }
+
+    /// The same authority with new settings; none if they are for another kind.
+    fn renewed(&self, config: config::Authority) -> Option<Self> {
+        let kind = match (&self.kind, config.kind) {
+            (Kind::Embedded(counter), AuthorityKind::Embedded(config)) => {
+                Kind::Embedded(Box::new(counter.renewed(*config)))
+            }
+            (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(ssm.renewed(config)),
+            (Kind::Embedded(_), AuthorityKind::NagraSsm(_)) | (Kind::NagraSsm(_), AuthorityKind::Embedded(_)) => {
+                return None;
+            }
+        };
+        Some(Self { id: self.id.clone(), kind, name: self.name.clone() })
     }
 
     /// The counter of an embedded authority.
@@ -139,6 +158,13 @@ impl Authority {
 }
 
 impl Ssm {
+    /// What was learned of the renewal path holds for the paths that it was learned of.
+    fn renewed(&self, config: Box<NagraSsm>) -> Self {
+        let same = (&config.renewal, &config.renewal_other) == (&self.config.renewal, &self.config.renewal_other);
+        let use_other_renewal = if same { self.use_other_renewal.clone() } else { Arc::default() };
+        Self { clock: self.clock.clone(), config, use_other_renewal }
+    }
+
     /// Where renewals go, and where to try when that is not found.
     fn renewals(&self) -> (&Endpoint, Option<&Endpoint>) {
         match &self.config.renewal_other {

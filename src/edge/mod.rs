@@ -35,9 +35,9 @@ use hyper::body::Incoming;
 pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
-pub use self::serve::{Bound, Edge, Fault, Serving};
+pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
 pub use self::stream::{Cut, Sending};
-pub use self::tls::{CertificateFault, Certificates};
+pub use self::tls::{CertificateFault, Certificates, Shown};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]

@@ -46,7 +46,7 @@ impl Service<Request<Incoming>> for Calls {
         let broken = self.line.next();
         let running = Running::begin(&self.line);
         let (mut parts, body) = request.into_parts();
-        let caller = self.worker.shared.cors.caller(&parts.headers);
+        let caller = self.worker.shared.cors.load().caller(&parts.headers);
         let finish = Finish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
@@ -85,7 +85,7 @@ impl Calls {
         if finish.caller == Caller::Refuse {
             add(&shared.counters.refused_origins);
         }
-        shared.cors.preflight(&finish.caller)
+        shared.cors.load().preflight(&finish.caller)
     }
 }
 
@@ -137,7 +137,7 @@ impl Finish {
             self.worker.shared.counters.body(*fault);
         }
         let headers = reply.headers_mut();
-        self.worker.shared.cors.mark(&self.caller, self.preflight.as_ref(), headers);
+        self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);
         if self.version == Version::HTTP_2 {
             // RFC 9113 section 8.2.2: such a field makes the reply malformed.
             headers.remove(CONNECTION);

@@ -18,7 +18,7 @@ use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, CallKind, Policy};
+use crate::session::{Call, CallKind};
 use crate::sessions::{Card, DeviceKey};
 use crate::token::Unverified;
 
@@ -86,26 +86,20 @@ impl Asked {
         })
     }
 
-    pub(super) fn card(
-        &self,
-        route: &Route,
-        authority: &Authority,
-        index: usize,
-        now: Instant,
-        wall: Duration,
-    ) -> Arc<Card> {
+    pub(super) fn card(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Card> {
         let (device, rung) = self.device.clone().unwrap_or_default();
         Arc::new(Card {
             account: self.counted.account.clone(),
-            authority: index,
+            authority: authority.id.clone(),
             authority_name: authority.name.clone(),
             content: self.content(),
             content_group: self.counted.content_group.clone(),
             device,
             device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
+            kill_memory: self.kill_memory(authority.time(now).unwrap_or(wall)),
             opened: wall,
-            policy: self.policy(route, authority.time(now).unwrap_or(wall)),
+            policy: route.policy.clone(),
             route: route.path.clone(),
             rung,
             token: self.token.clone(),
@@ -139,7 +133,7 @@ impl Asked {
 
     /// A kill is remembered for as long as its content token could be used again; `time` is the
     /// authority's.
-    fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
+    fn kill_memory(&self, time: Duration) -> Option<Duration> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
         let remaining = match (&self.token, &self.claims) {
@@ -148,12 +142,7 @@ impl Asked {
             // Nothing tells one playback from the next: before long the authority is asked again.
             (None, _) => Some(SHORTEST),
         };
-        match remaining {
-            Some(remaining) => {
-                Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
-            }
-            None => route.policy.clone(),
-        }
+        remaining.map(|remaining| remaining.clamp(SHORTEST, LONGEST))
     }
 
     fn content(&self) -> Option<String> {

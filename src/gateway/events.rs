@@ -31,7 +31,7 @@ impl Gateway {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Response<Sending> {
-        let needs_token = self.authority(route).is_some_and(|authority| authority.needs_token());
+        let needs_token = route.authority.as_ref().is_some_and(|authority| authority.needs_token());
         let Some((key, token)) =
             self.who(route, peer, rest, headers, query).filter(|(_, token)| token.is_some() || !needs_token)
         else {

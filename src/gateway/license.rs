@@ -56,19 +56,16 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();
+        let limits = &route.limits;
         let (parts, incoming) = request.into_parts();
-        let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {
+        let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
-        let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
+        let asked = Arc::new(Asked::read(route, route.authority.as_deref(), peer, rest, parts, body));
+        let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
-    }
-
-    pub(super) fn authority(&self, route: &Route) -> Option<&Authority> {
-        self.client.authority(route.config.authority?)
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -127,13 +124,12 @@ impl Story<'_> {
     }
 
     fn managed(&self) -> Option<Managed<'_>> {
-        let index = self.route.config.authority?;
-        let authority = self.gateway.client.authority(index)?;
+        let authority = self.route.authority.as_deref()?;
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let expired = self.asked.expired_for(authority, now);
         let call = self.asked.call(self.route, authority, expired.is_none())?;
         let key = self.asked.key(authority)?;
-        let card = self.asked.card(self.route, authority, index, now, wall);
+        let card = self.asked.card(self.route, authority, now, wall);
         Some(Managed { authority, call, card, expired, key })
     }
 
@@ -145,7 +141,7 @@ impl Story<'_> {
     /// A call that is none of a session's does not pass with a token that was killed: a license to keep,
     /// or a body that nobody knows, would be the way around a kill.
     fn turn_killed_away(&self) -> Option<Ending> {
-        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let authority = self.route.authority.as_deref()?;
         let token = identity::of_playback(self.asked.token.as_ref(), self.asked.claims.as_ref())?;
         let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
         let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
@@ -162,7 +158,7 @@ impl Story<'_> {
     /// Without a session the content token stands alone, also when the player could only put it in
     /// the query.
     fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
-        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let authority = self.route.authority.as_deref()?;
         authority.token_header(self.asked.token.as_ref()?)
     }
 

@@ -20,8 +20,8 @@ mod signs;
 mod twin;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -41,16 +41,13 @@ use crate::upstream::Pool;
 /// What one worker needs to answer calls. Cheap to clone: every call takes one along.
 #[derive(Clone)]
 pub struct Gateway {
-    pub body: Duration,
-    pub body_max: usize,
-    /// For one call in all.
-    pub call: Duration,
     pub client: Client,
     pub clock: Clock,
     /// Those of all workers.
     pub flights: Arc<Flights>,
     pub pool: Pool,
-    pub routes: Arc<Routes>,
+    /// Those of the newest configuration.
+    pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
@@ -65,7 +62,8 @@ impl Handler for Arc<Gateway> {
 
 impl Gateway {
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
-        let Some((route, rest)) = self.routes.find(request.uri().path()) else {
+        let routes = self.routes.load_full();
+        let Some((route, rest)) = routes.find(request.uri().path()) else {
             return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
                 .map(Sending::Whole);
         };

@@ -1,30 +1,58 @@
 //! The routes as the gateway uses them: found by path, with the policy for the core made once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::authority::Authority;
-use crate::config;
+use crate::config::{self, Limits};
 use crate::session::Policy;
+use crate::sessions::Standing;
+
+/// A route's path and its authority's name: other authorities have other policies.
+type Post = (String, Option<Arc<str>>);
 
 #[derive(Debug)]
 pub(super) struct Route {
+    pub(super) authority: Option<Arc<Authority>>,
     pub(super) config: config::Route,
+    pub(super) limits: Arc<Limits>,
     pub(super) path: Arc<str>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Arc<Standing>,
 }
 
-#[derive(Debug)]
+/// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
+/// which it began.
+#[derive(Debug, Default)]
 pub struct Routes {
     /// Longest path first.
     routes: Vec<Arc<Route>>,
+    /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
+    standings: BTreeMap<Post, Arc<Standing>>,
 }
 
 impl Routes {
-    pub fn new(routes: Vec<config::Route>, authorities: &[Authority]) -> Self {
-        let routes = routes.into_iter().map(|config| Arc::new(Route::new(config, authorities)));
-        let mut routes: Vec<_> = routes.collect();
+    /// `authorities` in the order of the configuration. Sessions that run by a route that was there
+    /// `before` follow its new policy from now on.
+    pub fn new(
+        before: &Self,
+        routes: Vec<config::Route>,
+        authorities: &[Arc<Authority>],
+        limits: &Arc<Limits>,
+    ) -> Self {
+        let mut standings = before.standings.clone();
+        let mut routes: Vec<_> = routes
+            .into_iter()
+            .map(|config| {
+                let authority = config.authority.and_then(|index| authorities.get(index)).cloned();
+                let policy = policy(&config, authority.as_deref());
+                let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
+                let policy = stand(&mut standings, post, policy);
+                let (limits, path) = (limits.clone(), config.path.as_str().into());
+                Arc::new(Route { authority, config, limits, path, policy })
+            })
+            .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { routes }
+        Self { routes, standings }
     }
 
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
@@ -37,21 +65,27 @@ impl Routes {
     }
 }
 
-impl Route {
-    fn new(config: config::Route, authorities: &[Authority]) -> Self {
-        let authority = config.authority.and_then(|index| authorities.get(index));
-        let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
-        let policy = Policy {
-            end_on_silence: config.end_on_silence,
-            enforcement: config.enforcement,
-            fraction,
-            grace,
-            kill_memory: config.kill_memory,
-            longest: config.longest_session,
-            renews: authority.is_some_and(Authority::renews),
-            sessions_per_device: config.sessions_per_device,
-            ..Policy::default()
-        };
-        Self { path: config.path.as_str().into(), policy: Arc::new(policy), config }
+fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Policy) -> Arc<Standing> {
+    match standings.get(&post) {
+        Some(standing) => {
+            standing.change(policy);
+            standing.clone()
+        }
+        None => standings.entry(post).or_insert(Arc::new(Standing::new(policy))).clone(),
+    }
+}
+
+fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
+    let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
+    Policy {
+        end_on_silence: config.end_on_silence,
+        enforcement: config.enforcement,
+        fraction,
+        grace,
+        kill_memory: config.kill_memory,
+        longest: config.longest_session,
+        renews: authority.is_some_and(Authority::renews),
+        sessions_per_device: config.sessions_per_device,
+        ..Policy::default()
     }
 }

@@ -63,7 +63,7 @@ impl Gateway {
             Sign::Report if request.method() == Method::GET => {
                 query.and_then(cmcd::from_query).iter().for_each(|told| self.tell(key, token, told));
             }
-            Sign::Report => match body::collect(request.into_body(), self.body_max, self.body).await {
+            Sign::Report => match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
                 // What cannot be read tells nothing, and is nobody's fault that we could name.
                 Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
                 Err(fault) => return fault.reply(),
@@ -88,7 +88,7 @@ impl Gateway {
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
         let (device, rung) = identity::device(&route.config.device, &evidence)?;
-        let authority = self.client.authority(route.config.authority?)?;
+        let authority = route.authority.as_deref()?;
         Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
     }
 }

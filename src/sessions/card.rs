@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::events::Playback;
-use crate::ids::SessionId;
+use crate::ids::{self, SessionId};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy};
 
@@ -29,12 +31,45 @@ impl DeviceKey {
     }
 }
 
+/// Which authority a session is held at: the same through all reloads, for as long as anybody holds it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct AuthorityId(Arc<u64>);
+
+impl AuthorityId {
+    pub fn random() -> Self {
+        Self(Arc::new(ids::random_u64()))
+    }
+
+    /// Whether anybody else has it: a card, or a call that may still make one.
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// The policy of a route as it stands: a reload changes it under the sessions that run by it.
+#[derive(Debug)]
+pub struct Standing(ArcSwap<Policy>);
+
+impl Standing {
+    pub fn new(policy: Policy) -> Self {
+        Self(ArcSwap::from_pointee(policy))
+    }
+
+    /// Holds from the next step of every session on.
+    pub fn change(&self, policy: Policy) {
+        self.0.store(Arc::new(policy));
+    }
+
+    pub fn now(&self) -> Policy {
+        Policy::clone(&self.0.load())
+    }
+}
+
 #[derive(Debug)]
 pub struct Card {
     /// Whom the authority counts, if anything says.
     pub account: Option<String>,
-    /// Index of the authority in the configuration.
-    pub authority: usize,
+    pub authority: AuthorityId,
     pub authority_name: Arc<str>,
     /// What is played, if anything names it.
     pub content: Option<String>,
@@ -45,9 +80,11 @@ pub struct Card {
     pub device_group: Option<String>,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
+    /// In place of the policy's own, where its content token tells.
+    pub kill_memory: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
-    pub policy: Arc<Policy>,
+    pub policy: Arc<Standing>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
     /// Which rung of the identity ladder answered.
@@ -57,6 +94,12 @@ pub struct Card {
 }
 
 impl Card {
+    /// What holds for the session now.
+    pub fn policy(&self) -> Policy {
+        let policy = self.policy.now();
+        Policy { kill_memory: self.kill_memory.unwrap_or(policy.kill_memory), ..policy }
+    }
+
     /// Whose event it is, for who is told of it.
     pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> Playback<'_> {
         Playback {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-pub use self::card::{Card, DeviceKey};
+pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
 pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
@@ -89,7 +89,7 @@ impl Sessions {
         card: &Arc<Card>,
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
-        let policy = &card.policy;
+        let policy = &card.policy();
         self.with_wake(key, |device, wake, out| {
             let now = self.clock.now();
             let start =
@@ -109,7 +109,7 @@ impl Sessions {
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
-            device.deliver(id, self.clock.now(), input, &card.policy, out);
+            device.deliver(id, self.clock.now(), input, &card.policy(), out);
             true
         })
     }
@@ -118,7 +118,7 @@ impl Sessions {
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<Answer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
-            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy, out)
+            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy(), out)
         })
     }
 

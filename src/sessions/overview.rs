@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::state_name;
+use super::row::{STATES, state_name};
 use super::table::Kept;
 use super::{DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
@@ -33,9 +33,9 @@ impl Sessions {
         self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
     }
 
-    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
+    /// How many sessions are in each state, 0 included: one that empties is to be seen empty. Copies nothing of them: a scrape must not hold up beats.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
+        let mut states: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
         for state in self.table.collect(|_, playback| Some(state_name(playback.session.state()))) {
             *states.entry(state).or_default() += 1;
         }

@@ -51,7 +51,7 @@ impl Sessions {
             playback.card.slotted = None;
             if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
                 let card = playback.card.card.clone();
-                device.deliver(id, now, Input::Tick, &card.policy, out);
+                device.deliver(id, now, Input::Tick, &card.policy(), out);
             }
         });
     }

@@ -18,8 +18,8 @@ pub struct Row {
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
-    /// Since the authority last confirmed it.
-    pub last_good: Duration,
+    /// Since the authority last confirmed it; none before it first did.
+    pub last_good: Option<Duration>,
     /// Its key sessions as the wire shows them.
     pub mirror: Mirror,
     /// Until our next beat; none while the player's renewals are the beats.
@@ -49,8 +49,8 @@ impl Row {
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
+            last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
             mirror: playback.card.mirror.clone(),
-            last_good: now.saturating_duration_since(session.last_good()),
             next_beat,
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
@@ -73,6 +73,9 @@ fn playing_name(playing: Playing) -> &'static str {
         Playing::Unsaid => "reports",
     }
 }
+
+/// Every name that [`state_name`] gives.
+pub(super) const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
 
 pub(super) fn state_name(state: &State) -> &'static str {
     match state {

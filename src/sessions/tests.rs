@@ -74,15 +74,16 @@ impl Stage {
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(Card {
             account: None,
-            authority: 0,
+            authority: AuthorityId::random(),
             authority_name: "test".into(),
             content: None,
             content_group: None,
             device: "device".to_owned(),
             device_group: None,
             error_name: |_| "error",
+            kill_memory: None,
             opened: Duration::ZERO,
-            policy: Arc::new(policy),
+            policy: Arc::new(Standing::new(policy)),
             route: "/".into(),
             rung: "header",
             token: None,

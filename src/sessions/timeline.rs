@@ -40,6 +40,7 @@ impl Happened {
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     beats: u32,
+    confirmed: bool,
     entries: VecDeque<Entry>,
 }
 
@@ -47,6 +48,7 @@ impl Timeline {
     const LONGEST: usize = 32;
 
     pub(super) fn add(&mut self, at: Duration, event: Event) {
+        self.confirmed |= matches!(event, Event::Beat | Event::Opened { .. } | Event::Renewed);
         if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
@@ -63,6 +65,11 @@ impl Timeline {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
+    }
+
+    /// Whether the authority ever said yes.
+    pub(super) fn confirmed(&self) -> bool {
+        self.confirmed
     }
 
     /// Good beats and renewals so far.

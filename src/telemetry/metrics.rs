@@ -27,6 +27,8 @@ pub struct Metrics {
     authority_seconds: Seconds,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
+    configuration_loaded: Gauge<f64, AtomicU64>,
+    configuration_stale: Gauge,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
     license_calls: Family<CallLabels, Counter>,
@@ -54,6 +56,8 @@ impl Default for Metrics {
             authority_seconds: Family::new_with_constructor(latency),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
+            configuration_loaded: Gauge::default(),
+            configuration_stale: Gauge::default(),
             ends: Family::default(),
             events: Family::default(),
             license_calls: Family::default(),
@@ -146,7 +150,13 @@ impl Metrics {
         self.webhooks.get_or_create(&delivered).inc_by(times);
     }
 
+    /// Since the epoch: this configuration holds.
+    pub fn configuration_loaded(&self, at: Duration) {
+        self.configuration_loaded.set(at.as_secs_f64());
+    }
+
     pub fn reload(&self, good: bool) {
+        self.configuration_stale.set(i64::from(!good));
         self.reloads.get_or_create(&Reload { result: if good { "good" } else { "failed" } }).inc();
     }
 
@@ -184,6 +194,11 @@ impl Metrics {
         let help = "When the server certificate expires";
         let gauge = self.certificate_not_after.clone();
         registry.register_with_unit("certificate_not_after_timestamp", help, Unit::Seconds, gauge);
+        let help = "When the configuration was last loaded";
+        let gauge = self.configuration_loaded.clone();
+        registry.register_with_unit("configuration_loaded_timestamp", help, Unit::Seconds, gauge);
+        let help = "1 while the last reload has failed and an older configuration holds";
+        registry.register("configuration_stale", help, self.configuration_stale.clone());
         registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
         registry.register("session_events", "Events of sessions", self.events.clone());
         registry.register(
@@ -195,7 +210,7 @@ impl Metrics {
         registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
         registry.register("panics", "Panics caught", self.panics.clone());
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
-        registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
+        registry.register("reloads", "Reloads, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";
         registry.register("slots_ended", help, self.slots_ended.clone());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 pub use self::labels::{CallLabels, Delivery, Outcome, SlotEnd};
-pub use self::log::start as start_log;
+pub use self::log::{change as change_log, start as start_log};
 pub use self::metrics::Metrics;
 use crate::events::{Hub, Playback};
 use crate::session::{AskKind, Event};

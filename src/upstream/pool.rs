@@ -176,15 +176,20 @@ impl Pool {
 
 impl Inner {
     fn origin(&self, endpoint: &Endpoint) -> Result<Arc<Origin>, Fault> {
+        let tls = endpoint.tls().then(|| self.trust.config_for(endpoint));
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = origins.iter().find(|origin| origin.is_at(endpoint)) {
-            return Ok(Arc::clone(origin));
+        if let Some(at) = origins.iter().position(|origin| origin.is_at(endpoint)) {
+            match origins.get(at) {
+                Some(origin) if origin.trusts(tls.as_ref()) => return Ok(Arc::clone(origin)),
+                // Its calls finish; its connections go with the last of them.
+                Some(_) | None => drop(origins.swap_remove(at)),
+            }
         }
         if origins.len() >= ORIGINS_KEPT {
             let now = self.clock.now();
             origins.retain(|origin| Arc::strong_count(origin) > 1 || !origin.sweep(now, LINGER));
         }
-        let origin = Arc::new(Origin::new(endpoint, &self.trust)?);
+        let origin = Arc::new(Origin::new(endpoint, tls)?);
         origins.push(Arc::clone(&origin));
         Ok(origin)
     }

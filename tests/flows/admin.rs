@@ -1,5 +1,7 @@
 //! What an operator sees and does.
 
+use std::future::IntoFuture;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -137,5 +139,18 @@ async fn a_story_without_sessions_is_an_empty_list() {
     let stage = Stage::clearkey().start().await;
     assert_eq!(stage.ask(Method::GET, "/v1/sessions").await.json(), json!({"sessions": Value::Array(Vec::new())}));
     assert_eq!(stage.metric("sessions", &["state=\"live\""]).await, 0.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_never_confirmed_does_not_say_when() {
+    let stage = Stage::clearkey().start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
+    let tv = stage.player("tv", "news").await;
+    let mut call = tokio::task::JoinSet::new();
+    call.spawn(tv.post(CLEARKEY).into_future());
+    assert_eq!(stage.only_session("opening").await["confirmed_s_ago"], Value::Null);
+    assert!(call.join_next().await.unwrap().unwrap().is_good());
+    assert!(stage.only_session("live").await["confirmed_s_ago"].is_number());
     stage.end().await;
 }

@@ -30,6 +30,7 @@ mod license_server;
 mod opening;
 mod passing;
 mod refusing;
+mod reloading;
 mod renewing;
 mod silence;
 mod systems;
