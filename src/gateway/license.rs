@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 
 use super::Gateway;
 use super::asked::Asked;
-use super::expiry;
 use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::identity;
@@ -93,17 +92,14 @@ impl Story<'_> {
                 None => self.pass().await,
             });
         };
-        let Managed { call, expired, key, .. } = &managed;
-        let admission = self.admit(&managed).await;
-        if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
-            return Some(self.refuse_expired(&managed, ago));
-        }
-        let Admission { answer, session } = admission;
+        let Managed { call, key, .. } = &managed;
+        let Admission { answer, session } = self.admit(&managed).await;
         if let (Some(flight), Some(id)) = (self.flight, session) {
             flight.belong((*key, id));
         }
         Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
+            (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
@@ -130,7 +126,7 @@ impl Story<'_> {
         let authority = self.gateway.client.authority(index)?;
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let expired = self.asked.expired_for(authority, now);
-        let call = self.asked.call(self.route, authority, expired.is_none())?;
+        let call = self.asked.call(self.route, authority, expired.is_some())?;
         let key = self.asked.key(authority)?;
         let card = self.asked.card(self.route, authority, index, now, wall);
         Some(Managed { authority, call, card, expired, key })

@@ -93,6 +93,8 @@ impl Turned {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            // Who knows when it expired says so: `Story::refuse_expired`.
+            Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             Refusal::Killed(reason) => {
                 let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);

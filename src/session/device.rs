@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use self::place::{Place, place};
 use super::call::Call;
-use super::effect::{Answer, Effect, Effects};
+use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
 use super::input::Input;
 use super::playback::{Playback, Start};
@@ -51,6 +51,7 @@ impl<C> Device<C> {
     ) -> (Option<SessionId>, Answer) {
         let index = match place(&self.playbacks, now, call) {
             Place::At(index) => index,
+            Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
             Place::Fresh => self.begin(now, call, policy, start(), out),
             Place::Nowhere => return (None, Answer::Pass),
         };

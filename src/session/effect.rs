@@ -36,6 +36,8 @@ impl Answer {
 pub enum Refusal {
     Denied(Denial, Reason),
     Ended(End),
+    /// It would open a session, but its content token has expired.
+    Expired,
     Killed(Reason),
     /// No decision could be had.
     Unreachable(Fault),

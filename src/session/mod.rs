@@ -18,7 +18,7 @@ mod step;
 mod verdict;
 mod wheel;
 
-pub use self::call::{Call, CallKind};
+pub use self::call::{Call, CallKind, Opens};
 pub use self::device::{Device, Outbox};
 pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 pub use self::end::End;

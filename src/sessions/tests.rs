@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Grant, Policy};
+use crate::session::{Ask, CallKind, Grant, Opens, Policy};
 use crate::task::Tasks;
 
 type Answered = Result<Verdict, Fault>;
@@ -137,7 +137,7 @@ fn key() -> DeviceKey {
 
 fn license(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call { content: None, key_session: None, kind: CallKind::License, openable: true, token }
+    Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use super::super::call::{Call, CallKind};
+use super::super::call::{Call, CallKind, Opens};
 use super::super::playback::Playback;
 use super::super::state::{Over, State};
 
 pub(super) enum Place {
     /// With the playback at this index.
     At(usize),
+    /// It would begin one, with a content token that has expired.
+    Expired,
     Fresh,
     Nowhere,
 }
@@ -16,15 +18,25 @@ pub(super) enum Place {
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call) -> Place {
     let Some((index, playback)) = find(playbacks, now, call) else {
-        let begins = call.openable && matches!(call.kind, CallKind::License | CallKind::Renewal);
-        return if begins { Place::Fresh } else { Place::Nowhere };
+        return match (call.kind, begins(call)) {
+            (CallKind::License | CallKind::Renewal, Some(place)) => place,
+            (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => Place::Nowhere,
+        };
     };
-    if !call.openable || !begins_again(playback.session.state(), now, call.kind) {
-        return Place::At(index);
-    }
+    let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind));
+    let Some(fresh) = fresh else { return Place::At(index) };
     // Found by its key session, it may still carry the token of another one that was killed.
     let killed = playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
-    killed.map_or(Place::Fresh, Place::At)
+    killed.map_or(fresh, Place::At)
+}
+
+/// What becomes of a call that is the first of its playback; none if it could not open a session.
+fn begins(call: &Call) -> Option<Place> {
+    match call.opens {
+        Opens::Expired => Some(Place::Expired),
+        Opens::No => None,
+        Opens::Yes => Some(Place::Fresh),
+    }
 }
 
 /// Whether such a call to a playback that is over, or about to be, is the first of its successor.

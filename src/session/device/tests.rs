@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
-use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Reason, Refusal, Verdict};
+use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
@@ -14,7 +14,7 @@ const RELEASE: Call = call(CallKind::Release);
 const RENEWAL: Call = call(CallKind::Renewal);
 
 const fn call(kind: CallKind) -> Call {
-    Call { content: None, key_session: None, kind, openable: true, token: None }
+    Call { content: None, key_session: None, kind, opens: Opens::Yes, token: None }
 }
 
 impl Call {
@@ -30,8 +30,12 @@ impl Call {
         Self { token: Some(Fingerprint(token)), ..self }
     }
 
+    const fn expired(self) -> Self {
+        Self { opens: Opens::Expired, ..self }
+    }
+
     const fn bare(self) -> Self {
-        Self { openable: false, ..self }
+        Self { opens: Opens::No, ..self }
     }
 }
 
@@ -583,4 +587,36 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let news = stage.play(LICENSE.of(1));
     stage.kill(news);
     assert_ne!(stage.call(LICENSE.of(2)).0, news, "what is killed takes nobody in");
+}
+
+// Content tokens that have expired.
+
+#[test]
+fn an_expired_content_token_opens_nothing_and_ends_nothing() {
+    let expired = |stage: &mut Stage, call: Call| stage.call(call.with(1).expired());
+    let refused = (0, Answer::Refuse(Refusal::Expired));
+    let mut stage = Stage::new();
+    assert_eq!(expired(&mut stage, LICENSE), refused);
+    assert_eq!(expired(&mut stage, RENEWAL), refused);
+    assert_eq!(expired(&mut stage, CERTIFICATE), (0, Answer::Pass));
+    assert_eq!(expired(&mut stage, RELEASE), (0, Answer::Pass));
+    assert!(stage.told.is_empty() && stage.device.is_empty());
+
+    stage.play(LICENSE.with(1));
+    assert!(matches!(expired(&mut stage, LICENSE), (1, Answer::Forward(_))), "what runs goes on");
+    stage.deliver(1, Input::End(End::Stopped));
+    stage.settle();
+    assert_eq!(expired(&mut stage, LICENSE), refused);
+    assert_eq!(expired(&mut stage, RENEWAL), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.deliver(1, Input::End(End::Silent));
+    stage.settle();
+    assert_eq!(expired(&mut stage, RENEWAL), refused, "it would open again");
+
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    assert_eq!(expired(&mut stage, LICENSE), (1, Answer::Refuse(Refusal::Killed(reason()))));
 }
