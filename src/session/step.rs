@@ -116,8 +116,8 @@ impl Session {
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
                 match reports.playing {
-                    Playing::Quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done => {}
+                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done | Playing::Quit => {}
                     Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
                 }
             }

@@ -31,8 +31,8 @@ use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
-    Report, Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Policy, Reason,
+    Refusal, Report, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -134,14 +134,17 @@ impl Sessions {
 
     /// The player released a license; the playback ends with its last one.
     pub fn release(self: &Arc<Self>, key: DeviceKey, id: SessionId, key_session: Option<Fingerprint>) {
-        if self.with(key, |device, _| device.release(id, key_session)) {
+        let last = self.with(key, |device, _| device.release(id, key_session));
+        if last && self.policy(key, id).is_some_and(|policy| policy.endings.release) {
             self.deliver(key, id, Input::End(End::Released));
         }
     }
 
-    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
+    /// Ends the playback of this content token, or all of the device's without one, where stop calls
+    /// are believed. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let playing = self.playing(key, token);
+        let mut playing = self.playing(key, token);
+        playing.retain(|id| self.policy(key, *id).is_some_and(|policy| policy.endings.stop));
         playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
     }
 
@@ -176,6 +179,10 @@ impl Sessions {
                 }
             })
         })
+    }
+
+    fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Arc<Policy>> {
+        self.with(key, |device, _| Some(device.playback_mut(id)?.card.card.policy.clone()))
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {

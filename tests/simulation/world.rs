@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::Enforcement;
+use sidebeat::config::{Endings, Enforcement};
 use sidebeat::ids::SessionId;
 use sidebeat::session::{
     Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
@@ -95,6 +95,7 @@ impl World {
         let places = rng.pick(&[1, 1, 1, 2]);
         let policy = Policy {
             end_memory: Duration::from_secs(20),
+            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
             enforcement: rng.pick(&[
                 Enforcement::Auto,
                 Enforcement::Auto,
@@ -103,7 +104,6 @@ impl World {
             ]),
             fraction: rng.pick(&[0.8, 1.0]),
             kill_memory: Duration::from_secs(120),
-            longest: Duration::from_secs(200),
             renews: rng.chance(700),
             sessions_per_device: places,
             ..Policy::default()

@@ -13,7 +13,7 @@ impl Session {
         let failing = matches!(self.state, State::Failing { .. });
         [
             (End::Lost, failing.then(|| self.lost_at(policy))),
-            (End::Longest, Some(self.last_sign + policy.longest)),
+            (End::Longest, Some(self.last_sign + policy.endings.longest)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
         ]
@@ -27,7 +27,7 @@ impl Session {
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
             State::Live { beat } if beats => first_end(beat),
-            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.longest),
+            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
             State::Opening { since, .. } => since + policy.lane_patience,
         }
     }
@@ -41,16 +41,17 @@ impl Session {
     /// After the last good answer plus what the authority allows, but not before its token ends.
     fn lost_at(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
-        let longest = self.last_good + policy.longest;
+        let longest = self.last_good + policy.endings.longest;
         self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
-    /// When the player's renewals have been missing for two rounds.
+    /// When the player's renewals have been missing for too many rounds.
     fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
+        let rounds = policy.endings.renewals_overdue?;
         match self.beats {
             Beats::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
-                Some(self.last_call.max(self.last_good) + round * 2 + policy.grace)
+                Some(self.last_call.max(self.last_good) + bounded(round).mul_f64(rounds) + policy.grace)
             }
             Beats::Timer => None,
         }
@@ -58,7 +59,7 @@ impl Session {
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
     fn silent_at(&self, policy: &Policy) -> Option<Instant> {
-        let reports = self.reports.filter(|_| policy.end_on_silence)?;
+        let reports = self.reports.filter(|_| policy.endings.report_silence)?;
         Some(self.last_sign + reports.allowed_silence()?)
     }
 }

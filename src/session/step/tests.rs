@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::Endings;
 use crate::secret::Secret;
 use crate::session::{Denial, Fault, FaultKind, Grant, Verdict};
 
@@ -166,6 +167,10 @@ impl Lab {
             _ => None,
         }
     }
+}
+
+fn endings(endings: Endings) -> Policy {
+    Policy { endings, ..Policy::default() }
 }
 
 fn reason() -> Reason {
@@ -569,7 +574,7 @@ fn a_call_whose_answer_never_comes_is_given_up() {
 
 #[test]
 fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
-    let mut lab = Lab::live(Policy { longest: secs(300), ..Policy::default() });
+    let mut lab = Lab::live(endings(Endings { longest: secs(300), ..Endings::default() }));
     let sign = lab.now;
     while lab.session.is_active() {
         match lab.flying {
