@@ -18,6 +18,7 @@ mod permit;
 pub mod reply;
 mod serve;
 mod service;
+mod ties;
 mod tls;
 mod validity;
 mod watch;
@@ -35,6 +36,7 @@ pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
 pub use self::serve::{Bound, Edge, Fault, Serving};
+pub use self::ties::Ties;
 pub use self::tls::{CertificateFault, Certificates};
 
 /// Who is at the other end of a connection.
@@ -43,6 +45,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
+    /// What the handler leaves with the connection.
+    pub ties: Ties,
     pub tls: bool,
 }
 

@@ -90,6 +90,12 @@ impl Asked {
         })
     }
 
+    /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
+    pub(super) fn key_session(&self, call: &Call) -> Fingerprint {
+        let keys = || self.message.as_ref().ok()?.content_id;
+        call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
+    }
+
     pub(super) fn card(
         &self,
         route: &Route,

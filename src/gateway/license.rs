@@ -61,9 +61,17 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
+        self.tie(route, peer, self.authority(route).and_then(|authority| asked.key(authority)));
         let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    /// The connection serves this device from now on; its end will be told.
+    pub(super) fn tie(&self, route: &Route, peer: &Peer, key: Option<DeviceKey>) {
+        if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
+            peer.ties.hold(key.number(), || self.sessions.tie(key));
+        }
     }
 
     fn authority(&self, route: &Route) -> Option<&Authority> {
@@ -170,9 +178,13 @@ impl Story<'_> {
             let message = forward::recognise_reply(self.route, reply);
             self.look_for_escapes(message.as_ref(), grant);
             let sessions = &self.gateway.sessions;
-            sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
             if managed.call.kind == CallKind::Release {
+                sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
                 sessions.release(managed.key, id, managed.call.key_session);
+            } else {
+                let lasts = message.as_ref().and_then(Message::lasts);
+                let license = (self.asked.key_session(&managed.call), lasts);
+                sessions.licensed(managed.key, id, learn(message.as_ref()), license);
             }
         }
         self.conclude(reply, Outcome::Served)
@@ -245,8 +257,15 @@ mod tests {
             (true, 60, true, &[OWN_URL, TOO_RARE]),
         ];
         for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
-            let lease =
-                Lease { can_renew, duration_s: 60, own_renewal_url, recovery_s: 0, renewal_delay_s, retry_s: 10 };
+            let lease = Lease {
+                can_renew,
+                duration_s: 60,
+                own_renewal_url,
+                recovery_s: 0,
+                renewal_delay_s,
+                retry_s: 10,
+                ..Lease::default()
+            };
             let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
             assert_eq!(found, told, "{lease:?}");
         }

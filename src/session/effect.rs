@@ -81,6 +81,8 @@ pub enum Event {
     Renewed,
     /// From now on the player's own renewals are the beats.
     RenewalsCarry,
+    /// The viewer came back to it before its close was sent.
+    Returned,
     /// An answer came for a call that had been given up.
     Stale(AskKind),
     Unmanaged,

@@ -12,10 +12,11 @@ mod pacer;
 mod pump;
 mod row;
 mod table;
+mod tie;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -25,14 +26,15 @@ pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
-use self::table::{Kept, Table};
+use self::table::{Kept, Seat, Table};
+pub use self::tie::Tie;
 pub use self::timeline::{Entry, Timeline};
 use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Policy, Reason,
-    Refusal, Report, Start, State, Ticket, Verdict, Wheel,
+    Refusal, Report, Served, Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -89,7 +91,7 @@ impl Sessions {
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy;
-        self.with_wake(key, |device, wake, out| {
+        self.with_seat(key, |Seat { device, wake, .. }, out| {
             let now = self.clock.now();
             let start =
                 || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
@@ -130,6 +132,23 @@ impl Sessions {
         result: Result<Verdict, Fault>,
     ) -> bool {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
+    }
+
+    /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
+    /// unknown or for ever.
+    pub fn licensed(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        id: SessionId,
+        served: Served,
+        (key_session, lasts): (Fingerprint, Option<Duration>),
+    ) {
+        self.with(key, |device, out| {
+            let Some(playback) = device.playback_mut(id) else { return };
+            let (now, card) = (self.clock.now(), playback.card.card.clone());
+            device.deliver(id, now, Input::Served(served), &card.policy, out);
+            device.licensed(id, now, key_session, lasts, &card.policy, out);
+        });
     }
 
     /// The player released a license; the playback ends with its last one.
@@ -197,19 +216,16 @@ impl Sessions {
         key: DeviceKey,
         act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
     ) -> R {
-        self.with_wake(key, |device, _, out| act(device, out))
+        self.with_seat(key, |seat, out| act(&mut seat.device, out))
     }
 
     /// Runs one device's step under its lock, then carries the effects out.
-    fn with_wake<R>(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        act: impl FnOnce(&mut crate::session::Device<Kept>, &Arc<Notify>, &mut Outbox) -> R,
-    ) -> R {
+    fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
         let mut jobs = Vec::new();
-        let result = self.table.with(key, |device, wake| {
+        let result = self.table.with(key, |seat| {
             let mut out = Outbox::new();
-            let result = act(device, wake, &mut out);
+            let result = act(seat, &mut out);
+            let Seat { device, wake, .. } = seat;
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }

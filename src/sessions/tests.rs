@@ -353,7 +353,7 @@ fn no_wake_is_lost_between_threads() {
     let control = runtime();
     let mut stage = {
         let _inside = control.enter();
-        Stage::new(Policy { sessions_per_device: 1, ..brief() })
+        Stage::new(Policy { settle: [Duration::ZERO; 2], ..brief() })
     };
     let barrier = Arc::new(Barrier::new(PLAYERS as usize));
     let players: Vec<_> = (0..PLAYERS)

@@ -85,6 +85,7 @@ impl Metrics {
             | Event::Refused(..)
             | Event::Renewed
             | Event::RenewalsCarry
+            | Event::Returned
             | Event::Stale(_)
             | Event::Unmanaged => {}
         }

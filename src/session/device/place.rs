@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::call::{Call, CallKind, Opens};
 use super::super::playback::Playback;
+use super::super::policy::Policy;
 use super::super::state::{Over, State};
 
 pub(super) enum Place {
@@ -13,16 +14,21 @@ pub(super) enum Place {
     Expired,
     Fresh,
     Nowhere,
+    /// With the one at this index, which was zapped away and whose close has not been sent.
+    Return(usize),
 }
 
 /// `playbacks`: oldest first.
-pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call) -> Place {
-    let Some((index, playback)) = find(playbacks, now, call) else {
+pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+    let Some((index, playback)) = find(playbacks, now, call, policy) else {
         return match (call.kind, begins(call)) {
             (CallKind::License | CallKind::Renewal, Some(place)) => place,
             (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => Place::Nowhere,
         };
     };
+    if call.kind == CallKind::License && playback.session.may_return(now, policy) {
+        return Place::Return(index);
+    }
     let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind));
     let Some(fresh) = fresh else { return Place::At(index) };
     // Found by its key session, it may still carry the token of another one that was killed.
@@ -61,14 +67,22 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
 
 /// Newest first: by its key session where the message proves that one exists, by its content token,
 /// by its content, because it has just begun, or because there is only one.
-fn find<'a, C>(playbacks: &'a [Playback<C>], now: Instant, call: &Call) -> Option<(usize, &'a Playback<C>)> {
+fn find<'a, C>(
+    playbacks: &'a [Playback<C>],
+    now: Instant,
+    call: &Call,
+    policy: &Policy,
+) -> Option<(usize, &'a Playback<C>)> {
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
     let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
     let by_token = || newest(&|p| p.is_of(call));
     // A new content token for the same content goes on with a running playback, never with a killed one.
     let by_content = || {
-        newest(&|p| p.plays(call.content) && (p.session.is_active() || (p.session.is_killed() && call.token.is_none())))
+        newest(&|p| {
+            let goes_on = p.session.is_active() || p.session.may_return(now, policy);
+            p.plays(call.content) && (goes_on || (p.session.is_killed() && call.token.is_none()))
+        })
     };
     let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
