@@ -220,3 +220,39 @@ impl Unrecognised {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_license_lasts_as_long_as_it_says_at_most() {
+        for (duration_s, recovery_s, rental_s, playback_s, lasts) in [
+            (0, 0, 0, 0, None),
+            (60, 0, 0, 0, Some(60)),
+            (60, 20, 0, 0, Some(80)),
+            // How long before it was begun nobody knows.
+            (0, 0, 0, 100, None),
+            (0, 0, 100, 0, None),
+            (0, 0, 100, 50, Some(150)),
+            (200, 0, 100, 50, Some(150)),
+            (100, 0, 100, 50, Some(100)),
+        ] {
+            let lease = Lease { duration_s, playback_s, recovery_s, rental_s, ..Lease::default() };
+            let mut message = Message { lease: Some(lease), ..Message::new(System::Widevine, Kind::License) };
+            assert_eq!(message.lasts(), lasts.map(Duration::from_secs), "{lease:?}");
+            message.kind = Kind::Renewal;
+            assert_eq!(message.lasts(), None);
+        }
+        for (issued, end, lasts) in [
+            (Some(1_000), Some(1_060), Some(60)),
+            (None, Some(1_060), None),
+            (Some(1_000), None, None),
+            (Some(9), Some(3), Some(0)),
+        ] {
+            let validity_last = Some(Validity { begin: None, end, issued });
+            let message = Message { validity_last, ..Message::new(System::PlayReady, Kind::License) };
+            assert_eq!(message.lasts(), lasts.map(Duration::from_secs));
+        }
+    }
+}

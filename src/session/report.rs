@@ -151,6 +151,20 @@ mod tests {
     }
 
     #[test]
+    fn a_background_tab_that_reports_once_a_minute_keeps_its_session() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        for minute in 1..=10 {
+            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            // Each report comes over a connection of its own, and the browser closes it.
+            step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
+            assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 675, End::Silent));
+    }
+
+    #[test]
     fn a_player_that_never_reported_is_never_silent() {
         let policy =
             Policy { endings: Endings { longest: SECOND * 3600 * 100, ..Endings::default() }, ..Policy::default() };

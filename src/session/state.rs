@@ -125,6 +125,11 @@ impl Session {
         self.deadline
     }
 
+    /// Since when no connection of its player is there; none while there is one, or none was seen to end.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.alone
+    }
+
     /// What the player last said of itself, if it reports.
     pub fn playing(&self) -> Option<Playing> {
         self.reports.map(|reports| reports.playing)

@@ -217,6 +217,26 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
 }
 
 #[tokio::test]
+async fn only_the_end_of_a_devices_last_connection_is_told_and_a_new_one_takes_it_back() {
+    let mut stage = Stage::new(brief());
+    let first = stage.sessions.tie(key());
+    stage.play(1).await;
+    let gone = |stage: &Stage| stage.sessions.list()[0].connections_gone.is_some();
+    let second = stage.sessions.tie(key());
+    drop(first);
+    assert!(!gone(&stage), "another one is there");
+    drop(second);
+    assert!(gone(&stage));
+    let third = stage.sessions.tie(key());
+    assert!(!gone(&stage));
+    stage.sessions.stop(key(), None);
+    stage.grant(AskKind::Close).await;
+    // The device is known for as long as one of its connections is there.
+    drop(third);
+    stage.emptied().await;
+}
+
+#[tokio::test]
 async fn a_session_is_found_by_the_digits_it_begins_with() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
     assert_eq!(stage.sessions.find("0"), Err(FindFault::Unknown));

@@ -19,6 +19,7 @@ mod upstream;
 
 mod admin;
 mod embedded;
+mod endings;
 mod enforcement;
 mod faults;
 mod identity;
