@@ -14,7 +14,7 @@ use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
-use crate::drm::{Lease, Message, System};
+use crate::drm::{Kind, Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::SessionId;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
@@ -178,13 +178,18 @@ impl Story<'_> {
             let message = forward::recognise_reply(self.route, reply);
             self.look_for_escapes(message.as_ref(), grant);
             let sessions = &self.gateway.sessions;
-            if managed.call.kind == CallKind::Release {
-                sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
-                sessions.release(managed.key, id, managed.call.key_session);
-            } else {
+            let served = learn(message.as_ref());
+            // What nobody knows may be a license without an end; a known message of another kind is none.
+            let release = managed.call.kind == CallKind::Release;
+            if !release && message.as_ref().is_none_or(|message| message.kind == Kind::License) {
                 let lasts = message.as_ref().and_then(Message::lasts);
                 let license = (self.asked.key_session(&managed.call), lasts);
-                sessions.licensed(managed.key, id, learn(message.as_ref()), license);
+                sessions.licensed(managed.key, id, served, license);
+            } else {
+                sessions.deliver(managed.key, id, Input::Served(served));
+            }
+            if release {
+                sessions.release(managed.key, id, managed.call.key_session);
             }
         }
         self.conclude(reply, Outcome::Served)
