@@ -26,6 +26,7 @@ pub(super) fn row(row: &Row) -> Value {
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
         "player": row.player,
+        "connections_gone_s": row.connections_gone.map(seconds),
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,

@@ -7,6 +7,7 @@
 mod admin;
 mod authority;
 mod embedded;
+mod endings;
 mod nagra_ssm;
 mod refusal;
 mod route;

@@ -6,6 +6,7 @@
 
 mod check;
 mod embedded;
+mod endings;
 mod endpoint;
 mod environment;
 mod fault;
@@ -29,6 +30,7 @@ use http::{HeaderName, HeaderValue};
 
 pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
+pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 pub use self::webhook::Webhook;
@@ -171,18 +173,18 @@ pub struct Route {
     pub content_token: Vec<TokenSource>,
     /// The identity ladder: the first rung that answers names the device.
     pub device: Vec<Rung>,
-    /// Whether a player that reports about itself (CMCD) is over when it falls silent.
-    pub end_on_silence: bool,
+    pub endings: Endings,
     pub enforcement: Enforcement,
     /// Request headers that are passed on to the license server, beside the built-in ones.
     pub headers: Vec<HeaderName>,
     /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
     pub license_server: Endpoint,
-    /// A playback without any sign of life ends after this, whatever the beats say.
-    pub longest_session: Duration,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
     pub path: String,
+    /// For how long a viewer who zapped away may find the session as it was left, where its close has
+    /// not been sent yet.
+    pub re_entry: Duration,
     pub refusal: Refusal,
     pub session_control: SessionControl,
     pub sessions_per_device: usize,

@@ -94,6 +94,27 @@ fn wrappings_follow_their_neighbours() {
     }
 }
 
+#[test]
+fn rungs_of_evidence_are_switched_off_one_by_one() {
+    let endings = |text: &str| read(&format!("{LEAST}[route.endings]\n{text}\n")).unwrap().routes.remove(0).endings;
+    let all = Endings::default();
+    for (text, expected) in [
+        ("", all),
+        ("stop = false", Endings { stop: false, ..all }),
+        ("quit = false", Endings { quit: false, ..all }),
+        ("release = false", Endings { release: false, ..all }),
+        ("renewals-overdue = \"off\"", Endings { renewals_overdue: None, ..all }),
+        ("renewals-overdue = 3", Endings { renewals_overdue: Some(3.0), ..all }),
+        ("report-silence = false", Endings { report_silence: false, ..all }),
+        ("connections-gone = \"off\"", Endings { connections_gone: None, ..all }),
+        ("connections-gone = \"5s\"", Endings { connections_gone: Some(Duration::from_secs(5)), ..all }),
+        ("license-expiry = false", Endings { license_expiry: false, ..all }),
+        ("longest = \"1h\"", Endings { longest: Duration::from_hours(1), ..all }),
+    ] {
+        assert_eq!(endings(text), expected, "{text}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_is_too_odd(text in "([a-z]+ ?= ?[a-z0-9\"\\[{]+\\n|\\[\\[?(server|route|authority|admin)[.a-z]*\\]\\]?\\n|.){0,8}") {

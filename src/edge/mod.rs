@@ -19,6 +19,7 @@ pub mod reply;
 mod serve;
 mod service;
 mod stream;
+mod ties;
 mod tls;
 mod validity;
 mod watch;
@@ -37,6 +38,7 @@ pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
 pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
 pub use self::stream::{Cut, Sending};
+pub use self::ties::Ties;
 pub use self::tls::{CertificateFault, Certificates, Shown};
 
 /// Who is at the other end of a connection.
@@ -45,6 +47,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
+    /// What the handler leaves with the connection.
+    pub ties: Ties,
     pub tls: bool,
 }
 

@@ -106,6 +106,7 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
         Event::Beat
         | Event::BeatLate(_)
         | Event::Renewed
+        | Event::Returned
         | Event::RenewalsCarry
         | Event::Stale(_)
         | Event::Unmanaged => return None,

@@ -18,7 +18,7 @@ use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, CallKind};
+use crate::session::{Call, CallKind, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::token::Unverified;
 
@@ -59,9 +59,8 @@ impl Asked {
         Self { body, claims, counted, device, headers, message, method, path, query, token }
     }
 
-    /// What the core is asked, if a session may have to do with this call. `good`: the content token
-    /// has not expired.
-    pub(super) fn call(&self, route: &Route, authority: &Authority, good: bool) -> Option<Call> {
+    /// What the core is asked, if a session may have to do with this call.
+    pub(super) fn call(&self, route: &Route, authority: &Authority, expired: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.device.is_none() || !self.wants_session(route) {
             return None;
@@ -81,9 +80,20 @@ impl Asked {
             content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            openable: (self.token.is_some() && good) || !authority.needs_token(),
+            opens: match (&self.token, authority.needs_token()) {
+                (_, false) => Opens::Yes,
+                (Some(_), true) if expired => Opens::Expired,
+                (Some(_), true) => Opens::Yes,
+                (None, true) => Opens::No,
+            },
             token: identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
         })
+    }
+
+    /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
+    pub(super) fn key_session(&self, call: &Call) -> Fingerprint {
+        let keys = || self.message.as_ref().ok()?.content_id;
+        call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
     }
 
     pub(super) fn card(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Card> {

@@ -8,14 +8,13 @@ use hyper::body::Incoming;
 
 use super::Gateway;
 use super::asked::Asked;
-use super::expiry;
 use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
-use crate::drm::{Lease, Message, System};
+use crate::drm::{Kind, Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::SessionId;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
@@ -62,10 +61,19 @@ impl Gateway {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let asked = Arc::new(Asked::read(route, route.authority.as_deref(), peer, rest, parts, body));
+        let authority = route.authority.as_deref();
+        let asked = Arc::new(Asked::read(route, authority, peer, rest, parts, body));
+        self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    /// The connection serves this device from now on; its end will be told.
+    pub(super) fn tie(&self, route: &Route, peer: &Peer, key: Option<DeviceKey>) {
+        if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
+            peer.ties.hold(key.number(), || self.sessions.tie(key));
+        }
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -90,18 +98,15 @@ impl Story<'_> {
                 None => self.pass().await,
             });
         };
-        let Managed { call, expired, key, .. } = &managed;
-        let admission = self.admit(&managed).await;
-        if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
-            return Some(self.refuse_expired(&managed, ago));
-        }
-        let Admission { answer, session } = admission;
+        let Managed { call, key, .. } = &managed;
+        let Admission { answer, session } = self.admit(&managed).await;
         if let (Some(flight), Some(id)) = (self.flight, session) {
             flight.belong((*key, id));
         }
         self.mirror_request(*key, session, &answer);
         Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
+            (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
@@ -127,7 +132,7 @@ impl Story<'_> {
         let authority = self.route.authority.as_deref()?;
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let expired = self.asked.expired_for(authority, now);
-        let call = self.asked.call(self.route, authority, expired.is_none())?;
+        let call = self.asked.call(self.route, authority, expired.is_some())?;
         let key = self.asked.key(authority)?;
         let card = self.asked.card(self.route, authority, now, wall);
         Some(Managed { authority, call, card, expired, key })
@@ -172,8 +177,17 @@ impl Story<'_> {
             self.mirror_reply(managed.key, id, message.as_ref());
             self.look_for_escapes(message.as_ref(), grant);
             let sessions = &self.gateway.sessions;
-            sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
-            if managed.call.kind == CallKind::Release {
+            let served = learn(message.as_ref());
+            // What nobody knows may be a license without an end; a known message of another kind is none.
+            let release = managed.call.kind == CallKind::Release;
+            if !release && message.as_ref().is_none_or(|message| message.kind == Kind::License) {
+                let lasts = message.as_ref().and_then(Message::lasts);
+                let license = (self.asked.key_session(&managed.call), lasts);
+                sessions.licensed(managed.key, id, served, license);
+            } else {
+                sessions.deliver(managed.key, id, Input::Served(served));
+            }
+            if release {
                 sessions.release(managed.key, id, managed.call.key_session);
             }
         }
@@ -247,8 +261,15 @@ mod tests {
             (true, 60, true, &[OWN_URL, TOO_RARE]),
         ];
         for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
-            let lease =
-                Lease { can_renew, duration_s: 60, own_renewal_url, recovery_s: 0, renewal_delay_s, retry_s: 10 };
+            let lease = Lease {
+                can_renew,
+                duration_s: 60,
+                own_renewal_url,
+                recovery_s: 0,
+                renewal_delay_s,
+                retry_s: 10,
+                ..Lease::default()
+            };
             let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
             assert_eq!(found, told, "{lease:?}");
         }

@@ -93,6 +93,8 @@ impl Turned {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            // Who knows when it expired says so: `Story::refuse_expired`.
+            Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             Refusal::Killed(reason) => {
                 let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
@@ -141,7 +143,7 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
+        End::Expired | End::LicenseExpired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
             "This session has expired; play again."
         }
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",

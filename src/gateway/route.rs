@@ -78,12 +78,12 @@ fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Poli
 fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
     let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
     Policy {
-        end_on_silence: config.end_on_silence,
+        endings: config.endings,
         enforcement: config.enforcement,
         fraction,
         grace,
         kill_memory: config.kill_memory,
-        longest: config.longest_session,
+        re_entry: config.re_entry,
         renews: authority.is_some_and(Authority::renews),
         sessions_per_device: config.sessions_per_device,
         ..Policy::default()

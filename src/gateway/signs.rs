@@ -60,14 +60,30 @@ impl Gateway {
                 let stopped = self.sessions.stop(key, token);
                 tracing::debug!(route = &*route.path, stopped, "stop call");
             }
-            Sign::Report if request.method() == Method::GET => {
-                query.and_then(cmcd::from_query).iter().for_each(|told| self.tell(key, token, told));
+            Sign::Report => {
+                self.tie(route, peer, Some(key));
+                return self.take_reports(route, key, token, request).await;
             }
-            Sign::Report => match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
-                // What cannot be read tells nothing, and is nobody's fault that we could name.
-                Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
-                Err(fault) => return fault.reply(),
-            },
+        }
+        reply::empty(StatusCode::NO_CONTENT)
+    }
+
+    async fn take_reports(
+        &self,
+        route: &Route,
+        key: DeviceKey,
+        token: Option<Fingerprint>,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        if request.method() == Method::GET {
+            let told = request.uri().query().and_then(cmcd::from_query);
+            told.iter().for_each(|told| self.tell(key, token, told));
+            return reply::empty(StatusCode::NO_CONTENT);
+        }
+        match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
+            // What cannot be read tells nothing, and is nobody's fault that we could name.
+            Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
+            Err(fault) => return fault.reply(),
         }
         reply::empty(StatusCode::NO_CONTENT)
     }

@@ -36,6 +36,8 @@ impl Answer {
 pub enum Refusal {
     Denied(Denial, Reason),
     Ended(End),
+    /// It would open a session, but its content token has expired.
+    Expired,
     Killed(Reason),
     /// No decision could be had.
     Unreachable(Fault),
@@ -79,6 +81,8 @@ pub enum Event {
     Renewed,
     /// From now on the player's own renewals are the beats.
     RenewalsCarry,
+    /// The viewer came back to it before its close was sent.
+    Returned,
     /// An answer came for a call that had been given up.
     Stale(AskKind),
     Unmanaged,

@@ -8,6 +8,8 @@ pub enum End {
     Drained,
     /// The authority had let it expire.
     Expired,
+    /// Every license that it was given has run out.
+    LicenseExpired,
     /// The longest time without a sign of life was reached.
     Longest,
     /// Beats failed until the authority must have let it expire.
@@ -27,10 +29,11 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
+        Self::LicenseExpired,
         Self::Longest,
         Self::Lost,
         Self::Quit,
@@ -46,6 +49,7 @@ impl End {
             Self::Abandoned => "abandoned",
             Self::Drained => "drained",
             Self::Expired => "expired",
+            Self::LicenseExpired => "license-expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
             Self::Quit => "quit",
@@ -61,7 +65,12 @@ impl End {
     pub fn is_wanted(self) -> bool {
         match self {
             Self::Abandoned | Self::Drained | Self::Quit | Self::Released | Self::Stopped | Self::Zapped => true,
-            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
+            Self::Expired
+            | Self::LicenseExpired
+            | Self::Longest
+            | Self::Lost
+            | Self::RenewalsOverdue
+            | Self::Silent => false,
         }
     }
 }

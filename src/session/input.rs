@@ -1,6 +1,6 @@
 //! Everything that can happen to a session.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::CallKind;
 use super::end::End;
@@ -10,22 +10,32 @@ use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// The last connection of its player is gone.
+    Alone,
     /// The authority, or the way to it, answered the call with this ticket.
     Answered(Ticket, AskKind, Result<Verdict, Fault>),
+    /// A connection of its player is there again.
+    Back,
     /// The player asks for something under this session.
     Call(CallKind),
     /// The playback is over.
     End(End),
     /// An operator kills it here.
     Kill(Reason),
+    /// By when all of its licenses have run out; none where one may never.
+    Licensed(Option<Instant>),
     /// The player tells about itself.
     Report(Report),
+    /// The viewer comes back to what was zapped away.
+    Return,
     /// The player got what it asked for.
     Served(Served),
     /// Its turn has come: nothing of the device has to be closed before it any more.
     Start,
     /// Its deadline has come.
     Tick,
+    /// The device starts something else; its close may wait until then.
+    Zap(Instant),
 }
 
 /// What the license server's reply taught.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::call::{Call, CallKind};
+use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::state::{Session, State};
 use crate::ids::SessionId;
@@ -36,6 +37,7 @@ pub struct Playback<C> {
     /// Other names of its content.
     contents: ArrayVec<Fingerprint, CONTENTS>,
     key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    leases: Leases,
     /// Those that came after the first one for the same content.
     later_tokens: ArrayVec<Fingerprint, TOKENS>,
     /// The content token that began it.
@@ -61,12 +63,29 @@ impl<C> Playback<C> {
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             later_tokens: ArrayVec::new(),
+            leases: Leases::default(),
             token: call.token,
         }
     }
 
     pub fn key_sessions(&self) -> usize {
         self.key_sessions.len()
+    }
+
+    /// What is known of its licenses, one per key session.
+    pub fn leases(&self) -> &[KeyLease] {
+        self.leases.as_slice()
+    }
+
+    /// A license of this key session lasts so long. Returns by when all of the playback's have run out.
+    pub(super) fn license(
+        &mut self,
+        now: Instant,
+        key_session: Fingerprint,
+        lasts: Option<Duration>,
+    ) -> Option<Instant> {
+        self.leases.note(now, key_session, lasts);
+        self.leases.last_end()
     }
 
     /// Whether this content token is, or was, one of the playback's.
@@ -134,6 +153,7 @@ impl<C> Playback<C> {
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
         let before = self.key_sessions.len();
         self.key_sessions.retain(|known| *known != key_session);
+        self.leases.forget(key_session);
         self.key_sessions.len() < before && self.key_sessions.is_empty()
     }
 }

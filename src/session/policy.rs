@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Enforcement;
+use crate::config::{Endings, Enforcement};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -10,10 +10,10 @@ pub struct Policy {
     pub close_tries: u8,
     /// Players come back within seconds after a refusal; they get the same one.
     pub denial_memory: Duration,
-    /// Whether a player that reports about itself is over when it falls silent.
-    pub end_on_silence: bool,
     /// How long an ended playback is remembered, so that its left-over calls are known.
     pub end_memory: Duration,
+    /// By which evidence a playback is over.
+    pub endings: Endings,
     pub enforcement: Enforcement,
     /// Share of the interval after which a beat is due.
     pub fraction: f64,
@@ -22,13 +22,16 @@ pub struct Policy {
     pub kill_memory: Duration,
     /// A call in flight for longer than this is given up.
     pub lane_patience: Duration,
-    /// Without a sign of life for this long, a playback is over.
-    pub longest: Duration,
+    /// For how long a playback that was zapped away may be taken up again, if its close is not sent.
+    pub re_entry: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
     pub retries: [Duration; 2],
     pub sessions_per_device: usize,
+    /// A device that zaps fast gets its next playback opened when it has been quiet for the first of
+    /// these, doubled with each zap up to the second; a zap after that long is a single one again.
+    pub settle: [Duration; 2],
 }
 
 impl Policy {
@@ -46,17 +49,18 @@ impl Default for Policy {
         Self {
             close_tries: 2,
             denial_memory: Duration::from_secs(3),
-            end_on_silence: true,
             end_memory: Duration::from_secs(60),
+            endings: Endings::default(),
             enforcement: Enforcement::Auto,
             fraction: 1.0,
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
-            longest: Duration::from_secs(12 * 3600),
+            re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
             sessions_per_device: 1,
+            settle: [Duration::from_millis(300), Duration::from_millis(700)],
         }
     }
 }

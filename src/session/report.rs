@@ -82,6 +82,7 @@ impl Reports {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::config::Endings;
     use crate::secret::Secret;
     use crate::session::{AskKind, CallKind, Effect, End, Grant, Input, Policy, Session, State, Verdict, step};
 
@@ -150,8 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn a_background_tab_that_reports_once_a_minute_keeps_its_session() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        for minute in 1..=10 {
+            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            // Each report comes over a connection of its own, and the browser closes it.
+            step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
+            assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 675, End::Silent));
+    }
+
+    #[test]
     fn a_player_that_never_reported_is_never_silent() {
-        let policy = Policy { longest: SECOND * 3600 * 100, ..Policy::default() };
+        let policy =
+            Policy { endings: Endings { longest: SECOND * 3600 * 100, ..Endings::default() }, ..Policy::default() };
         let (session, began) = live(&policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999, "the next beat, and nothing before");
     }
@@ -250,7 +266,7 @@ mod tests {
 
     #[test]
     fn silence_can_be_meaningless() {
-        let policy = Policy { end_on_silence: false, ..Policy::default() };
+        let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
         let report = Report { by_interval: true, playing: Playing::Plays };
         step(&mut session, began, Input::Report(report), &policy);

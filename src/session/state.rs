@@ -6,6 +6,7 @@ use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
 use super::report::{Playing, Reports};
+use super::step::Away;
 use super::verdict::{Denial, Fault, Reason};
 
 #[derive(Clone, Debug)]
@@ -52,6 +53,10 @@ pub(super) struct Lane {
 
 #[derive(Debug)]
 pub struct Session {
+    /// Since when no connection of its player is there.
+    pub(super) alone: Option<Instant>,
+    /// Set when it was zapped away.
+    pub(super) away: Option<Away>,
     pub(super) beats: Beats,
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
@@ -66,6 +71,10 @@ pub struct Session {
     pub(super) last_good: Instant,
     /// When the player last called or reported.
     pub(super) last_sign: Instant,
+    /// By when all of its licenses have run out; none where one may never.
+    pub(super) licensed_until: Option<Instant>,
+    /// While it is held: not to be started before.
+    pub(super) not_before: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
     pub(super) reports: Option<Reports>,
@@ -77,6 +86,8 @@ impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
+            alone: None,
+            away: None,
             beats: Beats::Timer,
             deadline: Some(now + policy.lane_patience),
             grant: None,
@@ -86,11 +97,19 @@ impl Session {
             last_call: now,
             last_good: now,
             last_sign: now,
+            licensed_until: None,
+            not_before: now,
             generation: 0,
             reports: None,
             seed,
             state: State::Opening { held: true, since: now },
         }
+    }
+
+    /// Not to be started before `at`, though its turn may have come.
+    pub(super) fn hold_until(&mut self, at: Instant) {
+        self.not_before = at;
+        self.deadline = self.deadline.map(|deadline| deadline.min(at));
     }
 
     pub fn state(&self) -> &State {
@@ -104,6 +123,11 @@ impl Session {
     /// When the session wants its next [`super::Input::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Since when no connection of its player is there; none while there is one, or none was seen to end.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.alone
     }
 
     /// What the player last said of itself, if it reports.
@@ -153,7 +177,8 @@ impl Session {
                 (State::Closed { .. } | State::Killed { .. }, _) => false,
                 (State::Opening { .. }, _) => true,
                 (State::Closing { .. }, State::Closed { .. } | State::Closing { .. } | State::Killed { .. }) => true,
-                (State::Closing { .. }, _) => false,
+                (State::Closing { .. }, State::Live { .. } | State::Opening { .. }) => self.away.is_some(),
+                (State::Closing { .. }, State::Failing { .. }) => false,
                 (State::Live { .. } | State::Failing { .. }, State::Opening { .. }) => false,
                 (State::Live { .. } | State::Failing { .. }, _) => true,
             },

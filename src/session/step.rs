@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use self::due::{bounded, spread};
+pub(super) use self::zap::Away;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
@@ -19,19 +20,25 @@ use crate::config::Enforcement;
 
 mod answered;
 mod due;
+mod zap;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     match input {
+        Input::Alone => session.alone = session.alone.or(Some(now)),
         Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
+        Input::Back => session.alone = None,
         Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::Licensed(until) => session.licensed_until = until,
         Input::Report(report) => session.report(now, report, policy, &mut fx),
+        Input::Return => session.come_back(now, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
         Input::Start => session.start(now),
         Input::Tick => session.tick(now, policy, &mut fx),
+        Input::Zap(close) => session.zap(now, close, policy, &mut fx),
     }
     session.settle(now, policy, &mut fx);
     session.check_invariants();
@@ -40,6 +47,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 
 impl Session {
     fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+        self.alone = None;
         match &self.state {
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
@@ -111,13 +119,14 @@ impl Session {
     }
 
     fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
+        self.alone = None;
         match self.state {
             State::Failing { .. } | State::Live { .. } => {
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
                 match reports.playing {
-                    Playing::Quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done => {}
+                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done | Playing::Quit => {}
                     Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
                 }
             }

@@ -7,15 +7,17 @@
 mod card;
 mod closings;
 mod drain;
+mod evidence;
 mod overview;
 mod pacer;
 mod pump;
 mod row;
 mod table;
+mod tie;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -25,15 +27,15 @@ pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
-use self::table::{Kept, Table};
+use self::table::{Kept, Seat, Table};
+pub use self::tie::Tie;
 pub use self::timeline::{Entry, Happened, Timeline};
 use crate::clock::Clock;
-use crate::eme::{self, Mirror};
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Event, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason,
-    Refusal, Report, Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
+    Start, State, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -90,7 +92,7 @@ impl Sessions {
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy();
-        self.with_wake(key, |device, wake, out| {
+        self.with_seat(key, |Seat { device, wake, .. }, out| {
             let now = self.clock.now();
             let start =
                 || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
@@ -133,52 +135,6 @@ impl Sessions {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
-    /// The player released a license; the playback ends with its last one.
-    pub fn release(self: &Arc<Self>, key: DeviceKey, id: SessionId, key_session: Option<Fingerprint>) {
-        if self.with(key, |device, _| device.release(id, key_session)) {
-            self.deliver(key, id, Input::End(End::Released));
-        }
-    }
-
-    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
-    pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let playing = self.playing(key, token);
-        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
-    }
-
-    /// What a player tells about itself: about the playback of this content token, or about its only
-    /// one. A report that fits several shows no more than life, and of each: else one of them would
-    /// fall silent when another begins.
-    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
-        let playing = self.playing(key, token);
-        let report = match (playing.len(), report.playing) {
-            (..2, _) => report,
-            (_, Playing::Done | Playing::Quit) => return,
-            (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid }
-            }
-        };
-        for id in playing {
-            self.deliver(key, id, Input::Report(report));
-        }
-    }
-
-    /// A message of one of its key sessions was seen: `look` tells the mirror, at this wall time.
-    pub fn see(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        id: SessionId,
-        look: impl FnOnce(&mut Mirror, Duration) -> Option<eme::Happening>,
-    ) {
-        self.table.with(key, |device, _| {
-            let Some(playback) = device.playback_mut(id) else { return };
-            let wall = self.clock.wall();
-            if let Some(happening) = look(&mut playback.card.mirror, wall) {
-                playback.card.timeline.add_eme(wall, happening);
-            }
-        });
-    }
-
     /// Why the playback of this content token was killed, if it was.
     pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
         self.with(key, |device, _| {
@@ -200,6 +156,10 @@ impl Sessions {
         self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.has_token(token)))
     }
 
+    fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
+        self.with(key, |device, _| Some(device.playback_mut(id)?.card.card.policy()))
+    }
+
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
         let fits = |playback: &&Playback<Kept>| {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
@@ -212,19 +172,16 @@ impl Sessions {
         key: DeviceKey,
         act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
     ) -> R {
-        self.with_wake(key, |device, _, out| act(device, out))
+        self.with_seat(key, |seat, out| act(&mut seat.device, out))
     }
 
     /// Runs one device's step under its lock, then carries the effects out.
-    fn with_wake<R>(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        act: impl FnOnce(&mut crate::session::Device<Kept>, &Arc<Notify>, &mut Outbox) -> R,
-    ) -> R {
+    fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
         let mut jobs = Vec::new();
-        let result = self.table.with(key, |device, wake| {
+        let result = self.table.with(key, |seat| {
             let mut out = Outbox::new();
-            let result = act(device, wake, &mut out);
+            let result = act(seat, &mut out);
+            let Seat { device, wake, .. } = seat;
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }

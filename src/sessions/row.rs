@@ -15,6 +15,8 @@ pub struct Row {
     pub age: Duration,
     pub beats: u32,
     pub card: Arc<Card>,
+    /// Since the last connection of its player ended.
+    pub connections_gone: Option<Duration>,
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
@@ -46,6 +48,7 @@ impl Row {
             age: wall.saturating_sub(playback.card.card.opened),
             beats: timeline.beats(),
             card: playback.card.card.clone(),
+            connections_gone: session.alone_since().map(|since| now.saturating_duration_since(since)),
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),

@@ -29,9 +29,17 @@ impl Kept {
 }
 
 #[derive(Default)]
-struct Seat {
-    device: Device<Kept>,
-    wake: Arc<Notify>,
+pub(super) struct Seat {
+    /// Those that serve the device now.
+    pub(super) connections: usize,
+    pub(super) device: Device<Kept>,
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Seat {
+    fn is_empty(&self) -> bool {
+        self.device.is_empty() && self.connections == 0
+    }
 }
 
 #[derive(Default)]
@@ -41,15 +49,14 @@ pub(super) struct Table {
 
 impl Table {
     /// Runs `act` on the device, which appears when it is first called for and goes with its last
-    /// playback.
-    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Arc<Notify>) -> R) -> R {
+    /// playback and connection.
+    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Seat) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
-        let Seat { device, wake } = seat.value_mut();
-        let result = act(device, wake);
-        let empty = device.is_empty();
+        let result = act(seat.value_mut());
+        let empty = seat.is_empty();
         drop(seat);
         if empty {
-            self.seats.remove_if(&key, |_, seat| seat.device.is_empty());
+            self.seats.remove_if(&key, |_, seat| seat.is_empty());
         }
         result
     }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Grant, Policy};
+use crate::session::{Ask, CallKind, End, Grant, Opens, Playing, Policy, Report};
 use crate::task::Tasks;
 
 type Answered = Result<Verdict, Fault>;
@@ -138,7 +138,7 @@ fn key() -> DeviceKey {
 
 fn license(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call { content: None, key_session: None, kind: CallKind::License, openable: true, token }
+    Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
 }
 
 #[tokio::test]
@@ -215,6 +215,26 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
     while stage.asked().await.yes(interval) == AskKind::Beat {}
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_devices_last_connection_is_told_and_a_new_one_takes_it_back() {
+    let mut stage = Stage::new(brief());
+    let first = stage.sessions.tie(key());
+    stage.play(1).await;
+    let gone = |stage: &Stage| stage.sessions.list()[0].connections_gone.is_some();
+    let second = stage.sessions.tie(key());
+    drop(first);
+    assert!(!gone(&stage), "another one is there");
+    drop(second);
+    assert!(gone(&stage));
+    let third = stage.sessions.tie(key());
+    assert!(!gone(&stage));
+    stage.sessions.stop(key(), None);
+    stage.grant(AskKind::Close).await;
+    // The device is known for as long as one of its connections is there.
+    drop(third);
+    stage.emptied().await;
 }
 
 #[tokio::test]
@@ -354,7 +374,7 @@ fn no_wake_is_lost_between_threads() {
     let control = runtime();
     let mut stage = {
         let _inside = control.enter();
-        Stage::new(Policy { sessions_per_device: 1, ..brief() })
+        Stage::new(Policy { settle: [Duration::ZERO; 2], ..brief() })
     };
     let barrier = Arc::new(Barrier::new(PLAYERS as usize));
     let players: Vec<_> = (0..PLAYERS)

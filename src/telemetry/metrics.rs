@@ -91,6 +91,7 @@ impl Metrics {
             | Event::Refused(..)
             | Event::Renewed
             | Event::RenewalsCarry
+            | Event::Returned
             | Event::Stale(_)
             | Event::Unmanaged => {}
         }

@@ -48,7 +48,7 @@ impl Telemetry {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
-            Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+            Event::Returned | Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
         }
     }
 
@@ -75,6 +75,7 @@ impl Event {
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
+            Self::Returned => "taken up again",
             Self::Stale(_) => "late answer dropped",
             Self::Unmanaged => "unmanaged",
         }
@@ -93,7 +94,9 @@ impl Event {
             Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
-            Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => String::new(),
+            Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Returned | Self::Stale(_) | Self::Unmanaged => {
+                String::new()
+            }
         }
     }
 }

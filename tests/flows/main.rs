@@ -20,6 +20,7 @@ mod upstream;
 mod admin;
 mod embedded;
 mod eme;
+mod endings;
 mod enforcement;
 mod events;
 mod faults;

@@ -49,7 +49,7 @@ export function silenceTables({results, command, every}) {
   return [
     `How soon after its page was closed the slot of a player is free at the head-end, by what sidebeat has to go by (measured with \`${command}\`):`,
     table(['Player', 'With the stop beacon', `With CMCD events every ${every} s, no beacon`, 'With neither'],
-      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`longest-session`'])),
+      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`endings.longest`'])),
     'The setting of each player, where `url` is the report URL:',
     table(['Player', 'Event target'], rows.filter(({target}) => target).map(({player, target}) => [player.name, `\`${target}\``])),
   ].join('\n\n');

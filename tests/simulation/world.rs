@@ -1,11 +1,13 @@
 //! Devices, players and the head-end under one virtual clock; drives `Device` and `Wheel` as the
 //! shell does, and looks at all promises after every step.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::Enforcement;
+use sidebeat::config::{Endings, Enforcement};
 use sidebeat::ids::SessionId;
+use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
     Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
     Policy, Reason, Refusal, Report, Served, Slot, Start, Ticket, Verdict, Wheel,
@@ -73,6 +75,8 @@ impl Tally {
 pub(crate) struct World {
     /// Room for every device of an account at once: then no limit may be reached without a fault.
     ample: bool,
+    /// Licenses say when they run out.
+    dated: bool,
     devices: Vec<Device<Card>>,
     head: HeadEnd,
     next_id: u64,
@@ -95,6 +99,7 @@ impl World {
         let places = rng.pick(&[1, 1, 1, 2]);
         let policy = Policy {
             end_memory: Duration::from_secs(20),
+            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
             enforcement: rng.pick(&[
                 Enforcement::Auto,
                 Enforcement::Auto,
@@ -103,7 +108,6 @@ impl World {
             ]),
             fraction: rng.pick(&[0.8, 1.0]),
             kill_memory: Duration::from_secs(120),
-            longest: Duration::from_secs(200),
             renews: rng.chance(700),
             sessions_per_device: places,
             ..Policy::default()
@@ -115,6 +119,7 @@ impl World {
         let players = (0..6).map(|number| Player::new(&mut rng, number, number % devices)).collect();
         Self {
             ample,
+            dated: rng.chance(400),
             devices: (0..devices).map(|_| Device::default()).collect(),
             head,
             next_id: 0,
@@ -137,7 +142,8 @@ impl World {
         let player = self.rng.below(self.players.len());
         match self.rng.below(100) {
             0..22 => self.ask(player, CallKind::License),
-            22..26 => self.ask(player, CallKind::Certificate),
+            22..25 => self.ask(player, CallKind::Certificate),
+            25 => self.connect(player),
             26..40 => self.ask(player, CallKind::Renewal),
             40..44 => {
                 if let Some(call) = self.players[player].left_over(&mut self.rng) {
@@ -296,6 +302,23 @@ impl World {
         ids.into_iter().for_each(|id| self.deliver(device, id, input.clone()));
     }
 
+    fn served(&mut self, device: usize, id: SessionId, served: Served) {
+        self.deliver(device, id, Input::Served(served));
+        let mut out = Outbox::new();
+        let lasts = self.dated.then(|| self.rng.millis(5_000, 100_000));
+        let key_session = Fingerprint(self.rng.below(3) as u64);
+        self.devices[device].licensed(id, self.now, key_session, lasts, &self.policy, &mut out);
+        self.carry_out(device, out);
+    }
+
+    /// A player's last connection goes, or one is there again.
+    fn connect(&mut self, player: usize) {
+        let (device, connected, mut out) = (self.players[player].device, self.rng.chance(400), Outbox::new());
+        let policy = Arc::new(self.policy.clone());
+        self.devices[device].connected(self.now, connected, |_| Policy::clone(&policy), &mut out);
+        self.carry_out(device, out);
+    }
+
     fn end_all(&mut self, device: usize, why: End) {
         let ids: Vec<_> = self.devices[device].playbacks().iter().map(|p| p.id).collect();
         ids.into_iter().for_each(|id| self.deliver(device, id, Input::End(why)));
@@ -364,7 +387,7 @@ impl World {
             Event::Renewed => self.tally.renewed += 1,
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::Failed(..) | Event::Refused(..) | Event::Unmanaged => {}
+            Event::Failed(..) | Event::Refused(..) | Event::Returned | Event::Unmanaged => {}
         }
     }
 
@@ -463,7 +486,7 @@ impl World {
                 match happening {
                     Happening::Answer(flight, result) => self.answer(flight, result),
                     Happening::Arrive(flight, deaf) => self.arrive(flight, deaf),
-                    Happening::Served(device, id, served) => self.deliver(device, id, Input::Served(served)),
+                    Happening::Served(device, id, served) => self.served(device, id, served),
                 }
                 self.settle();
             }

@@ -295,7 +295,23 @@ fn faults_of_routes() {
         ),
         ("sessions-per-device = 0", &["line 4: route[0].sessions-per-device: must be at least 1"]),
         ("kill-memory = \"29s\"", &["line 4: route[0].kill-memory: must be at least 30s"]),
-        ("longest-session = \"9000h\"", &["line 4: route[0].longest-session: must be at most 8760h"]),
+        ("re-entry = \"2m\"", &["line 4: route[0].re-entry: must be at most 1m"]),
+        ("[route.endings]\nlongest = \"9000h\"", &["line 5: route[0].endings.longest: must be at most 8760h"]),
+        (
+            "[route.endings]\nconnections-gone = \"never\"",
+            &[
+                "line 5: route[0].endings.connections-gone: must be a whole number with ms, s, m or h, such as \"30s\", or \"off\"",
+            ],
+        ),
+        (
+            "[route.endings]\nrenewals-overdue = \"on\"",
+            &["line 5: route[0].endings.renewals-overdue: must be a number or \"off\""],
+        ),
+        (
+            "[route.endings]\nrenewals-overdue = 0.5",
+            &["line 5: route[0].endings.renewals-overdue: must be at least 1.0"],
+        ),
+        ("[route.endings]\nstop = \"no\"", &["line 5: route[0].endings.stop: must be true or false"]),
         ("timeout = \"6s\"", &["line 4: route[0].timeout: must be shorter than server.limits.call, which is 6s"]),
         (
             "headers = [\"content-length\"]",

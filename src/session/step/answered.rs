@@ -26,6 +26,10 @@ impl Session {
             return self.stale(ticket, ask, result, fx);
         };
         self.lane = None;
+        if let Some(away) = &mut self.away {
+            // Unless this answer says otherwise, there is nothing to come back to.
+            away.beat = None;
+        }
         fx.push(Effect::Wake);
         if let Err(fault) = &result {
             fx.note(Event::Failed(ask, fault.reason.clone()));
@@ -54,11 +58,14 @@ impl Session {
         match self.state {
             State::Opening { .. } => self.opened_in_time(now, result, policy, fx),
             // The player left, or an operator killed it, while the authority was deciding.
-            State::Closing { .. } | State::Killed { .. } => {
-                if let Ok(Verdict::Granted(grant)) = result {
-                    self.hold(now, grant);
+            State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
+                (Ok(Verdict::Granted(grant)), Some(away)) => {
+                    self.granted(now, grant, policy, fx);
+                    self.away = Some(away.could_go_on(self.beat_after(now, policy)));
                 }
-            }
+                (Ok(Verdict::Granted(grant)), None) => self.hold(now, grant),
+                (Err(_) | Ok(_), _) => {}
+            },
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
         }
     }
@@ -66,13 +73,7 @@ impl Session {
     fn opened_in_time(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match result {
             Ok(Verdict::Granted(grant)) => {
-                fx.note(Event::Opened { interval: grant.interval });
-                self.hold(now, grant);
-                self.last_good = now;
-                self.heard(now);
-                if policy.enforcement == Enforcement::Renewal && policy.renews {
-                    self.beats = Beats::Renewals { every: None };
-                }
+                self.granted(now, grant, policy, fx);
                 self.enter(State::Live { beat: self.beat_after(now, policy) });
             }
             Ok(Verdict::Denied(denial, reason)) => {
@@ -88,6 +89,16 @@ impl Session {
                 self.close(now, Over::Unreachable(unexpected()), policy, fx);
             }
             Err(fault) => self.close(now, Over::Unreachable(fault), policy, fx),
+        }
+    }
+
+    fn granted(&mut self, now: Instant, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        fx.note(Event::Opened { interval: grant.interval });
+        self.hold(now, grant);
+        self.last_good = now;
+        self.heard(now);
+        if policy.enforcement == Enforcement::Renewal && policy.renews {
+            self.beats = Beats::Renewals { every: None };
         }
     }
 
@@ -175,8 +186,12 @@ impl Session {
         match self.state {
             State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
             State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),
-            // The token is kept fresh for the close that follows.
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => return,
+            // The token is kept fresh for the close that follows, or for a viewer who comes back.
+            State::Closing { .. } => {
+                self.away = self.away.map(|away| away.could_go_on(self.beat_after(sent, policy)));
+                return;
+            }
+            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } => return,
         }
         if ask == AskKind::Renew {
             self.heard(now);

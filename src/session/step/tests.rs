@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::Endings;
 use crate::secret::Secret;
 use crate::session::{Denial, Fault, FaultKind, Grant, Verdict};
 
@@ -166,6 +167,10 @@ impl Lab {
             _ => None,
         }
     }
+}
+
+fn endings(endings: Endings) -> Policy {
+    Policy { endings, ..Policy::default() }
 }
 
 fn reason() -> Reason {
@@ -569,7 +574,7 @@ fn a_call_whose_answer_never_comes_is_given_up() {
 
 #[test]
 fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
-    let mut lab = Lab::live(Policy { longest: secs(300), ..Policy::default() });
+    let mut lab = Lab::live(endings(Endings { longest: secs(300), ..Endings::default() }));
     let sign = lab.now;
     while lab.session.is_active() {
         match lab.flying {
@@ -606,6 +611,106 @@ fn renewals_that_are_overdue_close_the_session() {
     assert_eq!(lab.last(), AskKind::Close);
     lab.answer(Ok(Verdict::Closed));
     assert_eq!(lab.ended(), Some(End::RenewalsOverdue));
+}
+
+// Connections, which end nothing by themselves.
+
+/// As it becomes over by itself, and how long after the start of the test.
+fn over(mut lab: Lab, start: Instant) -> (Option<End>, Duration) {
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(alive("next")),
+            None => lab.come_up(),
+        }
+    }
+    let after = lab.now - start;
+    while lab.flying.is_some() {
+        lab.answer(Ok(Verdict::Closed));
+    }
+    (lab.ended(), after)
+}
+
+#[test]
+fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
+    let grace = Policy::default().grace;
+    for (back, rounds) in [(None, 1), (Some(Input::Back), 2), (Some(Input::Call(CallKind::Certificate)), 2)] {
+        let mut lab = Lab::renewing();
+        let start = lab.now;
+        lab.feed(Input::Alone);
+        back.into_iter().for_each(|input| drop(lab.feed(input)));
+        assert_eq!(over(lab, start), (Some(End::RenewalsOverdue), INTERVAL * rounds + grace));
+    }
+}
+
+#[test]
+fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
+    let report = |playing| Input::Report(Report { by_interval: true, playing });
+    for (playing, silent) in [(Playing::Plays, millis(37_500)), (Playing::Paused, secs(75))] {
+        let mut lab = Lab::live(Policy::default());
+        let start = lab.now;
+        lab.feed(report(playing));
+        lab.feed(Input::Alone);
+        lab.feed(Input::Alone);
+        assert_eq!(over(lab, start), (Some(End::Silent), silent), "{playing:?}");
+    }
+}
+
+#[test]
+fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
+    for (dwell, gone, over_after) in
+        [(Some(secs(50)), 0, 50), (Some(secs(30)), 15, 45), (Some(secs(300)), 0, 70), (None, 0, 70)]
+    {
+        let mut lab = Lab::live(endings(Endings { connections_gone: dwell, ..Endings::default() }));
+        lab.feed(Input::Served(Served::Renews { every: None }));
+        let start = lab.now;
+        lab.wait(secs(gone));
+        lab.feed(Input::Alone);
+        assert_eq!(over(lab, start).1, secs(over_after), "{dwell:?}");
+    }
+}
+
+#[test]
+fn a_player_with_no_other_evidence_is_untouched_when_its_connections_are_gone() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Alone);
+    assert_eq!(over(lab, start), (Some(End::Longest), Endings::default().longest));
+}
+
+// Licenses.
+
+#[test]
+fn a_player_whose_licenses_have_all_run_out_is_over_after_a_grace() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(60))));
+    assert_eq!(over(lab, start), (Some(End::LicenseExpired), secs(60) + Policy::default().grace));
+}
+
+#[test]
+fn a_renewed_license_and_one_without_an_end_keep_the_session() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(60))));
+    lab.feed(Input::Licensed(Some(start + secs(600))));
+    assert_eq!(over(lab, start).1, secs(610));
+    for (until, license_expiry) in [(None, true), (Some(secs(60)), false)] {
+        let policy = endings(Endings { license_expiry, ..Endings::default() });
+        let mut lab = Lab::live(policy);
+        let start = lab.now;
+        lab.feed(Input::Licensed(until.map(|until| start + until)));
+        assert_eq!(over(lab, start).0, Some(End::Longest));
+    }
+}
+
+#[test]
+fn a_call_on_its_way_at_the_end_of_the_license_is_waited_for() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(20))));
+    lab.wait(secs(29));
+    lab.call(CallKind::License);
+    assert_eq!(over(lab, start).1, secs(39));
 }
 
 #[test]
@@ -686,7 +791,10 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
 
 fn inputs(ticket: Ticket) -> Vec<Input> {
     let Ticket(number) = ticket;
-    let mut all = vec![Input::Kill(reason()), Input::Start, Input::Tick];
+    let mut all = vec![Input::Alone, Input::Back, Input::Kill(reason()), Input::Return, Input::Start, Input::Tick];
+    let now = Clock.now();
+    all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
+    all.extend([now, now + secs(1), now + secs(60)].map(Input::Zap));
     all.extend(CALLS.map(Input::Call));
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
