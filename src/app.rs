@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::authority::{Authority, Client};
+use crate::authority::{self, Authority, Client};
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Config, Endpoint};
 use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
@@ -131,6 +131,7 @@ impl App {
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
         let Self { admin, admin_listener, call, mut deaths, drain, edge, sessions, tasks, telemetry } = self;
+        authority::watch(&call.authorities, &sessions, &telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
             tasks.critical("admin listener", admin::serve(admin.clone(), listener));

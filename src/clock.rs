@@ -53,6 +53,11 @@ impl Clock {
         }
     }
 
+    /// As [`Self::now`], but running on while the machine sleeps: for times that others go by.
+    pub fn unslept(&self) -> Instant {
+        self.now() + self.suspended()
+    }
+
     /// A clock whose wall time starts at `wall` and runs with the runtime's time, which may be paused.
     /// Every one made stays in memory.
     pub fn steered(wall: Duration) -> Self {

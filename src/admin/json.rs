@@ -22,6 +22,8 @@ pub(super) fn row(row: &Row) -> Value {
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
         "player": row.player,
+        "stream": row.stream,
+        "on_credit_s": row.on_credit.map(seconds),
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,

@@ -9,11 +9,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
+use crate::authority::Calls;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All of them, so that a state that empties is seen to be empty.
-const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
+const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReasonLabel {
@@ -25,6 +26,17 @@ impl Admin {
         let states = self.sessions.states();
         for state in STATES {
             self.telemetry.metrics.sessions(state, states.get(state).copied().unwrap_or_default());
+        }
+        let now = self.clock.now();
+        for (index, authority) in self.authorities.iter().enumerate() {
+            let metrics = &self.telemetry.metrics;
+            for calls in Calls::ALL {
+                if let Some(open) = authority.spares(calls) {
+                    metrics.breaker(&authority.name, calls.name(), open);
+                }
+            }
+            let outage = authority.outage(now).unwrap_or_default();
+            metrics.outage(&authority.name, outage, self.sessions.on_credit(index));
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

@@ -5,11 +5,14 @@
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 
+mod breaker;
 mod client;
 mod counter;
 pub mod embedded;
 mod far_clock;
+mod health;
 mod nagra_ssm;
+mod outage;
 mod slots;
 mod wire;
 
@@ -22,8 +25,11 @@ use http::{HeaderName, HeaderValue};
 pub use self::client::{Client, Renewal};
 pub use self::counter::Counter;
 use self::far_clock::FarClock;
+pub use self::health::Calls;
+use self::health::Health;
+pub use self::outage::watch;
 pub use self::slots::{Held, Kept, RESERVED};
-use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
+use crate::config::{self, AuthorityKind, Endpoint, NagraSsm, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Reason};
 
@@ -36,13 +42,14 @@ pub struct Authority {
 #[derive(Debug)]
 enum Kind {
     Embedded(Box<Counter>),
-    NagraSsm(Ssm),
+    NagraSsm(Box<Ssm>),
 }
 
 #[derive(Debug)]
 struct Ssm {
     clock: FarClock,
     config: Box<NagraSsm>,
+    health: Health,
     /// The documented and the observed renewal path differ; this one has answered.
     use_other_renewal: AtomicBool,
 }
@@ -53,7 +60,8 @@ impl Authority {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
                 let clock = FarClock::default();
-                Kind::NagraSsm(Ssm { clock, config, use_other_renewal: AtomicBool::new(false) })
+                let (health, use_other_renewal) = (Health::default(), AtomicBool::new(false));
+                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal }))
             }
         };
         Self { kind, name: config.name.into() }
@@ -118,6 +126,31 @@ impl Authority {
         match &self.kind {
             Kind::Embedded(counter) => (1.0, counter.grace()),
             Kind::NagraSsm(ssm) => (ssm.config.fraction, ssm.config.grace),
+        }
+    }
+
+    /// For how long it has not answered, when that is an outage.
+    pub fn outage(&self, now: Instant) -> Option<Duration> {
+        self.health()?.outage(now)
+    }
+
+    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
+    pub fn spares(&self, calls: Calls) -> Option<bool> {
+        Some(self.health()?.is_open(calls))
+    }
+
+    fn health(&self) -> Option<&Health> {
+        match &self.kind {
+            Kind::Embedded(_) => None,
+            Kind::NagraSsm(ssm) => Some(&ssm.health),
+        }
+    }
+
+    /// For how long playbacks go on without its word.
+    pub fn on_unreachable(&self) -> OnUnreachable {
+        match &self.kind {
+            Kind::Embedded(_) => OnUnreachable::default(),
+            Kind::NagraSsm(ssm) => ssm.config.on_unreachable,
         }
     }
 

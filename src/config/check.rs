@@ -8,6 +8,7 @@ mod admin;
 mod authority;
 mod embedded;
 mod nagra_ssm;
+mod outage;
 mod refusal;
 mod route;
 mod server;

@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod fault;
 mod near;
+mod outage;
 mod raw;
 mod section;
 mod take;
@@ -30,6 +31,7 @@ pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::outage::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -149,6 +151,7 @@ pub struct NagraSsm {
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
     pub license_authorization: String,
+    pub on_unreachable: OnUnreachable,
     pub renewal: Endpoint,
     /// Tried once, and remembered, when `renewal` answers 404 without an error code.
     pub renewal_other: Option<Endpoint>,

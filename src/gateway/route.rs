@@ -48,6 +48,7 @@ impl Route {
             grace,
             kill_memory: config.kill_memory,
             longest: config.longest_session,
+            on_unreachable: authority.map(Authority::on_unreachable).unwrap_or_default(),
             renews: authority.is_some_and(Authority::renews),
             sessions_per_device: config.sessions_per_device,
             ..Policy::default()

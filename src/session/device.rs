@@ -84,7 +84,8 @@ impl<C> Device<C> {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => true,
+            | State::Opening { .. }
+            | State::Owing { .. } => true,
         });
         if !stays {
             return self.call(now, call, policy, start, out);
@@ -144,10 +145,14 @@ impl<C> Device<C> {
         for id in active.into_iter().take(surplus) {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
-        self.playbacks.retain(|p| !(p.is_spent() && (p.is_of(call) || p.plays(call.content))));
+        self.playbacks.retain(|p| !(p.is_spent() && same(p)));
         self.forget_surplus();
-        self.playbacks.push(Playback::begin(start, now, call, policy));
+        let mut playback = Playback::begin(start, now, call, policy);
+        playback.session.credit_spent = spent;
+        self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
     }

@@ -70,6 +70,10 @@ pub enum Event {
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
     Killed(Reason),
+    /// From now on it plays without the authority's word: with its last grant, or without any.
+    OnCredit {
+        running: bool,
+    },
     Opened {
         interval: Duration,
     },
@@ -79,6 +83,8 @@ pub enum Event {
     Renewed,
     /// From now on the player's own renewals are the beats.
     RenewalsCarry,
+    /// Its credit has ended, one way or the other, after this long.
+    Settled(Duration),
     /// An answer came for a call that had been given up.
     Stale(AskKind),
     Unmanaged,
@@ -92,7 +98,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    const MOST: usize = 6;
+    const MOST: usize = 8;
 
     pub(super) fn push(&mut self, effect: Effect) {
         let full = self.list.try_push(effect).is_err();

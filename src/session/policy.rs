@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Enforcement;
+use crate::config::{Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -24,6 +24,8 @@ pub struct Policy {
     pub lane_patience: Duration,
     /// Without a sign of life for this long, a playback is over.
     pub longest: Duration,
+    /// For how long playbacks go on while the authority gives no word.
+    pub on_unreachable: OnUnreachable,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
@@ -34,6 +36,11 @@ pub struct Policy {
 impl Policy {
     /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
+
+    /// For how long one that nobody could decide on is refused without asking again.
+    pub(super) fn refusal_memory(&self) -> Duration {
+        self.denial_memory.min(Duration::from_secs(1))
+    }
 
     pub fn retry_after(&self, missed: u8) -> Duration {
         let [first, later] = self.retries;
@@ -54,6 +61,7 @@ impl Default for Policy {
             kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
             longest: Duration::from_secs(12 * 3600),
+            on_unreachable: OnUnreachable::default(),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
             sessions_per_device: 1,

@@ -11,6 +11,7 @@ mod overview;
 mod pacer;
 mod pump;
 mod row;
+mod sleep;
 mod table;
 mod timeline;
 
@@ -25,6 +26,7 @@ pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
+use self::sleep::Sleep;
 use self::table::{Kept, Table};
 pub use self::timeline::{Entry, Timeline};
 use crate::clock::Clock;
@@ -32,7 +34,7 @@ use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
-    Report, Start, State, Ticket, Verdict, Wheel,
+    Report, Start, State, Stream, Ticket, Verdict, Wheel,
 };
 use crate::telemetry::Telemetry;
 
@@ -40,6 +42,7 @@ pub struct Sessions {
     alarm: Notify,
     clock: Clock,
     pump: Pump,
+    sleep: Sleep,
     table: Table,
     telemetry: Arc<Telemetry>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -55,7 +58,8 @@ pub struct Admission {
 impl Sessions {
     pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let wheel = Mutex::new(Wheel::new(clock.now()));
-        Arc::new(Self { alarm: Notify::new(), clock, pump, table: Table::default(), telemetry, wheel })
+        let sleep = Sleep::new(clock.suspended());
+        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, table: Table::default(), telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -89,6 +93,7 @@ impl Sessions {
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy;
+        self.notice_sleep();
         self.with_wake(key, |device, wake, out| {
             let now = self.clock.now();
             let start =
@@ -105,6 +110,11 @@ impl Sessions {
 
     /// False when the playback is forgotten.
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
+        self.notice_sleep();
+        self.tell(key, id, input)
+    }
+
+    fn tell(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
@@ -154,12 +164,17 @@ impl Sessions {
             (..2, _) => report,
             (_, Playing::Done | Playing::Quit) => return,
             (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid }
+                Report { by_interval: false, playing: Playing::Unsaid, stream: None }
             }
         };
         for id in playing {
             self.deliver(key, id, Input::Report(report));
         }
+    }
+
+    /// Somebody other than the player knows what this playback is of.
+    pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: Stream) -> bool {
+        self.deliver(key, id, Input::Streams(stream))
     }
 
     /// Why the playback of this content token was killed, if it was.
@@ -172,7 +187,8 @@ impl Sessions {
                     | State::Closing { .. }
                     | State::Failing { .. }
                     | State::Live { .. }
-                    | State::Opening { .. } => None,
+                    | State::Opening { .. }
+                    | State::Owing { .. } => None,
                 }
             })
         })

@@ -42,6 +42,14 @@ impl Sessions {
         states
     }
 
+    /// How many playbacks go on without the word of this authority, by its index.
+    pub fn on_credit(&self, authority: usize) -> usize {
+        let fits = |playback: &Playback<Kept>| {
+            playback.card.card.authority == authority && playback.session.on_credit().is_some()
+        };
+        self.table.collect(|_, playback| fits(playback).then_some(())).len()
+    }
+
     pub fn list(&self) -> Vec<Row> {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));

@@ -7,7 +7,7 @@ use super::card::Card;
 use super::table::Kept;
 use super::timeline::Timeline;
 use crate::ids::SessionId;
-use crate::session::{Beats, Playback, Playing, State};
+use crate::session::{Beats, Playback, Playing, State, Stream};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -21,6 +21,8 @@ pub struct Row {
     pub last_good: Duration,
     /// Until our next beat; none while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
+    /// For how long it has played without the authority's word.
+    pub on_credit: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
@@ -28,6 +30,8 @@ pub struct Row {
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
     pub state: &'static str,
+    /// `live` or `vod`, if anybody says.
+    pub stream: Option<&'static str>,
     pub timeline: Timeline,
 }
 
@@ -48,6 +52,7 @@ impl Row {
             key_sessions: playback.key_sessions(),
             last_good: now.saturating_duration_since(session.last_good()),
             next_beat,
+            on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
                 Beats::Renewals { .. } => "renewals",
@@ -55,6 +60,10 @@ impl Row {
             },
             player: session.playing().map(playing_name),
             state: state_name(session.state()),
+            stream: session.stream().map(|stream| match stream {
+                Stream::Live => "live",
+                Stream::Vod => "vod",
+            }),
             timeline,
         }
     }
@@ -79,5 +88,6 @@ pub(super) fn state_name(state: &State) -> &'static str {
         State::Live { .. } => "live",
         State::Opening { held: true, .. } => "waiting",
         State::Opening { held: false, .. } => "opening",
+        State::Owing { .. } => "owing",
     }
 }

@@ -4,14 +4,17 @@
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
+mod debt;
 mod labels;
 mod log;
 mod metrics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use self::debt::{Debt, Debts};
 pub use self::labels::{CallLabels, Outcome, SlotEnd};
 pub use self::log::start as start_log;
 pub use self::metrics::Metrics;
@@ -28,6 +31,7 @@ pub struct Labels<'a> {
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    debts: Debts,
     pub metrics: Metrics,
 }
 
@@ -35,6 +39,7 @@ impl Telemetry {
     /// Writes one event of a session to the log and the counters.
     pub fn note(&self, labels: &Labels<'_>, id: SessionId, event: &Event) {
         self.metrics.event(labels, event);
+        self.debts.event(labels.authority, event);
         let (session, authority, route, name) = (id.short(), &**labels.authority, labels.route, event.name());
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
@@ -52,7 +57,35 @@ impl Telemetry {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
+            Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
+            Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
             Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+        }
+    }
+
+    /// Calls to the authority are not made from now on (`open`), or are again.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        if open {
+            warn!(authority = &**authority, calls, "the authority does not answer: it is asked now and then only");
+        } else {
+            info!(authority = &**authority, calls, "the authority answers: it is asked again");
+        }
+    }
+
+    /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
+    /// given credit for are not worth a line.
+    pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
+        let Debt { owed, running, new } = self.debts.take(authority);
+        if open || running + new > 0 {
+            let (outage_s, debt_s) = (lasted.as_secs_f64(), owed.as_secs_f64());
+            info!(
+                authority = &**authority,
+                outage_s,
+                unconfirmed = running,
+                without_session = new,
+                debt_s,
+                "outage over"
+            );
         }
     }
 
@@ -74,11 +107,13 @@ impl Event {
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
+            Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
+            Self::Settled(_) => "credit settled",
             Self::Stale(_) => "late answer dropped",
             Self::Unmanaged => "unmanaged",
         }
@@ -96,7 +131,10 @@ impl Event {
             Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
             Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
+            Self::OnCredit { running: true } => "with its last grant".to_owned(),
+            Self::OnCredit { running: false } => "without a session".to_owned(),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
+            Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
             Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => String::new(),
         }
     }

@@ -29,6 +29,11 @@ fn metrics() -> BTreeSet<String> {
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
     metrics.sessions("live", 1);
+    telemetry.note(&labels, SessionId(1), &Event::OnCredit { running: true });
+    telemetry.note(&labels, SessionId(1), &Event::Settled(Duration::ZERO));
+    metrics.authority_call_spared(&"a".into(), AskKind::Open);
+    metrics.breaker(&"a".into(), "open,renew", true);
+    metrics.outage(&"a".into(), Duration::ZERO, 0);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
     let page = metrics.render(|_| {});

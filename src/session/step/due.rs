@@ -11,12 +11,13 @@ impl Session {
     /// By what a session that is granted may end of itself, and when.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 4] {
         let failing = matches!(self.state, State::Failing { .. });
-        [
+        let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.longest)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
-        ]
+        ];
+        ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }
 
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
@@ -26,9 +27,13 @@ impl Session {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
+            State::Failing { .. } if self.credit.is_none() => {
+                first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.longest).max(now))
+            }
             State::Live { beat } if beats => first_end(beat),
             State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.longest),
             State::Opening { since, .. } => since + policy.lane_patience,
+            State::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }
 
@@ -38,8 +43,13 @@ impl Session {
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 
-    /// After the last good answer plus what the authority allows, but not before its token ends.
+    /// When nobody gave word for as long as this policy allows.
     fn lost_at(&self, policy: &Policy) -> Instant {
+        self.confirmed_until(policy) + self.allowed(&policy.on_unreachable.running)
+    }
+
+    /// After the last good answer plus what the authority allows, but not before its token ends.
+    pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
         let longest = self.last_good + policy.longest;
         self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
