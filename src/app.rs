@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use self::reload::Reload;
 use self::reload::{named, restart_only};
 use crate::admin::{self, Admin};
-use crate::authority::{Authorities, Client};
+use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
 use crate::config::{self, Config, Faults};
 use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
@@ -163,6 +163,7 @@ impl App {
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
         let Self { admin, admin_listener, call, mut deaths, edge, reload, sessions, tasks } = self;
+        authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
             tasks.critical("admin listener", admin::serve(admin.clone(), listener));

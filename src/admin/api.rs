@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Admin, json as rows, metrics};
+use crate::authority::Calls;
 use crate::edge::{ReplyBody, Sending, reply};
 use crate::events::Stream;
 use crate::ids::SessionId;
@@ -66,6 +67,7 @@ impl Admin {
                 let list: Vec<_> = self.sessions.list().iter().map(rows::row).collect();
                 good(&json!({ "sessions": list }))
             }
+            (&Method::GET, ["v1", "authorities"]) => self.list_authorities(),
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
                 let by = Reason::new(403, None, "Session ended by operator");
@@ -92,6 +94,21 @@ impl Admin {
             Some(row) => good(&rows::whole(&row)),
             None => fault(StatusCode::NOT_FOUND, "no such session"),
         }
+    }
+
+    fn list_authorities(&self) -> Response<ReplyBody> {
+        let now = self.clock.now();
+        let authorities = self.authorities.current();
+        let list = authorities.iter().map(|authority| {
+            let spared = Calls::ALL.into_iter().filter(|calls| authority.spares(*calls) == Some(true));
+            json!({
+                "name": &*authority.name,
+                "outage_s": authority.outage(now).map(rows::seconds),
+                "not_asked": spared.map(Calls::name).collect::<Vec<_>>(),
+                "on_credit": self.sessions.on_credit(&authority.id),
+            })
+        });
+        good(&json!({ "authorities": list.collect::<Vec<_>>() }))
     }
 
     fn act(&self, key: DeviceKey, id: SessionId, input: Input, done: &str) -> Response<ReplyBody> {

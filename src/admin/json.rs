@@ -27,6 +27,8 @@ pub(super) fn row(row: &Row) -> Value {
         "paced_by": row.paced_by,
         "player": row.player,
         "connections_gone_s": row.connections_gone.map(seconds),
+        "stream": row.stream,
+        "on_credit_s": row.on_credit.map(seconds),
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
+use crate::authority::Calls;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -21,6 +22,17 @@ impl Admin {
     pub(super) fn metrics(&self) -> String {
         for (state, count) in self.sessions.states() {
             self.telemetry.metrics.sessions(state, count);
+        }
+        let now = self.clock.now();
+        for authority in self.authorities.current() {
+            let metrics = &self.telemetry.metrics;
+            for calls in Calls::ALL {
+                if let Some(open) = authority.spares(calls) {
+                    metrics.breaker(&authority.name, calls.name(), open);
+                }
+            }
+            let outage = authority.outage(now).unwrap_or_default();
+            metrics.outage(&authority.name, outage, self.sessions.on_credit(&authority.id));
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

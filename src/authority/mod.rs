@@ -5,11 +5,14 @@
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 
+mod breaker;
 mod client;
 mod counter;
 pub mod embedded;
 mod far_clock;
+mod health;
 mod nagra_ssm;
+mod outage;
 mod registry;
 mod slots;
 mod wire;
@@ -19,13 +22,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
+use tokio::sync::Notify;
 
 pub use self::client::{Client, Renewal};
 pub use self::counter::Counter;
 use self::far_clock::FarClock;
+pub use self::health::Calls;
+use self::health::Health;
+pub use self::outage::watch;
 pub use self::registry::Authorities;
 pub use self::slots::{Held, Kept, RESERVED};
-use crate::config::{self, AuthorityKind, Endpoint, NagraSsm};
+use crate::config::{self, AuthorityKind, Endpoint, NagraSsm, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Reason};
 use crate::sessions::AuthorityId;
@@ -42,23 +49,27 @@ pub struct Authority {
 #[derive(Debug)]
 enum Kind {
     Embedded(Box<Counter>),
-    NagraSsm(Ssm),
+    NagraSsm(Box<Ssm>),
 }
 
 #[derive(Debug)]
 struct Ssm {
     clock: Arc<FarClock>,
     config: Box<NagraSsm>,
+    health: Arc<Health>,
     /// The documented and the observed renewal path differ; this one has answered.
     use_other_renewal: Arc<AtomicBool>,
 }
 
 impl Authority {
-    pub fn new(config: config::Authority) -> Self {
+    /// `over` rings when an outage is over.
+    pub fn new(config: config::Authority, over: &Arc<Notify>) -> Self {
         let kind = match config.kind {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::NagraSsm(config) => {
-                Kind::NagraSsm(Ssm { clock: Arc::default(), config, use_other_renewal: Arc::default() })
+                let (clock, use_other_renewal) = (Arc::default(), Arc::default());
+                let health = Arc::new(Health::new(over.clone()));
+                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal }))
             }
         };
         Self { id: AuthorityId::random(), kind, name: config.name.into() }
@@ -70,7 +81,7 @@ impl Authority {
             (Kind::Embedded(counter), AuthorityKind::Embedded(config)) => {
                 Kind::Embedded(Box::new(counter.renewed(*config)))
             }
-            (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(ssm.renewed(config)),
+            (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(Box::new(ssm.renewed(config))),
             (Kind::Embedded(_), AuthorityKind::NagraSsm(_)) | (Kind::NagraSsm(_), AuthorityKind::Embedded(_)) => {
                 return None;
             }
@@ -140,6 +151,31 @@ impl Authority {
         }
     }
 
+    /// For how long it has not answered, when that is an outage.
+    pub fn outage(&self, now: Instant) -> Option<Duration> {
+        self.health()?.outage(now)
+    }
+
+    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
+    pub fn spares(&self, calls: Calls) -> Option<bool> {
+        Some(self.health()?.is_open(calls))
+    }
+
+    fn health(&self) -> Option<&Health> {
+        match &self.kind {
+            Kind::Embedded(_) => None,
+            Kind::NagraSsm(ssm) => Some(&ssm.health),
+        }
+    }
+
+    /// For how long playbacks go on without its word.
+    pub fn on_unreachable(&self) -> OnUnreachable {
+        match &self.kind {
+            Kind::Embedded(_) => OnUnreachable::default(),
+            Kind::NagraSsm(ssm) => ssm.config.on_unreachable,
+        }
+    }
+
     /// The header by which a license call carries its content token when there is no session.
     pub fn token_header(&self, content: &Secret) -> Option<(HeaderName, HeaderValue)> {
         match &self.kind {
@@ -162,7 +198,7 @@ impl Ssm {
     fn renewed(&self, config: Box<NagraSsm>) -> Self {
         let same = (&config.renewal, &config.renewal_other) == (&self.config.renewal, &self.config.renewal_other);
         let use_other_renewal = if same { self.use_other_renewal.clone() } else { Arc::default() };
-        Self { clock: self.clock.clone(), config, use_other_renewal }
+        Self { clock: self.clock.clone(), config, health: self.health.clone(), use_other_renewal }
     }
 
     /// Where renewals go, and where to try when that is not found.

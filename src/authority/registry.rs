@@ -7,13 +7,18 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use super::Authority;
 use crate::config;
 use crate::sessions::AuthorityId;
 
 #[derive(Debug)]
-pub struct Authorities(ArcSwap<All>);
+pub struct Authorities {
+    all: ArcSwap<All>,
+    /// Rings when an outage of one of them is over.
+    pub(super) over: Arc<Notify>,
+}
 
 #[derive(Debug)]
 struct All {
@@ -24,28 +29,34 @@ struct All {
 
 impl Authorities {
     pub fn new(configs: Vec<config::Authority>) -> Arc<Self> {
-        let current = configs.into_iter().map(|config| Arc::new(Authority::new(config))).collect();
-        Arc::new(Self(ArcSwap::from_pointee(All { current, retired: Vec::new() })))
+        let over = Arc::default();
+        let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &over))).collect();
+        Arc::new(Self { all: ArcSwap::from_pointee(All { current, retired: Vec::new() }), over })
     }
 
     /// Those of the configuration, in its order.
     pub fn current(&self) -> Vec<Arc<Authority>> {
-        self.0.load().current.clone()
+        self.all.load().current.clone()
+    }
+
+    /// Those too that the configuration does not name any more.
+    pub(super) fn every(&self) -> Vec<Arc<Authority>> {
+        self.all.load().iter().cloned().collect()
     }
 
     /// Its newest value. None only if nobody could hold the id any more.
     pub fn of(&self, id: &AuthorityId) -> Option<Arc<Authority>> {
-        self.0.load().iter().find(|authority| authority.id == *id).cloned()
+        self.all.load().iter().find(|authority| authority.id == *id).cloned()
     }
 
     pub fn by_name(&self, name: &str) -> Option<Arc<Authority>> {
-        self.0.load().iter().find(|authority| &*authority.name == name).cloned()
+        self.all.load().iter().find(|authority| &*authority.name == name).cloned()
     }
 
     /// Takes new settings. Who keeps name and kind keeps what it knows. A name
     /// that is still in use keeps its kind, and its old settings; these names are given back.
     pub fn renew(&self, configs: Vec<config::Authority>) -> Vec<Arc<str>> {
-        let before = self.0.load_full();
+        let before = self.all.load_full();
         let mut kept = Vec::new();
         let current: Vec<_> = configs
             .into_iter()
@@ -54,12 +65,12 @@ impl Authorities {
                     kept.push(old.name.clone());
                     old.clone()
                 }),
-                Some(_) | None => Arc::new(Authority::new(config)),
+                Some(_) | None => Arc::new(Authority::new(config, &self.over)),
             })
             .collect();
         let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);
         let retired = before.iter().filter(gone).filter(|old| !before.is_free(old)).cloned().collect();
-        self.0.store(Arc::new(All { current, retired }));
+        self.all.store(Arc::new(All { current, retired }));
         kept
     }
 }

@@ -9,6 +9,7 @@ mod authority;
 mod embedded;
 mod endings;
 mod nagra_ssm;
+mod outage;
 mod refusal;
 mod route;
 mod server;

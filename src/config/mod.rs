@@ -11,6 +11,7 @@ mod endpoint;
 mod environment;
 mod fault;
 mod near;
+mod outage;
 mod raw;
 mod section;
 mod take;
@@ -33,6 +34,7 @@ pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::outage::{Allowed, OnUnreachable};
 pub use self::webhook::Webhook;
 use crate::secret::Secret;
 
@@ -154,6 +156,7 @@ pub struct NagraSsm {
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
     pub license_authorization: String,
+    pub on_unreachable: OnUnreachable,
     pub renewal: Endpoint,
     /// Tried once, and remembered, when `renewal` answers 404 without an error code.
     pub renewal_other: Option<Endpoint>,

@@ -127,3 +127,22 @@ proptest::proptest! {
         let _ = read_with(LEAST, Path::new(""), &[(&super::environment::variable(&path), &value)]);
     }
 }
+
+#[test]
+fn the_more_exact_budget_wins() {
+    let rows: [(&str, [u64; 4]); 6] = [
+        ("", [0, 0, 0, 0]),
+        ("on-unreachable = \"refuse\"", [0, 0, 0, 0]),
+        ("on-unreachable = \"2m\"", [120, 120, 120, 120]),
+        ("on-unreachable = { allow-for = \"1m\" }", [60, 60, 60, 60]),
+        ("on-unreachable = { running = \"1h\", running-vod = \"refuse\" }", [0, 0, 3600, 0]),
+        ("on-unreachable = { allow-for = \"1m\", new = \"refuse\", new-live = \"5s\" }", [5, 0, 60, 60]),
+    ];
+    for (lines, expected) in rows {
+        let config = read(&format!("{NAGRA}url = \"https://h\"\n{lines}\n{LEAST}")).unwrap();
+        let AuthorityKind::NagraSsm(ssm) = &config.authorities[0].kind else { panic!("another kind") };
+        let crate::config::OnUnreachable { new, running } = ssm.on_unreachable;
+        let found = [new.live, new.vod, running.live, running.vod].map(|time| time.as_secs());
+        assert_eq!(found, expected, "{lines}");
+    }
+}

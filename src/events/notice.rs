@@ -101,8 +101,10 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
         Event::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
         Event::Killed(why) => ("session.killed", reason(why)),
         Event::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
+        Event::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
         Event::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
         Event::Refused(_, why) => ("session.refused", reason(why)),
+        Event::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
         Event::Beat
         | Event::BeatLate(_)
         | Event::Renewed

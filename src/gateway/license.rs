@@ -110,6 +110,11 @@ impl Story<'_> {
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
+            (Answer::Pass, Some(id)) => {
+                let reply = self.forward(self.own_token()).await;
+                self.teach(&managed, id, &reply);
+                self.conclude(reply, Outcome::Passed)
+            }
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         })
     }
@@ -130,7 +135,7 @@ impl Story<'_> {
 
     fn managed(&self) -> Option<Managed<'_>> {
         let authority = self.route.authority.as_deref()?;
-        let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
+        let (now, wall) = (self.gateway.clock.unslept(), self.gateway.clock.wall());
         let expired = self.asked.expired_for(authority, now);
         let call = self.asked.call(self.route, authority, expired.is_some())?;
         let key = self.asked.key(authority)?;
@@ -167,36 +172,42 @@ impl Story<'_> {
         authority.token_header(self.asked.token.as_ref()?)
     }
 
-    async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
+    pub(super) async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
         let content = self.asked.token.as_ref().or(managed.card.token.as_ref());
         let reply = self.forward(managed.authority.license_header(content, grant)).await;
-        if let Ok(reply) = &reply
-            && reply.status.is_success()
-        {
-            let message = forward::recognise_reply(self.route, reply);
-            self.mirror_reply(managed.key, id, message.as_ref());
-            self.look_for_escapes(message.as_ref(), grant);
-            let sessions = &self.gateway.sessions;
-            let served = learn(message.as_ref());
-            // What nobody knows may be a license without an end; a known message of another kind is none.
-            let release = managed.call.kind == CallKind::Release;
-            if !release && message.as_ref().is_none_or(|message| message.kind == Kind::License) {
-                let lasts = message.as_ref().and_then(Message::lasts);
-                let license = (self.asked.key_session(&managed.call), lasts);
-                sessions.licensed(managed.key, id, served, license);
-            } else {
-                sessions.deliver(managed.key, id, Input::Served(served));
-            }
-            if release {
-                sessions.release(managed.key, id, managed.call.key_session);
-            }
+        if let Some(message) = self.teach(managed, id, &reply) {
+            self.look_for_escapes(&message, grant);
         }
         self.conclude(reply, Outcome::Served)
     }
 
+    /// Tells the session what the player got, which one without a grant will need as well.
+    fn teach(&self, managed: &Managed<'_>, id: SessionId, reply: &Result<Reply, Failure>) -> Option<Message> {
+        let reply = reply.as_ref().ok().filter(|reply| reply.status.is_success())?;
+        let message = forward::recognise_reply(self.route, reply);
+        self.mirror_reply(managed.key, id, message.as_ref());
+        let (sessions, served) = (&self.gateway.sessions, learn(message.as_ref()));
+        match managed.call.kind {
+            CallKind::Certificate => {}
+            CallKind::Release => {
+                sessions.deliver(managed.key, id, Input::Served(served));
+                sessions.release(managed.key, id, managed.call.key_session);
+            }
+            // What nobody knows may be a license without an end; a known message of another kind is none.
+            CallKind::License | CallKind::Renewal
+                if message.as_ref().is_none_or(|message| message.kind == Kind::License) =>
+            {
+                let lasts = message.as_ref().and_then(Message::lasts);
+                sessions.licensed(managed.key, id, served, (self.asked.key_session(&managed.call), lasts));
+            }
+            CallKind::License | CallKind::Renewal => drop(sessions.deliver(managed.key, id, Input::Served(served))),
+        }
+        message
+    }
+
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
-    fn look_for_escapes(&self, message: Option<&Message>, grant: &Grant) {
-        let Some(lease) = message.and_then(|message| message.lease.as_ref()) else { return };
+    fn look_for_escapes(&self, message: &Message, grant: &Grant) {
+        let Some(lease) = &message.lease else { return };
         for escape in escapes(lease, grant.interval) {
             let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
             tracing::warn!(route = &*self.route.path, renewal_s, interval_s, "{escape}");

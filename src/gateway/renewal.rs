@@ -58,7 +58,21 @@ impl Story<'_> {
             .unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long")))
         {
             Ok(license) => (Outcome::Served, reply(self.route, &license)),
+            Err(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
+                Some(grant) => self.serve(managed, &grant, id).await,
+                None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
+            },
             Err(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
+        }
+    }
+
+    /// The authority gives no word, and the policy lets what is running go on: the license server renews.
+    fn last_grant(&self, managed: &Managed<'_>, fault: &Fault, id: SessionId) -> Option<Grant> {
+        let goes_on = managed.card.policy().on_unreachable.running.is_some() && fault.kind.is_infrastructure();
+        let sessions = &self.gateway.sessions;
+        match goes_on.then(|| sessions.call_under(managed.key, id, CallKind::License)).flatten()? {
+            Answer::Forward(grant) => Some(grant),
+            Answer::Pass | Answer::Refuse(_) | Answer::Renew(..) | Answer::Wait => None,
         }
     }
 }

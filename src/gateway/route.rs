@@ -83,6 +83,7 @@ fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
         fraction,
         grace,
         kill_memory: config.kill_memory,
+        on_unreachable: authority.map(Authority::on_unreachable).unwrap_or_default(),
         re_entry: config.re_entry,
         renews: authority.is_some_and(Authority::renews),
         sessions_per_device: config.sessions_per_device,

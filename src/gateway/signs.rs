@@ -16,7 +16,7 @@ use super::route::Route;
 use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, body, reply};
 use crate::secret::Fingerprint;
-use crate::session::{Playing, Report};
+use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
 use crate::token::Unverified;
 
@@ -120,5 +120,6 @@ fn read(told: &cmcd::Report) -> Report {
         }
         (Some(State::Preloading) | None, _) => Playing::Unsaid,
     };
-    Report { by_interval: told.event == Some(Event::Interval), playing }
+    let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
+    Report { by_interval: told.event == Some(Event::Interval), playing, stream }
 }

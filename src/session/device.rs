@@ -88,7 +88,8 @@ impl<C> Device<C> {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => true,
+            | State::Opening { .. }
+            | State::Owing { .. } => true,
         });
         if !stays {
             return self.call(now, call, policy, start, out);
@@ -168,11 +169,14 @@ impl<C> Device<C> {
     fn begin(&mut self, now: Instant, call: &Call, policy: &Policy, start: Start<C>, out: &mut Outbox) -> usize {
         let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
         let hold = self.make_room(active, now, policy, out);
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
-        self.playbacks.retain(|p| !(p.is_spent() && (p.is_of(call) || p.plays(call.content))));
+        self.playbacks.retain(|p| !(p.is_spent() && same(p)));
         self.forget_surplus();
         let mut playback = Playback::begin(start, now, call, policy);
         playback.session.hold_until(now + hold);
+        playback.session.credit_spent = spent;
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1

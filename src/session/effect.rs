@@ -72,6 +72,10 @@ pub enum Event {
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
     Killed(Reason),
+    /// From now on it plays without the authority's word: with its last grant, or without any.
+    OnCredit {
+        running: bool,
+    },
     Opened {
         interval: Duration,
     },
@@ -83,6 +87,8 @@ pub enum Event {
     RenewalsCarry,
     /// The viewer came back to it before its close was sent.
     Returned,
+    /// Its credit has ended, one way or the other, after this long.
+    Settled(Duration),
     /// An answer came for a call that had been given up.
     Stale(AskKind),
     Unmanaged,
@@ -96,7 +102,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    const MOST: usize = 6;
+    const MOST: usize = 8;
 
     pub(super) fn push(&mut self, effect: Effect) {
         let full = self.list.try_push(effect).is_err();

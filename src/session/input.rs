@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::call::CallKind;
 use super::end::End;
 use super::grant::{AskKind, Ticket};
-use super::report::Report;
+use super::report::{Report, Stream};
 use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
@@ -30,8 +30,12 @@ pub enum Input {
     Return,
     /// The player got what it asked for.
     Served(Served),
+    /// The machine slept, for this long; monotonic time stood still.
+    Slept(Duration),
     /// Its turn has come: nothing of the device has to be closed before it any more.
     Start,
+    /// Somebody other than the player knows what it plays.
+    Streams(Stream),
     /// Its deadline has come.
     Tick,
     /// The device starts something else; its close may wait until then.

@@ -28,7 +28,7 @@ pub use self::input::{Input, Served};
 pub use self::lease::KeyLease;
 pub use self::playback::{Playback, Start};
 pub use self::policy::Policy;
-pub use self::report::{Playing, Report};
+pub use self::report::{Playing, Report, Stream};
 pub use self::state::{Beats, Session, State};
 pub use self::step::step;
 pub use self::verdict::{Denial, Fault, FaultKind, Reason, Verdict};

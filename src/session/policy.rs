@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Endings, Enforcement};
+use crate::config::{Endings, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -22,6 +22,8 @@ pub struct Policy {
     pub kill_memory: Duration,
     /// A call in flight for longer than this is given up.
     pub lane_patience: Duration,
+    /// For how long playbacks go on while the authority gives no word.
+    pub on_unreachable: OnUnreachable,
     /// For how long a playback that was zapped away may be taken up again, if its close is not sent.
     pub re_entry: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
@@ -37,6 +39,11 @@ pub struct Policy {
 impl Policy {
     /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
+
+    /// For how long one that nobody could decide on is refused without asking again.
+    pub(super) fn refusal_memory(&self) -> Duration {
+        self.denial_memory.min(Duration::from_secs(1))
+    }
 
     pub fn retry_after(&self, missed: u8) -> Duration {
         let [first, later] = self.retries;
@@ -56,6 +63,7 @@ impl Default for Policy {
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
+            on_unreachable: OnUnreachable::default(),
             re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],

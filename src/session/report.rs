@@ -13,6 +13,14 @@ pub struct Report {
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
     pub playing: Playing,
+    pub stream: Option<Stream>,
+}
+
+/// What is played: the far side can send it again later, or not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stream {
+    Live,
+    Vod,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,7 +110,7 @@ mod tests {
     }
 
     fn tell(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: true, playing }), &Policy::default());
+        step(session, now, Input::Report(Report { by_interval: true, playing, stream: None }), &Policy::default());
     }
 
     /// Ticks at every deadline until the session is no longer active; gives when and why.
@@ -211,7 +219,7 @@ mod tests {
     }
 
     fn happened(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: false, playing }), &Policy::default());
+        step(session, now, Input::Report(Report { by_interval: false, playing, stream: None }), &Policy::default());
     }
 
     #[test]
@@ -268,7 +276,7 @@ mod tests {
     fn silence_can_be_meaningless() {
         let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
-        let report = Report { by_interval: true, playing: Playing::Plays };
+        let report = Report { by_interval: true, playing: Playing::Plays, stream: None };
         step(&mut session, began, Input::Report(report), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
     }

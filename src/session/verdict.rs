@@ -71,7 +71,22 @@ pub enum FaultKind {
     Unreachable,
 }
 
+impl Fault {
+    pub(super) fn spent() -> Self {
+        let reason = Reason::new(0, None, "no decision for as long as playing without one is allowed");
+        Self { kind: FaultKind::Unreachable, reason }
+    }
+}
+
 impl FaultKind {
+    /// Nobody was there to decide. A reply that makes no sense came from somebody.
+    pub fn is_infrastructure(self) -> bool {
+        match self {
+            Self::Busy | Self::Refused | Self::Timeout | Self::Unreachable => true,
+            Self::Malformed => false,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",

@@ -11,7 +11,7 @@ use super::table::Seat;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{End, Input, Playing, Report, Served};
+use crate::session::{End, Input, Playing, Report, Served, Stream};
 
 impl Sessions {
     /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
@@ -56,12 +56,17 @@ impl Sessions {
             (..2, _) => report,
             (_, Playing::Done | Playing::Quit) => return,
             (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid }
+                Report { by_interval: false, playing: Playing::Unsaid, stream: None }
             }
         };
         for id in playing {
             self.deliver(key, id, Input::Report(report));
         }
+    }
+
+    /// Somebody other than the player knows what this playback is of.
+    pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: Stream) -> bool {
+        self.deliver(key, id, Input::Streams(stream))
     }
 
     /// A message of one of its key sessions was seen: `look` tells the mirror, at this wall time.

@@ -12,6 +12,7 @@ mod overview;
 mod pacer;
 mod pump;
 mod row;
+mod sleep;
 mod table;
 mod tie;
 mod timeline;
@@ -27,6 +28,7 @@ pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
+use self::sleep::Sleep;
 use self::table::{Kept, Seat, Table};
 pub use self::tie::Tie;
 pub use self::timeline::{Entry, Happened, Timeline};
@@ -43,6 +45,7 @@ pub struct Sessions {
     alarm: Notify,
     clock: Clock,
     pump: Pump,
+    sleep: Sleep,
     table: Table,
     telemetry: Arc<Telemetry>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -58,7 +61,8 @@ pub struct Admission {
 impl Sessions {
     pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let wheel = Mutex::new(Wheel::new(clock.now()));
-        Arc::new(Self { alarm: Notify::new(), clock, pump, table: Table::default(), telemetry, wheel })
+        let sleep = Sleep::new(clock.suspended());
+        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, table: Table::default(), telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -92,6 +96,7 @@ impl Sessions {
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy();
+        self.notice_sleep();
         self.with_seat(key, |Seat { device, wake, .. }, out| {
             let now = self.clock.now();
             let start =
@@ -108,6 +113,11 @@ impl Sessions {
 
     /// False when the playback is forgotten.
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
+        self.notice_sleep();
+        self.tell(key, id, input)
+    }
+
+    fn tell(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
@@ -145,7 +155,8 @@ impl Sessions {
                     | State::Closing { .. }
                     | State::Failing { .. }
                     | State::Live { .. }
-                    | State::Opening { .. } => None,
+                    | State::Opening { .. }
+                    | State::Owing { .. } => None,
                 }
             })
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::row::{STATES, state_name};
 use super::table::Kept;
-use super::{DeviceKey, Row, Sessions};
+use super::{AuthorityId, DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
 use crate::session::Playback;
 
@@ -40,6 +40,14 @@ impl Sessions {
             *states.entry(state).or_default() += 1;
         }
         states
+    }
+
+    /// How many playbacks go on without the word of this authority.
+    pub fn on_credit(&self, authority: &AuthorityId) -> usize {
+        let fits = |playback: &Playback<Kept>| {
+            playback.card.card.authority == *authority && playback.session.on_credit().is_some()
+        };
+        self.table.collect(|_, playback| fits(playback).then_some(())).len()
     }
 
     pub fn list(&self) -> Vec<Row> {

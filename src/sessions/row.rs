@@ -8,7 +8,7 @@ use super::table::Kept;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::ids::SessionId;
-use crate::session::{Beats, Playback, Playing, State};
+use crate::session::{Beats, Playback, Playing, State, Stream};
 
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -26,6 +26,8 @@ pub struct Row {
     pub mirror: Mirror,
     /// Until our next beat; none while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
+    /// For how long it has played without the authority's word.
+    pub on_credit: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
@@ -33,6 +35,8 @@ pub struct Row {
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
     pub state: &'static str,
+    /// `live` or `vod`, if anybody says.
+    pub stream: Option<&'static str>,
     pub timeline: Timeline,
 }
 
@@ -55,6 +59,7 @@ impl Row {
             last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
             mirror: playback.card.mirror.clone(),
             next_beat,
+            on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
                 Beats::Renewals { .. } => "renewals",
@@ -62,6 +67,10 @@ impl Row {
             },
             player: session.playing().map(playing_name),
             state: state_name(session.state()),
+            stream: session.stream().map(|stream| match stream {
+                Stream::Live => "live",
+                Stream::Vod => "vod",
+            }),
             timeline,
         }
     }
@@ -89,5 +98,6 @@ pub(super) fn state_name(state: &State) -> &'static str {
         State::Live { .. } => "live",
         State::Opening { held: true, .. } => "waiting",
         State::Opening { held: false, .. } => "opening",
+        State::Owing { .. } => "owing",
     }
 }

@@ -66,11 +66,15 @@ impl Stage {
     }
 
     fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+        Self::by(Clock, policy, change)
+    }
+
+    fn by(clock: Clock, policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
         let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
         change(&mut pump);
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let sessions = Sessions::new(clock, pump, Arc::default());
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(Card {
             account: None,
@@ -269,7 +273,7 @@ async fn a_stop_ends_what_it_names() {
 async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
     stage.play(1).await;
-    let says = |playing| Report { by_interval: true, playing };
+    let says = |playing| Report { by_interval: true, playing, stream: None };
     stage.sessions.report(key(), None, says(Playing::Plays));
     stage.play(2).await;
     for playing in [Playing::Plays, Playing::Quit] {
@@ -410,4 +414,67 @@ fn no_wake_is_lost_between_threads() {
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+const WALL: Duration = Duration::from_secs(1_800_000_000);
+
+#[tokio::test(start_paused = true)]
+async fn what_ran_out_while_the_machine_slept_was_not_killed() {
+    for player_first in [false, true] {
+        let clock = Clock::steered(WALL);
+        let mut stage = Stage::by(clock, Policy::default(), |_| {});
+        stage.play(1).await;
+        clock.suspend(HOUR * 2);
+        if player_first {
+            // Before the pacer could look.
+            assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+        }
+        let woke = clock.now();
+        let beat = tokio::time::timeout(HOUR / 2, stage.asked.recv()).await.expect("soon").expect("a call");
+        assert_eq!(beat.ask.kind, AskKind::Beat);
+        assert!(clock.now() - woke <= Duration::from_secs(11), "due at once: {:?}", clock.now() - woke);
+        beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
+        while stage.sessions.list()[0].state == "live" {
+            tokio::time::sleep(SHORT).await;
+        }
+        assert_eq!(stage.sessions.list()[0].state, "closed");
+        assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+        stage.tasks.stop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
+    let clock = Clock::steered(WALL);
+    let mut stage = Stage::by(clock, Policy::default(), |_| {});
+    stage.play(1).await;
+    let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
+    clock.suspend(HOUR);
+    beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
+    while stage.sessions.list()[0].state == "live" {
+        tokio::time::sleep(SHORT / 20).await;
+    }
+    assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
+    const DAY_MS: i64 = 86_400_000;
+    let clock = Clock::steered(WALL);
+    let mut stage = Stage::by(clock, Policy::default(), |_| {});
+    stage.play(1).await;
+    let mut due = clock.now() + HOUR;
+    for by in [DAY_MS, -DAY_MS, -DAY_MS, DAY_MS, DAY_MS] {
+        clock.step_wall(by);
+        assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+        let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
+        let late = clock.now().checked_duration_since(due).expect("not early");
+        assert!(late <= Policy::TICK, "{late:?} late after a jump by {by} ms");
+        due = clock.now() + HOUR;
+        assert_eq!(beat.yes(HOUR), AskKind::Beat);
+        while stage.sessions.list()[0].last_good.is_none_or(|since| since > SHORT) {
+            tokio::time::sleep(SHORT / 20).await;
+        }
+        assert_eq!(stage.sessions.list()[0].state, "live");
+    }
 }

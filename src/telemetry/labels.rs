@@ -13,6 +13,18 @@ pub(super) struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AuthorityCalls {
+    pub(super) authority: Arc<str>,
+    pub(super) calls: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Credit {
+    pub(super) authority: Arc<str>,
+    pub(super) playback: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct AuthorityTime {
     pub(super) authority: Arc<str>,
     pub(super) call: &'static str,

@@ -12,8 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Delivered, Delivery, Ended, Happened,
-    Reload, RouteFault, Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Credit, Delivered,
+    Delivery, Ended, Happened, Reload, RouteFault, Saving, SlotEnd, StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
@@ -22,17 +22,23 @@ type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
 #[derive(Debug)]
 pub struct Metrics {
+    authority_breaker_open: Family<AuthorityCalls, Gauge>,
     authority_calls: Family<AuthorityCall, Counter>,
+    authority_calls_spared: Family<AuthorityTime, Counter>,
     authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
+    authority_outage: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
     configuration_loaded: Gauge<f64, AtomicU64>,
     configuration_stale: Gauge,
+    credit_debt: Family<AuthorityLabel, Counter<f64, AtomicU64>>,
+    credits: Family<Credit, Counter>,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
+    on_credit: Family<AuthorityLabel, Gauge>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
@@ -51,17 +57,23 @@ fn latency() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            authority_breaker_open: Family::default(),
             authority_calls: Family::default(),
+            authority_calls_spared: Family::default(),
             authority_clock_offset: Family::default(),
+            authority_outage: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
             configuration_loaded: Gauge::default(),
             configuration_stale: Gauge::default(),
+            credit_debt: Family::default(),
+            credits: Family::default(),
             ends: Family::default(),
             events: Family::default(),
             license_calls: Family::default(),
             license_seconds: latency(),
+            on_credit: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
             reloads: Family::default(),
@@ -85,6 +97,14 @@ impl Metrics {
             Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
             Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((of.error_name)(*ask))).inc()),
             Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
+            Event::OnCredit { running } => {
+                let playback = if *running { "running" } else { "new" };
+                self.credits.get_or_create(&Credit { authority: of.authority.clone(), playback }).inc();
+            }
+            Event::Settled(owed) => {
+                let label = AuthorityLabel { authority: of.authority.clone() };
+                self.credit_debt.get_or_create(&label).inc_by(owed.as_secs_f64());
+            }
             Event::Beat
             | Event::Opened { .. }
             | Event::Recovered(_)
@@ -108,6 +128,25 @@ impl Metrics {
         let result = result.unwrap_or_else(FaultKind::name);
         self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
+    }
+
+    /// A call that was not made, because none was answered lately.
+    pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
+        let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
+        self.authority_calls_spared.get_or_create(&call).inc();
+    }
+
+    /// Whether such calls are made, or only now and then.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        let label = AuthorityCalls { authority: authority.clone(), calls };
+        self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    /// As it is now; zero for no outage.
+    pub fn outage(&self, authority: &Arc<str>, outage: Duration, on_credit: usize) {
+        let label = AuthorityLabel { authority: authority.clone() };
+        self.authority_outage.get_or_create(&label).set(outage.as_secs_f64());
+        self.on_credit.get_or_create(&label).set(i64::try_from(on_credit).unwrap_or(i64::MAX));
     }
 
     /// Seconds that the authority's clock is ahead of ours.
@@ -186,6 +225,17 @@ impl Metrics {
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build", "The running version", build);
         registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
+        let help = "Whether calls to the authority fail at once, but for probes";
+        registry.register("authority_breaker_open", help, self.authority_breaker_open.clone());
+        let help = "Calls to authorities that were not made during an outage";
+        registry.register("authority_calls_spared", help, self.authority_calls_spared.clone());
+        let help = "For how long the authority has not answered; 0 when it does";
+        registry.register_with_unit("authority_outage", help, Unit::Seconds, self.authority_outage.clone());
+        let help = "Time that playbacks went on without the authority's word, counted when it ends";
+        registry.register_with_unit("credit_debt", help, Unit::Seconds, self.credit_debt.clone());
+        registry.register("credits", "Playbacks that went on credit", self.credits.clone());
+        let help = "Playbacks that go on without the authority's word now";
+        registry.register("on_credit", help, self.on_credit.clone());
         let help = "Time of calls to authorities";
         registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
         let help = "How far the authority's clock is ahead of ours, by its newest reply";

@@ -4,6 +4,7 @@
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
+mod debt;
 mod labels;
 mod log;
 mod metrics;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use self::debt::{Debt, Debts};
 pub use self::labels::{CallLabels, Delivery, Outcome, SlotEnd};
 pub use self::log::{change as change_log, start as start_log};
 pub use self::metrics::Metrics;
@@ -21,6 +23,7 @@ use crate::session::{AskKind, Event};
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    debts: Debts,
     pub events: Arc<Hub>,
     pub metrics: Metrics,
 }
@@ -30,6 +33,7 @@ impl Telemetry {
     /// `at`: wall time since the epoch.
     pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration) {
         self.metrics.event(of, event);
+        self.debts.event(of.authority, event);
         self.events.publish(of, event, at);
         let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
         match event {
@@ -48,7 +52,35 @@ impl Telemetry {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
+            Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
+            Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
             Event::Returned | Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+        }
+    }
+
+    /// Calls to the authority are not made from now on (`open`), or are again.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        if open {
+            warn!(authority = &**authority, calls, "the authority does not answer: it is asked now and then only");
+        } else {
+            info!(authority = &**authority, calls, "the authority answers: it is asked again");
+        }
+    }
+
+    /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
+    /// given credit for are not worth a line.
+    pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
+        let Debt { owed, running, new } = self.debts.take(authority);
+        if open || running + new > 0 {
+            let (outage_s, debt_s) = (lasted.as_secs_f64(), owed.as_secs_f64());
+            info!(
+                authority = &**authority,
+                outage_s,
+                unconfirmed = running,
+                without_session = new,
+                debt_s,
+                "outage over"
+            );
         }
     }
 
@@ -70,12 +102,14 @@ impl Event {
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
+            Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
             Self::Returned => "taken up again",
+            Self::Settled(_) => "credit settled",
             Self::Stale(_) => "late answer dropped",
             Self::Unmanaged => "unmanaged",
         }
@@ -93,7 +127,10 @@ impl Event {
             Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
             Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
+            Self::OnCredit { running: true } => "with its last grant".to_owned(),
+            Self::OnCredit { running: false } => "without a session".to_owned(),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
+            Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
             Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Returned | Self::Stale(_) | Self::Unmanaged => {
                 String::new()
             }

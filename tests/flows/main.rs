@@ -29,6 +29,7 @@ mod kill;
 mod leaks;
 mod license_server;
 mod opening;
+mod outages;
 mod passing;
 mod refusing;
 mod reloading;

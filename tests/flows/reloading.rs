@@ -153,7 +153,8 @@ async fn a_raised_limit_holds_at_once_and_what_plays_stays_counted() {
 
 #[tokio::test]
 async fn a_running_session_follows_the_new_policy_of_its_route() {
-    let script = |longest: &str| Stage::script().route("/license", "clearkey", &format!("longest-session = {longest}"));
+    let script =
+        |longest: &str| Stage::script().route("/license", "clearkey", &format!("[route.endings]\nlongest = {longest}"));
     let stage = script("\"12h\"").heartbeat(0.2).start().await;
     assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
     stage.headend.next("heartbeat", 0).await;

@@ -40,6 +40,11 @@ fn metrics() -> BTreeSet<String> {
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
     metrics.sessions("live", 1);
+    telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO);
+    telemetry.note(&playback, &Event::Settled(Duration::ZERO), Duration::ZERO);
+    metrics.authority_call_spared(&"a".into(), AskKind::Open);
+    metrics.breaker(&"a".into(), "open,renew", true);
+    metrics.outage(&"a".into(), Duration::ZERO, 0);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
     metrics.webhook("w", Delivery::Delivered, 1);

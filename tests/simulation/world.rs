@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::{Endings, Enforcement};
+use sidebeat::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
     Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
-    Policy, Reason, Refusal, Report, Served, Slot, Start, Ticket, Verdict, Wheel,
+    Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
 };
 
 use super::headend::{Book, Fate, HeadEnd};
@@ -35,10 +35,12 @@ pub(crate) struct Tally {
     killed: u64,
     late: u64,
     limits: u64,
+    new_on_credit: u64,
     opened: u64,
     orphans: u64,
     recovered: u64,
     renewed: u64,
+    running_on_credit: u64,
     stale: u64,
 }
 
@@ -52,18 +54,22 @@ impl Tally {
             killed: self.killed + other.killed,
             late: self.late + other.late,
             limits: self.limits + other.limits,
+            new_on_credit: self.new_on_credit + other.new_on_credit,
             opened: self.opened + other.opened,
             orphans: self.orphans + other.orphans,
             recovered: self.recovered + other.recovered,
             renewed: self.renewed + other.renewed,
+            running_on_credit: self.running_on_credit + other.running_on_credit,
             stale: self.stale + other.stale,
         }
     }
 
     /// A storm that does not blow proves nothing.
     pub(crate) fn assert_that_all_of_it_happened(&self) {
-        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, stale } = *self;
-        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, stale] {
+        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, stale, .. } = *self;
+        let credits = [self.new_on_credit, self.running_on_credit];
+        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, stale].into_iter().chain(credits)
+        {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
@@ -108,6 +114,7 @@ impl World {
             ]),
             fraction: rng.pick(&[0.8, 1.0]),
             kill_memory: Duration::from_secs(120),
+            on_unreachable: OnUnreachable { new: allowed(&mut rng), running: allowed(&mut rng) },
             renews: rng.chance(700),
             sessions_per_device: places,
             ..Policy::default()
@@ -290,7 +297,8 @@ impl World {
     /// The player says something of itself, and perhaps never again.
     fn report(&mut self, player: usize) {
         let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
-        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays) };
+        let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
+        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays), stream };
         self.tell(player, &Input::Report(report));
     }
 
@@ -387,7 +395,12 @@ impl World {
             Event::Renewed => self.tally.renewed += 1,
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::Failed(..) | Event::Refused(..) | Event::Returned | Event::Unmanaged => {}
+            Event::OnCredit { running: false } => self.tally.new_on_credit += 1,
+            Event::OnCredit { running: true } => {
+                self.tally.running_on_credit += 1;
+                self.watch.may_open_again(id);
+            }
+            Event::Failed(..) | Event::Refused(..) | Event::Returned | Event::Settled(_) | Event::Unmanaged => {}
         }
     }
 
@@ -397,7 +410,8 @@ impl World {
         let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.token);
         self.watch.asks(now, device, id, (ticket, kind), begun);
         let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
-        assert!(ticket != Ticket(0) || !holds, "what is in use is not given back beside the lane");
+        let owed = self.watch.has_owed(id);
+        assert!(ticket != Ticket(0) || !holds || owed, "what is in use is not given back beside the lane");
         let renews = self.playback_beats(device, id) != Some(Beats::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {
@@ -564,6 +578,12 @@ impl World {
             assert!(someone || self.now >= *until, "nobody is left to wake {call:?}");
         }
     }
+}
+
+/// Not at all, or for as long as an outage may last.
+fn allowed(rng: &mut Rng) -> Allowed {
+    let mut pick = || Duration::from_secs(rng.pick(&[0, 0, 5, 60, 600]));
+    Allowed { live: pick(), vod: pick() }
 }
 
 fn kind_name(kind: AskKind) -> &'static str {

@@ -164,6 +164,25 @@ fn faults_of_authorities() {
             ],
         ),
         (
+            &format!("{NAGRA}url = \"https://h\"\non-unreachable = \"perhaps\""),
+            &[
+                "line 5: authority[0].on-unreachable: must be \"refuse\" or a time, which must be a whole number with ms, \
+               s, m or h, such as \"30s\"",
+            ],
+        ),
+        (
+            &format!(
+                "{NAGRA}url = \"https://h\"\n[authority.on-unreachable]\nnew = \"0s\"\nrunning = \"25h\"\n\
+                 new-vod = 5\nnew-films = \"5m\""
+            ),
+            &[
+                "line 6: authority[0].on-unreachable.new: must be more than nothing: write \"refuse\"",
+                "line 7: authority[0].on-unreachable.running: must be at most 24h",
+                "line 8: authority[0].on-unreachable.new-vod: must be a string in quotes, not a number",
+                "line 9: authority[0].on-unreachable.new-films: is not a known key",
+            ],
+        ),
+        (
             &format!("{NAGRA}url = \"https://h\"\nfraction = nan\nlicense-authorization = \"{{session}}{{token}}\""),
             &[
                 "line 5: authority[0].fraction: must be between 0.5 and 1.0",

@@ -51,6 +51,7 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
         (CallKind::Certificate | CallKind::Release, _) => false,
         (CallKind::License | CallKind::Renewal, State::Closed { until, why }) => match why {
             Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
+            Over::Spent { again, .. } => now >= *again,
             Over::Ended(end) => call == CallKind::License || !end.is_wanted(),
         },
         (CallKind::License, State::Closing { .. }) => true,
@@ -60,7 +61,8 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. },
+            | State::Opening { .. }
+            | State::Owing { .. },
         ) => false,
     }
 }

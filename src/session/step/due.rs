@@ -11,13 +11,14 @@ impl Session {
     /// By what a session that is granted may end of itself, and when.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 5] {
         let failing = matches!(self.state, State::Failing { .. });
-        [
+        let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.endings.longest)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
             (End::LicenseExpired, self.unlicensed_at(policy)),
-        ]
+        ];
+        ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }
 
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
@@ -27,12 +28,16 @@ impl Session {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
+            State::Failing { .. } if self.credit.is_none() => {
+                first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.endings.longest).max(now))
+            }
             State::Live { beat } if beats => first_end(beat),
             State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
             State::Opening { held: true, since } if now < self.not_before => {
                 self.not_before.min(since + policy.lane_patience)
             }
             State::Opening { since, .. } => since + policy.lane_patience,
+            State::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }
 
@@ -42,8 +47,13 @@ impl Session {
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 
-    /// After the last good answer plus what the authority allows, but not before its token ends.
+    /// When nobody gave word for as long as this policy allows.
     fn lost_at(&self, policy: &Policy) -> Instant {
+        self.confirmed_until(policy) + self.allowed(&policy.on_unreachable.running)
+    }
+
+    /// After the last good answer plus what the authority allows, but not before its token ends.
+    pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
         let longest = self.last_good + policy.endings.longest;
         self.good_until.map_or(silent, |until| silent.max(until.min(longest)))

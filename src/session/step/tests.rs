@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::Endings;
+use crate::config::{Allowed, Endings, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Denial, Fault, FaultKind, Grant, Verdict};
+use crate::session::{Denial, Fault, FaultKind, Grant, Stream, Verdict};
 
 const INTERVAL: Duration = secs(30);
 
@@ -73,6 +73,26 @@ impl Lab {
     fn failing() -> Self {
         let mut lab = Self::beating(Policy::default());
         lab.answer(fault());
+        assert!(matches!(lab.session.state, State::Failing { .. }));
+        lab
+    }
+
+    /// Its open has failed, and it plays.
+    fn owing(policy: Policy) -> Self {
+        let mut lab = Self::opening(policy);
+        lab.answer(fault());
+        assert!(matches!(lab.session.state, State::Owing { .. }), "{:?}", lab.session.state);
+        lab
+    }
+
+    fn failing_on_credit() -> Self {
+        let mut lab = Self::beating(on_credit());
+        while lab.session.credit.is_none() {
+            match lab.flying {
+                Some(_) => lab.answer(fault()),
+                None => lab.come_up(),
+            }
+        }
         assert!(matches!(lab.session.state, State::Failing { .. }));
         lab
     }
@@ -171,6 +191,13 @@ impl Lab {
 
 fn endings(endings: Endings) -> Policy {
     Policy { endings, ..Policy::default() }
+}
+
+/// A minute for all, but ten for running television and two for a new film.
+fn on_credit() -> Policy {
+    let new = Allowed { live: secs(60), vod: secs(120) };
+    let running = Allowed { live: secs(600), vod: secs(60) };
+    Policy { on_unreachable: OnUnreachable { new, running }, ..Policy::default() }
 }
 
 fn reason() -> Reason {
@@ -434,16 +461,44 @@ fn every_ending_of_a_live_session_closes_its_grant_once() {
 }
 
 #[test]
-fn a_close_without_an_answer_is_tried_once_more() {
+fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority_must_have_let_it_expire() {
+    let mut lab = Lab::live(Policy::default());
+    let held = lab.session.last_good() + INTERVAL + lab.policy.grace;
+    lab.feed(Input::End(End::Stopped));
+    let mut sent = vec![lab.now];
+    loop {
+        assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
+        lab.answer(fault());
+        if lab.ended().is_some() {
+            break;
+        }
+        lab.come_up();
+        sent.push(lab.now);
+    }
+    let gaps: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!((gaps, lab.ended()), (vec![1, 3, 6, 12], Some(End::Stopped)));
+    assert!(lab.now < held && lab.now + secs(24) >= held);
+    assert_eq!(lab.closed_with("first"), 5);
+}
+
+#[test]
+fn a_close_that_gets_an_answer_at_last_is_done() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::End(End::Stopped));
-    lab.answer(fault());
-    assert_eq!(lab.count(AskKind::Close), 1);
+    for _ in 0..3 {
+        lab.answer(fault());
+        lab.come_up();
+    }
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 4));
+    // Nonsense is no outage: twice is enough.
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    let nonsense = || Err(Fault { kind: FaultKind::Malformed, reason: reason() });
+    lab.answer(nonsense());
     lab.come_up();
-    assert_eq!(lab.count(AskKind::Close), 2);
-    lab.answer(fault());
-    assert_eq!(lab.ended(), Some(End::Stopped));
-    assert_eq!(lab.count(AskKind::Close), 2);
+    lab.answer(nonsense());
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 2));
 }
 
 #[test]
@@ -644,7 +699,7 @@ fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
 
 #[test]
 fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
-    let report = |playing| Input::Report(Report { by_interval: true, playing });
+    let report = |playing| Input::Report(Report { by_interval: true, playing, stream: None });
     for (playing, silent) in [(Playing::Plays, millis(37_500)), (Playing::Paused, secs(75))] {
         let mut lab = Lab::live(Policy::default());
         let start = lab.now;
@@ -765,6 +820,9 @@ fn a_renewal_that_is_told_of_a_kill_kills() {
     assert!(lab.session.is_killed());
 }
 
+#[path = "credit_tests.rs"]
+mod credit;
+
 // Totality.
 
 const CALLS: [CallKind; 4] = [CallKind::Certificate, CallKind::License, CallKind::Release, CallKind::Renewal];
@@ -795,6 +853,10 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let now = Clock.now();
     all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
     all.extend([now, now + secs(1), now + secs(60)].map(Input::Zap));
+    all.extend([Stream::Live, Stream::Vod].map(Input::Streams));
+    all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
+    let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
+    all.extend(playing.map(|playing| Input::Report(Report { by_interval: true, playing, stream: Some(Stream::Live) })));
     all.extend(CALLS.map(Input::Call));
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
@@ -833,6 +895,29 @@ fn states() -> Vec<(&'static str, Reach)> {
             lab
         }),
         ("failing, by renewals", || told(after(Lab::renewing(), [Input::Call(CallKind::Renewal)]), fault())),
+        ("failing, on credit", || Lab::failing_on_credit()),
+        ("owing", || Lab::owing(on_credit())),
+        ("owing, open in flight", || {
+            let mut lab = Lab::owing(on_credit());
+            lab.come_up();
+            lab
+        }),
+        ("closed, spent", || {
+            let mut lab = Lab::owing(on_credit());
+            lab.wait(secs(60));
+            lab.come_up();
+            if lab.flying.is_some() {
+                lab.answer(fault());
+            }
+            assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
+            lab
+        }),
+        ("closing, lingering", || {
+            let lab = told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault());
+            let mut lab = after(lab, []);
+            lab.come_up();
+            told(lab, fault())
+        }),
         ("closing, open in flight", || after(Lab::opening(Policy::default()), [Input::End(End::Zapped)])),
         ("closing, beat in flight", || after(Lab::beating(Policy::default()), [Input::End(End::Zapped)])),
         ("closing", || after(Lab::live(Policy::default()), [Input::End(End::Zapped)])),

@@ -39,9 +39,12 @@ impl Session {
             | State::Closing { .. }
             | State::Failing { .. }
             | State::Killed { .. }
-            | State::Opening { .. } => None,
+            | State::Opening { .. }
+            | State::Owing { .. } => None,
         };
-        let opening = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
+        let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
+        // One that owes its open would come back with its credit made new.
+        let opening = asked && matches!(self.state, State::Opening { .. });
         self.end(now, End::Zapped, policy, fx);
         if let State::Closing { tries, why, .. } = self.state
             && (beat.is_some() || opening)
