@@ -1,6 +1,8 @@
 //! Why a playback ended without a kill. Recorded with every ending.
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum End {
     /// It never got its turn: the player gave up before the device's older playback was closed.
     Abandoned,
@@ -12,6 +14,9 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// Its open was under way when the process died: nobody can give back what it may have brought,
+    /// and the authority lets it expire.
+    Orphaned,
     /// The player said that it quits.
     Quit,
     /// The player released its last license.
@@ -27,12 +32,13 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::Longest,
         Self::Lost,
+        Self::Orphaned,
         Self::Quit,
         Self::Released,
         Self::RenewalsOverdue,
@@ -48,6 +54,7 @@ impl End {
             Self::Expired => "expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::Orphaned => "orphaned",
             Self::Quit => "quit",
             Self::Released => "released",
             Self::RenewalsOverdue => "renewals-overdue",
@@ -61,7 +68,7 @@ impl End {
     pub fn is_wanted(self) -> bool {
         match self {
             Self::Abandoned | Self::Drained | Self::Quit | Self::Released | Self::Stopped | Self::Zapped => true,
-            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
+            Self::Expired | Self::Longest | Self::Lost | Self::Orphaned | Self::RenewalsOverdue | Self::Silent => false,
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use self::due::{bounded, spread};
+pub(super) use self::due::bounded;
+use self::due::spread;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
@@ -19,6 +20,9 @@ use crate::config::Enforcement;
 
 mod answered;
 mod due;
+mod resume;
+
+pub use self::resume::resume;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {

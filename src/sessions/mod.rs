@@ -7,6 +7,7 @@
 mod card;
 mod closings;
 mod drain;
+mod keep;
 mod overview;
 mod pacer;
 mod pump;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{Card, DeviceKey};
+pub use self::keep::{Home, Restored};
 pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
@@ -34,12 +36,15 @@ use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
     Report, Start, State, Ticket, Verdict, Wheel,
 };
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub struct Sessions {
     alarm: Notify,
     clock: Clock,
     pump: Pump,
+    /// None: sessions end with the process.
+    store: Option<Arc<dyn Store>>,
     table: Table,
     telemetry: Arc<Telemetry>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -54,8 +59,13 @@ pub struct Admission {
 
 impl Sessions {
     pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Self::with_store(clock, pump, telemetry, None)
+    }
+
+    /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
+    pub fn with_store(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
         let wheel = Mutex::new(Wheel::new(clock.now()));
-        Arc::new(Self { alarm: Notify::new(), clock, pump, table: Table::default(), telemetry, wheel })
+        Arc::new(Self { alarm: Notify::new(), clock, pump, store, table: Table::default(), telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -206,6 +216,7 @@ impl Sessions {
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
+            self.keep(key, device);
             self.schedule(key, device);
             result
         });
@@ -224,6 +235,7 @@ impl Sessions {
     ) {
         let Some(playback) = device.playback_mut(id) else {
             // Forgotten in this very step; its calls may still wait.
+            self.forget(id, &effect);
             wake.notify_waiters();
             return;
         };

@@ -21,6 +21,10 @@ pub struct Timeline {
 impl Timeline {
     const LONGEST: usize = 24;
 
+    pub(super) fn with_beats(beats: u32) -> Self {
+        Self { beats, entries: VecDeque::new() }
+    }
+
     pub(super) fn add(&mut self, at: Duration, event: Event) {
         if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);

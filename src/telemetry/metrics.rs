@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Labels;
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, RouteFault,
-    Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, Restored,
+    RouteFault, Saving, SlotEnd, StateLabel,
 };
 use crate::session::{AskKind, Event, FaultKind};
 
@@ -29,12 +29,17 @@ pub struct Metrics {
     certificate_not_after: Gauge<f64, AtomicU64>,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
+    journal_commits: Counter,
+    journal_degraded: Gauge,
+    journal_failures: Counter,
+    journal_records: Counter,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
@@ -55,12 +60,17 @@ impl Default for Metrics {
             certificate_not_after: Gauge::default(),
             ends: Family::default(),
             events: Family::default(),
+            journal_commits: Counter::default(),
+            journal_degraded: Gauge::default(),
+            journal_failures: Counter::default(),
+            journal_records: Counter::default(),
             license_calls: Family::default(),
             license_seconds: latency(),
             panics: Counter::default(),
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            sessions_restored: Family::default(),
             slots_ended: Family::default(),
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
@@ -81,8 +91,10 @@ impl Metrics {
             Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
             Event::Beat
             | Event::Opened { .. }
+            | Event::Orphaned
             | Event::Recovered(_)
             | Event::Refused(..)
+            | Event::Resumed
             | Event::Renewed
             | Event::RenewalsCarry
             | Event::Stale(_)
@@ -107,6 +119,23 @@ impl Metrics {
     pub(super) fn clock_offset(&self, authority: &Arc<str>, offset: f64) {
         let label = AuthorityLabel { authority: authority.clone() };
         self.authority_clock_offset.get_or_create(&label).set(offset);
+    }
+
+    /// One transaction of the journal.
+    pub fn journal_written(&self, records: usize) {
+        self.journal_commits.inc();
+        self.journal_records.inc_by(records as u64);
+        self.journal_degraded.set(0);
+    }
+
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
+        self.journal_degraded.set(1);
+    }
+
+    /// Sessions found in the journal at the start, by what became of them.
+    pub fn sessions_restored(&self, result: &'static str, count: usize) {
+        self.sessions_restored.get_or_create(&Restored { result }).inc_by(count as u64);
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -179,6 +208,12 @@ impl Metrics {
         registry.register_with_unit("certificate_not_after_timestamp", help, Unit::Seconds, gauge);
         registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
         registry.register("session_events", "Events of sessions", self.events.clone());
+        registry.register("journal_commits", "Transactions of the journal", self.journal_commits.clone());
+        let help = "1 while the journal cannot be written";
+        registry.register("journal_degraded", help, self.journal_degraded.clone());
+        let help = "Transactions of the journal that failed";
+        registry.register("journal_failures", help, self.journal_failures.clone());
+        registry.register("journal_records", "Records written to the journal", self.journal_records.clone());
         registry.register(
             "license_calls",
             "Calls of players, by what they were and how they ended",
@@ -190,6 +225,8 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions found in the journal at the start, by what became of them";
+        registry.register("sessions_restored", help, self.sessions_restored.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";
         registry.register("slots_ended", help, self.slots_ended.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());

@@ -37,12 +37,18 @@ impl Telemetry {
         self.metrics.event(labels, event);
         let (session, authority, route, name) = (id.short(), &**labels.authority, labels.route, event.name());
         match event {
-            Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
+            Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
+                debug!(%session, authority, route, "{name}")
+            }
             Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
                 %session, authority, route, event = (labels.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+            ),
+            Event::Orphaned => warn!(
+                %session, authority, route,
+                "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
             Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
@@ -75,10 +81,12 @@ impl Event {
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
             Self::Opened { .. } => "opened",
+            Self::Orphaned => "open lost in a restart",
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
+            Self::Resumed => "resumed",
             Self::Stale(_) => "late answer dropped",
             Self::Unmanaged => "unmanaged",
         }
@@ -97,7 +105,13 @@ impl Event {
             Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
-            Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => String::new(),
+            Self::Beat
+            | Self::Orphaned
+            | Self::Renewed
+            | Self::RenewalsCarry
+            | Self::Resumed
+            | Self::Stale(_)
+            | Self::Unmanaged => String::new(),
         }
     }
 }

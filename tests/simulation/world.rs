@@ -364,7 +364,7 @@ impl World {
             Event::Renewed => self.tally.renewed += 1,
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::Failed(..) | Event::Refused(..) | Event::Unmanaged => {}
+            Event::Failed(..) | Event::Orphaned | Event::Refused(..) | Event::Resumed | Event::Unmanaged => {}
         }
     }
 
