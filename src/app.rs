@@ -2,7 +2,9 @@
 //!
 //! Sockets are bound early, so that a taken port is known before a session exists, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
-//! their authorities, end. On SIGHUP the certificates are read again.
+//! their authorities or leave them for the next process, end. On SIGHUP the certificates are read again.
+
+mod durable;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,14 +15,16 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::durable::Durable;
 use crate::admin::{self, Admin};
 use crate::authority::{Authority, Client};
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Config, Endpoint};
+use crate::config::{self, AuthorityKind, Config, Endpoint, OnExit};
 use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
 use crate::gateway::{Flights, Gateway, Routes};
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
+use crate::store;
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Pool, Trust, TrustFault};
@@ -34,7 +38,9 @@ pub struct App {
     call: Call,
     deaths: Deaths,
     drain: Duration,
+    durable: Durable,
     edge: Edge,
+    on_exit: OnExit,
     sessions: Arc<Sessions>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
@@ -66,8 +72,12 @@ pub enum Fault {
     Death(&'static str),
     #[error(transparent)]
     Edge(#[from] edge::Fault),
+    #[error(transparent)]
+    Journal(#[from] store::Fault),
     #[error("signals cannot be heard: {0}")]
     Signals(std::io::Error),
+    #[error("no thread can be made: {0}")]
+    Thread(std::io::Error),
     #[error(transparent)]
     Trust(#[from] TrustFault),
 }
@@ -80,13 +90,14 @@ impl App {
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
         let trust = trust(&config)?;
-        let Config { admin: admin_config, authorities, routes, server, log: _ } = config;
+        let Config { admin: admin_config, authorities, routes, server, store, log: _ } = config;
         ensure_certificates(&server, clock)?;
         let authorities: Arc<[Authority]> = authorities.into_iter().map(Authority::new).collect();
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
-        let sessions = Sessions::new(clock, pump, telemetry.clone());
+        let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
         let admin_listener = match admin_config.listen {
@@ -102,6 +113,7 @@ impl App {
             tasks.clone(),
         ));
         let routes = Arc::new(Routes::new(routes, &authorities));
+        durable.restore(&authorities, &routes, &sessions, &telemetry);
         let call = Call {
             authorities,
             body: server.limits.body,
@@ -115,8 +127,8 @@ impl App {
             telemetry: telemetry.clone(),
             trust,
         };
-        let drain = server.limits.drain;
-        Ok(Self { admin, admin_listener, call, deaths, drain, edge, sessions, tasks, telemetry })
+        let (drain, on_exit) = (server.limits.drain, store.on_exit);
+        Ok(Self { admin, admin_listener, call, deaths, drain, durable, edge, on_exit, sessions, tasks, telemetry })
     }
 
     /// Where players connect.
@@ -130,7 +142,8 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, drain, edge, sessions, tasks, telemetry } = self;
+        let Self { admin, admin_listener, call, mut deaths, drain, durable, edge, on_exit, sessions, tasks, telemetry } =
+            self;
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
             tasks.critical("admin listener", admin::serve(admin.clone(), listener));
@@ -146,11 +159,15 @@ impl App {
         };
         admin.ready.store(false, Ordering::Release);
         let cut = serving.drain(drain).await;
-        let closing = sessions.drain(End::Drained, CLOSING).await;
-        tracing::info!(cut_connections = cut, open_sessions_left = closing, "stopped");
+        let left = match on_exit {
+            OnExit::Close => sessions.drain(End::Drained, CLOSING).await,
+            OnExit::Keep => sessions.leave_open(CLOSING).await,
+        };
+        tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
         tasks.stop();
         serving.end().await;
         tasks.drain(CLOSING).await;
+        durable.end().await;
         end
     }
 }

@@ -11,6 +11,7 @@ mod nagra_ssm;
 mod refusal;
 mod route;
 mod server;
+mod store;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -69,6 +70,7 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
     let log = admin::log(&root.table("log"));
+    let store = store::store(&root.table("store"));
     let server = server::server(&root.table("server"), admin.listen);
     let authorities = root.tables("authority");
     let names = authority::names(&authorities);
@@ -78,5 +80,5 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
     let routes = route::routes(&root, &frame);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    Some(Config { admin, authorities: authorities?, log, routes: routes?, server })
+    Some(Config { admin, authorities: authorities?, log, routes: routes?, server, store })
 }

@@ -12,6 +12,7 @@ mod fault;
 mod near;
 mod raw;
 mod section;
+mod store;
 mod take;
 mod units;
 mod value;
@@ -30,6 +31,7 @@ pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::store::{OnExit, Store, StoreKind};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Config {
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
+    pub store: Store,
 }
 
 /// `[server]`: what players connect to.

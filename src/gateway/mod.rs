@@ -8,6 +8,7 @@ mod asked;
 mod expiry;
 mod flight;
 mod forward;
+mod home;
 mod identity;
 mod license;
 mod query;

@@ -45,6 +45,11 @@ pub struct Restored {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
+    /// What happens now would not be known after a restart.
+    pub fn is_store_degraded(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_degraded())
+    }
+
     /// Before a call to the authority that must be known after a crash: an open, because of what it may
     /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
     pub(super) fn known(&self, asking: &Asking) -> impl Future<Output = ()> + Send + use<> {

@@ -11,6 +11,8 @@ use crate::secret::Secret;
 use crate::session::{Ask, CallKind, Grant, Policy};
 use crate::task::Tasks;
 
+mod keep;
+
 type Answered = Result<Verdict, Fault>;
 
 /// An authority call that lies open.
@@ -66,11 +68,15 @@ impl Stage {
     }
 
     fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+        Self::with(policy, None, change)
+    }
+
+    fn with(policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
         let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
         change(&mut pump);
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let sessions = Sessions::with_store(Clock, pump, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(Card {
             account: None,
