@@ -2,8 +2,10 @@
 //!
 //! Sockets are bound early, so that a taken port is known before a session exists, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
-//! their authorities, end. On SIGHUP the configuration is read again ([`Reload`]).
+//! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
+//! ([`Reload`]).
 
+mod durable;
 mod reload;
 
 use std::sync::atomic::Ordering;
@@ -15,16 +17,18 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::durable::Durable;
 pub use self::reload::Reload;
 use self::reload::{named, restart_only};
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, Faults, OnExit};
 use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
 use crate::gateway::{Flights, Gateway, Routes};
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
+use crate::store;
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Pool, Trust, TrustFault};
@@ -38,7 +42,9 @@ pub struct App {
     admin_listener: Option<TcpListener>,
     call: Call,
     deaths: Deaths,
+    durable: Durable,
     edge: Edge,
+    on_exit: OnExit,
     reload: Arc<Reload>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
@@ -67,8 +73,12 @@ pub enum Fault {
     Death(&'static str),
     #[error(transparent)]
     Edge(#[from] edge::Fault),
+    #[error(transparent)]
+    Journal(#[from] store::Fault),
     #[error("signals cannot be heard: {0}")]
     Signals(std::io::Error),
+    #[error("no thread can be made: {0}")]
+    Thread(std::io::Error),
     #[error(transparent)]
     Trust(#[from] TrustFault),
 }
@@ -83,7 +93,7 @@ impl App {
         let trust = Trust::public()?;
         trust.take(trust.prepare(named(&config))?);
         let fixed = restart_only(&config);
-        let Config { admin: admin_config, authorities, routes, server, log: _, webhooks } = config;
+        let Config { admin: admin_config, authorities, routes, server, store, log: _, webhooks } = config;
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
@@ -94,7 +104,8 @@ impl App {
         }
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
-        let sessions = Sessions::new(clock, pump, telemetry.clone());
+        let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
         let admin_listener = match admin_config.listen {
@@ -111,6 +122,7 @@ impl App {
         ));
         let limits = edge.terms().limits();
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
+        durable.restore(&authorities, &routes, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
         let call = Call {
             authorities: authorities.clone(),
@@ -135,7 +147,8 @@ impl App {
             trust,
         };
         reload.show(clock.wall());
-        Ok(Self { admin, admin_listener, call, deaths, edge, reload: Arc::new(reload), sessions, tasks })
+        let (on_exit, reload) = (store.on_exit, Arc::new(reload));
+        Ok(Self { admin, admin_listener, call, deaths, durable, edge, on_exit, reload, sessions, tasks })
     }
 
     /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
@@ -162,7 +175,7 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, edge, reload, sessions, tasks } = self;
+        let Self { admin, admin_listener, call, mut deaths, durable, edge, on_exit, reload, sessions, tasks } = self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
@@ -179,11 +192,15 @@ impl App {
         admin.ready.store(false, Ordering::Release);
         reload.telemetry.events.end_streams();
         let cut = serving.drain(terms.limits().drain).await;
-        let closing = sessions.drain(End::Drained, CLOSING).await;
-        tracing::info!(cut_connections = cut, open_sessions_left = closing, "stopped");
+        let left = match on_exit {
+            OnExit::Close => sessions.drain(End::Drained, CLOSING).await,
+            OnExit::Keep => sessions.leave_open(CLOSING).await,
+        };
+        tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
         tasks.stop();
         serving.end().await;
         tasks.drain(CLOSING).await;
+        durable.end().await;
         end
     }
 }

@@ -12,11 +12,12 @@ use crate::admin::{self, Order};
 use crate::app::{self, App};
 use crate::args::{self, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat};
+use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat, StoreKind};
 use crate::demo;
 use crate::edge::certs;
 use crate::headend::{Headend, Options};
 use crate::secret::Secret;
+use crate::store;
 use crate::task::Tasks;
 use crate::telemetry;
 
@@ -26,7 +27,12 @@ const DIED: u8 = 70;
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::CertsInit { directory, force, names } => certs_init(&directory, force, names),
-        Command::Check { config } => with_config(&config, |_| {
+        Command::Check { config } => with_config(&config, |checked| {
+            if let StoreKind::Journal(file) = &checked.store.kind
+                && let Err(fault) = store::check(file)
+            {
+                return complain(&fault.to_string());
+            }
             say(&format!("{}: good\n", config.display()));
             ExitCode::SUCCESS
         }),

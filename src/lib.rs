@@ -26,6 +26,7 @@ pub mod ids;
 pub mod secret;
 pub mod session;
 pub mod sessions;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod token;

@@ -59,6 +59,9 @@ impl Admin {
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
             (&Method::GET, ["livez"]) => text("text/plain", "alive\n".to_owned()),
+            (&Method::GET, ["readyz"]) if self.is_ready() && self.sessions.is_store_degraded() => {
+                text("text/plain", "degraded: the journal cannot be written\n".to_owned())
+            }
             (&Method::GET, ["readyz"]) if self.is_ready() => text("text/plain", "ready\n".to_owned()),
             (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
             (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),

@@ -81,7 +81,7 @@ impl Reload {
     /// From the bottom up: whoever meets the new routes finds all that they refer to.
     fn commit(&self, ready: Ready, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
-        let Config { admin, authorities, log, routes, server, webhooks: _ } = config;
+        let Config { admin, authorities, log, routes, server, store: _, webhooks: _ } = config;
         telemetry::change_log(&log);
         self.trust.take(ready.pins);
         let kinds = self.authorities.renew(authorities);
@@ -155,7 +155,7 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
 
 /// What is bound, started or chosen once in the life of the process.
 pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
-    let Config { admin, log, server, webhooks, .. } = config;
+    let Config { admin, log, server, store, webhooks, .. } = config;
     vec![
         ("admin.listen", format!("{:?}", admin.listen)),
         ("log.format", format!("{:?}", log.format)),
@@ -163,6 +163,7 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
         ("server.listen-plain", format!("{:?}", server.listen_plain)),
         ("server.tls.client-ca", format!("{:?}", server.tls.client_ca)),
         ("server.workers", server.workers.to_string()),
+        ("store", format!("{store:?}")),
         ("webhook", format!("{webhooks:?}")),
     ]
 }

@@ -5,6 +5,7 @@
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 
+mod books;
 mod breaker;
 mod client;
 mod counter;
@@ -17,6 +18,7 @@ mod registry;
 mod slots;
 mod wire;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
 
+use self::books::Keeping;
 pub use self::client::{Client, Renewal};
 pub use self::counter::Counter;
 use self::far_clock::FarClock;
@@ -36,6 +39,7 @@ use crate::config::{self, AuthorityKind, Endpoint, NagraSsm, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Reason};
 use crate::sessions::AuthorityId;
+use crate::store::{SlotRecord, Store};
 
 /// One authority with its settings. What it knows and counts is shared with the values of the same
 /// authority that a reload makes after this one.
@@ -95,6 +99,14 @@ impl Authority {
             Kind::Embedded(counter) => Some(counter),
             Kind::NagraSsm(_) => None,
         }
+    }
+
+    /// Lets an embedded authority write its places down in `store`, after taking back `records`. A held
+    /// place that none of the `claimed` tokens names is free: its open was never answered. Returns how
+    /// many are held; none for other authorities, which count for themselves.
+    fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashSet<u64>) -> Option<usize> {
+        let keeping = Keeping { authority: self.name.clone(), store: store.clone() };
+        Some(self.counter()?.keep(keeping, records, claimed))
     }
 
     /// Why the session has ended, where that is known without asking over a network: its player need

@@ -4,7 +4,8 @@
 //! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by
 //! [`super::Client`] and `admin`; changed by `app` alone.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -12,12 +13,15 @@ use tokio::sync::Notify;
 use super::Authority;
 use crate::config;
 use crate::sessions::AuthorityId;
+use crate::store::{SlotRecord, Store};
 
 #[derive(Debug)]
 pub struct Authorities {
     all: ArcSwap<All>,
     /// Rings when an outage of one of them is over.
     pub(super) over: Arc<Notify>,
+    /// Where embedded ones write their places down.
+    store: OnceLock<Arc<dyn Store>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +35,32 @@ impl Authorities {
     pub fn new(configs: Vec<config::Authority>) -> Arc<Self> {
         let over = Arc::default();
         let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &over))).collect();
-        Arc::new(Self { all: ArcSwap::from_pointee(All { current, retired: Vec::new() }), over })
+        Arc::new(Self {
+            all: ArcSwap::from_pointee(All { current, retired: Vec::new() }),
+            over,
+            store: OnceLock::new(),
+        })
+    }
+
+    /// From now on embedded ones write their places down in `store`, and those that come later too. They take
+    /// back what an earlier process left, of the held ones those that `claimed` names. Returns how many are held.
+    pub fn keep_in(
+        &self,
+        store: &Arc<dyn Store>,
+        slots: &[SlotRecord],
+        claimed: impl Fn(&Authority) -> HashSet<u64>,
+    ) -> usize {
+        let _once = self.store.set(store.clone());
+        let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
+        kept.sum()
+    }
+
+    fn fresh(&self, config: config::Authority) -> Authority {
+        let authority = Authority::new(config, &self.over);
+        if let Some(store) = self.store.get() {
+            authority.keep(store, &[], &HashSet::new());
+        }
+        authority
     }
 
     /// Those of the configuration, in its order.
@@ -65,7 +94,7 @@ impl Authorities {
                     kept.push(old.name.clone());
                     old.clone()
                 }),
-                Some(_) | None => Arc::new(Authority::new(config, &self.over)),
+                Some(_) | None => Arc::new(self.fresh(config)),
             })
             .collect();
         let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);

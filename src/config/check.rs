@@ -13,6 +13,7 @@ mod outage;
 mod refusal;
 mod route;
 mod server;
+mod store;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -72,6 +73,7 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
     let log = admin::log(&root.table("log"));
+    let store = store::store(&root.table("store"));
     let server = server::server(&root.table("server"), admin.listen);
     let authorities = root.tables("authority");
     let names = authority::names(&authorities, "routes refer to an authority by it", "authority");
@@ -82,5 +84,5 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let routes = route::routes(&root, &frame);
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    Some(Config { admin, authorities: authorities?, log, routes: routes?, server, webhooks: webhooks? })
+    Some(Config { admin, authorities: authorities?, log, routes: routes?, server, store, webhooks: webhooks? })
 }

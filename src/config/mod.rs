@@ -14,6 +14,7 @@ mod near;
 mod outage;
 mod raw;
 mod section;
+mod store;
 mod take;
 mod units;
 mod value;
@@ -35,6 +36,7 @@ pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 pub use self::outage::{Allowed, OnUnreachable};
+pub use self::store::{OnExit, Store, StoreKind};
 pub use self::webhook::Webhook;
 use crate::secret::Secret;
 
@@ -45,6 +47,7 @@ pub struct Config {
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
+    pub store: Store,
     pub webhooks: Vec<Webhook>,
 }
 

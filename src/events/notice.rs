@@ -107,7 +107,9 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
         Event::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
         Event::Beat
         | Event::BeatLate(_)
+        | Event::Orphaned
         | Event::Renewed
+        | Event::Resumed
         | Event::Returned
         | Event::RenewalsCarry
         | Event::Stale(_)

@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod flight;
 mod forward;
+mod home;
 mod identity;
 mod license;
 mod mirror;

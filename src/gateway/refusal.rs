@@ -143,9 +143,13 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::LicenseExpired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
-            "This session has expired; play again."
-        }
+        End::Expired
+        | End::LicenseExpired
+        | End::Longest
+        | End::Lost
+        | End::Orphaned
+        | End::RenewalsOverdue
+        | End::Silent => "This session has expired; play again.",
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",
     }

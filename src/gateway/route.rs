@@ -55,6 +55,11 @@ impl Routes {
         Self { routes, standings }
     }
 
+    /// The route whose path is this one.
+    pub(super) fn at(&self, path: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| &*route.path == path)
+    }
+
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
     /// beginning with `/`.
     pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Route>, &'a str)> {

@@ -15,7 +15,7 @@ use super::input::Input;
 use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
-use super::step::step;
+use super::step::{resume, step};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -142,12 +142,36 @@ impl<C> Device<C> {
         playback.release(key_session)
     }
 
+    /// Takes a restored playback in, behind those that it has, and lets it go on. `opening`: an open
+    /// was in flight when its process died.
+    pub fn resume(
+        &mut self,
+        mut playback: Playback<C>,
+        now: Instant,
+        opening: bool,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) {
+        let Effects { answer: _, list } = resume(&mut playback.session, now, opening, policy);
+        out.extend(list.into_iter().map(|effect| (playback.id, effect)));
+        self.playbacks.push(playback);
+    }
+
+    #[cfg(test)]
+    pub(super) fn adopt_for_test(&mut self, playback: Playback<C>) {
+        self.playbacks.push(playback);
+    }
+
     pub fn playbacks(&self) -> &[Playback<C>] {
         &self.playbacks
     }
 
     pub fn playback_mut(&mut self, id: SessionId) -> Option<&mut Playback<C>> {
         self.playbacks.iter_mut().find(|playback| playback.id == id)
+    }
+
+    pub fn playbacks_mut(&mut self) -> impl Iterator<Item = &mut Playback<C>> {
+        self.playbacks.iter_mut()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
@@ -63,7 +64,7 @@ pub struct Ask {
 }
 
 /// What a log, a metric or a timeline shows.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Event {
     Beat,
     /// A beat was sent this much after it was due.
@@ -79,9 +80,13 @@ pub enum Event {
     Opened {
         interval: Duration,
     },
+    /// The process died while the open was under way: what it may have brought expires.
+    Orphaned,
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),
+    /// Goes on after a restart.
+    Resumed,
     Renewed,
     /// From now on the player's own renewals are the beats.
     RenewalsCarry,

@@ -1,6 +1,8 @@
 //! Why a playback ended without a kill. Recorded with every ending.
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum End {
     /// It never got its turn: the player gave up before the device's older playback was closed.
     Abandoned,
@@ -14,6 +16,9 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// Its open was under way when the process died: nobody can give back what it may have brought,
+    /// and the authority lets it expire.
+    Orphaned,
     /// The player said that it quits.
     Quit,
     /// The player released its last license.
@@ -29,13 +34,14 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::LicenseExpired,
         Self::Longest,
         Self::Lost,
+        Self::Orphaned,
         Self::Quit,
         Self::Released,
         Self::RenewalsOverdue,
@@ -52,6 +58,7 @@ impl End {
             Self::LicenseExpired => "license-expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::Orphaned => "orphaned",
             Self::Quit => "quit",
             Self::Released => "released",
             Self::RenewalsOverdue => "renewals-overdue",
@@ -69,6 +76,7 @@ impl End {
             | Self::LicenseExpired
             | Self::Longest
             | Self::Lost
+            | Self::Orphaned
             | Self::RenewalsOverdue
             | Self::Silent => false,
         }

@@ -54,6 +54,13 @@ impl Leases {
     }
 }
 
+impl FromIterator<(Fingerprint, Option<Instant>)> for Leases {
+    fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<Instant>)>>(leases: I) -> Self {
+        let leases = leases.into_iter().take(Self::MOST);
+        Self(leases.map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

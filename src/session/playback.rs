@@ -18,13 +18,13 @@ use crate::secret::Fingerprint;
 pub(super) const KEY_SESSIONS: usize = 16;
 
 /// Names of one playback's content: where only key ids tell, picture and sound have one each.
-const CONTENTS: usize = 8;
+pub(super) const CONTENTS: usize = 8;
 
 /// Players ask for all keys of a title within this time.
 pub(super) const TOGETHER: Duration = Duration::from_secs(3);
 
 /// Refreshed content tokens of one playback.
-const TOKENS: usize = 8;
+pub(super) const TOKENS: usize = 8;
 
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
@@ -32,14 +32,14 @@ pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
-    began: Instant,
-    content: Option<Fingerprint>,
+    pub(super) began: Instant,
+    pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
-    contents: ArrayVec<Fingerprint, CONTENTS>,
-    key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
-    leases: Leases,
+    pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
+    pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    pub(super) leases: Leases,
     /// Those that came after the first one for the same content.
-    later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
 }

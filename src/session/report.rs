@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// What one report says that matters here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Report {
@@ -17,13 +19,13 @@ pub struct Report {
 }
 
 /// What is played: the far side can send it again later, or not.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Stream {
     Live,
     Vod,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Playing {
     /// Reached its end or failed; it may still report, and may start again.
     Done,
@@ -41,9 +43,9 @@ pub enum Playing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reports {
     /// The last report by interval, if there was one.
-    at: Option<Instant>,
+    pub(super) at: Option<Instant>,
     /// Between the last two of them, and between the two before.
-    gaps: [Duration; 2],
+    pub(super) gaps: [Duration; 2],
     pub(super) playing: Playing,
 }
 

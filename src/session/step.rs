@@ -5,23 +5,26 @@
 
 use std::time::{Duration, Instant};
 
-use self::due::{bounded, spread};
+pub(super) use self::due::bounded;
+use self::due::spread;
 pub(super) use self::zap::Away;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
 use super::grant::{AskKind, Ticket};
-use super::input::{Input, Served};
+use super::input::Input;
 use super::policy::Policy;
-use super::report::{Playing, Report, Reports};
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::{Fault, FaultKind, Reason};
-use crate::config::Enforcement;
 
 mod answered;
 mod credit;
 mod due;
+mod resume;
+mod told;
 mod zap;
+
+pub use self::resume::resume;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
@@ -113,60 +116,6 @@ impl Session {
             }
             State::Closed { .. } | State::Killed { .. } => {}
         }
-    }
-
-    fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                self.heard(now);
-                if policy.enforcement == Enforcement::Auto {
-                    match served {
-                        Served::Plain => {}
-                        Served::Renews { every } => self.carry(every, policy, fx),
-                        Served::Stays => self.beats = Beats::Timer,
-                    }
-                }
-            }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
-        self.alone = None;
-        match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                self.stream = report.stream.or(self.stream);
-                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
-                self.reports = Some(reports);
-                match reports.playing {
-                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done | Playing::Quit => {}
-                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
-                }
-            }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    /// The player called.
-    fn heard(&mut self, now: Instant) {
-        self.last_call = now;
-        self.last_sign = now;
-    }
-
-    /// From now on the player's renewals are the beats.
-    fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
-        if !policy.renews {
-            return;
-        }
-        let known = match self.beats {
-            Beats::Renewals { every } => every,
-            Beats::Timer => {
-                fx.note(Event::RenewalsCarry);
-                None
-            }
-        };
-        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 
     fn start(&mut self, now: Instant) {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::grant::Grant;
 use crate::secret::Secret;
 
@@ -43,7 +45,7 @@ impl Verdict {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Denial {
     /// Too many sessions.
     Limit,
@@ -99,7 +101,7 @@ impl FaultKind {
 }
 
 /// The authority's own words, kept for the viewer, the log and the call centre.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reason {
     /// HTTP status; 0 when there was no reply.
     pub code: u16,

@@ -12,7 +12,7 @@ use crate::session::{AskKind, Policy};
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct DeviceKey(u64);
+pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {
     /// `rung` of the identity ladder said so. What we see ourselves stands apart from what callers say

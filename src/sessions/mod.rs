@@ -8,6 +8,7 @@ mod card;
 mod closings;
 mod drain;
 mod evidence;
+mod keep;
 mod overview;
 mod pacer;
 mod pump;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
+pub use self::keep::{Home, Restored};
 pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
@@ -39,6 +41,7 @@ use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
     Start, State, Ticket, Verdict, Wheel,
 };
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub struct Sessions {
@@ -46,6 +49,8 @@ pub struct Sessions {
     clock: Clock,
     pump: Pump,
     sleep: Sleep,
+    /// None: sessions end with the process.
+    store: Option<Arc<dyn Store>>,
     table: Table,
     telemetry: Arc<Telemetry>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -60,9 +65,14 @@ pub struct Admission {
 
 impl Sessions {
     pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Self::with_store(clock, pump, telemetry, None)
+    }
+
+    /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
+    pub fn with_store(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
         let wheel = Mutex::new(Wheel::new(clock.now()));
         let sleep = Sleep::new(clock.suspended());
-        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, table: Table::default(), telemetry, wheel })
+        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, store, table: Table::default(), telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -196,6 +206,7 @@ impl Sessions {
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
+            self.keep(key, device);
             self.schedule(key, device);
             result
         });
@@ -214,6 +225,7 @@ impl Sessions {
     ) {
         let Some(playback) = device.playback_mut(id) else {
             // Forgotten in this very step; its calls may still wait.
+            self.forget(id, &effect);
             wake.notify_waiters();
             return;
         };

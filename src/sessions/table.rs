@@ -10,21 +10,33 @@ use tokio::sync::Notify;
 use super::card::{Card, DeviceKey};
 use super::timeline::Timeline;
 use crate::eme::Mirror;
-use crate::session::{Device, Playback, Slot};
+use crate::session::{Device, Playback, Slot, Stamp};
+use crate::store::CardRecord;
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) card: Arc<Card>,
     pub(super) mirror: Mirror,
+    /// The card as it is written down, once it was.
+    pub(super) record: Option<Arc<CardRecord>>,
     /// The deadline that stands on the wheel, and where.
     pub(super) slotted: Option<(Instant, Slot)>,
+    /// What the store has of it, if anything.
+    pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
 }
 
 impl Kept {
     pub(super) fn new(card: Arc<Card>) -> Self {
-        Self { card, mirror: Mirror::default(), slotted: None, timeline: Timeline::default() }
+        Self {
+            card,
+            mirror: Mirror::default(),
+            record: None,
+            slotted: None,
+            stamp: None,
+            timeline: Timeline::default(),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::secret::Secret;
 use crate::session::{Ask, CallKind, End, Grant, Opens, Playing, Policy, Report};
 use crate::task::Tasks;
 
+mod keep;
+
 type Answered = Result<Verdict, Fault>;
 
 /// An authority call that lies open.
@@ -66,15 +68,19 @@ impl Stage {
     }
 
     fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
-        Self::by(Clock, policy, change)
+        Self::by(Clock, policy, None, change)
     }
 
-    fn by(clock: Clock, policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+    fn with(policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
+        Self::by(Clock, policy, store, change)
+    }
+
+    fn by(clock: Clock, policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
         let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
         change(&mut pump);
-        let sessions = Sessions::new(clock, pump, Arc::default());
+        let sessions = Sessions::with_store(clock, pump, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(Card {
             account: None,
@@ -422,7 +428,7 @@ const WALL: Duration = Duration::from_secs(1_800_000_000);
 async fn what_ran_out_while_the_machine_slept_was_not_killed() {
     for player_first in [false, true] {
         let clock = Clock::steered(WALL);
-        let mut stage = Stage::by(clock, Policy::default(), |_| {});
+        let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
         stage.play(1).await;
         clock.suspend(HOUR * 2);
         if player_first {
@@ -446,7 +452,7 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
     let clock = Clock::steered(WALL);
-    let mut stage = Stage::by(clock, Policy::default(), |_| {});
+    let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
     stage.play(1).await;
     let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
     clock.suspend(HOUR);
@@ -461,7 +467,7 @@ async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
 async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
     const DAY_MS: i64 = 86_400_000;
     let clock = Clock::steered(WALL);
-    let mut stage = Stage::by(clock, Policy::default(), |_| {});
+    let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
     stage.play(1).await;
     let mut due = clock.now() + HOUR;
     for by in [DAY_MS, -DAY_MS, -DAY_MS, DAY_MS, DAY_MS] {

@@ -47,6 +47,11 @@ pub struct Timeline {
 impl Timeline {
     const LONGEST: usize = 32;
 
+    /// Of an earlier process.
+    pub(super) fn with_beats(beats: u32) -> Self {
+        Self { beats, confirmed: beats > 0, entries: VecDeque::new() }
+    }
+
     pub(super) fn add(&mut self, at: Duration, event: Event) {
         self.confirmed |= matches!(event, Event::Beat | Event::Opened { .. } | Event::Renewed);
         if matches!(event, Event::Beat | Event::Renewed) {

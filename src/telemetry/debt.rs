@@ -36,6 +36,8 @@ impl Debts {
             | Event::Refused(..)
             | Event::Renewed
             | Event::RenewalsCarry
+            | Event::Orphaned
+            | Event::Resumed
             | Event::Returned
             | Event::Stale(_)
             | Event::Unmanaged => return,

@@ -104,6 +104,11 @@ pub(super) struct Cause {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Restored {
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct RouteFault {
     pub(super) fault: &'static str,
     pub(super) route: String,

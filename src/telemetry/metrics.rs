@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{
     AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Credit, Delivered,
-    Delivery, Ended, Happened, Reload, RouteFault, Saving, SlotEnd, StateLabel,
+    Delivery, Ended, Happened, Reload, Restored, RouteFault, Saving, SlotEnd, StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
@@ -36,6 +36,10 @@ pub struct Metrics {
     credits: Family<Credit, Counter>,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
+    journal_commits: Counter,
+    journal_degraded: Gauge,
+    journal_failures: Counter,
+    journal_records: Counter,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
     on_credit: Family<AuthorityLabel, Gauge>,
@@ -43,6 +47,7 @@ pub struct Metrics {
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
@@ -71,6 +76,10 @@ impl Default for Metrics {
             credits: Family::default(),
             ends: Family::default(),
             events: Family::default(),
+            journal_commits: Counter::default(),
+            journal_degraded: Gauge::default(),
+            journal_failures: Counter::default(),
+            journal_records: Counter::default(),
             license_calls: Family::default(),
             license_seconds: latency(),
             on_credit: Family::default(),
@@ -78,6 +87,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            sessions_restored: Family::default(),
             slots_ended: Family::default(),
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
@@ -107,8 +117,10 @@ impl Metrics {
             }
             Event::Beat
             | Event::Opened { .. }
+            | Event::Orphaned
             | Event::Recovered(_)
             | Event::Refused(..)
+            | Event::Resumed
             | Event::Renewed
             | Event::RenewalsCarry
             | Event::Returned
@@ -153,6 +165,23 @@ impl Metrics {
     pub(super) fn clock_offset(&self, authority: &Arc<str>, offset: f64) {
         let label = AuthorityLabel { authority: authority.clone() };
         self.authority_clock_offset.get_or_create(&label).set(offset);
+    }
+
+    /// One transaction of the journal.
+    pub fn journal_written(&self, records: usize) {
+        self.journal_commits.inc();
+        self.journal_records.inc_by(records as u64);
+        self.journal_degraded.set(0);
+    }
+
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
+        self.journal_degraded.set(1);
+    }
+
+    /// Sessions found in the journal at the start, by what became of them.
+    pub fn sessions_restored(&self, result: &'static str, count: usize) {
+        self.sessions_restored.get_or_create(&Restored { result }).inc_by(count as u64);
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -252,6 +281,12 @@ impl Metrics {
         registry.register("configuration_stale", help, self.configuration_stale.clone());
         registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
         registry.register("session_events", "Events of sessions", self.events.clone());
+        registry.register("journal_commits", "Transactions of the journal", self.journal_commits.clone());
+        let help = "1 while the journal cannot be written";
+        registry.register("journal_degraded", help, self.journal_degraded.clone());
+        let help = "Transactions of the journal that failed";
+        registry.register("journal_failures", help, self.journal_failures.clone());
+        registry.register("journal_records", "Records written to the journal", self.journal_records.clone());
         registry.register(
             "license_calls",
             "Calls of players, by what they were and how they ended",
@@ -263,6 +298,8 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions found in the journal at the start, by what became of them";
+        registry.register("sessions_restored", help, self.sessions_restored.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";
         registry.register("slots_ended", help, self.slots_ended.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());

@@ -37,12 +37,18 @@ impl Telemetry {
         self.events.publish(of, event, at);
         let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
         match event {
-            Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
+            Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
+                debug!(%session, authority, route, "{name}")
+            }
             Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
                 %session, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+            ),
+            Event::Orphaned => warn!(
+                %session, authority, route,
+                "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
             Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
@@ -104,10 +110,12 @@ impl Event {
             Self::Killed(_) => "killed",
             Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
+            Self::Orphaned => "open lost in a restart",
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
+            Self::Resumed => "resumed",
             Self::Returned => "taken up again",
             Self::Settled(_) => "credit settled",
             Self::Stale(_) => "late answer dropped",
@@ -131,9 +139,14 @@ impl Event {
             Self::OnCredit { running: false } => "without a session".to_owned(),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
             Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
-            Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Returned | Self::Stale(_) | Self::Unmanaged => {
-                String::new()
-            }
+            Self::Beat
+            | Self::Orphaned
+            | Self::Renewed
+            | Self::RenewalsCarry
+            | Self::Resumed
+            | Self::Returned
+            | Self::Stale(_)
+            | Self::Unmanaged => String::new(),
         }
     }
 }

@@ -45,6 +45,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.authority_call_spared(&"a".into(), AskKind::Open);
     metrics.breaker(&"a".into(), "open,renew", true);
     metrics.outage(&"a".into(), Duration::ZERO, 0);
+    metrics.sessions_restored("resumed", 1);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
     metrics.webhook("w", Delivery::Delivered, 1);

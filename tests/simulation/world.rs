@@ -400,7 +400,13 @@ impl World {
                 self.tally.running_on_credit += 1;
                 self.watch.may_open_again(id);
             }
-            Event::Failed(..) | Event::Refused(..) | Event::Returned | Event::Settled(_) | Event::Unmanaged => {}
+            Event::Failed(..)
+            | Event::Orphaned
+            | Event::Refused(..)
+            | Event::Resumed
+            | Event::Returned
+            | Event::Settled(_)
+            | Event::Unmanaged => {}
         }
     }
 

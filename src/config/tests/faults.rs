@@ -142,6 +142,12 @@ fn faults_of_authorities() {
             "[[authority]]\nname = \"a b\"\nkind = \"embedded\"",
             &["line 2: authority[0].name: must be 1 to 64 letters, digits, \"-\", \".\" or \"_\""],
         ),
+        ("[store]\nkind = \"redb\"", &["line 2: store.kind: must be \"journal\" or \"memory\""]),
+        ("[store]\nkind = \"journal\"\nfile = \"\"", &["line 3: store.file: must name a file"]),
+        (
+            "[store]\non-exit = \"keep\"",
+            &["line 2: store.on-exit: keeps sessions that nobody would remember: set store.kind = \"journal\" as well"],
+        ),
         (NAGRA, &[&no_url]),
         (
             &format!("{NAGRA}setup-url = \"https://h\"\nheartbeat-url = \"https://h\"\nrenewal-url = \"https://h\""),

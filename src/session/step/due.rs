@@ -96,7 +96,7 @@ impl Session {
 }
 
 /// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
-pub(super) fn bounded(time: Duration) -> Duration {
+pub(in super::super) fn bounded(time: Duration) -> Duration {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time.min(CENTURY)
 }

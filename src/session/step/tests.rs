@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::{Allowed, Endings, OnUnreachable};
+use crate::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Denial, Fault, FaultKind, Grant, Stream, Verdict};
+use crate::session::{Denial, Fault, FaultKind, Grant, Playing, Report, Served, Stream, Verdict};
 
 const INTERVAL: Duration = secs(30);
 

@@ -1,0 +1,68 @@
+//! What a player shows of itself beside its calls: reports, and what its licenses say.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Effects, Event};
+use super::super::end::End;
+use super::super::input::Served;
+use super::super::policy::Policy;
+use super::super::report::{Playing, Report, Reports};
+use super::super::state::{Beats, Session, State};
+use super::due::bounded;
+use crate::config::Enforcement;
+
+impl Session {
+    pub(super) fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
+        self.alone = None;
+        match self.state {
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.stream = report.stream.or(self.stream);
+                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
+                self.reports = Some(reports);
+                match reports.playing {
+                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done | Playing::Quit => {}
+                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
+                }
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    pub(super) fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.heard(now);
+                if policy.enforcement == Enforcement::Auto {
+                    match served {
+                        Served::Plain => {}
+                        Served::Renews { every } => self.carry(every, policy, fx),
+                        Served::Stays => self.beats = Beats::Timer,
+                    }
+                }
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// The player called.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.last_call = now;
+        self.last_sign = now;
+    }
+
+    /// From now on the player's renewals are the beats.
+    pub(super) fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
+        if !policy.renews {
+            return;
+        }
+        let known = match self.beats {
+            Beats::Renewals { every } => every,
+            Beats::Timer => {
+                fx.note(Event::RenewalsCarry);
+                None
+            }
+        };
+        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
+    }
+}
