@@ -263,7 +263,8 @@ impl SessionRecord {
             // Who was connected is not any more.
             alone: None,
             away: None,
-            credit: self.credit.map(time),
+            // One that goes on with a grant has another chance first.
+            credit: self.credit.map(time).filter(|_| matches!(state, State::Owing { .. })),
             credit_spent: self.credit_spent,
             beats: if self.renewals { Beats::Renewals { every: self.every } } else { Beats::Timer },
             deadline: Some(at.now),
