@@ -1,5 +1,7 @@
 //! A session that was written down and read again behaves as if nothing had happened.
 
+use std::time::Instant;
+
 use proptest::prelude::*;
 
 use super::*;
