@@ -100,12 +100,15 @@ impl Pending {
         (mem::take(&mut state.changes), state.added)
     }
 
-    /// As [`Self::take`], as soon as there are any, and, unless somebody waits for them, no sooner than
-    /// after `pace`. None at the end.
-    pub(super) fn take_next(&self, pace: Duration) -> Option<(Changes, Mark)> {
+    /// As [`Self::take`], when changes have gathered for the first time if somebody waits for them, for
+    /// the second if nobody does. None at the end.
+    pub(super) fn take_next(&self, [waited_for, pace]: [Duration; 2]) -> Option<(Changes, Mark)> {
         let state = self.state();
         let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        let running = |state: &mut State| !state.ended;
+        let (state, _) =
+            self.stir.wait_timeout_while(state, waited_for, running).unwrap_or_else(PoisonError::into_inner);
         let calm = |state: &mut State| state.wanted <= *self.settled.borrow() && !state.ended;
         let (mut state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
         let changes = mem::take(&mut state.changes);
