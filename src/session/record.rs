@@ -72,6 +72,9 @@ pub struct SessionRecord {
     pub reports: Option<ReportsRecord>,
     pub seed: u32,
     pub state: StateRecord,
+    /// How long the last good answer took.
+    #[serde(default)]
+    pub took: Duration,
     #[serde(default)]
     pub stream: Option<Stream>,
 }
@@ -169,6 +172,7 @@ impl SessionRecord {
             seed: session.seed,
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
+            took: session.took,
         })
     }
 
@@ -226,6 +230,7 @@ impl SessionRecord {
             }),
             seed: self.seed,
             slept: Duration::ZERO,
+            took: self.took,
             spared: None,
             state,
             stream: self.stream,
