@@ -74,6 +74,9 @@ pub struct SessionRecord {
     pub state: StateRecord,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// How long the last good answer took.
+    #[serde(default)]
+    pub took: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -169,6 +172,7 @@ impl SessionRecord {
             seed: session.seed,
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
+            took: session.took,
         })
     }
 
@@ -226,6 +230,7 @@ impl SessionRecord {
             }),
             seed: self.seed,
             slept: Duration::ZERO,
+            took: self.took,
             spared: None,
             state,
             stream: self.stream,

@@ -260,6 +260,7 @@ proptest! {
             seed: u32::MAX,
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
+            took: Duration::ZERO,
         };
         let policy = Policy::default();
         let moment = Clock.moment();
