@@ -195,7 +195,9 @@ impl World {
         let players = (0..6).map(|number| Player::new(&mut rng, number, number % DEVICES)).collect();
         let (dated, mortal, stored) = (rng.chance(400), rng.chance(600), rng.chance(600));
         let devices: Vec<_> = (0..DEVICES).map(|device| device.to_string()).collect();
-        let far = Far::new(rng, head, policy.clone(), Watch::new(seed, epoch));
+        let mut watch = Watch::new(seed, epoch);
+        watch.written_within = Watch::WRITTEN;
+        let far = Far::new(rng, head, policy.clone(), watch);
         Self {
             ample,
             dated,
