@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Config, Endpoint};
 use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
 use crate::gateway::{Flights, Gateway, Routes};
+use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
@@ -49,6 +50,8 @@ struct Call {
     call: Duration,
     clock: Clock,
     flights: Arc<Flights>,
+    public_url: Option<Arc<str>>,
+    registrations: Arc<Registrations>,
     routes: Arc<Routes>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
@@ -80,7 +83,8 @@ impl App {
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
         let trust = trust(&config)?;
-        let Config { admin: admin_config, authorities, routes, server, log: _ } = config;
+        let Config { admin: admin_config, authorities, authorize, routes, server, log: _ } = config;
+        let registrations = Arc::new(Registrations::default());
         ensure_certificates(&server, clock)?;
         let authorities: Arc<[Authority]> = authorities.into_iter().map(Authority::new).collect();
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
@@ -101,7 +105,7 @@ impl App {
             counters,
             tasks.clone(),
         ));
-        let routes = Arc::new(Routes::new(routes, &authorities));
+        let routes = Arc::new(Routes::new(routes, authorize, &authorities));
         let call = Call {
             authorities,
             body: server.limits.body,
@@ -109,6 +113,8 @@ impl App {
             call: server.limits.call,
             clock,
             flights: Flights::new(Flights::MOST),
+            public_url: server.public_url.as_deref().map(Arc::from),
+            registrations,
             routes,
             sessions: sessions.clone(),
             tasks: tasks.clone(),
@@ -168,6 +174,8 @@ impl Call {
             clock: self.clock,
             flights: self.flights.clone(),
             pool,
+            public_url: self.public_url.clone(),
+            registrations: self.registrations.clone(),
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
             tasks: self.tasks.clone(),
@@ -185,11 +193,18 @@ fn trust(config: &Config) -> Result<Trust, TrustFault> {
     for authority in &config.authorities {
         match &authority.kind {
             AuthorityKind::Embedded(_) => {}
+            AuthorityKind::FirstLight(it) => {
+                pin(&[&it.heartbeat], &it.ca)?;
+                pin(&it.stream_concurrency.iter().map(|it| &it.endpoint).collect::<Vec<_>>(), &it.ca)?;
+            }
             AuthorityKind::NagraSsm(ssm) => {
                 pin(&[&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown], &ssm.ca)?;
                 pin(&ssm.renewal_other.as_ref().into_iter().collect::<Vec<_>>(), &ssm.ca)?;
             }
         }
+    }
+    for route in &config.authorize {
+        pin(&[&route.authorize_url], &route.ca)?;
     }
     for route in &config.routes {
         pin(&[&route.license_server], &route.ca)?;

@@ -98,6 +98,15 @@ impl fmt::Display for Incident {
     }
 }
 
+/// A random UUID (RFC 9562, version 4).
+pub fn uuid() -> String {
+    let (high, low) = (random_u64(), random_u64());
+    let high = high & !0xf000 | 0x4000;
+    let low = low & (u64::MAX >> 2) | 1 << 63;
+    let (node, sequence) = (low & 0xffff_ffff_ffff, low >> 48);
+    format!("{:08x}-{:04x}-{:04x}-{sequence:04x}-{node:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff)
+}
+
 pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     // The only failure is a system without a random source, where TLS could not start either.
@@ -131,6 +140,15 @@ mod tests {
         }
         assert_eq!(format!("{id:?}"), "PlaybackId(…)");
         assert_ne!(PlaybackId::random(), PlaybackId::random());
+    }
+
+    #[test]
+    fn a_uuid_has_its_version_and_variant() {
+        let uuid = uuid();
+        let lengths: Vec<_> = uuid.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(uuid.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
     }
 
     #[test]

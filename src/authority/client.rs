@@ -1,9 +1,11 @@
 //! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
 
+mod firstlight;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::far_clock::Lesson;
 use super::nagra_ssm;
@@ -75,6 +77,7 @@ impl Client {
     async fn perform(&self, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
         let now = self.clock.now();
         match (self.authority(card.authority).map(|authority| &authority.kind), &ask.grant) {
+            (Some(Kind::FirstLight(config)), _) => self.perform_firstlight(config, ask, card).await,
             (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
             (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
                 (AskKind::Open, _) => {
@@ -112,20 +115,20 @@ impl Client {
     }
 
     async fn send(&self, wire: Option<Wire<'_>>, timeout: Duration) -> Result<Reply, Fault> {
-        let Some(Wire { body, endpoint, headers }) = wire else {
+        let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
-        let path = match endpoint.query() {
+        let path = path.unwrap_or_else(|| match endpoint.query() {
             Some(query) => format!("{}?{query}", endpoint.path()),
             None => endpoint.path().to_owned(),
-        };
+        });
         let path_and_query = path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?;
         let call = Call {
             body,
             deadline: self.clock.now() + timeout,
             endpoint,
             headers,
-            method: Method::POST,
+            method,
             path_and_query,
             reply_max: REPLY_MAX,
         };

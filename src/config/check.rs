@@ -6,7 +6,9 @@
 
 mod admin;
 mod authority;
+mod authorize;
 mod embedded;
+mod firstlight;
 mod nagra_ssm;
 mod refusal;
 mod route;
@@ -55,7 +57,8 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
-    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]";
+    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
+        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {
@@ -78,5 +81,6 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
     let routes = route::routes(&root, &frame);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    Some(Config { admin, authorities: authorities?, log, routes: routes?, server })
+    let (routes, authorize) = routes?;
+    Some(Config { admin, authorities: authorities?, authorize, log, routes, server })
 }

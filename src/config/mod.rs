@@ -4,6 +4,7 @@
 //! and `value` read it key by key, `check` knows all keys and turns the sum into a [`Config`] or
 //! into all its faults at once. Nothing above this module parses a setting again.
 
+mod authorize;
 mod check;
 mod embedded;
 mod endpoint;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+pub use self::authorize::Authorize;
 pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
@@ -38,6 +40,7 @@ use crate::secret::Secret;
 pub struct Config {
     pub admin: Admin,
     pub authorities: Vec<Authority>,
+    pub authorize: Vec<Authorize>,
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
@@ -52,6 +55,8 @@ pub struct Server {
     /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
     pub listen_plain: Vec<SocketAddr>,
     pub origins: Origins,
+    /// How players reach us, without a slash at its end; none: as their `Host` says.
+    pub public_url: Option<String>,
     pub tls: Tls,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
     pub workers: usize,
@@ -130,6 +135,7 @@ pub struct Authority {
 #[derive(Debug)]
 pub enum AuthorityKind {
     Embedded(Box<Embedded>),
+    FirstLight(Box<FirstLight>),
     NagraSsm(Box<NagraSsm>),
 }
 

@@ -17,6 +17,7 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
+use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, Policy};
 use crate::sessions::{Card, DeviceKey};
@@ -33,6 +34,8 @@ pub(super) struct Asked {
     /// Toward the license server: what follows the route's path, and the query without our names.
     pub(super) path: String,
     pub(super) query: Option<String>,
+    /// By the id in its path.
+    pub(super) registration: Option<Arc<Registration>>,
     pub(super) token: Option<Secret>,
 }
 
@@ -42,7 +45,7 @@ impl Asked {
         route: &Route,
         authority: Option<&Authority>,
         peer: &Peer,
-        rest: &str,
+        (registration, rest): (Option<Arc<Registration>>, &str),
         parts: Parts,
         body: Bytes,
     ) -> Self {
@@ -52,11 +55,14 @@ impl Asked {
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
-        let device = identity::device(&route.config.device, &evidence);
+        let device = match &registration {
+            Some(registration) => Some((registration.device.clone(), registration.rung)),
+            None => identity::device(&route.config.device, &evidence),
+        };
         let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
         let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
         let query = query::without(uri.query(), &our_names(route, authority));
-        Self { body, claims, counted, device, headers, message, method, path, query, token }
+        Self { body, claims, counted, device, headers, message, method, path, query, registration, token }
     }
 
     /// What the core is asked, if a session may have to do with this call. `good`: the content token
@@ -81,9 +87,17 @@ impl Asked {
             content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            openable: (self.token.is_some() && good) || !authority.needs_token(),
-            token: identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
+            openable: (self.token.is_some() && good) || self.registration.is_some() || !authority.needs_token(),
+            token: self.playback(),
         })
+    }
+
+    /// By what its playback is known: its registration, or its content token.
+    pub(super) fn playback(&self) -> Option<Fingerprint> {
+        match &self.registration {
+            Some(registration) => Some(registration.token()),
+            None => identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
+        }
     }
 
     pub(super) fn card(
@@ -105,7 +119,8 @@ impl Asked {
             device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
             opened: wall,
-            policy: self.policy(route, authority.time(now).unwrap_or(wall)),
+            policy: self.policy(route, authority, now, wall),
+            registration: self.registration.clone(),
             route: route.path.clone(),
             rung,
             token: self.token.clone(),
@@ -123,11 +138,12 @@ impl Asked {
         let query = self.query.as_deref().unwrap_or_default();
         let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
         let words = [&*route.path, rung, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = forward::passed(route, &self.headers);
         let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        Some(Challenge::of(words.into_iter().chain([origin, &*self.body]).chain(headers)))
+        Some(Challenge::of(words.into_iter().chain([origin, &id, &*self.body]).chain(headers)))
     }
 
     /// The bare DRM message, if the route's wrapping yields it.
@@ -139,9 +155,13 @@ impl Asked {
 
     /// A kill is remembered for as long as its content token could be used again; `time` is the
     /// authority's.
-    fn policy(&self, route: &Route, time: Duration) -> Arc<Policy> {
+    fn policy(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Policy> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        if let Some(block) = self.registration.as_ref().and_then(|registration| registration.block.as_ref()) {
+            return Arc::new(authority.refine_for(block, Policy::clone(&route.policy), now, wall));
+        }
+        let time = authority.time(now).unwrap_or(wall);
         let remaining = match (&self.token, &self.claims) {
             (Some(_), Some(claims)) => claims.remaining(time),
             (Some(_), None) => None,
@@ -157,6 +177,9 @@ impl Asked {
     }
 
     fn content(&self) -> Option<String> {
+        if let Some(registration) = &self.registration {
+            return registration.block.as_ref()?.content_id.clone();
+        }
         self.claims.as_ref()?.text("contentRights.0.contentId")
     }
 

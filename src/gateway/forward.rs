@@ -65,7 +65,8 @@ impl Story<'_> {
         let Story { asked, deadline, flight: _, gateway, route } = *self;
         let headers = onward_headers(route, &asked.headers, authorization);
         let (headers, body) = rewrap_request(route, asked, headers)?;
-        let server = &route.config.license_server;
+        let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        let server = registered.unwrap_or(&route.config.license_server);
         let mut path = onward_path(server, asked);
         for _ in 0..MOST_REDIRECTS {
             let call = Call {

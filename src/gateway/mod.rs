@@ -5,6 +5,7 @@
 //! Called by the edge, one instance per worker.
 
 mod asked;
+mod authorize;
 mod expiry;
 mod flight;
 mod forward;
@@ -30,6 +31,7 @@ use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
 use crate::edge::{Handler, Peer, Reply, ReplyBody};
+use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -47,6 +49,9 @@ pub struct Gateway {
     /// Those of all workers.
     pub flights: Arc<Flights>,
     pub pool: Pool,
+    /// How players reach us, if it is not as their `Host` says.
+    pub public_url: Option<Arc<str>>,
+    pub registrations: Arc<Registrations>,
     pub routes: Arc<Routes>,
     pub sessions: Arc<Sessions>,
     pub tasks: Tasks,
@@ -62,6 +67,13 @@ impl Handler for Arc<Gateway> {
 
 impl Gateway {
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+        if let Some((route, rest)) = self.routes.authorize(request.uri().path()) {
+            let rest = rest.to_owned();
+            return match *request.method() {
+                Method::POST | Method::GET => self.authorize(route, peer, &rest, request).await,
+                _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET"),
+            };
+        }
         let Some((route, rest)) = self.routes.find(request.uri().path()) else {
             return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
         };

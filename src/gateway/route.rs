@@ -15,26 +15,38 @@ pub(super) struct Route {
 
 #[derive(Debug)]
 pub struct Routes {
+    authorize: Vec<config::Authorize>,
     /// Longest path first.
     routes: Vec<Arc<Route>>,
 }
 
 impl Routes {
-    pub fn new(routes: Vec<config::Route>, authorities: &[Authority]) -> Self {
+    pub fn new(routes: Vec<config::Route>, mut authorize: Vec<config::Authorize>, authorities: &[Authority]) -> Self {
         let routes = routes.into_iter().map(|config| Arc::new(Route::new(config, authorities)));
         let mut routes: Vec<_> = routes.collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { routes }
+        authorize.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+        Self { authorize, routes }
+    }
+
+    /// The authorize route of this path, unless a license route has a longer one that fits.
+    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&config::Authorize, &'a str)> {
+        let found = self.authorize.iter().find_map(|route| Some((route, below(&route.path, path)?)))?;
+        let other = self.find(path).map_or(0, |(route, _)| route.path.len());
+        (found.0.path.len() > other).then_some(found)
     }
 
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
     /// beginning with `/`.
     pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Route>, &'a str)> {
-        self.routes.iter().find_map(|route| {
-            let rest = if &*route.path == "/" { path } else { path.strip_prefix(&*route.path)? };
-            (rest.is_empty() || rest.starts_with('/')).then_some((route, rest))
-        })
+        self.routes.iter().find_map(|route| Some((route, below(&route.path, path)?)))
     }
+}
+
+/// What follows the route's path, if that is a whole-segment prefix of the path.
+fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    let rest = if route == "/" { path } else { path.strip_prefix(route)? };
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 impl Route {
@@ -51,6 +63,10 @@ impl Route {
             renews: authority.is_some_and(Authority::renews),
             sessions_per_device: config.sessions_per_device,
             ..Policy::default()
+        };
+        let policy = match authority {
+            Some(authority) => authority.refine(policy),
+            None => policy,
         };
         Self { path: config.path.as_str().into(), policy: Arc::new(policy), config }
     }

@@ -86,6 +86,11 @@ impl Gateway {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Option<(DeviceKey, Option<Fingerprint>)> {
+        if let (Some(registration), _) = self.registered(route, rest).ok()? {
+            let authority = self.client.authority(route.config.authority?)?;
+            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+            return Some((key, Some(registration.token())));
+        }
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };

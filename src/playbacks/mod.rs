@@ -6,6 +6,7 @@
 //! its session's business, found by [`Registration::token`]. Bounded; what is not used is forgotten.
 
 mod block;
+mod rewrite;
 mod time;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 pub use self::block::{Block, Fields, LiveEvent};
+pub use self::rewrite::{Taken, Targets};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;

@@ -40,8 +40,9 @@ pub struct Policy {
     /// What the clock will bring.
     pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
-    /// Whether a blackout or the end of its programme ends the playback, or is told alone.
-    pub stop_on_moment: bool,
+    /// Whether a blackout ends the playback here, or is told alone; the end of its programme, likewise.
+    pub stop_on_blackout: bool,
+    pub stop_on_end: bool,
 }
 
 impl Policy {
@@ -75,7 +76,8 @@ impl Default for Policy {
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
             schedule: None,
             sessions_per_device: 1,
-            stop_on_moment: true,
+            stop_on_blackout: true,
+            stop_on_end: true,
         }
     }
 }

@@ -83,6 +83,17 @@ impl Schedule {
         }
     }
 
+    /// The programme's times have changed while it plays. What has passed by the new ones had its turn,
+    /// but for an end that was still to come: it is now.
+    pub(super) fn move_to(&mut self, now: Instant, mut new: Self) {
+        let was_to_end = self.left.iter().any(|(_, moment)| moment.ends_programme());
+        if let Some(missed) = new.missed.take().filter(|missed| was_to_end && missed.ends_programme()) {
+            // Of the four moments one has passed: there is room.
+            let _full = new.left.try_push((now, missed));
+        }
+        *self = new;
+    }
+
     /// When the next moment comes; at once for one that had passed.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }

@@ -217,7 +217,7 @@ impl Session {
     fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         let Some((moment, running)) = self.schedule.take(now) else { return };
         fx.note(Event::Reached(moment));
-        if running && policy.stop_on_moment && moment.ends_programme() {
+        if running && policy.stop_on_end && moment.ends_programme() {
             self.end(now, End::Programme, policy, fx);
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy};
 use crate::telemetry::Labels;
@@ -40,6 +41,8 @@ pub struct Card {
     /// Wall time since the epoch.
     pub opened: Duration,
     pub policy: Arc<Policy>,
+    /// What was registered of it before it began.
+    pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
     /// Which rung of the identity ladder answered.

@@ -77,7 +77,7 @@ impl Pump {
             let result = if permit.is_ok() { perform(&*asker, &closings, &ask, &card).await } else { Err(busy()) };
             drop(closing);
             let late = match (ask.kind, &result) {
-                (AskKind::Open, Ok(Verdict::Granted(grant))) => Some(grant.clone()),
+                (AskKind::Open, Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _))) => Some(grant.clone()),
                 (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
             };
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);

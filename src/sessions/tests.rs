@@ -85,6 +85,7 @@ impl Stage {
             error_name: |_| "error",
             opened: Duration::ZERO,
             policy: Arc::new(policy),
+            registration: None,
             route: "/".into(),
             rung: "header",
             token: None,

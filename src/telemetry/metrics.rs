@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Labels;
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, RouteFault,
-    Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityLabel, AuthorityTime, Authorized, Build, CallLabels, Cause, Ended, Happened, Reload,
+    RouteFault, Saving, SlotEnd, StateLabel,
 };
 use crate::session::{AskKind, Event, FaultKind};
 
@@ -25,6 +25,7 @@ pub struct Metrics {
     authority_calls: Family<AuthorityCall, Counter>,
     authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
+    authorizations: Family<Authorized, Counter>,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
     ends: Family<Ended, Counter>,
@@ -51,6 +52,7 @@ impl Default for Metrics {
             authority_calls: Family::default(),
             authority_clock_offset: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
+            authorizations: Family::default(),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
             ends: Family::default(),
@@ -109,6 +111,11 @@ impl Metrics {
     pub(super) fn clock_offset(&self, authority: &Arc<str>, offset: f64) {
         let label = AuthorityLabel { authority: authority.clone() };
         self.authority_clock_offset.get_or_create(&label).set(offset);
+    }
+
+    /// An authorize call; `outcome` comes from a table of ours.
+    pub fn authorization(&self, route: &str, outcome: &'static str) {
+        self.authorizations.get_or_create(&Authorized { outcome, route: route.to_owned() }).inc();
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -175,6 +182,7 @@ impl Metrics {
         let help = "How far the authority's clock is ahead of ours, by its newest reply";
         let gauge = self.authority_clock_offset.clone();
         registry.register_with_unit("authority_clock_offset", help, Unit::Seconds, gauge);
+        registry.register("authorizations", "Authorize calls, by outcome", self.authorizations.clone());
         registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
         let help = "When the server certificate expires";
         let gauge = self.certificate_not_after.clone();

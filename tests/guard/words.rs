@@ -24,6 +24,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.license_call(&call, Duration::ZERO);
+    metrics.authorization("/r", "o");
     metrics.refusal("c", "http");
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
@@ -77,7 +78,9 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
         marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/expiry.rs", &["error: "]),
+        marked("src/gateway/license.rs", &["FORBIDDEN, "]),
         marked("src/gateway/twin.rs", &["error: "]),
     ]
     .into_iter()

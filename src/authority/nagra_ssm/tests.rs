@@ -21,7 +21,7 @@ fn dialect_of(lines: &str) -> NagraSsm {
     let mut config = config::parse(&text, std::path::Path::new("."), std::iter::empty()).unwrap();
     match config.authorities.remove(0).kind {
         AuthorityKind::NagraSsm(dialect) => *dialect,
-        AuthorityKind::Embedded(_) => panic!("another kind"),
+        AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_) => panic!("another kind"),
     }
 }
 
@@ -294,7 +294,7 @@ fn calls_go_out_as_the_service_wants_them() {
         (dialect.close(&grant), "/T/ssm/v1/sessions/teardown", "session.of.ann", "{}"),
         (renewal, "/T/ssm/v1/renewal-license-wv", "session.of.ann", r#"{"challenge":"CAH/"}"#),
     ] {
-        let Wire { body: sent, endpoint, headers } = wire.unwrap();
+        let Wire { body: sent, endpoint, headers, .. } = wire.unwrap();
         assert_eq!((endpoint.path(), &sent[..]), (path, body.as_bytes()));
         assert_eq!(
             (&headers["nv-authorizations"], headers["nv-authorizations"].is_sensitive()),

@@ -37,7 +37,7 @@ fn the_environment_wins_over_the_file() {
         ],
     )
     .unwrap();
-    let Config { admin, authorities, log, routes, server } = config;
+    let Config { admin, authorities, authorize: _, log, routes, server } = config;
     assert_eq!(admin.listen, None);
     assert_eq!(log.format, LogFormat::Json);
     let AuthorityKind::NagraSsm(nagra) = &authorities[0].kind else { panic!("another kind was asked for") };

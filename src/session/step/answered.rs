@@ -79,7 +79,7 @@ impl Session {
             }
             Ok(Verdict::Blackout(reason)) => {
                 fx.note(Event::Blackout(reason.clone()));
-                if policy.stop_on_moment {
+                if policy.stop_on_blackout {
                     self.kill_by_authority(now, reason, policy, fx);
                 } else {
                     self.close(now, Over::Unmanaged, policy, fx);
@@ -126,7 +126,7 @@ impl Session {
         match result {
             Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
-                self.reschedule(schedule);
+                self.reschedule(now, schedule);
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
@@ -160,7 +160,7 @@ impl Session {
             return;
         }
         fx.note(Event::Blackout(reason.clone()));
-        if policy.stop_on_moment {
+        if policy.stop_on_blackout {
             self.kill(now, reason, policy, fx);
         } else {
             self.grant = None;
@@ -168,9 +168,9 @@ impl Session {
         }
     }
 
-    fn reschedule(&mut self, schedule: Option<Schedule>) {
+    fn reschedule(&mut self, now: Instant, schedule: Option<Schedule>) {
         if let Some(schedule) = schedule {
-            self.schedule = schedule;
+            self.schedule.move_to(now, schedule);
         }
     }
 

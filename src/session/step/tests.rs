@@ -792,14 +792,14 @@ proptest! {
         renews in any::<bool>(),
         close_tries in any::<u8>(),
         memory in 0u64..3,
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 5]>(),
         max_failures in prop::option::of(0u8..4),
         end in prop::option::of(0u64..4_000),
     ) {
         let memory = secs(memory);
-        let [beat_on_resume, beat_while_paused, live, stop_on_moment] = flags;
+        let [beat_on_resume, beat_while_paused, live, stop_on_blackout, stop_on_end] = flags;
         let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
-        let policy = Policy { beat_on_resume, beat_while_paused, live: Some(live), max_failures, stop_on_moment, ..policy };
+        let policy = Policy { beat_on_resume, beat_while_paused, live: Some(live), max_failures, stop_on_blackout, stop_on_end, ..policy };
         let mut lab = Lab::held(policy);
         let times = crate::session::Times { end: end.map(secs), start: end.map(secs), ..Default::default() };
         lab.policy.schedule = Some(crate::session::Schedule::new(lab.now, secs(1_000), &times));

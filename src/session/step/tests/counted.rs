@@ -91,7 +91,7 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
 
 #[test]
 fn a_blackout_may_be_told_alone() {
-    let mut lab = Lab::beating(Policy { stop_on_moment: false, ..Policy::default() });
+    let mut lab = Lab::beating(Policy { stop_on_blackout: false, ..Policy::default() });
     lab.answer(Ok(Verdict::Blackout(blackout())));
     assert_eq!(lab.call(CallKind::License), Answer::Pass);
     assert!(lab.events.contains(&Event::Blackout(blackout())));
@@ -119,8 +119,8 @@ fn a_playback_ends_with_its_programme() {
 
 #[test]
 fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
-    for (stop_on_moment, ends) in [(false, 1010), (true, 900)] {
-        let mut lab = Lab::opening(Policy { stop_on_moment, ..Policy::default() });
+    for (stop_on_end, ends) in [(false, 1010), (true, 900)] {
+        let mut lab = Lab::opening(Policy { stop_on_end, ..Policy::default() });
         lab.policy.schedule = Some(programme(lab.now, 800, ends));
         lab.answer(granted());
         lab.come_up();
