@@ -39,14 +39,18 @@ pub(super) fn license(state: &mut State, at: Moment, call: &Call) -> Result<Answ
         Endpoint::FairPlay => fairplay::answer(call),
         Endpoint::PlayReady => playready::answer(state, at, call),
         Endpoint::Widevine => widevine::answer(state, at, call),
-        Endpoint::Certificate
+        Endpoint::Authorize
+        | Endpoint::Certificate
         | Endpoint::ClearKey
         | Endpoint::Content
         | Endpoint::Heartbeat
         | Endpoint::KillAccount
         | Endpoint::KillDevice
+        | Endpoint::LightBeat
         | Endpoint::Renewal
         | Endpoint::Setup
+        | Endpoint::StreamDelete
+        | Endpoint::StreamPut
         | Endpoint::Teardown => clearkey::answer(state, call),
     }?;
     // Only a license that was given uses a one-shot token up.
