@@ -4,7 +4,7 @@
 //! with the ledger, or players where the multi-stream mode is asked for. What is blacked out, how
 //! long programmes last and what a beat is answered are settings and faults.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use http::StatusCode;
 use http::request::Parts;
@@ -30,6 +30,8 @@ pub(super) struct Light {
     bookmarks: BTreeMap<String, u64>,
     /// Who holds a place: a device of a user, or a player.
     places: HashMap<String, Slot>,
+    /// Places that the stream concurrency service took: it gives them back, and not the last beat.
+    streams: HashSet<String>,
     /// By heartbeat token.
     plays: HashMap<String, Play>,
 }
@@ -112,7 +114,9 @@ pub(super) fn heartbeat(state: &mut State, at: Moment, call: &Call) -> Answer {
     let multi = body.get("multiStreamMode") == Some(&Value::Bool(true));
     let place = place(&play, multi.then_some(token.as_str()));
     if stops {
-        state.leave_place(&place);
+        if !state.light.streams.contains(&place) {
+            state.leave_place(&place);
+        }
         state.light.plays.remove(&token);
         return success(&json!({"heartbeatAction": "CONTINUE"}));
     }
@@ -148,7 +152,10 @@ pub(super) fn put_stream(state: &mut State, at: Moment, call: &Call) -> Answer {
     let multi = body.get("multiStreamMode") == Some(&Value::Bool(true));
     let place = place(&play, multi.then_some(token));
     match state.take_place(at, &play, &place) {
-        Ok(slot) => Answer { session: Some(slot), ..Answer::empty(StatusCode::NO_CONTENT) },
+        Ok(slot) => {
+            state.light.streams.insert(place);
+            Answer { session: Some(slot), ..Answer::empty(StatusCode::NO_CONTENT) }
+        }
         Err(refused) => refused,
     }
 }
@@ -204,6 +211,7 @@ impl State {
     }
 
     fn leave_place(&mut self, place: &str) -> bool {
+        self.light.streams.remove(place);
         self.light.places.remove(place).is_some_and(|slot| self.ledger.close(slot))
     }
 }

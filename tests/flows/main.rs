@@ -21,6 +21,7 @@ mod admin;
 mod embedded;
 mod enforcement;
 mod faults;
+mod firstlight;
 mod identity;
 mod kill;
 mod leaks;
