@@ -97,14 +97,18 @@ impl App {
             Some(address) => Some(admin::bind(address).await.map_err(|fault| Fault::Admin(address, fault))?),
             None => None,
         };
-        let admin = Arc::new(Admin::new(
+        let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
+        let mut admin = Admin::new(
             &admin_config,
             authorities.clone(),
             sessions.clone(),
+            registrations.clone(),
             telemetry.clone(),
             counters,
             tasks.clone(),
-        ));
+        );
+        admin.public_url.clone_from(&public_url);
+        let admin = Arc::new(admin);
         let routes = Arc::new(Routes::new(routes, authorize, &authorities));
         let call = Call {
             authorities,
@@ -113,7 +117,7 @@ impl App {
             call: server.limits.call,
             clock,
             flights: Flights::new(Flights::MOST),
-            public_url: server.public_url.as_deref().map(Arc::from),
+            public_url,
             registrations,
             routes,
             sessions: sessions.clone(),

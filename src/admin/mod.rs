@@ -9,6 +9,7 @@ mod client;
 mod gate;
 mod json;
 mod metrics;
+mod playbacks;
 mod slots;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config;
 use crate::edge::Counters;
+use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -36,8 +38,11 @@ pub struct Admin {
     clock: Clock,
     pub edge: Arc<Counters>,
     gate: Gate,
+    /// How players reach us, if the configuration says.
+    pub public_url: Option<Arc<str>>,
     /// Listening, configured, and not on the way down.
     pub ready: AtomicBool,
+    registrations: Arc<Registrations>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
@@ -48,12 +53,14 @@ impl Admin {
         config: &config::Admin,
         authorities: Arc<[Authority]>,
         sessions: Arc<Sessions>,
+        registrations: Arc<Registrations>,
         telemetry: Arc<Telemetry>,
         edge: Arc<Counters>,
         tasks: Tasks,
     ) -> Self {
         let (gate, ready) = (Gate::new(config), AtomicBool::new(false));
-        Self { authorities, clock: Clock, edge, gate, ready, sessions, tasks, telemetry }
+        let public_url = None;
+        Self { authorities, clock: Clock, edge, gate, public_url, ready, registrations, sessions, tasks, telemetry }
     }
 
     pub fn is_ready(&self) -> bool {

@@ -83,8 +83,10 @@ impl Asked {
                 return None;
             }
         };
+        let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id);
         Some(Call {
-            content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
+            // What is registered is one playback of its own: another one of the same content has another token.
+            content: content.filter(|_| self.registration.is_none()),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
             openable: (self.token.is_some() && good) || self.registration.is_some() || !authority.needs_token(),

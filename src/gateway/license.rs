@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use super::Gateway;
@@ -61,11 +61,7 @@ impl Gateway {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();
         let Ok((registration, rest)) = self.registered(route, rest) else {
-            return super::refuse(
-                StatusCode::FORBIDDEN,
-                "unknown_playback",
-                "this playback is not known here any more",
-            );
+            return super::unknown_playback();
         };
         let (parts, incoming) = request.into_parts();
         let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {

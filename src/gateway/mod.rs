@@ -88,6 +88,11 @@ impl Gateway {
     }
 }
 
+fn unknown_playback() -> Response<ReplyBody> {
+    const DETAIL: &str = "this playback is not known here any more; authorize it again";
+    refuse(StatusCode::FORBIDDEN, "unknown_playback", DETAIL)
+}
+
 fn refuse(status: StatusCode, error: &'static str, detail: &'static str) -> Response<ReplyBody> {
     Refusal { status, error, detail, close: false }.reply()
 }

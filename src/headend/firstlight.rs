@@ -70,7 +70,10 @@ pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
     let dark = settings.blackout.contains(&content);
     let token = format!("hbt-{:016x}{:016x}", random_u64(), random_u64());
     if state.light.plays.len() >= PLAYS_MOST {
-        state.light.plays.clear();
+        let (light, ledger) = (&mut state.light, &state.ledger);
+        light.plays.clear();
+        light.places.retain(|_, slot| ledger.row(*slot).is_some());
+        light.streams.retain(|place| light.places.contains_key(place));
     }
     let play = Play { content: content.clone(), device, issued: at.wall, user: call.user.clone() };
     state.light.plays.insert(token.clone(), play);

@@ -12,13 +12,13 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::input::{Input, Served};
 use super::policy::Policy;
-use super::report::{Playing, Report, Reports};
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::{Fault, FaultKind, Reason};
 use crate::config::Enforcement;
 
 mod answered;
 mod due;
+mod told;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
@@ -110,41 +110,6 @@ impl Session {
         }
     }
 
-    fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Failing { .. } | State::Live { .. } => {
-                let before = self.playing();
-                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
-                self.reports = Some(reports);
-                if before.is_some_and(|before| before != Playing::Plays) && reports.playing == Playing::Plays {
-                    self.resume(now, policy);
-                }
-                match reports.playing {
-                    Playing::Quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done => {}
-                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
-                }
-            }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    /// The player plays again.
-    fn resume(&mut self, now: Instant, policy: &Policy) {
-        let half = self.interval().unwrap_or_default() / 2;
-        match self.state {
-            State::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
-                self.enter(State::Live { beat: beat.min(now) });
-            }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. } => {}
-        }
-    }
-
     /// The player called.
     fn heard(&mut self, now: Instant) {
         self.last_call = now;
@@ -209,16 +174,6 @@ impl Session {
             }
             Some((why, _)) => self.end(now, why, policy, fx),
             None => self.reach(now, policy, fx),
-        }
-    }
-
-    /// One moment of the programme that has come. An end that had passed before the playback began is
-    /// no reason to stop it: it shows what was.
-    fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        let Some((moment, running)) = self.schedule.take(now) else { return };
-        fx.note(Event::Reached(moment));
-        if running && policy.stop_on_end && moment.ends_programme() {
-            self.end(now, End::Programme, policy, fx);
         }
     }
 

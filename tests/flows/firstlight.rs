@@ -270,3 +270,79 @@ async fn the_callers_own_headers_go_with_every_call_and_no_others() {
     assert_eq!((asked.header("cookie"), asked.header("x-else")), ("", ""));
     stage.end().await;
 }
+
+#[tokio::test]
+async fn an_apps_server_registers_a_playback_by_the_admin_api() {
+    let server = license_server().await;
+    let stage = plain(&server).server("public-url = \"https://p.example/\"").start().await;
+    // The service knows the token that it gave.
+    let service = stage.headend.address;
+    let ask = |body: Value| {
+        let request = http::Request::builder().method(Method::POST).uri("/DEMO/fl/media/content/authorize");
+        crate::web::send(service, None, request.header("host", "h").body(body.to_string().into()).unwrap())
+    };
+    let authorized = ask(json!({"deviceId": "tv", "contentId": "film"})).await.unwrap().json();
+    let order = json!({
+        "authority": "quickplay", "device": "tv", "license-route": "/license", "authorization": authorized,
+        "headers": {"x-authorization": "user-1"},
+    });
+    let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await;
+    let told = reply.json();
+    let url = told["license-url"].as_str().unwrap().strip_prefix("https://p.example").unwrap();
+    assert_eq!(told["authorization"]["data"]["licenseUrl"], told["license-url"]);
+    let tv = stage.stranger().at(url);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    tv.stop().await;
+    stage.headend.next("stream-delete", 0).await;
+    for (change, why) in [
+        (json!({"authority": "none"}), "no authority has this name"),
+        (json!({"device": ""}), "the device must be a name of 1 to 256 bytes"),
+        (json!({"authorization": 7}), "the authorization must be an object"),
+        (json!({"else": 1}), "see docs/operations.md for the body"),
+        (json!({"headers": {"a b": "c"}}), "headers must be names and texts"),
+    ] {
+        let mut order = order.clone();
+        order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await;
+        assert_eq!((reply.status.as_u16(), &reply.json()["detail"]), (400, &json!(why)));
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_new_authorization_for_the_same_content_is_a_playback_of_its_own() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let _before = playing(&stage, "tv", "news", "vod").await;
+    let _after = playing(&stage, "tv", "news", "vod").await;
+    let story = stage.headend.story().await;
+    let calls: Vec<_> = story.iter().map(String::as_str).filter(|call| call.starts_with("stream")).collect();
+    assert_eq!(calls, ["stream-put", "stream-delete", "stream-put"]);
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_second_service_may_fail_while_beats_succeed() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    stage.headend.fault("stream-put", json!({"status": 503}), 1000).await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.nth("fl-heartbeat", 5).await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_beat_of_an_ended_token_kills() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 410}), 1).await;
+    stage.only_session("killed").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".into()));
+    stage.headend.next("stream-delete", 0).await;
+    stage.end().await;
+}

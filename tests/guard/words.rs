@@ -77,10 +77,9 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
-        marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/mod.rs", &["FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/expiry.rs", &["error: "]),
-        marked("src/gateway/license.rs", &["FORBIDDEN, "]),
         marked("src/gateway/twin.rs", &["error: "]),
     ]
     .into_iter()

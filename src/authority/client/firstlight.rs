@@ -91,7 +91,9 @@ impl Row<'_> {
     /// PUT, then the beat; after a refusal the device's place is given back, except by a blackout of a
     /// running playback, which the core closes.
     async fn confirm(&self, phase: Phase) -> Class {
-        if let Some(class) = self.call(|uuid| self.config.put(self.who, uuid)).await {
+        // The beat needs its share of the time.
+        let half = self.client.clock.now() + self.config.timeout / 2;
+        if let Some(class) = self.call_until(half, |uuid| self.config.put(self.who, uuid)).await {
             match class {
                 Class::Good(_) => {}
                 Class::Auth(fault) | Class::Infrastructure(fault) => {
@@ -105,7 +107,7 @@ impl Row<'_> {
         }
         let sequence = self.ask.ticket.0;
         let beat = |uuid: &str| self.config.beat(self.who, phase, self.ask.told, sequence, uuid);
-        let class = self.call(beat).await;
+        let class = self.call_until(self.deadline, beat).await;
         let class = class.unwrap_or_else(|| Class::Infrastructure(unspeakable("the call cannot be written")));
         let over = match &class {
             Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_) => true,
@@ -145,10 +147,6 @@ impl Row<'_> {
             | Class::Good(_)
             | Class::Stop => Ok(()),
         })
-    }
-
-    async fn call<'w>(&'w self, wire: impl Fn(&str) -> Option<Wire<'w>>) -> Option<Class> {
-        self.call_until(self.deadline, wire).await
     }
 
     /// Credentials are the player's: after a 401 all that we can do is ask once more.

@@ -24,8 +24,8 @@ fn each_fault_has_its_line_its_key_and_advice() {
         (
             "[[route]]\nkind = \"authorize\"\npath = \"/a\"\nlicense-route = \"/licence\"\ncontent-paths = [\"a..b\"]",
             &[
-                "line 1: route[0].authority: is missing: name the [[authority]] that grants what is authorized here",
                 "line 1: route[0].authorize-url: is missing: write the URL of the app's own authorization service",
+                "line 1: route[0].authority: is missing: name the [[authority]] that grants what is authorized here",
                 "line 4: route[0].license-route: is not the path of any [[route]]",
                 "line 5: route[0].content-paths[0]: must be names with dots between them",
             ],
@@ -139,11 +139,11 @@ fn faults_of_authorities() {
         ),
         (
             "[[authority]]\nname = \"a\"\nurl = \"x\"",
-            &["line 1: authority[0].kind: is missing: write \"embedded\" or \"nagra-ssm\""],
+            &["line 1: authority[0].kind: is missing: write \"embedded\", \"firstlight\" or \"nagra-ssm\""],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"nagra\"\nurl = \"x\"",
-            &["line 3: authority[0].kind: must be \"embedded\" or \"nagra-ssm\""],
+            &["line 3: authority[0].kind: must be \"embedded\", \"firstlight\" or \"nagra-ssm\""],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nurl = \"https://h\"\nsessions-per-acount = 0",

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
-use crate::session::{Denial, Fault, FaultKind, Grant, Verdict};
+use crate::session::{Denial, Fault, FaultKind, Grant, Playing, Report, Verdict};
 
 const INTERVAL: Duration = secs(30);
 
