@@ -7,7 +7,7 @@ use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good};
 
-async fn license_server() -> Upstream {
+pub(crate) async fn license_server() -> Upstream {
     Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
 }
 
@@ -30,11 +30,11 @@ fn script(server: &Upstream, authority: &str, authorize_url: &str) -> Script {
         .upstream("/license", &server.url(), "authority = \"quickplay\"")
 }
 
-fn plain(server: &Upstream) -> Script {
+pub(crate) fn plain(server: &Upstream) -> Script {
     script(server, "", "{headend}/DEMO/fl/media/content/authorize")
 }
 
-fn app(stage: &Stage, device: &str) -> Player {
+pub(crate) fn app(stage: &Stage, device: &str) -> Player {
     stage.stranger().at("/authorize").with("x-authorization", "ann").with("x-device-id", device)
 }
 
@@ -46,7 +46,7 @@ async fn authorize(stage: &Stage, device: &str, content: &str, kind: &str) -> Va
 }
 
 /// A player that was given this license URL, and nothing else.
-fn player(stage: &Stage, authorization: &Value) -> Player {
+pub(crate) fn player(stage: &Stage, authorization: &Value) -> Player {
     let url = authorization["licenseUrl"].as_str().unwrap();
     let at = url.find("/license/~").unwrap_or_else(|| panic!("{url} does not lead through us"));
     stage.stranger().at(&url[at..])
