@@ -60,7 +60,9 @@ impl Asked {
             None => identity::device(&route.config.device, &evidence),
         };
         let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
-        let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
+        // Of a registered playback the path names nothing more.
+        let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| registration.is_none());
+        let path = onward_path(route, rest, rung);
         let query = query::without(uri.query(), &our_names(route, authority));
         Self { body, claims, counted, device, headers, message, method, path, query, registration, token }
     }

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Gateway;
+use super::forward;
 use super::identity::{self, Evidence};
 use super::query;
 use crate::authority::Authority;
@@ -207,15 +208,8 @@ fn onward(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<
             }
         })
         .collect();
-    let rest = if rest == "/" { "" } else { rest };
-    let path = format!("{}{rest}", route.authorize_url.path().trim_end_matches('/'));
-    let path = if path.is_empty() { "/" } else { &path };
     let query = query::without(query, &ours);
-    let queries: Vec<_> = route.authorize_url.query().into_iter().chain(query.as_deref()).collect();
-    match queries.as_slice() {
-        [] => path.parse().ok(),
-        queries => format!("{path}?{}", queries.join("&")).parse().ok(),
-    }
+    forward::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()
 }
 
 fn as_it_is(reply: Reply) -> Response<ReplyBody> {

@@ -35,6 +35,8 @@ pub(super) struct Call {
     pub(super) host: String,
     pub(super) media_type: String,
     pub(super) presented: Presented,
+    /// Where FirstLight's services begin: `/DEMO/fl`, if the call is to one of them.
+    pub(super) services: Option<String>,
     /// Whose device it is, for FirstLight's services.
     pub(super) user: String,
 }
@@ -184,6 +186,7 @@ impl Call {
             host: header(HOST.as_str()).unwrap_or_default().to_owned(),
             media_type: header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase(),
             presented: state.issuer.read(authorizations),
+            services: parts.uri.path().split_once("/fl/").map(|(tenant, _)| format!("{tenant}/fl")),
             user: firstlight::user(parts),
         }
     }

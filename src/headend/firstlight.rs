@@ -20,6 +20,13 @@ use crate::ids::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
 const PLAYS_MOST: usize = 100_000;
+/// The license servers by the name that an authorize call gives to the DRM.
+const LICENSES: [(&str, Endpoint); 4] = [
+    ("clearkey", Endpoint::ClearKey),
+    ("fairplay", Endpoint::FairPlay),
+    ("playready", Endpoint::PlayReady),
+    ("widevine", Endpoint::Widevine),
+];
 /// Beats that the books show.
 const BEATS_SHOWN: usize = 200;
 
@@ -79,7 +86,9 @@ pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
     state.light.plays.insert(token.clone(), play);
     let later = |seconds: Option<i64>| seconds.map(|seconds| at.wall.saturating_add_signed(seconds));
     let own = |path: &str| format!("http://{}{path}", call.host);
-    let license = own("/DEMO/wvls/contentlicenseservice/v1/licenses");
+    let drm = text("drm").to_ascii_lowercase();
+    let drm = if LICENSES.iter().any(|(name, _)| *name == drm) { drm.as_str() } else { "widevine" };
+    let license = own(&format!("{}/license/{drm}", call.services.as_deref().unwrap_or_default()));
     success(&json!({
         "contentId": content,
         "contentUrl": settings.content_url.clone().unwrap_or_else(|| own(&format!("/content/{content}.mpd"))),
@@ -262,6 +271,10 @@ pub(super) fn endpoint<'a>(method: &http::Method, path: &'a str) -> Option<(Endp
         ("POST", "media/heartbeat") => Endpoint::LightBeat,
         ("PUT", _) => return Some((Endpoint::StreamPut, Some(path.strip_prefix("user/stream/")?))),
         ("DELETE", _) => return Some((Endpoint::StreamDelete, Some(path.strip_prefix("user/stream/")?))),
+        ("POST", _) => {
+            let drm = path.strip_prefix("license/")?;
+            LICENSES.iter().find(|(name, _)| *name == drm)?.1
+        }
         (_, _) => return None,
     };
     Some((endpoint, None))

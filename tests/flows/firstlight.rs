@@ -346,3 +346,16 @@ async fn a_beat_of_an_ended_token_kills() {
     stage.headend.next("stream-delete", 0).await;
     stage.end().await;
 }
+
+#[tokio::test]
+async fn the_simulators_own_license_servers_give_what_was_authorized() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.license_url = None).start().await;
+    let body = json!({"deviceId": "tv", "contentId": "film", "drm": "clearkey"}).to_string();
+    let told = app(&stage, "tv").post(body).await.json()["data"].clone();
+    let keys = player(&stage, &told).post(CLEARKEY).header("content-type", "application/json").await;
+    assert!(keys.is_good(), "{}", keys.text());
+    assert_eq!(keys.json()["keys"].as_array().map(Vec::len), Some(1));
+    assert_eq!(stage.headend.story().await, ["authorize", "stream-put", "fl-heartbeat", "license-clearkey"]);
+    stage.end().await;
+}
