@@ -176,6 +176,21 @@ mod tests {
         assert_eq!(nothing.next(Clock.now()), None);
     }
 
+    #[test]
+    fn new_times_repeat_nothing_and_an_end_that_is_moved_to_the_past_is_now() {
+        let times = |end| Times { end: Some(secs(end)), view_start: Some(secs(1200)), ..Times::default() };
+        let began = Clock.now();
+        let mut schedule = Schedule::new(began, secs(1100), &times(2000));
+        let now = began + secs(200);
+        assert_eq!(schedule.take(now), Some((Moment::Live360Available, true)));
+        schedule.move_to(now, Schedule::new(now, secs(1300), &times(3000)));
+        assert_eq!((schedule.take(now), schedule.next(now)), (None, Some(now + secs(1700))));
+        schedule.move_to(now, Schedule::new(now, secs(1300), &times(1250)));
+        assert_eq!(schedule.take(now), Some((Moment::LiveEventEnd, true)));
+        schedule.move_to(now, Schedule::new(now, secs(1300), &times(1260)));
+        assert_eq!(schedule.take(now), None, "told once");
+    }
+
     proptest::proptest! {
         #[test]
         fn any_times_are_survived(wall in 0..u64::MAX, end: Option<u64>, start: Option<u64>, slate: u64) {
