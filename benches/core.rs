@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sidebeat::clock::Clock;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{
-    AskKind, Call, CallKind, Device, Effect, Grant, Input, Policy, Session, Start, Ticket, Verdict, Wheel, step,
+    AskKind, Call, CallKind, Device, Effect, Grant, Input, Opens, Policy, Session, Start, Ticket, Verdict, Wheel, step,
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -62,7 +62,7 @@ fn devices(c: &mut Criterion) {
     let (now, policy) = (Clock.now(), Policy::default());
     let mut device = Device::default();
     let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
-    let call = Call { content: None, key_session, kind: CallKind::License, openable: true, token };
+    let call = Call { content: None, key_session, kind: CallKind::License, opens: Opens::Yes, token };
     let start = || Start { card: (), id: sidebeat::ids::SessionId(1), seed: 7 };
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);

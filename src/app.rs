@@ -2,29 +2,38 @@
 //!
 //! Sockets are bound early, so that a taken port is known before a session exists, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
-//! their authorities, end. On SIGHUP the certificates are read again.
+//! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
+//! ([`Reload`]).
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod durable;
+mod reload;
+
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::durable::Durable;
+pub use self::reload::Reload;
+use self::reload::{named, restart_only};
 use crate::admin::{self, Admin};
-use crate::authority::{Authority, Client};
+use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Config, Endpoint};
-use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
-use crate::gateway::{Flights, Gateway, Routes};
+use crate::config::{self, Config, Faults, OnExit};
+use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
+use crate::gateway::{Configured, Flights, Gateway, Routes};
 use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
+use crate::store;
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Pool, Trust, TrustFault};
+use crate::webhooks::Courier;
 
 /// Closes at the authorities get this long when the process ends.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -34,25 +43,23 @@ pub struct App {
     admin_listener: Option<TcpListener>,
     call: Call,
     deaths: Deaths,
-    drain: Duration,
+    durable: Durable,
     edge: Edge,
+    on_exit: OnExit,
+    reload: Arc<Reload>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
-    telemetry: Arc<Telemetry>,
 }
 
 /// What every worker makes its gateway from.
 #[derive(Clone)]
 struct Call {
-    authorities: Arc<[Authority]>,
-    body: Duration,
-    body_max: usize,
-    call: Duration,
+    authorities: Arc<Authorities>,
     clock: Clock,
     flights: Arc<Flights>,
     public_url: Option<Arc<str>>,
     registrations: Arc<Registrations>,
-    routes: Arc<Routes>,
+    routes: Arc<ArcSwap<Routes>>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
@@ -69,8 +76,12 @@ pub enum Fault {
     Death(&'static str),
     #[error(transparent)]
     Edge(#[from] edge::Fault),
+    #[error(transparent)]
+    Journal(#[from] store::Fault),
     #[error("signals cannot be heard: {0}")]
     Signals(std::io::Error),
+    #[error("no thread can be made: {0}")]
+    Thread(std::io::Error),
     #[error(transparent)]
     Trust(#[from] TrustFault),
 }
@@ -82,15 +93,23 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
-        let trust = trust(&config)?;
-        let Config { admin: admin_config, authorities, authorize, routes, server, log: _ } = config;
+        let trust = Trust::public()?;
+        trust.take(trust.prepare(named(&config))?);
+        let fixed = restart_only(&config);
+        let Config { admin: admin_config, authorities, authorize, routes, server, store, log: _, webhooks } = config;
         let registrations = Arc::new(Registrations::default());
         ensure_certificates(&server, clock)?;
-        let authorities: Arc<[Authority]> = authorities.into_iter().map(Authority::new).collect();
+        let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
+        for webhook in webhooks {
+            let listener = telemetry.events.listen(None);
+            let courier = Courier::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
+            tasks.spawn(courier.run(listener));
+        }
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
-        let sessions = Sessions::new(clock, pump, telemetry.clone());
+        let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
         let admin_listener = match admin_config.listen {
@@ -109,24 +128,51 @@ impl App {
         );
         admin.public_url.clone_from(&public_url);
         let admin = Arc::new(admin);
-        let routes = Arc::new(Routes::new(routes, authorize, &authorities));
+        let limits = edge.terms().limits();
+        let routes = Configured { authorize, license: routes };
+        let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
+        durable.restore(&authorities, &routes, &sessions, &telemetry);
+        let routes = Arc::new(ArcSwap::from_pointee(routes));
         let call = Call {
-            authorities,
-            body: server.limits.body,
-            body_max: server.limits.body_max,
-            call: server.limits.call,
+            authorities: authorities.clone(),
             clock,
             flights: Flights::new(Flights::MOST),
             public_url,
             registrations,
-            routes,
+            routes: routes.clone(),
             sessions: sessions.clone(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
+            trust: trust.clone(),
+        };
+        let reload = Reload {
+            admin: admin.clone(),
+            authorities,
+            certificates: edge.certificates(),
+            fixed,
+            load: None,
+            one: Mutex::default(),
+            routes,
+            telemetry,
+            terms: edge.terms(),
             trust,
         };
-        let drain = server.limits.drain;
-        Ok(Self { admin, admin_listener, call, deaths, drain, edge, sessions, tasks, telemetry })
+        reload.show(clock.wall());
+        let (on_exit, reload) = (store.on_exit, Arc::new(reload));
+        Ok(Self { admin, admin_listener, call, deaths, durable, edge, on_exit, reload, sessions, tasks })
+    }
+
+    /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
+    pub fn reloading(mut self, load: impl Fn() -> Result<Config, Faults> + Send + Sync + 'static) -> Self {
+        if let Some(reload) = Arc::get_mut(&mut self.reload) {
+            reload.load = Some(Box::new(load));
+        }
+        self
+    }
+
+    /// For whoever has a new configuration for it while it runs.
+    pub fn reload(&self) -> Arc<Reload> {
+        self.reload.clone()
     }
 
     /// Where players connect.
@@ -140,27 +186,32 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, drain, edge, sessions, tasks, telemetry } = self;
+        let Self { admin, admin_listener, call, mut deaths, durable, edge, on_exit, reload, sessions, tasks } = self;
+        authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
             tasks.critical("admin listener", admin::serve(admin.clone(), listener));
         }
-        let certificates = edge.certificates();
-        show_expiry(&telemetry, certificates.as_deref());
+        let terms = edge.terms();
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
         let end = tokio::select! {
-            end = signals(&telemetry, certificates.as_deref()) => end,
+            end = signals(&reload) => end,
             () = until => Ok(()),
             Some(name) = deaths.recv() => Err(Fault::Death(name)),
         };
         admin.ready.store(false, Ordering::Release);
-        let cut = serving.drain(drain).await;
-        let closing = sessions.drain(End::Drained, CLOSING).await;
-        tracing::info!(cut_connections = cut, open_sessions_left = closing, "stopped");
+        reload.telemetry.events.end_streams();
+        let cut = serving.drain(terms.limits().drain).await;
+        let left = match on_exit {
+            OnExit::Close => sessions.drain(End::Drained, CLOSING).await,
+            OnExit::Keep => sessions.leave_open(CLOSING).await,
+        };
+        tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
         tasks.stop();
         serving.end().await;
         tasks.drain(CLOSING).await;
+        durable.end().await;
         end
     }
 }
@@ -171,9 +222,6 @@ impl Call {
         let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
         let client = Client::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
         Arc::new(Arc::new(Gateway {
-            body: self.body,
-            body_max: self.body_max,
-            call: self.call,
             client,
             clock: self.clock,
             flights: self.flights.clone(),
@@ -188,34 +236,6 @@ impl Call {
     }
 }
 
-fn trust(config: &Config) -> Result<Trust, TrustFault> {
-    let mut trust = Trust::public()?;
-    let mut pin = |endpoints: &[&Endpoint], ca: &Option<PathBuf>| match ca {
-        Some(ca) => endpoints.iter().try_for_each(|endpoint| trust.pin(endpoint, ca)),
-        None => Ok(()),
-    };
-    for authority in &config.authorities {
-        match &authority.kind {
-            AuthorityKind::Embedded(_) => {}
-            AuthorityKind::FirstLight(it) => {
-                pin(&[&it.heartbeat], &it.ca)?;
-                pin(&it.stream_concurrency.iter().map(|it| &it.endpoint).collect::<Vec<_>>(), &it.ca)?;
-            }
-            AuthorityKind::NagraSsm(ssm) => {
-                pin(&[&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown], &ssm.ca)?;
-                pin(&ssm.renewal_other.as_ref().into_iter().collect::<Vec<_>>(), &ssm.ca)?;
-            }
-        }
-    }
-    for route in &config.authorize {
-        pin(&[&route.authorize_url], &route.ca)?;
-    }
-    for route in &config.routes {
-        pin(&[&route.license_server], &route.ca)?;
-    }
-    Ok(trust)
-}
-
 /// A fresh checkout gets certificates for this machine.
 fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), certs::Fault> {
     if server.listen.is_empty() {
@@ -228,33 +248,16 @@ fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), cert
 }
 
 /// Handles SIGHUP; ends with SIGTERM or SIGINT.
-async fn signals(telemetry: &Telemetry, certificates: Option<&Certificates>) -> Result<(), Fault> {
+async fn signals(reload: &Reload) -> Result<(), Fault> {
     let listen = |kind| signal(kind).map_err(Fault::Signals);
     let (mut hangup, mut interrupt) = (listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?);
     let mut terminate = listen(SignalKind::terminate())?;
     loop {
         tokio::select! {
-            Some(()) = hangup.recv() => reload(telemetry, certificates),
+            Some(()) = hangup.recv() => reload.hang_up(),
             Some(()) = interrupt.recv() => return Ok(()),
             Some(()) = terminate.recv() => return Ok(()),
         }
-    }
-}
-
-fn reload(telemetry: &Telemetry, certificates: Option<&Certificates>) {
-    let Some(certificates) = certificates else { return };
-    let reloaded = certificates.reload();
-    match &reloaded {
-        Ok(()) => tracing::info!("certificates reloaded"),
-        Err(fault) => tracing::error!(%fault, "certificates not reloaded; the old ones stay"),
-    }
-    telemetry.metrics.reload(reloaded.is_ok());
-    show_expiry(telemetry, Some(certificates));
-}
-
-fn show_expiry(telemetry: &Telemetry, certificates: Option<&Certificates>) {
-    if let Some(not_after) = certificates.and_then(Certificates::not_after) {
-        telemetry.metrics.certificate_not_after(not_after.as_secs());
     }
 }
 

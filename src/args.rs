@@ -27,7 +27,8 @@ sidebeat: session management for unmodified video players
   sidebeat sessions [list | show ID | kill ID | teardown ID]
   sidebeat slots [list NAME | end NAME ID | move NAME ID DEVICE]
                                     the places of the embedded authority NAME
-  both with:
+  sidebeat configuration            since when the running proxy has it, and why the last reload failed
+  all three with:
       -c FILE | --admin URL         where the running proxy's admin listener is
       --token-file FILE             its token
       --json                        as the API gives it
@@ -91,7 +92,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     while let Some(argument) = parser.next()? {
         match (command.as_str(), argument) {
             (_, Long("help") | Short('h')) => return Ok(Command::Help),
-            ("check" | "run" | "sessions" | "slots", Long("config") | Short('c')) => {
+            ("check" | "configuration" | "run" | "sessions" | "slots", Long("config") | Short('c')) => {
                 words.config = Some(parser.value()?.into())
             }
             ("certs" | "sessions" | "slots", Value(word)) => words.plain.push(word.string()?),
@@ -103,9 +104,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             ("headend", Long("limit")) => words.headend.limit = parser.value()?.parse()?,
             ("headend", Long("listen")) => words.headend.listen = parser.value()?.parse()?,
             ("headend", Long("tenant")) => words.headend.tenant = parser.value()?.string()?,
-            ("sessions" | "slots", Long("admin")) => words.admin = Some(parser.value()?.string()?),
-            ("sessions" | "slots", Long("json")) => words.json = true,
-            ("sessions" | "slots", Long("token-file")) => words.token_file = Some(parser.value()?.into()),
+            ("configuration" | "sessions" | "slots", Long("admin")) => words.admin = Some(parser.value()?.string()?),
+            ("configuration" | "sessions" | "slots", Long("json")) => words.json = true,
+            ("configuration" | "sessions" | "slots", Long("token-file")) => {
+                words.token_file = Some(parser.value()?.into())
+            }
             (_, other) => return Err(other.unexpected()),
         }
     }
@@ -133,11 +136,15 @@ impl Words {
             "headend" => Command::Headend(self.headend),
             "help" => Command::Help,
             "run" => Command::Run { config },
-            "sessions" | "slots" => Command::Sessions {
+            "configuration" | "sessions" | "slots" => Command::Sessions {
                 admin: self.admin,
                 config,
                 json: self.json,
-                order: if name == "slots" { slot_order(&self.plain)? } else { order(&self.plain)? },
+                order: match name {
+                    "configuration" => Order::Configuration,
+                    "slots" => slot_order(&self.plain)?,
+                    _ => order(&self.plain)?,
+                },
                 token_file: self.token_file,
             },
             _ => return Err(format!("{name:?} is no command").into()),
@@ -192,6 +199,10 @@ mod tests {
             read("slots list home"),
             Ok(Command::Sessions { order: Order::ListSlots { authority }, .. }) if authority == "home"
         ));
+        assert!(matches!(
+            read("configuration --json"),
+            Ok(Command::Sessions { json: true, order: Order::Configuration, .. })
+        ));
         assert!(matches!(read("slots end home 1"), Ok(Command::Sessions { order: Order::EndSlot { .. }, .. })));
         assert!(matches!(read("certs init a.lan 10.0.0.1"), Ok(Command::CertsInit { names, .. }) if names.len() == 2));
         assert!(
@@ -205,6 +216,7 @@ mod tests {
             "fly",
             "run --fast",
             "certs",
+            "configuration x",
             "sessions kill",
             "slots",
             "slots end home",

@@ -1,22 +1,193 @@
 //! The only file that reads clocks.
 //!
-//! Deadlines are monotonic ([`Clock::now`]); wall time ([`Clock::wall`]) is for logs, tokens and
-//! certificates. The pure layers never call this: they are given `now`.
+//! Deadlines are monotonic ([`Clock::now`], tokio's time, so that a paused runtime is obeyed); wall
+//! time ([`Clock::wall`]) is for logs, tokens and certificates. Monotonic time stands still while the
+//! machine sleeps; [`Clock::suspended`] tells for how long it has. The pure layers never call this:
+//! they are given `now`. A [`Clock::steered`] clock is for tests and simulations.
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Clock;
+pub struct Clock {
+    steered: Option<&'static Steered>,
+}
+
+/// The machine's clock, by the name of its type: it has no state.
+#[expect(non_upper_case_globals, reason = "stands where a unit struct's value would")]
+pub const Clock: Clock = Clock { steered: None };
+
+/// What a test says of the wall clock and of suspension, on top of the runtime's own time.
+#[derive(Debug)]
+struct Steered {
+    began: Instant,
+    /// Milliseconds that were suspended.
+    suspended: AtomicU64,
+    /// Since the epoch, when it began.
+    wall: Duration,
+    /// Milliseconds by which the wall clock was set.
+    stepped: AtomicI64,
+}
 
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn now(&self) -> Instant {
-        Instant::now()
+        tokio::time::Instant::now().into_std()
     }
 
     /// Time since the Unix epoch; zero if the system clock stands before it.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn wall(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        match self.steered {
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Some(steered) => steered.wall(self.now()),
+        }
+    }
+
+    /// How long the machine has slept since it was started, as far as the system tells. Only ever grows,
+    /// but for the microseconds between two readings.
+    pub fn suspended(&self) -> Duration {
+        match self.steered {
+            None => slept(),
+            Some(steered) => Duration::from_millis(steered.suspended.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// As [`Self::now`], but running on while the machine sleeps: for times that others go by.
+    pub fn unslept(&self) -> Instant {
+        self.now() + self.suspended()
+    }
+
+    /// Both times at once.
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), wall: self.wall() }
+    }
+
+    /// A clock whose wall time starts at `wall` and runs with the runtime's time, which may be paused.
+    /// Every one made stays in memory.
+    pub fn steered(wall: Duration) -> Self {
+        let (suspended, stepped) = (AtomicU64::new(0), AtomicI64::new(0));
+        Self { steered: Some(Box::leak(Box::new(Steered { began: Clock.now(), suspended, wall, stepped }))) }
+    }
+
+    /// The machine sleeps: wall time goes on, monotonic time does not. Only for a steered clock.
+    pub fn suspend(&self, slept: Duration) {
+        if let Some(steered) = self.steered {
+            steered.suspended.fetch_add(slept.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody sets the wall clock. Only for a steered clock.
+    pub fn step_wall(&self, by_ms: i64) {
+        if let Some(steered) = self.steered {
+            steered.stepped.fetch_add(by_ms, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Steered {
+    fn wall(&self, now: Instant) -> Duration {
+        let slept = Duration::from_millis(self.suspended.load(Ordering::Relaxed));
+        let runs = self.wall + now.saturating_duration_since(self.began) + slept;
+        let stepped = self.stepped.load(Ordering::Relaxed);
+        let by = Duration::from_millis(stepped.unsigned_abs());
+        if stepped < 0 { runs.saturating_sub(by) } else { runs + by }
+    }
+}
+
+/// `CLOCK_BOOTTIME` runs on in suspension, `CLOCK_MONOTONIC` does not (clock_gettime(2)).
+#[cfg(target_os = "linux")]
+fn slept() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    // Read in this order, so that what passes between the two is never counted as sleep.
+    let boot = read(ClockId::Boottime);
+    boot.saturating_sub(read(ClockId::Monotonic))
+}
+
+/// Elsewhere nobody tells, or monotonic time runs on.
+#[cfg(not(target_os = "linux"))]
+fn slept() -> Duration {
+    Duration::ZERO
+}
+
+/// One moment in both times, to turn one into the other. A pair is good for as long as nobody sets
+/// the system clock: take a fresh one for everything that is written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: Instant,
+    /// Since the epoch.
+    pub wall: Duration,
+}
+
+/// Wall time since the epoch as it is written down: in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Wall(u64);
+
+impl Moment {
+    pub fn wall_of(&self, at: Instant) -> Wall {
+        let wall = match at.checked_duration_since(self.now) {
+            Some(ahead) => self.wall.saturating_add(ahead),
+            None => self.wall.saturating_sub(self.now.saturating_duration_since(at)),
+        };
+        Wall::from(wall)
+    }
+
+    /// What lies beyond the range of the monotonic clock becomes now.
+    pub fn instant_of(&self, wall: Wall) -> Instant {
+        let wall = Duration::from(wall);
+        match wall.checked_sub(self.wall) {
+            Some(ahead) => self.now.checked_add(ahead),
+            None => self.now.checked_sub(self.wall.saturating_sub(wall)),
+        }
+        .unwrap_or(self.now)
+    }
+}
+
+impl From<Duration> for Wall {
+    fn from(since: Duration) -> Self {
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Wall> for Duration {
+    fn from(wall: Wall) -> Self {
+        Self::from_nanos(wall.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Duration = Duration::from_secs(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn time_follows_a_paused_runtime() {
+        let (now, clock) = (Clock.now(), Clock::steered(WALL));
+        tokio::time::advance(HOUR).await;
+        assert_eq!(Clock.now() - now, HOUR);
+        assert_eq!(clock.wall(), WALL + HOUR);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wall_and_suspension_are_steered_apart_from_deadlines() {
+        let (now, clock) = (Clock.now(), Clock::steered(WALL));
+        clock.suspend(HOUR);
+        assert_eq!((clock.now(), clock.wall(), clock.suspended()), (now, WALL + HOUR, HOUR));
+        clock.step_wall(-7_200_000);
+        assert_eq!((clock.now(), clock.wall(), clock.suspended()), (now, WALL - HOUR, HOUR));
+    }
+
+    #[test]
+    fn the_machine_says_how_long_it_slept() {
+        let before = Clock.suspended();
+        assert!(Clock.suspended().abs_diff(before) < Duration::from_secs(1), "nothing slept in between");
     }
 }

@@ -1,7 +1,7 @@
 //! What each command does, down to its exit code. The only file that writes to standard output.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use crate::admin::{self, Order};
 use crate::app::{self, App};
 use crate::args::{self, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat};
+use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat, StoreKind};
 use crate::demo;
 use crate::edge::certs;
 use crate::headend::{Headend, Options};
 use crate::secret::Secret;
+use crate::store;
 use crate::task::Tasks;
 use crate::telemetry;
 
@@ -26,7 +27,12 @@ const DIED: u8 = 70;
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::CertsInit { directory, force, names } => certs_init(&directory, force, names),
-        Command::Check { config } => with_config(&config, |_| {
+        Command::Check { config } => with_config(&config, |checked| {
+            if let StoreKind::Journal(file) = &checked.store.kind
+                && let Err(fault) = store::check(file)
+            {
+                return complain(&fault.to_string());
+            }
             say(&format!("{}: good\n", config.display()));
             ExitCode::SUCCESS
         }),
@@ -36,9 +42,9 @@ pub fn run(command: Command) -> ExitCode {
             say(args::HELP);
             ExitCode::SUCCESS
         }
-        Command::Run { config } => with_config(&config, |config| {
+        Command::Run { config: file } => with_config(&file.clone(), |config| {
             telemetry::start_log(&config.log);
-            on_runtime(serve(config))
+            on_runtime(serve(config, file))
         }),
         Command::Sessions { admin, config, json, order, token_file } => {
             sessions(admin.as_deref(), &config, json, &order, token_file.as_deref())
@@ -85,10 +91,10 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, file: PathBuf) -> ExitCode {
     raise_descriptor_limit();
     let app = match App::build(config).await {
-        Ok(app) => app,
+        Ok(app) => app.reloading(move || load(&file)),
         Err(fault) => return complain(&fault.to_string()),
     };
     for bound in app.addresses() {

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use aws_lc_rs::rand;
+use serde::{Deserialize, Serialize};
 
 /// Names one session for as long as this process or its store knows it.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SessionId(pub u64);
 
 impl SessionId {

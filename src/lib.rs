@@ -3,9 +3,10 @@
 //! The modules form layers; one imports only from those below it (`tests/guard` reads the `use`
 //! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
 //! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
-//! which speak HTTP outward; `sessions` drives the pure core in `session`; `playbacks` keeps what was
-//! registered before one began; `drm` recognises
-//! messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
+//! which speak HTTP outward, as `webhooks` do; `sessions` drives the pure core in `session`, and
+//! `events` hands on what happened there; `playbacks` keeps what was registered before one began; `drm`
+//! recognises messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the
+//! bottom.
 //! `docs/design.md` gives the reasons.
 
 pub mod admin;
@@ -19,6 +20,8 @@ pub mod config;
 pub mod demo;
 pub mod drm;
 pub mod edge;
+pub mod eme;
+pub mod events;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
@@ -26,7 +29,9 @@ pub mod playbacks;
 pub mod secret;
 pub mod session;
 pub mod sessions;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod token;
 pub mod upstream;
+pub mod webhooks;

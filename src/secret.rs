@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -22,6 +23,11 @@ impl Secret {
     /// The text itself. Only for building an outgoing request or comparing; never for output.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether both are clones of one: cheap, and no answer to whether the texts are equal.
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// What may stand in for the secret in tables: equal texts have equal fingerprints, and the
@@ -47,7 +53,7 @@ impl fmt::Debug for Secret {
 }
 
 /// 64 bits of SHA-256: an identifier for correlation inside one process, not a proof.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Fingerprint(pub u64);
 
 impl Fingerprint {

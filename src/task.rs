@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +45,26 @@ impl Tasks {
             let _guard = guard;
             work.await;
         });
+    }
+
+    /// A thread for work that blocks; if it ends before [`Self::stop`], its name is reported. What is
+    /// given resolves at its end, and is not waited for by [`Self::drain`].
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn thread(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
+        let guard = DeathGuard { name, tasks: self.clone() };
+        let (ended, end) = oneshot::channel::<()>();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _told_when_dropped = ended;
+            let _guard = guard;
+            work();
+        })?;
+        Ok(end)
     }
 
     pub fn stop(&self) {

@@ -104,6 +104,8 @@ const LEASE: Lease = Lease {
     recovery_s: 60,
     renewal_delay_s: 60,
     retry_s: 10,
+    playback_s: 0,
+    rental_s: 0,
 };
 
 #[test]

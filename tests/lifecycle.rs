@@ -326,13 +326,57 @@ async fn a_hangup_signal_shows_the_new_certificate_and_cuts_nobody_off() {
     // What cannot be used changes nothing.
     std::fs::write(folder.join("leaf.pem"), "nonsense").unwrap();
     proxy.signal("-HUP");
-    proxy.says("certificates not reloaded");
+    assert!(proxy.says("configuration: ").contains("leaf.pem"));
+    proxy.says("configuration not reloaded");
     assert!(Line::open(&proxy, &home).await.shown == fresh.shown);
     let page = proxy.ask("/metrics").await.unwrap().text();
     assert!(
         page.contains("reloads_total{result=\"good\"} 1") && page.contains("reloads_total{result=\"failed\"} 1"),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
+    let home = Home::plain().await;
+    let (file, proxy) = (home.folder.path().join("config.toml"), home.proxy());
+    let first = std::fs::read_to_string(&file).unwrap();
+    let token = home.headend.token("account=ann&device=tv&content=news").await;
+    let license = |path: &str| {
+        let mut request = home.license_with(&token);
+        *request.uri_mut() = path.parse().unwrap();
+        web::send(proxy.players, None, request)
+    };
+    assert!(license("/license").await.unwrap().is_good());
+    let sessions = proxy.ask("/v1/sessions").await.unwrap().json()["sessions"][0]["id"].clone();
+
+    std::fs::write(&file, first.replace("path = \"/license\"", "path = \"license\"\nspeed = 1")).unwrap();
+    proxy.signal("-HUP");
+    assert!(proxy.says("configuration: line").contains("route[0].path"));
+    assert!(proxy.says("configuration: line").contains("route[0].speed"));
+    proxy.says("configuration not reloaded; the old one stays");
+    assert!(license("/license").await.unwrap().is_good());
+    let told = run(&["configuration", "--admin", &format!("http://{}", proxy.admin)]);
+    let told = text(&told.stdout);
+    assert!(told.contains("the last reload failed") && told.contains("route[0].speed"), "{told}");
+
+    let other = first.replace("workers = 1", "workers = 2").replace("path = \"/license\"", "path = \"/other\"");
+    std::fs::write(&file, format!("{other}[log]\nlevel = \"debug\"\n")).unwrap();
+    proxy.signal("-HUP");
+    assert!(proxy.says("needs a restart: ").ends_with("server.workers"));
+    proxy.says("configuration reloaded");
+    assert_eq!(license("/license").await.unwrap().status, 404);
+    assert!(license("/other").await.unwrap().is_good());
+    assert!(license("/other/~stop").await.unwrap().status == 204);
+    proxy.says("stop call");
+    let told = run(&["configuration", "--admin", &format!("http://{}", proxy.admin)]);
+    assert!(text(&told.stdout).contains("needs a restart: server.workers"), "{}", text(&told.stdout));
+    let closed = proxy.ask(&format!("/v1/sessions/{}", sessions.as_str().unwrap())).await.unwrap().json();
+    assert!(["closing", "closed"].contains(&closed["state"].as_str().unwrap()), "{closed}");
+    proxy.signal("-TERM");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert_eq!(home.headend.story().await.iter().filter(|call| *call == "setup").count(), 1);
+    assert!(home.headend.open().await.is_empty());
 }
 
 #[tokio::test]

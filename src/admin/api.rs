@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Admin, json as rows, metrics};
-use crate::edge::{ReplyBody, reply};
+use crate::authority::Calls;
+use crate::edge::{ReplyBody, Sending, reply};
+use crate::events::Stream;
 use crate::ids::SessionId;
 use crate::session::{End, Input, Reason};
 use crate::sessions::{DeviceKey, FindFault};
@@ -16,19 +19,22 @@ use crate::sessions::{DeviceKey, FindFault};
 const PAGE: &str = include_str!("page.html");
 
 impl Admin {
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Sending> {
         let (request, incoming) = request.into_parts();
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
-        let mut response = match self.gate.check(&request.headers, health) {
+        let gate = self.gate.load_full();
+        let mut response = match gate.check(&request.headers, health) {
+            Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
                 None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
                 None => self.route(&request.method, path),
-            },
-            Err((status, detail)) => fault(status, detail),
+            }
+            .map(Sending::Whole),
+            Err((status, detail)) => fault(status, detail).map(Sending::Whole),
         };
-        if let Some(origin) = self.gate.allow_origin(&request.headers) {
+        if let Some(origin) = gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();
             if let Ok(origin) = HeaderValue::from_str(origin) {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -38,18 +44,34 @@ impl Admin {
         response
     }
 
+    /// Everything that happens, until the caller leaves.
+    fn events(&self, headers: &HeaderMap) -> Response<Sending> {
+        match self.telemetry.events.stream(headers, |notice| Some(notice.whole())) {
+            Ok(Stream { feed, reply }) => {
+                self.tasks.spawn(feed);
+                reply.map(|body| Sending::stream(body.map_err(|never| match never {})))
+            }
+            Err(full) => fault(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()).map(Sending::Whole),
+        }
+    }
+
     fn route(&self, method: &Method, path: &str) -> Response<ReplyBody> {
         let segments: Vec<_> = path.trim_matches('/').split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
             (&Method::GET, ["livez"]) => text("text/plain", "alive\n".to_owned()),
+            (&Method::GET, ["readyz"]) if self.is_ready() && self.sessions.is_store_degraded() => {
+                text("text/plain", "degraded: the journal cannot be written\n".to_owned())
+            }
             (&Method::GET, ["readyz"]) if self.is_ready() => text("text/plain", "ready\n".to_owned()),
             (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
             (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),
+            (&Method::GET, ["v1", "configuration"]) => good(&self.configuration()),
             (&Method::GET, ["v1", "sessions"]) => {
                 let list: Vec<_> = self.sessions.list().iter().map(rows::row).collect();
                 good(&json!({ "sessions": list }))
             }
+            (&Method::GET, ["v1", "authorities"]) => self.list_authorities(),
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
                 let by = Reason::new(403, None, "Session ended by operator");
@@ -78,6 +100,21 @@ impl Admin {
             Some(row) => good(&rows::whole(&row)),
             None => fault(StatusCode::NOT_FOUND, "no such session"),
         }
+    }
+
+    fn list_authorities(&self) -> Response<ReplyBody> {
+        let now = self.clock.now();
+        let authorities = self.authorities.current();
+        let list = authorities.iter().map(|authority| {
+            let spared = Calls::ALL.into_iter().filter(|calls| authority.spares(*calls) == Some(true));
+            json!({
+                "name": &*authority.name,
+                "outage_s": authority.outage(now).map(rows::seconds),
+                "not_asked": spared.map(Calls::name).collect::<Vec<_>>(),
+                "on_credit": self.sessions.on_credit(&authority.id),
+            })
+        });
+        good(&json!({ "authorities": list.collect::<Vec<_>>() }))
     }
 
     fn act(&self, key: DeviceKey, id: SessionId, input: Input, done: &str) -> Response<ReplyBody> {

@@ -1,5 +1,6 @@
-//! `sidebeat sessions` and `sidebeat slots`: the admin API for people at a terminal.
+//! `sidebeat sessions`, `slots` and `configuration`: the admin API for people at a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::upstream::{Call, Pool, Trust};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Order {
+    Configuration,
     /// A slot of an embedded authority.
     EndSlot {
         authority: String,
@@ -39,6 +41,7 @@ pub enum Order {
 pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json: bool) -> Result<String, String> {
     let mut body = Bytes::new();
     let (method, path) = match order {
+        Order::Configuration => (Method::GET, "/v1/configuration".to_owned()),
         Order::EndSlot { authority, id } => (Method::DELETE, format!("{}/{}", slots(authority)?, plain(id)?)),
         Order::ListSlots { authority } => (Method::GET, slots(authority)?),
         Order::MoveSlot { authority, device, id } => {
@@ -55,6 +58,7 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         return Ok(format!("{value:#}\n"));
     }
     Ok(match order {
+        Order::Configuration => configuration(&value),
         Order::List => table(&value),
         Order::ListSlots { .. } => slot_table(&value),
         Order::Show(_) => story(&value),
@@ -137,7 +141,7 @@ fn table(value: &Value) -> String {
             field(session, "device"),
             field(session, "content"),
             field(session, "beats"),
-            format!("{:.0} s ago", session["confirmed_s_ago"].as_f64().unwrap_or_default()),
+            session["confirmed_s_ago"].as_f64().map_or_else(|| "not yet".to_owned(), |ago| format!("{ago:.0} s ago")),
             field(session, "paced_by"),
         ]);
     }
@@ -170,6 +174,9 @@ fn story(value: &Value) -> String {
     for key in ["id", "state", "device", "device_by", "account", "content", "authority", "route", "paced_by", "beats"] {
         let _infallible = writeln!(text, "{key:<12} {}", field(value, key));
     }
+    for session in value["eme"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "{:<12} {}", "key session", key_session(session));
+    }
     for entry in value["timeline"].as_array().into_iter().flatten() {
         let at = entry["at"].as_f64().unwrap_or_default() - value["opened"].as_f64().unwrap_or_default();
         let _infallible = writeln!(text, "{at:>+10.3} s  {}  {}", field(entry, "event"), field(entry, "detail"));
@@ -177,9 +184,46 @@ fn story(value: &Value) -> String {
     text
 }
 
+/// `7f3c…  widevine, 2 license-request, 1 usable, closed: release-acknowledged`
+fn key_session(value: &Value) -> String {
+    let mut parts = vec![field(value, "drm")];
+    let messages = value["messages"].as_object().into_iter().flatten();
+    parts.extend(messages.map(|(kind, seen)| format!("{seen} {kind}")));
+    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
+    for status in value["keyStatuses"].as_object().into_iter().flat_map(|statuses| statuses.values()) {
+        *statuses.entry(plain_text(status)).or_default() += 1;
+    }
+    parts.extend(statuses.iter().map(|(status, keys)| format!("{keys} {status}")));
+    if !value["closed"].is_null() {
+        parts.push(field(value, "closed"));
+    }
+    format!("{}  {}", field(value, "id"), parts.join(", "))
+}
+
+fn configuration(value: &Value) -> String {
+    let ago = |value: &Value| format!("{:.0} s ago", value.as_f64().unwrap_or_default());
+    let mut text = format!("loaded {}\n", ago(&value["loaded_s_ago"]));
+    let failed = &value["failed_reload"];
+    if !failed.is_null() {
+        let _infallible = writeln!(text, "the last reload failed {}:", ago(&failed["s_ago"]));
+    }
+    for fault in failed["faults"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "  {}", plain_text(fault));
+    }
+    let stays: Vec<_> = value["needs_restart"].as_array().into_iter().flatten().map(plain_text).collect();
+    if !stays.is_empty() {
+        let _infallible = writeln!(text, "needs a restart: {}", stays.join(", "));
+    }
+    text
+}
+
 /// What the API says, fit for a terminal: no control characters.
 fn field(value: &Value, key: &str) -> String {
-    let text = match &value[key] {
+    plain_text(&value[key])
+}
+
+fn plain_text(value: &Value) -> String {
+    let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -7,6 +7,8 @@ use crate::config;
 use crate::secret::Secret;
 
 pub(super) struct Gate {
+    /// The listener can be reached from other machines.
+    exposed: bool,
     origins: Vec<String>,
     /// Only requests that were addressed to a loopback name come in; a page that rebinds its own
     /// name to our address does not.
@@ -16,11 +18,21 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(config: &config::Admin) -> Self {
+        let is_loopback = config.listen.map(|address| address.ip().to_canonical().is_loopback());
         Self {
-            loopback: config.listen.is_some_and(|address| address.ip().to_canonical().is_loopback()),
+            exposed: is_loopback == Some(false),
+            loopback: is_loopback == Some(true),
             origins: config.origins.clone(),
             token: config.token.clone(),
         }
+    }
+
+    /// The gate of a new configuration for a listener that stays where it is. One that others can reach
+    /// is never left without a token: then the old token stays.
+    pub(super) fn renewed(&self, config: &config::Admin) -> (Self, bool) {
+        let keep = self.exposed && config.token.is_none();
+        let token = if keep { self.token.clone() } else { config.token.clone() };
+        (Self { exposed: self.exposed, loopback: self.loopback, origins: config.origins.clone(), token }, keep)
     }
 
     /// The refusal's status and reason, or nothing.
@@ -117,5 +129,29 @@ mod tests {
         assert!(gate.check(&headers(&[]), false).is_err());
         assert!(gate.check(&headers(&[(AUTHORIZATION, "Bearer wrong")]), false).is_err());
         assert!(gate.check(&headers(&[(AUTHORIZATION, "Bearer s3cret")]), false).is_ok());
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_is_never_left_without_a_token() {
+        let at = |listen: &str, token: Option<&str>| config::Admin {
+            listen: Some(listen.parse().unwrap()),
+            origins: Vec::new(),
+            token: token.map(Secret::new),
+        };
+        let (exposed, loopback) = ("192.0.2.1:9180", "127.0.0.1:9180");
+        for (before, after, kept, guarded) in [
+            // A token is not asked for at a loopback address; the listener is still at the other one.
+            (at(exposed, Some("old")), at(loopback, None), true, true),
+            (at(exposed, Some("old")), at(exposed, Some("new")), false, true),
+            (at(loopback, Some("old")), at(loopback, None), false, false),
+        ] {
+            let (gate, token_kept) = Gate::new(&before).renewed(&after);
+            let open = gate.check(&headers(&[(HOST, "127.0.0.1:9180")]), false).is_ok();
+            assert_eq!((token_kept, open), (kept, !guarded), "{before:?} {after:?}");
+            assert!(
+                gate.check(&headers(&[(HOST, "127.0.0.1:9180"), (AUTHORIZATION, "Bearer wrong")]), false).is_err()
+                    == guarded
+            );
+        }
     }
 }

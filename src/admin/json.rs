@@ -1,7 +1,11 @@
 //! Sessions as JSON. Ages and waits are seconds, times are seconds since the epoch.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
+use crate::drm::KeyId;
+use crate::eme::{ClosedReason, KeySession};
 use crate::sessions::Row;
 
 /// One line of the list.
@@ -18,10 +22,13 @@ pub(super) fn row(row: &Row) -> Value {
         "route": &*card.route,
         "opened": seconds(row.opened),
         "opened_s_ago": seconds(row.age),
-        "confirmed_s_ago": seconds(row.last_good),
+        "confirmed_s_ago": row.last_good.map(seconds),
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
         "player": row.player,
+        "connections_gone_s": row.connections_gone.map(seconds),
+        "stream": row.stream,
+        "on_credit_s": row.on_credit.map(seconds),
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,
@@ -33,15 +40,31 @@ pub(super) fn whole(of: &Row) -> Value {
     let entries = of.timeline.entries().map(|entry| {
         json!({
             "at": seconds(entry.at),
-            "event": entry.event.name(),
-            "detail": entry.event.describe(of.card.error_name),
+            "event": entry.what.name(),
+            "detail": entry.what.describe(of.card.error_name),
         })
     });
     let mut value = row(of);
     value["timeline"] = Value::Array(entries.collect());
+    value["eme"] = of.mirror.key_sessions().iter().map(|session| key_session(session, of.opened + of.age)).collect();
     value
 }
 
-pub(super) fn seconds(duration: std::time::Duration) -> f64 {
+/// A `MediaKeySession` as the wire shows it, in the words of the EME specification.
+fn key_session(of: &KeySession, wall: Duration) -> Value {
+    let hex = |id: KeyId| format!("{:032x}", u128::from_be_bytes(id));
+    let statuses: Map<_, _> = of.keys(wall).map(|(id, status)| (hex(id), json!(status.name()))).collect();
+    let messages: Map<_, _> = of.messages().map(|(kind, seen)| (kind.name().to_owned(), json!(seen))).collect();
+    json!({
+        "id": format!("{:016x}", of.id.0),
+        "drm": of.system.label(),
+        "messages": messages,
+        "keyStatuses": statuses,
+        "expiration": of.expiration.map(|expiration| expiration.as_millis() as u64),
+        "closed": of.closed.map(ClosedReason::name),
+    })
+}
+
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -9,11 +9,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
+use crate::authority::Calls;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// All of them, so that a state that empties is seen to be empty.
-const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReasonLabel {
@@ -22,9 +20,19 @@ struct ReasonLabel {
 
 impl Admin {
     pub(super) fn metrics(&self) -> String {
-        let states = self.sessions.states();
-        for state in STATES {
-            self.telemetry.metrics.sessions(state, states.get(state).copied().unwrap_or_default());
+        for (state, count) in self.sessions.states() {
+            self.telemetry.metrics.sessions(state, count);
+        }
+        let now = self.clock.now();
+        for authority in self.authorities.current() {
+            let metrics = &self.telemetry.metrics;
+            for calls in Calls::ALL {
+                if let Some(open) = authority.spares(calls) {
+                    metrics.breaker(&authority.name, calls.name(), open);
+                }
+            }
+            let outage = authority.outage(now).unwrap_or_default();
+            metrics.outage(&authority.name, outage, self.sessions.on_credit(&authority.id));
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

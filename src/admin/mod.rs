@@ -6,6 +6,7 @@
 
 mod api;
 mod client;
+mod configuration;
 mod gate;
 mod json;
 mod metrics;
@@ -13,18 +14,20 @@ mod playbacks;
 mod slots;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 pub use self::client::{Order, order};
+use self::configuration::Configuration;
 use self::gate::Gate;
-use crate::authority::Authority;
+use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
 use crate::edge::Counters;
@@ -34,10 +37,11 @@ use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
 pub struct Admin {
-    authorities: Arc<[Authority]>,
+    authorities: Arc<Authorities>,
     clock: Clock,
+    configuration: Mutex<Configuration>,
     pub edge: Arc<Counters>,
-    gate: Gate,
+    gate: ArcSwap<Gate>,
     /// How players reach us, if the configuration says.
     pub public_url: Option<Arc<str>>,
     /// Listening, configured, and not on the way down.
@@ -51,16 +55,29 @@ pub struct Admin {
 impl Admin {
     pub fn new(
         config: &config::Admin,
-        authorities: Arc<[Authority]>,
+        authorities: Arc<Authorities>,
         sessions: Arc<Sessions>,
         registrations: Arc<Registrations>,
         telemetry: Arc<Telemetry>,
         edge: Arc<Counters>,
         tasks: Tasks,
     ) -> Self {
-        let (gate, ready) = (Gate::new(config), AtomicBool::new(false));
+        let (gate, ready) = (ArcSwap::from_pointee(Gate::new(config)), AtomicBool::new(false));
+        let configuration = Mutex::new(Configuration::loaded(Clock.wall()));
         let public_url = None;
-        Self { authorities, clock: Clock, edge, gate, public_url, ready, registrations, sessions, tasks, telemetry }
+        Self {
+            authorities,
+            clock: Clock,
+            configuration,
+            edge,
+            gate,
+            public_url,
+            ready,
+            registrations,
+            sessions,
+            tasks,
+            telemetry,
+        }
     }
 
     pub fn is_ready(&self) -> bool {

@@ -50,8 +50,7 @@ impl Admin {
         let bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|fault| fault.to_string())?;
         // The parser's words could repeat a token.
         let order: Order = serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
-        let authority = self.authorities.iter().find(|authority| *authority.name == *order.authority);
-        let authority = authority.ok_or("no authority has this name")?;
+        let authority = self.authorities.by_name(&order.authority).ok_or("no authority has this name")?;
         let named = |text: &str| (1..=NAME).contains(&text.len()) && !text.chars().any(char::is_control);
         if !named(&order.device) {
             return Err("the device must be a name of 1 to 256 bytes".to_owned());
@@ -59,7 +58,7 @@ impl Admin {
         let block = Block::read(&order.authorization, authority.authorization().0);
         let block = block.ok_or("the authorization must be an object")?;
         let headers = headers(&order)?;
-        Ok(self.insert(authority, order, block, headers))
+        Ok(self.insert(&authority, order, block, headers))
     }
 
     fn insert(

@@ -21,7 +21,9 @@ const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 impl Admin {
     /// `path` is what follows `/v1/authorities`.
     pub(super) async fn slots(&self, method: &Method, path: &[&str], incoming: Incoming) -> Response<ReplyBody> {
-        let Some((authority, counter)) = path.first().and_then(|name| self.counter(name)) else {
+        let authority = path.first().and_then(|name| self.authorities.by_name(name));
+        let found = authority.as_deref().and_then(|authority| Some((authority, authority.counter()?)));
+        let Some((authority, counter)) = found else {
             return fault(StatusCode::NOT_FOUND, "no embedded authority has this name");
         };
         match (method, path) {
@@ -37,11 +39,6 @@ impl Admin {
             (_, [_, "slots", ..]) => fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API"),
             (_, _) => fault(StatusCode::NOT_FOUND, "see docs/operations.md for the paths"),
         }
-    }
-
-    fn counter(&self, name: &str) -> Option<(&Authority, &Counter)> {
-        let authority = self.authorities.iter().find(|authority| &*authority.name == name)?;
-        Some((authority, authority.counter()?))
     }
 
     fn list_slots(&self, counter: &Counter) -> Response<ReplyBody> {

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 
+use super::breaker::Leave;
 use super::far_clock::Lesson;
+use super::health::Calls;
 use super::nagra_ssm;
 use super::wire::{Asked, Wire};
-use super::{Authority, Kind, Ssm};
+use super::{Authorities, Counter, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
@@ -24,7 +26,7 @@ const REPLY_MAX: usize = 64 * 1024;
 /// One per runtime, because connections belong to theirs.
 #[derive(Clone)]
 pub struct Client {
-    authorities: Arc<[Authority]>,
+    authorities: Arc<Authorities>,
     clock: Clock,
     pool: Pool,
     telemetry: Arc<Telemetry>,
@@ -37,19 +39,20 @@ pub struct Renewal {
 }
 
 impl Client {
-    pub fn new(authorities: Arc<[Authority]>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
-    }
-
-    pub fn authority(&self, index: usize) -> Option<&Authority> {
-        self.authorities.get(index)
     }
 
     /// Sends the player's own renewal challenge as the session's beat.
     pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
         let began = self.clock.now();
-        let Some(Authority { kind: Kind::NagraSsm(ssm), .. }) = self.authority(card.authority) else {
+        let authority = self.authorities.of(&card.authority);
+        let Some(Kind::NagraSsm(ssm)) = authority.as_ref().map(|authority| &authority.kind) else {
             return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
+        };
+        let leave = match self.leave(ssm, AskKind::Renew, card) {
+            Ok(leave) => leave,
+            Err(fault) => return Renewal { license: None, result: Err(fault) },
         };
         let (usual, other) = ssm.renewals();
         let mut renewal = self.renew_at(ssm, usual, card, grant, challenge).await;
@@ -59,6 +62,7 @@ impl Client {
                 ssm.keep_renewal(other);
             }
         }
+        self.tell(ssm, AskKind::Renew, card, leave, &renewal.result);
         self.count(card, AskKind::Renew, &renewal.result, began);
         renewal
     }
@@ -76,20 +80,60 @@ impl Client {
 
     async fn perform(&self, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
         let now = self.clock.now();
-        match (self.authority(card.authority).map(|authority| &authority.kind), &ask.grant) {
-            (Some(Kind::FirstLight(config)), _) => self.perform_firstlight(config, ask, card).await,
-            (Some(Kind::NagraSsm(ssm)), grant) => self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await,
-            (Some(Kind::Embedded(counter)), grant) => match (ask.kind, grant) {
-                (AskKind::Open, _) => {
-                    let (verdict, ended) = counter.open(now, card);
-                    self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
-                    Ok(verdict)
-                }
-                (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
-                (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
-                (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
-            },
+        // Its settings of this moment hold for the whole call.
+        let authority = self.authorities.of(&card.authority);
+        match (authority.as_ref().map(|authority| &authority.kind), &ask.grant) {
+            (Some(Kind::FirstLight(config)), _) => {
+                let result = self.perform_firstlight(config, ask, card).await;
+                self.count(card, ask.kind, &result, now);
+                result
+            }
+            (Some(Kind::NagraSsm(ssm)), grant) => {
+                let leave = self.leave(ssm, ask.kind, card)?;
+                let result = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await;
+                self.tell(ssm, ask.kind, card, leave, &result);
+                self.count(card, ask.kind, &result, now);
+                result
+            }
+            (Some(Kind::Embedded(counter)), grant) => {
+                let result = self.perform_embedded(counter, ask.kind, grant.as_ref(), card);
+                self.count(card, ask.kind, &result, now);
+                result
+            }
             (None, _) => Err(unspeakable("there is no such authority")),
+        }
+    }
+
+    fn perform_embedded(
+        &self,
+        counter: &Counter,
+        kind: AskKind,
+        grant: Option<&Grant>,
+        card: &Card,
+    ) -> Result<Verdict, Fault> {
+        let now = self.clock.now();
+        match (kind, grant) {
+            (AskKind::Open, _) => {
+                let (verdict, ended) = counter.open(now, card);
+                self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
+                Ok(verdict)
+            }
+            (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
+            (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
+            (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
+        }
+    }
+
+    /// A call that is not made is counted apart: nobody failed to answer it.
+    fn leave(&self, ssm: &Ssm, kind: AskKind, card: &Card) -> Result<Leave, Fault> {
+        ssm.health
+            .leave(self.clock.now(), kind)
+            .inspect_err(|_| self.telemetry.metrics.authority_call_spared(&card.authority_name, kind))
+    }
+
+    fn tell(&self, ssm: &Ssm, kind: AskKind, card: &Card, leave: Leave, result: &Result<Verdict, Fault>) {
+        if let Some(open) = ssm.health.tell(self.clock.now(), kind, leave, result) {
+            self.telemetry.breaker(&card.authority_name, Calls::of(kind).name(), open);
         }
     }
 
@@ -118,11 +162,10 @@ impl Client {
         let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
-        let path = path.unwrap_or_else(|| match endpoint.query() {
-            Some(query) => format!("{}?{query}", endpoint.path()),
-            None => endpoint.path().to_owned(),
-        });
-        let path_and_query = path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?;
+        let path_and_query = match path {
+            Some(path) => path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?,
+            None => endpoint.path_and_query(),
+        };
         let call = Call {
             body,
             deadline: self.clock.now() + timeout,
@@ -140,7 +183,7 @@ impl Client {
         let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
         let asked = Asked { body: &reply.body, kind, status: reply.status };
         // Tokens are judged in the head-end's time.
-        let time = date.or_else(|| ssm.clock.read(self.clock.now())).unwrap_or_else(|| self.clock.wall());
+        let time = date.or_else(|| ssm.clock.read(self.clock.unslept())).unwrap_or_else(|| self.clock.wall());
         let result = ssm.config.read(&asked, time);
         // A fault may have been answered by something on the way, which may have another time.
         if let (Ok(_), Some(date)) = (&result, date) {
@@ -150,7 +193,7 @@ impl Client {
     }
 
     fn learn(&self, ssm: &Ssm, card: &Card, date: Duration) {
-        if let Some(Lesson { offset, warn }) = ssm.clock.learn(self.clock.now(), self.clock.wall(), date) {
+        if let Some(Lesson { offset, warn }) = ssm.clock.learn(self.clock.unslept(), self.clock.wall(), date) {
             self.telemetry.clock_offset(&card.authority_name, offset, warn);
         }
     }
@@ -164,12 +207,7 @@ impl Client {
 
 impl Asker for Client {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
-        Box::pin(async move {
-            let began = self.clock.now();
-            let result = self.perform(ask, card).await;
-            self.count(card, ask.kind, &result, began);
-            result
-        })
+        Box::pin(self.perform(ask, card))
     }
 }
 

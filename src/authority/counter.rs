@@ -3,19 +3,29 @@
 //! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::Client`] for
 //! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::books::{Books, Keeping};
 use super::embedded::{Claim, Ledger, Limit, Limits, Lost, OnLimit, Slot};
+use crate::clock::Clock;
 use crate::config::{self, Embedded, Groups, Pattern};
 use crate::ids;
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Grant, Reason, Verdict};
 use crate::sessions::Card;
+use crate::store::{Key, SlotRecord};
 
 pub struct Counter {
     config: Embedded,
+    shelf: Arc<Shelf>,
+}
+
+/// What all values of one counter share, whatever their limits.
+struct Shelf {
+    keeping: OnceLock<Keeping>,
     ledger: Mutex<Ledger>,
 }
 
@@ -24,7 +34,13 @@ const CAPACITY: usize = 1_000_000;
 
 impl Counter {
     pub(super) fn new(config: Embedded) -> Self {
-        Self { config, ledger: Mutex::new(Ledger::new(CAPACITY, ids::random_u64())) }
+        let ledger = Mutex::new(Ledger::new(CAPACITY, ids::random_u64()));
+        Self { config, shelf: Arc::new(Shelf { keeping: OnceLock::new(), ledger }) }
+    }
+
+    /// Other limits over the same books: what is taken stays taken.
+    pub(super) fn renewed(&self, config: Embedded) -> Self {
+        Self { config, shelf: self.shelf.clone() }
     }
 
     /// Whom it counts and how.
@@ -94,8 +110,29 @@ impl Counter {
         Verdict::Closed
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From now on its places are written down in `store`. Takes back what an earlier process left;
+    /// of the held ones those that a session still knows, by its token. Returns how many are held.
+    pub(super) fn keep(&self, keeping: Keeping, records: &[SlotRecord], claimed: &HashSet<u64>) -> usize {
+        let moment = Clock.moment();
+        let lifetime = self.config.interval.saturating_add(self.config.grace);
+        let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.track();
+        for record in records.iter().filter(|record| record.authority == keeping.authority) {
+            if record.held.is_some() && !claimed.contains(&record.slot) {
+                keeping.store.forget(Key::Slot(record.authority.clone(), record.slot));
+            } else {
+                ledger.restore(record, lifetime, &moment);
+            }
+        }
+        let held = ledger.len();
+        drop(ledger);
+        let _once = self.shelf.keeping.set(keeping);
+        held
+    }
+
+    pub(super) fn ledger(&self) -> Books<'_> {
+        let ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        Books { keeping: self.shelf.keeping.get(), ledger }
     }
 
     fn limits(&self, claim: &Claim<'_>) -> Limits {

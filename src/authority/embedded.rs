@@ -10,6 +10,7 @@
 mod admit;
 mod claim;
 mod index;
+mod keep;
 mod limit;
 mod past;
 mod reserve;
@@ -41,6 +42,8 @@ pub struct Slot(pub u64);
 pub struct Ledger {
     accounts: Index,
     capacity: usize,
+    /// Slots that changed, if anybody wants to know.
+    changed: Option<Vec<Slot>>,
     devices: Index,
     /// When to look at a session again: one valid entry each, never later than its deadline, because
     /// a beat moves `Session::until` alone.
@@ -60,6 +63,7 @@ impl Ledger {
         Self {
             accounts: Index::default(),
             capacity,
+            changed: None,
             devices: Index::default(),
             due: BinaryHeap::new(),
             groups: Index::default(),
@@ -105,6 +109,7 @@ impl Ledger {
         };
         self.free(&reservation.places, slot);
         let admitted = self.admit(claim, limits);
+        self.note(slot);
         if admitted.is_err() {
             self.hold(&reservation.places, slot);
             self.reserved.insert(slot, reservation);
@@ -131,6 +136,7 @@ impl Ledger {
             until,
         };
         self.sessions.insert(slot, session);
+        self.note(slot);
         self.arm(until, slot);
     }
 
@@ -239,7 +245,8 @@ impl Ledger {
         let session = self.sessions.remove(&slot)?;
         self.free(&session.places, slot);
         self.devices.remove(&session.device, slot);
-        self.past.add(Ended {
+        self.note(slot);
+        let evicted = self.past.add(Ended {
             account: session.places.account.clone(),
             at: at.unwrap_or_else(|| self.past.latest().unwrap_or(session.last)),
             beats: session.beats,
@@ -249,6 +256,9 @@ impl Ledger {
             opened: session.opened,
             slot,
         });
+        if let Some(evicted) = evicted {
+            self.note(evicted);
+        }
         Some(session.places)
     }
 

@@ -1,7 +1,7 @@
 //! The time as an authority tells it, by the `Date` of its replies.
 //!
 //! Tokens are judged in the time of those who sign and check them. What was heard is carried on by
-//! the monotonic clock, so that a device clock that is wrong, or set right meanwhile, changes
+//! the monotonic clock (with what it slept: [`crate::clock::Clock::unslept`]), so that a device clock that is wrong, or set right meanwhile, changes
 //! nothing. Reads no clock; taught by the client, asked by the gateway.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,6 +90,19 @@ mod tests {
         for wall in [Duration::ZERO, WALL, WALL * 3] {
             far.learn(now, wall, WALL).unwrap();
             assert_eq!(far.read(now), Some(WALL));
+        }
+    }
+
+    #[test]
+    fn a_device_clock_that_steps_between_two_replies_changes_nothing() {
+        let (far, now, day) = (FarClock::default(), Clock.now(), seconds(86_400));
+        far.learn(now, WALL, WALL).unwrap();
+        for (after, wall) in [(5, WALL + day), (10, WALL - day), (15, WALL)] {
+            let before = far.read(now + seconds(after)).unwrap();
+            let date = WALL + seconds(after);
+            let lesson = far.learn(now + seconds(after), wall + seconds(after), date).unwrap();
+            assert_eq!((before, far.read(now + seconds(after))), (date, Some(date)), "no step in the authority's time");
+            assert_eq!(lesson.offset, WALL.as_secs_f64() - wall.as_secs_f64());
         }
     }
 

@@ -5,32 +5,49 @@
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 
+mod books;
+mod breaker;
 mod client;
 mod counter;
 pub mod embedded;
 mod far_clock;
 mod firstlight;
+mod health;
 mod nagra_ssm;
+mod outage;
+mod registry;
 mod slots;
 mod wire;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
+use tokio::sync::Notify;
 
+use self::books::Keeping;
 pub use self::client::{Client, Renewal};
 pub use self::counter::Counter;
 use self::far_clock::FarClock;
+pub use self::health::Calls;
+use self::health::Health;
+pub use self::outage::watch;
+pub use self::registry::Authorities;
 pub use self::slots::{Held, Kept, RESERVED};
-use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names};
+use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable};
 use crate::playbacks::Block;
 use crate::secret::Secret;
-use crate::session::{AskKind, Grant, Policy, Reason};
+use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
+use crate::sessions::AuthorityId;
+use crate::store::{SlotRecord, Store};
 
+/// One authority with its settings. What it knows and counts is shared with the values of the same
+/// authority that a reload makes after this one.
 #[derive(Debug)]
 pub struct Authority {
+    pub id: AuthorityId,
     kind: Kind,
     pub name: Arc<str>,
 }
@@ -39,28 +56,46 @@ pub struct Authority {
 enum Kind {
     Embedded(Box<Counter>),
     FirstLight(Box<FirstLight>),
-    NagraSsm(Ssm),
+    NagraSsm(Box<Ssm>),
 }
 
 #[derive(Debug)]
 struct Ssm {
-    clock: FarClock,
+    clock: Arc<FarClock>,
     config: Box<NagraSsm>,
+    health: Arc<Health>,
     /// The documented and the observed renewal path differ; this one has answered.
-    use_other_renewal: AtomicBool,
+    use_other_renewal: Arc<AtomicBool>,
 }
 
 impl Authority {
-    pub fn new(config: config::Authority) -> Self {
+    /// `over` rings when an outage is over.
+    pub fn new(config: config::Authority, over: &Arc<Notify>) -> Self {
         let kind = match config.kind {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
             AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
-                let clock = FarClock::default();
-                Kind::NagraSsm(Ssm { clock, config, use_other_renewal: AtomicBool::new(false) })
+                let (clock, use_other_renewal) = (Arc::default(), Arc::default());
+                let health = Arc::new(Health::new(over.clone()));
+                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal }))
             }
         };
-        Self { kind, name: config.name.into() }
+        Self { id: AuthorityId::random(), kind, name: config.name.into() }
+    }
+
+    /// The same authority with new settings; none if they are for another kind.
+    fn renewed(&self, config: config::Authority) -> Option<Self> {
+        let kind = match (&self.kind, config.kind) {
+            (Kind::Embedded(counter), AuthorityKind::Embedded(config)) => {
+                Kind::Embedded(Box::new(counter.renewed(*config)))
+            }
+            (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(Box::new(ssm.renewed(config))),
+            (Kind::FirstLight(_), AuthorityKind::FirstLight(config)) => Kind::FirstLight(config),
+            (Kind::Embedded(_), AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_))
+            | (Kind::FirstLight(_), AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_))
+            | (Kind::NagraSsm(_), AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_)) => return None,
+        };
+        Some(Self { id: self.id.clone(), kind, name: self.name.clone() })
     }
 
     /// The counter of an embedded authority.
@@ -95,13 +130,21 @@ impl Authority {
         }
     }
 
-    /// The policy for the playback of this authorization; `now` and `wall` are the same moment.
-    pub fn refine_for(&self, block: &Block, policy: Policy, now: Instant, wall: Duration) -> Policy {
-        let schedule = match &self.kind {
+    /// What the clock will bring to the playback of this authorization; `now` and `wall` are the same
+    /// moment.
+    pub fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+        match &self.kind {
             Kind::Embedded(_) | Kind::NagraSsm(_) => None,
             Kind::FirstLight(config) => config.schedule(block, now, wall),
-        };
-        Policy { live: block.live, schedule, ..policy }
+        }
+    }
+
+    /// Lets an embedded authority write its places down in `store`, after taking back `records`. A held
+    /// place that none of the `claimed` tokens names is free: its open was never answered. Returns how
+    /// many are held; none for other authorities, which count for themselves.
+    fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashSet<u64>) -> Option<usize> {
+        let keeping = Keeping { authority: self.name.clone(), store: store.clone() };
+        Some(self.counter()?.keep(keeping, records, claimed))
     }
 
     /// Why the session has ended, where that is known without asking over a network: its player need
@@ -161,6 +204,32 @@ impl Authority {
         }
     }
 
+    /// For how long it has not answered, when that is an outage.
+    pub fn outage(&self, now: Instant) -> Option<Duration> {
+        self.health()?.outage(now)
+    }
+
+    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
+    pub fn spares(&self, calls: Calls) -> Option<bool> {
+        Some(self.health()?.is_open(calls))
+    }
+
+    fn health(&self) -> Option<&Health> {
+        match &self.kind {
+            // FirstLight's failures are counted by session: each of its calls is made.
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
+            Kind::NagraSsm(ssm) => Some(&ssm.health),
+        }
+    }
+
+    /// For how long playbacks go on without its word.
+    pub fn on_unreachable(&self) -> OnUnreachable {
+        match &self.kind {
+            Kind::Embedded(_) | Kind::FirstLight(_) => OnUnreachable::default(),
+            Kind::NagraSsm(ssm) => ssm.config.on_unreachable,
+        }
+    }
+
     /// The header by which a license call carries its content token when there is no session.
     pub fn token_header(&self, content: &Secret) -> Option<(HeaderName, HeaderValue)> {
         match &self.kind {
@@ -179,6 +248,13 @@ impl Authority {
 }
 
 impl Ssm {
+    /// What was learned of the renewal path holds for the paths that it was learned of.
+    fn renewed(&self, config: Box<NagraSsm>) -> Self {
+        let same = (&config.renewal, &config.renewal_other) == (&self.config.renewal, &self.config.renewal_other);
+        let use_other_renewal = if same { self.use_other_renewal.clone() } else { Arc::default() };
+        Self { clock: self.clock.clone(), config, health: self.health.clone(), use_other_renewal }
+    }
+
     /// Where renewals go, and where to try when that is not found.
     fn renewals(&self) -> (&Endpoint, Option<&Endpoint>) {
         match &self.config.renewal_other {

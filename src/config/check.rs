@@ -8,11 +8,15 @@ mod admin;
 mod authority;
 mod authorize;
 mod embedded;
+mod endings;
 mod firstlight;
 mod nagra_ssm;
+mod outage;
 mod refusal;
 mod route;
 mod server;
+mod store;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,7 +62,7 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
     let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
-        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]";
+        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n[[webhook]]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {
@@ -72,15 +76,17 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
     let log = admin::log(&root.table("log"));
+    let store = store::store(&root.table("store"));
     let server = server::server(&root.table("server"), admin.listen);
     let authorities = root.tables("authority");
-    let names = authority::names(&authorities);
+    let names = authority::names(&authorities, "routes refer to an authority by it", "authority");
     let call = server.limits.call;
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
     let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
     let routes = route::routes(&root, &frame);
+    let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    let (routes, authorize) = routes?;
-    Some(Config { admin, authorities: authorities?, authorize, log, routes, server })
+    let ((routes, authorize), webhooks) = (routes?, webhooks?);
+    Some(Config { admin, authorities: authorities?, authorize, log, routes, server, store, webhooks })
 }

@@ -7,16 +7,21 @@
 mod authorize;
 mod check;
 mod embedded;
+mod endings;
 mod endpoint;
 mod environment;
 mod fault;
 mod firstlight;
 mod near;
+mod outage;
 mod raw;
+mod route;
 mod section;
+mod store;
 mod take;
 mod units;
 mod value;
+mod webhook;
 mod words;
 
 #[cfg(test)]
@@ -31,9 +36,16 @@ use http::{HeaderName, HeaderValue};
 pub use self::authorize::Authorize;
 pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
+pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
+pub use self::outage::{Allowed, OnUnreachable};
+pub use self::route::{
+    Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
+};
+pub use self::store::{OnExit, Store, StoreKind};
+pub use self::webhook::Webhook;
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -44,6 +56,8 @@ pub struct Config {
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
+    pub store: Store,
+    pub webhooks: Vec<Webhook>,
 }
 
 /// `[server]`: what players connect to.
@@ -157,6 +171,7 @@ pub struct NagraSsm {
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
     pub license_authorization: String,
+    pub on_unreachable: OnUnreachable,
     pub renewal: Endpoint,
     /// Tried once, and remembered, when `renewal` answers 404 without an error code.
     pub renewal_other: Option<Endpoint>,
@@ -164,130 +179,4 @@ pub struct NagraSsm {
     pub teardown: Endpoint,
     /// One call to the authority.
     pub timeout: Duration,
-}
-
-/// `[[route]]`: a path prefix that players use.
-#[derive(Debug)]
-pub struct Route {
-    /// Index into [`Config::authorities`]; none means: pass through, count, manage nothing.
-    pub authority: Option<usize>,
-    /// Trusted for the license server in place of the public roots.
-    pub ca: Option<PathBuf>,
-    pub content_token: Vec<TokenSource>,
-    /// The identity ladder: the first rung that answers names the device.
-    pub device: Vec<Rung>,
-    /// Whether a player that reports about itself (CMCD) is over when it falls silent.
-    pub end_on_silence: bool,
-    pub enforcement: Enforcement,
-    /// Request headers that are passed on to the license server, beside the built-in ones.
-    pub headers: Vec<HeaderName>,
-    /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
-    pub kill_memory: Duration,
-    pub license_server: Endpoint,
-    /// A playback without any sign of life ends after this, whatever the beats say.
-    pub longest_session: Duration,
-    /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
-    pub path: String,
-    pub refusal: Refusal,
-    pub session_control: SessionControl,
-    pub sessions_per_device: usize,
-    /// From connect to the last byte of the license server's reply.
-    pub timeout: Duration,
-    pub wrapping: Wrappings,
-}
-
-/// Where a route finds the content token; the first that has one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TokenSource {
-    /// `custom-data`: the PlayReady challenge's CustomData.
-    CustomData,
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
-}
-
-/// One rung of the identity ladder.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rung {
-    /// `cookie:NAME`
-    Cookie(String),
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `mtls`: fingerprint of the client's certificate.
-    Mtls,
-    /// `path-segment`: the first segment after the route's path; not passed on.
-    PathSegment,
-    /// `peer`: the client's IP address.
-    Peer,
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
-    /// `token-claim:PATH`: a claim of the content token, dots between names.
-    TokenClaim(String),
-}
-
-/// Who keeps the session alive toward the authority.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Enforcement {
-    /// By the Widevine license policy; every other DRM is beaten by us.
-    Auto,
-    Heartbeat,
-    Renewal,
-}
-
-/// Whether a content token asks for a session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SessionControl {
-    Always,
-    /// Yes, unless a readable token has no `sessionControl` or says `sessionControlEnabled: false`.
-    Auto,
-    Never,
-}
-
-/// How bodies are wrapped on either side of us; equal on both sides means untouched.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wrappings {
-    pub player_reply: Wrapping,
-    pub player_request: Wrapping,
-    pub server_reply: Wrapping,
-    pub server_request: Wrapping,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wrapping {
-    Base64,
-    /// `form:FIELD`
-    Form(String),
-    /// `json:FIELD`
-    Json(String),
-    Raw,
-}
-
-/// The profile per DRM and phase.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    pub clearkey: Profiles,
-    pub fairplay: Profiles,
-    pub playready: Profiles,
-    pub widevine: Profiles,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Profiles {
-    pub first: Profile,
-    pub renewal: Profile,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Profile {
-    /// By player family.
-    Auto,
-    /// 403 and JSON.
-    Http,
-    /// 200 and an in-band refusal that the CDM rejects.
-    Reject,
-    /// 200 and a SOAP fault.
-    Soap200,
-    /// 500 and a SOAP fault.
-    Soap500,
 }

@@ -105,6 +105,11 @@ impl<'a> Section<'a> {
         self.find(key).is_some_and(|value| value.text().is_ok_and(|text| text == word))
     }
 
+    /// Whether a string stands where there could be a table.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        self.written(key).is_some_and(|(_, value)| value.is_str())
+    }
+
     pub(super) fn in_environment(&self, key: &str) -> bool {
         self.sheet.environment.value(&join(&self.path, key)).is_some()
     }

@@ -39,6 +39,17 @@ impl Section<'_> {
         })
     }
 
+    /// A duration, or the word "off", which is none.
+    pub(super) fn duration_or_off(&self, key: &str, range: RangeInclusive<Duration>) -> Option<Option<Duration>> {
+        self.value(key, |value| match &*value.amount()? {
+            "off" => Ok(None),
+            text => {
+                let duration = units::duration(text).map_err(|what| format!("{what}, or \"off\""))?;
+                within(duration, &range, |bound| units::show_duration(*bound)).map(Some)
+            }
+        })
+    }
+
     pub(super) fn size(&self, key: &str, range: RangeInclusive<usize>) -> Option<usize> {
         self.value(key, |value| within(units::size(&value.amount()?)?, &range, |bound| units::show_size(*bound)))
     }
@@ -55,6 +66,17 @@ impl Section<'_> {
 
     pub(super) fn number(&self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         self.value(key, |value| within(value.number()?, &range, |bound| format!("{bound:?}")))
+    }
+
+    /// A number, or the word "off", which is none.
+    pub(super) fn number_or_off(&self, key: &str, range: RangeInclusive<f64>) -> Option<Option<f64>> {
+        self.value(key, |value| {
+            if value.text().is_ok_and(|text| text == "off") {
+                return Ok(None);
+            }
+            let number = value.number().map_err(|_| "must be a number or \"off\"".to_owned())?;
+            within(number, &range, |bound| format!("{bound:?}")).map(Some)
+        })
     }
 
     pub(super) fn flag(&self, key: &str) -> Option<bool> {

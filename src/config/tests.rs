@@ -134,6 +134,27 @@ fn wrappings_follow_their_neighbours() {
     }
 }
 
+#[test]
+fn rungs_of_evidence_are_switched_off_one_by_one() {
+    let endings = |text: &str| read(&format!("{LEAST}[route.endings]\n{text}\n")).unwrap().routes.remove(0).endings;
+    let all = Endings::default();
+    for (text, expected) in [
+        ("", all),
+        ("stop = false", Endings { stop: false, ..all }),
+        ("quit = false", Endings { quit: false, ..all }),
+        ("release = false", Endings { release: false, ..all }),
+        ("renewals-overdue = \"off\"", Endings { renewals_overdue: None, ..all }),
+        ("renewals-overdue = 3", Endings { renewals_overdue: Some(3.0), ..all }),
+        ("report-silence = false", Endings { report_silence: false, ..all }),
+        ("connections-gone = \"off\"", Endings { connections_gone: None, ..all }),
+        ("connections-gone = \"5s\"", Endings { connections_gone: Some(Duration::from_secs(5)), ..all }),
+        ("license-expiry = false", Endings { license_expiry: false, ..all }),
+        ("longest = \"1h\"", Endings { longest: Duration::from_hours(1), ..all }),
+    ] {
+        assert_eq!(endings(text), expected, "{text}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_is_too_odd(text in "([a-z]+ ?= ?[a-z0-9\"\\[{]+\\n|\\[\\[?(server|route|authority|admin)[.a-z]*\\]\\]?\\n|.){0,8}") {
@@ -144,5 +165,24 @@ proptest::proptest! {
     fn no_value_is_too_odd(key in proptest::sample::select(keys().into_iter().collect::<Vec<_>>()), value in ".*") {
         let path = key.replacen("route.", "route[0].", 1).replacen("authority.", "authority[0].", 1);
         let _ = read_with(LEAST, Path::new(""), &[(&super::environment::variable(&path), &value)]);
+    }
+}
+
+#[test]
+fn the_more_exact_budget_wins() {
+    let rows: [(&str, [u64; 4]); 6] = [
+        ("", [0, 0, 0, 0]),
+        ("on-unreachable = \"refuse\"", [0, 0, 0, 0]),
+        ("on-unreachable = \"2m\"", [120, 120, 120, 120]),
+        ("on-unreachable = { allow-for = \"1m\" }", [60, 60, 60, 60]),
+        ("on-unreachable = { running = \"1h\", running-vod = \"refuse\" }", [0, 0, 3600, 0]),
+        ("on-unreachable = { allow-for = \"1m\", new = \"refuse\", new-live = \"5s\" }", [5, 0, 60, 60]),
+    ];
+    for (lines, expected) in rows {
+        let config = read(&format!("{NAGRA}url = \"https://h\"\n{lines}\n{LEAST}")).unwrap();
+        let AuthorityKind::NagraSsm(ssm) = &config.authorities[0].kind else { panic!("another kind") };
+        let crate::config::OnUnreachable { new, running } = ssm.on_unreachable;
+        let found = [new.live, new.vod, running.live, running.vod].map(|time| time.as_secs());
+        assert_eq!(found, expected, "{lines}");
     }
 }

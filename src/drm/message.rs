@@ -4,6 +4,7 @@
 //! can be kept, compared and shown without carrying anything of its body.
 
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -114,6 +115,8 @@ pub struct Message {
     pub transaction_id: Option<Fingerprint>,
     /// PlayReady license: when it is valid.
     pub validity: Option<Validity>,
+    /// PlayReady: of several licenses in one reply, the one that ends last.
+    pub validity_last: Option<Validity>,
     /// Widevine license version: 0 at first, raised by every renewal.
     pub version: Option<u64>,
     /// Found inside JSON, a form or base64: an app unwraps the reply before the DRM sees it.
@@ -136,9 +139,17 @@ impl Message {
             system,
             transaction_id: None,
             validity: None,
+            validity_last: None,
             version: None,
             wrapped: false,
         }
+    }
+
+    /// How long the license lasts at most from when it was given, as far as it says so in clear; none
+    /// where that is unknown, or where it has no end.
+    pub fn lasts(&self) -> Option<Duration> {
+        let lease = self.lease.filter(|_| self.kind == Kind::License);
+        lease.and_then(|lease| lease.lasts()).or_else(|| self.validity_last?.lasts())
     }
 }
 
@@ -151,12 +162,26 @@ pub struct Lease {
     pub duration_s: u64,
     /// The policy names its own renewal server, so renewals may pass us by.
     pub own_renewal_url: bool,
+    /// From the first moment that was played to the last.
+    pub playback_s: u64,
     /// Added to `duration_s` while a renewal is under way.
     pub recovery_s: u64,
     /// From the start of the license to its first renewal.
     pub renewal_delay_s: u64,
+    /// From the start of the license until playing must have begun.
+    pub rental_s: u64,
     /// Between two attempts of one renewal.
     pub retry_s: u64,
+}
+
+impl Lease {
+    /// How long the license lasts at most; none where it says no end.
+    fn lasts(&self) -> Option<Duration> {
+        let whole = (self.duration_s > 0).then_some(self.duration_s + self.recovery_s);
+        // Nobody sees when playing begins, but it must within the rental time.
+        let played = (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s + self.playback_s);
+        whole.into_iter().chain(played).min().map(Duration::from_secs)
+    }
 }
 
 /// PlayReady XMR dates in unix seconds; `None` means unlimited or not said.
@@ -165,6 +190,13 @@ pub struct Validity {
     pub begin: Option<u64>,
     pub end: Option<u64>,
     pub issued: Option<u64>,
+}
+
+impl Validity {
+    /// By its own dates alone: no clock of anybody's is trusted.
+    fn lasts(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.end?.saturating_sub(self.issued?)))
+    }
 }
 
 /// Why a body has no [`Message`]. All three mean: pass it through untouched and count it.
@@ -185,6 +217,42 @@ impl Unrecognised {
             Self::Compressed => "compressed",
             Self::TooLarge => "too_large",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_license_lasts_as_long_as_it_says_at_most() {
+        for (duration_s, recovery_s, rental_s, playback_s, lasts) in [
+            (0, 0, 0, 0, None),
+            (60, 0, 0, 0, Some(60)),
+            (60, 20, 0, 0, Some(80)),
+            // How long before it was begun nobody knows.
+            (0, 0, 0, 100, None),
+            (0, 0, 100, 0, None),
+            (0, 0, 100, 50, Some(150)),
+            (200, 0, 100, 50, Some(150)),
+            (100, 0, 100, 50, Some(100)),
+        ] {
+            let lease = Lease { duration_s, playback_s, recovery_s, rental_s, ..Lease::default() };
+            let mut message = Message { lease: Some(lease), ..Message::new(System::Widevine, Kind::License) };
+            assert_eq!(message.lasts(), lasts.map(Duration::from_secs), "{lease:?}");
+            message.kind = Kind::Renewal;
+            assert_eq!(message.lasts(), None);
+        }
+        for (issued, end, lasts) in [
+            (Some(1_000), Some(1_060), Some(60)),
+            (None, Some(1_060), None),
+            (Some(1_000), None, None),
+            (Some(9), Some(3), Some(0)),
+        ] {
+            let validity_last = Some(Validity { begin: None, end, issued });
+            let message = Message { validity_last, ..Message::new(System::PlayReady, Kind::License) };
+            assert_eq!(message.lasts(), lasts.map(Duration::from_secs));
         }
     }
 }

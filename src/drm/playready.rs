@@ -154,6 +154,7 @@ impl<'a> Scan<'a> {
         self.change(|message| {
             let validity = xmr::read(&license, &mut message.key_ids);
             message.validity = sooner(message.validity, validity);
+            message.validity_last = later(message.validity_last, validity);
         });
     }
 
@@ -213,6 +214,12 @@ fn status(text: &str) -> Option<u32> {
 fn sooner(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
     let end = |validity: &Validity| validity.end.unwrap_or(u64::MAX);
     [one, other].into_iter().flatten().min_by_key(end)
+}
+
+/// The one that ends last, or never.
+fn later(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
+    let end = |validity: &Validity| validity.end.unwrap_or(u64::MAX);
+    [one, other].into_iter().flatten().max_by_key(end)
 }
 
 fn is_closed(text: &str) -> bool {

@@ -120,12 +120,14 @@ fn lease(policy: &[u8]) -> Result<Lease, Malformed> {
     while let Some((number, value)) = fields.next()? {
         match number {
             3 => lease.can_renew = value.varint()? != 0,
+            4 => lease.rental_s = seconds(value.varint()?),
+            5 => lease.playback_s = seconds(value.varint()?),
             6 => lease.duration_s = seconds(value.varint()?),
             7 => lease.recovery_s = seconds(value.varint()?),
             8 => lease.own_renewal_url = !value.bytes()?.is_empty(),
             9 => lease.renewal_delay_s = seconds(value.varint()?),
             10 => lease.retry_s = seconds(value.varint()?),
-            1 | 2 | 4 | 5 | 11..=13 => drop(value.varint()?),
+            1 | 2 | 11..=13 => drop(value.varint()?),
             _ => {}
         }
     }

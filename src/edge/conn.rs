@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,9 +47,9 @@ type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Shared {
     pub(super) calls: Arc<Gate>,
     pub(super) connections: Arc<Gate>,
-    pub(super) cors: Cors,
+    pub(super) cors: ArcSwap<Cors>,
     pub(super) counters: Arc<Counters>,
-    pub(super) limits: Limits,
+    pub(super) limits: ArcSwap<Limits>,
     /// Cancelled when drain begins.
     pub(super) stop: CancellationToken,
     pub(super) tasks: Tasks,
@@ -66,16 +67,11 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn Handler>) -> Self {
-        let limits = &shared.limits;
         let mut http1 = http1::Builder::new();
-        // hyper restarts the head's deadline when a request is finished, so this is also the idle
-        // time of a kept-alive connection; it must be longer than a player's renewal interval.
-        http1.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER).max_header_size(BUFFER);
+        http1.timer(TokioTimer::new()).max_buf_size(BUFFER).max_header_size(BUFFER);
         let mut http2 = http2::Builder::new(Streams(shared.tasks.clone()));
         http2
             .timer(TokioTimer::new())
-            .keep_alive_interval(limits.idle / 2)
-            .keep_alive_timeout(limits.first_byte)
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -88,12 +84,16 @@ impl Worker {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let line = Arc::new(Line::default());
-        let stream = Watched::new(self.patient(stream, 1), Arc::clone(&line));
+        let (limits, line) = (self.shared.limits.load_full(), Arc::new(Line::default()));
+        let stream = Watched::new(self.patient(stream, 1, &limits), Arc::clone(&line));
         let calls = Calls { line, peer, worker: Arc::clone(&self) };
-        let served = Box::pin(self.http1.serve_connection(TokioIo::new(stream), calls));
+        // hyper restarts the head's deadline when a request is finished, so this is also the idle
+        // time of a kept-alive connection; it must be longer than a player's renewal interval.
+        let mut http1 = self.http1.clone();
+        http1.header_read_timeout(limits.idle);
+        let served = Box::pin(http1.serve_connection(TokioIo::new(stream), calls));
         // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
-        drive(served, Arc::clone(&self.shared), std::future::pending())
+        drive(served, Arc::clone(&self.shared), limits, std::future::pending())
     }
 
     pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor) {
@@ -105,7 +105,7 @@ impl Worker {
 
     /// The handshake; what remains to be done is serving the connection.
     async fn shake(self: Arc<Self>, stream: TcpStream, mut peer: Peer, acceptor: TlsAcceptor) -> Option<Served> {
-        let stream = match timeout(self.shared.limits.handshake, acceptor.accept(stream)).await {
+        let stream = match timeout(self.shared.limits.load().handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) => return self.note_handshake(&peer, &fault.to_string()),
             Err(_late) => return self.note_handshake(&peer, "it took too long"),
@@ -123,11 +123,14 @@ impl Worker {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let line = Arc::new(Line::default());
-        let stream = self.patient(stream, PREFACE);
+        let (limits, line) = (self.shared.limits.load_full(), Arc::new(Line::default()));
+        let stream = self.patient(stream, PREFACE, &limits);
         let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
-        let served = Box::pin(self.http2.serve_connection(TokioIo::new(stream), calls));
-        drive(served, Arc::clone(&self.shared), idleness(line, self.shared.limits.idle))
+        let mut http2 = self.http2.clone();
+        http2.keep_alive_interval(limits.idle / 2).keep_alive_timeout(limits.first_byte);
+        let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
+        let idle = idleness(line, limits.idle);
+        drive(served, Arc::clone(&self.shared), limits, idle)
     }
 
     fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {
@@ -136,8 +139,7 @@ impl Worker {
         None
     }
 
-    fn patient<S>(&self, stream: S, first: usize) -> Patient<S> {
-        let limits = &self.shared.limits;
+    fn patient<S>(&self, stream: S, first: usize, limits: &Limits) -> Patient<S> {
         Patient::new(stream, Arc::clone(&self.shared.counters), first, limits.first_byte, limits.idle)
     }
 }
@@ -158,15 +160,20 @@ async fn idleness(line: Arc<Line>, idle: Duration) {
 
 /// Serves until the connection ends by itself; or asks it to end, and waits no longer than a drain.
 /// The connection comes boxed, since an async function would hold it twice.
-async fn drive<C: Graceful>(mut connection: Pin<Box<C>>, shared: Arc<Shared>, idle: impl Future<Output = ()>) {
+async fn drive<C: Graceful>(
+    mut connection: Pin<Box<C>>,
+    shared: Arc<Shared>,
+    limits: Arc<Limits>,
+    idle: impl Future<Output = ()>,
+) {
     tokio::select! {
         ended = connection.as_mut() => return note(ended, &shared.counters),
         () = shared.stop.cancelled() => {}
-        () = sleep(shared.limits.lifetime) => add(&shared.counters.lifetimes_ended),
+        () = sleep(limits.lifetime) => add(&shared.counters.lifetimes_ended),
         () = idle => {}
     }
     connection.as_mut().finish();
-    if let Ok(ended) = timeout(shared.limits.drain, connection).await {
+    if let Ok(ended) = timeout(limits.drain, connection).await {
         note(ended, &shared.counters);
     }
 }

@@ -4,12 +4,13 @@
 //! Transfer-Encoding, a target that contradicts its Host, CONNECT, a GET with a body. What hyper
 //! hides is found by `head`. Called once per request, before anything else looks at it.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
 use super::breach::Breach;
+use crate::upstream::strip_hop_by_hop;
 
 /// Holds for both protocols; `tls` tells which default port a host may leave out.
 pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), Breach> {
@@ -22,38 +23,10 @@ pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), Breach> {
     check_body(parts)
 }
 
-/// Removes what concerns this connection alone (RFC 9110 section 7.6.1), `Expect` included since
-/// hyper has answered it. Honours every Connection header, not only the first.
+/// Removes what concerns this connection alone, `Expect` included since hyper has answered it.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    const NAMES: [HeaderName; 8] = [
-        CONNECTION,
-        EXPECT,
-        HeaderName::from_static("http2-settings"),
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        TE,
-        TRAILER,
-        UPGRADE,
-    ];
-    for name in named_by_connection(headers) {
-        headers.remove(name);
-    }
-    for name in NAMES {
-        headers.remove(name);
-    }
-}
-
-/// The usual `keep-alive` and `close` name no header, so nothing is allocated for them.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| name != HOST)
-        .collect()
+    strip_hop_by_hop(headers);
+    headers.remove(EXPECT);
 }
 
 fn check_encoding(headers: &HeaderMap) -> Result<(), Breach> {
@@ -120,7 +93,7 @@ fn same(one: &Authority, other: &Authority, tls: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http::{HeaderName, Request};
 
     use super::*;
 

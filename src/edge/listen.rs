@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::Peer;
 use super::conn::{Shared, Worker};
 use super::counters::{add, take};
 use super::permit::Permit;
+use super::{Peer, Ties};
 
 const BACKLOG: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
@@ -98,7 +98,8 @@ fn admit(stream: TcpStream, address: SocketAddr, worker: &Arc<Worker>, tls: Opti
     // Replies are written whole; waiting to fill a segment would only delay them.
     let _refused = stream.set_nodelay(true);
     let place = Place::take(Arc::clone(shared), permit);
-    let peer = Peer { address: address.ip().to_canonical(), certificate: None, tls: tls.is_some() };
+    let peer =
+        Peer { address: address.ip().to_canonical(), certificate: None, ties: Ties::default(), tls: tls.is_some() };
     let worker = Arc::clone(worker);
     match tls.cloned() {
         Some(acceptor) => shared.tasks.spawn(shared.tracker.track_future(async move {

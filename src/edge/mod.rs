@@ -18,6 +18,8 @@ mod permit;
 pub mod reply;
 mod serve;
 mod service;
+mod stream;
+mod ties;
 mod tls;
 mod validity;
 mod watch;
@@ -34,8 +36,10 @@ use hyper::body::Incoming;
 pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
-pub use self::serve::{Bound, Edge, Fault, Serving};
-pub use self::tls::{CertificateFault, Certificates};
+pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
+pub use self::stream::{Cut, Sending};
+pub use self::ties::Ties;
+pub use self::tls::{CertificateFault, Certificates, Shown};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -43,13 +47,16 @@ pub struct Peer {
     pub address: IpAddr,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
+    /// What the handler leaves with the connection.
+    pub ties: Ties,
     pub tls: bool,
 }
 
+/// A reply that is there as a whole, which most are.
 pub type ReplyBody = Full<Bytes>;
 
 /// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
-pub type Reply = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
+pub type Reply = Pin<Box<dyn Future<Output = Response<Sending>> + Send>>;
 
 pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The

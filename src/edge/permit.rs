@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(super) struct Gate {
     inside: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -18,12 +18,17 @@ pub(super) struct Permit(Arc<Gate>);
 
 impl Gate {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { inside: AtomicUsize::new(0), most })
+        Arc::new(Self { inside: AtomicUsize::new(0), most: AtomicUsize::new(most) })
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit(Arc::clone(self));
-        (self.inside.fetch_add(1, Ordering::Relaxed) < self.most).then_some(permit)
+        (self.inside.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed)).then_some(permit)
+    }
+
+    /// Who is inside stays inside.
+    pub(super) fn change(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     pub(super) fn inside(&self) -> usize {

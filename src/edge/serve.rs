@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -59,9 +60,9 @@ impl Edge {
         let shared = Shared {
             calls: Gate::new(server.limits.in_flight),
             connections: Gate::new(server.limits.connections),
-            cors: Cors::new(server.origins.clone()),
+            cors: ArcSwap::from_pointee(Cors::new(server.origins.clone())),
             counters,
-            limits: server.limits.clone(),
+            limits: ArcSwap::from_pointee(server.limits.clone()),
             stop: CancellationToken::new(),
             tasks,
             tracker: TaskTracker::new(),
@@ -86,6 +87,11 @@ impl Edge {
     /// For reload and for the expiry metric; none without a TLS listener.
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.certificates.clone()
+    }
+
+    /// For reload, also while it serves.
+    pub fn terms(&self) -> Terms {
+        Terms(Arc::clone(&self.shared))
     }
 
     /// Starts the workers. `make` is called in each worker's runtime with the worker's number, so
@@ -142,6 +148,24 @@ async fn work(
         shared.tasks.critical("edge acceptor", listen::accept(listener, Arc::clone(&worker), tls));
     }
     finish.cancelled().await;
+}
+
+/// What players are held to, for whoever may change it.
+#[derive(Clone)]
+pub struct Terms(Arc<Shared>);
+
+impl Terms {
+    /// Origins and numbers hold for the next call, times for the next connection.
+    pub fn change(&self, origins: config::Origins, limits: Arc<config::Limits>) {
+        self.0.calls.change(limits.in_flight);
+        self.0.connections.change(limits.connections);
+        self.0.cors.store(Arc::new(Cors::new(origins)));
+        self.0.limits.store(limits);
+    }
+
+    pub fn limits(&self) -> Arc<config::Limits> {
+        self.0.limits.load_full()
+    }
 }
 
 /// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.

@@ -44,28 +44,34 @@ pub enum CertificateFault {
 /// The certificate shown to players, and where it comes from.
 #[derive(Debug)]
 pub struct Certificates {
-    certificate: PathBuf,
-    key: PathBuf,
     now: ArcSwap<Shown>,
 }
 
+/// A certificate and its key, read and checked.
 #[derive(Debug)]
-struct Shown {
-    pair: Arc<CertifiedKey>,
+pub struct Shown {
+    certificate: PathBuf,
+    key: PathBuf,
     not_after: Option<Duration>,
+    pair: Arc<CertifiedKey>,
 }
 
 impl Certificates {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
-        let now = ArcSwap::from_pointee(Shown::read(certificate, key)?);
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), now })
+        Ok(Self { now: ArcSwap::from_pointee(Shown::read(certificate, key)?) })
     }
 
     /// Reads and checks both files, then shows the new certificate to whoever connects from now on.
     /// On a fault the old one stays. The client CA is read once, at start.
     pub fn reload(&self) -> Result<(), CertificateFault> {
-        self.now.store(Arc::new(Shown::read(&self.certificate, &self.key)?));
+        let before = self.now.load_full();
+        self.show(Shown::read(&before.certificate, &before.key)?);
         Ok(())
+    }
+
+    /// To whoever connects from now on.
+    pub fn show(&self, shown: Shown) {
+        self.now.store(Arc::new(shown));
     }
 
     /// End of the leaf's validity, since the Unix epoch; for a metric.
@@ -81,7 +87,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 impl Shown {
-    fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
         let chain = read_certificates(certificate)?;
         let not_after = chain.first().and_then(|leaf| validity::not_after(leaf));
         let private = PrivateKeyDer::from_pem_slice(&read(key)?)
@@ -95,7 +101,7 @@ impl Shown {
             }
             other => CertificateFault::Key { path: key.to_owned(), why: other.to_string() },
         })?;
-        Ok(Self { pair: Arc::new(pair), not_after })
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), not_after, pair: Arc::new(pair) })
     }
 }
 

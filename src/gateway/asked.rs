@@ -17,9 +17,9 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
-use crate::playbacks::Registration;
+use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, CallKind, Policy};
+use crate::session::{Call, CallKind, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::token::Unverified;
 
@@ -67,9 +67,8 @@ impl Asked {
         Self { body, claims, counted, device, headers, message, method, path, query, registration, token }
     }
 
-    /// What the core is asked, if a session may have to do with this call. `good`: the content token
-    /// has not expired.
-    pub(super) fn call(&self, route: &Route, authority: &Authority, good: bool) -> Option<Call> {
+    /// What the core is asked, if a session may have to do with this call.
+    pub(super) fn call(&self, route: &Route, authority: &Authority, expired: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.device.is_none() || !self.wants_session(route) {
             return None;
@@ -91,7 +90,13 @@ impl Asked {
             content: content.filter(|_| self.registration.is_none()),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            openable: (self.token.is_some() && good) || self.registration.is_some() || !authority.needs_token(),
+            opens: match (&self.token, authority.needs_token()) {
+                (_, _) if self.registration.is_some() => Opens::Yes,
+                (_, false) => Opens::Yes,
+                (Some(_), true) if expired => Opens::Expired,
+                (Some(_), true) => Opens::Yes,
+                (None, true) => Opens::No,
+            },
             token: self.playback(),
         })
     }
@@ -104,29 +109,32 @@ impl Asked {
         }
     }
 
-    pub(super) fn card(
-        &self,
-        route: &Route,
-        authority: &Authority,
-        index: usize,
-        now: Instant,
-        wall: Duration,
-    ) -> Arc<Card> {
+    /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
+    pub(super) fn key_session(&self, call: &Call) -> Fingerprint {
+        let keys = || self.message.as_ref().ok()?.content_id;
+        call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
+    }
+
+    pub(super) fn card(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Card> {
         let (device, rung) = self.device.clone().unwrap_or_default();
+        let block = self.registration.as_ref().and_then(|registration| registration.block.as_ref());
         Arc::new(Card {
             account: self.counted.account.clone(),
-            authority: index,
+            authority: authority.id.clone(),
             authority_name: authority.name.clone(),
             content: self.content(),
             content_group: self.counted.content_group.clone(),
             device,
             device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
+            kill_memory: self.kill_memory(authority.time(now).unwrap_or(wall)),
             opened: wall,
-            policy: self.policy(route, authority, now, wall),
+            policy: route.policy.clone(),
             registration: self.registration.clone(),
             route: route.path.clone(),
             rung,
+            schedule: block.and_then(|block| authority.schedule(block, now, wall)),
+            stream: block.and_then(Block::stream),
             token: self.token.clone(),
         })
     }
@@ -159,25 +167,22 @@ impl Asked {
 
     /// A kill is remembered for as long as its content token could be used again; `time` is the
     /// authority's.
-    fn policy(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Policy> {
+    fn kill_memory(&self, time: Duration) -> Option<Duration> {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        if let Some(block) = self.registration.as_ref().and_then(|registration| registration.block.as_ref()) {
-            return Arc::new(authority.refine_for(block, Policy::clone(&route.policy), now, wall));
-        }
-        let time = authority.time(now).unwrap_or(wall);
         let remaining = match (&self.token, &self.claims) {
+            // Its id is never given to another.
+            (_, _) if self.is_authorized() => None,
             (Some(_), Some(claims)) => claims.remaining(time),
             (Some(_), None) => None,
             // Nothing tells one playback from the next: before long the authority is asked again.
             (None, _) => Some(SHORTEST),
         };
-        match remaining {
-            Some(remaining) => {
-                Arc::new(Policy { kill_memory: remaining.clamp(SHORTEST, LONGEST), ..Policy::clone(&route.policy) })
-            }
-            None => route.policy.clone(),
-        }
+        remaining.map(|remaining| remaining.clamp(SHORTEST, LONGEST))
+    }
+
+    fn is_authorized(&self) -> bool {
+        self.registration.as_ref().is_some_and(|registration| registration.block.is_some())
     }
 
     fn content(&self) -> Option<String> {

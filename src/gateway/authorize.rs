@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -21,6 +21,7 @@ use super::Gateway;
 use super::forward;
 use super::identity::{self, Evidence};
 use super::query;
+use super::route::Authorizing;
 use crate::authority::Authority;
 use crate::config::{self, Rung};
 use crate::edge::reply::Refusal;
@@ -57,18 +58,21 @@ struct Caller {
 impl Gateway {
     pub(super) async fn authorize(
         &self,
-        route: &config::Authorize,
+        route: &Authorizing,
         peer: &Peer,
         rest: &str,
         request: Request<Incoming>,
     ) -> Response<ReplyBody> {
+        if !matches!(*request.method(), Method::POST | Method::GET) {
+            return super::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET");
+        }
+        let Authorizing { authority, config: route, limits } = route;
         let deadline = self.clock.now() + route.timeout;
         let (parts, incoming) = request.into_parts();
-        let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {
+        let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let Some(authority) = self.client.authority(route.authority) else { return fail(&Fault::Resolve) };
         let caller = self.caller(route, authority, peer, rest, &parts, &body);
         let Some(path_and_query) = onward(route, rest, parts.uri.query()) else { return fail(&Fault::Malformed) };
         let call = Call {

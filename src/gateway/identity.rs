@@ -80,6 +80,9 @@ fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
     }
 }
 
+/// What [`name`] may say.
+pub(super) const RUNGS: [&str; 7] = ["cookie", "header", "mtls", "path-segment", "peer", "query", "token-claim"];
+
 fn name(rung: &Rung) -> &'static str {
     match rung {
         Rung::Cookie(_) => "cookie",

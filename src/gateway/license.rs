@@ -8,13 +8,12 @@ use hyper::body::Incoming;
 
 use super::Gateway;
 use super::asked::Asked;
-use super::expiry;
 use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
-use crate::drm::{Lease, Message, System};
+use crate::drm::{Kind, Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
@@ -63,13 +62,16 @@ impl Gateway {
         let Ok((registration, rest)) = self.registered(route, rest) else {
             return super::unknown_playback();
         };
+        let limits = &route.limits;
         let (parts, incoming) = request.into_parts();
-        let body = match body::collect(incoming, self.body_max, self.body.min(self.call)).await {
+        let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
-        let asked = Arc::new(Asked::read(route, self.authority(route), peer, (registration, rest), parts, body));
-        let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
+        let authority = route.authority.as_deref();
+        let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, body));
+        self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
+        let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
     }
@@ -82,7 +84,7 @@ impl Gateway {
     ) -> Result<(Option<Arc<Registration>>, &'a str), Unknown> {
         let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
         let registration = self.registrations.find(self.clock.now(), id).ok_or(Unknown)?;
-        let own = self.authority(route).map(|authority| &authority.name);
+        let own = route.authority.as_ref().map(|authority| &authority.name);
         // Another authority's playback has nothing to ask for here.
         if registration.authority.is_some() && registration.authority.as_ref() != own {
             return Err(Unknown);
@@ -90,8 +92,11 @@ impl Gateway {
         Ok((Some(registration), after))
     }
 
-    fn authority(&self, route: &Route) -> Option<&Authority> {
-        self.client.authority(route.config.authority?)
+    /// The connection serves this device from now on; its end will be told.
+    pub(super) fn tie(&self, route: &Route, peer: &Peer, key: Option<DeviceKey>) {
+        if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
+            peer.ties.hold(key.number(), || self.sessions.tie(key));
+        }
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
@@ -116,20 +121,23 @@ impl Story<'_> {
                 None => self.pass().await,
             });
         };
-        let Managed { call, expired, key, .. } = &managed;
-        let admission = self.admit(&managed).await;
-        if let Some(ago) = expired.filter(|_| expiry::would_open(call.kind, &admission)) {
-            return Some(self.refuse_expired(&managed, ago));
-        }
-        let Admission { answer, session } = admission;
+        let Managed { call, key, .. } = &managed;
+        let Admission { answer, session } = self.admit(&managed).await;
         if let (Some(flight), Some(id)) = (self.flight, session) {
             flight.belong((*key, id));
         }
+        self.mirror_request(*key, session, &answer);
         Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
+            (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
+            (Answer::Pass, Some(id)) => {
+                let reply = self.forward(self.own_token()).await;
+                self.teach(&managed, id, &reply);
+                self.conclude(reply, Outcome::Passed)
+            }
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         })
     }
@@ -149,13 +157,12 @@ impl Story<'_> {
     }
 
     fn managed(&self) -> Option<Managed<'_>> {
-        let index = self.route.config.authority?;
-        let authority = self.gateway.client.authority(index)?;
-        let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
+        let authority = self.route.authority.as_deref()?;
+        let (now, wall) = (self.gateway.clock.unslept(), self.gateway.clock.wall());
         let expired = self.asked.expired_for(authority, now);
-        let call = self.asked.call(self.route, authority, expired.is_none())?;
+        let call = self.asked.call(self.route, authority, expired.is_some())?;
         let key = self.asked.key(authority)?;
-        let card = self.asked.card(self.route, authority, index, now, wall);
+        let card = self.asked.card(self.route, authority, now, wall);
         Some(Managed { authority, call, card, expired, key })
     }
 
@@ -167,7 +174,7 @@ impl Story<'_> {
     /// A call that is none of a session's does not pass with a token that was killed: a license to keep,
     /// or a body that nobody knows, would be the way around a kill.
     fn turn_killed_away(&self) -> Option<Ending> {
-        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let authority = self.route.authority.as_deref()?;
         let token = self.asked.playback()?;
         let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
         let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
@@ -184,30 +191,46 @@ impl Story<'_> {
     /// Without a session the content token stands alone, also when the player could only put it in
     /// the query.
     fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
-        let authority = self.gateway.client.authority(self.route.config.authority?)?;
+        let authority = self.route.authority.as_deref()?;
         authority.token_header(self.asked.token.as_ref()?)
     }
 
-    async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
+    pub(super) async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
         let content = self.asked.token.as_ref().or(managed.card.token.as_ref());
         let reply = self.forward(managed.authority.license_header(content, grant)).await;
-        if let Ok(reply) = &reply
-            && reply.status.is_success()
-        {
-            let message = forward::recognise_reply(self.route, reply);
-            self.look_for_escapes(message.as_ref(), grant);
-            let sessions = &self.gateway.sessions;
-            sessions.deliver(managed.key, id, Input::Served(learn(message.as_ref())));
-            if managed.call.kind == CallKind::Release {
-                sessions.release(managed.key, id, managed.call.key_session);
-            }
+        if let Some(message) = self.teach(managed, id, &reply) {
+            self.look_for_escapes(&message, grant);
         }
         self.conclude(reply, Outcome::Served)
     }
 
+    /// Tells the session what the player got, which one without a grant will need as well.
+    fn teach(&self, managed: &Managed<'_>, id: SessionId, reply: &Result<Reply, Failure>) -> Option<Message> {
+        let reply = reply.as_ref().ok().filter(|reply| reply.status.is_success())?;
+        let message = forward::recognise_reply(self.route, reply);
+        self.mirror_reply(managed.key, id, message.as_ref());
+        let (sessions, served) = (&self.gateway.sessions, learn(message.as_ref()));
+        match managed.call.kind {
+            CallKind::Certificate => {}
+            CallKind::Release => {
+                sessions.deliver(managed.key, id, Input::Served(served));
+                sessions.release(managed.key, id, managed.call.key_session);
+            }
+            // What nobody knows may be a license without an end; a known message of another kind is none.
+            CallKind::License | CallKind::Renewal
+                if message.as_ref().is_none_or(|message| message.kind == Kind::License) =>
+            {
+                let lasts = message.as_ref().and_then(Message::lasts);
+                sessions.licensed(managed.key, id, served, (self.asked.key_session(&managed.call), lasts));
+            }
+            CallKind::License | CallKind::Renewal => drop(sessions.deliver(managed.key, id, Input::Served(served))),
+        }
+        message
+    }
+
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
-    fn look_for_escapes(&self, message: Option<&Message>, grant: &Grant) {
-        let Some(lease) = message.and_then(|message| message.lease.as_ref()) else { return };
+    fn look_for_escapes(&self, message: &Message, grant: &Grant) {
+        let Some(lease) = &message.lease else { return };
         for escape in escapes(lease, grant.interval) {
             let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
             tracing::warn!(route = &*self.route.path, renewal_s, interval_s, "{escape}");
@@ -272,8 +295,15 @@ mod tests {
             (true, 60, true, &[OWN_URL, TOO_RARE]),
         ];
         for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
-            let lease =
-                Lease { can_renew, duration_s: 60, own_renewal_url, recovery_s: 0, renewal_delay_s, retry_s: 10 };
+            let lease = Lease {
+                can_renew,
+                duration_s: 60,
+                own_renewal_url,
+                recovery_s: 0,
+                renewal_delay_s,
+                retry_s: 10,
+                ..Lease::default()
+            };
             let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
             assert_eq!(found, told, "{lease:?}");
         }

@@ -6,11 +6,14 @@
 
 mod asked;
 mod authorize;
+mod events;
 mod expiry;
 mod flight;
 mod forward;
+mod home;
 mod identity;
 mod license;
+mod mirror;
 mod query;
 mod refusal;
 mod renewal;
@@ -19,18 +22,19 @@ mod signs;
 mod twin;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use self::flight::Flights;
-pub use self::route::Routes;
+use self::route::Route;
+pub use self::route::{Configured, Routes};
 use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
-use crate::edge::{Handler, Peer, Reply, ReplyBody};
+use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -40,10 +44,6 @@ use crate::upstream::Pool;
 /// What one worker needs to answer calls. Cheap to clone: every call takes one along.
 #[derive(Clone)]
 pub struct Gateway {
-    pub body: Duration,
-    pub body_max: usize,
-    /// For one call in all.
-    pub call: Duration,
     pub client: Client,
     pub clock: Clock,
     /// Those of all workers.
@@ -52,7 +52,8 @@ pub struct Gateway {
     /// How players reach us, if it is not as their `Host` says.
     pub public_url: Option<Arc<str>>,
     pub registrations: Arc<Registrations>,
-    pub routes: Arc<Routes>,
+    /// Those of the newest configuration.
+    pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
@@ -66,23 +67,35 @@ impl Handler for Arc<Gateway> {
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
-        if let Some((route, rest)) = self.routes.authorize(request.uri().path()) {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
+        let routes = self.routes.load_full();
+        if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();
-            return match *request.method() {
-                Method::POST | Method::GET => self.authorize(route, peer, &rest, request).await,
-                _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET"),
-            };
+            return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
         }
-        let Some((route, rest)) = self.routes.find(request.uri().path()) else {
-            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+        let Some((route, rest)) = routes.find(request.uri().path()) else {
+            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
+                .map(Sending::Whole);
         };
         let rest = rest.to_owned();
-        match (request.method(), Sign::of(&rest)) {
+        if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
+            return self.listen(route, peer, rest, request.headers(), request.uri().query());
+        }
+        self.answer_whole(route, peer, &rest, request).await.map(Sending::Whole)
+    }
+
+    async fn answer_whole(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        match (request.method(), Sign::of(rest)) {
             (&Method::POST | &Method::GET, Some((sign, rest))) => {
                 self.take_sign(route, peer, sign, rest, request).await
             }
-            (&Method::POST | &Method::GET, None) => self.license(route, peer, &rest, request).await,
+            (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request).await,
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
     }

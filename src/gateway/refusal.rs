@@ -93,6 +93,8 @@ impl Turned {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            // Who knows when it expired says so: `Story::refuse_expired`.
+            Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             Refusal::Killed(reason) if reason.blackout.is_some() => {
                 let detail = "This content may not be shown here now.";
                 Self { killed: true, ..Self::said("blackout".to_owned(), detail, reason) }
@@ -145,9 +147,13 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
-            "This session has expired; play again."
-        }
+        End::Expired
+        | End::LicenseExpired
+        | End::Longest
+        | End::Lost
+        | End::Orphaned
+        | End::RenewalsOverdue
+        | End::Silent => "This session has expired; play again.",
         End::Programme => "This programme is over; ask for the next one.",
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",

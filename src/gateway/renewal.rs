@@ -1,5 +1,7 @@
 //! The player's renewal, which is the session's beat where the authority takes it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
@@ -7,12 +9,13 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use super::license::{Ending, Managed, Story};
+use super::mirror::mirror_renewal;
 use super::route::Route;
 use crate::authority::Renewal;
-use crate::drm::wrap;
+use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
-use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Reason, Refusal, Ticket, Verdict};
+use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Reason, Refusal, Served, Ticket, Verdict};
 use crate::telemetry::Outcome;
 
 /// What the renewal came to: a license for the player, or why it gets none.
@@ -23,13 +26,21 @@ impl Story<'_> {
     pub(super) async fn renew(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> Ending {
         let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
-        let (card, key) = (managed.card.clone(), managed.key);
+        let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
+        let key_session = self.asked.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.spawn(async move {
             let Renewal { license, result } = client.renew(&card, &grant, &challenge).await;
+            if let (Ok(asked), Some(license)) = (&asked, &license) {
+                mirror_renewal(&sessions, key, id, asked, license);
+            }
+            let lasts = license.as_deref().and_then(lasts);
             let news = news(&result, license);
             let unknown = matches!(result, Ok(Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
+            if news.is_ok() {
+                sessions.licensed(key, id, Served::Plain, (key_session, lasts));
+            }
             // Whether it was killed or had expired is the core's to say. Not asked as a renewal: that could
             // be granted, if this answer was late, and nobody would make it.
             let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
@@ -47,9 +58,27 @@ impl Story<'_> {
             .unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long")))
         {
             Ok(license) => (Outcome::Served, reply(self.route, &license)),
+            Err(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
+                Some(grant) => self.serve(managed, &grant, id).await,
+                None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
+            },
             Err(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
         }
     }
+
+    /// The authority gives no word, and the policy lets what is running go on: the license server renews.
+    fn last_grant(&self, managed: &Managed<'_>, fault: &Fault, id: SessionId) -> Option<Grant> {
+        let goes_on = managed.card.policy().on_unreachable.running.is_some() && fault.kind.is_infrastructure();
+        let sessions = &self.gateway.sessions;
+        match goes_on.then(|| sessions.call_under(managed.key, id, CallKind::License)).flatten()? {
+            Answer::Forward(grant) => Some(grant),
+            Answer::Pass | Answer::Refuse(_) | Answer::Renew(..) | Answer::Wait => None,
+        }
+    }
+}
+
+fn lasts(license: &[u8]) -> Option<Duration> {
+    drm::recognise(Direction::Reply, None, None, license).ok().as_ref().and_then(Message::lasts)
 }
 
 fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {

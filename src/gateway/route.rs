@@ -1,39 +1,91 @@
 //! The routes as the gateway uses them: found by path, with the policy for the core made once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::authority::Authority;
-use crate::config;
+use crate::config::{self, Limits};
 use crate::session::Policy;
+use crate::sessions::Standing;
+
+/// A route's path and its authority's name: other authorities have other policies.
+type Post = (String, Option<Arc<str>>);
 
 #[derive(Debug)]
 pub(super) struct Route {
+    pub(super) authority: Option<Arc<Authority>>,
     pub(super) config: config::Route,
+    pub(super) limits: Arc<Limits>,
     pub(super) path: Arc<str>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Arc<Standing>,
 }
 
+/// A route on which apps are authorized.
 #[derive(Debug)]
+pub(super) struct Authorizing {
+    pub(super) authority: Arc<Authority>,
+    pub(super) config: config::Authorize,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// The routes of one configuration, by kind.
+#[derive(Debug)]
+pub struct Configured {
+    pub authorize: Vec<config::Authorize>,
+    pub license: Vec<config::Route>,
+}
+
+/// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
+/// which it began.
+#[derive(Debug, Default)]
 pub struct Routes {
-    authorize: Vec<config::Authorize>,
+    /// Longest path first.
+    authorize: Vec<Arc<Authorizing>>,
     /// Longest path first.
     routes: Vec<Arc<Route>>,
+    /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
+    standings: BTreeMap<Post, Arc<Standing>>,
 }
 
 impl Routes {
-    pub fn new(routes: Vec<config::Route>, mut authorize: Vec<config::Authorize>, authorities: &[Authority]) -> Self {
-        let routes = routes.into_iter().map(|config| Arc::new(Route::new(config, authorities)));
-        let mut routes: Vec<_> = routes.collect();
+    /// `authorities` in the order of the configuration. Sessions that run by a route that was there
+    /// `before` follow its new policy from now on.
+    pub fn new(before: &Self, configured: Configured, authorities: &[Arc<Authority>], limits: &Arc<Limits>) -> Self {
+        let mut standings = before.standings.clone();
+        let Configured { authorize, license } = configured;
+        let mut authorize: Vec<_> = authorize
+            .into_iter()
+            .filter_map(|config| {
+                let authority = authorities.get(config.authority)?.clone();
+                Some(Arc::new(Authorizing { authority, config, limits: limits.clone() }))
+            })
+            .collect();
+        authorize.sort_by_key(|route| std::cmp::Reverse(route.config.path.len()));
+        let mut routes: Vec<_> = license
+            .into_iter()
+            .map(|config| {
+                let authority = config.authority.and_then(|index| authorities.get(index)).cloned();
+                let policy = policy(&config, authority.as_deref());
+                let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
+                let policy = stand(&mut standings, post, policy);
+                let (limits, path) = (limits.clone(), config.path.as_str().into());
+                Arc::new(Route { authority, config, limits, path, policy })
+            })
+            .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        authorize.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { authorize, routes }
+        Self { authorize, routes, standings }
+    }
+
+    /// The route whose path is this one.
+    pub(super) fn at(&self, path: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| &*route.path == path)
     }
 
     /// The authorize route of this path, unless a license route has a longer one that fits.
-    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&config::Authorize, &'a str)> {
-        let found = self.authorize.iter().find_map(|route| Some((route, below(&route.path, path)?)))?;
+    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&Arc<Authorizing>, &'a str)> {
+        let found = self.authorize.iter().find_map(|route| Some((route, below(&route.config.path, path)?)))?;
         let other = self.find(path).map_or(0, |(route, _)| route.path.len());
-        (found.0.path.len() > other).then_some(found)
+        (found.0.config.path.len() > other).then_some(found)
     }
 
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
@@ -49,25 +101,32 @@ fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-impl Route {
-    fn new(config: config::Route, authorities: &[Authority]) -> Self {
-        let authority = config.authority.and_then(|index| authorities.get(index));
-        let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
-        let policy = Policy {
-            end_on_silence: config.end_on_silence,
-            enforcement: config.enforcement,
-            fraction,
-            grace,
-            kill_memory: config.kill_memory,
-            longest: config.longest_session,
-            renews: authority.is_some_and(Authority::renews),
-            sessions_per_device: config.sessions_per_device,
-            ..Policy::default()
-        };
-        let policy = match authority {
-            Some(authority) => authority.refine(policy),
-            None => policy,
-        };
-        Self { path: config.path.as_str().into(), policy: Arc::new(policy), config }
+fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Policy) -> Arc<Standing> {
+    match standings.get(&post) {
+        Some(standing) => {
+            standing.change(policy);
+            standing.clone()
+        }
+        None => standings.entry(post).or_insert(Arc::new(Standing::new(policy))).clone(),
+    }
+}
+
+fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
+    let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
+    let policy = Policy {
+        endings: config.endings,
+        enforcement: config.enforcement,
+        fraction,
+        grace,
+        kill_memory: config.kill_memory,
+        on_unreachable: authority.map(Authority::on_unreachable).unwrap_or_default(),
+        re_entry: config.re_entry,
+        renews: authority.is_some_and(Authority::renews),
+        sessions_per_device: config.sessions_per_device,
+        ..Policy::default()
+    };
+    match authority {
+        Some(authority) => authority.refine(policy),
+        None => policy,
     }
 }

@@ -18,7 +18,7 @@ use super::route::Route;
 use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, body, reply};
 use crate::secret::Fingerprint;
-use crate::session::{Playing, Report};
+use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
 use crate::token::Unverified;
 
@@ -62,14 +62,30 @@ impl Gateway {
                 let stopped = self.sessions.stop(key, token);
                 tracing::debug!(route = &*route.path, stopped, "stop call");
             }
-            Sign::Report if request.method() == Method::GET => {
-                query.and_then(cmcd::from_query).iter().for_each(|told| self.tell(key, token, told));
+            Sign::Report => {
+                self.tie(route, peer, Some(key));
+                return self.take_reports(route, key, token, request).await;
             }
-            Sign::Report => match body::collect(request.into_body(), self.body_max, self.body).await {
-                // What cannot be read tells nothing, and is nobody's fault that we could name.
-                Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
-                Err(fault) => return fault.reply(),
-            },
+        }
+        reply::empty(StatusCode::NO_CONTENT)
+    }
+
+    async fn take_reports(
+        &self,
+        route: &Route,
+        key: DeviceKey,
+        token: Option<Fingerprint>,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        if request.method() == Method::GET {
+            let told = request.uri().query().and_then(cmcd::from_query);
+            told.iter().for_each(|told| self.tell(key, token, told));
+            return reply::empty(StatusCode::NO_CONTENT);
+        }
+        match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
+            // What cannot be read tells nothing, and is nobody's fault that we could name.
+            Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
+            Err(fault) => return fault.reply(),
         }
         reply::empty(StatusCode::NO_CONTENT)
     }
@@ -78,7 +94,7 @@ impl Gateway {
         self.sessions.report(key, token, read(told));
     }
 
-    fn who(
+    pub(super) fn who(
         &self,
         route: &Route,
         peer: &Peer,
@@ -87,7 +103,7 @@ impl Gateway {
         query: Option<&str>,
     ) -> Option<(DeviceKey, Option<Fingerprint>)> {
         if let (Some(registration), _) = self.registered(route, rest).ok()? {
-            let authority = self.client.authority(route.config.authority?)?;
+            let authority = route.authority.as_deref()?;
             let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
             return Some((key, Some(registration.token())));
         }
@@ -95,7 +111,7 @@ impl Gateway {
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
         let (device, rung) = identity::device(&route.config.device, &evidence)?;
-        let authority = self.client.authority(route.config.authority?)?;
+        let authority = route.authority.as_deref()?;
         Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
     }
 }
@@ -112,5 +128,6 @@ fn read(told: &cmcd::Report) -> Report {
         (Some(State::Preloading) | None, _) => Playing::Unsaid,
     };
     let playhead = told.playhead_ms.map(Duration::from_millis);
-    Report { by_interval: told.event == Some(Event::Interval), live: told.live, playhead, playing }
+    let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
+    Report { by_interval: told.event == Some(Event::Interval), playhead, playing, stream }
 }

@@ -101,7 +101,7 @@ fn check(state: &State, at: Moment, call: &Call, content: &ContentToken) -> Resu
     if content.device.is_empty() || content.content.is_empty() {
         return Err(FIELD);
     }
-    if content.session.is_some() {
+    if content.session.is_some() && state.settings.needs_session {
         let session = call.presented.sessions.first().filter(|session| state.holds(**session, content));
         let row = session.and_then(|session| state.ledger.row(session.slot)).ok_or(UNGRANTED)?;
         if row.device != content.device {

@@ -24,6 +24,8 @@ pub struct Settings {
     /// Sessions of one account whose token names no `maxSessions`.
     pub limit: u32,
     pub limit_device: Option<u32>,
+    /// Whether license servers want to see the session of a content token that asks for one.
+    pub needs_session: bool,
     pub renewal_path: RenewalPath,
     pub spelling: Spelling,
     pub widevine: WidevinePolicy,
@@ -40,6 +42,7 @@ impl Default for Settings {
             lease: 60,
             limit: 2,
             limit_device: None,
+            needs_session: true,
             renewal_path: RenewalPath::Both,
             spelling: Spelling::Camel,
             widevine: WidevinePolicy::default(),

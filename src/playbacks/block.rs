@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::time::moment;
 use crate::config::{Endpoint, Names};
 use crate::secret::Secret;
-use crate::session::Blackout;
+use crate::session::{Blackout, Stream};
 
 /// Longest text that is a name.
 const NAME: usize = 256;
@@ -19,14 +20,14 @@ const NAME: usize = 256;
 const TOKEN: usize = 8 * 1024;
 
 /// Kinds of live events.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LiveEvent {
     /// May last longer than planned: it ends with its post slate.
     Overflow,
     Regular,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Block {
     /// Present for every `blackoutAction` other than `ALLOW`.
     pub blackout: Option<Blackout>,
@@ -46,10 +47,17 @@ pub struct Block {
     /// The content that a secondary camera angle belongs to.
     pub primary_content_id: Option<String>,
     /// `heartbeatToken`; none also where `heartbeatFlag` is not true: then nothing is beaten.
+    /// Never written down: the grant has the newest.
+    #[serde(skip)]
     pub token: Option<Secret>,
 }
 
 impl Block {
+    /// What it is of, in the words of the core.
+    pub fn stream(&self) -> Option<Stream> {
+        self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    }
+
     /// None for what is no JSON object.
     pub fn read(reply: &Value, names: &Names) -> Option<Self> {
         let fields = Fields::of(reply, names)?;

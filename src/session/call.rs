@@ -11,6 +11,14 @@ pub enum CallKind {
     Renewal,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Opens {
+    /// It could, had its content token not expired.
+    Expired,
+    No,
+    Yes,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     /// What is played: the content token's content id, else what the DRM message names.
@@ -19,7 +27,7 @@ pub struct Call {
     pub key_session: Option<Fingerprint>,
     pub kind: CallKind,
     /// Whether a session could be opened with what the call brings.
-    pub openable: bool,
+    pub opens: Opens,
     /// The content token.
     pub token: Option<Fingerprint>,
 }

@@ -5,21 +5,22 @@
 //! authority never counts a household's own zap against it. A held playback that is itself zapped
 //! away was never asked for and costs nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::place::{Place, place};
+use self::zaps::Zaps;
 use super::call::Call;
-use super::effect::{Answer, Effect, Effects};
-use super::end::End;
+use super::effect::{Answer, Effect, Effects, Refusal};
 use super::input::Input;
 use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
-use super::step::step;
+use super::step::{resume, step};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 mod place;
+mod zaps;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
 pub type Outbox = Vec<(SessionId, Effect)>;
@@ -30,11 +31,12 @@ const REMEMBERED: usize = 32;
 #[derive(Debug)]
 pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
+    zaps: Zaps,
 }
 
 impl<C> Default for Device<C> {
     fn default() -> Self {
-        Self { playbacks: Vec::new() }
+        Self { playbacks: Vec::new(), zaps: Zaps::default() }
     }
 }
 
@@ -49,10 +51,12 @@ impl<C> Device<C> {
         start: impl FnOnce() -> Start<C>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
-        let index = match place(&self.playbacks, now, call) {
+        let index = match place(&self.playbacks, now, call, policy) {
             Place::At(index) => index,
+            Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
             Place::Fresh => self.begin(now, call, policy, start(), out),
             Place::Nowhere => return (None, Answer::Pass),
+            Place::Return(index) => self.take_up(index, now, policy, out),
         };
         // A token stays with its first playback: a killed one must not find shelter with another.
         let strange = !self.playbacks.iter().any(|p| p.is_of(call));
@@ -84,7 +88,8 @@ impl<C> Device<C> {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => true,
+            | State::Opening { .. }
+            | State::Owing { .. } => true,
         });
         if !stays {
             return self.call(now, call, policy, start, out);
@@ -107,11 +112,54 @@ impl<C> Device<C> {
         answer
     }
 
+    /// The player was given a license that lasts so long; none where that is unknown, or for ever.
+    pub fn licensed(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        key_session: Fingerprint,
+        lasts: Option<Duration>,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) {
+        let Some(playback) = self.playback_mut(id) else { return };
+        let until = playback.license(now, key_session, lasts);
+        self.deliver(id, now, Input::Licensed(until), policy, out);
+    }
+
+    /// The last connection of the device is gone, or one is there again: each of its playbacks is told.
+    pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut Outbox) {
+        let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.card))).collect();
+        for (id, policy) in ids {
+            self.deliver(id, now, if connected { Input::Back } else { Input::Alone }, &policy, out);
+        }
+    }
+
     /// The player released the license of this key session. True when it was the playback's last; a
     /// release that names none may speak of another day's playback and is never the last.
     pub fn release(&mut self, id: SessionId, key_session: Option<Fingerprint>) -> bool {
         let (Some(key_session), Some(playback)) = (key_session, self.playback_mut(id)) else { return false };
         playback.release(key_session)
+    }
+
+    /// Takes a restored playback in, behind those that it has, and lets it go on. `opening`: an open
+    /// was in flight when its process died.
+    pub fn resume(
+        &mut self,
+        mut playback: Playback<C>,
+        now: Instant,
+        opening: bool,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) {
+        let Effects { answer: _, list } = resume(&mut playback.session, now, opening, policy);
+        out.extend(list.into_iter().map(|effect| (playback.id, effect)));
+        self.playbacks.push(playback);
+    }
+
+    #[cfg(test)]
+    pub(super) fn adopt_for_test(&mut self, playback: Playback<C>) {
+        self.playbacks.push(playback);
     }
 
     pub fn playbacks(&self) -> &[Playback<C>] {
@@ -120,6 +168,10 @@ impl<C> Device<C> {
 
     pub fn playback_mut(&mut self, id: SessionId) -> Option<&mut Playback<C>> {
         self.playbacks.iter_mut().find(|playback| playback.id == id)
+    }
+
+    pub fn playbacks_mut(&mut self) -> impl Iterator<Item = &mut Playback<C>> {
+        self.playbacks.iter_mut()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -140,16 +192,46 @@ impl<C> Device<C> {
     /// Adds a playback, and ends as many of the oldest as the device then has too many.
     fn begin(&mut self, now: Instant, call: &Call, policy: &Policy, start: Start<C>, out: &mut Outbox) -> usize {
         let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
-        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
-        for id in active.into_iter().take(surplus) {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
-        }
+        let hold = self.make_room(active, now, policy, out);
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
-        self.playbacks.retain(|p| !(p.is_spent() && (p.is_of(call) || p.plays(call.content))));
+        self.playbacks.retain(|p| !(p.is_spent() && same(p)));
         self.forget_surplus();
-        self.playbacks.push(Playback::begin(start, now, call, policy));
+        let mut playback = Playback::begin(start, now, call, policy);
+        playback.session.hold_until(now + hold);
+        playback.session.credit_spent = spent;
+        self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
+    }
+
+    /// Goes on with one that was zapped away, in place of what the device would play now: first of what
+    /// has not been asked for yet. It is the newest again.
+    fn take_up(&mut self, index: usize, now: Instant, policy: &Policy, out: &mut Outbox) -> usize {
+        let playback = self.playbacks.remove(index);
+        let id = playback.id;
+        self.playbacks.push(playback);
+        let mut active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).collect();
+        active.sort_by_key(|p| !p.session.is_held());
+        let active = active.into_iter().map(|p| p.id).collect();
+        self.make_room(active, now, policy, out);
+        self.step(id, now, Input::Return, policy, out);
+        self.playbacks.len() - 1
+    }
+
+    /// Zaps as many of these away, the first ones first, as the device has too many with one more.
+    /// Returns how long the one more waits.
+    fn make_room(&mut self, active: Vec<SessionId>, now: Instant, policy: &Policy, out: &mut Outbox) -> Duration {
+        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+        if surplus == 0 {
+            return Duration::ZERO;
+        }
+        let hold = self.zaps.next(now, policy);
+        for id in active.into_iter().take(surplus) {
+            self.step(id, now, Input::Zap(now + hold.min(policy.re_entry)), policy, out);
+        }
+        hold
     }
 
     /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
@@ -166,7 +248,7 @@ impl<C> Device<C> {
     fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         loop {
             let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
-            let held = self.playbacks.iter().find(|p| p.session.is_held()).map(|p| p.id);
+            let held = self.playbacks.iter().find(|p| p.session.is_held() && now >= p.session.not_before).map(|p| p.id);
             match held {
                 Some(id) if taken < policy.sessions_per_device => self.step(id, now, Input::Start, policy, out),
                 Some(_) | None => return,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
@@ -38,6 +39,8 @@ impl Answer {
 pub enum Refusal {
     Denied(Denial, Reason),
     Ended(End),
+    /// It would open a session, but its content token has expired.
+    Expired,
     Killed(Reason),
     /// No decision could be had.
     Unreachable(Fault),
@@ -72,7 +75,7 @@ pub struct Told {
 }
 
 /// What a log, a metric or a timeline shows.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Event {
     Beat,
     /// A beat was sent this much after it was due.
@@ -83,17 +86,29 @@ pub enum Event {
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
     Killed(Reason),
+    /// From now on it plays without the authority's word: with its last grant, or without any.
+    OnCredit {
+        running: bool,
+    },
     Opened {
         interval: Duration,
     },
+    /// The process died while the open was under way: what it may have brought expires.
+    Orphaned,
     /// The clock has come to this moment of the programme.
     Reached(Moment),
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),
+    /// Goes on after a restart.
+    Resumed,
     Renewed,
     /// From now on the player's own renewals are the beats.
     RenewalsCarry,
+    /// The viewer came back to it before its close was sent.
+    Returned,
+    /// Its credit has ended, one way or the other, after this long.
+    Settled(Duration),
     /// An answer came for a call that had been given up.
     Stale(AskKind),
     Unmanaged,
@@ -107,7 +122,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    const MOST: usize = 6;
+    const MOST: usize = 8;
 
     pub(super) fn push(&mut self, effect: Effect) {
         let full = self.list.try_push(effect).is_err();

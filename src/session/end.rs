@@ -1,6 +1,8 @@
 //! Why a playback ended without a kill. Recorded with every ending.
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum End {
     /// It never got its turn: the player gave up before the device's older playback was closed.
     Abandoned,
@@ -8,10 +10,15 @@ pub enum End {
     Drained,
     /// The authority had let it expire.
     Expired,
+    /// Every license that it was given has run out.
+    LicenseExpired,
     /// The longest time without a sign of life was reached.
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// Its open was under way when the process died: nobody can give back what it may have brought,
+    /// and the authority lets it expire.
+    Orphaned,
     /// Its live programme is over; the app has to ask for the next one.
     Programme,
     /// The player said that it quits.
@@ -29,12 +36,14 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
+        Self::LicenseExpired,
         Self::Longest,
         Self::Lost,
+        Self::Orphaned,
         Self::Programme,
         Self::Quit,
         Self::Released,
@@ -49,8 +58,10 @@ impl End {
             Self::Abandoned => "abandoned",
             Self::Drained => "drained",
             Self::Expired => "expired",
+            Self::LicenseExpired => "license-expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::Orphaned => "orphaned",
             Self::Programme => "programme-over",
             Self::Quit => "quit",
             Self::Released => "released",
@@ -71,7 +82,13 @@ impl End {
             | Self::Released
             | Self::Stopped
             | Self::Zapped => true,
-            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
+            Self::Expired
+            | Self::LicenseExpired
+            | Self::Longest
+            | Self::Lost
+            | Self::Orphaned
+            | Self::RenewalsOverdue
+            | Self::Silent => false,
         }
     }
 }

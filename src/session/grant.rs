@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::secret::Secret;
 
 /// The right to play, as the authority gave it.
@@ -16,7 +18,7 @@ pub struct Grant {
 }
 
 /// A call to the authority. One session has at most one of them in flight.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum AskKind {
     Beat,
     Close,

@@ -1,31 +1,45 @@
 //! Everything that can happen to a session.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::CallKind;
 use super::end::End;
 use super::grant::{AskKind, Ticket};
-use super::report::Report;
+use super::report::{Report, Stream};
 use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// The last connection of its player is gone.
+    Alone,
     /// The authority, or the way to it, answered the call with this ticket.
     Answered(Ticket, AskKind, Result<Verdict, Fault>),
+    /// A connection of its player is there again.
+    Back,
     /// The player asks for something under this session.
     Call(CallKind),
     /// The playback is over.
     End(End),
     /// An operator kills it here.
     Kill(Reason),
+    /// By when all of its licenses have run out; none where one may never.
+    Licensed(Option<Instant>),
     /// The player tells about itself.
     Report(Report),
+    /// The viewer comes back to what was zapped away.
+    Return,
     /// The player got what it asked for.
     Served(Served),
+    /// The machine slept, for this long; monotonic time stood still.
+    Slept(Duration),
     /// Its turn has come: nothing of the device has to be closed before it any more.
     Start,
+    /// Somebody other than the player knows what it plays.
+    Streams(Stream),
     /// Its deadline has come.
     Tick,
+    /// The device starts something else; its close may wait until then.
+    Zap(Instant),
 }
 
 /// What the license server's reply taught.

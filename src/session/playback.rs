@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::call::{Call, CallKind};
+use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::state::{Session, State};
 use crate::ids::SessionId;
@@ -17,13 +18,13 @@ use crate::secret::Fingerprint;
 pub(super) const KEY_SESSIONS: usize = 16;
 
 /// Names of one playback's content: where only key ids tell, picture and sound have one each.
-const CONTENTS: usize = 8;
+pub(super) const CONTENTS: usize = 8;
 
 /// Players ask for all keys of a title within this time.
 pub(super) const TOGETHER: Duration = Duration::from_secs(3);
 
 /// Refreshed content tokens of one playback.
-const TOKENS: usize = 8;
+pub(super) const TOKENS: usize = 8;
 
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
@@ -31,13 +32,14 @@ pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
-    began: Instant,
-    content: Option<Fingerprint>,
+    pub(super) began: Instant,
+    pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
-    contents: ArrayVec<Fingerprint, CONTENTS>,
-    key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
+    pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    pub(super) leases: Leases,
     /// Those that came after the first one for the same content.
-    later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
 }
@@ -61,12 +63,29 @@ impl<C> Playback<C> {
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             later_tokens: ArrayVec::new(),
+            leases: Leases::default(),
             token: call.token,
         }
     }
 
     pub fn key_sessions(&self) -> usize {
         self.key_sessions.len()
+    }
+
+    /// What is known of its licenses, one per key session.
+    pub fn leases(&self) -> &[KeyLease] {
+        self.leases.as_slice()
+    }
+
+    /// A license of this key session lasts so long. Returns by when all of the playback's have run out.
+    pub(super) fn license(
+        &mut self,
+        now: Instant,
+        key_session: Fingerprint,
+        lasts: Option<Duration>,
+    ) -> Option<Instant> {
+        self.leases.note(now, key_session, lasts);
+        self.leases.last_end()
     }
 
     /// Whether this content token is, or was, one of the playback's.
@@ -134,6 +153,7 @@ impl<C> Playback<C> {
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
         let before = self.key_sessions.len();
         self.key_sessions.retain(|known| *known != key_session);
+        self.leases.forget(key_session);
         self.key_sessions.len() < before && self.key_sessions.is_empty()
     }
 }

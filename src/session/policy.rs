@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::report::Stream;
 use super::schedule::Schedule;
-use crate::config::Enforcement;
+use crate::config::{Endings, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -14,10 +15,10 @@ pub struct Policy {
     pub close_tries: u8,
     /// Players come back within seconds after a refusal; they get the same one.
     pub denial_memory: Duration,
-    /// Whether a player that reports about itself is over when it falls silent.
-    pub end_on_silence: bool,
     /// How long an ended playback is remembered, so that its left-over calls are known.
     pub end_memory: Duration,
+    /// By which evidence a playback is over.
+    pub endings: Endings,
     pub enforcement: Enforcement,
     /// Share of the interval after which a beat is due.
     pub fraction: f64,
@@ -26,13 +27,13 @@ pub struct Policy {
     pub kill_memory: Duration,
     /// A call in flight for longer than this is given up.
     pub lane_patience: Duration,
-    /// Whether it is live, if known before the player says.
-    pub live: Option<bool>,
-    /// Without a sign of life for this long, a playback is over.
-    pub longest: Duration,
     /// Counts lost beats in place of time: each is sent again when the next is due, and a live playback
     /// is over after more than so many in line; what is not live never is.
     pub max_failures: Option<u8>,
+    /// For how long playbacks go on while the authority gives no word.
+    pub on_unreachable: OnUnreachable,
+    /// For how long a playback that was zapped away may be taken up again, if its close is not sent.
+    pub re_entry: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
@@ -40,14 +41,24 @@ pub struct Policy {
     /// What the clock will bring.
     pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
+    /// A device that zaps fast gets its next playback opened when it has been quiet for the first of
+    /// these, doubled with each zap up to the second; a zap after that long is a single one again.
+    pub settle: [Duration; 2],
     /// Whether a blackout ends the playback here, or is told alone; the end of its programme, likewise.
     pub stop_on_blackout: bool,
     pub stop_on_end: bool,
+    /// What it plays, if known before the player says.
+    pub stream: Option<Stream>,
 }
 
 impl Policy {
     /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
+
+    /// For how long one that nobody could decide on is refused without asking again.
+    pub(super) fn refusal_memory(&self) -> Duration {
+        self.denial_memory.min(Duration::from_secs(1))
+    }
 
     pub fn retry_after(&self, missed: u8) -> Duration {
         let [first, later] = self.retries;
@@ -62,22 +73,24 @@ impl Default for Policy {
             beat_while_paused: true,
             close_tries: 2,
             denial_memory: Duration::from_secs(3),
-            end_on_silence: true,
             end_memory: Duration::from_secs(60),
+            endings: Endings::default(),
             enforcement: Enforcement::Auto,
             fraction: 1.0,
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
-            live: None,
-            longest: Duration::from_secs(12 * 3600),
             max_failures: None,
+            on_unreachable: OnUnreachable::default(),
+            re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
             schedule: None,
             sessions_per_device: 1,
+            settle: [Duration::from_millis(300), Duration::from_millis(700)],
             stop_on_blackout: true,
             stop_on_end: true,
+            stream: None,
         }
     }
 }

@@ -7,19 +7,27 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// What one report says that matters here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
-    /// Whether it plays something live, if it says.
-    pub live: Option<bool>,
     /// Since the content's beginning, if it says.
     pub playhead: Option<Duration>,
     pub playing: Playing,
+    pub stream: Option<Stream>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// What is played: the far side can send it again later, or not.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Stream {
+    Live,
+    Vod,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Playing {
     /// Reached its end or failed; it may still report, and may start again.
     Done,
@@ -38,12 +46,11 @@ pub enum Playing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reports {
     /// The last report by interval, if there was one.
-    at: Option<Instant>,
+    pub(super) at: Option<Instant>,
     /// Between the last two of them, and between the two before.
-    gaps: [Duration; 2],
-    pub(super) live: Option<bool>,
+    pub(super) gaps: [Duration; 2],
     /// Where it was, and when it was there.
-    playhead: Option<(Instant, Duration)>,
+    pub(super) playhead: Option<(Instant, Duration)>,
     pub(super) playing: Playing,
 }
 
@@ -56,9 +63,9 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { by_interval, live, playhead, playing } = report;
+        let Report { by_interval, playhead, playing, stream: _ } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
-        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], live, playhead, playing }
+        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -71,7 +78,6 @@ impl Reports {
                 Some(between) => [between.clamp(Self::SHORTEST, Self::LONGEST), newest],
                 None => self.gaps,
             },
-            live: report.live.or(self.live),
             playhead: match report.playhead {
                 Some(playhead) => Some((now, playhead)),
                 // Where it stands from now on, or begins to run.
@@ -107,6 +113,7 @@ impl Reports {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::config::Endings;
     use crate::secret::Secret;
     use crate::session::{AskKind, CallKind, Effect, End, Grant, Input, Policy, Session, State, Verdict, step};
 
@@ -180,8 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn a_background_tab_that_reports_once_a_minute_keeps_its_session() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        tell(&mut session, began, Playing::Plays);
+        for minute in 1..=10 {
+            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            // Each report comes over a connection of its own, and the browser closes it.
+            step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
+            assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
+        }
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 675, End::Silent));
+    }
+
+    #[test]
     fn a_player_that_never_reported_is_never_silent() {
-        let policy = Policy { longest: SECOND * 3600 * 100, ..Policy::default() };
+        let policy =
+            Policy { endings: Endings { longest: SECOND * 3600 * 100, ..Endings::default() }, ..Policy::default() };
         let (session, began) = live(&policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999, "the next beat, and nothing before");
     }
@@ -285,7 +307,7 @@ mod tests {
 
     #[test]
     fn silence_can_be_meaningless() {
-        let policy = Policy { end_on_silence: false, ..Policy::default() };
+        let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
         let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
         step(&mut session, began, Input::Report(report), &policy);

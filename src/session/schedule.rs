@@ -8,9 +8,10 @@
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 /// Names and meaning as FirstLight documents them (stream timeline events).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Moment {
     Live360Available,
     Live360Unavailable,
@@ -81,6 +82,16 @@ impl Schedule {
             left: left.into_iter().filter_map(|(at, moment)| Some((now.checked_add(at - wall)?, moment))).collect(),
             missed: missed.map(|(_, moment)| moment),
         }
+    }
+
+    /// What is to come, the latest first; what had been missed is not told again.
+    pub(super) fn to_come(&self) -> impl Iterator<Item = (Instant, Moment)> {
+        self.left.iter().copied()
+    }
+
+    /// As [`Self::to_come`] gave it.
+    pub(super) fn of(to_come: impl Iterator<Item = (Instant, Moment)>) -> Self {
+        Self { left: to_come.take(4).collect(), missed: None }
     }
 
     /// The programme's times have changed while it plays. What has passed by the new ones had its turn,

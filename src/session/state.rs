@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
+
 use super::effect::Told;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
-use super::report::{Playing, Reports};
+use super::report::{Playing, Reports, Stream};
 use super::schedule::Schedule;
+use super::step::Away;
 use super::verdict::{Denial, Fault, Reason};
 
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub enum State {
     Live { beat: Instant },
     /// Not answered yet; `held` until the device's older playbacks are closed.
     Opening { held: bool, since: Instant },
+    /// Plays on credit since then: the open failed because nobody could say, and is tried again.
+    Owing { next: Instant, since: Instant, tries: u8 },
 }
 
 /// How a closed session came to be so.
@@ -31,6 +36,12 @@ pub enum State {
 pub enum Over {
     Denied(Denial, Reason),
     Ended(End),
+    /// As unreachable, after its credit was spent; remembered, so that it gets none anew. It may ask
+    /// `again` from then on.
+    Spent {
+        again: Instant,
+        fault: Fault,
+    },
     Unmanaged,
     Unreachable(Fault),
 }
@@ -49,52 +60,91 @@ pub enum Beats {
 pub(super) struct Lane {
     pub(super) ask: AskKind,
     pub(super) since: Instant,
+    /// The machine slept this long while it was under way.
+    pub(super) slept: Duration,
     pub(super) ticket: Ticket,
 }
 
 #[derive(Debug)]
 pub struct Session {
+    /// Since when no connection of its player is there.
+    pub(super) alone: Option<Instant>,
+    /// Set when it was zapped away.
+    pub(super) away: Option<Away>,
     pub(super) beats: Beats,
+    /// Plays since then without the authority's word.
+    pub(super) credit: Option<Instant>,
+    /// It had its credit in an earlier playback of the same thing.
+    pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
-    /// The open that was given up: if it is granted after all, that grant is given back.
-    pub(super) given_up: Option<Ticket>,
+    /// The opens that were given up: if one is granted after all, that grant is given back.
+    pub(super) given_up: ArrayVec<Ticket, 3>,
     /// When the player last called.
     pub(super) last_call: Instant,
     pub(super) last_good: Instant,
     /// When the player last called or reported.
     pub(super) last_sign: Instant,
+    /// By when all of its licenses have run out; none where one may never.
+    pub(super) licensed_until: Option<Instant>,
+    /// While it is held: not to be started before.
+    pub(super) not_before: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
+    /// Its close is lost, and tried again while the authority may still hold the session; its place is
+    /// not waited for.
+    pub(super) lingers: bool,
     pub(super) reports: Option<Reports>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
+    /// The machine slept this long since the last good answer.
+    pub(super) slept: Duration,
+    /// No end of its own before that time: the machine slept.
+    pub(super) spared: Option<Instant>,
     pub(super) state: State,
+    /// What it plays, if anybody says.
+    pub(super) stream: Option<Stream>,
 }
 
 impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
+            alone: None,
+            away: None,
             beats: Beats::Timer,
+            credit: None,
+            credit_spent: false,
             deadline: Some(now + policy.lane_patience),
             grant: None,
             good_until: None,
             lane: None,
-            given_up: None,
+            given_up: ArrayVec::new(),
             last_call: now,
             last_good: now,
             last_sign: now,
+            licensed_until: None,
+            not_before: now,
             generation: 0,
+            lingers: false,
             reports: None,
             schedule: Schedule::default(),
             seed,
+            slept: Duration::ZERO,
+            spared: None,
             state: State::Opening { held: true, since: now },
+            stream: policy.stream,
         }
+    }
+
+    /// Not to be started before `at`, though its turn may have come.
+    pub(super) fn hold_until(&mut self, at: Instant) {
+        self.not_before = at;
+        self.deadline = self.deadline.map(|deadline| deadline.min(at));
     }
 
     pub fn state(&self) -> &State {
@@ -110,14 +160,19 @@ impl Session {
         self.deadline
     }
 
+    /// Since when no connection of its player is there; none while there is one, or none was seen to end.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.alone
+    }
+
     /// What the player last said of itself, if it reports.
     pub fn playing(&self) -> Option<Playing> {
         self.reports.map(|reports| reports.playing)
     }
 
     /// Whether it is live, as far as anybody said.
-    pub fn is_live(&self, policy: &Policy) -> bool {
-        policy.live.or_else(|| self.reports?.live).unwrap_or(false)
+    pub fn is_live(&self) -> bool {
+        self.stream == Some(Stream::Live)
     }
 
     pub(super) fn told(&self, now: Instant) -> Told {
@@ -139,10 +194,25 @@ impl Session {
         self.grant.as_ref().map(|grant| grant.interval)
     }
 
-    /// Opening, live or failing: the player may go on.
+    /// Since when it plays without the authority's word.
+    pub fn on_credit(&self) -> Option<Instant> {
+        self.credit
+    }
+
+    /// What it plays, if anybody says.
+    pub fn stream(&self) -> Option<Stream> {
+        self.stream
+    }
+
+    /// Its credit is spent, and the authority has not spoken since.
+    pub(super) fn has_spent(&self) -> bool {
+        matches!(self.state, State::Closed { why: Over::Spent { .. }, .. })
+    }
+
+    /// Opening, live, failing or owing: the player may go on.
     pub fn is_active(&self) -> bool {
         match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Opening { .. } => true,
+            State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => true,
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => false,
         }
     }
@@ -158,7 +228,7 @@ impl Session {
 
     /// Uses, or may use, one of the device's places at the authority.
     pub fn takes_place(&self) -> bool {
-        self.grant.is_some() || self.lane.is_some() || (self.is_active() && !self.is_held())
+        !self.lingers && (self.grant.is_some() || self.lane.is_some() || (self.is_active() && !self.is_held()))
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
@@ -172,9 +242,11 @@ impl Session {
                 (State::Closed { .. } | State::Killed { .. }, _) => false,
                 (State::Opening { .. }, _) => true,
                 (State::Closing { .. }, State::Closed { .. } | State::Closing { .. } | State::Killed { .. }) => true,
-                (State::Closing { .. }, _) => false,
-                (State::Live { .. } | State::Failing { .. }, State::Opening { .. }) => false,
-                (State::Live { .. } | State::Failing { .. }, _) => true,
+                (State::Closing { .. }, State::Live { .. } | State::Opening { .. }) => self.away.is_some(),
+                (State::Closing { .. }, State::Failing { .. } | State::Owing { .. }) => false,
+                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, State::Opening { .. }) => false,
+                (State::Owing { .. }, State::Failing { .. }) => false,
+                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, _) => true,
             },
             "from {:?} to {next:?}",
             self.state,
@@ -184,7 +256,8 @@ impl Session {
 
     pub(super) fn check_invariants(&self) {
         debug_assert!(
-            self.grant.is_none() || !matches!(self.state, State::Closed { .. } | State::Opening { .. }),
+            self.grant.is_none()
+                || !matches!(self.state, State::Closed { .. } | State::Opening { .. } | State::Owing { .. }),
             "a grant is held only while it can be given back: {:?}",
             self.state
         );
@@ -201,11 +274,17 @@ impl Session {
                     matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
                 }
                 (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
+                (State::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
                 (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
             },
             "each state has its calls: {:?} with {:?}",
             self.state,
             self.lane
+        );
+        debug_assert!(
+            self.credit.is_none() || matches!(self.state, State::Failing { .. } | State::Owing { .. }),
+            "credit is settled by whatever ends it: {:?}",
+            self.state
         );
         debug_assert!(self.deadline.is_some(), "every state ends some day: {:?}", self.state);
     }

@@ -5,41 +5,56 @@
 
 use std::time::{Duration, Instant};
 
-use self::due::{bounded, spread};
+pub(super) use self::due::bounded;
+use self::due::spread;
+pub(super) use self::zap::Away;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
 use super::grant::{AskKind, Ticket};
-use super::input::{Input, Served};
+use super::input::Input;
 use super::policy::Policy;
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::{Fault, FaultKind, Reason};
-use crate::config::Enforcement;
 
 mod answered;
+mod credit;
 mod due;
+mod resume;
 mod told;
+mod zap;
+
+pub use self::resume::resume;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     match input {
+        Input::Alone => session.alone = session.alone.or(Some(now)),
         Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
+        Input::Back => session.alone = None,
         Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::Licensed(until) => session.licensed_until = until,
         Input::Report(report) => session.report(now, report, policy, &mut fx),
+        Input::Return => session.come_back(now, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
+        Input::Slept(by) => session.slept(now, by, policy),
         Input::Start => session.start(now),
+        Input::Streams(stream) => session.stream = Some(stream),
         Input::Tick => session.tick(now, policy, &mut fx),
+        Input::Zap(close) => session.zap(now, close, policy, &mut fx),
     }
     session.settle(now, policy, &mut fx);
+    session.account(now, policy, &mut fx);
     session.check_invariants();
     fx
 }
 
 impl Session {
     fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+        self.alone = None;
         match &self.state {
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
@@ -50,13 +65,16 @@ impl Session {
                 CallKind::License | CallKind::Renewal => Answer::Refuse(Refusal::Ended(*why)),
             },
             State::Closed { why: Over::Unmanaged, .. } => Answer::Pass,
-            State::Closed { why: Over::Unreachable(fault), .. } => Answer::Refuse(Refusal::Unreachable(fault.clone())),
+            State::Closed { why: Over::Spent { fault, .. } | Over::Unreachable(fault), .. } => {
+                Answer::Refuse(Refusal::Unreachable(fault.clone()))
+            }
             State::Killed { by, .. } => Answer::Refuse(Refusal::Killed(by.clone())),
             State::Opening { .. } => match kind {
                 CallKind::Certificate => Answer::Pass,
                 CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Wait,
             },
             State::Failing { .. } | State::Live { .. } => self.call_granted(now, kind, policy),
+            State::Owing { .. } => self.call_owing(now, kind),
         }
     }
 
@@ -74,8 +92,10 @@ impl Session {
 
     fn end(&mut self, now: Instant, why: End, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Opening { .. } if self.lane.is_none() => self.close(now, Over::Ended(why), policy, fx),
-            State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {
+            State::Opening { .. } | State::Owing { .. } if self.lane.is_none() => {
+                self.close(now, Over::Ended(why), policy, fx);
+            }
+            State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => {
                 self.enter(State::Closing { next: now, tries: 0, why });
                 fx.push(Effect::Wake);
             }
@@ -85,50 +105,17 @@ impl Session {
 
     fn kill(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Closing { .. } | State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {
+            State::Closing { .. }
+            | State::Failing { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => {
                 fx.note(Event::Killed(by.clone()));
                 self.enter(State::Killed { by, until: now + policy.kill_memory });
                 fx.push(Effect::Wake);
             }
             State::Closed { .. } | State::Killed { .. } => {}
         }
-    }
-
-    fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Failing { .. } | State::Live { .. } => {
-                self.heard(now);
-                if policy.enforcement == Enforcement::Auto {
-                    match served {
-                        Served::Plain => {}
-                        Served::Renews { every } => self.carry(every, policy, fx),
-                        Served::Stays => self.beats = Beats::Timer,
-                    }
-                }
-            }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    /// The player called.
-    fn heard(&mut self, now: Instant) {
-        self.last_call = now;
-        self.last_sign = now;
-    }
-
-    /// From now on the player's renewals are the beats.
-    fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
-        if !policy.renews {
-            return;
-        }
-        let known = match self.beats {
-            Beats::Renewals { every } => every,
-            Beats::Timer => {
-                fx.note(Event::RenewalsCarry);
-                None
-            }
-        };
-        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 
     fn start(&mut self, now: Instant) {
@@ -139,7 +126,8 @@ impl Session {
             | State::Closing { .. }
             | State::Failing { .. }
             | State::Killed { .. }
-            | State::Live { .. } => {}
+            | State::Live { .. }
+            | State::Owing { .. } => {}
         }
     }
 
@@ -158,6 +146,7 @@ impl Session {
                 }
             }
             State::Failing { .. } | State::Live { .. } => self.tick_granted(now, policy, fx),
+            State::Owing { .. } => self.tick_owing(now, policy, fx),
         }
     }
 
@@ -185,7 +174,10 @@ impl Session {
         }
         let fault = Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
         if lane.ask == AskKind::Open {
-            self.given_up = Some(lane.ticket);
+            if self.given_up.is_full() {
+                self.given_up.remove(0);
+            }
+            self.given_up.push(lane.ticket);
         }
         self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
     }
@@ -204,6 +196,7 @@ impl Session {
     fn next_ask(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
+            State::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
             State::Live { beat } if self.beats == Beats::Timer && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
@@ -223,7 +216,8 @@ impl Session {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => {}
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
         }
     }
 
@@ -236,22 +230,25 @@ impl Session {
         debug_assert!(self.lane.is_none(), "one call at a time: {:?} while {:?}", ask, self.lane);
         self.generation = self.generation.wrapping_add(1);
         let ticket = Ticket(self.generation);
-        self.lane = Some(Lane { ask, since: now, ticket });
+        self.lane = Some(Lane { ask, since: now, slept: Duration::ZERO, ticket });
         ticket
     }
 
     fn close(&mut self, now: Instant, why: Over, policy: &Policy, fx: &mut Effects) {
         let memory = match &why {
+            // It has played: whoever has that token stays refused, as after a kill.
+            Over::Denied(..) if self.credit.is_some() => policy.kill_memory,
             Over::Denied(..) => policy.denial_memory,
             Over::Ended(_) | Over::Unmanaged => policy.end_memory,
-            Over::Unreachable(_) => policy.denial_memory.min(Duration::from_secs(1)),
+            Over::Spent { .. } => policy.kill_memory,
+            Over::Unreachable(_) => policy.refusal_memory(),
         };
         match &why {
             Over::Denied(denial, reason) => fx.note(Event::Refused(*denial, reason.clone())),
             Over::Ended(end) => fx.note(Event::Closed(*end)),
             Over::Unmanaged => fx.note(Event::Unmanaged),
             // Noted as the failed call that it was.
-            Over::Unreachable(_) => {}
+            Over::Spent { .. } | Over::Unreachable(_) => {}
         }
         self.enter(State::Closed { until: now + memory, why });
         fx.push(Effect::Wake);

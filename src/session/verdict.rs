@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::grant::Grant;
 use super::schedule::Schedule;
 use crate::config::Endpoint;
@@ -53,7 +55,7 @@ impl Verdict {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Denial {
     /// Too many sessions.
     Limit,
@@ -81,7 +83,22 @@ pub enum FaultKind {
     Unreachable,
 }
 
+impl Fault {
+    pub(super) fn spent() -> Self {
+        let reason = Reason::new(0, None, "no decision for as long as playing without one is allowed");
+        Self { kind: FaultKind::Unreachable, reason }
+    }
+}
+
 impl FaultKind {
+    /// Nobody was there to decide. A reply that makes no sense came from somebody.
+    pub fn is_infrastructure(self) -> bool {
+        match self {
+            Self::Busy | Self::Refused | Self::Timeout | Self::Unreachable => true,
+            Self::Malformed => false,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
@@ -94,9 +111,10 @@ impl FaultKind {
 }
 
 /// The authority's own words, kept for the viewer, the log and the call centre.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reason {
     /// Present when the content may not be shown where the viewer is.
+    #[serde(default)]
     pub blackout: Option<Arc<Blackout>>,
     /// HTTP status; 0 when there was no reply.
     pub code: u16,
@@ -112,7 +130,7 @@ impl Reason {
 }
 
 /// The content may not be shown: what to show in its place.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Blackout {
     /// As the authority calls it: `DENY`, `ALLOW_WITH_UPGRADE`, …
     pub action: String,

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use crate::events::Playback;
+use crate::ids::{self, SessionId};
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{AskKind, Policy};
-use crate::telemetry::Labels;
+use crate::session::{AskKind, Policy, Schedule, Stream};
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct DeviceKey(u64);
+pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {
     /// `rung` of the identity ladder said so. What we see ourselves stands apart from what callers say
@@ -20,14 +23,59 @@ impl DeviceKey {
         let kind = if matches!(rung, "mtls" | "peer") { rung } else { "said" };
         Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).0)
     }
+
+    /// A name for it where nobody knows devices.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl DeviceKey {
+    /// Whether a notice of this device number is of this device.
+    pub fn is(self, number: u64) -> bool {
+        self.0 == number
+    }
+}
+
+/// Which authority a session is held at: the same through all reloads, for as long as anybody holds it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct AuthorityId(Arc<u64>);
+
+impl AuthorityId {
+    pub fn random() -> Self {
+        Self(Arc::new(ids::random_u64()))
+    }
+
+    /// Whether anybody else has it: a card, or a call that may still make one.
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// The policy of a route as it stands: a reload changes it under the sessions that run by it.
+#[derive(Debug)]
+pub struct Standing(ArcSwap<Policy>);
+
+impl Standing {
+    pub fn new(policy: Policy) -> Self {
+        Self(ArcSwap::from_pointee(policy))
+    }
+
+    /// Holds from the next step of every session on.
+    pub fn change(&self, policy: Policy) {
+        self.0.store(Arc::new(policy));
+    }
+
+    pub fn now(&self) -> Policy {
+        Policy::clone(&self.0.load())
+    }
 }
 
 #[derive(Debug)]
 pub struct Card {
     /// Whom the authority counts, if anything says.
     pub account: Option<String>,
-    /// Index of the authority in the configuration.
-    pub authority: usize,
+    pub authority: AuthorityId,
     pub authority_name: Arc<str>,
     /// What is played, if anything names it.
     pub content: Option<String>,
@@ -38,21 +86,45 @@ pub struct Card {
     pub device_group: Option<String>,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
+    /// In place of the policy's own, where its content token tells.
+    pub kill_memory: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
-    pub policy: Arc<Policy>,
+    pub policy: Arc<Standing>,
     /// What was registered of it before it began.
     pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
     /// Which rung of the identity ladder answered.
     pub rung: &'static str,
+    /// What the clock will bring, where that was registered.
+    pub schedule: Option<Schedule>,
+    /// What it plays, where that was registered.
+    pub stream: Option<Stream>,
     /// The content token that opens it.
     pub token: Option<Secret>,
 }
 
 impl Card {
-    pub fn labels(&self) -> Labels<'_> {
-        Labels { authority: &self.authority_name, error_name: self.error_name, route: &self.route }
+    /// What holds for the session now.
+    pub fn policy(&self) -> Policy {
+        let policy = self.policy.now();
+        let kill_memory = self.kill_memory.unwrap_or(policy.kill_memory);
+        Policy { kill_memory, schedule: self.schedule.clone(), stream: self.stream.or(policy.stream), ..policy }
+    }
+
+    /// Whose event it is, for who is told of it.
+    pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> Playback<'_> {
+        Playback {
+            account: self.account.as_deref(),
+            authority: &self.authority_name,
+            content: self.content.as_deref(),
+            device: &self.device,
+            error_name: self.error_name,
+            key: key.0,
+            route: &self.route,
+            session,
+            token,
+        }
     }
 }

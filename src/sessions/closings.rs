@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::card::Card;
+use super::card::{AuthorityId, Card};
 
 /// An account at an authority.
-type Account = (usize, String);
+type Account = (AuthorityId, String);
 
 #[derive(Default)]
 pub(super) struct Closings {
@@ -65,5 +65,5 @@ impl Drop for Closing {
 
 /// A device without an account is its own.
 fn account(card: &Card) -> Account {
-    (card.authority, card.account.clone().unwrap_or_else(|| card.device.clone()))
+    (card.authority.clone(), card.account.clone().unwrap_or_else(|| card.device.clone()))
 }

@@ -16,6 +16,14 @@ impl Sessions {
         self.to_end().len()
     }
 
+    /// For the end of the process when the sessions stay: waits until no call to an authority is under
+    /// way, at most `grace`, so that every answer is known to the next process. Returns how many
+    /// sessions are left open.
+    pub async fn leave_open(&self, grace: Duration) -> usize {
+        let _late = tokio::time::timeout(grace, self.pump.idle()).await;
+        self.to_end().len()
+    }
+
     /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
     /// by the gateway, and a call of a player may have come in behind us.
     async fn give_back(self: &Arc<Self>, why: End) {

@@ -7,11 +7,15 @@
 mod card;
 mod closings;
 mod drain;
+mod evidence;
+mod keep;
 mod overview;
 mod pacer;
 mod pump;
 mod row;
+mod sleep;
 mod table;
+mod tie;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,26 +24,33 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-pub use self::card::{Card, DeviceKey};
+pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
+pub use self::keep::{Home, Restored};
 pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
-use self::table::{Kept, Table};
-pub use self::timeline::{Entry, Timeline};
+use self::sleep::Sleep;
+use self::table::{Kept, Seat, Table};
+pub use self::tie::Tie;
+pub use self::timeline::{Entry, Happened, Timeline};
 use crate::clock::Clock;
 use crate::ids::{self, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, End, Fault, FaultKind, Input, Outbox, Playback, Playing, Reason, Refusal,
-    Report, Start, State, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
+    Start, State, Ticket, Verdict, Wheel,
 };
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub struct Sessions {
     alarm: Notify,
     clock: Clock,
     pump: Pump,
+    sleep: Sleep,
+    /// None: sessions end with the process.
+    store: Option<Arc<dyn Store>>,
     table: Table,
     telemetry: Arc<Telemetry>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -54,8 +65,14 @@ pub struct Admission {
 
 impl Sessions {
     pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Self::with_store(clock, pump, telemetry, None)
+    }
+
+    /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
+    pub fn with_store(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
         let wheel = Mutex::new(Wheel::new(clock.now()));
-        Arc::new(Self { alarm: Notify::new(), clock, pump, table: Table::default(), telemetry, wheel })
+        let sleep = Sleep::new(clock.suspended());
+        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, store, table: Table::default(), telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -88,8 +105,9 @@ impl Sessions {
         card: &Arc<Card>,
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
-        let policy = &card.policy;
-        self.with_wake(key, |device, wake, out| {
+        let policy = &card.policy();
+        self.notice_sleep();
+        self.with_seat(key, |Seat { device, wake, .. }, out| {
             let now = self.clock.now();
             let start =
                 || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
@@ -105,10 +123,15 @@ impl Sessions {
 
     /// False when the playback is forgotten.
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
+        self.notice_sleep();
+        self.tell(key, id, input)
+    }
+
+    fn tell(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
-            device.deliver(id, self.clock.now(), input, &card.policy, out);
+            device.deliver(id, self.clock.now(), input, &card.policy(), out);
             true
         })
     }
@@ -117,7 +140,7 @@ impl Sessions {
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<Answer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
-            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy, out)
+            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy(), out)
         })
     }
 
@@ -132,36 +155,6 @@ impl Sessions {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
-    /// The player released a license; the playback ends with its last one.
-    pub fn release(self: &Arc<Self>, key: DeviceKey, id: SessionId, key_session: Option<Fingerprint>) {
-        if self.with(key, |device, _| device.release(id, key_session)) {
-            self.deliver(key, id, Input::End(End::Released));
-        }
-    }
-
-    /// Ends the playback of this content token, or all of the device's without one. Returns how many.
-    pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let playing = self.playing(key, token);
-        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
-    }
-
-    /// What a player tells about itself: about the playback of this content token, or about its only
-    /// one. A report that fits several shows no more than life, and of each: else one of them would
-    /// fall silent when another begins.
-    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
-        let playing = self.playing(key, token);
-        let report = match (playing.len(), report.playing) {
-            (..2, _) => report,
-            (_, Playing::Done | Playing::Quit) => return,
-            (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid, ..Report::default() }
-            }
-        };
-        for id in playing {
-            self.deliver(key, id, Input::Report(report));
-        }
-    }
-
     /// Why the playback of this content token was killed, if it was.
     pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
         self.with(key, |device, _| {
@@ -172,10 +165,20 @@ impl Sessions {
                     | State::Closing { .. }
                     | State::Failing { .. }
                     | State::Live { .. }
-                    | State::Opening { .. } => None,
+                    | State::Opening { .. }
+                    | State::Owing { .. } => None,
                 }
             })
         })
+    }
+
+    /// Whether this content token is, or was, one of that playback's. False when it is forgotten.
+    pub fn has_token(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
+        self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.has_token(token)))
+    }
+
+    fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
+        self.with(key, |device, _| Some(device.playback_mut(id)?.card.card.policy()))
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
@@ -190,22 +193,20 @@ impl Sessions {
         key: DeviceKey,
         act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
     ) -> R {
-        self.with_wake(key, |device, _, out| act(device, out))
+        self.with_seat(key, |seat, out| act(&mut seat.device, out))
     }
 
     /// Runs one device's step under its lock, then carries the effects out.
-    fn with_wake<R>(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        act: impl FnOnce(&mut crate::session::Device<Kept>, &Arc<Notify>, &mut Outbox) -> R,
-    ) -> R {
+    fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
         let mut jobs = Vec::new();
-        let result = self.table.with(key, |device, wake| {
+        let result = self.table.with(key, |seat| {
             let mut out = Outbox::new();
-            let result = act(device, wake, &mut out);
+            let result = act(seat, &mut out);
+            let Seat { device, wake, .. } = seat;
             for (id, effect) in out {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
+            self.keep(key, device);
             self.schedule(key, device);
             result
         });
@@ -224,6 +225,7 @@ impl Sessions {
     ) {
         let Some(playback) = device.playback_mut(id) else {
             // Forgotten in this very step; its calls may still wait.
+            self.forget(id, &effect);
             wake.notify_waiters();
             return;
         };
@@ -231,8 +233,12 @@ impl Sessions {
             Effect::Ask(ask) => jobs.push(Asking { ask, card: playback.card.card.clone(), id, key }),
             Effect::Forget => {}
             Effect::Note(event) => {
-                self.telemetry.note(&playback.card.card.labels(), id, &event);
-                playback.card.timeline.add(self.clock.wall(), event);
+                let at = self.clock.wall();
+                if matches!(&event, Event::Closed(why) if why.is_wanted()) {
+                    playback.card.mirror.over();
+                }
+                self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
+                playback.card.timeline.add(at, event);
             }
             Effect::Wake => wake.notify_waiters(),
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::row::state_name;
+use super::row::{STATES, state_name};
 use super::table::Kept;
-use super::{DeviceKey, Row, Sessions};
+use super::{AuthorityId, DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
 use crate::session::Playback;
 
@@ -33,13 +33,21 @@ impl Sessions {
         self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
     }
 
-    /// How many sessions are in each state. Copies nothing of them: a scrape must not hold up beats.
+    /// How many sessions are in each state, 0 included: one that empties is to be seen empty. Copies nothing of them: a scrape must not hold up beats.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states = BTreeMap::new();
+        let mut states: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
         for state in self.table.collect(|_, playback| Some(state_name(playback.session.state()))) {
             *states.entry(state).or_default() += 1;
         }
         states
+    }
+
+    /// How many playbacks go on without the word of this authority.
+    pub fn on_credit(&self, authority: &AuthorityId) -> usize {
+        let fits = |playback: &Playback<Kept>| {
+            playback.card.card.authority == *authority && playback.session.on_credit().is_some()
+        };
+        self.table.collect(|_, playback| fits(playback).then_some(())).len()
     }
 
     pub fn list(&self) -> Vec<Row> {

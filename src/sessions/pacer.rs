@@ -4,21 +4,20 @@ use std::sync::{Arc, PoisonError};
 
 use super::Sessions;
 use super::card::DeviceKey;
+use super::sleep::LOOK;
 use crate::ids::SessionId;
 use crate::session::{Input, Slot};
 use crate::task::Tasks;
 
-/// Runs until the process stops. Sleeps until the next occupied tick, or until an earlier one appears.
+/// Runs until the process stops. Sleeps until the next occupied tick, or until an earlier one appears, and
+/// never for long.
 /// When the pump is full it waits: what is due stays due and is counted as late.
 pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
     while !tasks.is_stopping() {
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
-        let sleep = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        // Suspension stops timers too: who only sleeps until the next deadline learns of it late.
+        let look = sessions.clock.now() + LOOK;
+        let sleep = tokio::time::sleep_until(next.map_or(look, |next| next.min(look)).into());
         tokio::select! {
             () = sleep => sessions.advance().await,
             () = sessions.alarm.notified() => {}
@@ -29,6 +28,7 @@ pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
 
 impl Sessions {
     async fn advance(self: &Arc<Self>) {
+        self.notice_sleep();
         let now = self.clock.now();
         loop {
             let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).advance(now);
@@ -51,7 +51,7 @@ impl Sessions {
             playback.card.slotted = None;
             if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
                 let card = playback.card.card.clone();
-                device.deliver(id, now, Input::Tick, &card.policy, out);
+                device.deliver(id, now, Input::Tick, &card.policy(), out);
             }
         });
     }

@@ -71,7 +71,9 @@ impl Pump {
         let closings = self.closings.clone();
         // From now on, so that an open that is sent after this close was asked for knows of it.
         let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
+        let known = sessions.known(&asking);
         let work = async move {
+            known.await;
             let Asking { ask, card, id, key } = asking;
             let permit = tokio::time::timeout(patience, permits.acquire()).await;
             let result = if permit.is_ok() { perform(&*asker, &closings, &ask, &card).await } else { Err(busy()) };

@@ -6,21 +6,28 @@ use std::time::{Duration, Instant};
 use super::card::Card;
 use super::table::Kept;
 use super::timeline::Timeline;
+use crate::eme::Mirror;
 use crate::ids::SessionId;
-use crate::session::{Beats, Playback, Playing, State};
+use crate::session::{Beats, Playback, Playing, State, Stream};
 
 #[derive(Clone, Debug)]
 pub struct Row {
     pub age: Duration,
     pub beats: u32,
     pub card: Arc<Card>,
+    /// Since the last connection of its player ended.
+    pub connections_gone: Option<Duration>,
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
-    /// Since the authority last confirmed it.
-    pub last_good: Duration,
+    /// Since the authority last confirmed it; none before it first did.
+    pub last_good: Option<Duration>,
+    /// Its key sessions as the wire shows them.
+    pub mirror: Mirror,
     /// Until our next beat; none while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
+    /// For how long it has played without the authority's word.
+    pub on_credit: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
@@ -28,6 +35,8 @@ pub struct Row {
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
     pub state: &'static str,
+    /// `live` or `vod`, if anybody says.
+    pub stream: Option<&'static str>,
     pub timeline: Timeline,
 }
 
@@ -43,11 +52,14 @@ impl Row {
             age: wall.saturating_sub(playback.card.card.opened),
             beats: timeline.beats(),
             card: playback.card.card.clone(),
+            connections_gone: session.alone_since().map(|since| now.saturating_duration_since(since)),
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
-            last_good: now.saturating_duration_since(session.last_good()),
+            last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
+            mirror: playback.card.mirror.clone(),
             next_beat,
+            on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
                 Beats::Renewals { .. } => "renewals",
@@ -55,6 +67,10 @@ impl Row {
             },
             player: session.playing().map(playing_name),
             state: state_name(session.state()),
+            stream: session.stream().map(|stream| match stream {
+                Stream::Live => "live",
+                Stream::Vod => "vod",
+            }),
             timeline,
         }
     }
@@ -70,6 +86,9 @@ fn playing_name(playing: Playing) -> &'static str {
     }
 }
 
+/// Every name that [`state_name`] gives.
+pub(super) const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
+
 pub(super) fn state_name(state: &State) -> &'static str {
     match state {
         State::Closed { .. } => "closed",
@@ -79,5 +98,6 @@ pub(super) fn state_name(state: &State) -> &'static str {
         State::Live { .. } => "live",
         State::Opening { held: true, .. } => "waiting",
         State::Opening { held: false, .. } => "opening",
+        State::Owing { .. } => "owing",
     }
 }

@@ -9,27 +9,49 @@ use tokio::sync::Notify;
 
 use super::card::{Card, DeviceKey};
 use super::timeline::Timeline;
-use crate::session::{Device, Playback, Slot};
+use crate::eme::Mirror;
+use crate::session::{Device, Playback, Slot, Stamp};
+use crate::store::CardRecord;
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) card: Arc<Card>,
+    pub(super) mirror: Mirror,
+    /// The card as it is written down, once it was.
+    pub(super) record: Option<Arc<CardRecord>>,
     /// The deadline that stands on the wheel, and where.
     pub(super) slotted: Option<(Instant, Slot)>,
+    /// What the store has of it, if anything.
+    pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
 }
 
 impl Kept {
     pub(super) fn new(card: Arc<Card>) -> Self {
-        Self { card, slotted: None, timeline: Timeline::default() }
+        Self {
+            card,
+            mirror: Mirror::default(),
+            record: None,
+            slotted: None,
+            stamp: None,
+            timeline: Timeline::default(),
+        }
     }
 }
 
 #[derive(Default)]
-struct Seat {
-    device: Device<Kept>,
-    wake: Arc<Notify>,
+pub(super) struct Seat {
+    /// Those that serve the device now.
+    pub(super) connections: usize,
+    pub(super) device: Device<Kept>,
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Seat {
+    fn is_empty(&self) -> bool {
+        self.device.is_empty() && self.connections == 0
+    }
 }
 
 #[derive(Default)]
@@ -39,15 +61,14 @@ pub(super) struct Table {
 
 impl Table {
     /// Runs `act` on the device, which appears when it is first called for and goes with its last
-    /// playback.
-    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Device<Kept>, &Arc<Notify>) -> R) -> R {
+    /// playback and connection.
+    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Seat) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
-        let Seat { device, wake } = seat.value_mut();
-        let result = act(device, wake);
-        let empty = device.is_empty();
+        let result = act(seat.value_mut());
+        let empty = seat.is_empty();
         drop(seat);
         if empty {
-            self.seats.remove_if(&key, |_, seat| seat.device.is_empty());
+            self.seats.remove_if(&key, |_, seat| seat.is_empty());
         }
         result
     }

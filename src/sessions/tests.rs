@@ -8,8 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Grant, Policy};
+use crate::session::{Ask, CallKind, End, Grant, Opens, Playing, Policy, Report};
 use crate::task::Tasks;
+
+mod keep;
 
 type Answered = Result<Verdict, Fault>;
 
@@ -68,24 +70,35 @@ impl Stage {
     }
 
     fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+        Self::by(Clock, policy, None, change)
+    }
+
+    fn with(policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
+        Self::by(Clock, policy, store, change)
+    }
+
+    fn by(clock: Clock, policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
         let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
         change(&mut pump);
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let sessions = Sessions::with_store(clock, pump, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(Card {
             account: None,
-            authority: 0,
+            authority: AuthorityId::random(),
             authority_name: "test".into(),
             content: None,
             content_group: None,
             device: "device".to_owned(),
             device_group: None,
             error_name: |_| "error",
+            kill_memory: None,
             opened: Duration::ZERO,
-            policy: Arc::new(policy),
+            policy: Arc::new(Standing::new(policy)),
             registration: None,
+            schedule: None,
+            stream: None,
             route: "/".into(),
             rung: "header",
             token: None,
@@ -140,7 +153,7 @@ fn key() -> DeviceKey {
 
 fn license(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call { content: None, key_session: None, kind: CallKind::License, openable: true, token }
+    Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
 }
 
 #[tokio::test]
@@ -217,6 +230,26 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
     while stage.asked().await.yes(interval) == AskKind::Beat {}
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_devices_last_connection_is_told_and_a_new_one_takes_it_back() {
+    let mut stage = Stage::new(brief());
+    let first = stage.sessions.tie(key());
+    stage.play(1).await;
+    let gone = |stage: &Stage| stage.sessions.list()[0].connections_gone.is_some();
+    let second = stage.sessions.tie(key());
+    drop(first);
+    assert!(!gone(&stage), "another one is there");
+    drop(second);
+    assert!(gone(&stage));
+    let third = stage.sessions.tie(key());
+    assert!(!gone(&stage));
+    stage.sessions.stop(key(), None);
+    stage.grant(AskKind::Close).await;
+    // The device is known for as long as one of its connections is there.
+    drop(third);
+    stage.emptied().await;
 }
 
 #[tokio::test]
@@ -357,7 +390,7 @@ fn no_wake_is_lost_between_threads() {
     let control = runtime();
     let mut stage = {
         let _inside = control.enter();
-        Stage::new(Policy { sessions_per_device: 1, ..brief() })
+        Stage::new(Policy { settle: [Duration::ZERO; 2], ..brief() })
     };
     let barrier = Arc::new(Barrier::new(PLAYERS as usize));
     let players: Vec<_> = (0..PLAYERS)
@@ -393,4 +426,67 @@ fn no_wake_is_lost_between_threads() {
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+const WALL: Duration = Duration::from_secs(1_800_000_000);
+
+#[tokio::test(start_paused = true)]
+async fn what_ran_out_while_the_machine_slept_was_not_killed() {
+    for player_first in [false, true] {
+        let clock = Clock::steered(WALL);
+        let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
+        stage.play(1).await;
+        clock.suspend(HOUR * 2);
+        if player_first {
+            // Before the pacer could look.
+            assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+        }
+        let woke = clock.now();
+        let beat = tokio::time::timeout(HOUR / 2, stage.asked.recv()).await.expect("soon").expect("a call");
+        assert_eq!(beat.ask.kind, AskKind::Beat);
+        assert!(clock.now() - woke <= Duration::from_secs(11), "due at once: {:?}", clock.now() - woke);
+        beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
+        while stage.sessions.list()[0].state == "live" {
+            tokio::time::sleep(SHORT).await;
+        }
+        assert_eq!(stage.sessions.list()[0].state, "closed");
+        assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+        stage.tasks.stop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
+    let clock = Clock::steered(WALL);
+    let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
+    stage.play(1).await;
+    let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
+    clock.suspend(HOUR);
+    beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
+    while stage.sessions.list()[0].state == "live" {
+        tokio::time::sleep(SHORT / 20).await;
+    }
+    assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
+    const DAY_MS: i64 = 86_400_000;
+    let clock = Clock::steered(WALL);
+    let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
+    stage.play(1).await;
+    let mut due = clock.now() + HOUR;
+    for by in [DAY_MS, -DAY_MS, -DAY_MS, DAY_MS, DAY_MS] {
+        clock.step_wall(by);
+        assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+        let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
+        let late = clock.now().checked_duration_since(due).expect("not early");
+        assert!(late <= Policy::TICK, "{late:?} late after a jump by {by} ms");
+        due = clock.now() + HOUR;
+        assert_eq!(beat.yes(HOUR), AskKind::Beat);
+        while stage.sessions.list()[0].last_good.is_none_or(|since| since > SHORT) {
+            tokio::time::sleep(SHORT / 20).await;
+        }
+        assert_eq!(stage.sessions.list()[0].state, "live");
+    }
 }

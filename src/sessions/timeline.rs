@@ -3,33 +3,78 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::session::Event;
+use crate::eme;
+use crate::session::{AskKind, Event};
 
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub event: Event,
     /// Wall time since the epoch.
     pub at: Duration,
+    pub what: Happened,
+}
+
+/// What happened to the session, or to one of its key sessions.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    Core(Event),
+    Eme(eme::Happening),
+}
+
+impl Happened {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Core(event) => event.name(),
+            Self::Eme(happening) => happening.name(),
+        }
+    }
+
+    /// For a person.
+    pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
+        match self {
+            Self::Core(event) => event.describe(error_name),
+            Self::Eme(happening) => happening.describe(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     beats: u32,
+    confirmed: bool,
     entries: VecDeque<Entry>,
 }
 
 impl Timeline {
-    const LONGEST: usize = 24;
+    const LONGEST: usize = 32;
+
+    /// Of an earlier process.
+    pub(super) fn with_beats(beats: u32) -> Self {
+        Self { beats, confirmed: beats > 0, entries: VecDeque::new() }
+    }
 
     pub(super) fn add(&mut self, at: Duration, event: Event) {
+        self.confirmed |= matches!(event, Event::Beat | Event::Opened { .. } | Event::Renewed);
         if matches!(event, Event::Beat | Event::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
         }
+        self.push(Entry { at, what: Happened::Core(event) });
+    }
+
+    pub(super) fn add_eme(&mut self, at: Duration, happening: eme::Happening) {
+        self.push(Entry { at, what: Happened::Eme(happening) });
+    }
+
+    fn push(&mut self, entry: Entry) {
         if self.entries.len() == Self::LONGEST {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry { event, at });
+        self.entries.push_back(entry);
+    }
+
+    /// Whether the authority ever said yes.
+    pub(super) fn confirmed(&self) -> bool {
+        self.confirmed
     }
 
     /// Good beats and renewals so far.

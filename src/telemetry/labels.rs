@@ -13,6 +13,18 @@ pub(super) struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AuthorityCalls {
+    pub(super) authority: Arc<str>,
+    pub(super) calls: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Credit {
+    pub(super) authority: Arc<str>,
+    pub(super) playback: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct AuthorityTime {
     pub(super) authority: Arc<str>,
     pub(super) call: &'static str,
@@ -98,6 +110,11 @@ pub(super) struct Cause {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Restored {
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct RouteFault {
     pub(super) fault: &'static str,
     pub(super) route: String,
@@ -127,4 +144,33 @@ pub(super) struct Reload {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct Build {
     pub(super) version: &'static str,
+}
+
+/// What became of an event that a webhook was to be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    Delivered,
+    /// After several tries.
+    GivenUp,
+    /// Dropped before it was tried: the service is too slow.
+    Missed,
+    /// The service will not have it.
+    Rejected,
+}
+
+impl Delivery {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::GivenUp => "given-up",
+            Self::Missed => "missed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Delivered {
+    pub(super) result: &'static str,
+    pub(super) webhook: String,
 }

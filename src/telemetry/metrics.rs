@@ -1,45 +1,59 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
+mod page;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
 
-use super::Labels;
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Authorized, Build, CallLabels, Cause, Ended, Happened, Reload,
-    RouteFault, Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit, Delivered,
+    Delivery, Ended, Happened, Reload, Restored, RouteFault, Saving, SlotEnd, StateLabel,
 };
+use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
 #[derive(Debug)]
 pub struct Metrics {
+    authority_breaker_open: Family<AuthorityCalls, Gauge>,
     authority_calls: Family<AuthorityCall, Counter>,
+    authority_calls_spared: Family<AuthorityTime, Counter>,
     authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
+    authority_outage: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
     authorizations: Family<Authorized, Counter>,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
+    configuration_loaded: Gauge<f64, AtomicU64>,
+    configuration_stale: Gauge,
+    credit_debt: Family<AuthorityLabel, Counter<f64, AtomicU64>>,
+    credits: Family<Credit, Counter>,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
+    journal_commits: Counter,
+    journal_degraded: Gauge,
+    journal_failures: Counter,
+    journal_records: Counter,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
+    on_credit: Family<AuthorityLabel, Gauge>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
+    webhooks: Family<Delivered, Counter>,
 }
 
 fn latency() -> Histogram {
@@ -49,46 +63,71 @@ fn latency() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            authority_breaker_open: Family::default(),
             authority_calls: Family::default(),
+            authority_calls_spared: Family::default(),
             authority_clock_offset: Family::default(),
+            authority_outage: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
             authorizations: Family::default(),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
+            configuration_loaded: Gauge::default(),
+            configuration_stale: Gauge::default(),
+            credit_debt: Family::default(),
+            credits: Family::default(),
             ends: Family::default(),
             events: Family::default(),
+            journal_commits: Counter::default(),
+            journal_degraded: Gauge::default(),
+            journal_failures: Counter::default(),
+            journal_records: Counter::default(),
             license_calls: Family::default(),
             license_seconds: latency(),
+            on_credit: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            sessions_restored: Family::default(),
             slots_ended: Family::default(),
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
+            webhooks: Family::default(),
         }
     }
 }
 
 impl Metrics {
-    pub(super) fn event(&self, labels: &Labels<'_>, event: &Event) {
-        let happened = |event| Happened { authority: labels.authority.clone(), event };
-        let ended = |reason| Ended { authority: labels.authority.clone(), reason };
+    pub(super) fn event(&self, of: &Playback<'_>, event: &Event) {
+        let happened = |event| Happened { authority: of.authority.clone(), event };
+        let ended = |reason| Ended { authority: of.authority.clone(), reason };
         self.events.get_or_create(&happened(event.name())).inc();
         match event {
             Event::BeatLate(_) => drop(self.beats_late.inc()),
             Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
-            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((labels.error_name)(*ask))).inc()),
+            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((of.error_name)(*ask))).inc()),
             Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
+            Event::OnCredit { running } => {
+                let playback = if *running { "running" } else { "new" };
+                self.credits.get_or_create(&Credit { authority: of.authority.clone(), playback }).inc();
+            }
+            Event::Settled(owed) => {
+                let label = AuthorityLabel { authority: of.authority.clone() };
+                self.credit_debt.get_or_create(&label).inc_by(owed.as_secs_f64());
+            }
             Event::Beat
             | Event::Blackout(_)
             | Event::Opened { .. }
+            | Event::Orphaned
             | Event::Reached(_)
             | Event::Recovered(_)
             | Event::Refused(..)
+            | Event::Resumed
             | Event::Renewed
             | Event::RenewalsCarry
+            | Event::Returned
             | Event::Stale(_)
             | Event::Unmanaged => {}
         }
@@ -107,10 +146,46 @@ impl Metrics {
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
     }
 
+    /// A call that was not made, because none was answered lately.
+    pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
+        let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
+        self.authority_calls_spared.get_or_create(&call).inc();
+    }
+
+    /// Whether such calls are made, or only now and then.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        let label = AuthorityCalls { authority: authority.clone(), calls };
+        self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    /// As it is now; zero for no outage.
+    pub fn outage(&self, authority: &Arc<str>, outage: Duration, on_credit: usize) {
+        let label = AuthorityLabel { authority: authority.clone() };
+        self.authority_outage.get_or_create(&label).set(outage.as_secs_f64());
+        self.on_credit.get_or_create(&label).set(i64::try_from(on_credit).unwrap_or(i64::MAX));
+    }
+
     /// Seconds that the authority's clock is ahead of ours.
     pub(super) fn clock_offset(&self, authority: &Arc<str>, offset: f64) {
         let label = AuthorityLabel { authority: authority.clone() };
         self.authority_clock_offset.get_or_create(&label).set(offset);
+    }
+
+    /// One transaction of the journal.
+    pub fn journal_written(&self, records: usize) {
+        self.journal_commits.inc();
+        self.journal_records.inc_by(records as u64);
+        self.journal_degraded.set(0);
+    }
+
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
+        self.journal_degraded.set(1);
+    }
+
+    /// Sessions found in the journal at the start, by what became of them.
+    pub fn sessions_restored(&self, result: &'static str, count: usize) {
+        self.sessions_restored.get_or_create(&Restored { result }).inc_by(count as u64);
     }
 
     /// An authorize call; `outcome` comes from a table of ours.
@@ -148,7 +223,18 @@ impl Metrics {
         self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
+    pub fn webhook(&self, webhook: &str, result: Delivery, times: u64) {
+        let delivered = Delivered { result: result.name(), webhook: webhook.to_owned() };
+        self.webhooks.get_or_create(&delivered).inc_by(times);
+    }
+
+    /// Since the epoch: this configuration holds.
+    pub fn configuration_loaded(&self, at: Duration) {
+        self.configuration_loaded.set(at.as_secs_f64());
+    }
+
     pub fn reload(&self, good: bool) {
+        self.configuration_stale.set(i64::from(!good));
         self.reloads.get_or_create(&Reload { result: if good { "good" } else { "failed" } }).inc();
     }
 
@@ -159,53 +245,6 @@ impl Metrics {
 
     pub fn sessions(&self, state: &'static str, count: usize) {
         self.sessions.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// The text of `/metrics` in OpenMetrics format; `more` adds what others count.
-    pub fn render(&self, more: impl FnOnce(&mut Registry)) -> String {
-        let mut registry = Registry::with_prefix("sidebeat");
-        self.register(&mut registry);
-        more(&mut registry);
-        let mut page = String::new();
-        // Writing into a String cannot fail; a page that breaks off would be seen as such.
-        let _written = text::encode(&mut page, &registry);
-        page
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build", "The running version", build);
-        registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
-        let help = "Time of calls to authorities";
-        registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
-        let help = "How far the authority's clock is ahead of ours, by its newest reply";
-        let gauge = self.authority_clock_offset.clone();
-        registry.register_with_unit("authority_clock_offset", help, Unit::Seconds, gauge);
-        registry.register("authorizations", "Authorize calls, by outcome", self.authorizations.clone());
-        registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
-        let help = "When the server certificate expires";
-        let gauge = self.certificate_not_after.clone();
-        registry.register_with_unit("certificate_not_after_timestamp", help, Unit::Seconds, gauge);
-        registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
-        registry.register("session_events", "Events of sessions", self.events.clone());
-        registry.register(
-            "license_calls",
-            "Calls of players, by what they were and how they ended",
-            self.license_calls.clone(),
-        );
-        let help = "Time of players' calls, upstream included";
-        registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
-        registry.register("panics", "Panics caught", self.panics.clone());
-        registry.register("refusals", "Refusals sent to players", self.refusals.clone());
-        registry.register("reloads", "Reloads of certificates, by result", self.reloads.clone());
-        registry.register("sessions", "Sessions now, by state", self.sessions.clone());
-        let help = "Sessions that embedded authorities ended against their will, by reason";
-        registry.register("slots_ended", help, self.slots_ended.clone());
-        registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
-        let saved = self.upstream_calls_saved.clone();
-        registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
-        registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
     }
 }
 

@@ -1,48 +1,54 @@
 //! What sidebeat tells about itself: logs and metrics.
 //!
-//! One place turns an event of the core into a log line and a counter. Labels are bounded: routes,
+//! One place turns an event of the core into a log line, a counter, and a notice for who listens. Labels are bounded: routes,
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
+mod debt;
 mod labels;
 mod log;
 mod metrics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-pub use self::labels::{CallLabels, Outcome, SlotEnd};
-pub use self::log::start as start_log;
+use self::debt::{Debt, Debts};
+pub use self::labels::{CallLabels, Delivery, Outcome, SlotEnd};
+pub use self::log::{change as change_log, start as start_log};
 pub use self::metrics::Metrics;
-use crate::ids::SessionId;
+use crate::events::{Hub, Playback};
 use crate::session::{AskKind, Event};
-
-/// Where an event happened.
-#[derive(Clone, Copy, Debug)]
-pub struct Labels<'a> {
-    pub authority: &'a Arc<str>,
-    pub error_name: fn(AskKind) -> &'static str,
-    pub route: &'a str,
-}
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    debts: Debts,
+    pub events: Arc<Hub>,
     pub metrics: Metrics,
 }
 
 impl Telemetry {
-    /// Writes one event of a session to the log and the counters.
-    pub fn note(&self, labels: &Labels<'_>, id: SessionId, event: &Event) {
-        self.metrics.event(labels, event);
-        let (session, authority, route, name) = (id.short(), &**labels.authority, labels.route, event.name());
+    /// Writes one event of a session to the log and the counters, and tells who listens.
+    /// `at`: wall time since the epoch.
+    pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration) {
+        self.metrics.event(of, event);
+        self.debts.event(of.authority, event);
+        self.events.publish(of, event, at);
+        let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
         match event {
-            Event::Beat | Event::Renewed | Event::RenewalsCarry => debug!(%session, authority, route, "{name}"),
+            Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
+                debug!(%session, authority, route, "{name}")
+            }
             Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
             Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
             Event::Failed(ask, reason) => warn!(
-                %session, authority, route, event = (labels.error_name)(*ask),
+                %session, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+            ),
+            Event::Orphaned => warn!(
+                %session, authority, route,
+                "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
             Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
@@ -52,7 +58,37 @@ impl Telemetry {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
-            Event::Reached(_) | Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+            Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
+            Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
+            Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
+                info!(%session, authority, route, "{name}");
+            }
+        }
+    }
+
+    /// Calls to the authority are not made from now on (`open`), or are again.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        if open {
+            warn!(authority = &**authority, calls, "the authority does not answer: it is asked now and then only");
+        } else {
+            info!(authority = &**authority, calls, "the authority answers: it is asked again");
+        }
+    }
+
+    /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
+    /// given credit for are not worth a line.
+    pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
+        let Debt { owed, running, new } = self.debts.take(authority);
+        if open || running + new > 0 {
+            let (outage_s, debt_s) = (lasted.as_secs_f64(), owed.as_secs_f64());
+            info!(
+                authority = &**authority,
+                outage_s,
+                unconfirmed = running,
+                without_session = new,
+                debt_s,
+                "outage over"
+            );
         }
     }
 
@@ -75,12 +111,17 @@ impl Event {
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
+            Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
+            Self::Orphaned => "open lost in a restart",
             Self::Reached(moment) => moment.name(),
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
             Self::RenewalsCarry => "renewals carry the session",
+            Self::Resumed => "resumed",
+            Self::Returned => "taken up again",
+            Self::Settled(_) => "credit settled",
             Self::Stale(_) => "late answer dropped",
             Self::Unmanaged => "unmanaged",
         }
@@ -98,10 +139,19 @@ impl Event {
             Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
             Self::Blackout(reason) | Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
+            Self::OnCredit { running: true } => "with its last grant".to_owned(),
+            Self::OnCredit { running: false } => "without a session".to_owned(),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
-            Self::Beat | Self::Reached(_) | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => {
-                String::new()
-            }
+            Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
+            Self::Beat
+            | Self::Orphaned
+            | Self::Reached(_)
+            | Self::Renewed
+            | Self::RenewalsCarry
+            | Self::Resumed
+            | Self::Returned
+            | Self::Stale(_)
+            | Self::Unmanaged => String::new(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Hop-by-hop headers: what belongs to one connection and must not go further.
 //!
 //! Owns the list (RFC 9110, 7.6.1) and the rule that every name in every `Connection` header goes
-//! too. Used on requests and on replies.
+//! too. Used on requests and on replies, and by the edge on what players send.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName};
 
-pub(super) fn strip(headers: &mut HeaderMap) {
+/// `Host` is never dropped, whatever `Connection` says of it.
+pub fn strip(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
     }
@@ -18,10 +19,15 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// The usual `keep-alive` and `close` name no header, so nothing is allocated for them.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    names
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| name != HOST)
+        .collect()
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {

@@ -15,6 +15,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trust;
 mod wire;
 
@@ -25,8 +26,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use self::fault::{Fault, Phase};
+pub use self::hop::strip as strip_hop_by_hop;
 pub use self::pool::Pool;
-pub use self::trust::{Trust, TrustFault};
+pub use self::transfer::{Streamed, Transfer};
+pub use self::trust::{Pins, Trust, TrustFault};
 use crate::config::Endpoint;
 
 /// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever

@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use super::flight::Landing;
 use super::request::Target;
 use super::wire::Wire;
-use super::{Fault, Trust, connect};
+use super::{Fault, connect};
 use crate::config::Endpoint;
 use crate::task::Tasks;
 
@@ -63,14 +63,13 @@ pub(super) enum Boarding {
 }
 
 /// Counts one call while it lasts.
-pub(super) struct Place<'a>(&'a Origin);
+pub(super) struct Place(Arc<Origin>);
 
 impl Origin {
     /// Fails only for a host that fits into no `Host` header.
-    pub(super) fn new(endpoint: &Endpoint, trust: &Trust) -> Result<Self, Fault> {
+    pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>) -> Result<Self, Fault> {
         let host = HeaderValue::from_str(endpoint.authority()).map_err(|_| Fault::Resolve)?;
         let authority: Authority = endpoint.authority().parse().map_err(|_| Fault::Resolve)?;
-        let tls = endpoint.tls().then(|| trust.config_for(endpoint));
         let stock = Stock { speaks_http1: tls.is_none(), ..Stock::default() };
         Ok(Self {
             calls: AtomicUsize::new(0),
@@ -81,13 +80,18 @@ impl Origin {
         })
     }
 
-    /// Scheme, host and port as they are written; the trust follows from them.
+    /// Scheme, host and port as they are written.
     pub(super) fn is_at(&self, endpoint: &Endpoint) -> bool {
         self.tls.is_some() == endpoint.tls() && self.endpoint.authority() == endpoint.authority()
     }
 
-    pub(super) fn enter(&self, calls_max: usize) -> Result<Place<'_>, Fault> {
-        let place = Place(self);
+    /// False when something else is trusted there by now.
+    pub(super) fn trusts(&self, tls: Option<&Arc<ClientConfig>>) -> bool {
+        self.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, calls_max: usize) -> Result<Place, Fault> {
+        let place = Place(Arc::clone(self));
         if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(Fault::Busy) } else { Ok(place) }
     }
 
@@ -184,7 +188,13 @@ impl Idle {
     }
 }
 
-impl Drop for Place<'_> {
+impl Place {
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }

@@ -430,11 +430,15 @@ fn certified(alpn: &[&str]) -> Certified {
 }
 
 async fn tls_stage(certified: &Certified) -> Stage {
+    trusting_stage(certified).await.0
+}
+
+async fn trusting_stage(certified: &Certified) -> (Stage, Trust) {
     let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
-    let mut trust = Trust::public().unwrap();
-    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
-    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
-    stage
+    let trust = Trust::public().unwrap();
+    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
+    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust.clone());
+    (stage, trust)
 }
 
 #[tokio::test]
@@ -458,6 +462,23 @@ async fn http1_over_tls_with_our_own_ca() {
 }
 
 #[tokio::test]
+async fn a_connection_of_an_older_trust_is_not_used_for_new_calls() {
+    let (certified, other) = (certified(&["http/1.1"]), certified(&["http/1.1"]));
+    let (stage, trust) = trusting_stage(&certified).await;
+    let peer = async {
+        let mut stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+        exchange(&mut stream, OK).await;
+        assert!(certified.acceptor.accept(stage.accept().await).await.is_err());
+    };
+    let calls = async {
+        assert_eq!(stage.send().await.unwrap().body, "ok");
+        trust.take(trust.prepare([(&stage.endpoint, Some(other.ca.path()))]).unwrap());
+        assert!(matches!(fault(stage.send().await), Fault::Tls(_)));
+    };
+    join!(calls, peer);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
     let certified = certified(&["h2"]);
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
@@ -473,8 +494,8 @@ async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
 async fn a_certificate_for_another_name_is_not_trusted() {
     let certified = certified(&["h2"]);
     let mut stage = Stage::at("127.0.0.2:0", "https", Trust::public().unwrap()).await;
-    let mut trust = Trust::public().unwrap();
-    trust.pin(&stage.endpoint, certified.ca.path()).unwrap();
+    let trust = Trust::public().unwrap();
+    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
     stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(Fault::Tls(_))));

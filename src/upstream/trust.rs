@@ -1,11 +1,12 @@
 //! Whom we believe to be the server: the public roots, or a CA file for named endpoints.
 //!
-//! Owns the TLS client configurations, so that all runtimes share their session caches. Built once
-//! from the configuration, then cloned into every pool.
+//! Owns the TLS client configurations, so that all runtimes share their session caches. Cloned into
+//! every pool; a reload changes it for all of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -13,7 +14,11 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::Endpoint;
 
 #[derive(Clone)]
-pub struct Trust {
+pub struct Trust(Arc<ArcSwap<Pins>>);
+
+/// All that is trusted, read and ready to hold.
+#[derive(Clone)]
+pub struct Pins {
     pinned: Vec<Pinned>,
     public: Arc<ClientConfig>,
 }
@@ -21,6 +26,8 @@ pub struct Trust {
 #[derive(Clone)]
 struct Pinned {
     ca: PathBuf,
+    /// What the file held.
+    certificates: Arc<[CertificateDer<'static>]>,
     config: Arc<ClientConfig>,
     host: String,
     port: u16,
@@ -42,47 +49,89 @@ impl Trust {
     /// The roots that browsers trust, as compiled in.
     pub fn public() -> Result<Self, TrustFault> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Ok(Self { pinned: Vec::new(), public: Arc::new(config(roots)?) })
+        let pins = Pins { pinned: Vec::new(), public: Arc::new(config(roots)?) };
+        Ok(Self(Arc::new(ArcSwap::from_pointee(pins))))
     }
 
+    /// Reads the CA files of all endpoints that are called from now on, each with its file or none.
+    /// A server that is not among them keeps its pin: calls that have begun, and sessions that go on,
+    /// still need it. Nothing holds before [`Self::take`].
+    pub fn prepare<'a>(
+        &self,
+        named: impl IntoIterator<Item = (&'a Endpoint, Option<&'a Path>)>,
+    ) -> Result<Pins, TrustFault> {
+        let before = self.0.load();
+        let mut pins = Pins { pinned: Vec::new(), public: Arc::clone(&before.public) };
+        let mut named_at = Vec::new();
+        for (endpoint, ca) in named {
+            named_at.push(endpoint);
+            if let Some(ca) = ca {
+                pins.pin(endpoint, ca, &before)?;
+            }
+        }
+        let unnamed = |pinned: &&Pinned| !named_at.iter().any(|endpoint| pinned.is_for(endpoint));
+        pins.pinned.extend(before.pinned.iter().filter(unnamed).cloned());
+        Ok(pins)
+    }
+
+    /// Holds for every connection that is opened from now on. Those to servers for which something
+    /// else is trusted now are not used for new calls.
+    pub fn take(&self, pins: Pins) {
+        self.0.store(Arc::new(pins));
+    }
+
+    pub(super) fn config_for(&self, endpoint: &Endpoint) -> Arc<ClientConfig> {
+        let pins = self.0.load();
+        Arc::clone(pins.pinned_for(endpoint).map_or(&pins.public, |pinned| &pinned.config))
+    }
+}
+
+impl Pins {
     /// Every connection to the endpoint's host and port trusts this CA file in place of the public
-    /// roots, whatever the path: one server shows one certificate.
-    pub fn pin(&mut self, endpoint: &Endpoint, ca: &Path) -> Result<(), TrustFault> {
+    /// roots, whatever the path: one server shows one certificate. A file that holds what it held
+    /// `before` keeps its connections.
+    fn pin(&mut self, endpoint: &Endpoint, ca: &Path, before: &Self) -> Result<(), TrustFault> {
         let (host, port) = (endpoint.host().to_owned(), endpoint.port());
         if let Some(known) = self.pinned_for(endpoint) {
             return if known.ca == ca { Ok(()) } else { Err(TrustFault::Conflict { host, port }) };
         }
-        let config = match self.pinned.iter().find(|pinned| pinned.ca == ca) {
-            Some(pinned) => Arc::clone(&pinned.config),
-            None => Arc::new(config(read(ca)?)?),
+        let (certificates, config) = match self.pinned.iter().find(|pinned| pinned.ca == ca) {
+            Some(pinned) => (Arc::clone(&pinned.certificates), Arc::clone(&pinned.config)),
+            None => {
+                let certificates = read(ca)?;
+                let roots = roots(ca, &certificates)?;
+                let same = before.pinned.iter().find(|pinned| pinned.ca == ca && pinned.certificates == certificates);
+                let known = same.map(|pinned| Arc::clone(&pinned.config));
+                (certificates, known.map_or_else(|| config(roots).map(Arc::new), Ok)?)
+            }
         };
-        self.pinned.push(Pinned { ca: ca.to_owned(), config, host, port });
+        self.pinned.push(Pinned { ca: ca.to_owned(), certificates, config, host, port });
         Ok(())
     }
 
-    pub(super) fn config_for(&self, endpoint: &Endpoint) -> Arc<ClientConfig> {
-        Arc::clone(self.pinned_for(endpoint).map_or(&self.public, |pinned| &pinned.config))
-    }
-
     fn pinned_for(&self, endpoint: &Endpoint) -> Option<&Pinned> {
-        let same =
-            |pinned: &&Pinned| pinned.port == endpoint.port() && pinned.host.eq_ignore_ascii_case(endpoint.host());
-        self.pinned.iter().find(same)
+        self.pinned.iter().find(|pinned| pinned.is_for(endpoint))
     }
 }
 
-fn read(ca: &Path) -> Result<RootCertStore, TrustFault> {
+impl Pinned {
+    fn is_for(&self, endpoint: &Endpoint) -> bool {
+        self.port == endpoint.port() && self.host.eq_ignore_ascii_case(endpoint.host())
+    }
+}
+
+fn read(ca: &Path) -> Result<Arc<[CertificateDer<'static>]>, TrustFault> {
     let unreadable =
         |error: rustls::pki_types::pem::Error| TrustFault::Unreadable { ca: ca.to_owned(), reason: error.to_string() };
+    CertificateDer::pem_file_iter(ca).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)
+}
+
+fn roots(ca: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TrustFault> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(unreadable)? {
-        let certificate = certificate.map_err(unreadable)?;
-        roots.add(certificate).map_err(|_| TrustFault::NoCertificate(ca.to_owned()))?;
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|_| TrustFault::NoCertificate(ca.to_owned()))?;
     }
-    if roots.is_empty() {
-        return Err(TrustFault::NoCertificate(ca.to_owned()));
-    }
-    Ok(roots)
+    if roots.is_empty() { Err(TrustFault::NoCertificate(ca.to_owned())) } else { Ok(roots) }
 }
 
 fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
@@ -111,28 +160,59 @@ mod tests {
             let made = rcgen::generate_simple_self_signed(vec!["ca".into()]).unwrap();
             std::fs::write(file, made.cert.pem()).unwrap();
         }
-        let mut trust = Trust::public().unwrap();
-        trust.pin(&endpoint("https://a.example/x"), &one).unwrap();
-        trust.pin(&endpoint("https://A.example:443/y"), &one).unwrap();
-        trust.pin(&endpoint("https://b.example"), &one).unwrap();
-        assert!(matches!(trust.pin(&endpoint("https://a.example"), &two), Err(TrustFault::Conflict { .. })));
+        let trust = Trust::public().unwrap();
+        let prepare = |pins: &[(&str, &Path)]| {
+            let pins: Vec<_> = pins.iter().map(|(url, ca)| (endpoint(url), *ca)).collect();
+            trust.prepare(pins.iter().map(|(endpoint, ca)| (endpoint, Some(*ca))))
+        };
+        let good: &[(&str, &Path)] =
+            &[("https://a.example/x", &one), ("https://A.example:443/y", &one), ("https://b.example", &one)];
+        trust.take(prepare(good).unwrap());
+        let twice: &[(&str, &Path)] = &[("https://a.example/x", &one), ("https://a.example", &two)];
+        assert!(matches!(prepare(twice), Err(TrustFault::Conflict { .. })));
 
+        let public = trust.0.load().public.clone();
         let config = |url: &str| trust.config_for(&endpoint(url));
         assert!(Arc::ptr_eq(&config("https://a.example/z"), &config("https://b.example")));
-        assert!(!Arc::ptr_eq(&config("https://a.example"), &trust.public));
-        assert!(Arc::ptr_eq(&config("https://a.example:8443"), &trust.public));
-        assert!(Arc::ptr_eq(&config("https://c.example"), &trust.public));
+        assert!(!Arc::ptr_eq(&config("https://a.example"), &public));
+        assert!(Arc::ptr_eq(&config("https://a.example:8443"), &public));
+        assert!(Arc::ptr_eq(&config("https://c.example"), &public));
     }
 
     #[test]
     fn a_file_without_certificate_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ca.pem");
-        let mut trust = Trust::public().unwrap();
-        assert!(matches!(trust.pin(&endpoint("https://a"), &file), Err(TrustFault::Unreadable { .. })));
+        let trust = Trust::public().unwrap();
+        let pin = || trust.prepare([(&endpoint("https://a"), Some(&*file))]).map(drop);
+        assert!(matches!(pin(), Err(TrustFault::Unreadable { .. })));
         for text in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&file, text).unwrap();
-            assert!(matches!(trust.pin(&endpoint("https://a"), &file), Err(TrustFault::NoCertificate(_))), "{text}");
+            assert!(matches!(pin(), Err(TrustFault::NoCertificate(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn a_reload_changes_only_what_is_named_and_differs() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        let write = || {
+            let made = rcgen::generate_simple_self_signed(vec!["ca".into()]).unwrap();
+            std::fs::write(&file, made.cert.pem()).unwrap();
+        };
+        write();
+        let trust = Trust::public().unwrap();
+        let (a, b) = (endpoint("https://a.example"), endpoint("https://b.example"));
+        let pin = |named: &[(&Endpoint, Option<&Path>)]| trust.take(trust.prepare(named.iter().copied()).unwrap());
+        pin(&[(&a, Some(&file)), (&b, Some(&file))]);
+        let first = trust.config_for(&a);
+        pin(&[(&a, Some(&file)), (&b, None)]);
+        assert!(Arc::ptr_eq(&trust.config_for(&a), &first), "an unchanged file keeps its connections");
+        assert!(!Arc::ptr_eq(&trust.config_for(&b), &first), "the pin was taken away");
+        pin(&[(&b, None)]);
+        assert!(Arc::ptr_eq(&trust.config_for(&a), &first), "sessions at a server that is gone still reach it");
+        write();
+        pin(&[(&a, Some(&file))]);
+        assert!(!Arc::ptr_eq(&trust.config_for(&a), &first), "the file holds another CA");
     }
 }

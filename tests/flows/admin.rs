@@ -1,5 +1,7 @@
 //! What an operator sees and does.
 
+use std::future::IntoFuture;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -34,7 +36,10 @@ async fn sessions_are_listed_and_shown_with_their_story() {
     let id = first["id"].as_str().unwrap();
     let shown = stage.ask(Method::GET, &format!("/v1/sessions/{id}")).await.json();
     let events: Vec<_> = shown["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
-    assert_eq!(events, ["opened", "renewals carry the session"]);
+    assert_eq!(
+        events,
+        ["opened", "license-request", "keystatuseschange", "renewals carry the session", "license-renewal"]
+    );
     assert_eq!(shown["timeline"][0]["detail"], "a beat every 30 s");
     stage.end().await;
 }
@@ -75,8 +80,8 @@ async fn a_kill_shows_in_list_story_and_metrics() {
     stage.headend.kill_account("ann").await;
     let session = stage.only_session("killed").await;
     let events: Vec<_> = session["timeline"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
-    assert_eq!(events, ["opened", "authority call failed", "killed"]);
-    assert_eq!(session["timeline"][1]["detail"], "ssmheartbeaterror: Not Found (code 404, errorCode 3002)");
+    assert_eq!(events, ["opened", "license-request", "keystatuseschange", "authority call failed", "killed"]);
+    assert_eq!(session["timeline"][3]["detail"], "ssmheartbeaterror: Not Found (code 404, errorCode 3002)");
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
 
     for (name, labels, value) in [
@@ -134,5 +139,18 @@ async fn a_story_without_sessions_is_an_empty_list() {
     let stage = Stage::clearkey().start().await;
     assert_eq!(stage.ask(Method::GET, "/v1/sessions").await.json(), json!({"sessions": Value::Array(Vec::new())}));
     assert_eq!(stage.metric("sessions", &["state=\"live\""]).await, 0.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_never_confirmed_does_not_say_when() {
+    let stage = Stage::clearkey().start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
+    let tv = stage.player("tv", "news").await;
+    let mut call = tokio::task::JoinSet::new();
+    call.spawn(tv.post(CLEARKEY).into_future());
+    assert_eq!(stage.only_session("opening").await["confirmed_s_ago"], Value::Null);
+    assert!(call.join_next().await.unwrap().unwrap().is_good());
+    assert!(stage.only_session("live").await["confirmed_s_ago"].is_number());
     stage.end().await;
 }

@@ -131,8 +131,8 @@ async fn nothing_secret_is_seen_anywhere() {
     let soap = bare.post(challenge.clone()).await;
     assert!(soap.is_good(), "{}", soap.text());
     secrets.body("playready challenge", &drm::fill(960, "pr-enc"));
-    let own = stage.player("tablet", "own").await.at("/own").with("cookie", "secret=0123456789abcdef0123");
-    secrets.token("cookie", "0123456789abcdef0123");
+    let own = stage.player("tablet", "own").await.at("/own").with("cookie", "secret=fedcba98765432100123");
+    secrets.token("cookie", "fedcba98765432100123");
     secrets.body("license", &license);
     assert!(own.license("video-of-the-leak-test").await.is_good());
     let sent = server.only().header("nv-authorizations").to_owned();

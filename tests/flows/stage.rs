@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
-use sidebeat::app::{App, Fault};
+use sidebeat::app::{App, Fault, Reload};
 use sidebeat::config;
 use sidebeat::headend::{Headend, Options, Settings};
 use sidebeat::task::{Deaths, Tasks};
@@ -33,9 +34,10 @@ pub(crate) struct Script {
 
 pub(crate) struct Stage {
     pub(crate) headend: FarSide,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     ended: oneshot::Receiver<Result<(), Fault>>,
     pub(crate) proxy: SocketAddr,
+    reload: Arc<Reload>,
     stop: oneshot::Sender<()>,
     _deaths: [Deaths; 1],
 }
@@ -110,6 +112,7 @@ impl Script {
         let app = App::build(config.unwrap_or_else(|faults| panic!("{faults}\n{text}"))).await.unwrap();
         keep_panics_readable();
         let (proxy, admin) = (app.addresses()[0].address, app.admin_address().unwrap());
+        let reload = app.reload();
         let (stop, stopped) = oneshot::channel();
         let (tell, ended) = oneshot::channel();
         tasks.spawn(async move {
@@ -118,7 +121,7 @@ impl Script {
             let _gone = tell.send(told);
         });
         let headend = FarSide { address: bound.address, tasks };
-        let stage = Stage { headend, admin, ended, proxy, stop, _deaths: [deaths] };
+        let stage = Stage { headend, admin, ended, proxy, reload, stop, _deaths: [deaths] };
         stage.eventually("ready", async || stage.ask(Method::GET, "/readyz").await.is_good()).await;
         stage
     }
@@ -183,6 +186,17 @@ impl Stage {
             tls: None,
             token: token.to_owned(),
         }
+    }
+
+    /// Gives the proxy the configuration of another script while it runs; it must take it.
+    pub(crate) fn reload(&self, script: &Script) {
+        let text = script.config(self.headend.address);
+        assert!(self.reload_text(&text), "not taken:\n{text}");
+    }
+
+    /// True if it was taken.
+    pub(crate) fn reload_text(&self, text: &str) -> bool {
+        self.reload.take(config::parse(text, &PathBuf::from("."), std::iter::empty()))
     }
 
     /// Nobody in particular: no device, no token.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sidebeat::config;
 use sidebeat::edge::Breach;
+use sidebeat::events::Playback;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, End, Event, FaultKind};
-use sidebeat::telemetry::{CallLabels, Labels, SlotEnd, Telemetry};
+use sidebeat::telemetry::{CallLabels, Delivery, SlotEnd, Telemetry};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -18,8 +19,18 @@ fn metrics() -> BTreeSet<String> {
     let telemetry = Arc::new(Telemetry::default());
     let metrics = &telemetry.metrics;
     // A family shows itself with its first member.
-    let labels = Labels { authority: &"a".into(), error_name: |_| "e", route: "/r" };
-    telemetry.note(&labels, SessionId(1), &Event::Closed(End::Stopped));
+    let playback = Playback {
+        account: None,
+        authority: &"a".into(),
+        content: None,
+        device: "d",
+        error_name: |_| "e",
+        key: 1,
+        route: &"/r".into(),
+        session: SessionId(1),
+        token: None,
+    };
+    telemetry.note(&playback, &Event::Closed(End::Stopped), Duration::ZERO);
     telemetry.clock_offset(&"a".into(), 0.0, false);
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
@@ -30,8 +41,15 @@ fn metrics() -> BTreeSet<String> {
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
     metrics.sessions("live", 1);
+    telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO);
+    telemetry.note(&playback, &Event::Settled(Duration::ZERO), Duration::ZERO);
+    metrics.authority_call_spared(&"a".into(), AskKind::Open);
+    metrics.breaker(&"a".into(), "open,renew", true);
+    metrics.outage(&"a".into(), Duration::ZERO, 0);
+    metrics.sessions_restored("resumed", 1);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
+    metrics.webhook("w", Delivery::Delivered, 1);
     let page = metrics.render(|_| {});
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let core = types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
@@ -79,6 +97,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/service.rs", &["error: "]),
         marked("src/gateway/mod.rs", &["FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
+        marked("src/gateway/events.rs", &["whole("]),
         marked("src/gateway/expiry.rs", &["error: "]),
         marked("src/gateway/twin.rs", &["error: "]),
     ]

@@ -49,9 +49,21 @@ export function silenceTables({results, command, every}) {
   return [
     `How soon after its page was closed the slot of a player is free at the head-end, by what sidebeat has to go by (measured with \`${command}\`):`,
     table(['Player', 'With the stop beacon', `With CMCD events every ${every} s, no beacon`, 'With neither'],
-      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`longest-session`'])),
+      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`endings.longest`'])),
     'The setting of each player, where `url` is the report URL:',
     table(['Player', 'Event target'], rows.filter(({target}) => target).map(({player, target}) => [player.name, `\`${target}\``])),
+  ].join('\n\n');
+}
+
+/** What the page saw of a `MediaKeySession` beside what the mirror says of it. */
+export function emeTable({rows, command}) {
+  const list = object => Object.entries(object ?? {}).map(([name, value]) => `${value} \`${name}\``).join(', ') || 'none';
+  const statuses = object => [...new Set(Object.values(object ?? {}))].map(status => `\`${status}\``).join(', ') || 'none';
+  const view = seen => seen ? [list(seen.messages), statuses(seen.keyStatuses), seen.expiration ?? 'unknown', `\`${seen.closed}\``].join('; ') : 'not followed';
+  return [
+    `A ClearKey \`MediaKeySession\` in Chromium (measured with \`${command}\`): messages; key statuses; expiration; closed.`,
+    table(['Session type', 'The page saw', 'The mirror says'],
+      rows.map(({type, refused, saw, mirror}) => [`\`${type}\``, refused ? `\`${refused}\`: the browser has none` : view(saw), view(mirror)])),
   ].join('\n\n');
 }
 

@@ -12,8 +12,9 @@ import {browser} from './browser.mjs';
 import {follow} from './calls.mjs';
 import {PLAYERS, run} from './cases.mjs';
 import {demo} from './demo.mjs';
+import {eme} from './eme.mjs';
 import {files} from './files.mjs';
-import {silenceTables, tables, write} from './report.mjs';
+import {emeTable, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
 import {REPORT_S, silence} from './silence.mjs';
 
@@ -74,6 +75,10 @@ async function main() {
   if (names.length === 0 || names.includes('demo')) {
     await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
   }
+  let interfaces = [];
+  if (names.length === 0 || names.includes('eme')) {
+    interfaces = await eme({chromium, files: pages, headend: far, proxy: near, check}).catch(why => (check('EME: runs to its end', false, why.stack), []));
+  }
   for (const result of results) result.silent = await result.silent;
   const {counters, open: left} = await far.books();
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
@@ -83,6 +88,7 @@ async function main() {
     const parts = {
       table: tables({results, versions: versions(chromium, sidebeat), command, interval}),
       silence: silenceTables({results, command, every: REPORT_S}),
+      eme: emeTable({rows: interfaces, command}),
     };
     writeFileSync(path.join(out, 'table.md'), `${Object.values(parts).join('\n\n')}\n`);
     if (process.argv.includes('--write') && tally.failed === 0 && names.length === 0) write(path.join(here, '../../docs/players.md'), parts);

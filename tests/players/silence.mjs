@@ -8,6 +8,8 @@ const PAUSED_S = 8;
 const ROUNDS = 2.5;
 /** For one that says no state: it could be paused in a page whose timers the browser slows to one a minute. */
 const UNSAID_MS = 150_000;
+/** Half of it, if the browser closes the page's connections with the page. */
+const GONE = 0.5;
 /** Timers of a busy browser, which also say how long a round is, and the way to the head-end. */
 const SLACK_MS = 700;
 
@@ -78,11 +80,12 @@ async function pauses(tab, {device, expect, log, proxy, reports, words}) {
 }
 
 async function falls({at, device, expect, log, proxy, words}) {
-  const allowed = words.plays === 'reports' ? UNSAID_MS : ROUNDS * REPORT_S * 1000;
+  const unsaid = words.plays === 'reports';
+  const allowed = unsaid ? UNSAID_MS : ROUNDS * REPORT_S * 1000;
   const teardown = await log.until(call => call.device === device && call.endpoint === 'teardown', allowed + 10_000);
   const after = teardown && Math.round(teardown.at - at);
   // The last report came up to one round before the end.
-  const [early, limit] = [allowed - REPORT_S * 1000 - SLACK_MS, allowed + SLACK_MS];
+  const [early, limit] = [(unsaid ? GONE * allowed : allowed) - REPORT_S * 1000 - SLACK_MS, allowed + SLACK_MS];
   expect('the head-end is told when the reports have stopped', teardown?.status < 300 && after >= early && after <= limit, `${after} ms after closing`);
   const session = await settles(proxy, device, session => session.state === 'closed');
   const reason = session?.timeline.at(-1)?.detail;

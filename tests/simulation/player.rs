@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Call, CallKind};
+use sidebeat::session::{Call, CallKind, Opens};
 
 use super::rng::Rng;
 
@@ -79,7 +79,7 @@ impl Player {
             content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
             key_session: key_session.map(Fingerprint),
             kind,
-            openable: rng.chance(980),
+            opens: if rng.chance(980) { Opens::Yes } else { rng.pick(&[Opens::Expired, Opens::No]) },
             token: rng.chance(950).then_some(Fingerprint(self.token)),
         }
     }
@@ -94,7 +94,7 @@ impl Player {
             content: None,
             key_session: Some(Fingerprint(key_session)),
             kind: CallKind::Renewal,
-            openable: true,
+            opens: Opens::Yes,
             token: Some(Fingerprint(token)),
         })
     }

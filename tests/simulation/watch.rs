@@ -16,6 +16,7 @@ pub(crate) struct Shadow {
     flying: Option<(Ticket, AskKind, Instant)>,
     pub(crate) killed: bool,
     opened: bool,
+    owed: bool,
     tokens: BTreeSet<Fingerprint>,
 }
 
@@ -85,7 +86,7 @@ impl Watch {
         if ticket == Ticket(0) {
             return;
         }
-        assert!(kind != AskKind::Open || !shadow.opened, "one open per playback");
+        assert!(kind != AskKind::Open || !shadow.opened, "one open per playback, unless it failed");
         assert!(shadow.flying.is_none(), "one writer: {kind:?} while {:?}", shadow.flying);
         assert!(!shadow.killed || kind == AskKind::Close, "the killed neither beats nor opens");
         shadow.opened |= kind == AskKind::Open;
@@ -124,6 +125,8 @@ impl Watch {
             Ok(Verdict::Granted(grant)) => Some(grant.interval),
             Ok(_) | Err(_) => None,
         };
+        shadow.owed |= kind == AskKind::Open && result.is_err();
+        shadow.opened &= !(kind == AskKind::Open && result.is_err());
         shadow.basis = interval.map(|interval| (if kind == AskKind::Open { now } else { since }, interval));
         if result.is_err() {
             shadow.faulted = Some(now);
@@ -135,11 +138,23 @@ impl Watch {
     pub(crate) fn ticks(&mut self, now: Instant, id: SessionId, policy: &Policy) -> Option<AskKind> {
         let shadow = self.shadow(id);
         let given_up = shadow.flying.take_if(|(_, _, since)| now >= *since + policy.lane_patience);
-        if given_up.is_some() {
+        if let Some((_, kind, _)) = given_up {
+            shadow.owed |= kind == AskKind::Open;
+            shadow.opened &= kind != AskKind::Open;
             shadow.basis = None;
             shadow.faulted = Some(now);
         }
         given_up.map(|(_, kind, _)| kind)
+    }
+
+    /// An open failed, and may be granted late, beside a later one that is in use.
+    pub(crate) fn has_owed(&mut self, id: SessionId) -> bool {
+        self.shadow(id).owed
+    }
+
+    /// On credit it may outlive its session.
+    pub(crate) fn may_open_again(&mut self, id: SessionId) {
+        self.shadow(id).opened = false;
     }
 
     pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {

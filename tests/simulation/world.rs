@@ -1,14 +1,16 @@
 //! Devices, players and the head-end under one virtual clock; drives `Device` and `Wheel` as the
 //! shell does, and looks at all promises after every step.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::Enforcement;
+use sidebeat::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use sidebeat::ids::SessionId;
+use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
     Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
-    Policy, Reason, Refusal, Report, Served, Slot, Start, Ticket, Verdict, Wheel,
+    Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
 };
 
 use super::headend::{Book, Fate, HeadEnd};
@@ -33,10 +35,12 @@ pub(crate) struct Tally {
     killed: u64,
     late: u64,
     limits: u64,
+    new_on_credit: u64,
     opened: u64,
     orphans: u64,
     recovered: u64,
     renewed: u64,
+    running_on_credit: u64,
     stale: u64,
 }
 
@@ -50,23 +54,28 @@ impl Tally {
             killed: self.killed + other.killed,
             late: self.late + other.late,
             limits: self.limits + other.limits,
+            new_on_credit: self.new_on_credit + other.new_on_credit,
             opened: self.opened + other.opened,
             orphans: self.orphans + other.orphans,
             recovered: self.recovered + other.recovered,
             renewed: self.renewed + other.renewed,
+            running_on_credit: self.running_on_credit + other.running_on_credit,
             stale: self.stale + other.stale,
         }
     }
 
     /// A storm that does not blow proves nothing.
     pub(crate) fn assert_that_all_of_it_happened(&self) {
-        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, stale } = *self;
-        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, stale] {
+        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, stale, .. } = *self;
+        let credits = [self.new_on_credit, self.running_on_credit];
+        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, stale].into_iter().chain(credits)
+        {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
-            // Nothing here is a live programme.
-            assert!(seen > 0 || matches!(end, End::Drained | End::Programme), "never {}", end.name());
+            // Nothing here is a live programme, and the process lives on.
+            let absent = matches!(end, End::Drained | End::Orphaned | End::Programme);
+            assert!(seen > 0 || absent, "never {}", end.name());
         }
     }
 }
@@ -74,6 +83,8 @@ impl Tally {
 pub(crate) struct World {
     /// Room for every device of an account at once: then no limit may be reached without a fault.
     ample: bool,
+    /// Licenses say when they run out.
+    dated: bool,
     devices: Vec<Device<Card>>,
     head: HeadEnd,
     next_id: u64,
@@ -96,6 +107,7 @@ impl World {
         let places = rng.pick(&[1, 1, 1, 2]);
         let policy = Policy {
             end_memory: Duration::from_secs(20),
+            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
             enforcement: rng.pick(&[
                 Enforcement::Auto,
                 Enforcement::Auto,
@@ -104,7 +116,7 @@ impl World {
             ]),
             fraction: rng.pick(&[0.8, 1.0]),
             kill_memory: Duration::from_secs(120),
-            longest: Duration::from_secs(200),
+            on_unreachable: OnUnreachable { new: allowed(&mut rng), running: allowed(&mut rng) },
             renews: rng.chance(700),
             sessions_per_device: places,
             ..Policy::default()
@@ -116,6 +128,7 @@ impl World {
         let players = (0..6).map(|number| Player::new(&mut rng, number, number % devices)).collect();
         Self {
             ample,
+            dated: rng.chance(400),
             devices: (0..devices).map(|_| Device::default()).collect(),
             head,
             next_id: 0,
@@ -138,7 +151,8 @@ impl World {
         let player = self.rng.below(self.players.len());
         match self.rng.below(100) {
             0..22 => self.ask(player, CallKind::License),
-            22..26 => self.ask(player, CallKind::Certificate),
+            22..25 => self.ask(player, CallKind::Certificate),
+            25 => self.connect(player),
             26..40 => self.ask(player, CallKind::Renewal),
             40..44 => {
                 if let Some(call) = self.players[player].left_over(&mut self.rng) {
@@ -285,7 +299,9 @@ impl World {
     /// The player says something of itself, and perhaps never again.
     fn report(&mut self, player: usize) {
         let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
-        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays), ..Report::default() };
+        let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
+        let by_interval = self.rng.chance(700);
+        let report = Report { by_interval, playing: self.rng.pick(&plays), stream, ..Report::default() };
         self.tell(player, &Input::Report(report));
     }
 
@@ -295,6 +311,23 @@ impl World {
         let fits = |p: &&sidebeat::session::Playback<Card>| p.session.is_active() && p.has_token(token);
         let ids: Vec<_> = self.devices[device].playbacks().iter().filter(fits).map(|p| p.id).collect();
         ids.into_iter().for_each(|id| self.deliver(device, id, input.clone()));
+    }
+
+    fn served(&mut self, device: usize, id: SessionId, served: Served) {
+        self.deliver(device, id, Input::Served(served));
+        let mut out = Outbox::new();
+        let lasts = self.dated.then(|| self.rng.millis(5_000, 100_000));
+        let key_session = Fingerprint(self.rng.below(3) as u64);
+        self.devices[device].licensed(id, self.now, key_session, lasts, &self.policy, &mut out);
+        self.carry_out(device, out);
+    }
+
+    /// A player's last connection goes, or one is there again.
+    fn connect(&mut self, player: usize) {
+        let (device, connected, mut out) = (self.players[player].device, self.rng.chance(400), Outbox::new());
+        let policy = Arc::new(self.policy.clone());
+        self.devices[device].connected(self.now, connected, |_| Policy::clone(&policy), &mut out);
+        self.carry_out(device, out);
     }
 
     fn end_all(&mut self, device: usize, why: End) {
@@ -365,7 +398,20 @@ impl World {
             Event::Renewed => self.tally.renewed += 1,
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::Blackout(_) | Event::Failed(..) | Event::Reached(_) | Event::Refused(..) | Event::Unmanaged => {}
+            Event::OnCredit { running: false } => self.tally.new_on_credit += 1,
+            Event::OnCredit { running: true } => {
+                self.tally.running_on_credit += 1;
+                self.watch.may_open_again(id);
+            }
+            Event::Blackout(_)
+            | Event::Failed(..)
+            | Event::Orphaned
+            | Event::Reached(_)
+            | Event::Refused(..)
+            | Event::Resumed
+            | Event::Returned
+            | Event::Settled(_)
+            | Event::Unmanaged => {}
         }
     }
 
@@ -375,7 +421,8 @@ impl World {
         let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.token);
         self.watch.asks(now, device, id, (ticket, kind), begun);
         let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
-        assert!(ticket != Ticket(0) || !holds, "what is in use is not given back beside the lane");
+        let owed = self.watch.has_owed(id);
+        assert!(ticket != Ticket(0) || !holds || owed, "what is in use is not given back beside the lane");
         let renews = self.playback_beats(device, id) != Some(Beats::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {
@@ -464,7 +511,7 @@ impl World {
                 match happening {
                     Happening::Answer(flight, result) => self.answer(flight, result),
                     Happening::Arrive(flight, deaf) => self.arrive(flight, deaf),
-                    Happening::Served(device, id, served) => self.deliver(device, id, Input::Served(served)),
+                    Happening::Served(device, id, served) => self.served(device, id, served),
                 }
                 self.settle();
             }
@@ -542,6 +589,12 @@ impl World {
             assert!(someone || self.now >= *until, "nobody is left to wake {call:?}");
         }
     }
+}
+
+/// Not at all, or for as long as an outage may last.
+fn allowed(rng: &mut Rng) -> Allowed {
+    let mut pick = || Duration::from_secs(rng.pick(&[0, 0, 5, 60, 600]));
+    Allowed { live: pick(), vod: pick() }
 }
 
 fn kind_name(kind: AskKind) -> &'static str {

@@ -51,6 +51,12 @@ impl FarSide {
         self.call(Method::POST, "/sim/faults", script.to_string()).await;
     }
 
+    /// From now on everything goes well.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) async fn no_faults(&self) {
+        self.call(Method::DELETE, "/sim/faults", String::new()).await;
+    }
+
     /// Calls to `endpoint` go wrong that often.
     pub(crate) async fn fault(&self, endpoint: &str, action: Value, times: u64) {
         self.faults(json!({ "endpoint": endpoint, "action": action, "times": times })).await;

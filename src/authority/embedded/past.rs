@@ -69,14 +69,15 @@ impl Past {
         self.latest = self.latest.max(Some(now));
     }
 
-    pub(super) fn add(&mut self, ended: Ended) {
+    /// Gives the one that had to be forgotten for it.
+    pub(super) fn add(&mut self, ended: Ended) -> Option<Slot> {
         self.total += 1;
         self.ends.insert(ended.slot, ended.end);
         self.order.push_back(ended);
-        while self.order.len() > self.capacity {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.ends.remove(&oldest.slot);
-        }
+        let surplus = self.order.len() > self.capacity;
+        let oldest = if surplus { self.order.pop_front()?.slot } else { return None };
+        self.ends.remove(&oldest);
+        Some(oldest)
     }
 
     pub(super) fn why(&self, slot: Slot) -> Lost {

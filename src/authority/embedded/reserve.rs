@@ -39,6 +39,7 @@ impl Ledger {
         self.hold(&places, slot);
         let until = now + keep;
         self.reserved.insert(slot, Reservation { device: device.into(), places, until });
+        self.note(slot);
         self.arm(until, slot);
         true
     }
@@ -62,6 +63,7 @@ impl Ledger {
 
     pub(super) fn lapse(&mut self, slot: Slot) {
         if let Some(reservation) = self.reserved.remove(&slot) {
+            self.note(slot);
             self.free(&reservation.places, slot);
         }
     }

@@ -241,3 +241,69 @@ fn moving_for_ever_keeps_nothing() {
 }
 
 mod model;
+
+/// Everything that a ledger tells of its changes, written down as its owner does.
+#[derive(Default)]
+struct Written(std::collections::BTreeMap<u64, crate::store::SlotRecord>);
+
+impl Written {
+    fn follow(&mut self, ledger: &mut Ledger, at: &crate::clock::Moment) {
+        for slot in ledger.take_changed() {
+            match ledger.record(slot, &"own".into(), at) {
+                Some(record) => drop(self.0.insert(slot.0, record)),
+                None => drop(self.0.remove(&slot.0)),
+            }
+        }
+    }
+}
+
+#[test]
+fn places_and_kills_outlive_a_restart() {
+    let mut at = crate::clock::Clock.moment();
+    let limits = Limits {
+        grace: Duration::from_secs(10),
+        interval: Duration::from_secs(30),
+        on_limit: OnLimit::DenyNewest,
+        per_account: 3,
+        per_content_group: Some(1),
+        per_device: None,
+        per_device_group: None,
+    };
+    let claim =
+        |device, group| Claim { account: "ann", content: "c", content_group: group, device, device_group: None };
+    let (mut ledger, mut written) = (Ledger::new(10, 1), Written::default());
+    ledger.track();
+    let (held, _) = ledger.open(at.now, &claim("tv", Some("hd")), &limits).unwrap();
+    let (killed, _) = ledger.open(at.now, &claim("phone", None), &limits).unwrap();
+    let (moved, _) = ledger.open(at.now, &claim("box", None), &limits).unwrap();
+    let (closed, _) = {
+        ledger.kill(killed);
+        ledger.open(at.now, &claim("pad", None), &limits).unwrap()
+    };
+    ledger.close(closed);
+    assert!(ledger.move_to(at.now, moved, "tablet", Duration::from_secs(60)));
+    written.follow(&mut ledger, &at);
+    assert_eq!(written.0.keys().copied().collect::<Vec<_>>(), [held.0, killed.0, moved.0]);
+
+    // Twenty seconds later: nobody was there to beat.
+    at.now += Duration::from_secs(20);
+    at.wall += Duration::from_secs(20);
+    let mut next = Ledger::new(10, 1);
+    next.track();
+    for record in written.0.values() {
+        next.restore(record, limits.interval + limits.grace, &at);
+    }
+    assert_eq!(next.len(), 1);
+    assert!(matches!(next.open(at.now, &claim("other", Some("hd")), &limits), Err(Limit::ContentGroup { .. })));
+    let (fresh, _) = next.open(at.now, &claim("other", None), &limits).unwrap();
+    assert!(fresh > moved, "no slot is given twice");
+    assert!(matches!(next.open(at.now, &claim("more", None), &limits), Err(Limit::Account { .. })), "one is kept");
+    assert_eq!(next.beat(at.now, killed), Err(Lost::Killed(Cause::Order)));
+    assert_eq!(next.beat(at.now, moved), Err(Lost::Killed(Cause::Move)));
+    assert_eq!(next.beat(at.now + Duration::from_secs(39), held), Ok(()), "a whole lifetime to beat again");
+    assert!(next.open(at.now, &claim("tablet", None), &limits).is_ok(), "the kept place is its own");
+    // The reservation is used up: nothing but the kill is left of it.
+    let mut after = Written(written.0);
+    after.follow(&mut next, &at);
+    assert!(after.0[&moved.0].kept.is_none() && after.0[&moved.0].ended.is_some());
+}

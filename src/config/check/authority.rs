@@ -24,13 +24,13 @@ enum Kind {
 }
 
 /// The names in the order of the tables; none where a name is at fault.
-pub(super) fn names(tables: &[Section<'_>]) -> Vec<Option<String>> {
+pub(super) fn names(tables: &[Section<'_>], need: &str, noun: &str) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::new();
     for table in tables {
-        table.need("name", "routes refer to an authority by it");
+        table.need("name", need);
         let name = table.word("name", words::label);
         if name.is_some() && names.contains(&name) {
-            table.fault("name", "is the name of another authority too");
+            table.fault("name", format!("is the name of another {noun} too"));
         }
         names.push(name);
     }

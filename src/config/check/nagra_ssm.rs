@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::authority::{GRACE, INTERVAL, constant_headers, timeout};
+use super::outage::on_unreachable;
 use crate::config::section::Section;
 use crate::config::words;
 use crate::config::{Endpoint, NagraSsm};
@@ -31,6 +32,7 @@ pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm>
     let (ca, fraction) = (table.file("ca"), table.number("fraction", 0.5..=1.0).unwrap_or(1.0));
     let grace = table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10));
     let interval = table.duration("interval", INTERVAL).unwrap_or(Duration::from_mins(1));
+    let on_unreachable = on_unreachable(table);
     let urls = urls(table)?;
     Some(NagraSsm {
         authorization,
@@ -41,6 +43,7 @@ pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm>
         heartbeat: urls.heartbeat,
         interval,
         license_authorization: license_authorization.unwrap_or_else(|| "{content},{session}".to_owned()),
+        on_unreachable,
         renewal: urls.renewal,
         renewal_other: urls.renewal_other,
         setup: urls.setup,

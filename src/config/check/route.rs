@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::authorize::authorize;
+use super::endings::endings;
 use super::refusal::refusal;
 use crate::config::near::nearest;
 use crate::config::section::Section;
@@ -72,11 +73,11 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         ca: table.file("ca"),
         content_token: content_token(table),
         device: device(table, frame.client_ca),
-        end_on_silence: table.flag("end-on-silence").unwrap_or(true),
+        endings: endings(&table.table("endings")),
         enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
         headers: headers.unwrap_or_default(),
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
-        longest_session: table.duration("longest-session", ANY).unwrap_or(Duration::from_hours(12)),
+        re_entry: table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5)),
         refusal: refusal(&table.table("refusal")),
         session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),

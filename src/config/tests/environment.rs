@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{LEAST, faults, read_with};
 use crate::config::environment::variable;
-use crate::config::{AuthorityKind, Config, LogFormat, Profile, Profiles, keys};
+use crate::config::{AuthorityKind, Config, LogFormat, OnExit, Profile, Profiles, Store, StoreKind, keys};
 
 #[test]
 fn the_environment_wins_over_the_file() {
@@ -34,10 +34,14 @@ fn the_environment_wins_over_the_file() {
             ("SIDEBEAT_SERVER_PLAIN_BEYOND_LOOPBACK", "true"),
             ("SIDEBEAT_SERVER_WORKERS", "3"),
             ("SIDEBEAT_SERVICE_HOST", "10.0.0.1"),
+            ("SIDEBEAT_STORE_FILE", "/var/a.redb"),
+            ("SIDEBEAT_STORE_KIND", "journal"),
+            ("SIDEBEAT_STORE_ON_EXIT", "keep"),
         ],
     )
     .unwrap();
-    let Config { admin, authorities, authorize: _, log, routes, server } = config;
+    let Config { admin, authorities, authorize: _, log, routes, server, store, webhooks } = config;
+    assert!(webhooks.is_empty());
     assert_eq!(admin.listen, None);
     assert_eq!(log.format, LogFormat::Json);
     let AuthorityKind::NagraSsm(nagra) = &authorities[0].kind else { panic!("another kind was asked for") };
@@ -50,6 +54,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(server.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     assert_eq!(server.listen_plain, ["0.0.0.0:3".parse().unwrap()]);
     assert_eq!(server.workers, 3);
+    assert_eq!(store, Store { kind: StoreKind::Journal("/var/a.redb".into()), on_exit: OnExit::Keep });
 }
 
 #[test]

@@ -164,6 +164,12 @@ fn faults_of_authorities() {
             "[[authority]]\nname = \"a b\"\nkind = \"embedded\"",
             &["line 2: authority[0].name: must be 1 to 64 letters, digits, \"-\", \".\" or \"_\""],
         ),
+        ("[store]\nkind = \"redb\"", &["line 2: store.kind: must be \"journal\" or \"memory\""]),
+        ("[store]\nkind = \"journal\"\nfile = \"\"", &["line 3: store.file: must name a file"]),
+        (
+            "[store]\non-exit = \"keep\"",
+            &["line 2: store.on-exit: keeps sessions that nobody would remember: set store.kind = \"journal\" as well"],
+        ),
         (NAGRA, &[&no_url]),
         (
             &format!("{NAGRA}setup-url = \"https://h\"\nheartbeat-url = \"https://h\"\nrenewal-url = \"https://h\""),
@@ -183,6 +189,25 @@ fn faults_of_authorities() {
                 "line 5: authority[0].fraction: must be at least 0.5",
                 "line 6: authority[0].timeout: must be shorter than server.limits.call, which is 6s",
                 "line 7: authority[0].license-authorization: must hold {session}",
+            ],
+        ),
+        (
+            &format!("{NAGRA}url = \"https://h\"\non-unreachable = \"perhaps\""),
+            &[
+                "line 5: authority[0].on-unreachable: must be \"refuse\" or a time, which must be a whole number with ms, \
+               s, m or h, such as \"30s\"",
+            ],
+        ),
+        (
+            &format!(
+                "{NAGRA}url = \"https://h\"\n[authority.on-unreachable]\nnew = \"0s\"\nrunning = \"25h\"\n\
+                 new-vod = 5\nnew-films = \"5m\""
+            ),
+            &[
+                "line 6: authority[0].on-unreachable.new: must be more than nothing: write \"refuse\"",
+                "line 7: authority[0].on-unreachable.running: must be at most 24h",
+                "line 8: authority[0].on-unreachable.new-vod: must be a string in quotes, not a number",
+                "line 9: authority[0].on-unreachable.new-films: is not a known key",
             ],
         ),
         (
@@ -317,7 +342,23 @@ fn faults_of_routes() {
         ),
         ("sessions-per-device = 0", &["line 4: route[0].sessions-per-device: must be at least 1"]),
         ("kill-memory = \"29s\"", &["line 4: route[0].kill-memory: must be at least 30s"]),
-        ("longest-session = \"9000h\"", &["line 4: route[0].longest-session: must be at most 8760h"]),
+        ("re-entry = \"2m\"", &["line 4: route[0].re-entry: must be at most 1m"]),
+        ("[route.endings]\nlongest = \"9000h\"", &["line 5: route[0].endings.longest: must be at most 8760h"]),
+        (
+            "[route.endings]\nconnections-gone = \"never\"",
+            &[
+                "line 5: route[0].endings.connections-gone: must be a whole number with ms, s, m or h, such as \"30s\", or \"off\"",
+            ],
+        ),
+        (
+            "[route.endings]\nrenewals-overdue = \"on\"",
+            &["line 5: route[0].endings.renewals-overdue: must be a number or \"off\""],
+        ),
+        (
+            "[route.endings]\nrenewals-overdue = 0.5",
+            &["line 5: route[0].endings.renewals-overdue: must be at least 1.0"],
+        ),
+        ("[route.endings]\nstop = \"no\"", &["line 5: route[0].endings.stop: must be true or false"]),
         ("timeout = \"6s\"", &["line 4: route[0].timeout: must be shorter than server.limits.call, which is 6s"]),
         (
             "headers = [\"content-length\"]",

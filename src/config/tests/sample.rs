@@ -81,20 +81,26 @@ fn what_is_active_is_the_default() {
 #[test]
 fn what_is_commented_out_works() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("admin-token"), "hush\n").unwrap();
+    for file in ["admin-token", "webhook-secret"] {
+        fs::write(folder.path().join(file), "hush\n").unwrap();
+    }
     let whole = format!("{:?}", load(SAMPLE, folder.path()));
     let embedded = SAMPLE.lines().position(|line| line == "#[[authority]]").unwrap();
     let route = SAMPLE.lines().position(|line| line == "[[route]]").unwrap();
-    let within = |at: usize| (embedded..route).contains(&at);
+    // Tables of their own: a line of theirs alone says nothing.
+    let webhook = SAMPLE.lines().position(|line| line == "#[[webhook]]").unwrap();
+    let within = |at: usize| (embedded..route).contains(&at) || at >= webhook;
     let alone = settings().into_iter().filter(|setting| !setting.active && !within(setting.at));
     for setting in alone {
         let with = with_lines(|at, line| if at == setting.at { line[1..].to_owned() } else { line.to_owned() });
         assert_ne!(format!("{:?}", load(&with, folder.path())), whole, "{} changes nothing", setting.key);
     }
     let with = with_lines(|at, line| match line.strip_prefix('#') {
+        // One of two that exclude each other.
+        Some(setting) if setting.starts_with("secret = ") => line.to_owned(),
         Some(setting) if within(at) && !setting.starts_with([' ', '-']) => setting.to_owned(),
         Some(_) | None => line.to_owned(),
     });
-    let authorities = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
-    assert_eq!(authorities.routes[0].authority, Some(1));
+    let config = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
+    assert_eq!((config.routes[0].authority, config.webhooks.len()), (Some(1), 1));
 }

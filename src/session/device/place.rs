@@ -2,30 +2,48 @@
 
 use std::time::Instant;
 
-use super::super::call::{Call, CallKind};
+use super::super::call::{Call, CallKind, Opens};
 use super::super::end::End;
 use super::super::playback::Playback;
+use super::super::policy::Policy;
 use super::super::state::{Over, State};
 
 pub(super) enum Place {
     /// With the playback at this index.
     At(usize),
+    /// It would begin one, with a content token that has expired.
+    Expired,
     Fresh,
     Nowhere,
+    /// With the one at this index, which was zapped away and whose close has not been sent.
+    Return(usize),
 }
 
 /// `playbacks`: oldest first.
-pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call) -> Place {
-    let Some((index, playback)) = find(playbacks, now, call) else {
-        let begins = call.openable && matches!(call.kind, CallKind::License | CallKind::Renewal);
-        return if begins { Place::Fresh } else { Place::Nowhere };
+pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+    let Some((index, playback)) = find(playbacks, now, call, policy) else {
+        return match (call.kind, begins(call)) {
+            (CallKind::License | CallKind::Renewal, Some(place)) => place,
+            (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => Place::Nowhere,
+        };
     };
-    if !call.openable || !begins_again(playback.session.state(), now, call.kind) {
-        return Place::At(index);
+    if call.kind == CallKind::License && playback.session.may_return(now, policy) {
+        return Place::Return(index);
     }
+    let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind));
+    let Some(fresh) = fresh else { return Place::At(index) };
     // Found by its key session, it may still carry the token of another one that was killed.
     let killed = playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
-    killed.map_or(Place::Fresh, Place::At)
+    killed.map_or(fresh, Place::At)
+}
+
+/// What becomes of a call that is the first of its playback; none if it could not open a session.
+fn begins(call: &Call) -> Option<Place> {
+    match call.opens {
+        Opens::Expired => Some(Place::Expired),
+        Opens::No => None,
+        Opens::Yes => Some(Place::Fresh),
+    }
 }
 
 /// Whether such a call to a playback that is over, or about to be, is the first of its successor.
@@ -36,6 +54,7 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
             Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
             // Only the app can ask for the next one.
             Over::Ended(End::Programme) => false,
+            Over::Spent { again, .. } => now >= *again,
             Over::Ended(end) => call == CallKind::License || !end.is_wanted(),
         },
         (CallKind::License, State::Closing { .. }) => true,
@@ -45,21 +64,30 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. },
+            | State::Opening { .. }
+            | State::Owing { .. },
         ) => false,
     }
 }
 
 /// Newest first: by its key session where the message proves that one exists, by its content token,
 /// by its content, because it has just begun, or because there is only one.
-fn find<'a, C>(playbacks: &'a [Playback<C>], now: Instant, call: &Call) -> Option<(usize, &'a Playback<C>)> {
+fn find<'a, C>(
+    playbacks: &'a [Playback<C>],
+    now: Instant,
+    call: &Call,
+    policy: &Policy,
+) -> Option<(usize, &'a Playback<C>)> {
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
     let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
     let by_token = || newest(&|p| p.is_of(call));
     // A new content token for the same content goes on with a running playback, never with a killed one.
     let by_content = || {
-        newest(&|p| p.plays(call.content) && (p.session.is_active() || (p.session.is_killed() && call.token.is_none())))
+        newest(&|p| {
+            let goes_on = p.session.is_active() || p.session.may_return(now, policy);
+            p.plays(call.content) && (goes_on || (p.session.is_killed() && call.token.is_none()))
+        })
     };
     let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::super::end::End;
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
-use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Reason, Refusal, Verdict};
+use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
@@ -14,7 +15,7 @@ const RELEASE: Call = call(CallKind::Release);
 const RENEWAL: Call = call(CallKind::Renewal);
 
 const fn call(kind: CallKind) -> Call {
-    Call { content: None, key_session: None, kind, openable: true, token: None }
+    Call { content: None, key_session: None, kind, opens: Opens::Yes, token: None }
 }
 
 impl Call {
@@ -30,8 +31,12 @@ impl Call {
         Self { token: Some(Fingerprint(token)), ..self }
     }
 
+    const fn expired(self) -> Self {
+        Self { opens: Opens::Expired, ..self }
+    }
+
     const fn bare(self) -> Self {
-        Self { openable: false, ..self }
+        Self { opens: Opens::No, ..self }
     }
 }
 
@@ -124,6 +129,10 @@ impl Stage {
         let (id, answer) = self.call(call);
         assert_eq!(answer, Answer::Wait);
         self.settle();
+        while matches!(self.state(id), State::Opening { held: true, .. }) {
+            self.tick(Duration::from_millis(100));
+            self.settle();
+        }
         assert!(matches!(self.call(call), (again, Answer::Forward(_)) if again == id));
         id
     }
@@ -136,6 +145,11 @@ impl Stage {
     fn state(&self, id: u64) -> &State {
         let playback = self.device.playbacks.iter().find(|playback| playback.id == SessionId(id));
         playback.expect("a playback").session.state()
+    }
+
+    /// Until the next zap is a single one again.
+    fn quiet(&mut self) {
+        self.tick(self.policy.settle[1]);
     }
 
     fn tick(&mut self, time: Duration) {
@@ -184,8 +198,154 @@ fn ten_zaps_in_two_seconds_cost_one_close_and_one_open_more() {
         stage.tick(Duration::from_millis(200));
     }
     stage.settle();
+    stage.quiet();
+    stage.settle();
     assert_eq!(stage.told, "o1 c1 o11 ");
     assert!(matches!(stage.call(LICENSE.with(11)), (11, Answer::Forward(_))));
+}
+
+/// The authority answers before the next zap.
+fn zaps(stage: &mut Stage, tokens: std::ops::Range<u64>, apart: u64) {
+    for token in tokens {
+        stage.call(LICENSE.with(token));
+        stage.settle();
+        stage.tick(Duration::from_millis(apart));
+        stage.settle();
+    }
+    stage.quiet();
+    stage.settle();
+}
+
+#[test]
+fn ten_zaps_at_an_instant_authority_cost_one_close_and_one_open_beyond_the_first_pair() {
+    for apart in [0, 50, 200, 299] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        zaps(&mut stage, 2..12, apart);
+        assert_eq!(stage.told, "o1 c1 o2 c2 o11 ", "{apart} ms apart");
+        assert!(matches!(stage.call(LICENSE.with(11)), (11, Answer::Forward(_))));
+    }
+}
+
+#[test]
+fn zaps_that_are_slower_are_outwaited_soon() {
+    for (apart, told) in [(450, "o1 c1 o2 c2 o3 c3 o11 "), (650, "o1 c1 o2 c2 o3 c3 o4 c4 o11 ")] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        zaps(&mut stage, 2..12, apart);
+        assert_eq!(stage.told, told, "{apart} ms apart");
+    }
+}
+
+#[test]
+fn a_zap_after_a_quiet_time_goes_at_once() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    zaps(&mut stage, 2..6, 200);
+    stage.told.clear();
+    stage.call(LICENSE.with(7));
+    stage.settle();
+    assert_eq!(stage.told, "c5 o6 ", "without a tick between");
+}
+
+#[test]
+fn the_last_of_many_fast_zaps_waits_less_than_a_second() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    for token in 2..40 {
+        stage.call(LICENSE.with(token));
+        stage.settle();
+        stage.tick(Duration::from_millis(100));
+    }
+    stage.tick(Duration::from_millis(600));
+    stage.settle();
+    assert!(matches!(stage.call(LICENSE.with(39)).1, Answer::Forward(_)));
+}
+
+#[test]
+fn back_to_the_last_channel_before_its_close_is_sent_keeps_its_session() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2).of(9));
+    let milli = Duration::from_millis(1);
+    stage.call(LICENSE.with(3));
+    stage.tick(milli * 299);
+    // Players fetch a fresh token when they tune in.
+    assert!(matches!(stage.call(LICENSE.with(4).of(9)), (2, Answer::Forward(_))));
+    stage.quiet();
+    stage.settle();
+    assert_eq!(stage.told, "o1 c1 o2 ", "no close and no open");
+    assert!(matches!(stage.state(2), State::Live { .. }));
+    assert!(matches!(refused(&stage.call_again(3, LICENSE.with(3)).1), Refusal::Ended(End::Zapped)));
+    assert!(matches!(stage.call(RENEWAL.with(4)), (2, Answer::Renew(..))), "it is what it was");
+}
+
+#[test]
+fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
+    let mut stage = Stage::new();
+    stage.call(LICENSE.with(1));
+    stage.call(LICENSE.with(2));
+    assert_eq!(stage.call(LICENSE.with(1)), (1, Answer::Wait));
+    stage.settle();
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert_eq!(stage.told, "o1 ");
+}
+
+#[test]
+fn back_while_a_beat_is_under_way_keeps_the_session_and_its_new_token() {
+    for answered_first in [true, false] {
+        let mut stage = Stage::under(Policy { re_entry: Duration::from_secs(1), ..Policy::default() });
+        stage.play(LICENSE.with(1));
+        stage.tick(Duration::from_secs(31));
+        stage.device.zaps.next(stage.now, &stage.policy);
+        stage.call(LICENSE.with(2));
+        assert_eq!(stage.told, "o1 b1 ", "the close waits, for the beat and for the zaps");
+        if answered_first {
+            stage.settle();
+        }
+        let (id, answer) = stage.call(LICENSE.with(1));
+        assert_eq!((id, answer == Answer::Wait), (1, !answered_first), "{answer:?}");
+        stage.settle();
+        assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+        stage.tick(Duration::from_secs(29));
+        assert_eq!(stage.told, "o1 b1 ");
+        stage.tick(Duration::from_secs(2));
+        assert_eq!(stage.told, "o1 b1 b1 ", "and the rhythm goes on");
+    }
+}
+
+#[test]
+fn after_the_re_entry_window_or_without_one_the_last_channel_opens_anew() {
+    let without = Policy { re_entry: Duration::ZERO, ..Policy::default() };
+    let mut stage = Stage::under(without);
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    stage.call(LICENSE.with(3));
+    assert_eq!(stage.told, "o1 c1 o2 c2 ", "nothing lingers");
+    assert_eq!(stage.call(LICENSE.with(2)), (4, Answer::Wait));
+
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.tick(Duration::from_secs(31));
+    stage.call(LICENSE.with(2));
+    assert_eq!(stage.told, "o1 b1 ", "the close waits for the beat");
+    stage.tick(stage.policy.re_entry);
+    assert_eq!(stage.call(LICENSE.with(1)), (3, Answer::Wait));
+}
+
+#[test]
+fn where_there_is_room_the_last_channel_was_never_left() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+    // A third: the one that is taken up again displaces what was not even asked for yet.
+    stage.play(LICENSE.with(3));
+    stage.call(LICENSE.with(4));
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+    stage.quiet();
+    stage.settle();
+    assert_eq!(stage.told, "o1 o2 c1 o3 ");
 }
 
 #[test]
@@ -216,6 +376,7 @@ fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
     stage.play(LICENSE.with(1));
     stage.call(LICENSE.with(2));
     stage.call(LICENSE.with(3));
+    stage.quiet();
     for _ in 0..3 {
         let refused = Answer::Refuse(Refusal::Ended(End::Zapped));
         assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, refused));
@@ -242,6 +403,7 @@ fn a_zap_back_opens_anew() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
+    stage.quiet();
     assert_eq!(stage.call(LICENSE.with(1)), (3, Answer::Wait));
     stage.settle();
     assert_eq!(stage.told, "o1 c1 o2 c2 o3 ");
@@ -280,6 +442,7 @@ fn two_places_take_two_playbacks_and_the_third_ends_the_oldest() {
     stage.play(LICENSE.with(2));
     assert_eq!(stage.told, "o1 o2 ");
     stage.call(LICENSE.with(3));
+    stage.quiet();
     stage.call(LICENSE.with(4));
     assert_eq!(stage.told, "o1 o2 c1 c2 ");
     stage.settle();
@@ -587,4 +750,36 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let news = stage.play(LICENSE.of(1));
     stage.kill(news);
     assert_ne!(stage.call(LICENSE.of(2)).0, news, "what is killed takes nobody in");
+}
+
+// Content tokens that have expired.
+
+#[test]
+fn an_expired_content_token_opens_nothing_and_ends_nothing() {
+    let expired = |stage: &mut Stage, call: Call| stage.call(call.with(1).expired());
+    let refused = (0, Answer::Refuse(Refusal::Expired));
+    let mut stage = Stage::new();
+    assert_eq!(expired(&mut stage, LICENSE), refused);
+    assert_eq!(expired(&mut stage, RENEWAL), refused);
+    assert_eq!(expired(&mut stage, CERTIFICATE), (0, Answer::Pass));
+    assert_eq!(expired(&mut stage, RELEASE), (0, Answer::Pass));
+    assert!(stage.told.is_empty() && stage.device.is_empty());
+
+    stage.play(LICENSE.with(1));
+    assert!(matches!(expired(&mut stage, LICENSE), (1, Answer::Forward(_))), "what runs goes on");
+    stage.deliver(1, Input::End(End::Stopped));
+    stage.settle();
+    assert_eq!(expired(&mut stage, LICENSE), refused);
+    assert_eq!(expired(&mut stage, RENEWAL), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.deliver(1, Input::End(End::Silent));
+    stage.settle();
+    assert_eq!(expired(&mut stage, RENEWAL), refused, "it would open again");
+
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.kill(1);
+    assert_eq!(expired(&mut stage, LICENSE), (1, Answer::Refuse(Refusal::Killed(reason()))));
 }

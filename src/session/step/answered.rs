@@ -7,7 +7,7 @@ use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
 use super::super::schedule::Schedule;
-use super::super::state::{Beats, Over, Session, State};
+use super::super::state::{Beats, Lane, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
 use crate::config::Enforcement;
@@ -27,14 +27,18 @@ impl Session {
             return self.stale(ticket, ask, result, fx);
         };
         self.lane = None;
+        if let Some(away) = &mut self.away {
+            // Unless this answer says otherwise, there is nothing to come back to.
+            away.beat = None;
+        }
         fx.push(Effect::Wake);
         if let Err(fault) = &result {
             fx.note(Event::Failed(ask, fault.reason.clone()));
         }
         match ask {
-            AskKind::Beat | AskKind::Renew => self.beaten(now, lane.since, ask, result, policy, fx),
+            AskKind::Beat | AskKind::Renew => self.beaten(now, &lane, result, policy, fx),
             AskKind::Close => self.closed(now, result, policy, fx),
-            AskKind::Open => self.opened(now, result, policy, fx),
+            AskKind::Open => self.opened(now, &lane, result, policy, fx),
         }
     }
 
@@ -42,10 +46,10 @@ impl Session {
     /// back; any other grant is the one in use, told twice.
     fn stale(&mut self, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
         fx.note(Event::Stale(ask));
-        if ask != AskKind::Open || self.given_up != Some(ticket) {
+        let Some(at) = self.given_up.iter().position(|given_up| ask == AskKind::Open && *given_up == ticket) else {
             return;
-        }
-        self.given_up = None;
+        };
+        self.given_up.remove(at);
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
             fx.push(Effect::Ask(Ask {
                 grant: Some(grant),
@@ -56,26 +60,36 @@ impl Session {
         }
     }
 
-    fn opened(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+    fn opened(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Opening { .. } => self.opened_in_time(now, result, policy, fx),
+            State::Opening { .. } | State::Owing { .. } => self.opened_in_time(now, lane, result, policy, fx),
             // The player left, or an operator killed it, while the authority was deciding.
-            State::Closing { .. } | State::Killed { .. } => {
-                if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
-                    self.hold(now, grant);
+            State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), Some(away)) => {
+                    self.granted(now, lane, grant, policy, fx);
+                    self.away = Some(away.could_go_on(self.beat_after(now, policy)));
                 }
-            }
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => self.hold(now, grant),
+                (Err(_) | Ok(_), _) => {}
+            },
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
         }
     }
 
-    fn opened_in_time(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+    fn opened_in_time(
+        &mut self,
+        now: Instant,
+        lane: &Lane,
+        result: Result<Verdict, Fault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
         match result {
-            Ok(Verdict::Granted(grant)) => self.begin(now, grant, policy, fx),
+            Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
             Ok(Verdict::Unconfirmed(grant, fault)) => {
                 fx.note(Event::Failed(AskKind::Open, fault.reason));
-                self.begin(now, grant, policy, fx);
-                self.miss(now, now, policy, fx);
+                self.begin(now, lane, grant, policy, fx);
+                self.miss(now, lane, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => {
                 fx.note(Event::Blackout(reason.clone()));
@@ -94,49 +108,44 @@ impl Session {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
                 self.kill_by_authority(now, reason, policy, fx);
             }
-            Ok(Verdict::Alive { .. } | Verdict::Closed) => {
-                self.close(now, Over::Unreachable(unexpected()), policy, fx);
-            }
-            Err(fault) => self.close(now, Over::Unreachable(fault), policy, fx),
+            Ok(Verdict::Alive { .. } | Verdict::Closed) => self.owe(now, unexpected(), policy, fx),
+            Err(fault) => self.owe(now, fault, policy, fx),
         }
     }
 
-    fn begin(&mut self, now: Instant, grant: Grant, policy: &Policy, fx: &mut Effects) {
+    fn begin(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        self.granted(now, lane, grant, policy, fx);
+        self.enter(State::Live { beat: self.beat_after_sleep(now, now, lane.slept, policy) });
+    }
+
+    fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
-        self.last_good = now;
+        (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
         self.heard(now);
         self.schedule = policy.schedule.clone().unwrap_or_default();
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
         }
-        self.enter(State::Live { beat: self.beat_after(now, policy) });
     }
 
-    fn beaten(
-        &mut self,
-        now: Instant,
-        sent: Instant,
-        ask: AskKind,
-        result: Result<Verdict, Fault>,
-        policy: &Policy,
-        fx: &mut Effects,
-    ) {
-        let active = self.is_active();
+    fn beaten(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+        let (active, ask) = (self.is_active(), lane.ask);
         match result {
             Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
                 self.reschedule(now, schedule);
-                self.confirm(now, sent, ask, policy, fx);
+                self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
                 self.refresh(now, Some(interval), lifetime, Some(token));
-                self.confirm(now, sent, ask, policy, fx);
+                self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => self.black_out(now, reason, policy, fx),
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
             Ok(Verdict::Unknown(reason)) => {
-                let expired = now.saturating_duration_since(self.last_good) > self.allowed_silence(policy);
+                let silent = now.saturating_duration_since(self.last_good).saturating_add(self.slept);
+                let expired = silent > self.allowed_silence(policy);
                 self.beaten_off(now, ask, reason, expired, policy, fx);
             }
             Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, reason, true, policy, fx),
@@ -146,10 +155,10 @@ impl Session {
             }
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
-                self.miss(now, sent, policy, fx);
+                self.miss(now, lane, policy, fx);
             }
             Ok(Verdict::Closed | Verdict::Disabled | Verdict::Unconfirmed(..)) => {}
-            Err(_) if active => self.miss(now, sent, policy, fx),
+            Err(_) if active => self.miss(now, lane, policy, fx),
             Err(_) => {}
         }
     }
@@ -189,10 +198,10 @@ impl Session {
             return;
         }
         fx.note(Event::Failed(ask, reason.clone()));
-        if expired {
-            self.close(now, Over::Ended(End::Expired), policy, fx);
-        } else {
-            self.kill_by_authority(now, reason, policy, fx);
+        match (expired, self.credit) {
+            (true, Some(since)) => self.owe_again(now, since),
+            (true, None) => self.close(now, Over::Ended(End::Expired), policy, fx),
+            (false, _) => self.kill_by_authority(now, reason, policy, fx),
         }
     }
 
@@ -214,13 +223,19 @@ impl Session {
         }
     }
 
-    fn confirm(&mut self, now: Instant, sent: Instant, ask: AskKind, policy: &Policy, fx: &mut Effects) {
-        self.last_good = now;
+    fn confirm(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
+        let ask = lane.ask;
+        // What was asked before the machine slept was answered before, too.
+        (self.last_good, self.slept) = (now, lane.slept);
         match self.state {
             State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
             State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),
-            // The token is kept fresh for the close that follows.
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => return,
+            // The token is kept fresh for the close that follows, or for a viewer who comes back.
+            State::Closing { .. } => {
+                self.away = self.away.map(|away| away.could_go_on(self.beat_after(lane.since, policy)));
+                return;
+            }
+            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } | State::Owing { .. } => return,
         }
         if ask == AskKind::Renew {
             self.heard(now);
@@ -228,33 +243,41 @@ impl Session {
                 self.carry(None, policy, fx);
             }
         }
-        self.enter(State::Live { beat: self.beat_after(sent, policy) });
+        self.enter(State::Live { beat: self.beat_after_sleep(now, lane.since, lane.slept, policy) });
     }
 
-    /// `sent`: when the lost beat was.
-    fn miss(&mut self, now: Instant, sent: Instant, policy: &Policy, fx: &mut Effects) {
+    /// `lane`: of the lost beat.
+    fn miss(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
         let missed = match self.state {
             State::Failing { missed, .. } => missed.saturating_add(1),
             State::Closed { .. }
             | State::Closing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => 1,
+            | State::Opening { .. }
+            | State::Owing { .. } => 1,
         };
         let Some(most) = policy.max_failures else {
-            return self.enter(State::Failing { missed, retry: now + policy.retry_after(missed) });
+            return self.enter(State::Failing { missed, retry: self.retry_beat(now, missed, policy) });
         };
-        if missed > most && self.is_live(policy) {
+        if missed > most && self.is_live() {
             return self.end(now, End::Lost, policy, fx);
         }
-        self.enter(State::Failing { missed, retry: self.beat_after(sent, policy).max(now) });
+        let next = self.beat_after_sleep(now, lane.since, lane.slept, policy);
+        self.enter(State::Failing { missed, retry: next.max(now) });
     }
 
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match (result, &self.state) {
-            (Err(_), State::Closing { tries, why, .. }) if tries + 1 < policy.close_tries => {
-                let (tries, why) = (tries + 1, *why);
-                self.enter(State::Closing { next: now + policy.retry_after(tries), tries, why });
+            (Err(fault), State::Closing { tries, why, .. }) => {
+                let (tries, why) = (tries.saturating_add(1), *why);
+                let next = now + self.retry_close(tries, policy);
+                if tries < policy.close_tries || self.may_linger(next, tries, &fault, policy) {
+                    self.lingers = tries >= policy.close_tries;
+                    self.enter(State::Closing { next, tries, why });
+                } else {
+                    self.grant = None;
+                }
             }
             (Ok(Verdict::Denied(_, reason)), _) => {
                 // Not taken back, and asking again with the same token would not help: it will expire.

@@ -9,14 +9,16 @@ use super::super::wheel::Wheel;
 
 impl Session {
     /// By what a session that is granted may end of itself, and when.
-    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 4] {
+    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 5] {
         let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
-        [
+        let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
-            (End::Longest, Some(self.last_sign + policy.longest)),
+            (End::Longest, Some(self.last_sign + policy.endings.longest)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
-        ]
+            (End::LicenseExpired, self.unlicensed_at(policy)),
+        ];
+        ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }
 
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
@@ -28,9 +30,16 @@ impl Session {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
+            State::Failing { .. } if self.credit.is_none() => {
+                first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.endings.longest).max(now))
+            }
             State::Live { beat } if beats && !self.rests(policy) => first_end(beat),
-            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.longest),
+            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
+            State::Opening { held: true, since } if now < self.not_before => {
+                self.not_before.min(since + policy.lane_patience)
+            }
             State::Opening { since, .. } => since + policy.lane_patience,
+            State::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }
 
@@ -40,19 +49,26 @@ impl Session {
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 
-    /// After the last good answer plus what the authority allows, but not before its token ends.
+    /// When nobody gave word for as long as this policy allows.
     fn lost_at(&self, policy: &Policy) -> Instant {
+        self.confirmed_until(policy) + self.allowed(&policy.on_unreachable.running)
+    }
+
+    /// After the last good answer plus what the authority allows, but not before its token ends.
+    pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
         let silent = self.last_good + self.allowed_silence(policy);
-        let longest = self.last_good + policy.longest;
+        let longest = self.last_good + policy.endings.longest;
         self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
     }
 
-    /// When the player's renewals have been missing for two rounds.
+    /// When the player's renewals have been missing for too many rounds.
     fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
+        let rounds = policy.endings.renewals_overdue?;
         match self.beats {
             Beats::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
-                Some(self.last_call.max(self.last_good) + round * 2 + policy.grace)
+                let after = |rounds| self.last_call.max(self.last_good) + bounded(round).mul_f64(rounds) + policy.grace;
+                Some(self.sooner(after(rounds), after((rounds / 2.0).max(1.0)), policy))
             }
             Beats::Timer => None,
         }
@@ -60,13 +76,29 @@ impl Session {
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
     fn silent_at(&self, policy: &Policy) -> Option<Instant> {
-        let reports = self.reports.filter(|_| policy.end_on_silence)?;
-        Some(self.last_sign + reports.allowed_silence()?)
+        let reports = self.reports.filter(|_| policy.endings.report_silence)?;
+        let allowed = reports.allowed_silence()?;
+        Some(self.sooner(self.last_sign + allowed, self.last_sign + allowed / 2, policy))
+    }
+
+    /// When none of its licenses can be of use any more. A call may still be on its way to renew them.
+    fn unlicensed_at(&self, policy: &Policy) -> Option<Instant> {
+        let until = self.licensed_until.filter(|_| policy.endings.license_expiry)?;
+        Some(until.max(self.last_call) + policy.grace)
+    }
+
+    /// When other evidence is enough: in `full`, or by `half` of it when the player's connections have been
+    /// gone for the dwell time.
+    fn sooner(&self, full: Instant, half: Instant, policy: &Policy) -> Instant {
+        match (self.alone, policy.endings.connections_gone) {
+            (Some(since), Some(dwell)) => full.min(half.max(since + dwell)),
+            (None, _) | (_, None) => full,
+        }
     }
 }
 
 /// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
-pub(super) fn bounded(time: Duration) -> Duration {
+pub(in super::super) fn bounded(time: Duration) -> Duration {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time.min(CENTURY)
 }

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Denial, Fault, FaultKind, Grant, Playing, Report, Verdict};
+use crate::session::{Denial, Fault, FaultKind, Grant, Playing, Report, Served, Stream, Verdict};
 
 const INTERVAL: Duration = secs(30);
 
@@ -74,6 +75,26 @@ impl Lab {
     fn failing() -> Self {
         let mut lab = Self::beating(Policy::default());
         lab.answer(fault());
+        assert!(matches!(lab.session.state, State::Failing { .. }));
+        lab
+    }
+
+    /// Its open has failed, and it plays.
+    fn owing(policy: Policy) -> Self {
+        let mut lab = Self::opening(policy);
+        lab.answer(fault());
+        assert!(matches!(lab.session.state, State::Owing { .. }), "{:?}", lab.session.state);
+        lab
+    }
+
+    fn failing_on_credit() -> Self {
+        let mut lab = Self::beating(on_credit());
+        while lab.session.credit.is_none() {
+            match lab.flying {
+                Some(_) => lab.answer(fault()),
+                None => lab.come_up(),
+            }
+        }
         assert!(matches!(lab.session.state, State::Failing { .. }));
         lab
     }
@@ -168,6 +189,17 @@ impl Lab {
             _ => None,
         }
     }
+}
+
+fn endings(endings: Endings) -> Policy {
+    Policy { endings, ..Policy::default() }
+}
+
+/// A minute for all, but ten for running television and two for a new film.
+fn on_credit() -> Policy {
+    let new = Allowed { live: secs(60), vod: secs(120) };
+    let running = Allowed { live: secs(600), vod: secs(60) };
+    Policy { on_unreachable: OnUnreachable { new, running }, ..Policy::default() }
 }
 
 fn reason() -> Reason {
@@ -431,16 +463,44 @@ fn every_ending_of_a_live_session_closes_its_grant_once() {
 }
 
 #[test]
-fn a_close_without_an_answer_is_tried_once_more() {
+fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority_must_have_let_it_expire() {
+    let mut lab = Lab::live(Policy::default());
+    let held = lab.session.last_good() + INTERVAL + lab.policy.grace;
+    lab.feed(Input::End(End::Stopped));
+    let mut sent = vec![lab.now];
+    loop {
+        assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
+        lab.answer(fault());
+        if lab.ended().is_some() {
+            break;
+        }
+        lab.come_up();
+        sent.push(lab.now);
+    }
+    let gaps: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!((gaps, lab.ended()), (vec![1, 3, 6, 12], Some(End::Stopped)));
+    assert!(lab.now < held && lab.now + secs(24) >= held);
+    assert_eq!(lab.closed_with("first"), 5);
+}
+
+#[test]
+fn a_close_that_gets_an_answer_at_last_is_done() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::End(End::Stopped));
-    lab.answer(fault());
-    assert_eq!(lab.count(AskKind::Close), 1);
+    for _ in 0..3 {
+        lab.answer(fault());
+        lab.come_up();
+    }
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 4));
+    // Nonsense is no outage: twice is enough.
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    let nonsense = || Err(Fault { kind: FaultKind::Malformed, reason: reason() });
+    lab.answer(nonsense());
     lab.come_up();
-    assert_eq!(lab.count(AskKind::Close), 2);
-    lab.answer(fault());
-    assert_eq!(lab.ended(), Some(End::Stopped));
-    assert_eq!(lab.count(AskKind::Close), 2);
+    lab.answer(nonsense());
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 2));
 }
 
 #[test]
@@ -571,7 +631,7 @@ fn a_call_whose_answer_never_comes_is_given_up() {
 
 #[test]
 fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
-    let mut lab = Lab::live(Policy { longest: secs(300), ..Policy::default() });
+    let mut lab = Lab::live(endings(Endings { longest: secs(300), ..Endings::default() }));
     let sign = lab.now;
     while lab.session.is_active() {
         match lab.flying {
@@ -608,6 +668,106 @@ fn renewals_that_are_overdue_close_the_session() {
     assert_eq!(lab.last(), AskKind::Close);
     lab.answer(Ok(Verdict::Closed));
     assert_eq!(lab.ended(), Some(End::RenewalsOverdue));
+}
+
+// Connections, which end nothing by themselves.
+
+/// As it becomes over by itself, and how long after the start of the test.
+fn over(mut lab: Lab, start: Instant) -> (Option<End>, Duration) {
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(alive("next")),
+            None => lab.come_up(),
+        }
+    }
+    let after = lab.now - start;
+    while lab.flying.is_some() {
+        lab.answer(Ok(Verdict::Closed));
+    }
+    (lab.ended(), after)
+}
+
+#[test]
+fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
+    let grace = Policy::default().grace;
+    for (back, rounds) in [(None, 1), (Some(Input::Back), 2), (Some(Input::Call(CallKind::Certificate)), 2)] {
+        let mut lab = Lab::renewing();
+        let start = lab.now;
+        lab.feed(Input::Alone);
+        back.into_iter().for_each(|input| drop(lab.feed(input)));
+        assert_eq!(over(lab, start), (Some(End::RenewalsOverdue), INTERVAL * rounds + grace));
+    }
+}
+
+#[test]
+fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
+    let report = |playing| Input::Report(Report { by_interval: true, playing, ..Report::default() });
+    for (playing, silent) in [(Playing::Plays, millis(37_500)), (Playing::Paused, secs(75))] {
+        let mut lab = Lab::live(Policy::default());
+        let start = lab.now;
+        lab.feed(report(playing));
+        lab.feed(Input::Alone);
+        lab.feed(Input::Alone);
+        assert_eq!(over(lab, start), (Some(End::Silent), silent), "{playing:?}");
+    }
+}
+
+#[test]
+fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
+    for (dwell, gone, over_after) in
+        [(Some(secs(50)), 0, 50), (Some(secs(30)), 15, 45), (Some(secs(300)), 0, 70), (None, 0, 70)]
+    {
+        let mut lab = Lab::live(endings(Endings { connections_gone: dwell, ..Endings::default() }));
+        lab.feed(Input::Served(Served::Renews { every: None }));
+        let start = lab.now;
+        lab.wait(secs(gone));
+        lab.feed(Input::Alone);
+        assert_eq!(over(lab, start).1, secs(over_after), "{dwell:?}");
+    }
+}
+
+#[test]
+fn a_player_with_no_other_evidence_is_untouched_when_its_connections_are_gone() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Alone);
+    assert_eq!(over(lab, start), (Some(End::Longest), Endings::default().longest));
+}
+
+// Licenses.
+
+#[test]
+fn a_player_whose_licenses_have_all_run_out_is_over_after_a_grace() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(60))));
+    assert_eq!(over(lab, start), (Some(End::LicenseExpired), secs(60) + Policy::default().grace));
+}
+
+#[test]
+fn a_renewed_license_and_one_without_an_end_keep_the_session() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(60))));
+    lab.feed(Input::Licensed(Some(start + secs(600))));
+    assert_eq!(over(lab, start).1, secs(610));
+    for (until, license_expiry) in [(None, true), (Some(secs(60)), false)] {
+        let policy = endings(Endings { license_expiry, ..Endings::default() });
+        let mut lab = Lab::live(policy);
+        let start = lab.now;
+        lab.feed(Input::Licensed(until.map(|until| start + until)));
+        assert_eq!(over(lab, start).0, Some(End::Longest));
+    }
+}
+
+#[test]
+fn a_call_on_its_way_at_the_end_of_the_license_is_waited_for() {
+    let mut lab = Lab::live(Policy::default());
+    let start = lab.now;
+    lab.feed(Input::Licensed(Some(start + secs(20))));
+    lab.wait(secs(29));
+    lab.call(CallKind::License);
+    assert_eq!(over(lab, start).1, secs(39));
 }
 
 #[test]
@@ -662,6 +822,9 @@ fn a_renewal_that_is_told_of_a_kill_kills() {
     assert!(lab.session.is_killed());
 }
 
+#[path = "credit_tests.rs"]
+mod credit;
+
 // Totality.
 
 const CALLS: [CallKind; 4] = [CallKind::Certificate, CallKind::License, CallKind::Release, CallKind::Renewal];
@@ -695,13 +858,18 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
 
 fn inputs(ticket: Ticket) -> Vec<Input> {
     let Ticket(number) = ticket;
-    let mut all = vec![Input::Kill(reason()), Input::Start, Input::Tick];
+    let mut all = vec![Input::Alone, Input::Back, Input::Kill(reason()), Input::Return, Input::Start, Input::Tick];
+    let now = Clock.now();
+    all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
+    all.extend([now, now + secs(1), now + secs(60)].map(Input::Zap));
+    all.extend([Stream::Live, Stream::Vod].map(Input::Streams));
+    all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
     all.extend(CALLS.map(Input::Call));
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
     all.extend([Served::Plain, Served::Stays].map(Input::Served));
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
-    let report = |playing| Report { by_interval: true, live: Some(true), playhead: Some(ENDLESS), playing };
+    let report = |playing| Report { by_interval: true, playhead: Some(ENDLESS), playing, stream: Some(Stream::Live) };
     all.extend(playing.map(report).map(Input::Report));
     for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
         for ask in ASKS {
@@ -737,6 +905,29 @@ fn states() -> Vec<(&'static str, Reach)> {
             lab
         }),
         ("failing, by renewals", || told(after(Lab::renewing(), [Input::Call(CallKind::Renewal)]), fault())),
+        ("failing, on credit", || Lab::failing_on_credit()),
+        ("owing", || Lab::owing(on_credit())),
+        ("owing, open in flight", || {
+            let mut lab = Lab::owing(on_credit());
+            lab.come_up();
+            lab
+        }),
+        ("closed, spent", || {
+            let mut lab = Lab::owing(on_credit());
+            lab.wait(secs(60));
+            lab.come_up();
+            if lab.flying.is_some() {
+                lab.answer(fault());
+            }
+            assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
+            lab
+        }),
+        ("closing, lingering", || {
+            let lab = told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault());
+            let mut lab = after(lab, []);
+            lab.come_up();
+            told(lab, fault())
+        }),
         ("closing, open in flight", || after(Lab::opening(Policy::default()), [Input::End(End::Zapped)])),
         ("closing, beat in flight", || after(Lab::beating(Policy::default()), [Input::End(End::Zapped)])),
         ("closing", || after(Lab::live(Policy::default()), [Input::End(End::Zapped)])),
@@ -799,7 +990,7 @@ proptest! {
         let memory = secs(memory);
         let [beat_on_resume, beat_while_paused, live, stop_on_blackout, stop_on_end] = flags;
         let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
-        let policy = Policy { beat_on_resume, beat_while_paused, live: Some(live), max_failures, stop_on_blackout, stop_on_end, ..policy };
+        let policy = Policy { beat_on_resume, beat_while_paused, stream: live.then_some(Stream::Live), max_failures, stop_on_blackout, stop_on_end, ..policy };
         let mut lab = Lab::held(policy);
         let times = crate::session::Times { end: end.map(secs), start: end.map(secs), ..Default::default() };
         lab.policy.schedule = Some(crate::session::Schedule::new(lab.now, secs(1_000), &times));

@@ -1,17 +1,23 @@
-//! What the player tells of itself, and what the clock brings to its programme.
+//! What a player shows of itself beside its calls: reports, and what its licenses say; what the clock
+//! brings to its programme.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::effect::{Effects, Event};
 use super::super::end::End;
+use super::super::input::Served;
 use super::super::policy::Policy;
 use super::super::report::{Playing, Report, Reports};
-use super::super::state::{Session, State};
+use super::super::state::{Beats, Session, State};
+use super::due::bounded;
+use crate::config::Enforcement;
 
 impl Session {
     pub(super) fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
+        self.alone = None;
         match self.state {
-            State::Failing { .. } | State::Live { .. } => {
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.stream = policy.stream.or(report.stream).or(self.stream);
                 let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
@@ -19,8 +25,8 @@ impl Session {
                     self.resume(now, policy);
                 }
                 match reports.playing {
-                    Playing::Quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done => {}
+                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done | Playing::Quit => {}
                     Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
                 }
             }
@@ -40,7 +46,8 @@ impl Session {
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => {}
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
         }
     }
 
@@ -52,5 +59,42 @@ impl Session {
         if running && policy.stop_on_end && moment.ends_programme() {
             self.end(now, End::Programme, policy, fx);
         }
+    }
+
+    pub(super) fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
+        match self.state {
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.heard(now);
+                if policy.enforcement == Enforcement::Auto {
+                    match served {
+                        Served::Plain => {}
+                        Served::Renews { every } => self.carry(every, policy, fx),
+                        Served::Stays => self.beats = Beats::Timer,
+                    }
+                }
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// The player called.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.last_call = now;
+        self.last_sign = now;
+    }
+
+    /// From now on the player's renewals are the beats.
+    pub(super) fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
+        if !policy.renews {
+            return;
+        }
+        let known = match self.beats {
+            Beats::Renewals { every } => every,
+            Beats::Timer => {
+                fx.note(Event::RenewalsCarry);
+                None
+            }
+        };
+        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
     }
 }

@@ -7,7 +7,8 @@ const PLAYS: Playing = Playing::Plays;
 const PAUSED: Playing = Playing::Paused;
 
 fn counting(live: Option<bool>) -> Policy {
-    Policy { beat_on_resume: true, live, max_failures: Some(2), ..Policy::default() }
+    let stream = live.map(|live| if live { Stream::Live } else { Stream::Vod });
+    Policy { beat_on_resume: true, max_failures: Some(2), stream, ..Policy::default() }
 }
 
 fn report(playing: Playing) -> Input {
@@ -56,7 +57,7 @@ fn lost_beats_never_end_what_is_not_live() {
 #[test]
 fn a_player_can_tell_that_it_is_live() {
     let mut lab = Lab::live(counting(None));
-    lab.feed(Input::Report(Report { live: Some(true), ..Report::default() }));
+    lab.feed(Input::Report(Report { stream: Some(Stream::Live), ..Report::default() }));
     lose(&mut lab, 3);
     assert_eq!(lab.last(), AskKind::Close);
 }

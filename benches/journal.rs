@@ -1,0 +1,243 @@
+//! What durable sessions cost: CPU and added latency at 1,000 changes a second, and a recovery.
+//!
+//! Sessions of the real shell before an authority that answers at once, with the journal and without
+//! in turns. `-- --write` puts the figures into `benches/README.md`.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidebeat::clock::Clock;
+use sidebeat::ids::SessionId;
+use sidebeat::secret::{Fingerprint, Secret};
+use sidebeat::session::{Ask, AskKind, Call, CallKind, Grant, Opens, Policy, Verdict};
+use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Verdicts};
+use sidebeat::store::{Journal, Record, SessionRecord, Store};
+use sidebeat::task::Tasks;
+use sidebeat::telemetry::Telemetry;
+use tokio::runtime;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(4);
+/// Each opens and stops one playback: four changes of its record.
+const CYCLES_A_SECOND: u32 = 250;
+const RECOVERED: u64 = 100_000;
+/// As long as a head-end's.
+const TOKEN: usize = 700;
+
+struct Yes;
+
+impl Asker for Yes {
+    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+        let interval = Duration::from_secs(30);
+        let verdict = match ask.kind {
+            AskKind::Open => {
+                Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("t".repeat(TOKEN)) })
+            }
+            AskKind::Close => Verdict::Closed,
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
+        };
+        Box::pin(async move { Ok(verdict) })
+    }
+}
+
+fn card() -> Arc<Card> {
+    Arc::new(Card {
+        account: Some("account".into()),
+        authority: AuthorityId::random(),
+        authority_name: "head-end".into(),
+        content: Some("content".into()),
+        content_group: None,
+        device: "a device".to_owned(),
+        device_group: None,
+        error_name: |_| "error",
+        opened: Clock.wall(),
+        kill_memory: None,
+        policy: Arc::new(Standing::new(Policy::default())),
+        registration: None,
+        route: "/license".into(),
+        rung: "header",
+        schedule: None,
+        stream: None,
+        token: Some(Secret::new("c".repeat(TOKEN))),
+    })
+}
+
+fn sessions(tasks: &Tasks, store: Option<Arc<dyn Store>>) -> Arc<Sessions> {
+    let pump = Pump::new(Arc::new(Yes), runtime::Handle::current(), tasks.clone());
+    Sessions::with_store(Clock, pump, Arc::default(), store)
+}
+
+/// User and system time of this process so far.
+fn cpu() -> Outcome<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let behind = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = behind.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+struct Measured {
+    cpu: f64,
+    latencies: Vec<Duration>,
+}
+
+async fn round(tasks: &Tasks, store: Option<Arc<dyn Store>>, serial: u64) -> Outcome<Measured> {
+    let sessions = sessions(tasks, store);
+    let (began, spent) = (Clock.now(), cpu()?);
+    let mut latencies = Vec::new();
+    let cycles = CYCLES_A_SECOND * ROUND.as_secs() as u32;
+    for cycle in 0..cycles {
+        tokio::time::sleep_until((began + ROUND / cycles * cycle).into()).await;
+        let number = serial << 32 | u64::from(cycle);
+        let key = DeviceKey::new("head-end", "header", &number.to_string());
+        let token = Some(Fingerprint(number));
+        let call = Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
+        let start = Clock.now();
+        let admission = sessions.admit(key, &call, &card(), start + Duration::from_secs(6)).await;
+        latencies.push(Clock.now() - start);
+        if admission.answer.refusal().is_some() {
+            return Err("an open was refused".into());
+        }
+        sessions.stop(key, None);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    latencies.sort_unstable();
+    Ok(Measured { cpu: (cpu()? - spent).as_secs_f64() / began.elapsed().as_secs_f64(), latencies })
+}
+
+fn at(latencies: &[Duration], share: f64) -> f64 {
+    let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
+    latencies.get(index).copied().unwrap_or_default().as_secs_f64() * 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// A journal that a killed process left with so many live sessions; gives the time until all go on.
+async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, u64)> {
+    let template = {
+        let (journal, writer) = Journal::open(&folder.join("one.redb"), Arc::default())?;
+        let writing = std::thread::spawn(move || writer.run());
+        let sessions = sessions(tasks, Some(journal.clone()));
+        let key = DeviceKey::new("head-end", "header", "one");
+        let token = Some(Fingerprint(1));
+        let call = Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
+        sessions.admit(key, &call, &card(), Clock.now() + Duration::from_secs(6)).await;
+        (journal.clone() as Arc<dyn Store>).durable().await;
+        journal.end();
+        writing.join().map_err(|_| "the writer died")?;
+        let (journal, _) = Journal::open(&folder.join("one.redb"), Arc::default())?;
+        journal.load().sessions.pop().ok_or("no session was written")?
+    };
+    let path = folder.join("many.redb");
+    let (journal, writer) = Journal::open(&path, Arc::default())?;
+    let writing = std::thread::spawn(move || writer.run());
+    let store: Arc<dyn Store> = journal.clone();
+    for number in 0..RECOVERED {
+        let mut record: SessionRecord = template.clone();
+        record.device = number;
+        record.playback.id = SessionId(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        record.playback.session.seed = number as u32;
+        store.put(Record::Session(Box::new(record)));
+    }
+    store.durable().await;
+    // As it is while its process lives: what a kill leaves.
+    let left = folder.join("left.redb");
+    fs::copy(&path, &left)?;
+    journal.end();
+    writing.join().map_err(|_| "the writer died")?;
+
+    let start = Clock.now();
+    let (journal, writer) = Journal::open(&left, Arc::new(Telemetry::default()))?;
+    let opened = start.elapsed().as_secs_f64();
+    let sessions = sessions(tasks, Some(journal.clone()));
+    let card = card();
+    let restored = sessions.restore(journal.load().sessions, |_| Home::Here(card.clone()));
+    let all = start.elapsed().as_secs_f64();
+    if restored.resumed as u64 != RECOVERED {
+        return Err(format!("{restored:?}").into());
+    }
+    drop(writer);
+    Ok((opened, all, fs::metadata(&left)?.len()))
+}
+
+async fn measure() -> Outcome<String> {
+    let (tasks, _deaths) = Tasks::new();
+    let folder = tempfile::tempdir_in(".")?;
+    let (mut plain, mut kept) = (Vec::new(), Vec::new());
+    let (mut plain_cpu, mut kept_cpu, mut added) = (Vec::new(), Vec::new(), Vec::new());
+    for serial in 0..ROUNDS as u64 {
+        let without = round(&tasks, None, serial).await?;
+        let (journal, writer) = Journal::open(&folder.path().join(format!("{serial}.redb")), Arc::default())?;
+        let writing = std::thread::spawn(move || writer.run());
+        let with = round(&tasks, Some(journal.clone()), serial).await?;
+        journal.end();
+        writing.join().map_err(|_| "the writer died")?;
+        added.push(at(&with.latencies, 0.99) - at(&without.latencies, 0.99));
+        plain_cpu.push(without.cpu * 100.0);
+        kept_cpu.push((with.cpu - without.cpu) * 100.0);
+        plain.extend(without.latencies);
+        kept.extend(with.latencies);
+    }
+    plain.sort_unstable();
+    kept.sort_unstable();
+    let (opened, all, size) = recover(folder.path(), &tasks).await?;
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!(
+        "sidebeat {version}, load average {load}; {ROUNDS} rounds of {} s, {} changes a second.\n\n\
+         | | memory | journal | difference |\n|---|---|---|---|\n\
+         | share of one core, % (median) | {:.1} | | +{:.1} |\n\
+         | an open, median, ms | {:.2} | {:.2} | |\n\
+         | an open, 99th percentile, ms | {:.2} | {:.2} | {:+.2} (median of the rounds) |\n\n\
+         | recovery of {RECOVERED} sessions after a kill | |\n|---|---|\n\
+         | file looked at, repaired, read | {opened:.2} s |\n| and all sessions going on | {all:.2} s |\n\
+         | the file | {} MiB |",
+        ROUND.as_secs(),
+        CYCLES_A_SECOND * 4,
+        median(plain_cpu),
+        median(kept_cpu),
+        at(&plain, 0.5),
+        at(&kept, 0.5),
+        at(&plain, 0.99),
+        at(&kept, 0.99),
+        median(added),
+        size >> 20,
+    ))
+}
+
+/// Between its marks in `benches/README.md`.
+fn write(page: &str) -> Outcome<()> {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
+    const MARKS: [&str; 2] = ["<!-- journal: written by the command -->\n", "\n<!-- end of journal -->"];
+    let text = fs::read_to_string(FILE)?;
+    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
+    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
+    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
+}
+
+fn main() -> ExitCode {
+    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
+        let page = runtime.block_on(measure())?;
+        writeln!(io::stdout(), "{page}")?;
+        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

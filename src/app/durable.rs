@@ -1,0 +1,100 @@
+//! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Fault;
+use crate::authority::{Authorities, Authority};
+use crate::config::{self, StoreKind};
+use crate::gateway::Routes;
+use crate::sessions::{Restored, Sessions};
+use crate::store::{Journal, Key, Loaded, SessionRecord, SlotRecord, Store};
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+
+/// The last changes get this long when the process ends.
+const LAST: Duration = Duration::from_secs(3);
+
+/// The journal and its writer, if sessions are to outlive the process.
+#[derive(Default)]
+pub(super) struct Durable {
+    journal: Option<Running>,
+}
+
+struct Running {
+    ended: oneshot::Receiver<()>,
+    journal: Arc<Journal>,
+}
+
+impl Drop for Running {
+    /// However it goes, the file is let go of.
+    fn drop(&mut self) {
+        self.journal.end();
+    }
+}
+
+impl Durable {
+    pub(super) fn open(config: &config::Store, telemetry: &Arc<Telemetry>, tasks: &Tasks) -> Result<Self, Fault> {
+        let file = match &config.kind {
+            StoreKind::Journal(file) => file,
+            StoreKind::Memory => return Ok(Self::default()),
+        };
+        let (journal, writer) = Journal::open(file, telemetry.clone())?;
+        let ended = tasks.thread("journal", move || writer.run()).map_err(Fault::Thread)?;
+        Ok(Self { journal: Some(Running { ended, journal }) })
+    }
+
+    pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.journal.as_ref().map(|running| running.journal.clone() as Arc<dyn Store>)
+    }
+
+    /// Before anything is served. Authorities of our own first: their places must hold when the first
+    /// session goes on.
+    pub(super) fn restore(
+        &self,
+        authorities: &Authorities,
+        routes: &Routes,
+        sessions: &Arc<Sessions>,
+        telemetry: &Telemetry,
+    ) {
+        let Some(store) = self.store() else { return };
+        let Loaded { sessions: records, slots } = store.load();
+        let places = authorities.keep_in(&store, &slots, |authority| claimed(authority, &records));
+        let dropped_places = forget_strangers(&store, authorities, &slots);
+        let restored = sessions.restore(records, |card| routes.home(card, authorities));
+        restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
+        let Restored { closing, dropped, killed, orphaned, resumed } = restored;
+        tracing::info!(resumed, closing, killed, orphaned, places, "sessions restored");
+        if dropped + dropped_places > 0 {
+            tracing::warn!(
+                sessions = dropped,
+                places = dropped_places,
+                "dropped from the journal: their authority is not configured any more, nobody can give them back"
+            );
+        }
+    }
+
+    /// Writes what is left. Nothing may be handed over any more.
+    pub(super) async fn end(self) {
+        let Some(mut running) = self.journal else { return };
+        running.journal.end();
+        if tokio::time::timeout(LAST, &mut running.ended).await.is_err() {
+            tracing::error!("the journal could not be written to its end");
+        }
+    }
+}
+
+/// The places that sessions of this authority hold, by their tokens.
+fn claimed(authority: &Authority, records: &[SessionRecord]) -> HashSet<u64> {
+    let ours = records.iter().filter(|record| record.card.authority == authority.name);
+    ours.filter_map(|record| record.playback.session.grant.as_ref()?.token.expose().parse().ok()).collect()
+}
+
+fn forget_strangers(store: &Arc<dyn Store>, authorities: &Authorities, slots: &[SlotRecord]) -> usize {
+    let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
+    let strangers = slots.iter().filter(|slot| !known(&slot.authority));
+    strangers.map(|slot| store.forget(Key::Slot(slot.authority.clone(), slot.slot))).count()
+}

@@ -1,0 +1,181 @@
+//! A new configuration under running sessions: all of it, or nothing.
+//!
+//! Everything that can fail is read and checked first; then each part is swapped in one store. Calls
+//! in flight keep what they began with, no connection is touched, and no session is dropped. What
+//! cannot change while the process runs is named in one log line, and stays as it was.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::admin::Admin;
+use crate::authority::Authorities;
+use crate::clock::Clock;
+use crate::config::{AuthorityKind, Config, Endpoint, Faults};
+use crate::edge::{Certificates, Shown, Terms};
+use crate::gateway::{Configured, Routes};
+use crate::telemetry::{self, Telemetry};
+use crate::upstream::{Pins, Trust};
+
+type Load = Box<dyn Fn() -> Result<Config, Faults> + Send + Sync>;
+
+/// A key that needs a restart, and its value as text.
+type Fixed = (&'static str, String);
+
+pub struct Reload {
+    pub(super) admin: Arc<Admin>,
+    pub(super) authorities: Arc<Authorities>,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    /// As the process started.
+    pub(super) fixed: Vec<Fixed>,
+    pub(super) load: Option<Load>,
+    /// One at a time.
+    pub(super) one: Mutex<()>,
+    pub(super) routes: Arc<ArcSwap<Routes>>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) terms: Terms,
+    pub(super) trust: Trust,
+}
+
+/// What had to be read, and could be.
+struct Ready {
+    pins: Pins,
+    shown: Option<Shown>,
+}
+
+impl Reload {
+    /// SIGHUP.
+    pub(super) fn hang_up(&self) {
+        match &self.load {
+            Some(load) => drop(self.take(load())),
+            None => self.certificates_alone(),
+        }
+    }
+
+    /// Takes the configuration that was read, or says why not. True if it holds now.
+    pub fn take(&self, read: Result<Config, Faults>) -> bool {
+        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = |Faults(faults): Faults| faults.into_iter().map(|fault| Faults(vec![fault]).to_string()).collect();
+        let ready = read.map_err(told).and_then(|config| Ok((self.prepare(&config)?, config)));
+        let good = ready.is_ok();
+        self.telemetry.metrics.reload(good);
+        match ready {
+            Ok((ready, config)) => self.commit(ready, config),
+            Err(faults) => self.refuse(faults),
+        }
+        good
+    }
+
+    fn prepare(&self, config: &Config) -> Result<Ready, Vec<String>> {
+        let pins = self.trust.prepare(named(config)).map_err(|fault| fault.to_string());
+        let tls = &config.server.tls;
+        let shown = self.certificates.as_ref().map(|_| Shown::read(&tls.certificate, &tls.key)).transpose();
+        match (pins, shown.map_err(|fault| fault.to_string())) {
+            (Ok(pins), Ok(shown)) => Ok(Ready { pins, shown }),
+            (pins, shown) => Err(pins.err().into_iter().chain(shown.err()).collect()),
+        }
+    }
+
+    /// From the bottom up: whoever meets the new routes finds all that they refer to.
+    fn commit(&self, ready: Ready, config: Config) {
+        let mut stays = differing(&self.fixed, &restart_only(&config));
+        let Config { admin, authorities, authorize, log, routes, server, store: _, webhooks: _ } = config;
+        telemetry::change_log(&log);
+        self.trust.take(ready.pins);
+        let kinds = self.authorities.renew(authorities);
+        stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
+        let limits = Arc::new(server.limits);
+        self.terms.change(server.origins, limits.clone());
+        let routes = Configured { authorize, license: routes };
+        let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
+        self.routes.store(Arc::new(routes));
+        if let (Some(certificates), Some(shown)) = (&self.certificates, ready.shown) {
+            certificates.show(shown);
+            tracing::info!("certificates reloaded");
+        }
+        let stays = self.admin.reloaded(&admin, stays);
+        self.show(Clock.wall());
+        if !stays.is_empty() {
+            tracing::warn!("needs a restart: {}", stays.join(", "));
+        }
+        tracing::info!("configuration reloaded");
+    }
+
+    fn refuse(&self, faults: Vec<String>) {
+        let faults: Vec<_> = faults.iter().map(|fault| fault.trim_end().to_owned()).collect();
+        for fault in &faults {
+            tracing::error!("configuration: {fault}");
+        }
+        tracing::error!(faults = faults.len(), "configuration not reloaded; the old one stays");
+        self.admin.not_reloaded(faults);
+    }
+
+    fn certificates_alone(&self) {
+        let Some(certificates) = &self.certificates else { return };
+        let reloaded = certificates.reload();
+        match &reloaded {
+            Ok(()) => tracing::info!("certificates reloaded"),
+            Err(fault) => tracing::error!(%fault, "certificates not reloaded; the old ones stay"),
+        }
+        self.telemetry.metrics.reload(reloaded.is_ok());
+        self.show_expiry();
+    }
+
+    /// `at`: wall time since the epoch.
+    pub(super) fn show(&self, at: Duration) {
+        self.telemetry.metrics.configuration_loaded(at);
+        self.show_expiry();
+    }
+
+    fn show_expiry(&self) {
+        if let Some(not_after) = self.certificates.as_ref().and_then(|certificates| certificates.not_after()) {
+            self.telemetry.metrics.certificate_not_after(not_after.as_secs());
+        }
+    }
+}
+
+/// Every server that the configuration calls, with its CA file if it names one.
+pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
+    let mut named = Vec::new();
+    for authority in &config.authorities {
+        match &authority.kind {
+            AuthorityKind::Embedded(_) => {}
+            AuthorityKind::FirstLight(it) => {
+                let endpoints = it.stream_concurrency.iter().map(|it| &it.endpoint).chain([&it.heartbeat]);
+                named.extend(endpoints.map(|endpoint| (endpoint, it.ca.as_deref())));
+            }
+            AuthorityKind::NagraSsm(ssm) => {
+                let endpoints = [&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown];
+                let endpoints = endpoints.into_iter().chain(&ssm.renewal_other);
+                named.extend(endpoints.map(|endpoint| (endpoint, ssm.ca.as_deref())));
+            }
+        }
+    }
+    named.extend(config.webhooks.iter().map(|webhook| (&webhook.url, webhook.ca.as_deref())));
+    named.extend(config.authorize.iter().map(|route| (&route.authorize_url, route.ca.as_deref())));
+    named.extend(config.routes.iter().map(|route| (&route.license_server, route.ca.as_deref())));
+    named
+}
+
+/// What is bound, started or chosen once in the life of the process.
+pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
+    let Config { admin, log, server, store, webhooks, .. } = config;
+    vec![
+        ("admin.listen", format!("{:?}", admin.listen)),
+        ("log.format", format!("{:?}", log.format)),
+        ("server.listen", format!("{:?}", server.listen)),
+        ("server.listen-plain", format!("{:?}", server.listen_plain)),
+        ("server.public-url", format!("{:?}", server.public_url)),
+        ("server.tls.client-ca", format!("{:?}", server.tls.client_ca)),
+        ("server.workers", server.workers.to_string()),
+        ("store", format!("{store:?}")),
+        ("webhook", format!("{webhooks:?}")),
+    ]
+}
+
+fn differing(before: &[Fixed], now: &[Fixed]) -> Vec<String> {
+    let differ = before.iter().zip(now).filter(|(before, now)| before != now);
+    differ.map(|((key, _), _)| (*key).to_owned()).collect()
+}

@@ -1,0 +1,133 @@
+//! The ledger across a restart: what changed since it was last asked, and what an earlier run left.
+//!
+//! Beats are not told: whoever is taken back has a whole lifetime to beat again. What stays are the
+//! places that are held or kept, and the sessions that were killed, whose players may not know yet.
+
+use std::time::Duration;
+
+use super::reserve::Reservation;
+use super::session::{Places, Session};
+use super::{Cause, End, Ended, Ledger, Lost, Slot};
+use crate::clock::Moment;
+use crate::store::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
+
+impl Ledger {
+    /// From now on remembers which slots changed, for [`Self::take_changed`].
+    pub fn track(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The slots that changed since the last time; one may be there twice.
+    pub fn take_changed(&mut self) -> Vec<Slot> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn note(&mut self, slot: Slot) {
+        if let Some(changed) = &mut self.changed {
+            changed.push(slot);
+        }
+    }
+
+    /// What has to be known of a slot after a restart; none if nothing has.
+    pub fn record(&self, slot: Slot, authority: &std::sync::Arc<str>, at: &Moment) -> Option<SlotRecord> {
+        let held = self.sessions.get(&slot).map(|session| SlotHeld {
+            account: (&*session.places.account).into(),
+            beats: session.beats,
+            content: (&*session.content).into(),
+            device: (&*session.device).into(),
+            groups: groups(&session.places),
+            opened: at.wall_of(session.opened),
+        });
+        let kept = self.reserved.get(&slot).map(|reservation| SlotKept {
+            account: (&*reservation.places.account).into(),
+            device: (&*reservation.device).into(),
+            groups: groups(&reservation.places),
+            until: at.wall_of(reservation.until),
+        });
+        let ended = match self.past.why(slot) {
+            Lost::Killed(cause) => self.ended().find(|ended| ended.slot == slot).map(|ended| SlotEnded {
+                account: (&*ended.account).into(),
+                at: at.wall_of(ended.at),
+                beats: ended.beats,
+                cause: cause.into(),
+                content: (&*ended.content).into(),
+                device: (&*ended.device).into(),
+                opened: at.wall_of(ended.opened),
+            }),
+            Lost::Expired | Lost::Unknown => None,
+        };
+        let record = SlotRecord { authority: authority.clone(), ended, held, kept, slot: slot.0 };
+        (record.ended.is_some() || record.held.is_some() || record.kept.is_some()).then_some(record)
+    }
+
+    /// Takes a slot of an earlier run back, whatever the limits are now: they hold for those to come.
+    /// `lifetime`: interval and grace of today.
+    pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &Moment) {
+        let slot = Slot(record.slot);
+        self.next = self.next.max(slot.0.wrapping_add(1));
+        self.past.tell(at.now);
+        if let Some(ended) = &record.ended {
+            let _evicted = self.past.add(Ended {
+                account: (&*ended.account).into(),
+                at: at.instant_of(ended.at).min(at.now),
+                beats: ended.beats,
+                content: (&*ended.content).into(),
+                device: (&*ended.device).into(),
+                end: End::Kill(ended.cause.into()),
+                opened: at.instant_of(ended.opened).min(at.now),
+                slot,
+            });
+        }
+        if let Some(kept) = &record.kept {
+            let places = self.places(&kept.account, &kept.groups, slot);
+            let until = at.instant_of(kept.until).min(at.now + crate::authority::RESERVED);
+            self.reserved.insert(slot, Reservation { device: (&*kept.device).into(), places, until });
+            self.arm(until, slot);
+        } else if let Some(held) = record.held.as_ref().filter(|_| !self.sessions.contains_key(&slot)) {
+            let places = self.places(&held.account, &held.groups, slot);
+            let until = at.now + lifetime;
+            let session = Session {
+                armed: until,
+                beats: held.beats,
+                content: (&*held.content).into(),
+                device: self.devices.add(&held.device, slot),
+                last: at.now,
+                lifetime,
+                opened: at.instant_of(held.opened).min(at.now),
+                places,
+                until,
+            };
+            self.sessions.insert(slot, session);
+            self.arm(until, slot);
+        }
+    }
+
+    fn places(&mut self, account: &str, groups: &[Option<String>; 2], slot: Slot) -> Places {
+        let groups = groups.each_ref().map(|group| group.as_ref().map(|group| self.groups.add(group, slot)));
+        Places { account: self.accounts.add(account, slot), groups }
+    }
+}
+
+fn groups(places: &Places) -> [Option<String>; 2] {
+    places.groups.each_ref().map(|group| group.as_deref().map(str::to_owned))
+}
+
+impl From<Cause> for SlotCause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Move => Self::Move,
+            Cause::Order => Self::Order,
+            Cause::Replace => Self::Replace,
+        }
+    }
+}
+
+impl From<SlotCause> for Cause {
+    fn from(cause: SlotCause) -> Self {
+        match cause {
+            SlotCause::Move => Self::Move,
+            SlotCause::Order => Self::Order,
+            SlotCause::Replace => Self::Replace,
+        }
+    }
+}

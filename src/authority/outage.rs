@@ -1,0 +1,54 @@
+//! After an outage: what was played without the authority's word, told in one line.
+//!
+//! Sessions reconcile by themselves, each at its own time. This task only waits until none is on credit
+//! any more, so that the sum is whole. Run by `app` for the life of the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::health::{Health, Past};
+use super::{Authorities, Authority};
+use crate::sessions::Sessions;
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+
+/// Looks this often, and this many times at most: what is on credit then counts for the next outage.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: usize = 180;
+
+pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry: &Arc<Telemetry>, tasks: &Tasks) {
+    let (authorities, sessions) = (authorities.clone(), sessions.clone());
+    let (telemetry, stop) = (telemetry.clone(), tasks.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.stopped() => {}
+            () = tell_each(&authorities, &sessions, &telemetry) => {}
+        }
+    });
+}
+
+async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetry: &Telemetry) {
+    loop {
+        authorities.over.notified().await;
+        for looks in 1..=LOOKS {
+            let waiting = authorities.every().into_iter().filter(|authority| is_over(authority));
+            let settled = |authority: &Arc<Authority>| looks == LOOKS || sessions.on_credit(&authority.id) == 0;
+            let (settled, owing): (Vec<_>, Vec<_>) = waiting.partition(settled);
+            settled.iter().for_each(|authority| tell(authority, telemetry));
+            if owing.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn is_over(authority: &Authority) -> bool {
+    authority.health().is_some_and(Health::has_past)
+}
+
+fn tell(authority: &Authority, telemetry: &Telemetry) {
+    if let Some(Past { lasted, open }) = authority.health().and_then(Health::past) {
+        telemetry.outage_over(&authority.name, lasted, open);
+    }
+}

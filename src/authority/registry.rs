@@ -1,0 +1,209 @@
+//! All authorities there are, through all reloads.
+//!
+//! Owns which value of an authority is the newest. One that the configuration does not name any more
+//! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by
+//! [`super::Client`] and `admin`; changed by `app` alone.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::Authority;
+use crate::config;
+use crate::sessions::AuthorityId;
+use crate::store::{SlotRecord, Store};
+
+#[derive(Debug)]
+pub struct Authorities {
+    all: ArcSwap<All>,
+    /// Rings when an outage of one of them is over.
+    pub(super) over: Arc<Notify>,
+    /// Where embedded ones write their places down.
+    store: OnceLock<Arc<dyn Store>>,
+}
+
+#[derive(Debug)]
+struct All {
+    /// In the order of the configuration.
+    current: Vec<Arc<Authority>>,
+    retired: Vec<Arc<Authority>>,
+}
+
+impl Authorities {
+    pub fn new(configs: Vec<config::Authority>) -> Arc<Self> {
+        let over = Arc::default();
+        let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &over))).collect();
+        Arc::new(Self {
+            all: ArcSwap::from_pointee(All { current, retired: Vec::new() }),
+            over,
+            store: OnceLock::new(),
+        })
+    }
+
+    /// From now on embedded ones write their places down in `store`, and those that come later too. They take
+    /// back what an earlier process left, of the held ones those that `claimed` names. Returns how many are held.
+    pub fn keep_in(
+        &self,
+        store: &Arc<dyn Store>,
+        slots: &[SlotRecord],
+        claimed: impl Fn(&Authority) -> HashSet<u64>,
+    ) -> usize {
+        let _once = self.store.set(store.clone());
+        let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
+        kept.sum()
+    }
+
+    fn fresh(&self, config: config::Authority) -> Authority {
+        let authority = Authority::new(config, &self.over);
+        if let Some(store) = self.store.get() {
+            authority.keep(store, &[], &HashSet::new());
+        }
+        authority
+    }
+
+    /// Those of the configuration, in its order.
+    pub fn current(&self) -> Vec<Arc<Authority>> {
+        self.all.load().current.clone()
+    }
+
+    /// Those too that the configuration does not name any more.
+    pub(super) fn every(&self) -> Vec<Arc<Authority>> {
+        self.all.load().iter().cloned().collect()
+    }
+
+    /// Its newest value. None only if nobody could hold the id any more.
+    pub fn of(&self, id: &AuthorityId) -> Option<Arc<Authority>> {
+        self.all.load().iter().find(|authority| authority.id == *id).cloned()
+    }
+
+    pub fn by_name(&self, name: &str) -> Option<Arc<Authority>> {
+        self.all.load().iter().find(|authority| &*authority.name == name).cloned()
+    }
+
+    /// Takes new settings. Who keeps name and kind keeps what it knows. A name
+    /// that is still in use keeps its kind, and its old settings; these names are given back.
+    pub fn renew(&self, configs: Vec<config::Authority>) -> Vec<Arc<str>> {
+        let before = self.all.load_full();
+        let mut kept = Vec::new();
+        let current: Vec<_> = configs
+            .into_iter()
+            .map(|config| match before.iter().find(|authority| *authority.name == *config.name) {
+                Some(old) if !before.is_free(old) => old.renewed(config).map(Arc::new).unwrap_or_else(|| {
+                    kept.push(old.name.clone());
+                    old.clone()
+                }),
+                Some(_) | None => Arc::new(self.fresh(config)),
+            })
+            .collect();
+        let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);
+        let retired = before.iter().filter(gone).filter(|old| !before.is_free(old)).cloned().collect();
+        self.all.store(Arc::new(All { current, retired }));
+        kept
+    }
+}
+
+impl All {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Authority>> {
+        self.current.iter().chain(&self.retired)
+    }
+
+    /// Nobody but this list has it, and nobody can come to have it.
+    fn is_free(&self, authority: &Arc<Authority>) -> bool {
+        let retired = self.retired.iter().any(|retired| Arc::ptr_eq(retired, authority));
+        retired && Arc::strong_count(authority) == 1 && !authority.id.is_held()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const HOME: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n";
+    const SSM: &str = "[[authority]]\nname = \"home\"\nkind = \"nagra-ssm\"\nurl = \"http://127.0.0.1:9/ssm\"\n";
+
+    fn read(text: &str) -> Vec<config::Authority> {
+        let text = format!("{text}\n[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n");
+        config::parse(&text, Path::new(""), std::iter::empty()).unwrap().authorities
+    }
+
+    fn limit(limit: u32) -> String {
+        format!("{HOME}sessions-per-account = {limit}\n")
+    }
+
+    fn allowed(authority: &Authority) -> u32 {
+        authority.counter().unwrap().config().sessions_per_account
+    }
+
+    #[test]
+    fn an_authority_stays_itself_with_other_settings() {
+        let authorities = Authorities::new(read(&limit(1)));
+        let before = authorities.by_name("home").unwrap();
+        assert!(authorities.renew(read(&limit(2))).is_empty());
+        let after = authorities.of(&before.id).unwrap();
+        assert_eq!((allowed(&before), allowed(&after)), (1, 2), "who has the old value keeps its settings");
+        assert_eq!(authorities.current().len(), 1);
+    }
+
+    #[test]
+    fn one_that_is_gone_stays_while_a_session_holds_it_and_comes_back_as_itself() {
+        let authorities = Authorities::new(read(HOME));
+        let session = authorities.by_name("home").unwrap().id.clone();
+        for _ in 0..3 {
+            authorities.renew(read(""));
+            assert!(authorities.current().is_empty() && authorities.of(&session).is_some());
+        }
+        authorities.renew(read(HOME));
+        assert_eq!(authorities.by_name("home").unwrap().id, session);
+        authorities.renew(read(""));
+        drop(session);
+        authorities.renew(read(""));
+        assert!(authorities.by_name("home").is_none(), "nobody holds it any more");
+    }
+
+    #[test]
+    fn one_that_a_call_in_flight_still_has_is_kept() {
+        let authorities = Authorities::new(read(HOME));
+        let routes = authorities.current();
+        authorities.renew(read(""));
+        authorities.renew(read(""));
+        let session = routes[0].id.clone();
+        drop(routes);
+        assert!(authorities.of(&session).is_some());
+    }
+
+    #[test]
+    fn a_name_keeps_its_kind_while_it_is_in_use() {
+        let authorities = Authorities::new(read(HOME));
+        assert_eq!(authorities.renew(read(SSM)), ["home".into()]);
+        let home = authorities.by_name("home").unwrap();
+        assert!(home.counter().is_some());
+        authorities.renew(read(""));
+        assert_eq!(authorities.renew(read(SSM)), ["home".into()], "a session has it");
+        drop(home);
+        authorities.renew(read(""));
+        assert!(authorities.renew(read(SSM)).is_empty());
+        assert!(authorities.by_name("home").unwrap().counter().is_none());
+    }
+
+    /// What was learned by asking one path says nothing of another.
+    #[test]
+    fn a_learned_renewal_path_holds_for_the_paths_it_was_learned_of() {
+        let authorities = Authorities::new(read(SSM));
+        let uses_other = || match &authorities.by_name("home").unwrap().kind {
+            super::super::Kind::NagraSsm(ssm) => ssm.renewals().0 != &ssm.config.renewal,
+            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
+        };
+        match &authorities.by_name("home").unwrap().kind {
+            super::super::Kind::NagraSsm(ssm) => ssm.keep_renewal(ssm.config.renewal_other.as_ref().unwrap()),
+            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
+        }
+        authorities.renew(read(&format!("{SSM}timeout = \"3s\"\n")));
+        assert!(uses_other());
+        authorities.renew(read(&SSM.replace(":9/", ":10/")));
+        assert!(!uses_other());
+    }
+}

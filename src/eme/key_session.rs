@@ -1,0 +1,120 @@
+//! One key session: its messages, its keys, its end.
+
+use std::time::Duration;
+
+use super::names::{ClosedReason, KeyStatus, MessageType};
+use super::{Happening, What};
+use crate::drm::{KeyId, Message, System};
+use crate::secret::Fingerprint;
+
+/// Keys of one key session that are followed.
+const KEYS_MOST: usize = 32;
+
+#[derive(Clone, Debug)]
+pub struct KeySession {
+    pub closed: Option<ClosedReason>,
+    /// Of its keys, wall time since the epoch; none when it is unknown or never comes.
+    pub expiration: Option<Duration>,
+    pub id: Fingerprint,
+    keys: Vec<(KeyId, KeyStatus)>,
+    /// How often each was seen, in the order of [`MessageType::ALL`].
+    messages: [u32; 4],
+    pub system: System,
+}
+
+impl KeySession {
+    pub(super) fn new(id: Fingerprint, system: System) -> Self {
+        Self { closed: None, expiration: None, id, keys: Vec::new(), messages: [0; 4], system }
+    }
+
+    /// The message types that were seen, and how often.
+    pub fn messages(&self) -> impl Iterator<Item = (MessageType, u32)> {
+        MessageType::ALL.into_iter().zip(self.messages).filter(|(_, seen)| *seen > 0)
+    }
+
+    /// Key ids with their status at this wall time.
+    pub fn keys(&self, wall: Duration) -> impl Iterator<Item = (KeyId, KeyStatus)> {
+        let over = self.expiration.is_some_and(|expiration| wall >= expiration);
+        self.keys.iter().map(move |(id, status)| match status {
+            KeyStatus::Usable if over => (*id, KeyStatus::Expired),
+            KeyStatus::Expired
+            | KeyStatus::InternalError
+            | KeyStatus::Released
+            | KeyStatus::StatusPending
+            | KeyStatus::Usable => (*id, *status),
+        })
+    }
+
+    pub(super) fn asked(&mut self, kind: MessageType, message: &Message) -> Option<Happening> {
+        for id in message.key_ids.as_slice() {
+            if !self.keys.iter().any(|(known, _)| known == id) {
+                self.learn(*id, KeyStatus::StatusPending);
+            }
+        }
+        let (_, seen) = MessageType::ALL.into_iter().zip(&mut self.messages).find(|(one, _)| *one == kind)?;
+        *seen = seen.saturating_add(1);
+        (*seen == 1).then(|| self.happening(1, What::Message(kind)))
+    }
+
+    /// A license came, first or renewed.
+    pub(super) fn licensed(&mut self, license: &Message, wall: Duration) -> Option<Happening> {
+        let before = self.count(KeyStatus::Usable);
+        for id in license.key_ids.as_slice() {
+            self.learn(*id, KeyStatus::Usable);
+        }
+        if license.key_ids.is_empty() {
+            self.set_all(KeyStatus::Usable);
+        }
+        self.expiration = expiration(license, wall);
+        let usable = self.count(KeyStatus::Usable);
+        (usable != before).then(|| self.happening(usable, What::Statuses(KeyStatus::Usable)))
+    }
+
+    pub(super) fn released(&mut self) -> Option<Happening> {
+        self.set_all(KeyStatus::Released);
+        let happening = self
+            .closed
+            .is_none()
+            .then(|| self.happening(self.keys.len(), What::Closed(ClosedReason::ReleaseAcknowledged)));
+        self.close(ClosedReason::ReleaseAcknowledged);
+        happening
+    }
+
+    /// What was usable stays so until it expires; what waits will not come.
+    pub(super) fn failed(&mut self) -> Option<Happening> {
+        let waiting = self.keys.iter_mut().filter(|(_, status)| *status == KeyStatus::StatusPending);
+        let failed = waiting.map(|(_, status)| *status = KeyStatus::InternalError).count();
+        (failed > 0).then(|| self.happening(failed, What::Statuses(KeyStatus::InternalError)))
+    }
+
+    pub(super) fn close(&mut self, why: ClosedReason) {
+        self.closed.get_or_insert(why);
+    }
+
+    fn learn(&mut self, id: KeyId, status: KeyStatus) {
+        if let Some((_, known)) = self.keys.iter_mut().find(|(known, _)| *known == id) {
+            *known = status;
+        } else if self.keys.len() < KEYS_MOST {
+            self.keys.push((id, status));
+        }
+    }
+
+    fn set_all(&mut self, status: KeyStatus) {
+        self.keys.iter_mut().for_each(|(_, known)| *known = status);
+    }
+
+    fn count(&self, status: KeyStatus) -> usize {
+        self.keys.iter().filter(|(_, known)| *known == status).count()
+    }
+
+    fn happening(&self, count: usize, what: What) -> Happening {
+        Happening { count, key_session: self.id, system: self.system, what }
+    }
+}
+
+/// Widevine counts from the license's start, which is now; PlayReady says the date.
+fn expiration(license: &Message, wall: Duration) -> Option<Duration> {
+    let lasts = license.lease.as_ref().map(|lease| lease.duration_s).filter(|seconds| *seconds > 0);
+    let until = license.validity.and_then(|validity| validity.end).map(Duration::from_secs);
+    lasts.map(|seconds| wall.saturating_add(Duration::from_secs(seconds))).or(until)
+}

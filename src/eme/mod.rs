@@ -1,0 +1,115 @@
+//! The EME mirror: every key session of a playback as the wire shows it, under the names of the
+//! Encrypted Media Extensions specification (<https://www.w3.org/TR/encrypted-media-2/>).
+//!
+//! A proxy sees the messages of a `MediaKeySession` and the replies to them, and never the session:
+//! what stands here is inferred from those alone, and what they do not show is left unknown. Pure:
+//! wall time is given. Kept by `sessions` beside each playback, fed by `gateway`, shown by `admin`.
+
+mod key_session;
+mod names;
+
+use crate::drm::{Kind, Message, System};
+use crate::secret::Fingerprint;
+
+pub use self::key_session::KeySession;
+pub use self::names::{ClosedReason, KeyStatus, MessageType};
+use std::time::Duration;
+
+/// Something that is worth a line in the playback's story.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Happening {
+    /// How many keys have the status that changed, or how often the message was sent.
+    pub count: usize,
+    pub key_session: Fingerprint,
+    pub system: System,
+    pub what: What,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum What {
+    Closed(ClosedReason),
+    Message(MessageType),
+    Statuses(KeyStatus),
+}
+
+/// The key sessions of one playback, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    sessions: Vec<KeySession>,
+}
+
+impl Mirror {
+    /// Audio, video, several qualities and their successors after a seek; the oldest go first.
+    pub const MOST: usize = 16;
+
+    /// The player sent this message. A happening when it is the first of its type.
+    pub fn asked(&mut self, message: &Message) -> Option<Happening> {
+        let kind = MessageType::of(message.kind)?;
+        self.entry(message).asked(kind, message)
+    }
+
+    /// The player got this reply to that message, at this wall time.
+    pub fn answered(&mut self, message: &Message, reply: &Message, wall: Duration) -> Option<Happening> {
+        match (message.kind, reply.kind) {
+            (Kind::Release, _) => self.released(message),
+            (_, Kind::License) => self.entry(message).licensed(reply, wall),
+            (_, Kind::Error) => self.failed(message),
+            (
+                _,
+                Kind::Acknowledge
+                | Kind::Certificate
+                | Kind::CertificateRequest
+                | Kind::LicenseRequest
+                | Kind::Other
+                | Kind::Provisioning
+                | Kind::Release
+                | Kind::Renewal,
+            ) => None,
+        }
+    }
+
+    /// The license server took the license back.
+    pub fn released(&mut self, message: &Message) -> Option<Happening> {
+        self.entry(message).released()
+    }
+
+    /// The player got an error in place of a license.
+    pub fn failed(&mut self, message: &Message) -> Option<Happening> {
+        self.entry(message).failed()
+    }
+
+    /// The playback is over: its application closed what was open.
+    pub fn over(&mut self) {
+        for session in &mut self.sessions {
+            session.close(ClosedReason::ClosedByApplication);
+        }
+    }
+
+    pub fn key_sessions(&self) -> &[KeySession] {
+        &self.sessions
+    }
+
+    fn entry(&mut self, message: &Message) -> &mut KeySession {
+        let id = name(message);
+        let place = match self.sessions.iter().position(|session| session.id == id && session.closed.is_none()) {
+            Some(place) => place,
+            None => {
+                if self.sessions.len() == Self::MOST {
+                    self.sessions.remove(0);
+                }
+                self.sessions.push(KeySession::new(id, message.system));
+                self.sessions.len() - 1
+            }
+        };
+        &mut self.sessions[place]
+    }
+}
+
+/// What tells one key session from another: Widevine names them; elsewhere it is what they ask for.
+fn name(message: &Message) -> Fingerprint {
+    let own = message.request_id.filter(|_| message.system == System::Widevine);
+    own.or_else(|| message.key_ids.fingerprint()).or(message.content_id).unwrap_or(Fingerprint(0))
+}
+
+#[cfg(test)]
+mod tests;

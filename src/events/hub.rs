@@ -1,0 +1,168 @@
+//! Hands notices on to whoever listens, and remembers the last ones for who comes back.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::notice::{Notice, Playback};
+use crate::session::Event;
+
+/// Notices that wait for one listener at most; the oldest are missed then.
+const WAITING: usize = 1024;
+/// Notices that are kept for listeners that come back.
+const REMEMBERED: usize = 256;
+
+#[derive(Debug)]
+pub struct Hub {
+    /// Streams end, so that the process can.
+    pub(super) ending: CancellationToken,
+    past: Mutex<VecDeque<Arc<Notice>>>,
+    sender: broadcast::Sender<Arc<Notice>>,
+    /// How many there are.
+    pub(super) streams: Arc<AtomicUsize>,
+}
+
+/// What a listener hears next.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// It was too slow: so many are lost to it.
+    Missed(u64),
+    Notice(Arc<Notice>),
+}
+
+/// Hears every notice from its beginning on.
+#[derive(Debug)]
+pub struct Listener {
+    past: VecDeque<Arc<Notice>>,
+    receiver: broadcast::Receiver<Arc<Notice>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            ending: CancellationToken::new(),
+            past: Mutex::default(),
+            sender: broadcast::Sender::new(WAITING),
+            streams: Arc::default(),
+        }
+    }
+}
+
+impl Hub {
+    /// `at`: wall time since the epoch.
+    pub fn publish(&self, playback: &Playback<'_>, event: &Event, at: Duration) {
+        let Some(mut notice) = Notice::of(playback, event, at) else { return };
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        // Microseconds since the epoch, so that numbers rise over a restart too.
+        let last = past.back().map_or(0, |notice| notice.number);
+        notice.number = (at.as_micros() as u64).max(last + 1);
+        let notice = Arc::new(notice);
+        if past.len() == REMEMBERED {
+            past.pop_front();
+        }
+        past.push_back(notice.clone());
+        // Nobody listens: that is no fault. Sent under the lock, so that the order is one for all.
+        let _listeners = self.sender.send(notice);
+    }
+
+    /// Ends every stream, now and later; webhooks still hear what the end of the process brings.
+    pub fn end_streams(&self) {
+        self.ending.cancel();
+    }
+
+    /// From now on; or from after the notice with the number `after` on, as far as it is remembered.
+    pub fn listen(&self, after: Option<u64>) -> Listener {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = self.sender.subscribe();
+        let past = match after {
+            Some(after) => past.iter().filter(|notice| notice.number > after).cloned().collect(),
+            None => VecDeque::new(),
+        };
+        Listener { past, receiver }
+    }
+}
+
+impl Listener {
+    /// None when there will be no more.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Heard> {
+        if let Some(notice) = self.past.pop_front() {
+            return Some(Heard::Notice(notice));
+        }
+        match self.receiver.recv().await {
+            Ok(notice) => Some(Heard::Notice(notice)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// What is there already.
+    pub fn try_next(&mut self) -> Option<Heard> {
+        if let Some(notice) = self.past.pop_front() {
+            return Some(Heard::Notice(notice));
+        }
+        match self.receiver.try_recv() {
+            Ok(notice) => Some(Heard::Notice(notice)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Err(broadcast::error::TryRecvError::Closed | broadcast::error::TryRecvError::Empty) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::notice::tests::{names, playback};
+    use super::*;
+    use crate::session::End;
+
+    fn publish(hub: &Hub, times: u64) {
+        let names = names();
+        for at in 0..times {
+            hub.publish(&playback(&names), &Event::Closed(End::Stopped), Duration::from_micros(at));
+        }
+    }
+
+    fn numbers(listener: &mut Listener) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while let Some(heard) = listener.try_next() {
+            match heard {
+                Heard::Notice(notice) => numbers.push(notice.number),
+                Heard::Missed(missed) => panic!("missed {missed}"),
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn numbers_rise_and_who_comes_back_misses_nothing() {
+        let hub = Hub::default();
+        publish(&hub, 3);
+        let mut back = hub.listen(Some(1));
+        let mut fresh = hub.listen(None);
+        publish(&hub, 1);
+        assert_eq!(numbers(&mut back), [2, 3, 4]);
+        assert_eq!(numbers(&mut fresh), [4]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_is_told_how_many_it_missed() {
+        let hub = Hub::default();
+        let mut listener = hub.listen(None);
+        publish(&hub, WAITING as u64 + 10);
+        assert!(matches!(listener.next().await, Some(Heard::Missed(10))));
+        assert!(matches!(listener.next().await, Some(Heard::Notice(_))));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let hub = Hub::default();
+        publish(&hub, REMEMBERED as u64 * 2);
+        assert_eq!(numbers(&mut hub.listen(Some(0))).len(), REMEMBERED);
+    }
+}

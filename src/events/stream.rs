@@ -1,0 +1,95 @@
+//! Server-sent events (HTML standard, section 9.2): notices as a body that does not end by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body_util::channel::{Channel, Sender};
+use serde_json::Value;
+
+use super::{Heard, Hub, Listener, Notice};
+
+/// Sent when nothing happens, so that whoever stands between does not take the connection for dead.
+const QUIET: Duration = Duration::from_secs(15);
+/// A browser that lost us comes back after this, milliseconds.
+const RETRY: &str = "retry: 2000\n\n";
+/// Streams at once, all listeners together.
+const MOST: usize = 1000;
+/// Events that wait for one stream beside those that wait in the hub.
+const WAITING: usize = 4;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// As many may listen already as may at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("too many listen to events already")]
+pub struct Full;
+
+/// A place among the streams, until it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One stream: its reply, and the work that fills it, to be spawned.
+pub struct Stream<F> {
+    pub feed: F,
+    pub reply: Response<Channel<Bytes>>,
+}
+
+impl Hub {
+    /// Streams what `write` makes of each notice; none is skipped. `request` may say where the listener left off.
+    ///
+    /// # Errors
+    /// There are a thousand streams already.
+    pub fn stream<W>(
+        self: &Arc<Self>,
+        request: &HeaderMap,
+        write: W,
+    ) -> Result<Stream<impl Future<Output = ()> + Send + use<W>>, Full>
+    where
+        W: Fn(&Notice) -> Option<Value> + Send + 'static,
+    {
+        if self.streams.fetch_add(1, Ordering::AcqRel) >= MOST {
+            self.streams.fetch_sub(1, Ordering::AcqRel);
+            return Err(Full);
+        }
+        let place = Place(Arc::clone(&self.streams));
+        let after = request.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+        let (sender, body) = Channel::new(WAITING);
+        let mut reply = Response::new(body);
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(Stream { feed: feed(Arc::clone(self), self.listen(after), sender, write, place), reply })
+    }
+}
+
+/// Ends with its reader, or when streams are to end.
+async fn feed<W>(hub: Arc<Hub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W, _place: Place)
+where
+    W: Fn(&Notice) -> Option<Value>,
+{
+    let mut chunk = Some(RETRY.to_owned());
+    loop {
+        if let Some(text) = chunk
+            && sender.send_data(Bytes::from(text)).await.is_err()
+        {
+            return;
+        }
+        chunk = tokio::select! {
+            biased;
+            heard = listener.next() => match heard {
+                Some(Heard::Notice(notice)) => write(&notice).map(|value| notice.sse(&value)),
+                Some(Heard::Missed(missed)) => Some(format!("event: missed\ndata: {{\"missed\":{missed}}}\n\n")),
+                None => return,
+            },
+            () = hub.ending.cancelled() => return,
+            () = tokio::time::sleep(QUIET) => Some(": quiet\n\n".to_owned()),
+        };
+    }
+}

@@ -1,0 +1,44 @@
+//! How fast a device zaps, and how long its next playback therefore waits.
+//!
+//! The first zap after a quiet time goes at once. When more come fast, each playback is opened only when
+//! the device has been quiet for a while: one that is zapped away before was never asked for. The wait
+//! grows, so that steady zapping is outwaited soon, but stays a fraction of a player's patience.
+
+use std::time::{Duration, Instant};
+
+use super::super::policy::Policy;
+
+#[derive(Debug, Default)]
+pub(super) struct Zaps {
+    last: Option<Instant>,
+    /// Those that came fast, one after another.
+    run: u32,
+}
+
+impl Zaps {
+    /// The device zaps: how long the new playback waits.
+    pub(super) fn next(&mut self, now: Instant, policy: &Policy) -> Duration {
+        let [first, longest] = policy.settle;
+        let fast = self.last.replace(now).is_some_and(|last| now < last + longest);
+        self.run = if fast { self.run.saturating_add(1) } else { 0 };
+        match self.run.checked_sub(1) {
+            Some(doublings) => first.saturating_mul(1 << doublings.min(16)).min(longest),
+            None => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn the_first_zap_goes_at_once_and_fast_ones_wait_longer_and_longer() {
+        let (mut zaps, policy, mut now) = (Zaps::default(), Policy::default(), Clock.now());
+        for (after, waits) in [(0, 0), (200, 300), (200, 600), (699, 700), (10, 700), (700, 0), (10, 300), (5_000, 0)] {
+            now += Duration::from_millis(after);
+            assert_eq!(zaps.next(now, &policy), Duration::from_millis(waits), "{after} ms after the last one");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! How long the licenses of a playback last, as far as they say so in clear.
+//!
+//! One entry per key session. What is not said, or not understood, may last for ever: the end of all is
+//! known only when the end of each is.
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+use crate::secret::Fingerprint;
+
+/// The last license of one key session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeyLease {
+    /// When it runs out at the latest; none where that is unknown, or never.
+    pub ends: Option<Instant>,
+    /// The key session's name, or that of its keys where the DRM system names no key session.
+    pub key_session: Fingerprint,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases(ArrayVec<KeyLease, { Self::MOST }>);
+
+impl Leases {
+    const MOST: usize = 16;
+    /// Somebody else wrote it: no sum with it may leave the clock's range.
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+    /// A license, or a renewed one, that lasts so long from now on.
+    pub(super) fn note(&mut self, now: Instant, key_session: Fingerprint, lasts: Option<Duration>) {
+        let ends = lasts.map(|lasts| now + lasts.min(Self::LONGEST));
+        self.forget(key_session);
+        if self.0.is_full() {
+            // The last end decides: the one that runs out first says least.
+            let first = self.0.iter().enumerate().filter(|(_, lease)| lease.ends.is_some());
+            let first = first.min_by_key(|(_, lease)| lease.ends).map_or(0, |(at, _)| at);
+            self.0.remove(first);
+        }
+        self.0.push(KeyLease { ends, key_session });
+    }
+
+    pub(super) fn forget(&mut self, key_session: Fingerprint) {
+        self.0.retain(|lease| lease.key_session != key_session);
+    }
+
+    pub(super) fn as_slice(&self) -> &[KeyLease] {
+        &self.0
+    }
+
+    /// When the last one runs out; none where one may never, or there is none.
+    pub(super) fn last_end(&self) -> Option<Instant> {
+        let ends: Option<Vec<Instant>> = self.0.iter().map(|lease| lease.ends).collect();
+        ends?.into_iter().max()
+    }
+}
+
+impl FromIterator<(Fingerprint, Option<Instant>)> for Leases {
+    fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<Instant>)>>(leases: I) -> Self {
+        let leases = leases.into_iter().take(Self::MOST);
+        Self(leases.map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_last_end_counts_and_what_is_unknown_may_last_for_ever() {
+        let (mut leases, now) = (Leases::default(), Clock.now());
+        assert_eq!(leases.last_end(), None);
+        leases.note(now, Fingerprint(1), Some(MINUTE));
+        leases.note(now, Fingerprint(2), Some(MINUTE * 2));
+        assert_eq!(leases.last_end(), Some(now + MINUTE * 2));
+        leases.note(now + MINUTE, Fingerprint(1), Some(MINUTE * 3));
+        assert_eq!(leases.last_end(), Some(now + MINUTE * 4), "renewed");
+        leases.note(now, Fingerprint(3), None);
+        assert_eq!(leases.last_end(), None);
+        leases.forget(Fingerprint(3));
+        assert_eq!(leases.last_end(), Some(now + MINUTE * 4));
+        leases.note(now, Fingerprint(4), Some(Duration::MAX));
+        assert!(leases.last_end() > Some(now + MINUTE * 4));
+    }
+
+    #[test]
+    fn the_bound_costs_neither_the_last_end_nor_what_is_unknown() {
+        let (mut leases, now) = (Leases::default(), Clock.now());
+        leases.note(now, Fingerprint(0), Some(MINUTE * 1_000));
+        leases.note(now, Fingerprint(1), None);
+        for name in 2..100 {
+            leases.note(now, Fingerprint(name), Some(MINUTE));
+        }
+        assert_eq!((leases.as_slice().len(), leases.last_end()), (Leases::MOST, None));
+        leases.forget(Fingerprint(1));
+        assert_eq!(leases.last_end(), Some(now + MINUTE * 1_000));
+    }
+}

@@ -1,0 +1,319 @@
+//! A session that was written down and read again behaves as if nothing had happened.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Clock;
+use crate::session::{
+    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Report, Served, Start,
+    Ticket, Verdict, resume,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Answer(u8),
+    Call(CallKind),
+    End(End),
+    Kill,
+    Pass(u64),
+    Report(bool, Playing),
+    Served(Served),
+    Tick,
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..8).prop_map(Step::Answer),
+        3 => prop::sample::select(vec![CallKind::License, CallKind::Renewal, CallKind::Certificate]).prop_map(Step::Call),
+        1 => prop::sample::select(End::ALL.to_vec()).prop_map(Step::End),
+        1 => Just(Step::Kill),
+        4 => (1u64..40_000).prop_map(Step::Pass),
+        2 => (any::<bool>(), prop::sample::select(vec![Playing::Paused, Playing::Plays, Playing::Unsaid]))
+            .prop_map(|(by_interval, playing)| Step::Report(by_interval, playing)),
+        2 => prop::sample::select(vec![Served::Plain, Served::Stays, Served::Renews { every: Some(SECOND * 20) }])
+            .prop_map(Step::Served),
+        4 => Just(Step::Tick),
+    ]
+}
+
+/// A device with one playback, the time, and the call to the authority that lies open.
+struct Life {
+    device: Device<()>,
+    id: SessionId,
+    now: Instant,
+    open: Option<(Ticket, AskKind)>,
+    policy: Policy,
+    tokens: u32,
+}
+
+fn license(kind: CallKind) -> Call {
+    Call {
+        content: Some(Fingerprint(5)),
+        key_session: Some(Fingerprint(6)),
+        kind,
+        opens: Opens::Yes,
+        token: Some(Fingerprint(1)),
+    }
+}
+
+impl Life {
+    fn begin() -> Self {
+        let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
+        let (policy, mut out) = (Policy::default(), Outbox::new());
+        let start = || Start { card: (), id, seed: 99 };
+        device.call(now, &license(CallKind::License), &policy, start, &mut out);
+        let mut life = Self { device, id, now, open: None, policy, tokens: 0 };
+        life.look(&out);
+        life
+    }
+
+    fn look(&mut self, out: &Outbox) {
+        for (_, effect) in out {
+            if let Effect::Ask(ask) = effect {
+                self.open = Some((ask.ticket, ask.kind));
+            }
+        }
+    }
+
+    fn playback(&self) -> Option<&Playback<()>> {
+        self.device.playbacks().first()
+    }
+
+    fn answer(&mut self, which: u8) -> Option<Input> {
+        let (ticket, kind) = self.open.take()?;
+        self.tokens += 1;
+        let token = Secret::new(format!("token {}", self.tokens));
+        let (interval, reason) = (SECOND * 30, Reason::new(403, Some(3002), "no"));
+        let result = match (which, kind) {
+            (0..4, AskKind::Open) => Ok(Verdict::Granted(Grant { interval, lifetime: Some(SECOND * 90), token })),
+            (0..4, AskKind::Beat | AskKind::Renew) => {
+                Ok(Verdict::Alive { interval: None, lifetime: Some(SECOND * 90), schedule: None, token: Some(token) })
+            }
+            (0..4, AskKind::Close) => Ok(Verdict::Closed),
+            (4, _) => Ok(Verdict::Killed(reason)),
+            (5, _) => Ok(Verdict::Unknown(reason)),
+            (_, _) => Err(Fault { kind: FaultKind::Timeout, reason }),
+        };
+        Some(Input::Answered(ticket, kind, result))
+    }
+
+    fn act(&mut self, step: &Step) -> (Option<Answer>, Outbox) {
+        let mut out = Outbox::new();
+        let input = match step {
+            Step::Answer(which) => match self.answer(*which) {
+                Some(input) => input,
+                None => return (None, out),
+            },
+            Step::Call(kind) => Input::Call(*kind),
+            Step::End(why) => Input::End(*why),
+            Step::Kill => Input::Kill(Reason::new(403, None, "an operator")),
+            Step::Pass(ms) => {
+                self.now += Duration::from_millis(*ms);
+                Input::Tick
+            }
+            Step::Report(by_interval, playing) => {
+                Input::Report(Report { by_interval: *by_interval, playing: *playing, ..Report::default() })
+            }
+            Step::Served(served) => Input::Served(*served),
+            Step::Tick => {
+                let due = self.playback().and_then(|playback| playback.session.deadline());
+                self.now = self.now.max(due.unwrap_or(self.now));
+                Input::Tick
+            }
+        };
+        let answer = self.device.deliver(self.id, self.now, input, &self.policy, &mut out);
+        if let Some(Answer::Renew(_, ticket)) = &answer {
+            self.open = Some((*ticket, AskKind::Renew));
+        }
+        self.look(&out);
+        (answer, out)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, wall: Duration::from_secs(1_900_000_000) }
+    }
+}
+
+fn through_bytes(record: &PlaybackRecord) -> PlaybackRecord {
+    let bytes = serde_json::to_vec(record).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Effects without tickets: they count calls, and one that was cut off is not counted twice.
+fn shown(out: &Outbox) -> Vec<String> {
+    let show = |(_, effect): &(SessionId, Effect)| match effect {
+        Effect::Ask(ask) => format!("{:?} {:?}", ask.kind, ask.grant.as_ref().map(|grant| grant.token.expose())),
+        Effect::Forget | Effect::Note(_) | Effect::Wake => format!("{effect:?}"),
+    };
+    out.iter().map(show).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever a session lived through: written down while no call is in flight and read again, it
+    /// answers everything that comes as the one that stayed.
+    #[test]
+    fn what_is_restored_behaves_as_what_was_kept(before in prop::collection::vec(a_step(), 0..25), after in prop::collection::vec(a_step(), 1..25)) {
+        let mut life = Life::begin();
+        for step in &before {
+            life.act(step);
+        }
+        let Some(playback) = life.playback().filter(|playback| playback.session.lane.is_none()) else { return Ok(()) };
+        let moment = life.moment();
+        let Some(record) = PlaybackRecord::of(playback, &moment) else {
+            prop_assert!(playback.session.grant.is_none() && !playback.session.is_killed(), "all that may hold a grant is written");
+            return Ok(());
+        };
+        let mut device = Device::default();
+        let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
+        restored.session.deadline = playback.session.deadline;
+        prop_assert_eq!(&PlaybackRecord::of(&restored, &moment), &Some(record));
+        device.adopt_for_test(restored);
+        let mut other =
+            Life { device, id: life.id, now: life.now, open: life.open, policy: life.policy.clone(), tokens: life.tokens };
+        for step in &after {
+            let ((one, out), (two, out_two)) = (life.act(step), other.act(step));
+            prop_assert_eq!(one, two);
+            prop_assert_eq!(shown(&out), shown(&out_two));
+            prop_assert_eq!(life.playback().is_some(), other.playback().is_some());
+            let deadline = |life: &Life| life.playback().and_then(|playback| playback.session.deadline());
+            prop_assert_eq!(deadline(&life), deadline(&other));
+        }
+    }
+
+    /// At any moment, wherever the wall clock went: nothing that may hold a grant is forgotten, no
+    /// session is lost before a beat was tried, no kill is undone, and what is due is spread.
+    #[test]
+    fn after_a_restart_nothing_is_lost_or_blamed(steps in prop::collection::vec(a_step(), 0..30), away in -90_000i64..90_000) {
+        let mut life = Life::begin();
+        for step in &steps {
+            life.act(step);
+        }
+        let Some(playback) = life.playback() else { return Ok(()) };
+        let Some(record) = PlaybackRecord::of(playback, &life.moment()) else { return Ok(()) };
+        let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(away));
+        let moment = Moment { now: life.now + SECOND, wall };
+        let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
+        let fx = resume(&mut restored.session, moment.now, record.session.opening, &life.policy);
+        let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
+            Effect::Ask(ask) => Some(ask.kind),
+            Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+        }).collect();
+        let session = &restored.session;
+        if record.session.opening {
+            prop_assert!(fx.list.contains(&Effect::Note(Event::Orphaned)), "{:?}", fx.list);
+        }
+        match (&record.session.state, session.state()) {
+            (StateRecord::Live { .. } | StateRecord::Failing { .. }, State::Live { beat }) => {
+                prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
+                prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
+                // Its next tick asks for a beat or is far away: it ends nothing.
+                let mut at = session.deadline().unwrap();
+                if record.session.renewals {
+                    prop_assert!(at >= moment.now + SECOND * 60, "a full round of evidence");
+                } else {
+                    at = at.max(*beat);
+                    let fx = super::super::step(&mut restored.session, at, Input::Tick, &life.policy);
+                    prop_assert!(fx.list.iter().any(|effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Beat)));
+                }
+            }
+            (StateRecord::Closing { .. }, State::Closing { next, tries: 0, .. }) => {
+                prop_assert!(*next <= moment.now + SECOND && session.grant == playback.session.grant);
+            }
+            (StateRecord::Killed { by, .. }, State::Killed { by: still, until }) => {
+                prop_assert_eq!(by, still);
+                prop_assert!(*until <= moment.now + life.policy.kill_memory);
+                prop_assert_eq!(&asks, &if session.grant.is_some() { vec![AskKind::Close] } else { vec![] });
+            }
+            (StateRecord::Opening { .. } | StateRecord::Closing { .. }, State::Closed { why, .. }) => {
+                prop_assert!(record.session.opening && *why == Over::Ended(End::Orphaned));
+            }
+            (was, is) => prop_assert!(false, "{was:?} became {is:?}"),
+        }
+    }
+
+    /// Whatever stands in a record: no panic, and a session that some tick ends.
+    #[test]
+    fn a_strange_record_does_no_harm(walls in prop::collection::vec(any::<u64>(), 4), interval in any::<u64>(), live in any::<bool>()) {
+        let wall = |index: usize| walls.get(index).map(|nanos| Wall::from(Duration::from_nanos(*nanos))).unwrap_or_default();
+        let token = Secret::new("t");
+        let record = SessionRecord {
+            credit: Some(wall(1)),
+            credit_spent: live,
+            every: Some(Duration::from_nanos(interval)),
+            generation: u32::MAX,
+            good_until: Some(wall(0)),
+            grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval), lifetime: None, token }),
+            last_call: wall(1),
+            last_good: wall(2),
+            last_sign: wall(3),
+            opening: false,
+            renewals: interval % 2 == 0,
+            reports: None,
+            schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
+            seed: u32::MAX,
+            state: StateRecord::Live { beat: wall(0) },
+            stream: None,
+        };
+        let policy = Policy::default();
+        let moment = Clock.moment();
+        let mut session = record.restore(&moment, &policy);
+        resume(&mut session, moment.now, false, &policy);
+        let mut now = moment.now;
+        for _ in 0..20 {
+            now = now.max(session.deadline().unwrap());
+            super::super::step(&mut session, now, Input::Tick, &policy);
+        }
+    }
+}
+
+#[test]
+fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
+    let mut life = Life::begin();
+    life.act(&Step::Answer(0));
+    let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
+    let State::Live { beat } = *life.playback().unwrap().session.state() else { panic!() };
+    let resumed = |seed: u32, after: Duration| {
+        let moment = Moment { now: life.now + after, wall: life.moment().wall + after };
+        let mut record = record.clone();
+        record.session.seed = seed;
+        let mut session = record.session.restore(&moment, &life.policy);
+        let fx = resume(&mut session, moment.now, false, &life.policy);
+        let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(Event::BeatLate(_))));
+        let State::Live { beat } = *session.state() else { panic!("{session:?}") };
+        (beat, late)
+    };
+    assert_eq!(resumed(99, SECOND), (beat, false));
+    let after = SECOND * 35;
+    let mut thirds = [0; 3];
+    for seed in 0..3000u32 {
+        let (beat, late) = resumed(seed.wrapping_mul(0x0123_4567), after);
+        let wait = beat - (life.now + after);
+        assert!(late && wait < SECOND * 5, "{wait:?}");
+        thirds[(wait.as_millis() * 3 / 5000) as usize] += 1;
+    }
+    assert!(thirds.iter().all(|third| (800..1200).contains(third)), "{thirds:?}");
+}
+
+#[test]
+fn a_record_shows_no_token() {
+    let mut life = Life::begin();
+    life.act(&Step::Answer(0));
+    let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
+    assert!(!format!("{record:?}").contains("token 1"));
+    assert!(serde_json::to_string(&record).unwrap().contains("token 1"), "the journal needs it");
+}
+
+/// A journal of an older version lacks what came later.
+#[test]
+fn what_a_record_lacks_has_a_default() {
+    let bare = r#"{"began":1,"id":2,"session":{"generation":1,"last_call":1,"last_good":1,"last_sign":1,"seed":3,
+        "state":{"Opening":{"since":1}}}}"#;
+    let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
+    assert!(record.session.grant.is_none() && record.token.is_none());
+}

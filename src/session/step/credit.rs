@@ -1,0 +1,213 @@
+//! On credit: a playback goes on though nobody can say whether it may, for as long as its policy allows.
+//!
+//! One that was running keeps its last grant, and is on credit from the moment at which the authority
+//! must have let that expire. A new one has no grant: it owes its open, which is tried again and again.
+//! Both end with a word of the authority, whichever it is, or with the budget.
+
+use std::time::{Duration, Instant};
+
+use super::super::call::CallKind;
+use super::super::effect::{Answer, Effects, Event};
+use super::super::end::End;
+use super::super::policy::Policy;
+use super::super::report::Stream;
+use super::super::state::{Over, Session, State};
+use super::super::verdict::Fault;
+use crate::config::Allowed;
+
+/// Between two tries of an open that is owed: doubled from the first to the last.
+const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// What slept is awake within this time.
+const AWAKE: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// The open failed, which is `since` when nobody could say.
+    pub(super) fn owe(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
+        let (since, tries) = match self.state {
+            State::Owing { since, tries, .. } => (since, tries.saturating_add(1)),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => (now, 0),
+        };
+        let until = since + self.allowed(&policy.on_unreachable.new);
+        // Nonsense gives no credit, and takes none away.
+        let owing = matches!(self.state, State::Owing { .. });
+        if !(owing || fault.kind.is_infrastructure()) || self.credit_spent || until <= now {
+            return self.close_unreachable(now, fault, policy, fx);
+        }
+        let [first, last] = RETRIES;
+        let pause = first.saturating_mul(1 << tries.min(10)).min(last);
+        // Never all at once when the authority is back, whoever failed together.
+        let next = now + pause / 2 + self.scatter(pause);
+        self.enter(State::Owing { next, since, tries });
+    }
+
+    /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
+    pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
+        self.grant = None;
+        self.enter(State::Owing { next: now, since, tries: 0 });
+    }
+
+    fn close_unreachable(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
+        let spent = self.credit_spent || self.credit.is_some();
+        let again = now + policy.refusal_memory();
+        self.close(now, if spent { Over::Spent { again, fault } } else { Over::Unreachable(fault) }, policy, fx);
+    }
+
+    pub(super) fn tick_owing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if self.lane.is_some() {
+            return;
+        }
+        let over = |(_, at): &(End, Option<Instant>)| at.is_some_and(|at| now >= at);
+        if let Some((why, _)) = self.ends(policy).into_iter().find(over) {
+            self.end(now, why, policy, fx);
+        } else if self.budget_ends(policy).is_some_and(|at| now >= at) {
+            self.close_unreachable(now, Fault::spent(), policy, fx);
+        }
+    }
+
+    /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
+    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind) -> Answer {
+        match kind {
+            CallKind::Certificate => {}
+            CallKind::License | CallKind::Release | CallKind::Renewal => self.heard(now),
+        }
+        Answer::Pass
+    }
+
+    /// When the budget of one that owes its open is spent.
+    pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
+        match self.state {
+            State::Owing { since, .. } => Some(self.spare(since + self.allowed(&policy.on_unreachable.new))),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => None,
+        }
+    }
+
+    /// By its kind; unknown counts as the stricter.
+    pub(super) fn allowed(&self, allowed: &Allowed) -> Duration {
+        match self.stream {
+            Some(Stream::Live) => allowed.live,
+            Some(Stream::Vod) => allowed.vod,
+            None => allowed.shorter(),
+        }
+    }
+
+    /// From when on a session whose beats are lost is on credit, if that may be.
+    pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
+        let failing = matches!(self.state, State::Failing { .. });
+        (failing && !self.allowed(&policy.on_unreachable.running).is_zero()).then(|| self.confirmed_until(policy))
+    }
+
+    /// A lost beat is sent again; on credit less often, and scattered.
+    pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
+        let pause = policy.retry_after(missed);
+        now + if self.credit.is_some() { pause + self.scatter(pause * 3) } else { pause }
+    }
+
+    /// Less and less often once nobody waits for it.
+    pub(super) fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
+        let beyond = tries.saturating_sub(policy.close_tries).min(5);
+        let [_, longest] = RETRIES;
+        if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
+    }
+
+    /// A close that nobody answers is tried for as long as the authority may still hold the session, and
+    /// an hour at most.
+    pub(super) fn may_linger(&self, next: Instant, tries: u8, fault: &Fault, policy: &Policy) -> bool {
+        const MOST: u8 = 120;
+        tries < MOST && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
+    }
+
+    /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
+    pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        match (&self.state, self.credit) {
+            (State::Owing { since, .. }, None) => {
+                self.credit = Some(*since);
+                fx.note(Event::OnCredit { running: false });
+            }
+            (State::Failing { .. }, None) => {
+                self.credit = self.credit_from(policy).filter(|from| now >= *from);
+                if self.credit.is_some() {
+                    fx.note(Event::OnCredit { running: true });
+                }
+            }
+            (
+                State::Closed { .. }
+                | State::Closing { .. }
+                | State::Killed { .. }
+                | State::Live { .. }
+                | State::Opening { .. },
+                Some(since),
+            ) => {
+                self.credit = None;
+                fx.note(Event::Settled(now.saturating_duration_since(since)));
+            }
+            (State::Failing { .. } | State::Owing { .. }, Some(_))
+            | (
+                State::Closed { .. }
+                | State::Closing { .. }
+                | State::Killed { .. }
+                | State::Live { .. }
+                | State::Opening { .. },
+                None,
+            ) => {}
+        }
+    }
+
+    /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.
+    /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
+    /// chance to be heard.
+    pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
+        const CHANCE: Duration = Duration::from_secs(10);
+        (self.last_call, self.last_sign) = (now, now);
+        self.slept = self.slept.saturating_add(by);
+        self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        self.spared = Some(now + CHANCE.max(policy.grace));
+        if let Some(lane) = &mut self.lane {
+            lane.slept = lane.slept.saturating_add(by);
+        }
+        let scatter = self.scatter(AWAKE);
+        match &mut self.state {
+            State::Closing { next: due, .. }
+            | State::Failing { retry: due, .. }
+            | State::Live { beat: due }
+            | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
+            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// As [`Self::beat_after`], when the machine slept while the last call was under way.
+    pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
+        let beat = self.beat_after(since, policy);
+        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(AWAKE)) }
+    }
+
+    /// Nothing ends by itself before a chance after the machine slept.
+    pub(super) fn spare(&self, at: Instant) -> Instant {
+        self.spared.map_or(at, |until| at.max(until))
+    }
+
+    /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and
+    /// generation.
+    fn scatter(&self, most: Duration) -> Duration {
+        const MIX: u64 = 0xd6e8_feb8_6659_fd93;
+        let once = (u64::from(self.seed) << 32 | u64::from(self.generation)).wrapping_mul(MIX);
+        let mixed = (once ^ once >> 32).wrapping_mul(MIX) >> 40;
+        most.mul_f64(mixed as f64 / f64::from(1 << 24))
+    }
+}
+
+/// What was due then is due by so much sooner, if not in the past, and a little later than others.
+fn earlier(now: Instant, due: Instant, by: Duration, scatter: Duration) -> Instant {
+    let sooner = due.checked_sub(by).unwrap_or(now).max(now);
+    due.min(sooner + scatter)
+}

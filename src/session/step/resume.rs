@@ -1,0 +1,65 @@
+//! After a restart: a restored session takes up its work, and nobody is blamed for the time between.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Effects, Event};
+use super::super::policy::Policy;
+use super::super::state::{Over, Session, State};
+use super::due::spread;
+
+/// Beats that fell due meanwhile are made up for within this time, or within the interval.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// Closes that were under way are sent again within this time: all at once they would starve each other.
+const CLOSINGS: Duration = Duration::from_secs(1);
+
+/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `opening`: an open was in
+/// flight. Wherever the wall clock went, no session is lost before a beat was tried: it is live until
+/// then. Nobody was there to hear the player, so its silence begins anew.
+pub fn resume(session: &mut Session, now: Instant, opening: bool, policy: &Policy) -> Effects {
+    let mut fx = Effects::default();
+    session.last_good = session.last_good.min(now);
+    let share =
+        |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
+    let catch_up = share(session.interval().unwrap_or_default().min(CATCH_UP));
+    let closing = share(CLOSINGS);
+    if opening || matches!(session.state, State::Closed { .. }) {
+        fx.note(Event::Orphaned);
+    } else {
+        fx.note(Event::Resumed);
+    }
+    match session.state {
+        State::Closed { why: Over::Ended(why), .. } => fx.note(Event::Closed(why)),
+        State::Closed { .. } | State::Opening { .. } => {}
+        State::Owing { since, tries, .. } => {
+            session.heard(now);
+            session.state = State::Owing { next: now + catch_up.max(closing), since: since.min(now), tries };
+        }
+        State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
+        State::Failing { .. } => session.go_on(now, now + catch_up),
+        State::Killed { ref by, until } => {
+            let by = by.clone();
+            session.state = State::Killed { by, until: until.min(now + policy.kill_memory) };
+        }
+        State::Live { beat } => {
+            let interval = session.interval().unwrap_or_default();
+            let due = beat.min(now + interval + spread(session.seed, session.generation));
+            if now.saturating_duration_since(due) > Policy::TICK {
+                fx.note(Event::BeatLate(now - due));
+            }
+            session.go_on(now, if due > now { due } else { now + catch_up });
+        }
+    }
+    session.settle(now, policy, &mut fx);
+    session.check_invariants();
+    fx
+}
+
+impl Session {
+    fn go_on(&mut self, now: Instant, beat: Instant) {
+        self.heard(now);
+        if let Some(reports) = &mut self.reports {
+            reports.at = reports.at.map(|at| at.min(now));
+        }
+        self.enter(State::Live { beat });
+    }
+}

@@ -1,0 +1,220 @@
+//! What outlives the process: hands changed sessions to the store, and takes them back after a restart.
+//!
+//! A record is made under the device's lock, where its step was, and only when something changed that
+//! has to be known. Policy and dialect are taken anew from the configuration. A new field of the card
+//! that must survive needs one in `store::CardRecord`, in `card_record`, and where the card is built
+//! anew ([`Home`]'s maker in `app`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::card::{Card, DeviceKey};
+use super::table::Kept;
+use super::timeline::{Entry, Happened, Timeline};
+use super::{Asking, Sessions};
+use crate::clock::Moment;
+use crate::ids::SessionId;
+use crate::session::{AskKind, Device, Effect, End, Event, Input, Outbox, PlaybackRecord, Stamp};
+use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
+
+/// Where a restored session belongs in today's configuration.
+#[derive(Debug)]
+pub enum Home {
+    /// Its authority is gone: nobody can be told anything.
+    Gone,
+    /// Route and authority are as they were.
+    Here(Arc<Card>),
+    /// Its route is gone, or leads to another authority: it is given back.
+    Leaving(Arc<Card>),
+}
+
+/// What became of the sessions of an earlier process.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Restored {
+    /// On their way back to the authority.
+    pub closing: usize,
+    /// Their authority is not configured any more.
+    pub dropped: usize,
+    pub killed: usize,
+    /// Opens that were under way: nobody knows what they brought.
+    pub orphaned: usize,
+    pub resumed: usize,
+}
+
+/// A disk that takes longer is in trouble: the call goes on without it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Sessions {
+    /// What happens now would not be known after a restart.
+    pub fn is_store_degraded(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_degraded())
+    }
+
+    /// Before a call to the authority that must be known after a crash: an open, because of what it may
+    /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
+    pub(super) fn known(&self, asking: &Asking) -> impl Future<Output = ()> + Send + use<> {
+        let wait = match (asking.ask.kind, &self.store) {
+            (AskKind::Close | AskKind::Open, Some(store)) => Some(store.durable()),
+            (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
+        };
+        async move {
+            if let Some(wait) = wait {
+                let _slow = tokio::time::timeout(PATIENCE, wait).await;
+            }
+        }
+    }
+
+    /// Hands over what changed in this step.
+    pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<Kept>) {
+        let Some(store) = &self.store else { return };
+        let mut moment = None;
+        for playback in device.playbacks_mut() {
+            let stamp = Stamp::of(playback);
+            match (&playback.card.stamp, &stamp) {
+                (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
+                (None, None) => continue,
+                (Some(_), None) => store.forget(Key::Session(playback.id)),
+                (Some(_) | None, Some(_)) => {
+                    let moment = *moment.get_or_insert_with(|| self.clock.moment());
+                    let card = playback.card.record.get_or_insert_with(|| card_record(&playback.card.card)).clone();
+                    let timeline = playback.card.timeline.record();
+                    if let Some(playback) = PlaybackRecord::of(playback, &moment) {
+                        let record = SessionRecord { card, device: key.0, playback, timeline };
+                        store.put(Record::Session(Box::new(record)));
+                    }
+                }
+            }
+            playback.card.stamp = stamp;
+        }
+    }
+
+    /// A playback that is forgotten leaves nothing behind.
+    pub(super) fn forget(&self, id: SessionId, effect: &Effect) {
+        if let (Some(store), Effect::Forget) = (&self.store, effect) {
+            store.forget(Key::Session(id));
+        }
+    }
+
+    /// Takes back what an earlier process left, before anything is served: sessions go on with their
+    /// newest token, closes are sent again. `home` finds each its place in the configuration.
+    pub fn restore(self: &Arc<Self>, mut records: Vec<SessionRecord>, home: impl Fn(&CardRecord) -> Home) -> Restored {
+        records.sort_by_key(|record| record.playback.began);
+        let moment = self.clock.moment();
+        let mut restored = Restored::default();
+        for record in &records {
+            let id = record.playback.id;
+            let (card, leaves) = match home(&record.card) {
+                Home::Gone => {
+                    restored.dropped += 1;
+                    if let Some(store) = &self.store {
+                        store.forget(Key::Session(id));
+                    }
+                    continue;
+                }
+                Home::Here(card) => (card, false),
+                Home::Leaving(card) => (card, true),
+            };
+            let key = DeviceKey(record.device);
+            self.with(key, |device, out| {
+                self.take_back(device, record, card, &moment, out);
+                restored.count(device, id);
+            });
+            if leaves {
+                self.deliver(key, id, Input::End(End::Stopped));
+            }
+        }
+        restored
+    }
+
+    fn take_back(
+        &self,
+        device: &mut Device<Kept>,
+        record: &SessionRecord,
+        card: Arc<Card>,
+        moment: &Moment,
+        out: &mut Outbox,
+    ) {
+        let policy = card.policy();
+        let mut kept = Kept::new(card);
+        kept.record = Some(record.card.clone());
+        kept.timeline = Timeline::restore(&record.timeline);
+        // Whatever it becomes, the record of it is written anew or goes.
+        let playback = record.playback.restore(kept, moment, &policy);
+        let opening = record.playback.session.opening;
+        device.resume(playback, moment.now, opening, &policy, out);
+        if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
+            && Stamp::of(playback).is_none()
+        {
+            store.forget(Key::Session(record.playback.id));
+        }
+    }
+}
+
+impl Restored {
+    fn count(&mut self, device: &mut Device<Kept>, id: SessionId) {
+        let Some(playback) = device.playback_mut(id) else { return };
+        let state = super::row::state_name(playback.session.state());
+        *match state {
+            "closed" => &mut self.orphaned,
+            "closing" => &mut self.closing,
+            "killed" => &mut self.killed,
+            _ => &mut self.resumed,
+        } += 1;
+    }
+
+    /// Each with its name in metrics.
+    pub fn counts(&self) -> [(&'static str, usize); 5] {
+        let Self { closing, dropped, killed, orphaned, resumed } = *self;
+        [("closing", closing), ("dropped", dropped), ("killed", killed), ("orphaned", orphaned), ("resumed", resumed)]
+    }
+}
+
+fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
+    let Card {
+        account,
+        authority_name,
+        content,
+        content_group,
+        device,
+        device_group,
+        kill_memory,
+        opened,
+        registration,
+        route,
+        rung,
+        token,
+        ..
+    } = &**card;
+    Arc::new(CardRecord {
+        account: account.clone(),
+        authority: authority_name.clone(),
+        authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
+        content: content.clone(),
+        content_group: content_group.clone(),
+        device: device.clone(),
+        device_group: device_group.clone(),
+        kill_memory: *kill_memory,
+        opened: *opened,
+        route: route.clone(),
+        rung: (*rung).to_owned(),
+        token: token.clone(),
+    })
+}
+
+impl Timeline {
+    fn record(&self) -> TimelineRecord {
+        let core = |entry: &Entry| match &entry.what {
+            Happened::Core(event) => Some((entry.at, event.clone())),
+            // The mirror begins anew.
+            Happened::Eme(_) => None,
+        };
+        TimelineRecord { beats: self.beats(), entries: self.entries().filter_map(core).collect() }
+    }
+
+    fn restore(record: &TimelineRecord) -> Self {
+        let mut timeline = Self::with_beats(record.beats);
+        let told = |event: &Event| !matches!(event, Event::Beat | Event::Renewed);
+        record.entries.iter().filter(|(_, event)| told(event)).for_each(|(at, event)| timeline.add(*at, event.clone()));
+        timeline
+    }
+}

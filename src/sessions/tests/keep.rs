@@ -1,0 +1,176 @@
+//! The shell with a store: what it writes before it speaks, and what the next process makes of it.
+
+use super::*;
+use crate::session::End;
+use crate::store::{Loaded, Memory};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn steady() -> Policy {
+    Policy { kill_memory: HOUR, end_memory: HOUR, ..Policy::default() }
+}
+
+fn stage(memory: &Arc<Memory>) -> Stage {
+    Stage::with(steady(), Some(memory.clone() as Arc<dyn Store>), |_| {})
+}
+
+/// The next process, with what was durable.
+fn after_a_crash(memory: &Arc<Memory>) -> (Stage, Restored, Arc<Memory>) {
+    let memory = memory.crash();
+    let stage = stage(&memory);
+    let store: Arc<dyn Store> = memory.clone();
+    let Loaded { sessions, .. } = store.load();
+    let card = stage.card.clone();
+    let restored = stage.sessions.restore(sessions, |_| Home::Here(card.clone()));
+    (stage, restored, memory)
+}
+
+/// Writes all that comes, until it is dropped.
+struct Writing(tokio::task::JoinHandle<()>);
+
+impl Writing {
+    fn begin(memory: &Arc<Memory>) -> Self {
+        Self(Handle::current().spawn(memory.clone().commit_always(Duration::from_millis(2))))
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn nothing_asked(stage: &mut Stage) {
+    let asked = tokio::time::timeout(SHORT, stage.asked.recv()).await;
+    assert!(asked.is_err(), "{:?}", asked.ok().flatten().map(|open| open.ask));
+}
+
+#[tokio::test]
+async fn an_open_and_a_close_wait_until_they_are_known() {
+    let memory = Memory::manual();
+    let mut stage = stage(&memory);
+    let waits = stage.wait(1);
+    nothing_asked(&mut stage).await;
+    memory.commit();
+    stage.grant(AskKind::Open).await;
+    waits.await.unwrap();
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    nothing_asked(&mut stage).await;
+    memory.commit();
+    stage.grant(AskKind::Close).await;
+    // The close is known, too, and nothing is left of the session.
+    tokio::time::timeout(LONG, async {
+        while memory.commit() == 0 {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(memory.is_empty());
+}
+
+/// The answer came, and the process died before it was written.
+#[tokio::test]
+async fn an_answer_that_was_not_written_is_known_to_be_missing() {
+    let memory = Memory::manual();
+    let mut first = stage(&memory);
+    let waits = first.wait(1);
+    tokio::task::yield_now().await;
+    memory.commit();
+    first.grant(AskKind::Open).await;
+    assert!(matches!(waits.await.unwrap().answer, Answer::Forward(_)));
+
+    let (mut next, restored, memory) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { orphaned: 1, ..Restored::default() });
+    let rows = next.sessions.list();
+    let told: Vec<_> = rows[0].timeline.entries().map(|entry| entry.what.name()).collect();
+    assert_eq!((rows[0].state, told), ("closed", vec!["open lost in a restart", "closed"]));
+    memory.commit();
+    assert!(memory.is_empty(), "it is told once");
+    // Nobody could close it; the player begins anew.
+    let waits = next.wait(1);
+    tokio::task::yield_now().await;
+    memory.commit();
+    next.grant(AskKind::Open).await;
+    assert!(matches!(waits.await.unwrap().answer, Answer::Forward(_)));
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_its_newest_token() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    let id = first.play(1).await;
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
+    assert!(first.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
+    drop(writer);
+    memory.commit();
+
+    let (mut next, restored, memory) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    let (rows, waits) = (next.sessions.list(), next.admit(1, HOUR).await);
+    assert_eq!((rows[0].id, rows[0].beats, rows[0].paced_by), (id, 1, "renewals"));
+    let Answer::Forward(grant) = waits.answer else { panic!("{waits:?}") };
+    assert_eq!((waits.session, grant.token.expose()), (Some(id), "newest"));
+    assert_eq!(next.sessions.stop(key(), None), 1);
+    memory.commit();
+    let close = next.asked().await;
+    assert_eq!(close.ask.grant.unwrap().token.expose(), "newest");
+}
+
+#[tokio::test]
+async fn a_close_under_way_goes_on_and_a_kill_stays() {
+    let memory = Memory::manual();
+    let mut first =
+        Stage::with(Policy { sessions_per_device: 2, ..steady() }, Some(memory.clone() as Arc<dyn Store>), |_| {});
+    let writer = Writing::begin(&memory);
+    let (one, _other) = (first.play(1).await, first.play(2).await);
+    first.sessions.deliver(key(), one, Input::Kill(Reason::new(403, None, "by an operator")));
+    first.grant(AskKind::Close).await;
+    first.sessions.stop(key(), Some(Fingerprint(2)));
+    let _lost = first.asked().await;
+    drop(writer);
+    memory.commit();
+
+    let (mut next, restored, _) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { closing: 1, killed: 1, ..Restored::default() });
+    let killed = next.admit(1, HOUR).await;
+    assert!(matches!(killed.answer.refusal(), Some(Refusal::Killed(by)) if &*by.message == "by an operator"));
+    assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
+}
+
+#[tokio::test]
+async fn what_has_no_place_any_more_is_given_back_or_dropped() {
+    for gone in [false, true] {
+        let memory = Memory::manual();
+        let writer = Writing::begin(&memory);
+        let mut first = stage(&memory);
+        first.play(1).await;
+        drop(writer);
+        memory.commit();
+        let memory = memory.crash();
+        let mut next = stage(&memory);
+        let store: Arc<dyn Store> = memory.clone();
+        let card = next.card.clone();
+        let home = |_: &_| if gone { Home::Gone } else { Home::Leaving(card.clone()) };
+        let restored = next.sessions.restore(store.load().sessions, home);
+        memory.commit();
+        if gone {
+            assert_eq!(restored, Restored { dropped: 1, ..Restored::default() });
+            assert!(memory.is_empty() && next.sessions.list().is_empty());
+        } else {
+            assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
+            let ended = |what: &Happened| matches!(what, Happened::Core(Event::Closed(End::Stopped)));
+            tokio::time::timeout(LONG, async {
+                while !next.sessions.list()[0].timeline.entries().any(|entry| ended(&entry.what)) {
+                    tokio::time::sleep(SHORT / 4).await;
+                }
+            })
+            .await
+            .unwrap();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The journal's file: made, looked at, opened. Never overwritten, whatever it is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::overlay::Overlay;
+use crate::ids::{SessionId, random_u64};
+use crate::store::record::{Key, Record};
+use crate::store::{FORMAT, Loaded};
+
+pub(super) const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
+pub(super) const SESSIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("sessions");
+pub(super) const SLOTS: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("slots");
+
+/// Every redb file begins so.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+/// Sessions are read once: a large cache would only hold memory.
+const CACHE: usize = 8 << 20;
+
+/// Why a journal is not used. Its file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("store.file: {0} is in use by another process: two proxies cannot share a journal")]
+    Busy(PathBuf),
+    #[error("store.file: {0} is no journal of sidebeat: name another file, or move this one away")]
+    Foreign(PathBuf),
+    #[error("store.file: {0} cannot be used: {1}")]
+    Io(PathBuf, io::Error),
+    #[error(
+        "store.file: {file} was written by a newer sidebeat (format {found}, this one reads {FORMAT}): \
+         run that one, or move the file away; the sessions in it then expire at the head-end"
+    )]
+    Newer { file: PathBuf, found: u32 },
+    #[error(
+        "store.file: {0} is damaged ({1}): move it away; the sessions in it then expire at the head-end, \
+         and players open new ones"
+    )]
+    Torn(PathBuf, String),
+}
+
+/// What can be said of the file without opening it: a missing one is good.
+///
+/// # Errors
+/// It is something else, or cannot be read.
+pub fn check(path: &Path) -> Result<(), Fault> {
+    let io = |error| Fault::Io(path.to_owned(), error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(Fault::Foreign(path.to_owned()));
+    }
+    let mut head = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
+    if head == MAGIC { Ok(()) } else { Err(Fault::Foreign(path.to_owned())) }
+}
+
+/// Looks at the file, makes it if there is none, and only then opens it to write.
+pub(super) fn open(path: &Path) -> Result<(Database, Loaded), Fault> {
+    check(path)?;
+    if !path.exists() {
+        create(path).map_err(|error| Fault::Io(path.to_owned(), error))?;
+    }
+    let loaded = inspect(path)?;
+    Ok((reopen(path).map_err(|error| fault(path, error))?, loaded))
+}
+
+/// Opens a file that was found good.
+pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(CACHE).open(path)
+}
+
+/// Reads all of the file under its lock, through an overlay: nothing of it changes.
+fn inspect(path: &Path) -> Result<Loaded, Fault> {
+    let io = |error| Fault::Io(path.to_owned(), error);
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    let held = file.try_clone().map_err(io)?;
+    match held.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(Fault::Busy(path.to_owned())),
+        Err(fs::TryLockError::Error(error)) => return Err(io(error)),
+    }
+    let overlay = Overlay::new(file).map_err(io)?;
+    // A file that was cut off may meet an assertion of the library; that is a damage like any other.
+    let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
+    let loaded = read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))?;
+    held.unlock().map_err(io)?;
+    Ok(loaded)
+}
+
+fn read(path: &Path, overlay: Overlay) -> Result<Loaded, Fault> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
+    load(path, &database)
+}
+
+fn load(path: &Path, database: &Database) -> Result<Loaded, Fault> {
+    let torn = |error: &dyn std::fmt::Display| torn(path, &error.to_string());
+    let reading = database.begin_read().map_err(|error| torn(&error))?;
+    let about = reading.open_table(ABOUT).map_err(|_| Fault::Foreign(path.to_owned()))?;
+    let format = about.get("format").map_err(|error| torn(&error))?.map(|format| format.value());
+    match format {
+        Some(FORMAT) => {}
+        Some(found) if found > FORMAT => return Err(Fault::Newer { file: path.to_owned(), found }),
+        Some(_) | None => return Err(Fault::Foreign(path.to_owned())),
+    }
+    let mut loaded = Loaded::default();
+    let decode = |key: Key, bytes: &[u8]| {
+        // Not the decoder's own words: they could show what stands in the record.
+        Record::decode(&key, bytes).map_err(|_| torn(&"a record cannot be read"))
+    };
+    let sessions = reading.open_table(SESSIONS).map_err(|error| torn(&error))?;
+    for entry in sessions.iter().map_err(|error| torn(&error))? {
+        let (id, bytes) = entry.map_err(|error| torn(&error))?;
+        loaded.add(decode(Key::Session(SessionId(id.value())), bytes.value())?);
+    }
+    let slots = reading.open_table(SLOTS).map_err(|error| torn(&error))?;
+    for entry in slots.iter().map_err(|error| torn(&error))? {
+        let (key, bytes) = entry.map_err(|error| torn(&error))?;
+        let (authority, slot) = key.value();
+        loaded.add(decode(Key::Slot(Arc::from(authority), slot), bytes.value())?);
+    }
+    Ok(loaded)
+}
+
+/// Under another name first: a journal is there whole or not at all.
+fn create(path: &Path) -> io::Result<()> {
+    let fresh = path.with_extension(format!("{:x}.new", random_u64()));
+    let made = fill(&fresh).and_then(|()| place(&fresh, path));
+    let _gone = fs::remove_file(&fresh);
+    made
+}
+
+fn fill(fresh: &Path) -> io::Result<()> {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(fresh)?;
+    let database = Builder::new().set_cache_size(CACHE).create(fresh).map_err(io::Error::other)?;
+    let writing = database.begin_write().map_err(io::Error::other)?;
+    writing.open_table(ABOUT).map_err(io::Error::other)?.insert("format", FORMAT).map_err(io::Error::other)?;
+    writing.open_table(SESSIONS).map_err(io::Error::other)?;
+    writing.open_table(SLOTS).map_err(io::Error::other)?;
+    writing.commit().map_err(io::Error::other)
+}
+
+/// A link never takes the place of a file that another process made meanwhile; some file systems know
+/// no links.
+fn place(fresh: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(fresh, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(_) => fs::rename(fresh, path)?,
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn fault(path: &Path, error: DatabaseError) -> Fault {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Fault::Busy(path.to_owned()),
+        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => torn(path, "it is cut off"),
+                _ => Fault::Io(path.to_owned(), error),
+            }
+        }
+        error => torn(path, &error.to_string()),
+    }
+}
+
+fn torn(path: &Path, what: &str) -> Fault {
+    Fault::Torn(path.to_owned(), what.to_owned())
+}

@@ -1,0 +1,78 @@
+//! A store that dies with the process: for tests, simulations and measurements.
+//!
+//! [`Memory::manual`] writes nothing until it is told to, so that a crash can come at any moment
+//! between a change and its writing: [`Memory::crash`] gives the store that the next process finds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::record::{Key, Record};
+use super::{Loaded, Pending, Store};
+
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// As bytes, as a file would hold them.
+    kept: Mutex<BTreeMap<Key, Vec<u8>>>,
+    pending: Arc<Pending>,
+}
+
+impl Memory {
+    /// Nothing is durable before [`Self::commit`]; who waits for it waits.
+    pub fn manual() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Writes all changes so far, in one step. Returns how many records changed.
+    pub fn commit(&self) -> usize {
+        let (changes, mark) = self.pending.take();
+        let count = changes.len();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, record) in changes {
+            match record.and_then(|record| record.encode().ok()) {
+                Some(bytes) => drop(kept.insert(key, bytes)),
+                None => drop(kept.remove(&key)),
+            }
+        }
+        drop(kept);
+        self.pending.settle(mark, false);
+        count
+    }
+
+    /// What another process would find now: all that was committed, and nothing that was not. Whoever
+    /// still writes to this one writes into the void.
+    pub fn crash(&self) -> Arc<Self> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Arc::new(Self { kept: Mutex::new(kept), pending: Arc::default() })
+    }
+
+    /// Commits whenever somebody asks for durability, or after `pace` at the latest; for ever.
+    pub async fn commit_always(self: Arc<Self>, pace: std::time::Duration) {
+        loop {
+            self.commit();
+            tokio::time::sleep(pace).await;
+        }
+    }
+
+    /// How many records are durable.
+    pub fn len(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Store for Memory {
+    fn pending(&self) -> &Arc<Pending> {
+        &self.pending
+    }
+
+    fn load(&self) -> Loaded {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = Loaded::default();
+        // What this very store encoded can be decoded.
+        kept.iter().filter_map(|(key, bytes)| Record::decode(key, bytes).ok()).for_each(|record| loaded.add(record));
+        loaded
+    }
+}

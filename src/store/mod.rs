@@ -1,0 +1,75 @@
+//! What outlives the process: the newest record of every session, and of every place of an embedded
+//! authority.
+//!
+//! A change is handed over under a lock and costs next to nothing: it waits in a [`Pending`] map, where
+//! the last one of a key wins. Whoever must not go on before it is safe waits for its [`Mark`]. Knows
+//! plain records, and nothing of what they mean. Used by `sessions` and `authority`, built by `app`.
+
+mod journal;
+mod memory;
+mod pending;
+mod record;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::journal::{Fault, Journal, Writer, check};
+pub use self::memory::Memory;
+pub use self::pending::{Mark, Pending};
+pub use self::record::{
+    CardRecord, Key, Record, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord, TimelineRecord,
+};
+
+/// Version of what the records say. A journal with a higher one is not read.
+pub const FORMAT: u32 = 1;
+
+/// Everything that was written, in no order.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    pub sessions: Vec<SessionRecord>,
+    pub slots: Vec<SlotRecord>,
+}
+
+/// Keeps records. Changes that are not durable yet may be lost with the process, but never out of
+/// order: what is there after a crash is what was there at one moment.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Where changes wait to be written.
+    fn pending(&self) -> &Arc<Pending>;
+
+    /// What an earlier process left. Gives it once; blocks: only before anything is served.
+    fn load(&self) -> Loaded;
+}
+
+impl dyn Store {
+    /// Keeps this record in place of an older one with its key.
+    pub fn put(&self, record: Record) {
+        self.pending().add(record.key(), Some(record));
+    }
+
+    pub fn forget(&self, key: Key) {
+        self.pending().add(key, None);
+    }
+
+    /// Resolves when everything that was handed over before this call is durable, or is known not to
+    /// become so for now: playing goes on from memory then.
+    pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.pending().durable()
+    }
+
+    /// Changes cannot be written at present.
+    pub fn is_degraded(&self) -> bool {
+        self.pending().is_degraded()
+    }
+}
+
+impl Loaded {
+    fn add(&mut self, record: Record) {
+        match record {
+            Record::Session(record) => self.sessions.push(*record),
+            Record::Slot(record) => self.slots.push(*record),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Changes on their way to the store: one per key, the last one wins, taken in groups.
+//!
+//! Players' calls add under their device's lock, one writer takes. A [`Mark`] counts the changes; who
+//! waits for one wakes the writer at once, everything else may gather for a while.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::record::{Key, Record};
+
+/// How many changes there were when it was taken.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Mark(u64);
+
+/// The newest change of each key; none means that the record goes.
+pub(super) type Changes = HashMap<Key, Option<Record>>;
+
+#[derive(Debug)]
+pub struct Pending {
+    degraded: AtomicBool,
+    /// The changes that are durable, or given up for now.
+    settled: watch::Sender<Mark>,
+    state: Mutex<State>,
+    stir: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    added: Mark,
+    changes: Changes,
+    ended: bool,
+    /// Somebody waits for this.
+    wanted: Mark,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        let settled = watch::channel(Mark::default()).0;
+        Self { degraded: AtomicBool::new(false), settled, state: Mutex::default(), stir: Condvar::new() }
+    }
+}
+
+impl Pending {
+    pub fn add(&self, key: Key, record: Option<Record>) {
+        let mut state = self.state();
+        let first = state.changes.is_empty();
+        state.changes.insert(key, record);
+        state.added.0 += 1;
+        drop(state);
+        if first {
+            self.stir.notify_all();
+        }
+    }
+
+    /// As [`super::Store::durable`] says. The mark is taken now, not when it is first polled.
+    pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut settled = self.settled.subscribe();
+        let mut state = self.state();
+        let mark = state.added;
+        let waits = *settled.borrow() < mark && !self.is_degraded();
+        if waits {
+            state.wanted = mark;
+            self.stir.notify_all();
+        }
+        drop(state);
+        async move {
+            if waits {
+                // A writer that is gone writes nothing any more.
+                let _gone = settled.wait_for(|settled| *settled >= mark).await;
+            }
+        }
+    }
+
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Acquire)
+    }
+
+    pub fn len(&self) -> usize {
+        self.state().changes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// No change will come any more: the writer takes what there is and ends.
+    pub fn end(&self) {
+        self.state().ended = true;
+        self.stir.notify_all();
+    }
+
+    /// All changes so far, and the mark to settle when they are safe.
+    pub(super) fn take(&self) -> (Changes, Mark) {
+        let mut state = self.state();
+        (mem::take(&mut state.changes), state.added)
+    }
+
+    /// As [`Self::take`], as soon as there are any, and, unless somebody waits for them, no sooner than
+    /// after `pace`. None at the end.
+    pub(super) fn take_next(&self, pace: Duration) -> Option<(Changes, Mark)> {
+        let state = self.state();
+        let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
+        let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        let calm = |state: &mut State| state.wanted <= *self.settled.borrow() && !state.ended;
+        let (mut state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
+        let changes = mem::take(&mut state.changes);
+        (!changes.is_empty()).then_some((changes, state.added))
+    }
+
+    /// Waits so long before the next try; true when the end comes first.
+    pub(super) fn rest(&self, time: Duration) -> bool {
+        let calm = |state: &mut State| !state.ended;
+        let rested = self.stir.wait_timeout_while(self.state(), time, calm);
+        rested.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+
+    /// These changes could not be written: they wait again, behind newer ones of the same keys.
+    pub(super) fn give_back(&self, changes: Changes) {
+        let mut state = self.state();
+        for (key, record) in changes {
+            state.changes.entry(key).or_insert(record);
+        }
+    }
+
+    /// Everything up to this mark is as safe as it will be for now.
+    pub(super) fn settle(&self, mark: Mark, degraded: bool) {
+        self.degraded.store(degraded, Ordering::Release);
+        self.settled.send_modify(|settled| *settled = mark.max(*settled));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,160 @@
+//! What is written down: plain data, each with the key under which the newest one stands.
+//!
+//! Made by `sessions` and by the embedded authority. A new field needs `#[serde(default)]`, so that a
+//! journal of an older version stays readable; what an older version could not understand needs a new
+//! [`super::FORMAT`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::Wall;
+use crate::ids::SessionId;
+use crate::playbacks::Block;
+use crate::secret::Secret;
+use crate::session::{Event, PlaybackRecord, expose, hide};
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Key {
+    Session(SessionId),
+    /// A place of the embedded authority of this name.
+    Slot(Arc<str>, u64),
+}
+
+#[derive(Clone, Debug)]
+pub enum Record {
+    Session(Box<SessionRecord>),
+    Slot(Box<SlotRecord>),
+}
+
+/// One playback with what the shell knows of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SessionRecord {
+    pub card: Arc<CardRecord>,
+    /// The device's key in the table.
+    pub device: u64,
+    pub playback: PlaybackRecord,
+    #[serde(default)]
+    pub timeline: TimelineRecord,
+}
+
+/// The card without what the configuration says anew: policy by route, dialect by authority.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CardRecord {
+    #[serde(default)]
+    pub account: Option<String>,
+    /// By name.
+    pub authority: Arc<str>,
+    /// What it was authorized by, without its token.
+    #[serde(default)]
+    pub authorization: Option<Block>,
+    #[serde(default)]
+    pub content: Option<String>,
+    #[serde(default)]
+    pub content_group: Option<String>,
+    pub device: String,
+    #[serde(default)]
+    pub device_group: Option<String>,
+    #[serde(default)]
+    pub kill_memory: Option<Duration>,
+    pub opened: Duration,
+    /// By path.
+    pub route: Arc<str>,
+    pub rung: String,
+    #[serde(default, serialize_with = "expose_some", deserialize_with = "hide_some")]
+    pub token: Option<Secret>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct TimelineRecord {
+    pub beats: u32,
+    pub entries: Vec<(Duration, Event)>,
+}
+
+/// One place of an embedded authority: held, kept for a device, or taken away.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SlotRecord {
+    pub authority: Arc<str>,
+    #[serde(default)]
+    pub ended: Option<SlotEnded>,
+    #[serde(default)]
+    pub held: Option<SlotHeld>,
+    #[serde(default)]
+    pub kept: Option<SlotKept>,
+    pub slot: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SlotHeld {
+    pub account: String,
+    pub beats: u64,
+    pub content: String,
+    pub device: String,
+    /// The names of its groups in the ledger's index.
+    pub groups: [Option<String>; 2],
+    pub opened: Wall,
+}
+
+/// Its player may not have been told yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SlotEnded {
+    pub account: String,
+    pub at: Wall,
+    pub beats: u64,
+    pub cause: SlotCause,
+    pub content: String,
+    pub device: String,
+    pub opened: Wall,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum SlotCause {
+    Move,
+    Order,
+    Replace,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SlotKept {
+    pub account: String,
+    pub device: String,
+    pub groups: [Option<String>; 2],
+    pub until: Wall,
+}
+
+impl Record {
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Session(record) => Key::Session(record.playback.id),
+            Self::Slot(record) => Key::Slot(record.authority.clone(), record.slot),
+        }
+    }
+
+    pub(super) fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Session(record) => serde_json::to_vec(record),
+            Self::Slot(record) => serde_json::to_vec(record),
+        }
+    }
+
+    pub(super) fn decode(key: &Key, bytes: &[u8]) -> serde_json::Result<Self> {
+        Ok(match key {
+            Key::Session(_) => Self::Session(serde_json::from_slice(bytes)?),
+            Key::Slot(..) => Self::Slot(serde_json::from_slice(bytes)?),
+        })
+    }
+}
+
+fn expose_some<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => expose(secret, to),
+        None => to.serialize_none(),
+    }
+}
+
+fn hide_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    #[derive(Deserialize)]
+    struct Hidden(#[serde(deserialize_with = "hide")] Secret);
+    Ok(Option::<Hidden>::deserialize(from)?.map(|Hidden(secret)| secret))
+}

@@ -1,0 +1,275 @@
+//! What every store promises, asked of each kind; and what the journal's file may be.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::SessionId;
+use crate::telemetry::Telemetry;
+
+/// A store of some kind, and what the next process finds in its place.
+trait Kind {
+    fn store(&self) -> Arc<dyn Store>;
+    /// Everything handed over is durable when this returns.
+    fn settle(&self);
+    /// As if the process had died now.
+    fn crash(&mut self);
+}
+
+struct InMemory(Arc<Memory>);
+
+impl Kind for InMemory {
+    fn store(&self) -> Arc<dyn Store> {
+        self.0.clone()
+    }
+
+    fn settle(&self) {
+        self.0.commit();
+    }
+
+    fn crash(&mut self) {
+        self.0 = self.0.crash();
+    }
+}
+
+struct InFile {
+    folder: tempfile::TempDir,
+    journal: Arc<Journal>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl InFile {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, writer) = open(folder.path());
+        Self { folder, journal, writer }
+    }
+}
+
+fn open(folder: &Path) -> (Arc<Journal>, Option<std::thread::JoinHandle<()>>) {
+    let (journal, writer) = Journal::open(&file(folder), Arc::new(Telemetry::default())).unwrap();
+    (journal, Some(std::thread::spawn(move || writer.run())))
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("sidebeat.redb")
+}
+
+impl Kind for InFile {
+    fn store(&self) -> Arc<dyn Store> {
+        self.journal.clone()
+    }
+
+    fn settle(&self) {
+        wait(self.store().durable());
+    }
+
+    fn crash(&mut self) {
+        self.journal.end();
+        self.writer.take().unwrap().join().unwrap();
+        (self.journal, self.writer) = open(self.folder.path());
+    }
+}
+
+fn wait(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), work).await.expect("in time") });
+}
+
+fn slot(number: u64, device: &str) -> Record {
+    let held = SlotHeld {
+        account: "a".into(),
+        beats: 0,
+        content: "c".into(),
+        device: device.into(),
+        groups: [None, Some("g".into())],
+        opened: Duration::from_secs(7).into(),
+    };
+    let record = SlotRecord { authority: "own".into(), ended: None, held: Some(held), kept: None, slot: number };
+    Record::Slot(Box::new(record))
+}
+
+fn devices(loaded: Loaded) -> Vec<(u64, String)> {
+    let mut found: Vec<_> = loaded.slots.into_iter().map(|slot| (slot.slot, slot.held.unwrap().device)).collect();
+    found.sort();
+    found
+}
+
+fn kinds() -> [Box<dyn Kind>; 2] {
+    [Box::new(InMemory(Memory::manual())), Box::new(InFile::new())]
+}
+
+#[test]
+fn the_newest_record_of_each_key_survives() {
+    for mut kind in kinds() {
+        kind.store().put(slot(1, "old"));
+        kind.store().put(slot(2, "other"));
+        kind.settle();
+        kind.store().put(slot(1, "new"));
+        kind.store().put(slot(3, "gone"));
+        kind.store().forget(Key::Slot("own".into(), 3));
+        kind.store().forget(Key::Session(SessionId(9)));
+        kind.settle();
+        kind.crash();
+        assert_eq!(devices(kind.store().load()), [(1, "new".to_owned()), (2, "other".to_owned())]);
+        kind.store().forget(Key::Slot("own".into(), 1));
+        kind.settle();
+        kind.crash();
+        assert_eq!(devices(kind.store().load()), [(2, "other".to_owned())]);
+    }
+}
+
+#[test]
+fn who_waits_goes_on_when_it_is_durable_and_not_before() {
+    for kind in kinds() {
+        // Nothing is pending: nobody waits.
+        wait(kind.store().durable());
+    }
+    let store = Memory::manual();
+    let face: Arc<dyn Store> = store.clone();
+    face.put(slot(1, "d"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut durable = std::pin::pin!(face.durable());
+        assert!(tokio::time::timeout(Duration::from_millis(5), &mut durable).await.is_err());
+        // What comes later is not waited for.
+        assert_eq!(store.commit(), 1);
+        face.put(slot(2, "d"));
+        durable.await;
+    });
+    assert_eq!(devices(store.crash().load()), [(1, "d".to_owned())], "what was not committed is lost");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Any changes, cut off after any of them: what is found is what was there at that moment.
+    #[test]
+    fn a_store_is_a_map_that_survives(steps in prop::collection::vec((0u64..6, prop::option::of("[a-z]{1,8}")), 1..40), cut in 0usize..40) {
+        for mut kind in kinds() {
+            let mut model = std::collections::BTreeMap::new();
+            for (step, (key, device)) in steps.iter().enumerate() {
+                match device {
+                    Some(device) => {
+                        model.insert(*key, device.clone());
+                        kind.store().put(slot(*key, device));
+                    }
+                    None => {
+                        model.remove(key);
+                        kind.store().forget(Key::Slot("own".into(), *key));
+                    }
+                }
+                if step == cut {
+                    kind.settle();
+                    kind.crash();
+                    prop_assert_eq!(devices(kind.store().load()), model.clone().into_iter().collect::<Vec<_>>());
+                }
+            }
+            kind.settle();
+            kind.crash();
+            prop_assert_eq!(devices(kind.store().load()), model.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_made_and_only_its_owner_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    check(&file(folder.path())).unwrap();
+    assert!(!file(folder.path()).exists(), "looking makes nothing");
+    let (journal, writer) = open(folder.path());
+    journal.end();
+    writer.unwrap().join().unwrap();
+    assert_eq!(std::fs::metadata(file(folder.path())).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left there");
+    check(&file(folder.path())).unwrap();
+}
+
+fn fault(folder: &Path) -> Fault {
+    Journal::open(&file(folder), Arc::new(Telemetry::default())).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_journal_in_use_is_not_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, writer) = open(folder.path());
+    assert!(matches!(fault(folder.path()), Fault::Busy(_)));
+    journal.end();
+    writer.unwrap().join().unwrap();
+    assert!(Journal::open(&file(folder.path()), Arc::default()).is_ok());
+}
+
+#[test]
+fn a_foreign_file_is_refused_and_stays_as_it_is() {
+    for foreign in [&b""[..], b"text", b"redb", &[0; 8192], b"SQLite format 3\0"] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(file(folder.path()), foreign).unwrap();
+        assert!(matches!(check(&file(folder.path())), Err(Fault::Foreign(_))), "{foreign:?}");
+        let fault = fault(folder.path());
+        assert!(matches!(fault, Fault::Foreign(_)), "{fault}");
+        assert!(fault.to_string().contains("sidebeat.redb") && fault.to_string().contains("move"), "{fault}");
+        assert_eq!(std::fs::read(file(folder.path())).unwrap(), foreign);
+    }
+}
+
+/// A journal with records in it, closed.
+fn filled() -> (tempfile::TempDir, Vec<u8>) {
+    let mut kind = InFile::new();
+    (0..200).for_each(|number| kind.store().put(slot(number, "device")));
+    kind.settle();
+    kind.journal.end();
+    kind.writer.take().unwrap().join().unwrap();
+    let bytes = std::fs::read(file(kind.folder.path())).unwrap();
+    (kind.folder, bytes)
+}
+
+#[test]
+fn a_torn_file_is_refused_and_stays_as_it_is() {
+    let (folder, whole) = filled();
+    for keep in [9, 100, 320, 4096, 4097, 8192, 16384, whole.len() / 4, whole.len() / 2] {
+        let torn = whole.get(..keep).unwrap();
+        std::fs::write(file(folder.path()), torn).unwrap();
+        let fault = fault(folder.path());
+        assert!(matches!(fault, Fault::Torn(..)), "{keep}: {fault}");
+        assert!(fault.to_string().contains("move it away"), "{fault}");
+        assert!(std::fs::read(file(folder.path())).unwrap() == torn, "{keep}: touched");
+    }
+    std::fs::write(file(folder.path()), whole).unwrap();
+    assert!(Journal::open(&file(folder.path()), Arc::default()).is_ok());
+}
+
+#[test]
+fn a_damaged_page_is_found_or_harmless() {
+    let (folder, whole) = filled();
+    for at in (4096..whole.len()).step_by(whole.len() / 40) {
+        let mut damaged = whole.clone();
+        damaged[at..(at + 64).min(whole.len())].fill(0xa5);
+        std::fs::write(file(folder.path()), &damaged).unwrap();
+        match Journal::open(&file(folder.path()), Arc::default()) {
+            Ok((journal, _)) => assert_eq!(journal.load().slots.len(), 200, "{at}"),
+            Err(fault) => {
+                assert!(matches!(fault, Fault::Torn(..)), "{at}: {fault}");
+                assert!(std::fs::read(file(folder.path())).unwrap() == damaged, "{at}: touched");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newer_journal_is_refused_and_stays_as_it_is() {
+    let (folder, _) = filled();
+    {
+        let database = redb::Database::open(file(folder.path())).unwrap();
+        let writing = database.begin_write().unwrap();
+        let about: redb::TableDefinition<'_, &str, u32> = redb::TableDefinition::new("about");
+        writing.open_table(about).unwrap().insert("format", FORMAT + 1).unwrap();
+        writing.commit().unwrap();
+    }
+    let before = std::fs::read(file(folder.path())).unwrap();
+    let fault = fault(folder.path());
+    assert!(matches!(fault, Fault::Newer { found, .. } if found == FORMAT + 1), "{fault}");
+    assert!(std::fs::read(file(folder.path())).unwrap() == before);
+}

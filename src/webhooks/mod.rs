@@ -1,0 +1,149 @@
+//! Webhooks: notices posted to somebody's service, signed, tried again, bounded.
+//!
+//! One task per webhook listens at the hub and posts one notice after the other, so that they arrive
+//! in order. A service that is down costs the oldest notices and never a playback: what waits is
+//! bounded by the hub, and what is missed is counted. Signed as the Standard Webhooks specification
+//! says (<https://www.standardwebhooks.com>). Started by `app`.
+
+mod sign;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use self::sign::signature;
+use crate::clock::Clock;
+use crate::config::Webhook;
+use crate::events::{Heard, Listener, Notice};
+use crate::task::Tasks;
+use crate::telemetry::{Delivery, Telemetry};
+use crate::upstream::{Call, Pool};
+
+/// Waits before the second, third … try.
+const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+/// Replies are not read for what they say.
+const REPLY_MAX: usize = 64 * 1024;
+
+pub struct Courier {
+    clock: Clock,
+    pool: Pool,
+    tasks: Tasks,
+    telemetry: Arc<Telemetry>,
+    webhook: Webhook,
+}
+
+/// What came of one try.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Try {
+    Delivered,
+    /// It was understood and is not wanted: another try would end the same.
+    Rejected,
+    /// Perhaps later.
+    Unanswered,
+}
+
+impl Courier {
+    pub fn new(webhook: Webhook, clock: Clock, pool: Pool, tasks: Tasks, telemetry: Arc<Telemetry>) -> Self {
+        Self { clock, pool, tasks, telemetry, webhook }
+    }
+
+    /// Runs until the process stops, and then posts what is left once.
+    pub async fn run(self, mut listener: Listener) {
+        let mut down = false;
+        loop {
+            let heard = tokio::select! {
+                heard = listener.next() => heard,
+                () = self.tasks.stopped() => break,
+            };
+            match heard {
+                Some(heard) => self.take(heard, &mut down).await,
+                None => return,
+            }
+        }
+        while let Some(heard) = listener.try_next() {
+            self.take(heard, &mut down).await;
+        }
+    }
+
+    async fn take(&self, heard: Heard, down: &mut bool) {
+        match heard {
+            Heard::Missed(missed) => {
+                tracing::warn!(webhook = &*self.webhook.name, missed, "the webhook is too slow; events were dropped");
+                self.count(Delivery::Missed, missed);
+            }
+            Heard::Notice(notice) if self.webhook.wants(notice.name) => *down = !self.deliver(&notice, *down).await,
+            Heard::Notice(_) => {}
+        }
+    }
+
+    /// False if it did not get there. A service that is down is tried once a notice, until it answers.
+    async fn deliver(&self, notice: &Notice, down: bool) -> bool {
+        let body = Bytes::from(notice.whole().to_string());
+        let mut waits = WAITS.iter().filter(|_| !down && !self.tasks.is_stopping());
+        loop {
+            match self.post(notice.number, body.clone()).await {
+                Try::Delivered => {
+                    self.count(Delivery::Delivered, 1);
+                    return true;
+                }
+                Try::Rejected => {
+                    self.count(Delivery::Rejected, 1);
+                    return true;
+                }
+                Try::Unanswered => {}
+            }
+            let Some(wait) = waits.next() else { break };
+            tokio::select! {
+                () = tokio::time::sleep(*wait) => {}
+                () = self.tasks.stopped() => {}
+            }
+        }
+        if !down {
+            tracing::warn!(webhook = &*self.webhook.name, event = notice.name, "the webhook's service does not answer");
+        }
+        self.count(Delivery::GivenUp, 1);
+        false
+    }
+
+    async fn post(&self, number: u64, body: Bytes) -> Try {
+        let at = self.clock.wall();
+        let call = Call {
+            headers: self.headers(number, at, &body),
+            body,
+            deadline: self.clock.now() + self.webhook.timeout,
+            endpoint: &self.webhook.url,
+            method: Method::POST,
+            path_and_query: self.webhook.url.path_and_query(),
+            reply_max: REPLY_MAX,
+        };
+        match self.pool.send(call).await {
+            Ok(reply) if reply.status.is_success() => Try::Delivered,
+            Ok(reply) if reply.status.is_server_error() || matches!(reply.status.as_u16(), 408 | 429) => {
+                Try::Unanswered
+            }
+            Ok(_) => Try::Rejected,
+            Err(_) => Try::Unanswered,
+        }
+    }
+
+    fn headers(&self, number: u64, at: Duration, body: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let (id, at) = (number.to_string(), at.as_secs().to_string());
+        let signature = self.webhook.secret.as_ref().map(|secret| signature(secret, &id, &at, body));
+        let named = [("webhook-id", Some(id)), ("webhook-timestamp", Some(at)), ("webhook-signature", signature)];
+        for (name, value) in named {
+            if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        headers
+    }
+
+    fn count(&self, delivery: Delivery, times: u64) {
+        self.telemetry.metrics.webhook(&self.webhook.name, delivery, times);
+    }
+}

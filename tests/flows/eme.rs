@@ -1,0 +1,59 @@
+//! The mirror: a playback's key sessions as the wire shows them, under the names of EME.
+
+use serde_json::{Value, json};
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+
+async fn mirror(stage: &Stage, state: &str) -> Vec<Value> {
+    stage.only_session(state).await["eme"].as_array().unwrap().clone()
+}
+
+fn statuses(key_session: &Value) -> Vec<String> {
+    let statuses = key_session["keyStatuses"].as_object().unwrap().values();
+    statuses.map(|status| status.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_mirror_shows_each_widevine_key_session_with_its_messages_and_its_end() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("audio").await.is_good());
+    assert!(tv.license("video").await.is_good());
+    assert!(tv.renew("video").await.is_good());
+    let seen = mirror(&stage, "live").await;
+    let messages: Vec<_> = seen.iter().map(|session| session["messages"].clone()).collect();
+    assert_eq!(messages, [json!({"license-request": 1}), json!({"license-renewal": 1, "license-request": 1})]);
+    assert!(seen.iter().all(|session| session["drm"] == "widevine" && session["closed"].is_null()), "{seen:?}");
+    assert!(seen.iter().all(|session| session["expiration"].is_u64()), "the policy says how long: {seen:?}");
+    assert!(tv.release("video").await.is_good());
+    let seen = mirror(&stage, "live").await;
+    assert_eq!((&seen[0]["closed"], &seen[1]["closed"]), (&Value::Null, &json!("release-acknowledged")));
+    assert!(statuses(&seen[1]).iter().all(|status| status == "released"), "{seen:?}");
+    let story = stage.only_session("live").await["timeline"].clone();
+    let story: Vec<_> = story.as_array().unwrap().iter().map(|entry| entry["event"].as_str().unwrap()).collect();
+    for event in ["license-request", "license-renewal", "license-release", "closed"] {
+        assert!(story.contains(&event), "{event}: {story:?}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_mirror_shows_keys_by_their_ids_and_what_a_refusal_makes_of_them() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let seen = mirror(&stage, "live").await;
+    assert_eq!((statuses(&seen[0]), &seen[0]["expiration"]), (vec!["usable".to_owned()], &Value::Null));
+    assert!(seen[0]["keyStatuses"].as_object().unwrap().keys().all(|id| id.len() == 32));
+    assert_eq!(tv.stop().await.status, 204);
+    assert_eq!(mirror(&stage, "closed").await[0]["closed"], "closed-by-application");
+    stage.end().await;
+
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 0).start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(!tv.post(CLEARKEY).await.is_good());
+    let seen = mirror(&stage, "closed").await;
+    assert_eq!(statuses(&seen[0]), ["internal-error"]);
+    stage.end().await;
+}

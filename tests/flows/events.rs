@@ -1,0 +1,182 @@
+//! What happens to sessions is told to who asked for it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good, status};
+
+/// A session with ClearKey licenses, and a webhook at `hook`.
+fn told(hook: &Upstream, lines: &str) -> Script {
+    let webhook = format!("[[webhook]]\nname = \"ops\"\nurl = \"{}\"\n{lines}\n", hook.url());
+    Stage::script().route("/license", "clearkey", &webhook)
+}
+
+fn events(hook: &Upstream) -> Vec<Value> {
+    hook.seen().iter().map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
+}
+
+fn names(hook: &Upstream) -> Vec<String> {
+    events(hook).iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_of_a_playback_from_its_opening_to_its_end() {
+    let hook = Upstream::answering(|_| status(204)).await;
+    let stage = told(&hook, "secret = \"whsec_c2VjcmV0\"").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    assert_eq!(tv.stop().await.status, 204);
+    stage.eventually("two events", async || hook.seen().len() == 2).await;
+    assert_eq!(names(&hook), ["session.opened", "session.closed"]);
+    let [opened, closed] = &events(&hook)[..] else { panic!("two events") };
+    assert_eq!((&opened["device"], &opened["account"]), (&"tv".into(), &"ann".into()));
+    assert_eq!((&closed["detail"]["reason"], &closed["session"]), (&"stopped".into(), &opened["session"]));
+    for asked in hook.seen() {
+        assert!(asked.header("webhook-signature").starts_with("v1,"), "{asked:?}");
+        assert!(!asked.header("webhook-id").is_empty() && !asked.header("webhook-timestamp").is_empty());
+        assert!(!String::from_utf8_lossy(&asked.body).contains(&tv.token), "a token is shown");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_tried_again_with_the_same_event() {
+    let calls = AtomicUsize::new(0);
+    let hook = Upstream::answering(move |_| match calls.fetch_add(1, Ordering::Relaxed) {
+        0 => status(503),
+        _ => good("text/plain", ""),
+    })
+    .await;
+    let stage = told(&hook, "events = [\"session.o*\"]").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    stage.eventually("a second try", async || hook.seen().len() == 2).await;
+    let [first, second] = &hook.seen()[..] else { panic!("two calls") };
+    assert_eq!((first.header("webhook-id"), &first.body), (second.header("webhook-id"), &second.body));
+    stage
+        .eventually("counted", async || stage.metric("webhook_events_total", &["result=\"delivered\""]).await == 1.0)
+        .await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_webhook_hears_only_what_it_asked_for_and_of_kills_with_their_reason() {
+    let hook = Upstream::answering(|_| status(204)).await;
+    let stage = told(&hook, "events = [\"session.killed\"]").heartbeat(0.2).start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    stage.headend.kill_account("ann").await;
+    stage.eventually("killed", async || !hook.seen().is_empty()).await;
+    assert_eq!(names(&hook), ["session.killed"]);
+    assert_eq!(events(&hook)[0]["detail"]["errorCode"], 3002);
+    stage.end().await;
+}
+
+/// What ends with the process is still told.
+#[tokio::test]
+async fn the_end_of_the_process_is_told_to_a_webhook() {
+    let hook = Upstream::answering(|_| status(204)).await;
+    let stage = told(&hook, "").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    stage.end().await;
+    assert_eq!(names(&hook), ["session.opened", "session.closed"]);
+    assert_eq!(events(&hook)[1]["detail"]["reason"], "drained");
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_gone_costs_no_playback() {
+    let hook = Upstream::answering(|_| status(404)).await;
+    let stage = told(&hook, "").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    stage
+        .eventually("rejected", async || stage.metric("webhook_events_total", &["result=\"rejected\""]).await == 1.0)
+        .await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    stage.end().await;
+}
+
+/// Whoever listens, and what it heard.
+struct Listener {
+    heard: String,
+    stream: TcpStream,
+}
+
+impl Listener {
+    async fn at(address: SocketAddr, target: &str, more: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut listener = Self { heard: String::new(), stream };
+        listener.until("retry: ").await;
+        listener
+    }
+
+    /// Reads on until this was heard; the end of the stream is a failure.
+    async fn until(&mut self, text: &str) {
+        let mut bytes = [0; 4096];
+        while !self.heard.contains(text) {
+            let read = self.stream.read(&mut bytes).await.unwrap();
+            assert!(read > 0, "never heard {text}: {}", self.heard);
+            self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.heard.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
+    }
+
+    fn last_id(&self) -> &str {
+        self.heard.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_app_hears_of_its_own_playback_and_of_no_other() {
+    let stage = Stage::clearkey().heartbeat(0.2).settings(|settings| settings.limit = 9).start().await;
+    let [tv, laptop] = [stage.player("tv", "film").await, stage.player_of("bob", "laptop", "film").await];
+    let target = format!("/license/~events?token={}&device=tv", tv.token);
+    let mut app = Listener::at(stage.proxy, &target, "").await;
+    assert!(laptop.post(crate::player::CLEARKEY).await.is_good());
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    app.until("session.opened").await;
+    stage.headend.kill_account("bob").await;
+    stage.headend.kill_account("ann").await;
+    app.until("session.killed").await;
+    assert_eq!(app.names(), ["session.opened", "ssmheartbeaterror", "session.killed"]);
+    assert!(!app.heard.contains(&tv.token) && !app.heard.contains("ann"), "{}", app.heard);
+
+    let mut back = Listener::at(stage.proxy, &target, "last-event-id: 1\r\n").await;
+    back.until("session.killed").await;
+    assert_eq!((back.names(), back.last_id()), (app.names(), app.last_id()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn who_does_not_say_whose_events_hears_none() {
+    let stage = Stage::clearkey().start().await;
+    let asked = stage.stranger().post("").below("/~events?device=tv").method(http::Method::GET).await;
+    assert_eq!(asked.error(), (403, "whose_events".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_operator_hears_everything_until_the_process_ends() {
+    let stage = Stage::clearkey().start().await;
+    let mut operator = Listener::at(stage.admin, "/v1/events", "").await;
+    let tv = stage.player("tv", "film").await;
+    let mut app = Listener::at(stage.proxy, &format!("/license/~events?token={}&device=tv", tv.token), "").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    operator.until("session.opened").await;
+    assert!(operator.heard.contains("\"account\":\"ann\""), "{}", operator.heard);
+    // Neither holds up the end.
+    stage.end().await;
+    let mut rest = Vec::new();
+    app.stream.read_to_end(&mut rest).await.unwrap();
+}

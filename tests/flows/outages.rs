@@ -1,0 +1,226 @@
+//! The session service is away: who plays on, for how long, and how that is settled when it is back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidebeat::clock::Clock;
+
+use crate::player::{CLEARKEY, Player};
+use crate::stage::{Script, Stage};
+
+const MANY: u64 = 1_000_000;
+
+/// The license server of the operator lets content tokens pass alone, as it does without session control.
+fn script(on_unreachable: &str) -> Script {
+    let script = Stage::clearkey().settings(|settings| (settings.limit, settings.needs_session) = (99, false));
+    script.authority(&format!("timeout = \"300ms\"\non-unreachable = {on_unreachable}"))
+}
+
+async fn away(stage: &Stage, endpoint: &str, action: Value) {
+    stage.headend.fault(endpoint, action, MANY).await;
+}
+
+async fn report(stage: &Stage, of: &Player, device: &str, line: &str) {
+    let call = stage.stranger().post(line.to_owned()).below(&format!("/~report?token={}&device={device}", of.token));
+    assert_eq!(call.header("content-type", "application/cmcd").await.status, 204);
+}
+
+async fn ended(stage: &Stage, reason: &str) -> f64 {
+    stage.metric("sessions_ended_total", &[&format!("reason=\"{reason}\"")]).await
+}
+
+#[tokio::test]
+async fn a_new_playback_plays_on_credit_and_is_reconciled() {
+    for action in [json!("drop"), json!({"status": 503}), json!({"delay_ms": 1500})] {
+        let stage = script("\"10m\"").start().await;
+        away(&stage, "setup", action.clone()).await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(CLEARKEY).await.is_good(), "{action}");
+        assert_eq!(stage.each("state").await, ["owing"]);
+        assert_eq!(stage.metric("on_credit", &[]).await, 1.0);
+        assert!(stage.sessions().await[0]["on_credit_s"].is_number());
+        assert!(stage.headend.open().await.is_empty() || action == json!({"delay_ms": 1500}));
+
+        stage.headend.no_faults().await;
+        let live = stage.only_session("live").await;
+        assert_eq!(live["on_credit_s"], Value::Null);
+        assert!(tv.post(CLEARKEY).await.is_good());
+        assert!(stage.metric("credit_debt_seconds_total", &[]).await > 0.0);
+        assert_eq!(stage.metric("credits_total", &["playback=\"new\""]).await, 1.0);
+        // What was asked for by calls that were given up runs out.
+        let books = stage.end_leaving_some_open().await;
+        assert!(action == json!({"delay_ms": 1500}) || books["open"] == json!([]), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
+    let stage = script("{ new = \"10m\" }").settings(|settings| settings.limit = 1).start().await;
+    let first = stage.player("first", "news").await;
+    assert!(first.post(CLEARKEY).await.is_good());
+    stage.headend.fault_of("second", "setup", json!({"status": 503})).await;
+    let second = stage.player("second", "film").await;
+    assert!(second.post(CLEARKEY).await.is_good(), "on credit, whatever the limit");
+    stage.eventually("denied", async || second.post(CLEARKEY).await.status == 403).await;
+    let setups = stage.headend.count("setup").await;
+    assert_eq!(second.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
+    // It has room now, and the denial stands all the same.
+    assert_eq!(first.stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    assert_eq!(second.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
+    assert_eq!(stage.headend.count("setup").await, setups);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn credit_that_is_spent_is_not_given_again() {
+    let stage = script("{ new = \"1500ms\" }").start().await;
+    away(&stage, "setup", json!("drop")).await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.eventually("spent", async || stage.each("state").await == ["closed"]).await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_unreachable".to_owned()));
+    // A moment later it may ask again, and is asked for, but does not play before there is an answer.
+    let before = stage.headend.count("setup").await;
+    stage
+        .eventually("asked again", async || {
+            assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_unreachable".to_owned()));
+            stage.headend.count("setup").await > before
+        })
+        .await;
+    stage.headend.no_faults().await;
+    stage.eventually("granted", async || tv.post(CLEARKEY).await.is_good()).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_on_credit_owes_nothing() {
+    let stage = script("\"10m\"").start().await;
+    away(&stage, "setup", json!("drop")).await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(tv.stop().await.status, 204);
+    stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
+    stage.headend.no_faults().await;
+    assert_eq!(stage.headend.count("teardown").await, 0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn refuse_refuses_new_ones_and_lets_running_ones_go_when_they_have_expired() {
+    for on_unreachable in ["\"refuse\"", "{ allow-for = \"refuse\" }"] {
+        let stage = script(&format!("{on_unreachable}\ngrace = \"0s\"")).heartbeat(0.3).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(CLEARKEY).await.is_good());
+        away(&stage, "*", json!("drop")).await;
+        stage.eventually("lost", async || ended(&stage, "lost").await == 1.0).await;
+        assert_eq!(stage.player("box", "news").await.post(CLEARKEY).await.status, 403);
+        assert_eq!(stage.metric("on_credit", &[]).await, 0.0);
+        stage.headend.no_faults().await;
+        stage.end_leaving_some_open().await;
+    }
+}
+
+#[tokio::test]
+async fn a_running_playback_outlives_an_outage_within_its_budget() {
+    let script = script("{ running = \"10m\" }\ngrace = \"200ms\"").heartbeat(0.3);
+    let stage = script.settings(|settings| settings.grace = 0.2).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    away(&stage, "heartbeat", json!({"status": 503})).await;
+    stage.eventually("on credit", async || stage.metric("on_credit", &[]).await == 1.0).await;
+    assert_eq!(stage.each("state").await, ["failing"]);
+    // The head-end has let it expire by now; its license server takes the last grant all the same, or not:
+    // that is its own to say.
+    stage.headend.next("session-expired", 0).await;
+    stage.headend.no_faults().await;
+    // Found expired, and not killed: another session is opened.
+    stage.eventually("opened anew", async || stage.headend.count("setup").await == 2).await;
+    stage.only_session("live").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!((ended(&stage, "lost").await, ended(&stage, "killed").await), (0.0, 0.0));
+    assert_eq!(stage.metric("credits_total", &["playback=\"running\""]).await, 1.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn live_and_vod_have_budgets_of_their_own_and_end_with_them() {
+    let budgets = "{ running-live = \"10m\", running-vod = \"500ms\" }\ngrace = \"0s\"";
+    let stage = script(budgets).heartbeat(0.3).start().await;
+    let (live, film, mute) =
+        (stage.player("live", "news").await, stage.player("film", "film").await, stage.player("mute", "news").await);
+    for player in [&live, &film, &mute] {
+        assert!(player.post(CLEARKEY).await.is_good());
+    }
+    report(&stage, &live, "live", "e=ps,sta=p,st=l,sid=\"a\",v=2\n").await;
+    report(&stage, &film, "film", "e=ps,sta=p,st=v,sid=\"b\",v=2\n").await;
+    away(&stage, "heartbeat", json!("drop")).await;
+    stage.eventually("two are lost", async || ended(&stage, "lost").await == 2.0).await;
+    let sessions = stage.sessions().await;
+    let left: Vec<_> = sessions.iter().filter(|row| row["state"] != "closed").collect();
+    assert_eq!((left.len(), &left[0]["device"], &left[0]["stream"]), (1, &json!("live"), &json!("live")));
+    stage.headend.no_faults().await;
+    stage.end_leaving_some_open().await;
+}
+
+#[tokio::test]
+async fn a_breaker_spares_players_the_wait() {
+    let stage = script("\"refuse\"").authority("timeout = \"1s\"").start().await;
+    away(&stage, "setup", json!({"delay_ms": 4000})).await;
+    for number in 0..5 {
+        let player = stage.player(&format!("tv-{number}"), "news").await;
+        assert_eq!(player.post(CLEARKEY).await.error(), (403, "authority_timeout".to_owned()));
+    }
+    assert_eq!(stage.metric("authority_breaker_open", &["calls=\"open,renew\""]).await, 1.0);
+    assert_eq!(stage.metric("authority_breaker_open", &["calls=\"beat,close\""]).await, 0.0);
+    assert!(stage.metric("authority_outage_seconds", &[]).await > 0.0);
+    let asked = stage.headend.count("setup").await;
+    let began = Clock.now();
+    let mut spared = 0;
+    for number in 0..20 {
+        let player = stage.player(&format!("box-{number}"), "news").await;
+        spared += usize::from(player.post(CLEARKEY).await.error().1 == "authority_unreachable");
+    }
+    let took = Clock.now() - began;
+    assert!(spared >= 17 && took < Duration::from_secs(8), "{spared} of 20 in {took:?}");
+    assert_eq!(stage.metric("authority_calls_spared_total", &["call=\"open\""]).await, spared as f64);
+    assert!(stage.headend.count("setup").await <= asked + 20 - spared);
+    let list = stage.ask(http::Method::GET, "/v1/authorities").await.json();
+    assert_eq!(list["authorities"][0]["not_asked"], json!(["open,renew"]));
+    // One answer closes it.
+    stage.headend.no_faults().await;
+    let tv = stage.player("tv", "news").await;
+    stage.eventually("answered", async || tv.post(CLEARKEY).await.is_good()).await;
+    assert_eq!(stage.metric("authority_breaker_open", &["calls=\"open,renew\""]).await, 0.0);
+    stage.end_leaving_some_open().await;
+}
+
+#[tokio::test]
+async fn a_short_outage_leaks_no_close_and_holds_nobody_up() {
+    let stage = script("\"refuse\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.fault("teardown", json!({"status": 503}), 3).await;
+    assert_eq!(tv.stop().await.status, 204);
+    let film = stage.player("tv", "film").await;
+    stage.eventually("plays", async || film.post(CLEARKEY).await.is_good()).await;
+    assert_eq!(stage.headend.nth("teardown", 4).await.status, 204);
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_renewal_in_an_outage_goes_to_the_license_server_with_the_last_grant() {
+    let script = Stage::widevine().authority("timeout = \"300ms\"\non-unreachable = { running = \"10m\" }");
+    let stage = script.start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    away(&stage, "renewal", json!({"status": 503})).await;
+    let licenses = stage.headend.count("license-widevine").await;
+    assert!(tv.renew("video").await.is_good());
+    assert_eq!(stage.headend.count("license-widevine").await, licenses + 1);
+    stage.headend.no_faults().await;
+    assert!(tv.renew("video").await.is_good());
+    assert_eq!(stage.headend.count("license-widevine").await, licenses + 1);
+    stage.end().await;
+}

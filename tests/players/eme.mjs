@@ -1,0 +1,80 @@
+// The whole EME interface in a real browser, and what sidebeat's mirror says of the same sessions.
+import {open} from './browser.mjs';
+import {pause} from './http.mjs';
+
+/** One of the simulator's keys. */
+const KIDS = ['00112233445566778899aabbccddeeff'];
+const PATIENCE_MS = 5000;
+
+export async function eme({chromium, files, headend, proxy, check}) {
+  const expect = (what, ok, detail) => check(`EME: ${what}`, ok, detail);
+  const from = {chromium, expect, files, headend, proxy};
+  return [await temporary(from), await persistent(from)];
+}
+
+async function stage({chromium, files, headend, proxy}, device) {
+  const tab = await open(chromium, proxy.license);
+  const token = await headend.token(device, 'one');
+  await tab.page.goto(`${files.origin}/pages/eme.html?${new URLSearchParams({license: proxy.license, token, device, content: 'one'})}`);
+  return tab;
+}
+
+async function temporary(from) {
+  const {expect, proxy} = from;
+  const tab = await stage(from, 'dev-eme-temporary');
+  try {
+    const saw = await tab.page.evaluate(kids => window.eme.request('temporary', kids), KIDS);
+    const [mirror] = (await proxy.session('dev-eme-temporary')).eme;
+    expect('generateRequest, message, update', !saw.failed && saw.changes > 0, JSON.stringify(saw));
+    same(expect, 'a temporary session', saw, mirror);
+
+    const removed = await tab.page.evaluate(() => window.eme.remove().catch(why => ({why: String(why)})));
+    const statuses = Object.values(removed.keyStatuses ?? {});
+    expect('remove takes the keys of a temporary session', removed.why !== undefined || statuses.every(status => status === 'released'), JSON.stringify(removed));
+
+    const closed = await tab.page.evaluate(() => window.eme.close());
+    const after = await until(async () => (await proxy.session('dev-eme-temporary')).eme[0], ({closed}) => closed !== null);
+    expect('close: the page and the mirror name the same reason', closed.closed === after.closed, `${closed.closed}, ${after.closed}`);
+    return {type: 'temporary', saw: {...saw, closed: closed.closed}, mirror: after};
+  } finally {
+    await tab.close();
+  }
+}
+
+/** Licenses to keep are none of a session's: they pass, and the mirror has nothing to show. */
+async function persistent(from) {
+  const {expect, proxy} = from;
+  const type = 'persistent-license';
+  const tab = await stage(from, 'dev-eme-persistent');
+  try {
+    const saw = await tab.page.evaluate(([type, kids]) => window.eme.request(type, kids).catch(why => ({refused: why.name})), [type, KIDS]);
+    if (saw.refused) {
+      expect(`this browser has no ${type} for ClearKey and says so`, saw.refused === 'NotSupportedError', saw.refused);
+      return {type, refused: saw.refused};
+    }
+    expect('a license to keep is served without a session', !saw.failed && (await proxy.session('dev-eme-persistent')) === undefined, JSON.stringify(saw));
+    await tab.page.evaluate(() => window.eme.close());
+    const loaded = await tab.page.evaluate(([type, id]) => window.eme.load(type, id), [type, saw.sessionId]);
+    expect('load finds it again', loaded.found && Object.values(loaded.keyStatuses).every(status => status === 'usable'), JSON.stringify(loaded));
+    const removed = await tab.page.evaluate(() => window.eme.remove());
+    expect('remove sends its release', removed.messages['license-release'] === 1, JSON.stringify(removed));
+    return {type, saw: removed};
+  } finally {
+    await tab.close();
+  }
+}
+
+function same(expect, what, saw, mirror) {
+  for (const key of ['messages', 'keyStatuses', 'expiration', 'closed']) {
+    const [page, wire] = [saw[key], mirror?.[key]].map(value => JSON.stringify(value));
+    expect(`${what}: ${key} is the same in the page and in the mirror`, page === wire, `page ${page}, mirror ${wire}`);
+  }
+}
+
+async function until(look, fits) {
+  for (const end = Date.now() + PATIENCE_MS; ;) {
+    const value = await look();
+    if (fits(value) || Date.now() > end) return value;
+    await pause(20);
+  }
+}

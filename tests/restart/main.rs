@@ -1,0 +1,296 @@
+//! Sessions across restarts: real processes, ended by SIGKILL and SIGTERM, before a head-end with books.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+
+#[path = "../support/headend.rs"]
+mod headend;
+mod proxy;
+#[path = "../support/web.rs"]
+mod web;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use proxy::{Home, PATIENCE, Proxy};
+
+/// xorshift64: the same rounds every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
+}
+
+fn names(rows: &[Value]) -> Vec<String> {
+    let name = |row: &Value| format!("{} {}", row["device"].as_str().unwrap(), row["content"].as_str().unwrap());
+    rows.iter().map(name).collect()
+}
+
+/// Players that play, zap and stop, until the proxy is gone.
+async fn play(home: &Home, proxy: &Proxy, seed: u64, device: usize) {
+    let mut dice = Dice(seed | 1);
+    let name = format!("tv{device}");
+    loop {
+        let token = home.token(&name, &format!("film{}", dice.below(1 << 40))).await;
+        for _ in 0..=dice.below(3) {
+            if home.license(proxy, &name, &token).await.is_none() {
+                return;
+            }
+        }
+        if dice.below(4) == 0 && proxy.post("/license/~stop", &name, &token).await.is_none() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whenever_it_is_killed_every_session_goes_on_or_is_given_back_once() {
+    const ROUNDS: u64 = 20;
+    let home = Home::new(1.0, "close", false).await;
+    let mut dice = Dice(0x5eed);
+    let mut orphans = 0;
+    for round in 0..ROUNDS {
+        let mut proxy = home.proxy();
+        let before: Vec<_> = proxy.sessions().await;
+        let after = Duration::from_millis(20 + dice.below(400));
+        {
+            let players = async {
+                let play = |device| play(&home, &proxy, round * 77 + device as u64 + 1, device);
+                tokio::join!(play(0), play(1), play(2), play(3));
+            };
+            // Dropped players hang up; that is their right.
+            let _cut = tokio::time::timeout(after, Box::pin(players)).await;
+        }
+        proxy.kill();
+        orphans += proxy.said("open lost in a restart");
+        assert!(before.iter().all(|row| row["state"] != "opening"), "{before:?}");
+    }
+    let proxy = home.proxy();
+    // Closes that were under way come to their end, and every session that is left is beaten.
+    let since = home.headend.now().await;
+    eventually("quiet", async || {
+        proxy.sessions().await.iter().all(|row| row["state"] == "live" || row["state"] == "closed")
+    })
+    .await;
+    let live: Vec<_> = proxy.sessions().await.into_iter().filter(|row| row["state"] == "live").collect();
+    for name in names(&live) {
+        let device = name.split(' ').next().unwrap().to_owned();
+        let beaten = async || {
+            let log = home.headend.log().await;
+            log.iter().any(|seen| {
+                seen.seq > since
+                    && seen.endpoint == "heartbeat"
+                    && seen.device.as_deref() == Some(&device)
+                    && seen.status < 300
+            })
+        };
+        eventually("beaten", beaten).await;
+    }
+    orphans += proxy.said("open lost in a restart");
+    let open = home.headend.open().await;
+    let known = names(&live);
+    assert!(known.iter().all(|name| open.contains(name)), "{known:?} of {open:?}");
+    assert!(
+        open.len() - known.len() <= orphans,
+        "{} of {} are leaked, {orphans} orphans",
+        open.len() - known.len(),
+        open.len()
+    );
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+
+    let mut closes = BTreeMap::<String, usize>::new();
+    for seen in home.headend.log().await {
+        if seen.endpoint == "teardown" && seen.status < 300 {
+            *closes.entry(seen.session.unwrap()).or_default() += 1;
+        }
+    }
+    assert!(!closes.is_empty() && closes.values().all(|count| *count == 1), "{closes:?}");
+    let left = home.headend.open().await;
+    assert!(left.len() <= orphans && !known.iter().any(|name| left.contains(name)), "{left:?}");
+    let books = home.headend.books().await;
+    let expired = books["counters"]["ended"]["expired"].as_u64().unwrap_or_default();
+    assert!(expired <= orphans as u64, "{expired} expired, {orphans} orphans");
+}
+
+#[tokio::test]
+async fn a_crash_between_the_answer_and_the_journal_is_known_after_the_restart() {
+    let home = Home::new(30.0, "close", false).await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    // The work is done; its answer is on the way for longer than the process lives.
+    home.headend.fault("setup", json!({ "delay_ms": 1500 }), 1).await;
+    {
+        let mut call = std::pin::pin!(home.license(&proxy, "tv", &token));
+        let opening = async {
+            eventually("opening", async || proxy.sessions().await.iter().any(|row| row["state"] == "opening")).await;
+            // The open sets out when its intent is durable.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        };
+        tokio::select! {
+            reply = &mut call => panic!("{reply:?}"),
+            () = opening => {}
+        }
+    }
+    proxy.kill();
+    let proxy = home.proxy();
+    assert_eq!(proxy.said("open lost in a restart"), 1);
+    let rows = proxy.sessions().await;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row["state"].as_str(), row["device"].as_str()), (Some("closed"), Some("tv")));
+    let whole = proxy.admin(Method::GET, &format!("/v1/sessions/{}", row["id"].as_str().unwrap())).await;
+    assert!(whole["timeline"].to_string().contains("open lost in a restart"), "{whole}");
+    let request = http::Request::builder().uri("/metrics").header("host", "localhost");
+    let metrics = web::send(proxy.admin, None, request.body(Default::default()).unwrap()).await.unwrap().text();
+    assert!(metrics.contains("sidebeat_sessions_restored_total{result=\"orphaned\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("sidebeat_sessions_ended_total{authority=\"far\",reason=\"orphaned\"} 1")
+            || metrics.contains("reason=\"orphaned\""),
+        "{metrics}"
+    );
+    // Its player comes back and plays.
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_close_that_was_under_way_is_sent_again() {
+    let home = Home::new(30.0, "close", false).await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    home.headend.fault("teardown", json!("drop"), 1).await;
+    proxy.post("/license/~stop", "tv", &token).await.unwrap();
+    home.headend.nth("teardown", 1).await;
+    proxy.kill();
+    let proxy = home.proxy();
+    home.headend.nth("teardown", 2).await;
+    eventually("closed", async || home.headend.open().await.is_empty()).await;
+    drop(proxy);
+}
+
+#[tokio::test]
+async fn what_stays_open_goes_on_with_the_next_process() {
+    let home = Home::new(2.0, "keep", false).await;
+    let proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    home.headend.nth("heartbeat", 1).await;
+    let before = proxy.sessions().await;
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    assert_eq!((home.headend.open().await.len(), home.headend.count("teardown").await), (1, 0));
+
+    let proxy = home.proxy();
+    let since = home.headend.now().await;
+    let after = proxy.sessions().await;
+    assert_eq!(
+        (&after[0]["id"], &after[0]["state"], &after[0]["opened"]),
+        (&before[0]["id"], &json!("live"), &before[0]["opened"])
+    );
+    assert!(home.headend.next("heartbeat", since).await.status < 300);
+    // The player finds its session by the same token; nothing is opened.
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    assert_eq!(home.headend.count("setup").await, 1);
+    assert_eq!(std::fs::metadata(home.journal()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_is_given_back_at_the_end_does_not_come_again() {
+    let home = Home::new(30.0, "close", false).await;
+    let proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    assert!(home.headend.open().await.is_empty());
+    assert!(home.proxy().sessions().await.is_empty());
+    assert_eq!(home.headend.count("teardown").await, 1);
+}
+
+#[tokio::test]
+async fn a_kill_outlives_a_crash() {
+    let home = Home::new(30.0, "close", false).await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    let id = proxy.sessions().await[0]["id"].as_str().unwrap().to_owned();
+    proxy.admin(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    // Its close is sent when the kill is durable.
+    home.headend.nth("teardown", 1).await;
+    proxy.kill();
+    let proxy = home.proxy();
+    let refused = home.license(&proxy, "tv", &token).await.unwrap();
+    assert_eq!((refused.status.as_u16(), refused.json()["error"].as_str().unwrap()), (403, "session_killed"));
+    assert_eq!(home.headend.count("setup").await, 1);
+}
+
+#[tokio::test]
+async fn the_embedded_authoritys_places_outlive_a_crash() {
+    let home = Home::new(30.0, "close", true).await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    // Who was denied is denied again for a while with the same token.
+    let of_phone = [home.token("phone", "a").await, home.token("phone", "b").await, home.token("phone", "c").await];
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    // Of another device of the same account: its refusal comes after the first place is durable.
+    assert_eq!(home.license(&proxy, "phone", &of_phone[0]).await.unwrap().json()["error"], "limit_reached");
+    proxy.kill();
+
+    let mut proxy = home.proxy();
+    assert_eq!(
+        home.license(&proxy, "phone", &of_phone[1]).await.unwrap().json()["error"],
+        "limit_reached",
+        "the limit holds at once"
+    );
+    let slots = proxy.admin(Method::GET, "/v1/authorities/far/slots").await;
+    let slot = slots["slots"][0]["id"].as_str().unwrap().to_owned();
+    proxy.admin(Method::DELETE, &format!("/v1/authorities/far/slots/{slot}")).await;
+    // An open after it waits for all that was said before.
+    assert_eq!(home.license(&proxy, "phone", &of_phone[2]).await.unwrap().status, 200);
+    proxy.kill();
+
+    let proxy = home.proxy();
+    let told = home.license(&proxy, "tv", &token).await.unwrap().json();
+    assert_eq!(told["error"], "session_killed", "{told}");
+    assert_eq!(home.license(&proxy, "phone", &of_phone[2]).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_used_stops_the_start_and_stays_as_it_is() {
+    let home = Home::new(30.0, "close", false).await;
+    let checked = home.run("check");
+    assert!(checked.status.success() && !home.journal().exists(), "a missing one is good");
+    std::fs::write(home.journal(), "somebody's notes").unwrap();
+    for command in ["check", "run"] {
+        let refused = home.run(command);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("sidebeat.redb") && told.contains("move this one away"), "{told}");
+    }
+    assert_eq!(std::fs::read(home.journal()).unwrap(), b"somebody's notes");
+    std::fs::remove_file(home.journal()).unwrap();
+
+    let proxy = home.proxy();
+    let second = home.run("run");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"), "{second:?}");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    let whole = std::fs::read(home.journal()).unwrap();
+    std::fs::write(home.journal(), whole.get(..whole.len() / 2).unwrap()).unwrap();
+    let torn = home.run("run");
+    let told = String::from_utf8_lossy(&torn.stderr).into_owned();
+    assert!(torn.status.code() == Some(1) && told.contains("is damaged") && told.contains("move it away"), "{told}");
+}

@@ -1,0 +1,200 @@
+//! The built program as a process that can be killed, before a head-end in this one.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use http::{Method, Request};
+use serde_json::Value;
+use sidebeat::headend::{Headend, Options};
+use sidebeat::task::{Deaths, Tasks};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::headend::FarSide;
+use crate::web::{self, Reply};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+
+/// A folder with a configuration, and what it points at.
+pub(crate) struct Home {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) headend: FarSide,
+    _deaths: Deaths,
+}
+
+impl Home {
+    /// `heartbeat` in seconds; `on_exit` and `authority` as the configuration says them.
+    pub(crate) async fn new(heartbeat: f64, on_exit: &str, embedded: bool) -> Self {
+        let (tasks, deaths) = Tasks::new();
+        let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
+        options.settings.heartbeat = heartbeat;
+        options.settings.limit = 1000;
+        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        tasks.spawn(serve);
+        let base = format!("http://{}/DEMO", bound.address);
+        // The head-end's own license server wants a session of the head-end's.
+        let license = match embedded {
+            true => format!("http://{}/", anything_goes(&tasks).await),
+            false => format!("{base}/ckls/contentlicenseservice/v1/licenses"),
+        };
+        let authority = if embedded {
+            "kind = \"embedded\"\naccount = [\"header:x-account\"]\nsessions-per-account = 1".to_owned()
+        } else {
+            format!("kind = \"nagra-ssm\"\nurl = \"{base}/ssm\"")
+        };
+        let config = format!(
+            "[server]\nlisten = []\nlisten-plain = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [store]\nkind = \"journal\"\non-exit = \"{on_exit}\"\n\
+             [[authority]]\nname = \"far\"\n{authority}\n\
+             [[route]]\npath = \"/license\"\nauthority = \"far\"\nsession-control = \"always\"\ndevice = [\"header:x-device-id\"]\n\
+             license-server = \"{license}\"\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let home = Self { folder, headend: FarSide { address: bound.address, tasks }, _deaths: deaths };
+        // A beat whose answer died with us is made again with the token before it.
+        home.headend.settings(serde_json::json!({ "accept_previous": true })).await;
+        home
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.folder.path().join("sidebeat.redb")
+    }
+
+    pub(crate) fn proxy(&self) -> Proxy {
+        Proxy::start(&self.folder.path().join("config.toml"))
+    }
+
+    pub(crate) fn run(&self, command: &str) -> Output {
+        sidebeat().args([command, "-c"]).arg(self.folder.path().join("config.toml")).output().unwrap()
+    }
+
+    pub(crate) async fn token(&self, device: &str, content: &str) -> String {
+        self.headend.token(&format!("account={device}&device={device}&content={content}")).await
+    }
+
+    pub(crate) async fn license(&self, proxy: &Proxy, device: &str, token: &str) -> Option<Reply> {
+        proxy.post("/license", device, token).await
+    }
+}
+
+/// A license server that gives everybody the same.
+async fn anything_goes(tasks: &Tasks) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 64 * 1024];
+            let mut there = 0;
+            while !request[..there].ends_with(CLEARKEY.as_bytes()) {
+                match stream.read(&mut request[there..]).await {
+                    Ok(count) if count > 0 => there += count,
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            let _gone = stream.write_all(reply).await;
+        }
+    });
+    address
+}
+
+pub(crate) struct Proxy {
+    pub(crate) admin: SocketAddr,
+    child: Option<Child>,
+    heard: Arc<Mutex<Vec<String>>>,
+    lines: Receiver<String>,
+    pub(crate) players: SocketAddr,
+}
+
+fn sidebeat() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+impl Proxy {
+    fn start(config: &Path) -> Self {
+        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = channel();
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hears = heard.clone();
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                hears.lock().unwrap().push(line.clone());
+                // Nobody may be listening any more.
+                let _gone = tell.send(line);
+            }
+        });
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut proxy = Self { admin: unknown, child: Some(child), heard, lines, players: unknown };
+        proxy.players = address(&proxy.says("players: "));
+        proxy.admin = address(&proxy.says("admin: "));
+        proxy
+    }
+
+    pub(crate) fn says(&self, what: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("never said {what:?}, but:\n{}", self.heard.lock().unwrap().join("\n")),
+            }
+        }
+    }
+
+    /// How many lines so far hold this.
+    pub(crate) fn said(&self, what: &str) -> usize {
+        self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).count()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        thread::spawn(move || tell.send(child.wait().unwrap()));
+        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, device: &str, token: &str) -> Option<Reply> {
+        let request = Request::builder().method(Method::POST).uri(path).header("host", "localhost");
+        let request = request.header("nv-authorizations", token).header("x-device-id", device);
+        let request = request.header("x-account", "ann");
+        web::send(self.players, None, request.body(CLEARKEY.into()).unwrap()).await.ok()
+    }
+
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> Value {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        web::send(self.admin, None, request.body(http_body_util::Full::default()).unwrap()).await.unwrap().json()
+    }
+
+    /// `device content state` of the sessions in this state, in order.
+    pub(crate) async fn sessions(&self) -> Vec<Value> {
+        self.admin(Method::GET, "/v1/sessions").await["sessions"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ended = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
+fn address(line: &str) -> SocketAddr {
+    line.rsplit("://").next().unwrap().trim().parse().unwrap()
+}
