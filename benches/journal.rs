@@ -44,7 +44,9 @@ impl Asker for Yes {
                 Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("t".repeat(TOKEN)) })
             }
             AskKind::Close => Verdict::Closed,
-            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
         };
         Box::pin(async move {
             tokio::time::sleep(ROUND_TRIP).await;
@@ -66,8 +68,11 @@ fn card() -> Arc<Card> {
         opened: Clock.wall(),
         kill_memory: None,
         policy: Arc::new(Standing::new(Policy::default())),
+        registration: None,
         route: "/license".into(),
         rung: "header",
+        schedule: None,
+        stream: None,
         token: Some(Secret::new("c".repeat(TOKEN))),
     })
 }

@@ -25,7 +25,8 @@ use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
 use crate::config::{self, Config, Faults, OnExit};
 use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
-use crate::gateway::{Flights, Gateway, Routes};
+use crate::gateway::{Configured, Flights, Gateway, Routes};
+use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
 use crate::store;
@@ -56,6 +57,8 @@ struct Call {
     authorities: Arc<Authorities>,
     clock: Clock,
     flights: Arc<Flights>,
+    public_url: Option<Arc<str>>,
+    registrations: Arc<Registrations>,
     routes: Arc<ArcSwap<Routes>>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
@@ -93,7 +96,8 @@ impl App {
         let trust = Trust::public()?;
         trust.take(trust.prepare(named(&config))?);
         let fixed = restart_only(&config);
-        let Config { admin: admin_config, authorities, routes, server, store, log: _, webhooks } = config;
+        let Config { admin: admin_config, authorities, authorize, routes, server, store, log: _, webhooks } = config;
+        let registrations = Arc::new(Registrations::default());
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
@@ -112,15 +116,20 @@ impl App {
             Some(address) => Some(admin::bind(address).await.map_err(|fault| Fault::Admin(address, fault))?),
             None => None,
         };
-        let admin = Arc::new(Admin::new(
+        let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
+        let mut admin = Admin::new(
             &admin_config,
             authorities.clone(),
             sessions.clone(),
+            registrations.clone(),
             telemetry.clone(),
             counters,
             tasks.clone(),
-        ));
+        );
+        admin.public_url.clone_from(&public_url);
+        let admin = Arc::new(admin);
         let limits = edge.terms().limits();
+        let routes = Configured { authorize, license: routes };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
@@ -128,6 +137,8 @@ impl App {
             authorities: authorities.clone(),
             clock,
             flights: Flights::new(Flights::MOST),
+            public_url,
+            registrations,
             routes: routes.clone(),
             sessions: sessions.clone(),
             tasks: tasks.clone(),
@@ -215,6 +226,8 @@ impl Call {
             clock: self.clock,
             flights: self.flights.clone(),
             pool,
+            public_url: self.public_url.clone(),
+            registrations: self.registrations.clone(),
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
             tasks: self.tasks.clone(),

@@ -15,7 +15,7 @@ sidebeat: session management for unmodified video players
   sidebeat check [-c FILE]          validate a configuration; exit 0 or 1
   sidebeat demo [--check]           proxy, head-end, content and a page, all on this machine;
                                     with --check the same story without a browser
-  sidebeat headend [options]        a simulated head-end: SSM, license servers, content
+  sidebeat headend [options]        a simulated head-end: SSM, FirstLight, licenses, content
       --listen ADDRESS              127.0.0.1:9200
       --tenant NAME                 DEMO
       --heartbeat SECONDS           30

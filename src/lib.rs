@@ -4,7 +4,9 @@
 //! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
 //! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
 //! which speak HTTP outward, as `webhooks` do; `sessions` drives the pure core in `session`, and
-//! `events` hands on what happened there; `drm` recognises messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
+//! `events` hands on what happened there; `playbacks` keeps what was registered before one began; `drm`
+//! recognises messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the
+//! bottom.
 //! `docs/design.md` gives the reasons.
 
 pub mod admin;
@@ -23,6 +25,7 @@ pub mod events;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
+pub mod playbacks;
 pub mod secret;
 pub mod session;
 pub mod sessions;

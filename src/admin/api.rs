@@ -28,6 +28,7 @@ impl Admin {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
+                None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
                 None => self.route(&request.method, path),
             }
             .map(Sending::Whole),
@@ -79,7 +80,9 @@ impl Admin {
             (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
                 self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
             }
-            (_, ["v1", "sessions", ..]) => fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API"),
+            (_, ["v1", "playbacks"] | ["v1", "sessions", ..]) => {
+                fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API")
+            }
             (_, _) => fault(StatusCode::NOT_FOUND, "see docs/operations.md for the paths"),
         }
     }

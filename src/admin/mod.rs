@@ -10,6 +10,7 @@ mod configuration;
 mod gate;
 mod json;
 mod metrics;
+mod playbacks;
 mod slots;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
 use crate::edge::Counters;
+use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -40,8 +42,11 @@ pub struct Admin {
     configuration: Mutex<Configuration>,
     pub edge: Arc<Counters>,
     gate: ArcSwap<Gate>,
+    /// How players reach us, if the configuration says.
+    pub public_url: Option<Arc<str>>,
     /// Listening, configured, and not on the way down.
     pub ready: AtomicBool,
+    registrations: Arc<Registrations>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
@@ -52,13 +57,27 @@ impl Admin {
         config: &config::Admin,
         authorities: Arc<Authorities>,
         sessions: Arc<Sessions>,
+        registrations: Arc<Registrations>,
         telemetry: Arc<Telemetry>,
         edge: Arc<Counters>,
         tasks: Tasks,
     ) -> Self {
         let (gate, ready) = (ArcSwap::from_pointee(Gate::new(config)), AtomicBool::new(false));
         let configuration = Mutex::new(Configuration::loaded(Clock.wall()));
-        Self { authorities, clock: Clock, configuration, edge, gate, ready, sessions, tasks, telemetry }
+        let public_url = None;
+        Self {
+            authorities,
+            clock: Clock,
+            configuration,
+            edge,
+            gate,
+            public_url,
+            ready,
+            registrations,
+            sessions,
+            tasks,
+            telemetry,
+        }
     }
 
     pub fn is_ready(&self) -> bool {

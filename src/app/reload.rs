@@ -15,7 +15,7 @@ use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config::{AuthorityKind, Config, Endpoint, Faults};
 use crate::edge::{Certificates, Shown, Terms};
-use crate::gateway::Routes;
+use crate::gateway::{Configured, Routes};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::{Pins, Trust};
 
@@ -81,13 +81,14 @@ impl Reload {
     /// From the bottom up: whoever meets the new routes finds all that they refer to.
     fn commit(&self, ready: Ready, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
-        let Config { admin, authorities, log, routes, server, store: _, webhooks: _ } = config;
+        let Config { admin, authorities, authorize, log, routes, server, store: _, webhooks: _ } = config;
         telemetry::change_log(&log);
         self.trust.take(ready.pins);
         let kinds = self.authorities.renew(authorities);
         stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
         let limits = Arc::new(server.limits);
         self.terms.change(server.origins, limits.clone());
+        let routes = Configured { authorize, license: routes };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));
         if let (Some(certificates), Some(shown)) = (&self.certificates, ready.shown) {
@@ -141,6 +142,10 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
     for authority in &config.authorities {
         match &authority.kind {
             AuthorityKind::Embedded(_) => {}
+            AuthorityKind::FirstLight(it) => {
+                let endpoints = it.stream_concurrency.iter().map(|it| &it.endpoint).chain([&it.heartbeat]);
+                named.extend(endpoints.map(|endpoint| (endpoint, it.ca.as_deref())));
+            }
             AuthorityKind::NagraSsm(ssm) => {
                 let endpoints = [&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown];
                 let endpoints = endpoints.into_iter().chain(&ssm.renewal_other);
@@ -149,6 +154,7 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
         }
     }
     named.extend(config.webhooks.iter().map(|webhook| (&webhook.url, webhook.ca.as_deref())));
+    named.extend(config.authorize.iter().map(|route| (&route.authorize_url, route.ca.as_deref())));
     named.extend(config.routes.iter().map(|route| (&route.license_server, route.ca.as_deref())));
     named
 }
@@ -161,6 +167,7 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
         ("log.format", format!("{:?}", log.format)),
         ("server.listen", format!("{:?}", server.listen)),
         ("server.listen-plain", format!("{:?}", server.listen_plain)),
+        ("server.public-url", format!("{:?}", server.public_url)),
         ("server.tls.client-ca", format!("{:?}", server.tls.client_ca)),
         ("server.workers", server.workers.to_string()),
         ("store", format!("{store:?}")),

@@ -1,9 +1,11 @@
 //! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
 
+mod firstlight;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::breaker::Leave;
 use super::far_clock::Lesson;
@@ -81,6 +83,11 @@ impl Client {
         // Its settings of this moment hold for the whole call.
         let authority = self.authorities.of(&card.authority);
         match (authority.as_ref().map(|authority| &authority.kind), &ask.grant) {
+            (Some(Kind::FirstLight(config)), _) => {
+                let result = self.perform_firstlight(config, ask, card).await;
+                self.count(card, ask.kind, &result, now);
+                result
+            }
             (Some(Kind::NagraSsm(ssm)), grant) => {
                 let leave = self.leave(ssm, ask.kind, card)?;
                 let result = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await;
@@ -152,16 +159,20 @@ impl Client {
     }
 
     async fn send(&self, wire: Option<Wire<'_>>, timeout: Duration) -> Result<Reply, Fault> {
-        let Some(Wire { body, endpoint, headers }) = wire else {
+        let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
+        };
+        let path_and_query = match path {
+            Some(path) => path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?,
+            None => endpoint.path_and_query(),
         };
         let call = Call {
             body,
             deadline: self.clock.now() + timeout,
             endpoint,
             headers,
-            method: Method::POST,
-            path_and_query: endpoint.path_and_query(),
+            method,
+            path_and_query,
             reply_max: REPLY_MAX,
         };
         self.pool.send(call).await.map_err(|fault| infrastructure(&fault))

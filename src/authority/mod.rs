@@ -11,6 +11,7 @@ mod client;
 mod counter;
 pub mod embedded;
 mod far_clock;
+mod firstlight;
 mod health;
 mod nagra_ssm;
 mod outage;
@@ -35,9 +36,10 @@ use self::health::Health;
 pub use self::outage::watch;
 pub use self::registry::Authorities;
 pub use self::slots::{Held, Kept, RESERVED};
-use crate::config::{self, AuthorityKind, Endpoint, NagraSsm, OnUnreachable};
+use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable};
+use crate::playbacks::Block;
 use crate::secret::Secret;
-use crate::session::{AskKind, Grant, Reason};
+use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
 use crate::sessions::AuthorityId;
 use crate::store::{SlotRecord, Store};
 
@@ -53,6 +55,7 @@ pub struct Authority {
 #[derive(Debug)]
 enum Kind {
     Embedded(Box<Counter>),
+    FirstLight(Box<FirstLight>),
     NagraSsm(Box<Ssm>),
 }
 
@@ -70,6 +73,7 @@ impl Authority {
     pub fn new(config: config::Authority, over: &Arc<Notify>) -> Self {
         let kind = match config.kind {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
+            AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
                 let (clock, use_other_renewal) = (Arc::default(), Arc::default());
                 let health = Arc::new(Health::new(over.clone()));
@@ -86,9 +90,10 @@ impl Authority {
                 Kind::Embedded(Box::new(counter.renewed(*config)))
             }
             (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(Box::new(ssm.renewed(config))),
-            (Kind::Embedded(_), AuthorityKind::NagraSsm(_)) | (Kind::NagraSsm(_), AuthorityKind::Embedded(_)) => {
-                return None;
-            }
+            (Kind::FirstLight(_), AuthorityKind::FirstLight(config)) => Kind::FirstLight(config),
+            (Kind::Embedded(_), AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_))
+            | (Kind::FirstLight(_), AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_))
+            | (Kind::NagraSsm(_), AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_)) => return None,
         };
         Some(Self { id: self.id.clone(), kind, name: self.name.clone() })
     }
@@ -97,7 +102,40 @@ impl Authority {
     pub fn counter(&self) -> Option<&Counter> {
         match &self.kind {
             Kind::Embedded(counter) => Some(counter),
-            Kind::NagraSsm(_) => None,
+            Kind::FirstLight(_) | Kind::NagraSsm(_) => None,
+        }
+    }
+
+    /// What the fields of an authorization are called, and the caller's headers that go with every call.
+    pub fn authorization(&self) -> (&Names, &[HeaderName]) {
+        static PLAIN: Names = Names(std::collections::BTreeMap::new());
+        match &self.kind {
+            Kind::Embedded(_) | Kind::NagraSsm(_) => (&PLAIN, &[]),
+            Kind::FirstLight(config) => (&config.names, &config.pass_headers),
+        }
+    }
+
+    /// The route's policy with what this authority asks for.
+    pub fn refine(&self, policy: Policy) -> Policy {
+        match &self.kind {
+            Kind::Embedded(_) | Kind::NagraSsm(_) => policy,
+            Kind::FirstLight(config) => Policy {
+                beat_on_resume: true,
+                beat_while_paused: config.beat_while_paused,
+                max_failures: Some(config.max_failures),
+                stop_on_blackout: config.stop_player_on_stream_timeline_event,
+                stop_on_end: config.stop_player_on_stream_timeline_event && config.stop_on_playback_end,
+                ..policy
+            },
+        }
+    }
+
+    /// What the clock will bring to the playback of this authorization; `now` and `wall` are the same
+    /// moment.
+    pub fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+        match &self.kind {
+            Kind::Embedded(_) | Kind::NagraSsm(_) => None,
+            Kind::FirstLight(config) => config.schedule(block, now, wall),
         }
     }
 
@@ -119,14 +157,14 @@ impl Authority {
     pub fn needs_token(&self) -> bool {
         match self.kind {
             Kind::Embedded(_) => false,
-            Kind::NagraSsm(_) => true,
+            Kind::FirstLight(_) | Kind::NagraSsm(_) => true,
         }
     }
 
     /// The time since the epoch in which its tokens are judged; none while it has not told lately.
     pub fn time(&self, now: Instant) -> Option<Duration> {
         match &self.kind {
-            Kind::Embedded(_) => None,
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(ssm) => ssm.clock.read(now),
         }
     }
@@ -134,7 +172,7 @@ impl Authority {
     /// The error code by which its players know that a content token has expired.
     pub fn expired_code(&self) -> Option<i64> {
         match self.kind {
-            Kind::Embedded(_) => None,
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(_) => Some(nagra_ssm::EXPIRED),
         }
     }
@@ -142,7 +180,7 @@ impl Authority {
     /// Whether a Widevine renewal goes to the authority, and counts as a beat.
     pub fn renews(&self) -> bool {
         match self.kind {
-            Kind::Embedded(_) => false,
+            Kind::Embedded(_) | Kind::FirstLight(_) => false,
             Kind::NagraSsm(_) => true,
         }
     }
@@ -151,6 +189,7 @@ impl Authority {
     pub fn error_name(&self) -> fn(AskKind) -> &'static str {
         match self.kind {
             Kind::Embedded(_) => counter::error_name,
+            Kind::FirstLight(_) => FirstLight::error_name,
             Kind::NagraSsm(_) => NagraSsm::error_name,
         }
     }
@@ -159,6 +198,8 @@ impl Authority {
     pub fn pace(&self) -> (f64, Duration) {
         match &self.kind {
             Kind::Embedded(counter) => (1.0, counter.grace()),
+            // Failures are counted there, and time does not tell.
+            Kind::FirstLight(_) => (1.0, Policy::default().grace),
             Kind::NagraSsm(ssm) => (ssm.config.fraction, ssm.config.grace),
         }
     }
@@ -175,7 +216,8 @@ impl Authority {
 
     fn health(&self) -> Option<&Health> {
         match &self.kind {
-            Kind::Embedded(_) => None,
+            // FirstLight's failures are counted by session: each of its calls is made.
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(ssm) => Some(&ssm.health),
         }
     }
@@ -183,7 +225,7 @@ impl Authority {
     /// For how long playbacks go on without its word.
     pub fn on_unreachable(&self) -> OnUnreachable {
         match &self.kind {
-            Kind::Embedded(_) => OnUnreachable::default(),
+            Kind::Embedded(_) | Kind::FirstLight(_) => OnUnreachable::default(),
             Kind::NagraSsm(ssm) => ssm.config.on_unreachable,
         }
     }
@@ -191,7 +233,7 @@ impl Authority {
     /// The header by which a license call carries its content token when there is no session.
     pub fn token_header(&self, content: &Secret) -> Option<(HeaderName, HeaderValue)> {
         match &self.kind {
-            Kind::Embedded(_) => None,
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(ssm) => Some((ssm.config.authorization.clone(), nagra_ssm::header_value(content.expose())?)),
         }
     }
@@ -199,7 +241,7 @@ impl Authority {
     /// The header by which a license call carries the session, if this authority wants one.
     pub fn license_header(&self, content: Option<&Secret>, grant: &Grant) -> Option<(HeaderName, HeaderValue)> {
         match &self.kind {
-            Kind::Embedded(_) => None,
+            Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(ssm) => Some((ssm.config.authorization.clone(), ssm.config.license_value(content?, grant)?)),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::wire::{Asked, Wire};
@@ -48,7 +48,8 @@ impl NagraSsm {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(self.authorization.clone(), header_value(token.expose())?);
-        Some(Wire { body: Bytes::copy_from_slice(body), endpoint, headers })
+        let body = Bytes::copy_from_slice(body);
+        Some(Wire { body, endpoint, headers, method: Method::POST, path: None })
     }
 
     /// What a license call carries: the configured mix of content and session token.
@@ -93,7 +94,9 @@ impl NagraSsm {
                 kind: FaultKind::Malformed,
                 reason: Reason::new(asked.status.as_u16(), said.error_code, "the setup reply has no sessionToken"),
             }),
-            (AskKind::Beat | AskKind::Renew, token) => Ok(Verdict::Alive { interval: said.interval, lifetime, token }),
+            (AskKind::Beat | AskKind::Renew, token) => {
+                Ok(Verdict::Alive { interval: said.interval, lifetime, schedule: None, token })
+            }
         }
     }
 }

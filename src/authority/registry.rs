@@ -195,11 +195,11 @@ mod tests {
         let authorities = Authorities::new(read(SSM));
         let uses_other = || match &authorities.by_name("home").unwrap().kind {
             super::super::Kind::NagraSsm(ssm) => ssm.renewals().0 != &ssm.config.renewal,
-            super::super::Kind::Embedded(_) => panic!("another kind"),
+            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
         };
         match &authorities.by_name("home").unwrap().kind {
             super::super::Kind::NagraSsm(ssm) => ssm.keep_renewal(ssm.config.renewal_other.as_ref().unwrap()),
-            super::super::Kind::Embedded(_) => panic!("another kind"),
+            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
         }
         authorities.renew(read(&format!("{SSM}timeout = \"3s\"\n")));
         assert!(uses_other());

@@ -1,16 +1,18 @@
 //! One call to an authority as it goes out, and as it came back.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::config::Endpoint;
 use crate::session::AskKind;
 
-/// Always a POST.
 pub(super) struct Wire<'a> {
     pub(super) body: Bytes,
     pub(super) endpoint: &'a Endpoint,
     pub(super) headers: HeaderMap,
+    pub(super) method: Method,
+    /// In place of the endpoint's own path and query.
+    pub(super) path: Option<String>,
 }
 
 pub(super) struct Asked<'a> {

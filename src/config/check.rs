@@ -6,8 +6,10 @@
 
 mod admin;
 mod authority;
+mod authorize;
 mod embedded;
 mod endings;
+mod firstlight;
 mod nagra_ssm;
 mod outage;
 mod refusal;
@@ -59,7 +61,8 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
-    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]\n[[webhook]]";
+    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
+        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n[[webhook]]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {
@@ -84,5 +87,6 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let routes = route::routes(&root, &frame);
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
-    Some(Config { admin, authorities: authorities?, log, routes: routes?, server, store, webhooks: webhooks? })
+    let ((routes, authorize), webhooks) = (routes?, webhooks?);
+    Some(Config { admin, authorities: authorities?, authorize, log, routes, server, store, webhooks })
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Clone, Eq, PartialEq)]
 pub struct Endpoint {
@@ -67,6 +68,19 @@ impl Endpoint {
     /// What stands behind the host; `/` when nothing does.
     pub fn path_and_query(&self) -> PathAndQuery {
         self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+    }
+}
+
+/// As a whole, for what is written down: a record could not be used otherwise.
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.uri)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 

@@ -4,15 +4,18 @@
 //! and `value` read it key by key, `check` knows all keys and turns the sum into a [`Config`] or
 //! into all its faults at once. Nothing above this module parses a setting again.
 
+mod authorize;
 mod check;
 mod embedded;
 mod endings;
 mod endpoint;
 mod environment;
 mod fault;
+mod firstlight;
 mod near;
 mod outage;
 mod raw;
+mod route;
 mod section;
 mod store;
 mod take;
@@ -30,12 +33,17 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+pub use self::authorize::Authorize;
 pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
 pub use self::outage::{Allowed, OnUnreachable};
+pub use self::route::{
+    Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
+};
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::webhook::Webhook;
 use crate::secret::Secret;
@@ -44,6 +52,7 @@ use crate::secret::Secret;
 pub struct Config {
     pub admin: Admin,
     pub authorities: Vec<Authority>,
+    pub authorize: Vec<Authorize>,
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
@@ -60,6 +69,8 @@ pub struct Server {
     /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
     pub listen_plain: Vec<SocketAddr>,
     pub origins: Origins,
+    /// How players reach us, without a slash at its end; none: as their `Host` says.
+    pub public_url: Option<String>,
     pub tls: Tls,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
     pub workers: usize,
@@ -138,6 +149,7 @@ pub struct Authority {
 #[derive(Debug)]
 pub enum AuthorityKind {
     Embedded(Box<Embedded>),
+    FirstLight(Box<FirstLight>),
     NagraSsm(Box<NagraSsm>),
 }
 
@@ -167,130 +179,4 @@ pub struct NagraSsm {
     pub teardown: Endpoint,
     /// One call to the authority.
     pub timeout: Duration,
-}
-
-/// `[[route]]`: a path prefix that players use.
-#[derive(Debug)]
-pub struct Route {
-    /// Index into [`Config::authorities`]; none means: pass through, count, manage nothing.
-    pub authority: Option<usize>,
-    /// Trusted for the license server in place of the public roots.
-    pub ca: Option<PathBuf>,
-    pub content_token: Vec<TokenSource>,
-    /// The identity ladder: the first rung that answers names the device.
-    pub device: Vec<Rung>,
-    pub endings: Endings,
-    pub enforcement: Enforcement,
-    /// Request headers that are passed on to the license server, beside the built-in ones.
-    pub headers: Vec<HeaderName>,
-    /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
-    pub kill_memory: Duration,
-    pub license_server: Endpoint,
-    /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
-    pub path: String,
-    /// For how long a viewer who zapped away may find the session as it was left, where its close has
-    /// not been sent yet.
-    pub re_entry: Duration,
-    pub refusal: Refusal,
-    pub session_control: SessionControl,
-    pub sessions_per_device: usize,
-    /// From connect to the last byte of the license server's reply.
-    pub timeout: Duration,
-    pub wrapping: Wrappings,
-}
-
-/// Where a route finds the content token; the first that has one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TokenSource {
-    /// `custom-data`: the PlayReady challenge's CustomData.
-    CustomData,
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
-}
-
-/// One rung of the identity ladder.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rung {
-    /// `cookie:NAME`
-    Cookie(String),
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `mtls`: fingerprint of the client's certificate.
-    Mtls,
-    /// `path-segment`: the first segment after the route's path; not passed on.
-    PathSegment,
-    /// `peer`: the client's IP address.
-    Peer,
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
-    /// `token-claim:PATH`: a claim of the content token, dots between names.
-    TokenClaim(String),
-}
-
-/// Who keeps the session alive toward the authority.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Enforcement {
-    /// By the Widevine license policy; every other DRM is beaten by us.
-    Auto,
-    Heartbeat,
-    Renewal,
-}
-
-/// Whether a content token asks for a session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SessionControl {
-    Always,
-    /// Yes, unless a readable token has no `sessionControl` or says `sessionControlEnabled: false`.
-    Auto,
-    Never,
-}
-
-/// How bodies are wrapped on either side of us; equal on both sides means untouched.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wrappings {
-    pub player_reply: Wrapping,
-    pub player_request: Wrapping,
-    pub server_reply: Wrapping,
-    pub server_request: Wrapping,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wrapping {
-    Base64,
-    /// `form:FIELD`
-    Form(String),
-    /// `json:FIELD`
-    Json(String),
-    Raw,
-}
-
-/// The profile per DRM and phase.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    pub clearkey: Profiles,
-    pub fairplay: Profiles,
-    pub playready: Profiles,
-    pub widevine: Profiles,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Profiles {
-    pub first: Profile,
-    pub renewal: Profile,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Profile {
-    /// By player family.
-    Auto,
-    /// 403 and JSON.
-    Http,
-    /// 200 and an in-band refusal that the CDM rejects.
-    Reject,
-    /// 200 and a SOAP fault.
-    Soap200,
-    /// 500 and a SOAP fault.
-    Soap500,
 }

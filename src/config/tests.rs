@@ -53,7 +53,7 @@ fn the_least_file_has_all_defaults() {
 fn nagra_urls_come_from_the_base_unless_they_are_given() {
     let nagra = |text: &str| match read(&format!("{NAGRA}{text}\n{LEAST}")).unwrap().authorities.remove(0).kind {
         AuthorityKind::NagraSsm(nagra) => nagra,
-        AuthorityKind::Embedded(_) => panic!("another kind was asked for"),
+        AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_) => panic!("another kind was asked for"),
     };
     let shown = |nagra: &NagraSsm| {
         let other = nagra.renewal_other.as_ref().map(ToString::to_string);
@@ -77,6 +77,46 @@ fn nagra_urls_come_from_the_base_unless_they_are_given() {
     let headers = nagra("url = \"https://h\"\ntenant = \"T\"\nheaders = { X-Key = \"v\" }").headers;
     let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
     assert_eq!(pairs, [("nv-tenant-id", "T"), ("x-key", "v")]);
+}
+
+#[test]
+fn firstlight_has_the_vendors_defaults() {
+    let firstlight = |text: &str| {
+        let text = format!(
+            "[[authority]]\nname = \"q\"\nkind = \"firstlight\"\nheartbeat-url = \"https://h/base/\"\n{text}\n{LEAST}"
+        );
+        match read(&text).unwrap().authorities.remove(0).kind {
+            AuthorityKind::FirstLight(firstlight) => firstlight,
+            AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_) => panic!("another kind was asked for"),
+        }
+    };
+    let plain = firstlight("");
+    assert_eq!(plain.heartbeat.to_string(), "https://h/base/media/heartbeat");
+    assert!(plain.stream_concurrency.is_none());
+    assert_eq!((plain.interval.as_millis(), plain.max_failures), (60_000, 2));
+    assert_eq!(plain.post_slate.as_millis(), 900_000);
+    assert!(!plain.record_bookmark && !plain.track_viewers_count && !plain.multi_stream_mode);
+    assert!(plain.stop_on_playback_end && plain.stop_player_on_stream_timeline_event);
+    assert!(plain.beat_while_paused && plain.send_state);
+    assert_eq!(firstlight("fail-when = \"reaches\"").max_failures, 1);
+    assert!(firstlight("stream-concurrency-url = \"\"").stream_concurrency.is_none());
+    let streams = "stream-concurrency-url = \"https://s/a/\"\nstream-concurrency-path = \"/s/{deviceId}/x\"";
+    let streams = firstlight(streams).stream_concurrency.unwrap();
+    assert_eq!(
+        (streams.endpoint.to_string().as_str(), streams.path.as_str()),
+        ("https://s/a/s/device/x", "/a/s/{deviceId}/x")
+    );
+}
+
+#[test]
+fn an_authorize_route_stands_beside_the_license_routes() {
+    let text = "[[authority]]\nname = \"q\"\nkind = \"firstlight\"\nheartbeat-url = \"https://h\"\n\
+        [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthorize-url = \"https://a/v1\"\nauthority = \"q\"\n\
+        license-route = \"/license\"\n[server]\npublic-url = \"https://p/\"\n";
+    let config = read(&format!("{text}{LEAST}")).unwrap();
+    assert_eq!((config.routes.len(), config.authorize.len()), (1, 1));
+    assert_eq!(config.authorize[0].license_route.as_deref(), Some("/license"));
+    assert_eq!(config.server.public_url.as_deref(), Some("https://p"));
 }
 
 #[test]

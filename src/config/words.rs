@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
-use super::{AccountRung, Pattern, Rung, TokenSource, Wrapping};
+use super::{AccountRung, Endpoint, Pattern, Rung, TokenSource, Wrapping};
 
 /// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
@@ -97,6 +97,13 @@ pub(super) fn route_path(text: &str) -> Result<String, String> {
     let steps = text.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
     let plain = !steps && !text.contains(['?', '#', '%']) && text.parse::<PathAndQuery>().is_ok();
     if plain { Ok(text.to_owned()) } else { Err("must be a plain path, such as \"/license\"".to_owned()) }
+}
+
+/// A base for URLs of ours: `https://tv-proxy.example`, without a slash at its end.
+pub(super) fn public_url(text: &str) -> Result<String, &'static str> {
+    let base = text.trim_end_matches('/');
+    let endpoint = Endpoint::parse(base)?;
+    if endpoint.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }
 
 pub(super) fn rung(text: &str) -> Result<Rung, String> {

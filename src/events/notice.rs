@@ -97,11 +97,14 @@ impl Notice {
 
 fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)> {
     Some(match event {
+        Event::Blackout(why) => ("BLACKOUT", blackout(why)),
         Event::Closed(end) => ("session.closed", json!({ "reason": end.name() })),
         Event::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
         Event::Killed(why) => ("session.killed", reason(why)),
         Event::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
         Event::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
+        // Under the vendor's names, as apps of its player SDK know them.
+        Event::Reached(moment) => (moment.name(), json!({})),
         Event::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
         Event::Refused(_, why) => ("session.refused", reason(why)),
         Event::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
@@ -117,6 +120,14 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
     })
 }
 
+fn blackout(why: &Reason) -> Value {
+    let blackout = why.blackout.as_deref();
+    let mut detail = reason(why);
+    detail["action"] = json!(blackout.map(|blackout| &blackout.action));
+    detail["url"] = json!(blackout.and_then(|blackout| blackout.url.as_ref()));
+    detail
+}
+
 fn reason(why: &Reason) -> Value {
     json!({ "code": why.code, "errorCode": why.error_code, "message": &*why.message })
 }
@@ -124,7 +135,8 @@ fn reason(why: &Reason) -> Value {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::session::{Denial, End};
+    use crate::config::Endpoint;
+    use crate::session::{Blackout, Denial, End, Moment};
 
     pub(in crate::events) fn playback<'a>(names: &'a (Arc<str>, Arc<str>)) -> Playback<'a> {
         Playback {
@@ -153,6 +165,8 @@ pub(super) mod tests {
             (Event::Killed(why()), Some("session.killed")),
             (Event::Refused(Denial::Limit, why()), Some("session.refused")),
             (Event::Failed(AskKind::Beat, why()), Some("ssmheartbeaterror")),
+            (Event::Blackout(why()), Some("BLACKOUT")),
+            (Event::Reached(Moment::LiveEventStart), Some("LIVE_EVENT_START")),
             (Event::Recovered(2), Some("session.recovered")),
             (Event::Beat, None),
             (Event::Renewed, None),
@@ -163,6 +177,17 @@ pub(super) mod tests {
             let notice = Notice::of(&playback(&names), &event, Duration::ZERO);
             assert_eq!(notice.map(|notice| notice.name), name, "{event:?}");
         }
+    }
+
+    #[test]
+    fn a_blackout_says_what_to_show_in_its_place() {
+        let url = Endpoint::parse("https://cdn.example/slate.m3u8?a=b").ok();
+        let shown = Blackout { action: "DENY".to_owned(), url };
+        let why = Reason { blackout: Some(shown.into()), ..Reason::new(0, None, "no") };
+        let names = names();
+        let notice = Notice::of(&playback(&names), &Event::Blackout(why), Duration::ZERO).unwrap();
+        let detail = &notice.scoped()["detail"];
+        assert_eq!((&detail["action"], &detail["url"]), (&json!("DENY"), &json!("https://cdn.example/slate.m3u8?a=b")));
     }
 
     #[test]

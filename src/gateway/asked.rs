@@ -17,6 +17,7 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
+use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, Opens};
 use crate::sessions::{Card, DeviceKey};
@@ -33,6 +34,8 @@ pub(super) struct Asked {
     /// Toward the license server: what follows the route's path, and the query without our names.
     pub(super) path: String,
     pub(super) query: Option<String>,
+    /// By the id in its path.
+    pub(super) registration: Option<Arc<Registration>>,
     pub(super) token: Option<Secret>,
 }
 
@@ -42,7 +45,7 @@ impl Asked {
         route: &Route,
         authority: Option<&Authority>,
         peer: &Peer,
-        rest: &str,
+        (registration, rest): (Option<Arc<Registration>>, &str),
         parts: Parts,
         body: Bytes,
     ) -> Self {
@@ -52,11 +55,16 @@ impl Asked {
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
-        let device = identity::device(&route.config.device, &evidence);
+        let device = match &registration {
+            Some(registration) => Some((registration.device.clone(), registration.rung)),
+            None => identity::device(&route.config.device, &evidence),
+        };
         let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
-        let path = onward_path(route, rest, device.as_ref().map(|(_, rung)| *rung));
+        // Of a registered playback the path names nothing more.
+        let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| registration.is_none());
+        let path = onward_path(route, rest, rung);
         let query = query::without(uri.query(), &our_names(route, authority));
-        Self { body, claims, counted, device, headers, message, method, path, query, token }
+        Self { body, claims, counted, device, headers, message, method, path, query, registration, token }
     }
 
     /// What the core is asked, if a session may have to do with this call.
@@ -76,18 +84,29 @@ impl Asked {
                 return None;
             }
         };
+        let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id);
         Some(Call {
-            content: self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id),
+            // What is registered is one playback of its own: another one of the same content has another token.
+            content: content.filter(|_| self.registration.is_none()),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
             opens: match (&self.token, authority.needs_token()) {
+                (_, _) if self.registration.is_some() => Opens::Yes,
                 (_, false) => Opens::Yes,
                 (Some(_), true) if expired => Opens::Expired,
                 (Some(_), true) => Opens::Yes,
                 (None, true) => Opens::No,
             },
-            token: identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
+            token: self.playback(),
         })
+    }
+
+    /// By what its playback is known: its registration, or its content token.
+    pub(super) fn playback(&self) -> Option<Fingerprint> {
+        match &self.registration {
+            Some(registration) => Some(registration.token()),
+            None => identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
+        }
     }
 
     /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
@@ -98,6 +117,7 @@ impl Asked {
 
     pub(super) fn card(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Card> {
         let (device, rung) = self.device.clone().unwrap_or_default();
+        let block = self.registration.as_ref().and_then(|registration| registration.block.as_ref());
         Arc::new(Card {
             account: self.counted.account.clone(),
             authority: authority.id.clone(),
@@ -110,8 +130,11 @@ impl Asked {
             kill_memory: self.kill_memory(authority.time(now).unwrap_or(wall)),
             opened: wall,
             policy: route.policy.clone(),
+            registration: self.registration.clone(),
             route: route.path.clone(),
             rung,
+            schedule: block.and_then(|block| authority.schedule(block, now, wall)),
+            stream: block.and_then(Block::stream),
             token: self.token.clone(),
         })
     }
@@ -127,11 +150,12 @@ impl Asked {
         let query = self.query.as_deref().unwrap_or_default();
         let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
         let words = [&*route.path, rung, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = forward::passed(route, &self.headers);
         let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        Some(Challenge::of(words.into_iter().chain([origin, &*self.body]).chain(headers)))
+        Some(Challenge::of(words.into_iter().chain([origin, &id, &*self.body]).chain(headers)))
     }
 
     /// The bare DRM message, if the route's wrapping yields it.
@@ -147,6 +171,8 @@ impl Asked {
         const SHORTEST: Duration = Duration::from_secs(30);
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
         let remaining = match (&self.token, &self.claims) {
+            // Its id is never given to another.
+            (_, _) if self.is_authorized() => None,
             (Some(_), Some(claims)) => claims.remaining(time),
             (Some(_), None) => None,
             // Nothing tells one playback from the next: before long the authority is asked again.
@@ -155,7 +181,14 @@ impl Asked {
         remaining.map(|remaining| remaining.clamp(SHORTEST, LONGEST))
     }
 
+    fn is_authorized(&self) -> bool {
+        self.registration.as_ref().is_some_and(|registration| registration.block.is_some())
+    }
+
     fn content(&self) -> Option<String> {
+        if let Some(registration) = &self.registration {
+            return registration.block.as_ref()?.content_id.clone();
+        }
         self.claims.as_ref()?.text("contentRights.0.contentId")
     }
 

@@ -65,8 +65,9 @@ impl Story<'_> {
         let Story { asked, deadline, flight: _, gateway, route } = *self;
         let headers = onward_headers(route, &asked.headers, authorization);
         let (headers, body) = rewrap_request(route, asked, headers)?;
-        let server = &route.config.license_server;
-        let mut path = onward_path(server, asked);
+        let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        let server = registered.unwrap_or(&route.config.license_server);
+        let mut path = onward_path(server, &asked.path, asked.query.as_deref());
         for _ in 0..MOST_REDIRECTS {
             let call = Call {
                 body: body.clone(),
@@ -151,12 +152,13 @@ pub(super) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'s
     }
 }
 
-fn onward_path(server: &Endpoint, asked: &Asked) -> String {
-    let mut path = format!("{}{}", server.path().trim_end_matches('/'), asked.path);
+/// Path and query at the server for what follows our route's path.
+pub(super) fn onward_path(server: &Endpoint, rest: &str, query: Option<&str>) -> String {
+    let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
     if path.is_empty() {
         path.push('/');
     }
-    let queries: Vec<_> = server.query().into_iter().chain(asked.query.as_deref()).collect();
+    let queries: Vec<_> = server.query().into_iter().chain(query).collect();
     if !queries.is_empty() {
         path.push('?');
         path.push_str(&queries.join("&"));

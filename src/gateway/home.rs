@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::Routes;
 use super::identity::RUNGS;
 use crate::authority::{Authorities, Authority};
+use crate::ids::PlaybackId;
+use crate::playbacks::{Block, Registration};
 use crate::session::Policy;
 use crate::sessions::{Card, Home, Standing};
 use crate::store::CardRecord;
@@ -20,6 +22,7 @@ impl Routes {
             None => {
                 let (fraction, grace) = authority.pace();
                 let policy = Policy { fraction, grace, renews: authority.renews(), ..Policy::default() };
+                let policy = authority.refine(policy);
                 Home::Leaving(Arc::new(card(record, &authority, Arc::new(Standing::new(policy)))))
             }
         }
@@ -30,6 +33,7 @@ fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Ca
     let CardRecord {
         account,
         authority: _,
+        authorization,
         content,
         content_group,
         device,
@@ -40,6 +44,9 @@ fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Ca
         rung,
         token,
     } = record.clone();
+    let rung = RUNGS.into_iter().find(|known| *known == rung).unwrap_or("unknown");
+    let stream = authorization.as_ref().and_then(Block::stream);
+    let registration = authorization.map(|block| Arc::new(registered(block, authority, &device, &route, rung)));
     Card {
         account,
         authority: authority.id.clone(),
@@ -52,8 +59,28 @@ fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Ca
         kill_memory,
         opened,
         policy,
+        registration,
         route,
-        rung: RUNGS.into_iter().find(|known| *known == rung).unwrap_or("unknown"),
+        rung,
+        // What is to come of it is the session's to know.
+        schedule: None,
+        stream,
         token,
+    }
+}
+
+/// Enough to beat and to close it with its grant's token. Nobody is led to it any more, and the caller's
+/// headers are not known.
+fn registered(block: Block, authority: &Authority, device: &str, route: &Arc<str>, rung: &'static str) -> Registration {
+    Registration {
+        authority: Some(authority.name.clone()),
+        block: Some(block),
+        content_url: None,
+        device: device.to_owned(),
+        headers: Vec::new(),
+        id: PlaybackId::random(),
+        license_url: None,
+        route: route.clone(),
+        rung,
     }
 }

@@ -64,7 +64,7 @@ fn answer(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
 }
 
 /// Whether a text can be somebody's name.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 

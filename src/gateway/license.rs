@@ -10,13 +10,13 @@ use super::Gateway;
 use super::asked::Asked;
 use super::flight::Flight;
 use super::forward::{self, Failure};
-use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::authority::Authority;
 use crate::drm::{Kind, Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
-use crate::ids::SessionId;
+use crate::ids::{PlaybackId, SessionId};
+use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::telemetry::{CallLabels, Outcome};
@@ -45,6 +45,10 @@ pub(super) struct Managed<'a> {
     pub(super) key: DeviceKey,
 }
 
+/// No playback has this id, or none of this route.
+#[derive(Debug)]
+pub(super) struct Unknown;
+
 impl Gateway {
     pub(super) async fn license(
         &self,
@@ -55,6 +59,9 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();
+        let Ok((registration, rest)) = self.registered(route, rest) else {
+            return super::unknown_playback();
+        };
         let limits = &route.limits;
         let (parts, incoming) = request.into_parts();
         let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
@@ -62,11 +69,27 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let authority = route.authority.as_deref();
-        let asked = Arc::new(Asked::read(route, authority, peer, rest, parts, body));
+        let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, body));
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
+    }
+
+    /// The playback that the path names, and what follows; an error when it names one that is not known.
+    pub(super) fn registered<'a>(
+        &self,
+        route: &Route,
+        rest: &'a str,
+    ) -> Result<(Option<Arc<Registration>>, &'a str), Unknown> {
+        let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
+        let registration = self.registrations.find(self.clock.now(), id).ok_or(Unknown)?;
+        let own = route.authority.as_ref().map(|authority| &authority.name);
+        // Another authority's playback has nothing to ask for here.
+        if registration.authority.is_some() && registration.authority.as_ref() != own {
+            return Err(Unknown);
+        }
+        Ok((Some(registration), after))
     }
 
     /// The connection serves this device from now on; its end will be told.
@@ -152,7 +175,7 @@ impl Story<'_> {
     /// or a body that nobody knows, would be the way around a kill.
     fn turn_killed_away(&self) -> Option<Ending> {
         let authority = self.route.authority.as_deref()?;
-        let token = identity::of_playback(self.asked.token.as_ref(), self.asked.claims.as_ref())?;
+        let token = self.asked.playback()?;
         let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
         let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
         let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());

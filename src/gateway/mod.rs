@@ -5,6 +5,7 @@
 //! Called by the edge, one instance per worker.
 
 mod asked;
+mod authorize;
 mod events;
 mod expiry;
 mod flight;
@@ -28,12 +29,13 @@ use hyper::body::Incoming;
 
 pub use self::flight::Flights;
 use self::route::Route;
-pub use self::route::Routes;
+pub use self::route::{Configured, Routes};
 use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
 use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
+use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -47,6 +49,9 @@ pub struct Gateway {
     /// Those of all workers.
     pub flights: Arc<Flights>,
     pub pool: Pool,
+    /// How players reach us, if it is not as their `Host` says.
+    pub public_url: Option<Arc<str>>,
+    pub registrations: Arc<Registrations>,
     /// Those of the newest configuration.
     pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
@@ -64,6 +69,10 @@ impl Handler for Arc<Gateway> {
 impl Gateway {
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
         let routes = self.routes.load_full();
+        if let Some((route, rest)) = routes.authorize(request.uri().path()) {
+            let rest = rest.to_owned();
+            return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
+        }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
             return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
                 .map(Sending::Whole);
@@ -90,6 +99,11 @@ impl Gateway {
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
     }
+}
+
+fn unknown_playback() -> Response<ReplyBody> {
+    const DETAIL: &str = "this playback is not known here any more; authorize it again";
+    refuse(StatusCode::FORBIDDEN, "unknown_playback", DETAIL)
 }
 
 fn refuse(status: StatusCode, error: &'static str, detail: &'static str) -> Response<ReplyBody> {

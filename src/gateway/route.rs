@@ -20,10 +20,27 @@ pub(super) struct Route {
     pub(super) policy: Arc<Standing>,
 }
 
+/// A route on which apps are authorized.
+#[derive(Debug)]
+pub(super) struct Authorizing {
+    pub(super) authority: Arc<Authority>,
+    pub(super) config: config::Authorize,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// The routes of one configuration, by kind.
+#[derive(Debug)]
+pub struct Configured {
+    pub authorize: Vec<config::Authorize>,
+    pub license: Vec<config::Route>,
+}
+
 /// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
 /// which it began.
 #[derive(Debug, Default)]
 pub struct Routes {
+    /// Longest path first.
+    authorize: Vec<Arc<Authorizing>>,
     /// Longest path first.
     routes: Vec<Arc<Route>>,
     /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
@@ -33,14 +50,18 @@ pub struct Routes {
 impl Routes {
     /// `authorities` in the order of the configuration. Sessions that run by a route that was there
     /// `before` follow its new policy from now on.
-    pub fn new(
-        before: &Self,
-        routes: Vec<config::Route>,
-        authorities: &[Arc<Authority>],
-        limits: &Arc<Limits>,
-    ) -> Self {
+    pub fn new(before: &Self, configured: Configured, authorities: &[Arc<Authority>], limits: &Arc<Limits>) -> Self {
         let mut standings = before.standings.clone();
-        let mut routes: Vec<_> = routes
+        let Configured { authorize, license } = configured;
+        let mut authorize: Vec<_> = authorize
+            .into_iter()
+            .filter_map(|config| {
+                let authority = authorities.get(config.authority)?.clone();
+                Some(Arc::new(Authorizing { authority, config, limits: limits.clone() }))
+            })
+            .collect();
+        authorize.sort_by_key(|route| std::cmp::Reverse(route.config.path.len()));
+        let mut routes: Vec<_> = license
             .into_iter()
             .map(|config| {
                 let authority = config.authority.and_then(|index| authorities.get(index)).cloned();
@@ -52,7 +73,7 @@ impl Routes {
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { routes, standings }
+        Self { authorize, routes, standings }
     }
 
     /// The route whose path is this one.
@@ -60,14 +81,24 @@ impl Routes {
         self.routes.iter().find(|route| &*route.path == path)
     }
 
+    /// The authorize route of this path, unless a license route has a longer one that fits.
+    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&Arc<Authorizing>, &'a str)> {
+        let found = self.authorize.iter().find_map(|route| Some((route, below(&route.config.path, path)?)))?;
+        let other = self.find(path).map_or(0, |(route, _)| route.path.len());
+        (found.0.config.path.len() > other).then_some(found)
+    }
+
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
     /// beginning with `/`.
     pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Route>, &'a str)> {
-        self.routes.iter().find_map(|route| {
-            let rest = if &*route.path == "/" { path } else { path.strip_prefix(&*route.path)? };
-            (rest.is_empty() || rest.starts_with('/')).then_some((route, rest))
-        })
+        self.routes.iter().find_map(|route| Some((route, below(&route.path, path)?)))
     }
+}
+
+/// What follows the route's path, if that is a whole-segment prefix of the path.
+fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    let rest = if route == "/" { path } else { path.strip_prefix(route)? };
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Policy) -> Arc<Standing> {
@@ -82,7 +113,7 @@ fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Poli
 
 fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
     let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
-    Policy {
+    let policy = Policy {
         endings: config.endings,
         enforcement: config.enforcement,
         fraction,
@@ -93,5 +124,9 @@ fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
         renews: authority.is_some_and(Authority::renews),
         sessions_per_device: config.sessions_per_device,
         ..Policy::default()
+    };
+    match authority {
+        Some(authority) => authority.refine(policy),
+        None => policy,
     }
 }

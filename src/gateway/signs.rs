@@ -7,6 +7,8 @@
 //! its playback, without one the device. Always answered 204, but for a body beyond the limits of any
 //! body: who asks learns nothing, and a player that hears 410 would never report again.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -100,6 +102,11 @@ impl Gateway {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Option<(DeviceKey, Option<Fingerprint>)> {
+        if let (Some(registration), _) = self.registered(route, rest).ok()? {
+            let authority = route.authority.as_deref()?;
+            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+            return Some((key, Some(registration.token())));
+        }
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
@@ -120,6 +127,7 @@ fn read(told: &cmcd::Report) -> Report {
         }
         (Some(State::Preloading) | None, _) => Playing::Unsaid,
     };
+    let playhead = told.playhead_ms.map(Duration::from_millis);
     let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
-    Report { by_interval: told.event == Some(Event::Interval), playing, stream }
+    Report { by_interval: told.event == Some(Event::Interval), playhead, playing, stream }
 }

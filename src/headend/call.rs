@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, RANGE};
+use http::header::{CONTENT_TYPE, HOST, RANGE};
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -18,18 +19,26 @@ use super::journal::Entry;
 use super::shared::Shared;
 use super::state::{Moment, State};
 use super::token::{Presented, session_name};
-use super::{license, ssm};
+use super::{firstlight, license, ssm};
 use crate::authority::embedded::Slot;
 
 const AUTHORIZATIONS: &str = "nv-authorizations";
 
 pub(super) struct Call {
+    /// The device that the path names.
+    pub(super) below: Option<String>,
     pub(super) body: Bytes,
     pub(super) endpoint: Endpoint,
     /// The authorization header was there and empty.
     pub(super) header_empty: bool,
+    /// How the caller reaches us.
+    pub(super) host: String,
     pub(super) media_type: String,
     pub(super) presented: Presented,
+    /// Where FirstLight's services begin: `/DEMO/fl`, if the call is to one of them.
+    pub(super) services: Option<String>,
+    /// Whose device it is, for FirstLight's services.
+    pub(super) user: String,
 }
 
 /// The script ends the connection without a reply.
@@ -120,6 +129,7 @@ async fn perform(
 
 fn work(state: &mut State, at: Moment, call: &Call) -> Answer {
     let done = match call.endpoint {
+        Endpoint::Authorize => Ok(firstlight::authorize(state, at, call)),
         Endpoint::Certificate | Endpoint::Content => Ok(license::certificate(at)),
         Endpoint::ClearKey | Endpoint::FairPlay | Endpoint::PlayReady | Endpoint::Widevine => {
             license::license(state, at, call)
@@ -127,6 +137,9 @@ fn work(state: &mut State, at: Moment, call: &Call) -> Answer {
         Endpoint::Heartbeat => ssm::heartbeat(state, at, call),
         Endpoint::KillAccount => ssm::kill_account(state, call),
         Endpoint::KillDevice => ssm::kill_device(state, call),
+        Endpoint::LightBeat => Ok(firstlight::heartbeat(state, at, call)),
+        Endpoint::StreamDelete => Ok(firstlight::delete_stream(state, call)),
+        Endpoint::StreamPut => Ok(firstlight::put_stream(state, at, call)),
         Endpoint::Renewal => ssm::renewal(state, at, call),
         Endpoint::Setup => ssm::setup(state, at, call),
         Endpoint::Teardown => ssm::teardown(state, call),
@@ -164,12 +177,17 @@ impl Call {
     fn of(state: &State, endpoint: Endpoint, parts: &Parts, body: Bytes) -> Self {
         let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("not text"));
         let authorizations = header(AUTHORIZATIONS);
+        let below = parts.uri.path().split_once("/user/stream/").map(|(_, device)| device);
         Self {
+            below: below.map(|device| percent_decode_str(device).decode_utf8_lossy().into_owned()),
             body,
             endpoint,
             header_empty: authorizations == Some(""),
+            host: header(HOST.as_str()).unwrap_or_default().to_owned(),
             media_type: header(CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase(),
             presented: state.issuer.read(authorizations),
+            services: parts.uri.path().split_once("/fl/").map(|(tenant, _)| format!("{tenant}/fl")),
+            user: firstlight::user(parts),
         }
     }
 }

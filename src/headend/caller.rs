@@ -4,6 +4,7 @@ use http::request::Parts;
 
 use super::call::Call;
 use super::endpoint::Endpoint;
+use super::firstlight;
 use super::state::State;
 use crate::authority::embedded::Slot;
 
@@ -21,6 +22,10 @@ impl Caller {
     pub(super) fn of(state: &State, call: &Call, parts: &Parts) -> Self {
         if call.endpoint == Endpoint::Content {
             return Self { content: Some(parts.uri.path().to_owned()), ..Self::default() };
+        }
+        if call.endpoint.is_firstlight() {
+            let (device, content) = firstlight::caller(state, call);
+            return Self { content, device, session: None };
         }
         let session = call.presented.sessions.first().map(|session| session.slot);
         if let Some(content) = call.presented.contents.first() {

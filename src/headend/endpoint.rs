@@ -2,11 +2,13 @@
 
 use http::Method;
 
+use super::firstlight;
 use super::settings::RenewalPath;
 
 /// A call that players' side makes of the head-end: what faults are scripted for and the log names.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Endpoint {
+    Authorize,
     Certificate,
     ClearKey,
     Content,
@@ -14,9 +16,12 @@ pub(super) enum Endpoint {
     Heartbeat,
     KillAccount,
     KillDevice,
+    LightBeat,
     PlayReady,
     Renewal,
     Setup,
+    StreamDelete,
+    StreamPut,
     Teardown,
     Widevine,
 }
@@ -33,7 +38,8 @@ pub(super) enum Route<'a> {
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 16] = [
+        Self::Authorize,
         Self::Certificate,
         Self::ClearKey,
         Self::Content,
@@ -41,15 +47,19 @@ impl Endpoint {
         Self::Heartbeat,
         Self::KillAccount,
         Self::KillDevice,
+        Self::LightBeat,
         Self::PlayReady,
         Self::Renewal,
         Self::Setup,
+        Self::StreamDelete,
+        Self::StreamPut,
         Self::Teardown,
         Self::Widevine,
     ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Authorize => "authorize",
             Self::Certificate => "certificate",
             Self::ClearKey => "license-clearkey",
             Self::Content => "content",
@@ -57,9 +67,12 @@ impl Endpoint {
             Self::Heartbeat => "heartbeat",
             Self::KillAccount => "kill-account",
             Self::KillDevice => "kill-device",
+            Self::LightBeat => "fl-heartbeat",
             Self::PlayReady => "license-playready",
             Self::Renewal => "renewal",
             Self::Setup => "setup",
+            Self::StreamDelete => "stream-delete",
+            Self::StreamPut => "stream-put",
             Self::Teardown => "teardown",
             Self::Widevine => "license-widevine",
         }
@@ -75,6 +88,11 @@ impl Endpoint {
         matches!(self, Self::ClearKey | Self::FairPlay | Self::PlayReady | Self::Widevine)
     }
 
+    /// Whether it is one of FirstLight's services.
+    pub(super) fn is_firstlight(self) -> bool {
+        matches!(self, Self::Authorize | Self::LightBeat | Self::StreamDelete | Self::StreamPut)
+    }
+
     /// Whether its calls carry a session token alone and rotate or end it.
     pub(super) fn is_of_a_session(self) -> bool {
         matches!(self, Self::Heartbeat | Self::Renewal | Self::Teardown)
@@ -83,10 +101,14 @@ impl Endpoint {
     fn method(self) -> Method {
         match self {
             Self::Certificate | Self::Content => Method::GET,
+            Self::StreamDelete => Method::DELETE,
+            Self::StreamPut => Method::PUT,
             Self::KillAccount | Self::KillDevice => Method::PUT,
-            Self::ClearKey
+            Self::Authorize
+            | Self::ClearKey
             | Self::FairPlay
             | Self::Heartbeat
+            | Self::LightBeat
             | Self::PlayReady
             | Self::Renewal
             | Self::Setup
@@ -103,6 +125,9 @@ impl<'a> Route<'a> {
         }
         let rest =
             path.strip_prefix('/').and_then(|path| path.strip_prefix(tenant)).and_then(|path| path.strip_prefix('/'));
+        if let Some((endpoint, _)) = rest.and_then(|rest| firstlight::endpoint(method, rest.strip_prefix("fl/")?)) {
+            return Self::Service(endpoint);
+        }
         let Some(endpoint) = rest.and_then(|rest| service(renewal, rest)) else {
             let reads = matches!(*method, Method::GET | Method::HEAD);
             return if reads { Self::Content(path) } else { Self::Unknown };

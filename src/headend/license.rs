@@ -34,24 +34,36 @@ pub(super) fn license(state: &mut State, at: Moment, call: &Call) -> Result<Answ
     if call.endpoint == Endpoint::Widevine && widevine::wants_certificate(&call.body) {
         return widevine::answer(state, at, call);
     }
+    if call.services.is_some() {
+        // What FirstLight's license servers ask for is not published; these give to everybody.
+        return exchange(state, at, call);
+    }
     let content = granted(state, at, call)?;
-    let answer = match call.endpoint {
+    let answer = exchange(state, at, call)?;
+    // Only a license that was given uses a one-shot token up.
+    state.play(at, content);
+    Ok(answer)
+}
+
+fn exchange(state: &State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+    match call.endpoint {
         Endpoint::FairPlay => fairplay::answer(call),
         Endpoint::PlayReady => playready::answer(state, at, call),
         Endpoint::Widevine => widevine::answer(state, at, call),
-        Endpoint::Certificate
+        Endpoint::Authorize
+        | Endpoint::Certificate
         | Endpoint::ClearKey
         | Endpoint::Content
         | Endpoint::Heartbeat
         | Endpoint::KillAccount
         | Endpoint::KillDevice
+        | Endpoint::LightBeat
         | Endpoint::Renewal
         | Endpoint::Setup
+        | Endpoint::StreamDelete
+        | Endpoint::StreamPut
         | Endpoint::Teardown => clearkey::answer(state, call),
-    }?;
-    // Only a license that was given uses a one-shot token up.
-    state.play(at, content);
-    Ok(answer)
+    }
 }
 
 /// The Widevine service certificate as a file; whoever asks may have it.

@@ -1,6 +1,6 @@
 //! `sidebeat headend`: a simulated far side, for trying, teaching and testing.
 //!
-//! Serves NAGRA's session service (version 1) and license servers with real signed tokens and
+//! Serves NAGRA's session service (version 1), FirstLight's services, and license servers with real signed tokens and
 //! faithfully shaped, keyless messages (ClearKey alone really licenses), content with byte ranges,
 //! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
 //! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
@@ -16,6 +16,7 @@ mod endpoint;
 mod fairplay;
 mod fault;
 mod filler;
+mod firstlight;
 mod journal;
 mod jwt;
 mod license;
@@ -47,7 +48,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::content::Content;
 pub use self::options::{ClearKey, DEMO_KEYS, Embed, Options, Tls};
-pub use self::settings::{RenewalPath, Settings, SettingsFault, Spelling, WidevinePolicy};
+pub use self::settings::{LightSettings, RenewalPath, Settings, SettingsFault, Spelling, WidevinePolicy};
 use self::shared::Shared;
 use self::state::State;
 use self::token::Issuer;

@@ -12,6 +12,7 @@ use thiserror::Error;
 pub struct Settings {
     /// Whether a call with the token before the current one is served too.
     pub accept_previous: bool,
+    pub firstlight: LightSettings,
     /// Seconds that a beat may be late.
     pub grace: f64,
     /// Seconds between beats; on the wire rounded to whole ones, at least 1.
@@ -34,6 +35,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             accept_previous: false,
+            firstlight: LightSettings::default(),
             grace: 10.0,
             heartbeat: 30.0,
             heartbeat_json: None,
@@ -87,6 +89,57 @@ impl Default for WidevinePolicy {
     }
 }
 
+/// What FirstLight's services say. Times are seconds from now on, negative for the past.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LightSettings {
+    /// The `heartbeatAction` of a good beat.
+    pub action: String,
+    /// Contents that may not be shown, from now on.
+    pub blackout: Vec<String>,
+    pub blackout_url: Option<String>,
+    pub content_url: Option<String>,
+    /// `heartbeatFlag`.
+    pub flag: bool,
+    /// `heartbeatFreq`, milliseconds.
+    pub frequency_ms: Option<u64>,
+    pub license_url: Option<String>,
+    /// Devices of one user at once.
+    pub limit: u32,
+    pub live_end: Option<i64>,
+    /// A new `liveEndTime` in every beat.
+    pub live_end_moved: Option<i64>,
+    pub live_start: Option<i64>,
+    pub overflow: bool,
+    /// Whether a beat brings a new token.
+    pub rotate: bool,
+    /// Seconds that a heartbeat token is good.
+    pub token_life: Option<u64>,
+    pub viewers: u64,
+}
+
+impl Default for LightSettings {
+    fn default() -> Self {
+        Self {
+            action: "CONTINUE".to_owned(),
+            blackout: Vec::new(),
+            blackout_url: None,
+            content_url: None,
+            flag: true,
+            frequency_ms: Some(60_000),
+            license_url: None,
+            limit: 2,
+            live_end: None,
+            live_end_moved: None,
+            live_start: None,
+            overflow: false,
+            rotate: false,
+            token_life: None,
+            viewers: 0,
+        }
+    }
+}
+
 #[derive(Debug, Error)]
 pub enum SettingsFault {
     #[error("settings are changed by an object")]
@@ -98,7 +151,7 @@ pub enum SettingsFault {
 }
 
 impl Settings {
-    /// These settings with the fields that `patch` names replaced, also inside `widevine`.
+    /// These settings with the fields that `patch` names replaced, also inside `widevine` and `firstlight`.
     pub fn patched(&self, patch: &Value) -> Result<Self, SettingsFault> {
         if !patch.is_object() {
             return Err(SettingsFault::Object);
@@ -139,7 +192,9 @@ fn lay_over(whole: &mut Value, patch: &Value) {
     };
     for (key, value) in patch {
         match (whole.get_mut(key), value) {
-            (Some(Value::Object(inner)), Value::Object(fields)) if key == "widevine" => inner.extend(fields.clone()),
+            (Some(Value::Object(inner)), Value::Object(fields)) if key == "widevine" || key == "firstlight" => {
+                inner.extend(fields.clone())
+            }
             _ => {
                 whole.insert(key.clone(), value.clone());
             }

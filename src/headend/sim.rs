@@ -74,6 +74,7 @@ fn books(state: &State, at: Moment) -> Value {
             "refused": counters.refused,
         },
         "ended": ended,
+        "firstlight": state.light.show(&state.settings.firstlight),
         "ms": state.milliseconds(at.now),
         "open": open,
     })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Refusal;
 use super::fault::Faults;
+use super::firstlight::Light;
 use super::journal::{Entry, Journal};
 use super::options::ClearKey;
 use super::settings::Settings;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) issuer: Arc<Issuer>,
     pub(super) journal: Journal,
     pub(super) ledger: Ledger,
+    pub(super) light: Light,
     pub(super) settings: Settings,
     pub(super) start: Instant,
     live: HashMap<Slot, Live>,
@@ -79,6 +81,7 @@ impl State {
             issuer,
             journal: Journal::default(),
             ledger: Ledger::new(SESSIONS_MOST, random_u64()),
+            light: Light::default(),
             live: HashMap::new(),
             played: HashMap::new(),
             settings,

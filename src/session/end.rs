@@ -19,6 +19,8 @@ pub enum End {
     /// Its open was under way when the process died: nobody can give back what it may have brought,
     /// and the authority lets it expire.
     Orphaned,
+    /// Its live programme is over; the app has to ask for the next one.
+    Programme,
     /// The player said that it quits.
     Quit,
     /// The player released its last license.
@@ -34,7 +36,7 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
@@ -42,6 +44,7 @@ impl End {
         Self::Longest,
         Self::Lost,
         Self::Orphaned,
+        Self::Programme,
         Self::Quit,
         Self::Released,
         Self::RenewalsOverdue,
@@ -59,6 +62,7 @@ impl End {
             Self::Longest => "longest",
             Self::Lost => "lost",
             Self::Orphaned => "orphaned",
+            Self::Programme => "programme-over",
             Self::Quit => "quit",
             Self::Released => "released",
             Self::RenewalsOverdue => "renewals-overdue",
@@ -71,7 +75,13 @@ impl End {
     /// Ended by the player's side: a left-over renewal of it must not open it again.
     pub fn is_wanted(self) -> bool {
         match self {
-            Self::Abandoned | Self::Drained | Self::Quit | Self::Released | Self::Stopped | Self::Zapped => true,
+            Self::Abandoned
+            | Self::Drained
+            | Self::Programme
+            | Self::Quit
+            | Self::Released
+            | Self::Stopped
+            | Self::Zapped => true,
             Self::Expired
             | Self::LicenseExpired
             | Self::Longest

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use super::report::Stream;
+use super::schedule::Schedule;
 use crate::config::{Endings, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// A player that plays again is beaten at once, if the last beat is older than half an interval.
+    pub beat_on_resume: bool,
+    pub beat_while_paused: bool,
     /// How often a close is tried in all.
     pub close_tries: u8,
     /// Players come back within seconds after a refusal; they get the same one.
@@ -22,6 +27,9 @@ pub struct Policy {
     pub kill_memory: Duration,
     /// A call in flight for longer than this is given up.
     pub lane_patience: Duration,
+    /// Counts lost beats in place of time: each is sent again when the next is due, and a live playback
+    /// is over after more than so many in line; what is not live never is.
+    pub max_failures: Option<u8>,
     /// For how long playbacks go on while the authority gives no word.
     pub on_unreachable: OnUnreachable,
     /// For how long a playback that was zapped away may be taken up again, if its close is not sent.
@@ -30,10 +38,17 @@ pub struct Policy {
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
     pub retries: [Duration; 2],
+    /// What the clock will bring.
+    pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
     /// A device that zaps fast gets its next playback opened when it has been quiet for the first of
     /// these, doubled with each zap up to the second; a zap after that long is a single one again.
     pub settle: [Duration; 2],
+    /// Whether a blackout ends the playback here, or is told alone; the end of its programme, likewise.
+    pub stop_on_blackout: bool,
+    pub stop_on_end: bool,
+    /// What it plays, if known before the player says.
+    pub stream: Option<Stream>,
 }
 
 impl Policy {
@@ -54,6 +69,8 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            beat_on_resume: false,
+            beat_while_paused: true,
             close_tries: 2,
             denial_memory: Duration::from_secs(3),
             end_memory: Duration::from_secs(60),
@@ -63,12 +80,17 @@ impl Default for Policy {
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
+            max_failures: None,
             on_unreachable: OnUnreachable::default(),
             re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
+            schedule: None,
             sessions_per_device: 1,
             settle: [Duration::from_millis(300), Duration::from_millis(700)],
+            stop_on_blackout: true,
+            stop_on_end: true,
+            stream: None,
         }
     }
 }

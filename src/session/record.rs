@@ -19,6 +19,7 @@ use super::lease::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
+use super::schedule::{self, Schedule};
 use super::state::{Beats, Over, Session, State};
 use super::verdict::Reason;
 use crate::clock::{Moment, Wall};
@@ -70,6 +71,9 @@ pub struct SessionRecord {
     pub renewals: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
+    /// The moments of its programme that are to come, the latest first.
+    #[serde(default)]
+    pub schedule: Vec<(Wall, schedule::Moment)>,
     pub seed: u32,
     pub state: StateRecord,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +96,8 @@ pub struct GrantRecord {
 pub struct ReportsRecord {
     pub at: Option<Wall>,
     pub gaps: [Duration; 2],
+    #[serde(default)]
+    pub playhead: Option<(Wall, Duration)>,
     pub playing: Playing,
 }
 
@@ -167,8 +173,10 @@ impl SessionRecord {
             reports: session.reports.map(|reports| ReportsRecord {
                 at: reports.at.map(|seen| at.wall_of(seen)),
                 gaps: reports.gaps,
+                playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead)),
                 playing: reports.playing,
             }),
+            schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
@@ -226,8 +234,10 @@ impl SessionRecord {
             reports: self.reports.as_ref().map(|reports| Reports {
                 at: reports.at.map(time),
                 gaps: reports.gaps,
+                playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead)),
                 playing: reports.playing,
             }),
+            schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             slept: Duration::ZERO,
             took: self.took,

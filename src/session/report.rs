@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 /// What one report says that matters here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
+    /// Since the content's beginning, if it says.
+    pub playhead: Option<Duration>,
     pub playing: Playing,
     pub stream: Option<Stream>,
 }
@@ -25,7 +27,7 @@ pub enum Stream {
     Vod,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Playing {
     /// Reached its end or failed; it may still report, and may start again.
     Done,
@@ -36,6 +38,7 @@ pub enum Playing {
     /// The player said that it quits.
     Quit,
     /// Players that send no state.
+    #[default]
     Unsaid,
 }
 
@@ -46,6 +49,8 @@ pub(super) struct Reports {
     pub(super) at: Option<Instant>,
     /// Between the last two of them, and between the two before.
     pub(super) gaps: [Duration; 2],
+    /// Where it was, and when it was there.
+    pub(super) playhead: Option<(Instant, Duration)>,
     pub(super) playing: Playing,
 }
 
@@ -58,7 +63,9 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        Self { at: report.by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playing: report.playing }
+        let Report { by_interval, playhead, playing, stream: _ } = report;
+        let playhead = playhead.map(|playhead| (now, playhead));
+        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -71,7 +78,21 @@ impl Reports {
                 Some(between) => [between.clamp(Self::SHORTEST, Self::LONGEST), newest],
                 None => self.gaps,
             },
+            playhead: match report.playhead {
+                Some(playhead) => Some((now, playhead)),
+                // Where it stands from now on, or begins to run.
+                None => self.playhead(now).map(|playhead| (now, playhead)),
+            },
             playing: if report.playing == Playing::Unsaid { self.playing } else { report.playing },
+        }
+    }
+
+    /// Where it must be now; it runs while the player plays.
+    pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
+        let (at, playhead) = self.playhead?;
+        match self.playing {
+            Playing::Plays => Some(playhead.saturating_add(now.saturating_duration_since(at))),
+            Playing::Done | Playing::Paused | Playing::Quit | Playing::Unsaid => Some(playhead),
         }
     }
 
@@ -112,7 +133,12 @@ mod tests {
     }
 
     fn tell(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: true, playing, stream: None }), &Policy::default());
+        step(
+            session,
+            now,
+            Input::Report(Report { by_interval: true, playing, ..Report::default() }),
+            &Policy::default(),
+        );
     }
 
     /// Ticks at every deadline until the session is no longer active; gives when and why.
@@ -221,7 +247,12 @@ mod tests {
     }
 
     fn happened(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: false, playing, stream: None }), &Policy::default());
+        step(
+            session,
+            now,
+            Input::Report(Report { by_interval: false, playing, ..Report::default() }),
+            &Policy::default(),
+        );
     }
 
     #[test]
@@ -278,7 +309,7 @@ mod tests {
     fn silence_can_be_meaningless() {
         let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
-        let report = Report { by_interval: true, playing: Playing::Plays, stream: None };
+        let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
         step(&mut session, began, Input::Report(report), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
     }

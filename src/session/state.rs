@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
+use super::effect::Told;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
+use super::schedule::Schedule;
 use super::step::Away;
 use super::verdict::{Denial, Fault, Reason};
 
@@ -99,6 +101,7 @@ pub struct Session {
     /// not waited for.
     pub(super) lingers: bool,
     pub(super) reports: Option<Reports>,
+    pub(super) schedule: Schedule,
     pub(super) seed: u32,
     /// The machine slept this long since the last good answer.
     pub(super) slept: Duration,
@@ -132,11 +135,12 @@ impl Session {
             generation: 0,
             lingers: false,
             reports: None,
+            schedule: Schedule::default(),
             seed,
             slept: Duration::ZERO,
             spared: None,
             state: State::Opening { held: true, since: now },
-            stream: None,
+            stream: policy.stream,
         }
     }
 
@@ -167,6 +171,21 @@ impl Session {
     /// What the player last said of itself, if it reports.
     pub fn playing(&self) -> Option<Playing> {
         self.reports.map(|reports| reports.playing)
+    }
+
+    /// Whether it is live, as far as anybody said.
+    pub fn is_live(&self) -> bool {
+        self.stream == Some(Stream::Live)
+    }
+
+    pub(super) fn told(&self, now: Instant) -> Told {
+        let playhead = self.reports.and_then(|reports| reports.playhead(now));
+        Told { playhead, playing: self.playing() }
+    }
+
+    /// Not beaten for now: its viewer paused.
+    pub(super) fn rests(&self, policy: &Policy) -> bool {
+        !policy.beat_while_paused && self.playing() == Some(Playing::Paused)
     }
 
     /// When the authority last confirmed it.

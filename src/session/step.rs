@@ -162,7 +162,7 @@ impl Session {
                 self.close(now, Over::Ended(End::Lost), policy, fx);
             }
             Some((why, _)) => self.end(now, why, policy, fx),
-            None => {}
+            None => self.reach(now, policy, fx),
         }
     }
 
@@ -197,7 +197,7 @@ impl Session {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
             State::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
-            State::Live { beat } if self.beats == Beats::Timer && now >= beat => {
+            State::Live { beat } if self.beats == Beats::Timer && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
                     fx.note(Event::BeatLate(late));
@@ -223,7 +223,7 @@ impl Session {
 
     fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
         let ticket = self.occupy(now, kind);
-        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket }));
+        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket, told: self.told(now) }));
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::grant::Grant;
+use super::schedule::Schedule;
+use crate::config::Endpoint;
 use crate::secret::Secret;
 
 /// The authority's decision. It was reached and it meant what it said.
@@ -15,8 +17,12 @@ pub enum Verdict {
     Alive {
         interval: Option<Duration>,
         lifetime: Option<Duration>,
+        /// When the programme's times have changed.
+        schedule: Option<Schedule>,
         token: Option<Secret>,
     },
+    /// The content may not be shown: the reason says what to show in its place.
+    Blackout(Reason),
     /// The session is ended, as we asked.
     Closed,
     /// A business refusal: of the open, or of the token that we sent.
@@ -26,6 +32,8 @@ pub enum Verdict {
     Granted(Grant),
     /// The authority ended the session.
     Killed(Reason),
+    /// Nothing was decided, but the right to play is in hand already: the first of the lost beats.
+    Unconfirmed(Grant, Fault),
     /// The authority does not know the session: killed or expired, told apart by its last good beat.
     Unknown(Reason),
 }
@@ -35,11 +43,13 @@ impl Verdict {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Alive { .. } => "alive",
+            Self::Blackout(_) => "blackout",
             Self::Closed => "closed",
             Self::Denied(..) => "denied",
             Self::Disabled => "disabled",
             Self::Granted(_) => "granted",
             Self::Killed(_) => "killed",
+            Self::Unconfirmed(..) => "unconfirmed",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -103,6 +113,9 @@ impl FaultKind {
 /// The authority's own words, kept for the viewer, the log and the call centre.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reason {
+    /// Present when the content may not be shown where the viewer is.
+    #[serde(default)]
+    pub blackout: Option<Arc<Blackout>>,
     /// HTTP status; 0 when there was no reply.
     pub code: u16,
     pub error_code: Option<i64>,
@@ -112,6 +125,15 @@ pub struct Reason {
 
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
-        Self { code, error_code, message: crate::secret::scrub(message).into() }
+        Self { blackout: None, code, error_code, message: crate::secret::scrub(message).into() }
     }
+}
+
+/// The content may not be shown: what to show in its place.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Blackout {
+    /// As the authority calls it: `DENY`, `ALLOW_WITH_UPGRADE`, …
+    pub action: String,
+    /// The slate, if there is one.
+    pub url: Option<Endpoint>,
 }

@@ -7,8 +7,9 @@ use arc_swap::ArcSwap;
 
 use crate::events::Playback;
 use crate::ids::{self, SessionId};
+use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{AskKind, Policy};
+use crate::session::{AskKind, Policy, Schedule, Stream};
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -90,10 +91,16 @@ pub struct Card {
     /// Wall time since the epoch.
     pub opened: Duration,
     pub policy: Arc<Standing>,
+    /// What was registered of it before it began.
+    pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
     /// Which rung of the identity ladder answered.
     pub rung: &'static str,
+    /// What the clock will bring, where that was registered.
+    pub schedule: Option<Schedule>,
+    /// What it plays, where that was registered.
+    pub stream: Option<Stream>,
     /// The content token that opens it.
     pub token: Option<Secret>,
 }
@@ -102,7 +109,8 @@ impl Card {
     /// What holds for the session now.
     pub fn policy(&self) -> Policy {
         let policy = self.policy.now();
-        Policy { kill_memory: self.kill_memory.unwrap_or(policy.kill_memory), ..policy }
+        let kill_memory = self.kill_memory.unwrap_or(policy.kill_memory);
+        Policy { kill_memory, schedule: self.schedule.clone(), stream: self.stream.or(policy.stream), ..policy }
     }
 
     /// Whose event it is, for who is told of it.

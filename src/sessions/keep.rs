@@ -179,6 +179,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
         device_group,
         kill_memory,
         opened,
+        registration,
         route,
         rung,
         token,
@@ -187,6 +188,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
     Arc::new(CardRecord {
         account: account.clone(),
         authority: authority_name.clone(),
+        authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
         content: content.clone(),
         content_group: content_group.clone(),
         device: device.clone(),

@@ -88,13 +88,13 @@ impl Pump {
             };
             drop(closing);
             let late = match (ask.kind, &result) {
-                (AskKind::Open, Ok(Verdict::Granted(grant))) => Some(grant.clone()),
+                (AskKind::Open, Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _))) => Some(grant.clone()),
                 (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
             };
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
-                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket };
+                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket, told: ask.told };
                 let _expires_at_worst = asker.ask(&close, &card).await;
             }
         };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Wall;
 use crate::ids::SessionId;
+use crate::playbacks::Block;
 use crate::secret::Secret;
 use crate::session::{Event, PlaybackRecord, expose, hide};
 
@@ -45,6 +46,9 @@ pub struct CardRecord {
     pub account: Option<String>,
     /// By name.
     pub authority: Arc<str>,
+    /// What it was authorized by, without its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Block>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,10 +28,12 @@ impl Debts {
             Event::Settled(owed) => (0, *owed, 0),
             Event::Beat
             | Event::BeatLate(_)
+            | Event::Blackout(_)
             | Event::Closed(_)
             | Event::Failed(..)
             | Event::Killed(_)
             | Event::Opened { .. }
+            | Event::Reached(_)
             | Event::Recovered(_)
             | Event::Refused(..)
             | Event::Renewed

@@ -42,6 +42,12 @@ pub(super) struct Happened {
     pub(super) event: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Authorized {
+    pub(super) outcome: &'static str,
+    pub(super) route: String,
+}
+
 /// One player's call, as counted.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct CallLabels {

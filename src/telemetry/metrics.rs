@@ -1,18 +1,18 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
+mod page;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{
-    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Credit, Delivered,
+    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit, Delivered,
     Delivery, Ended, Happened, Reload, Restored, RouteFault, Saving, SlotEnd, StateLabel,
 };
 use crate::events::Playback;
@@ -28,6 +28,7 @@ pub struct Metrics {
     authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_outage: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
+    authorizations: Family<Authorized, Counter>,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
     configuration_loaded: Gauge<f64, AtomicU64>,
@@ -68,6 +69,7 @@ impl Default for Metrics {
             authority_clock_offset: Family::default(),
             authority_outage: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
+            authorizations: Family::default(),
             beats_late: Counter::default(),
             certificate_not_after: Gauge::default(),
             configuration_loaded: Gauge::default(),
@@ -116,8 +118,10 @@ impl Metrics {
                 self.credit_debt.get_or_create(&label).inc_by(owed.as_secs_f64());
             }
             Event::Beat
+            | Event::Blackout(_)
             | Event::Opened { .. }
             | Event::Orphaned
+            | Event::Reached(_)
             | Event::Recovered(_)
             | Event::Refused(..)
             | Event::Resumed
@@ -184,6 +188,11 @@ impl Metrics {
         self.sessions_restored.get_or_create(&Restored { result }).inc_by(count as u64);
     }
 
+    /// An authorize call; `outcome` comes from a table of ours.
+    pub fn authorization(&self, route: &str, outcome: &'static str) {
+        self.authorizations.get_or_create(&Authorized { outcome, route: route.to_owned() }).inc();
+    }
+
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
         self.license_calls.get_or_create(labels).inc();
         self.license_seconds.observe(took.as_secs_f64());
@@ -236,77 +245,6 @@ impl Metrics {
 
     pub fn sessions(&self, state: &'static str, count: usize) {
         self.sessions.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// The text of `/metrics` in OpenMetrics format; `more` adds what others count.
-    pub fn render(&self, more: impl FnOnce(&mut Registry)) -> String {
-        let mut registry = Registry::with_prefix("sidebeat");
-        self.register(&mut registry);
-        more(&mut registry);
-        let mut page = String::new();
-        // Writing into a String cannot fail; a page that breaks off would be seen as such.
-        let _written = text::encode(&mut page, &registry);
-        page
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build", "The running version", build);
-        registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
-        let help = "Whether calls to the authority fail at once, but for probes";
-        registry.register("authority_breaker_open", help, self.authority_breaker_open.clone());
-        let help = "Calls to authorities that were not made during an outage";
-        registry.register("authority_calls_spared", help, self.authority_calls_spared.clone());
-        let help = "For how long the authority has not answered; 0 when it does";
-        registry.register_with_unit("authority_outage", help, Unit::Seconds, self.authority_outage.clone());
-        let help = "Time that playbacks went on without the authority's word, counted when it ends";
-        registry.register_with_unit("credit_debt", help, Unit::Seconds, self.credit_debt.clone());
-        registry.register("credits", "Playbacks that went on credit", self.credits.clone());
-        let help = "Playbacks that go on without the authority's word now";
-        registry.register("on_credit", help, self.on_credit.clone());
-        let help = "Time of calls to authorities";
-        registry.register_with_unit("authority_call", help, Unit::Seconds, self.authority_seconds.clone());
-        let help = "How far the authority's clock is ahead of ours, by its newest reply";
-        let gauge = self.authority_clock_offset.clone();
-        registry.register_with_unit("authority_clock_offset", help, Unit::Seconds, gauge);
-        registry.register("beats_late", "Beats sent more than a tick after they were due", self.beats_late.clone());
-        let help = "When the server certificate expires";
-        let gauge = self.certificate_not_after.clone();
-        registry.register_with_unit("certificate_not_after_timestamp", help, Unit::Seconds, gauge);
-        let help = "When the configuration was last loaded";
-        let gauge = self.configuration_loaded.clone();
-        registry.register_with_unit("configuration_loaded_timestamp", help, Unit::Seconds, gauge);
-        let help = "1 while the last reload has failed and an older configuration holds";
-        registry.register("configuration_stale", help, self.configuration_stale.clone());
-        registry.register("sessions_ended", "Ended sessions, by reason", self.ends.clone());
-        registry.register("session_events", "Events of sessions", self.events.clone());
-        registry.register("journal_commits", "Transactions of the journal", self.journal_commits.clone());
-        let help = "1 while the journal cannot be written";
-        registry.register("journal_degraded", help, self.journal_degraded.clone());
-        let help = "Transactions of the journal that failed";
-        registry.register("journal_failures", help, self.journal_failures.clone());
-        registry.register("journal_records", "Records written to the journal", self.journal_records.clone());
-        registry.register(
-            "license_calls",
-            "Calls of players, by what they were and how they ended",
-            self.license_calls.clone(),
-        );
-        let help = "Time of players' calls, upstream included";
-        registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
-        registry.register("panics", "Panics caught", self.panics.clone());
-        registry.register("refusals", "Refusals sent to players", self.refusals.clone());
-        registry.register("reloads", "Reloads, by result", self.reloads.clone());
-        registry.register("sessions", "Sessions now, by state", self.sessions.clone());
-        let help = "Sessions found in the journal at the start, by what became of them";
-        registry.register("sessions_restored", help, self.sessions_restored.clone());
-        let help = "Sessions that embedded authorities ended against their will, by reason";
-        registry.register("slots_ended", help, self.slots_ended.clone());
-        registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
-        let saved = self.upstream_calls_saved.clone();
-        registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
-        registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
-        registry.register("webhook_events", "Events for webhooks, by what became of them", self.webhooks.clone());
     }
 }
 

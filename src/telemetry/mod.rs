@@ -50,7 +50,7 @@ impl Telemetry {
                 %session, authority, route,
                 "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
-            Event::Killed(reason) | Event::Refused(_, reason) => warn!(
+            Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
@@ -60,7 +60,9 @@ impl Telemetry {
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
             Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
             Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
-            Event::Returned | Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+            Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
+                info!(%session, authority, route, "{name}");
+            }
         }
     }
 
@@ -105,12 +107,14 @@ impl Event {
         match self {
             Self::Beat => "beat",
             Self::BeatLate(_) => "beat late",
+            Self::Blackout(_) => "BLACKOUT",
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
             Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
             Self::Orphaned => "open lost in a restart",
+            Self::Reached(moment) => moment.name(),
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
@@ -133,7 +137,7 @@ impl Event {
             Self::BeatLate(late) => format!("by {} ms", late.as_millis()),
             Self::Closed(end) => end.name().to_owned(),
             Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
-            Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
+            Self::Blackout(reason) | Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
             Self::OnCredit { running: true } => "with its last grant".to_owned(),
             Self::OnCredit { running: false } => "without a session".to_owned(),
@@ -141,6 +145,7 @@ impl Event {
             Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
             Self::Beat
             | Self::Orphaned
+            | Self::Reached(_)
             | Self::Renewed
             | Self::RenewalsCarry
             | Self::Resumed

@@ -127,6 +127,7 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
         listen: vec![any],
         listen_plain: vec![any],
         origins: setup.origins.clone(),
+        public_url: None,
         tls: Tls {
             certificate: directory.join("leaf.pem"),
             client_ca: setup.client_ca.clone(),

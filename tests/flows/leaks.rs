@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::drm;
+use crate::firstlight;
 use crate::player::{CLEARKEY, playready, widevine_new, widevine_renewal};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
@@ -180,5 +181,44 @@ async fn nothing_secret_is_seen_anywhere() {
         text.contains("session_killed") && text.contains(" DEBUG ") && text.contains("opened"),
         "the log was not caught"
     );
+    secrets.expect_none_in("the log", &text);
+}
+
+#[tokio::test]
+async fn nothing_secret_of_a_registered_playback_is_seen() {
+    let log = Log::start();
+    let mut secrets = Secrets::default();
+    let server = firstlight::license_server().await;
+    let true_url = format!("{}?signature=0123456789abcdef", server.url());
+    let stage =
+        firstlight::plain(&server).settings(|settings| settings.firstlight.license_url = Some(true_url)).start().await;
+    let app = firstlight::app(&stage, "tv").with("authorization", "Bearer access-token-of-the-app");
+    let reply = app.post(json!({"deviceId": "tv", "contentId": "game"}).to_string()).await;
+    let told = reply.json()["data"].clone();
+    let url = told["licenseUrl"].as_str().unwrap();
+    let token = told["heartbeatToken"].as_str().unwrap();
+    secrets.token("heartbeat token", token);
+    secrets.token("id of the playback", &url[url.len() - 32..]);
+    secrets.token("access token", "access-token-of-the-app");
+    secrets.token("signature", "0123456789abcdef");
+    assert!(!reply.text().contains("0123456789abcdef"), "the true URL stays here");
+    let tv = firstlight::player(&stage, &told);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(server.only().target, "/acquire?signature=0123456789abcdef");
+    // A service that repeats what it was sent.
+    let repeats = json!({"header": {"code": -1, "message": token, "errors": [{"code": token, "description": token}]}});
+    stage.headend.fault("fl-heartbeat", json!({"status": 503, "body": repeats}), 1).await;
+    stage.headend.nth("fl-heartbeat", 3).await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 410, "body": repeats}), 1).await;
+    let session = stage.only_session("killed").await;
+    let refused = tv.post(CLEARKEY).await;
+    secrets.expect_none_in("a refusal", &format!("{:?} {}", refused.headers, refused.text()));
+    secrets.expect_none_in("a session's story", &session.to_string());
+    for path in ["/metrics", "/v1/sessions"] {
+        secrets.expect_none_in(path, &stage.ask(Method::GET, path).await.text());
+    }
+    stage.end().await;
+    let text = log.text();
+    assert!(text.contains("session_killed") && text.contains("heartbeat-error"), "the log was not caught");
     secrets.expect_none_in("the log", &text);
 }

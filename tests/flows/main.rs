@@ -24,6 +24,7 @@ mod endings;
 mod enforcement;
 mod events;
 mod faults;
+mod firstlight;
 mod identity;
 mod kill;
 mod leaks;

@@ -217,6 +217,13 @@ impl Stage {
         reply.unwrap_or_else(|_| panic!("the admin listener is gone"))
     }
 
+    /// As [`Self::ask`], with a JSON body.
+    pub(crate) async fn tell(&self, method: Method, path: &str, body: &Value) -> Reply {
+        let request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+        let reply = web::send(self.admin, None, request.body(body.to_string().into()).unwrap()).await;
+        reply.unwrap_or_else(|_| panic!("the admin listener is gone"))
+    }
+
     pub(crate) async fn sessions(&self) -> Vec<Value> {
         let list = self.ask(Method::GET, "/v1/sessions").await.json();
         list["sessions"].as_array().unwrap().clone()

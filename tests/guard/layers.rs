@@ -6,7 +6,7 @@ use crate::source::{files, read, sources};
 
 /// From the top to the bottom: a module uses modules of lower rows only, never its own row's.
 /// `docs/design.md` shows the same rows.
-pub(crate) const LAYERS: [(&[&str], &str); 15] = [
+pub(crate) const LAYERS: [(&[&str], &str); 16] = [
     (&["main"], "the binary: arguments in, exit code out"),
     (&["command"], "what each command does; alone writes to standard output"),
     (&["args", "demo"], "the command line; everything on one machine, and a story that checks it"),
@@ -18,6 +18,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 15] = [
     ),
     (&["sessions", "upstream"], "the shell around the core; outgoing HTTP"),
     (&["store"], "what outlives the process: records, in memory or in a journal"),
+    (&["playbacks"], "what was registered of a playback before it began"),
     (&["telemetry"], "the core's events as log lines and counters"),
     (&["events"], "the core's events for whoever listens"),
     (&["eme"], "the key sessions of a playback, as the wire shows them"),

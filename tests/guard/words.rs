@@ -35,6 +35,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.license_call(&call, Duration::ZERO);
+    metrics.authorization("/r", "o");
     metrics.refusal("c", "http");
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
@@ -94,7 +95,8 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
-        marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/mod.rs", &["FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),
         marked("src/gateway/expiry.rs", &["error: "]),
         marked("src/gateway/twin.rs", &["error: "]),

@@ -119,8 +119,11 @@ impl Names {
             kill_memory: None,
             opened,
             policy: self.policy.clone(),
+            registration: None,
             route: self.route.clone(),
             rung: "header",
+            schedule: None,
+            stream: None,
             token: None,
         })
     }
@@ -404,6 +407,7 @@ impl World {
             far.mark("reports", player as u64, 0);
             let report = Report {
                 by_interval: far.rng.chance(700),
+                playhead: None,
                 playing: far.rng.pick(&plays),
                 stream: far.rng.pick(&streams),
             };

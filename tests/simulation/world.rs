@@ -73,7 +73,9 @@ impl Tally {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
-            assert!(seen > 0 || matches!(end, End::Drained | End::Orphaned), "never {}", end.name());
+            // Nothing here is a live programme, and the process lives on.
+            let absent = matches!(end, End::Drained | End::Orphaned | End::Programme);
+            assert!(seen > 0 || absent, "never {}", end.name());
         }
     }
 }
@@ -298,7 +300,8 @@ impl World {
     fn report(&mut self, player: usize) {
         let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
         let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
-        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays), stream };
+        let by_interval = self.rng.chance(700);
+        let report = Report { by_interval, playing: self.rng.pick(&plays), stream, ..Report::default() };
         self.tell(player, &Input::Report(report));
     }
 
@@ -356,7 +359,7 @@ impl World {
         let late: Vec<_> = late.into_iter().map(|(id, _)| *id).collect();
         for (id, effect) in out {
             match effect {
-                Effect::Ask(Ask { grant, kind, ticket }) => {
+                Effect::Ask(Ask { grant, kind, ticket, told: _ }) => {
                     if kind == AskKind::Beat
                         && let Some(playback) = self.devices[device].playback_mut(id)
                     {
@@ -400,8 +403,10 @@ impl World {
                 self.tally.running_on_credit += 1;
                 self.watch.may_open_again(id);
             }
-            Event::Failed(..)
+            Event::Blackout(_)
+            | Event::Failed(..)
             | Event::Orphaned
+            | Event::Reached(_)
             | Event::Refused(..)
             | Event::Resumed
             | Event::Returned

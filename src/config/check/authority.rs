@@ -1,11 +1,15 @@
-//! `[[authority]]`: the embedded one and NAGRA SSM.
+//! `[[authority]]`: its kind, and what several kinds have in common.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use super::embedded::embedded;
+use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
 use crate::config::section::Section;
+use crate::config::units::show_duration;
 use crate::config::words;
 use crate::config::{Authority, AuthorityKind};
 
@@ -15,6 +19,7 @@ pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::fr
 #[derive(Clone, Copy)]
 enum Kind {
     Embedded,
+    FirstLight,
     NagraSsm,
 }
 
@@ -34,14 +39,43 @@ pub(super) fn names(tables: &[Section<'_>], need: &str, noun: &str) -> Vec<Optio
 
 /// `name` is what [`names`] found, `call` the time of a whole license call.
 pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Duration) -> Option<Authority> {
-    let kind = match table.choice("kind", &[("embedded", Kind::Embedded), ("nagra-ssm", Kind::NagraSsm)]) {
+    let kinds = [("embedded", Kind::Embedded), ("firstlight", Kind::FirstLight), ("nagra-ssm", Kind::NagraSsm)];
+    let kind = match table.choice("kind", &kinds) {
         Some(Kind::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
+        Some(Kind::FirstLight) => firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it))),
         Some(Kind::NagraSsm) => nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm))),
         None => {
-            table.need("kind", "write \"embedded\" or \"nagra-ssm\"");
+            table.need("kind", "write \"embedded\", \"firstlight\" or \"nagra-ssm\"");
             table.leave();
             None
         }
     };
     Some(Authority { kind: kind?, name: name?.clone() })
+}
+
+/// Of one ask; `call` is the time of a whole license call, of which an open is a part.
+pub(super) fn timeout(table: &Section<'_>, call: Duration, default: Duration) -> Duration {
+    let timeout = table.duration("timeout", INTERVAL).unwrap_or(default);
+    if timeout >= call {
+        table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
+    }
+    timeout
+}
+
+/// The headers of every call, behind those that are there; `ours` is written by sidebeat.
+pub(super) fn constant_headers(
+    table: &Section<'_>,
+    mut headers: Vec<(HeaderName, HeaderValue)>,
+    ours: Option<&HeaderName>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    for key in table.names() {
+        let Some(value) = table.word(&key, words::header_value) else { continue };
+        match words::header_name(&key) {
+            Ok(name) if ours == Some(&name) => table.fault(&key, "is written by sidebeat: it carries the tokens"),
+            Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
+            Ok(name) => headers.push((name, value)),
+            Err(what) => table.fault(&key, what),
+        }
+    }
+    headers
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::authority::{GRACE, INTERVAL};
+use super::authority::{GRACE, INTERVAL, constant_headers, timeout};
 use super::outage::on_unreachable;
 use crate::config::section::Section;
-use crate::config::units::show_duration;
 use crate::config::words;
 use crate::config::{Endpoint, NagraSsm};
 
@@ -28,7 +27,7 @@ const TEARDOWN: &str = "/v1/sessions/teardown";
 pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm> {
     let authorization = table.word("authorization", words::header_name).unwrap_or(AUTHORIZATION);
     let headers = headers(table, &authorization);
-    let timeout = timeout(table, call);
+    let timeout = timeout(table, call, Duration::from_secs(2));
     let license_authorization = table.word("license-authorization", template);
     let (ca, fraction) = (table.file("ca"), table.number("fraction", 0.5..=1.0).unwrap_or(1.0));
     let grace = table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10));
@@ -91,28 +90,10 @@ fn base(text: &str) -> Result<String, &'static str> {
     if longest.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }
 
-fn timeout(table: &Section<'_>, call: Duration) -> Duration {
-    let timeout = table.duration("timeout", INTERVAL).unwrap_or(Duration::from_secs(2));
-    if timeout >= call {
-        table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
-    }
-    timeout
-}
-
 fn headers(table: &Section<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
     let tenant = table.word("tenant", words::header_value);
-    let table = table.table("headers");
-    let mut headers: Vec<_> = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
-    for key in table.names() {
-        let Some(value) = table.word(&key, words::header_value) else { continue };
-        match words::header_name(&key) {
-            Ok(name) if name == *authorization => table.fault(&key, "is written by sidebeat: it carries the tokens"),
-            Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
-            Ok(name) => headers.push((name, value)),
-            Err(what) => table.fault(&key, what),
-        }
-    }
-    headers
+    let headers = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
+    constant_headers(&table.table("headers"), headers, Some(authorization))
 }
 
 /// The tokens of a license call. Without the session's token the license server would refuse.

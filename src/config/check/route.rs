@@ -1,17 +1,18 @@
-//! `[[route]]` and `[route.body]`.
+//! `[[route]]` and `[route.body]`; the other kinds of routes have files of their own.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::HeaderName;
 
+use super::authorize::authorize;
 use super::endings::endings;
 use super::refusal::refusal;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
-use crate::config::{Endpoint, Enforcement, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
+use crate::config::{Authorize, Endpoint, Enforcement, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
@@ -19,6 +20,12 @@ const ENFORCEMENT: [(&str, Enforcement); 3] =
     [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
 const SESSION_CONTROL: [(&str, SessionControl); 3] =
     [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Authorize,
+    License,
+}
 
 /// What a route is checked against.
 pub(super) struct Frame<'a> {
@@ -30,7 +37,7 @@ pub(super) struct Frame<'a> {
     pub(super) client_ca: bool,
 }
 
-pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<Vec<Route>> {
+pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route>, Vec<Authorize>)> {
     let tables = root.tables("route");
     if tables.is_empty() {
         root.need("route", "write at least one [[route]], or there is nothing that players can ask for");
@@ -44,8 +51,16 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<Vec<Route>
         }
         paths.push(path);
     }
-    let routes: Vec<_> = tables.iter().zip(paths).map(|(table, path)| route(table, path, frame)).collect();
-    routes.into_iter().collect::<Option<Vec<_>>>().filter(|routes| !routes.is_empty())
+    let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
+    for (table, path) in tables.iter().zip(paths.iter().cloned()) {
+        let kind = table.choice("kind", &[("authorize", Kind::Authorize), ("license", Kind::License)]);
+        match kind.unwrap_or(Kind::License) {
+            Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
+            Kind::License => routes.push(route(table, path, frame)),
+        }
+    }
+    let routes = routes.into_iter().collect::<Option<Vec<_>>>().filter(|_| !tables.is_empty());
+    routes.zip(authorizes.into_iter().collect())
 }
 
 fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
@@ -75,7 +90,7 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     Some(route)
 }
 
-fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {
+pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {
     let wanted = table.word("authority", words::label)?;
     let found = names.iter().position(|name| name.as_ref() == Some(&wanted));
     if found.is_none() && names.iter().all(Option::is_some) {
@@ -94,7 +109,7 @@ fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
     })
 }
 
-fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
+pub(super) fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
     let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", words::rung);
     let rungs = rungs.unwrap_or_else(|| {
         let header = Rung::Header(HeaderName::from_static("x-device-id"));
@@ -109,7 +124,7 @@ fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
     rungs
 }
 
-fn timeout(table: &Section<'_>, call: Duration) -> Duration {
+pub(super) fn timeout(table: &Section<'_>, call: Duration) -> Duration {
     let timeout = table.duration("timeout", ANY).unwrap_or(Duration::from_secs(5));
     if timeout >= call {
         table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));

@@ -24,6 +24,7 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
         listen,
         listen_plain,
         origins: origins(table),
+        public_url: table.word("public-url", words::public_url),
         tls: tls(&table.table("tls")),
         workers: workers(table),
     }

@@ -40,7 +40,7 @@ fn the_environment_wins_over_the_file() {
         ],
     )
     .unwrap();
-    let Config { admin, authorities, log, routes, server, store, webhooks } = config;
+    let Config { admin, authorities, authorize: _, log, routes, server, store, webhooks } = config;
     assert!(webhooks.is_empty());
     assert_eq!(admin.listen, None);
     assert_eq!(log.format, LogFormat::Json);

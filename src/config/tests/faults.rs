@@ -8,6 +8,28 @@ use super::{LEAST, NAGRA, faults, read, read_with};
 #[test]
 fn each_fault_has_its_line_its_key_and_advice() {
     let table: &[(&str, &[&str])] = &[
+        (
+            "[[authority]]\nname = \"q\"\nkind = \"firstlight\"\nmax-allowed-failures = 0\nfail-when = \"reaches\"\n\
+             stream-concurrency-path = \"user\"\nsync-interval = \"10ms\"\n[authority.fields]\nhearbeatToken = \"t\"",
+            &[
+                "line 1: authority[0].heartbeat-url: is missing: write the base of the heartbeat service, \
+                 the vendor's heartbeatEndPointUrl",
+                "line 5: authority[0].fail-when: would end every playback at once: \
+                 \"reaches\" needs max-allowed-failures of 1 or more",
+                "line 6: authority[0].stream-concurrency-path: must hold {deviceId}",
+                "line 7: authority[0].sync-interval: must be at least 1s",
+                "line 9: authority[0].fields.hearbeatToken: is not a field of the contract; did you mean heartbeatToken?",
+            ],
+        ),
+        (
+            "[[route]]\nkind = \"authorize\"\npath = \"/a\"\nlicense-route = \"/licence\"\ncontent-paths = [\"a..b\"]",
+            &[
+                "line 1: route[0].authorize-url: is missing: write the URL of the app's own authorization service",
+                "line 1: route[0].authority: is missing: name the [[authority]] that grants what is authorized here",
+                "line 4: route[0].license-route: is not the path of any [[route]]",
+                "line 5: route[0].content-paths[0]: must be names with dots between them",
+            ],
+        ),
         ("bogus = 1", &["line 1: bogus: is not a known key"]),
         ("[sever]\nlisten = []", &["line 1: sever: is not a known key; did you mean `server`?"]),
         (
@@ -117,11 +139,11 @@ fn faults_of_authorities() {
         ),
         (
             "[[authority]]\nname = \"a\"\nurl = \"x\"",
-            &["line 1: authority[0].kind: is missing: write \"embedded\" or \"nagra-ssm\""],
+            &["line 1: authority[0].kind: is missing: write \"embedded\", \"firstlight\" or \"nagra-ssm\""],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"nagra\"\nurl = \"x\"",
-            &["line 3: authority[0].kind: must be \"embedded\" or \"nagra-ssm\""],
+            &["line 3: authority[0].kind: must be \"embedded\", \"firstlight\" or \"nagra-ssm\""],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nurl = \"https://h\"\nsessions-per-acount = 0",

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::call::{Call, CallKind, Opens};
+use super::super::end::End;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::state::{Over, State};
@@ -51,6 +52,8 @@ fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
         (CallKind::Certificate | CallKind::Release, _) => false,
         (CallKind::License | CallKind::Renewal, State::Closed { until, why }) => match why {
             Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
+            // Only the app can ask for the next one.
+            Over::Ended(End::Programme) => false,
             Over::Spent { again, .. } => now >= *again,
             Over::Ended(end) => call == CallKind::License || !end.is_wanted(),
         },

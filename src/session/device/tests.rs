@@ -108,7 +108,9 @@ impl Stage {
         let verdict = match ask.kind {
             AskKind::Open => granted(*id),
             AskKind::Close => Verdict::Closed,
-            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
         };
         self.answer(Ok(verdict));
     }
@@ -677,7 +679,9 @@ fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
 #[test]
 fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_license() {
     for why in End::ALL {
-        for (call, anew) in [(LICENSE, true), (RENEWAL, !why.is_wanted()), (CERTIFICATE, false), (RELEASE, false)] {
+        for (call, anew) in
+            [(LICENSE, why != End::Programme), (RENEWAL, !why.is_wanted()), (CERTIFICATE, false), (RELEASE, false)]
+        {
             let mut stage = Stage::new();
             stage.play(LICENSE.with(1));
             stage.deliver(1, Input::End(why));

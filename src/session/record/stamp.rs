@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::grant::AskKind;
 use super::super::playback::Playback;
 use super::super::report::{Playing, Stream};
+use super::super::schedule::Schedule;
 use super::super::state::{Beats, State};
 use crate::secret::{Fingerprint, Secret};
 
@@ -18,6 +19,7 @@ pub struct Stamp {
     licensed_until: Option<Instant>,
     names: [(usize, Option<Fingerprint>); 3],
     playing: Option<Playing>,
+    schedule: Schedule,
     state: (u8, u8),
     stream: Option<Stream>,
 }
@@ -47,6 +49,7 @@ impl Stamp {
             licensed_until: session.licensed_until,
             names: [names(&playback.key_sessions), names(&playback.later_tokens), names(&playback.contents)],
             playing: session.playing(),
+            schedule: session.schedule.clone(),
             state,
             stream: session.stream,
         })
@@ -66,6 +69,7 @@ impl Stamp {
             || self.names != newer.names
             || self.licensed_until != newer.licensed_until
             || self.playing != newer.playing
+            || self.schedule != newer.schedule
             || self.stream != newer.stream
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }

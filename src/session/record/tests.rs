@@ -91,7 +91,7 @@ impl Life {
         let result = match (which, kind) {
             (0..4, AskKind::Open) => Ok(Verdict::Granted(Grant { interval, lifetime: Some(SECOND * 90), token })),
             (0..4, AskKind::Beat | AskKind::Renew) => {
-                Ok(Verdict::Alive { interval: None, lifetime: Some(SECOND * 90), token: Some(token) })
+                Ok(Verdict::Alive { interval: None, lifetime: Some(SECOND * 90), schedule: None, token: Some(token) })
             }
             (0..4, AskKind::Close) => Ok(Verdict::Closed),
             (4, _) => Ok(Verdict::Killed(reason)),
@@ -116,7 +116,7 @@ impl Life {
                 Input::Tick
             }
             Step::Report(by_interval, playing) => {
-                Input::Report(Report { by_interval: *by_interval, playing: *playing, stream: None })
+                Input::Report(Report { by_interval: *by_interval, playing: *playing, ..Report::default() })
             }
             Step::Served(served) => Input::Served(*served),
             Step::Tick => {
@@ -257,6 +257,7 @@ proptest! {
             opening: false,
             renewals: interval % 2 == 0,
             reports: None,
+            schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
             seed: u32::MAX,
             state: StateRecord::Live { beat: wall(0) },
             stream: None,

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Ask, Effect, Effects, Event};
+use super::super::effect::{Ask, Effect, Effects, Event, Told};
 use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
+use super::super::schedule::Schedule;
 use super::super::state::{Beats, Lane, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
@@ -49,8 +50,13 @@ impl Session {
             return;
         };
         self.given_up.remove(at);
-        if let Ok(Verdict::Granted(grant)) = result {
-            fx.push(Effect::Ask(Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0) }));
+        if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
+            fx.push(Effect::Ask(Ask {
+                grant: Some(grant),
+                kind: AskKind::Close,
+                ticket: Ticket(0),
+                told: Told::default(),
+            }));
         }
     }
 
@@ -59,11 +65,11 @@ impl Session {
             State::Opening { .. } | State::Owing { .. } => self.opened_in_time(now, lane, result, policy, fx),
             // The player left, or an operator killed it, while the authority was deciding.
             State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
-                (Ok(Verdict::Granted(grant)), Some(away)) => {
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), Some(away)) => {
                     self.granted(now, lane, grant, policy, fx);
                     self.away = Some(away.could_go_on(self.beat_after(now, policy)));
                 }
-                (Ok(Verdict::Granted(grant)), None) => self.hold(now, grant),
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => self.hold(now, grant),
                 (Err(_) | Ok(_), _) => {}
             },
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
@@ -79,9 +85,19 @@ impl Session {
         fx: &mut Effects,
     ) {
         match result {
-            Ok(Verdict::Granted(grant)) => {
-                self.granted(now, lane, grant, policy, fx);
-                self.enter(State::Live { beat: self.beat_after_sleep(now, now, lane.slept, policy) });
+            Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
+            Ok(Verdict::Unconfirmed(grant, fault)) => {
+                fx.note(Event::Failed(AskKind::Open, fault.reason));
+                self.begin(now, lane, grant, policy, fx);
+                self.miss(now, lane, policy, fx);
+            }
+            Ok(Verdict::Blackout(reason)) => {
+                fx.note(Event::Blackout(reason.clone()));
+                if policy.stop_on_blackout {
+                    self.kill_by_authority(now, reason, policy, fx);
+                } else {
+                    self.close(now, Over::Unmanaged, policy, fx);
+                }
             }
             Ok(Verdict::Denied(denial, reason)) => {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
@@ -97,12 +113,18 @@ impl Session {
         }
     }
 
+    fn begin(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        self.granted(now, lane, grant, policy, fx);
+        self.enter(State::Live { beat: self.beat_after_sleep(now, now, lane.slept, policy) });
+    }
+
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
         (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
         self.heard(now);
+        self.schedule = policy.schedule.clone().unwrap_or_default();
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
         }
@@ -111,14 +133,16 @@ impl Session {
     fn beaten(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         let (active, ask) = (self.is_active(), lane.ask);
         match result {
-            Ok(Verdict::Alive { interval, lifetime, token }) => {
+            Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
+                self.reschedule(now, schedule);
                 self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
                 self.refresh(now, Some(interval), lifetime, Some(token));
                 self.confirm(now, lane, policy, fx);
             }
+            Ok(Verdict::Blackout(reason)) => self.black_out(now, reason, policy, fx),
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
             Ok(Verdict::Unknown(reason)) => {
                 let silent = now.saturating_duration_since(self.last_good).saturating_add(self.slept + self.took);
@@ -130,13 +154,33 @@ impl Session {
                 self.grant = None;
                 self.close(now, Over::Unmanaged, policy, fx);
             }
-            Ok(Verdict::Closed) if active => {
+            Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
-                self.miss(now, policy);
+                self.miss(now, lane, policy, fx);
             }
-            Ok(Verdict::Closed | Verdict::Disabled) => {}
-            Err(_) if active => self.miss(now, policy),
+            Ok(Verdict::Closed | Verdict::Disabled | Verdict::Unconfirmed(..)) => {}
+            Err(_) if active => self.miss(now, lane, policy, fx),
             Err(_) => {}
+        }
+    }
+
+    /// The authority still holds the session: it is given back. Refused from now on, or left alone.
+    fn black_out(&mut self, now: Instant, reason: Reason, policy: &Policy, fx: &mut Effects) {
+        if !self.is_active() {
+            return;
+        }
+        fx.note(Event::Blackout(reason.clone()));
+        if policy.stop_on_blackout {
+            self.kill(now, reason, policy, fx);
+        } else {
+            self.grant = None;
+            self.close(now, Over::Unmanaged, policy, fx);
+        }
+    }
+
+    fn reschedule(&mut self, now: Instant, schedule: Option<Schedule>) {
+        if let Some(schedule) = schedule {
+            self.schedule.move_to(now, schedule);
         }
     }
 
@@ -204,7 +248,8 @@ impl Session {
         self.enter(State::Live { beat: self.beat_after_sleep(now, lane.since, lane.slept, policy) });
     }
 
-    fn miss(&mut self, now: Instant, policy: &Policy) {
+    /// `lane`: of the lost beat.
+    fn miss(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
         let missed = match self.state {
             State::Failing { missed, .. } => missed.saturating_add(1),
             State::Closed { .. }
@@ -214,7 +259,14 @@ impl Session {
             | State::Opening { .. }
             | State::Owing { .. } => 1,
         };
-        self.enter(State::Failing { missed, retry: self.retry_beat(now, missed, policy) });
+        let Some(most) = policy.max_failures else {
+            return self.enter(State::Failing { missed, retry: self.retry_beat(now, missed, policy) });
+        };
+        if missed > most && self.is_live() {
+            return self.end(now, End::Lost, policy, fx);
+        }
+        let next = self.beat_after_sleep(now, lane.since, lane.slept, policy);
+        self.enter(State::Failing { missed, retry: next.max(now) });
     }
 
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {

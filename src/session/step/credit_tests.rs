@@ -3,7 +3,7 @@
 use super::*;
 
 fn said(stream: Stream) -> Input {
-    Input::Report(Report { by_interval: false, playing: Playing::Plays, stream: Some(stream) })
+    Input::Report(Report { by_interval: false, playing: Playing::Plays, stream: Some(stream), ..Report::default() })
 }
 
 /// Nobody answers until it is over; gives how long that took.
@@ -257,7 +257,7 @@ fn after_a_sleep_beats_come_soon_but_not_all_at_once() {
 fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
     let reporting = || {
         let mut lab = Lab::live(Policy::default());
-        lab.feed(Input::Report(Report { by_interval: true, playing: Playing::Plays, stream: None }));
+        lab.feed(Input::Report(Report { by_interval: true, playing: Playing::Plays, ..Report::default() }));
         lab
     };
     for (end, mut lab) in [

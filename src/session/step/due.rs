@@ -10,7 +10,7 @@ use super::super::wheel::Wheel;
 impl Session {
     /// By what a session that is granted may end of itself, and when.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 5] {
-        let failing = matches!(self.state, State::Failing { .. });
+        let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.endings.longest)),
@@ -22,7 +22,9 @@ impl Session {
     }
 
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
-        let first_end = |deadline| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(deadline, Instant::min);
+        let moment = self.schedule.next(now);
+        let ends = |at| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(at, Instant::min);
+        let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
         let beats = self.beats == Beats::Timer;
         match self.state {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
@@ -31,7 +33,7 @@ impl Session {
             State::Failing { .. } if self.credit.is_none() => {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.endings.longest).max(now))
             }
-            State::Live { beat } if beats => first_end(beat),
+            State::Live { beat } if beats && !self.rests(policy) => first_end(beat),
             State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
             State::Opening { held: true, since } if now < self.not_before => {
                 self.not_before.min(since + policy.lane_patience)

@@ -1,4 +1,5 @@
-//! What a player shows of itself beside its calls: reports, and what its licenses say.
+//! What a player shows of itself beside its calls: reports, and what its licenses say; what the clock
+//! brings to its programme.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,13 @@ impl Session {
         self.alone = None;
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                self.stream = report.stream.or(self.stream);
+                self.stream = policy.stream.or(report.stream).or(self.stream);
+                let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
+                if before.is_some_and(|before| before != Playing::Plays) && reports.playing == Playing::Plays {
+                    self.resume(now, policy);
+                }
                 match reports.playing {
                     Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
                     Playing::Done | Playing::Quit => {}
@@ -26,6 +31,33 @@ impl Session {
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// The player plays again.
+    fn resume(&mut self, now: Instant, policy: &Policy) {
+        let half = self.interval().unwrap_or_default() / 2;
+        match self.state {
+            State::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
+                self.enter(State::Live { beat: beat.min(now) });
+            }
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
+        }
+    }
+
+    /// One moment of the programme that has come. An end that had passed before the playback began is
+    /// no reason to stop it: it shows what was.
+    pub(super) fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        let Some((moment, running)) = self.schedule.take(now) else { return };
+        fx.note(Event::Reached(moment));
+        if running && policy.stop_on_end && moment.ends_programme() {
+            self.end(now, End::Programme, policy, fx);
         }
     }
 

@@ -105,7 +105,7 @@ async fn a_session_goes_on_with_its_newest_token() {
     let renewal = Call { kind: CallKind::Renewal, ..license(1) };
     let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
     let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
-    let alive = Verdict::Alive { interval: None, lifetime: None, token: Some(Secret::new("newest")) };
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
     assert!(first.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
     drop(writer);
     memory.commit();

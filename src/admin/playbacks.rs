@@ -1,0 +1,116 @@
+//! `POST /v1/playbacks`: an app's own server registers a playback that it has authorized, and hands out
+//! the URLs that it gets back. What an authorize route does, for those who will not have one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::api::{fault, good};
+use crate::authority::Authority;
+use crate::edge::{ReplyBody, body};
+use crate::ids::PlaybackId;
+use crate::playbacks::{Block, Registration, Targets};
+
+const BODY_MOST: usize = 256 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// Longest name of a device, as everywhere.
+const NAME: usize = 256;
+
+/// What the body says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Order {
+    authority: String,
+    /// The reply of the authorization service.
+    authorization: Value,
+    /// How this player reaches us; else `server.public-url`.
+    base: Option<String>,
+    device: String,
+    /// Headers for every call to the authority.
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    license_route: String,
+    media_route: Option<String>,
+}
+
+impl Admin {
+    pub(super) async fn register(&self, incoming: Incoming) -> Response<ReplyBody> {
+        match self.register_order(incoming).await {
+            Ok(value) => good(&value),
+            Err(why) => fault(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+
+    async fn register_order(&self, incoming: Incoming) -> Result<Value, String> {
+        let bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|fault| fault.to_string())?;
+        // The parser's words could repeat a token.
+        let order: Order = serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
+        let authority = self.authorities.by_name(&order.authority).ok_or("no authority has this name")?;
+        let named = |text: &str| (1..=NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+        if !named(&order.device) {
+            return Err("the device must be a name of 1 to 256 bytes".to_owned());
+        }
+        let block = Block::read(&order.authorization, authority.authorization().0);
+        let block = block.ok_or("the authorization must be an object")?;
+        let headers = headers(&order)?;
+        Ok(self.insert(&authority, order, block, headers))
+    }
+
+    fn insert(
+        &self,
+        authority: &Authority,
+        order: Order,
+        block: Block,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Value {
+        let Order { mut authorization, base, device, license_route, media_route, .. } = order;
+        let (id, blackout) = (PlaybackId::random(), block.blackout.is_some());
+        let base = base.as_deref().or(self.public_url.as_deref()).unwrap_or_default().trim_end_matches('/');
+        let targets = Targets {
+            base,
+            content_paths: &[],
+            license_paths: &[],
+            license_route: Some(&license_route),
+            media_route: media_route.as_deref(),
+            names: authority.authorization().0,
+        };
+        let taken = targets.rewrite(&mut authorization, &block, id);
+        let below = format!("{base}{}{}", license_route.trim_end_matches('/'), id.segment());
+        if blackout && taken.content_url.is_none() {
+            return json!({ "authorization": authorization, "registered": false });
+        }
+        let registration = Registration {
+            authority: Some(authority.name.clone()),
+            block: Some(block),
+            content_url: taken.content_url,
+            device,
+            headers,
+            id,
+            license_url: taken.license_url,
+            route: Arc::from(license_route.as_str()),
+            rung: "registered",
+        };
+        self.registrations.insert(self.clock.now(), registration);
+        json!({
+            "authorization": authorization,
+            "license-url": &below,
+            "registered": true,
+            "report-url": format!("{below}/~report"),
+            "stop-url": format!("{below}/~stop"),
+        })
+    }
+}
+
+fn headers(order: &Order) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
+    let header = |(name, value): (&String, &String)| {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    };
+    order.headers.iter().map(header).collect::<Option<_>>().ok_or("headers must be names and texts")
+}

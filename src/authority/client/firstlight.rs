@@ -1,0 +1,174 @@
+//! One ask of the core as the calls that FirstLight's two services want for it, in order.
+//!
+//! Open: the device's place by PUT, then a first beat. Beat: PUT, then the beat. Close: a last beat,
+//! then DELETE. A refusal ends the row, and what was taken in it is given back. The second service
+//! may be unreachable while beats succeed: that is not counted.
+
+use std::time::{Duration, Instant};
+
+use super::{Client, unspeakable};
+use crate::authority::firstlight::{Class, Phase, Who};
+use crate::authority::wire::Wire;
+use crate::config::FirstLight;
+use crate::ids;
+use crate::session::{Ask, AskKind, Denial, Fault, Grant, Reason, Verdict};
+use crate::sessions::Card;
+
+/// What giving a place back may take after the ask itself.
+const RETURN: Duration = Duration::from_secs(1);
+
+/// One ask under way.
+struct Row<'a> {
+    ask: &'a Ask,
+    client: &'a Client,
+    config: &'a FirstLight,
+    deadline: Instant,
+    who: Who<'a>,
+}
+
+impl Client {
+    pub(super) async fn perform_firstlight(
+        &self,
+        config: &FirstLight,
+        ask: &Ask,
+        card: &Card,
+    ) -> Result<Verdict, Fault> {
+        let registration = card.registration.as_deref();
+        let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {
+            let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
+            return Ok(Verdict::Denied(Denial::Token, reason));
+        };
+        if let (AskKind::Open, Some(blackout)) = (ask.kind, &block.blackout) {
+            let reason = Reason::new(0, None, &format!("blackoutAction {}", blackout.action));
+            return Ok(Verdict::Blackout(Reason { blackout: Some(blackout.clone().into()), ..reason }));
+        }
+        let token = ask.grant.as_ref().map(|grant| &grant.token).or(block.token.as_ref());
+        let Some(token) = token else { return Ok(Verdict::Disabled) };
+        let who = Who { block, registration, token };
+        let row = Row { ask, client: self, config, deadline: self.clock.now() + config.timeout, who };
+        match ask.kind {
+            AskKind::Beat => row.beat().await,
+            AskKind::Close => row.close().await,
+            AskKind::Open => row.open().await,
+            AskKind::Renew => Err(unspeakable("this authority takes no renewals")),
+        }
+    }
+}
+
+impl Row<'_> {
+    async fn open(&self) -> Result<Verdict, Fault> {
+        let class = self.confirm(Phase::Start).await;
+        let grant = |interval, token| Grant { interval, lifetime: None, token };
+        let (interval, token) = (self.config.interval(self.who.block), self.who.token.clone());
+        Ok(match class {
+            Class::Good(news) => {
+                Verdict::Granted(grant(news.interval.unwrap_or(interval), news.token.unwrap_or(token)))
+            }
+            Class::Stop => Verdict::Disabled,
+            Class::Blackout(reason) => Verdict::Blackout(reason),
+            Class::Concurrency(reason) => Verdict::Denied(Denial::Limit, reason),
+            Class::Denied(reason) => Verdict::Denied(Denial::Rejected, reason),
+            Class::Ended(reason) => Verdict::Killed(reason),
+            Class::Auth(fault) | Class::Infrastructure(fault) => Verdict::Unconfirmed(grant(interval, token), fault),
+        })
+    }
+
+    async fn beat(&self) -> Result<Verdict, Fault> {
+        match self.confirm(Phase::Update).await {
+            Class::Good(news) => {
+                let (now, wall) = (self.client.clock.now(), self.client.clock.wall());
+                let moved = news.moved(self.who.block);
+                let schedule = moved.and_then(|block| self.config.schedule(&block, now, wall));
+                Ok(Verdict::Alive { interval: news.interval, lifetime: None, schedule, token: news.token })
+            }
+            Class::Stop => Ok(Verdict::Disabled),
+            Class::Blackout(reason) => Ok(Verdict::Blackout(reason)),
+            Class::Concurrency(reason) | Class::Denied(reason) | Class::Ended(reason) => Ok(Verdict::Killed(reason)),
+            Class::Auth(fault) | Class::Infrastructure(fault) => Err(fault),
+        }
+    }
+
+    /// PUT, then the beat; after a refusal the device's place is given back, except by a blackout of a
+    /// running playback, which the core closes.
+    async fn confirm(&self, phase: Phase) -> Class {
+        // The beat needs its share of the time.
+        let half = self.client.clock.now() + self.config.timeout / 2;
+        if let Some(class) = self.call_until(half, |uuid| self.config.put(self.who, uuid)).await {
+            match class {
+                Class::Good(_) => {}
+                Class::Auth(fault) | Class::Infrastructure(fault) => {
+                    let (code, said) = (fault.reason.code, &*fault.reason.message);
+                    tracing::warn!(code, said, "the stream concurrency service gave no decision");
+                }
+                Class::Blackout(_) | Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_) | Class::Stop => {
+                    return class;
+                }
+            }
+        }
+        let sequence = self.ask.ticket.0;
+        let beat = |uuid: &str| self.config.beat(self.who, phase, self.ask.told, sequence, uuid);
+        let class = self.call_until(self.deadline, beat).await;
+        let class = class.unwrap_or_else(|| Class::Infrastructure(unspeakable("the call cannot be written")));
+        let over = match &class {
+            Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_) => true,
+            Class::Blackout(_) => phase == Phase::Start,
+            Class::Auth(_) | Class::Good(_) | Class::Infrastructure(_) | Class::Stop => false,
+        };
+        if over {
+            // The session is over either way; a place that is not given back runs out by itself.
+            let _best_effort = self.give_back(self.client.clock.now() + RETURN).await;
+        }
+        class
+    }
+
+    /// The last beat is best effort where a DELETE follows: that one frees the place.
+    async fn close(&self) -> Result<Verdict, Fault> {
+        let sequence = self.ask.ticket.0;
+        let half = self.client.clock.now() + self.config.timeout / 2;
+        let deadline = if self.config.stream_concurrency.is_some() { half } else { self.deadline };
+        let last = |uuid: &str| self.config.beat(self.who, Phase::Stop, self.ask.told, sequence, uuid);
+        let stopped = self.call_until(deadline, last).await;
+        match (self.give_back(self.deadline).await, stopped) {
+            (Some(result), _) => result.map(|()| Verdict::Closed),
+            (None, Some(Class::Auth(fault) | Class::Infrastructure(fault))) => Err(fault),
+            (None, Some(_) | None) => Ok(Verdict::Closed),
+        }
+    }
+
+    /// DELETE; gone already is as good. None where there is no such service.
+    async fn give_back(&self, deadline: Instant) -> Option<Result<(), Fault>> {
+        let class = self.call_until(deadline, |uuid| self.config.delete(self.who, uuid)).await?;
+        Some(match class {
+            Class::Auth(fault) | Class::Infrastructure(fault) => Err(fault),
+            Class::Blackout(_)
+            | Class::Concurrency(_)
+            | Class::Denied(_)
+            | Class::Ended(_)
+            | Class::Good(_)
+            | Class::Stop => Ok(()),
+        })
+    }
+
+    /// Credentials are the player's: after a 401 all that we can do is ask once more.
+    async fn call_until<'w>(&'w self, deadline: Instant, wire: impl Fn(&str) -> Option<Wire<'w>>) -> Option<Class> {
+        let first = self.send(deadline, wire(&ids::uuid())?).await;
+        match first {
+            Class::Auth(_) => Some(self.send(deadline, wire(&ids::uuid())?).await),
+            Class::Blackout(_)
+            | Class::Concurrency(_)
+            | Class::Denied(_)
+            | Class::Ended(_)
+            | Class::Good(_)
+            | Class::Infrastructure(_)
+            | Class::Stop => Some(first),
+        }
+    }
+
+    async fn send(&self, deadline: Instant, wire: Wire<'_>) -> Class {
+        let left = deadline.saturating_duration_since(self.client.clock.now());
+        match self.client.send(Some(wire), left).await {
+            Ok(reply) => self.config.read(reply.status, &reply.body),
+            Err(fault) => Class::Infrastructure(fault),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! FirstLight Heartbeat and Stream Concurrency as pure functions: asks to bytes.
+//!
+//! The contract `firstlight-hb/1`, with its facts and their sources: `docs/authorities.md`. A beat is a
+//! POST with the latest heartbeat token in its body; the second service counts the device itself, by PUT
+//! and DELETE. What replies mean is in `reply`.
+
+mod reply;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+
+pub(super) use self::reply::Class;
+use super::wire::Wire;
+use crate::config::{FirstLight, StreamConcurrency};
+use crate::playbacks::{Block, LiveEvent, Registration};
+use crate::secret::Secret;
+use crate::session::{AskKind, Playing, Schedule, Times, Told};
+
+/// Bounds of an interval, whoever names it.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What may stand in a path segment as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where in its life a beat stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    Start,
+    Stop,
+    Update,
+}
+
+/// Whose call it is.
+#[derive(Clone, Copy)]
+pub(super) struct Who<'a> {
+    pub(super) block: &'a Block,
+    pub(super) registration: &'a Registration,
+    pub(super) token: &'a Secret,
+}
+
+impl FirstLight {
+    /// None if something of it cannot stand in a header.
+    pub(super) fn beat(&self, who: Who<'_>, phase: Phase, told: Told, sequence: u32, uuid: &str) -> Option<Wire<'_>> {
+        let body = self.beat_body(who, phase, told, sequence);
+        let headers = self.headers_for(who, uuid)?;
+        Some(Wire { body, endpoint: &self.heartbeat, headers, method: Method::POST, path: None })
+    }
+
+    fn beat_body(&self, Who { block, registration, token }: Who<'_>, phase: Phase, told: Told, sequence: u32) -> Bytes {
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| drop(body.insert(self.names.of(name).to_owned(), value));
+        put("heartbeatToken", token.expose().into());
+        put("deviceId", registration.device.as_str().into());
+        put("contentId", json!(block.content_id));
+        put("catalogType", json!(block.catalog_type));
+        put("primaryContentId", json!(block.primary_content_id));
+        put("multiStreamMode", self.multi_stream_mode.into());
+        if self.track_viewers_count {
+            put("trackViewersCount", true.into());
+        }
+        // Bookmarks are for what can be resumed.
+        let bookmark = told.playhead.filter(|_| self.record_bookmark && block.live != Some(true));
+        if let Some(playhead) = bookmark {
+            put("offset", u64::try_from(playhead.as_millis()).unwrap_or(u64::MAX).into());
+        }
+        if self.send_state {
+            put("event", phase.name().into());
+            put("state", state(phase, told.playing).into());
+            put("sequence", sequence.into());
+        }
+        Value::Object(body).to_string().into()
+    }
+
+    /// Takes or keeps the device's place; none where there is no such service.
+    pub(super) fn put(&self, who: Who<'_>, uuid: &str) -> Option<Wire<'_>> {
+        let Who { block, token, .. } = who;
+        let names = &self.names;
+        let body = json!({
+            names.of("contentId"): block.content_id,
+            names.of("heartbeatToken"): token.expose(),
+            names.of("multiStreamMode"): self.multi_stream_mode,
+        });
+        self.stream(who, Method::PUT, body.to_string().into(), uuid)
+    }
+
+    /// Gives the device's place back; none where there is no such service.
+    pub(super) fn delete(&self, who: Who<'_>, uuid: &str) -> Option<Wire<'_>> {
+        self.stream(who, Method::DELETE, Bytes::new(), uuid)
+    }
+
+    fn stream(&self, who: Who<'_>, method: Method, body: Bytes, uuid: &str) -> Option<Wire<'_>> {
+        let StreamConcurrency { endpoint, path } = self.stream_concurrency.as_ref()?;
+        let device = utf8_percent_encode(&who.registration.device, SEGMENT).to_string();
+        let path = Some(path.replace("{deviceId}", &device));
+        Some(Wire { body, endpoint, headers: self.headers_for(who, uuid)?, method, path })
+    }
+
+    fn headers_for(&self, who: Who<'_>, uuid: &str) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.extend(who.registration.headers.iter().cloned());
+        headers.extend(self.headers.iter().cloned());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(name) = &self.tracking_header {
+            headers.insert(name.clone(), HeaderValue::from_str(uuid).ok()?);
+        }
+        Some(headers)
+    }
+
+    /// From one beat to the next, if the authorization says, else as configured.
+    pub(super) fn interval(&self, block: &Block) -> Duration {
+        bounded(block.interval.unwrap_or(self.interval))
+    }
+
+    /// What the clock will bring to a playback that is not known to be on demand.
+    pub(super) fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+        if block.live == Some(false) {
+            return None;
+        }
+        let times = Times {
+            end: block.live_end,
+            overflow: block.live_event == LiveEvent::Overflow,
+            post_slate: self.post_slate,
+            start: block.live_start,
+            view_end: block.live_360_end,
+            view_start: block.live_360_start,
+        };
+        Some(Schedule::new(now, wall, &times))
+    }
+
+    /// The vendor publishes no names of events for failed calls.
+    pub(super) fn error_name(ask: AskKind) -> &'static str {
+        match ask {
+            AskKind::Beat => "heartbeat-error",
+            AskKind::Close => "heartbeat-stop-error",
+            AskKind::Open => "heartbeat-start-error",
+            AskKind::Renew => "heartbeat-renew-error",
+        }
+    }
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "START",
+            Self::Stop => "STOP",
+            Self::Update => "UPDATE",
+        }
+    }
+}
+
+/// A playback that nobody reports of is one that plays.
+fn state(phase: Phase, playing: Option<Playing>) -> &'static str {
+    match (phase, playing) {
+        (_, Some(Playing::Done)) => "FINISHED",
+        (Phase::Stop, _) | (_, Some(Playing::Quit)) => "STOPPED",
+        (Phase::Start | Phase::Update, Some(Playing::Paused)) => "PAUSED",
+        (Phase::Start | Phase::Update, Some(Playing::Plays | Playing::Unsaid) | None) => "PLAYING",
+    }
+}
+
+fn bounded(interval: Duration) -> Duration {
+    interval.clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests;

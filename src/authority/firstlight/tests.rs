@@ -1,0 +1,308 @@
+//! The contract row by row: what goes out, and what every reply means.
+
+use std::path::Path;
+
+use http::StatusCode;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{self, AuthorityKind, Endpoint, Names};
+use crate::ids::PlaybackId;
+use crate::session::FaultKind;
+
+fn dialect(lines: &str) -> FirstLight {
+    let text = format!(
+        "[[authority]]\nname = \"a\"\nkind = \"firstlight\"\nheartbeat-url = \"https://hb.example/base/\"\n{lines}\n\
+         [[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example\"\n"
+    );
+    match config::parse(&text, Path::new(""), std::iter::empty()).unwrap().authorities.remove(0).kind {
+        AuthorityKind::FirstLight(dialect) => *dialect,
+        AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_) => panic!("another kind"),
+    }
+}
+
+const STREAMS: &str = "stream-concurrency-url = \"https://sc.example/x/\"";
+
+fn block(more: Value) -> Block {
+    let mut block = json!({
+        "contentId": "c1", "heartbeatFlag": true, "heartbeatToken": "hbt-1", "catalogType": "movie",
+    });
+    block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Block::read(&block, &Names::default()).unwrap()
+}
+
+fn registration(device: &str) -> Registration {
+    Registration {
+        authority: None,
+        block: None,
+        content_url: None,
+        device: device.into(),
+        headers: vec![(header::AUTHORIZATION, HeaderValue::from_static("Bearer access"))],
+        id: PlaybackId::random(),
+        license_url: None,
+        route: "/authorize".into(),
+        rung: "header",
+    }
+}
+
+/// The body of a beat.
+fn beat(lines: &str, more: Value, phase: Phase, told: Told) -> Value {
+    let (dialect, block, registration, token) = (dialect(lines), block(more), registration("tv"), Secret::new("hbt-7"));
+    let who = Who { block: &block, registration: &registration, token: &token };
+    let wire = dialect.beat(who, phase, told, 7, "uuid").unwrap();
+    assert_eq!(
+        (wire.endpoint.to_string().as_str(), wire.method),
+        ("https://hb.example/base/media/heartbeat", Method::POST)
+    );
+    serde_json::from_slice(&wire.body).unwrap()
+}
+
+fn at(seconds: u64, playing: Playing) -> Told {
+    Told { playhead: Some(Duration::from_secs(seconds)), playing: Some(playing) }
+}
+
+#[test]
+fn a_beat_has_the_parity_fields_and_the_extension() {
+    let live = json!({"catalogType": "sportliveevent", "contentTypeId": "live", "primaryContentId": "p"});
+    let expected = json!({
+        "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "sportliveevent",
+        "primaryContentId": "p", "multiStreamMode": false, "event": "UPDATE", "state": "PLAYING", "sequence": 7,
+    });
+    assert_eq!(beat("", live, Phase::Update, Told::default()), expected);
+    let parity = json!({
+        "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "movie",
+        "primaryContentId": null, "multiStreamMode": true, "trackViewersCount": true,
+    });
+    let lines = "send-state = false\nmulti-stream-mode = true\ntrack-viewers-count = true";
+    assert_eq!(beat(lines, json!({}), Phase::Update, Told::default()), parity);
+}
+
+#[test]
+fn an_offset_is_sent_for_bookmarks_of_what_is_not_live_alone() {
+    let offset = |lines: &str, kind: &str| {
+        beat(lines, json!({ "contentTypeId": kind }), Phase::Update, at(12, Playing::Plays)).get("offset").cloned()
+    };
+    assert_eq!(offset("record-bookmark = true", "vod"), Some(json!(12_000)));
+    assert_eq!(offset("record-bookmark = true", "live"), None);
+    assert_eq!(offset("", "vod"), None);
+}
+
+#[test]
+fn states_and_events_are_named() {
+    for (phase, playing, event, state) in [
+        (Phase::Start, None, "START", "PLAYING"),
+        (Phase::Update, Some(Playing::Paused), "UPDATE", "PAUSED"),
+        (Phase::Update, Some(Playing::Unsaid), "UPDATE", "PLAYING"),
+        (Phase::Update, Some(Playing::Done), "UPDATE", "FINISHED"),
+        (Phase::Stop, Some(Playing::Plays), "STOP", "STOPPED"),
+        (Phase::Stop, Some(Playing::Done), "STOP", "FINISHED"),
+    ] {
+        let body = beat("", json!({}), phase, Told { playhead: None, playing });
+        assert_eq!((&body["event"], &body["state"]), (&json!(event), &json!(state)), "{phase:?} {playing:?}");
+    }
+}
+
+#[test]
+fn fields_can_have_the_tenants_names() {
+    let lines = "[authority.fields]\nheartbeatToken = \"token\"\nheartbeatAction = \"do\"";
+    let body = beat(lines, json!({}), Phase::Update, Told::default());
+    assert_eq!((&body["token"], body.get("heartbeatToken")), (&json!("hbt-7"), None));
+    let said = dialect(lines).read(StatusCode::OK, br#"{"data":{"do":"ABORT"}}"#);
+    assert!(matches!(said, Class::Ended(_)));
+}
+
+#[test]
+fn the_devices_place_has_a_path_of_its_own() {
+    let (block, registration, token) = (block(json!({})), registration("living room/1"), Secret::new("hbt-7"));
+    let who = Who { block: &block, registration: &registration, token: &token };
+    let with = dialect(STREAMS);
+    let (put, delete) = (with.put(who, "u").unwrap(), with.delete(who, "u").unwrap());
+    assert_eq!((put.method, delete.method), (Method::PUT, Method::DELETE));
+    assert_eq!(put.path.as_deref(), Some("/x/user/stream/living%20room%2F1"));
+    let body: Value = serde_json::from_slice(&put.body).unwrap();
+    assert_eq!(body, json!({"contentId": "c1", "heartbeatToken": "hbt-7", "multiStreamMode": false}));
+    assert!(delete.body.is_empty());
+    assert!(dialect("").put(who, "u").is_none() && dialect("").delete(who, "u").is_none());
+}
+
+#[test]
+fn headers_are_the_callers_the_configured_and_a_tracking_id() {
+    let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
+    let who = Who { block: &block, registration: &registration, token: &token };
+    let dialect = dialect("[authority.headers]\nx-api-key = \"k\"");
+    let headers = dialect.beat(who, Phase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let of = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(of("authorization").as_deref(), Some("Bearer access"));
+    assert_eq!(of("x-api-key").as_deref(), Some("k"));
+    assert_eq!(of("x-tracking-id").as_deref(), Some("the-uuid"));
+    assert_eq!(of("content-type").as_deref(), Some("application/json"));
+    assert_eq!(of("x-device-id"), None, "a device id is copied and never made");
+}
+
+#[test]
+fn intervals_are_within_the_contracts_bounds() {
+    let interval = |more| dialect("sync-interval = \"45s\"").interval(&block(more)).as_secs();
+    assert_eq!(interval(json!({})), 45);
+    assert_eq!(interval(json!({"heartbeatFreq": 3000})), 3);
+    assert_eq!(interval(json!({"heartbeatFreq": 10})), 1);
+    assert_eq!(interval(json!({"heartbeatFreq": 86_400_000})), 3600);
+    assert_eq!(dialect("").interval(&block(json!({}))).as_secs(), 60);
+}
+
+/// As the table of results calls its classes.
+fn word(class: &Class) -> &'static str {
+    match class {
+        Class::Auth(_) => "AUTH",
+        Class::Blackout(_) => "BLACKOUT",
+        Class::Concurrency(_) => "CONCURRENCY",
+        Class::Denied(_) => "DENIED",
+        Class::Ended(_) => "ENDED",
+        Class::Good(_) => "ok",
+        Class::Infrastructure(Fault { kind: FaultKind::Refused, .. }) => "INFRA",
+        Class::Infrastructure(Fault { kind: FaultKind::Malformed, .. }) => "malformed",
+        Class::Infrastructure(_) => "another fault",
+        Class::Stop => "STOP",
+    }
+}
+
+use crate::session::Fault;
+
+const LIMIT: &str = r#"{"header":{"code":-1,"errors":[{"code":"HB-CONCURRENCY","description":"too many"}]}}"#;
+const OTHER: &str = r#"{"header":{"code":-1,"message":"Failure","errors":[{"code":"HB-OTHER"}]}}"#;
+const ABORT: &str = r#"{"header":{"code":0},"data":{"heartbeatAction":"ABORT"}}"#;
+const BLACKOUT: &str = r#"{"data":{"heartbeatAction":"BLACKOUT","blackoutUrl":"https://cdn/slate"}}"#;
+const CONTINUE: &str = r#"{"header":{"code":0},"data":{"heartbeatAction":"continue"}}"#;
+const DENY: &str = r#"{"header":{"code":-1},"data":{"heartbeatAction":"ABORT","blackoutAction":"DENY"}}"#;
+const STOP: &str = r#"{"data":{"heartbeatAction":"STOP"}}"#;
+
+/// The table of results: one row each, the first that fits wins.
+const TABLE: &[(u16, &str, &str)] = &[
+    (200, LIMIT, "CONCURRENCY"),
+    (403, LIMIT, "CONCURRENCY"),
+    (409, LIMIT, "CONCURRENCY"),
+    (429, LIMIT, "CONCURRENCY"),
+    (409, "", "CONCURRENCY"),
+    (409, "no json", "CONCURRENCY"),
+    (500, LIMIT, "INFRA"),
+    (451, "", "BLACKOUT"),
+    (403, DENY, "BLACKOUT"),
+    (200, DENY, "BLACKOUT"),
+    (200, r#"{"blackoutAction":"SOMETHING"}"#, "BLACKOUT"),
+    (200, BLACKOUT, "BLACKOUT"),
+    (500, BLACKOUT, "INFRA"),
+    (200, ABORT, "ENDED"),
+    (200, r#"{"heartbeatAction":"EXPLODE"}"#, "ENDED"),
+    (200, r#"{"heartbeatAction":7}"#, "ENDED"),
+    (404, "", "ENDED"),
+    (410, OTHER, "ENDED"),
+    (200, STOP, "STOP"),
+    (200, OTHER, "INFRA"),
+    (200, r#"{"header":{"code":5}}"#, "INFRA"),
+    (200, r#"{"header":{"code":"odd"}}"#, "INFRA"),
+    (200, CONTINUE, "ok"),
+    (200, r#"{"header":{"code":0}}"#, "ok"),
+    (200, r#"{"data":null}"#, "ok"),
+    (200, "", "ok"),
+    (201, "", "ok"),
+    (204, "", "ok"),
+    (401, "", "AUTH"),
+    (401, OTHER, "AUTH"),
+    (403, "", "DENIED"),
+    (403, OTHER, "DENIED"),
+    (400, "", "malformed"),
+    (408, "", "INFRA"),
+    (429, "", "INFRA"),
+    (500, ABORT, "INFRA"),
+    (503, "", "INFRA"),
+    (200, "no json", "malformed"),
+    (200, "[]", "malformed"),
+    (200, "\"text\"", "malformed"),
+    // What stands in no row is a fault, and never a kill.
+    (302, "", "malformed"),
+    (402, "", "malformed"),
+    (405, ABORT, "malformed"),
+    (418, OTHER, "malformed"),
+];
+
+#[test]
+fn every_row_of_the_results_has_its_meaning() {
+    let dialect = dialect("");
+    for (status, body, expected) in TABLE {
+        let class = dialect.read(StatusCode::from_u16(*status).unwrap(), body.as_bytes());
+        assert_eq!(word(&class), *expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn actions_and_codes_are_the_configured_ones() {
+    let dialect = dialect(
+        "continue-actions = [\"GO\", \"CONTINUE\"]\nstop-actions = [\"REST\"]\nblackout-actions = [\"DARK\"]\n\
+         concurrency-error-codes = [\"LIMIT-*\"]",
+    );
+    for (body, expected) in [
+        (r#"{"heartbeatAction":"go"}"#, "ok"),
+        (r#"{"heartbeatAction":"rest"}"#, "STOP"),
+        (r#"{"heartbeatAction":"dark"}"#, "BLACKOUT"),
+        (STOP, "ENDED"),
+        (r#"{"header":{"code":1,"errors":[{"code":"X"},{"code":"LIMIT-9"}]}}"#, "CONCURRENCY"),
+        (LIMIT, "INFRA"),
+    ] {
+        assert_eq!(word(&dialect.read(StatusCode::OK, body.as_bytes())), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_good_beat_brings_news() {
+    let body = r#"{"data":{"heartbeatFreq":5000,"heartbeatToken":"hbt-next","liveEndTime":"2026-01-01T21:00:00Z"}}"#;
+    let Class::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    assert_eq!((news.interval, &news.token), (Some(Duration::from_secs(5)), &Some(Secret::new("hbt-next"))));
+    let before = block(json!({"liveStartTime": "2026-01-01T19:00:00Z", "liveEndTime": "2026-01-01T20:00:00Z"}));
+    let after = news.moved(&before).unwrap();
+    assert_eq!(
+        (after.live_start, after.live_end),
+        (before.live_start, before.live_end.map(|end| end + Duration::from_secs(3600)))
+    );
+    assert_eq!(news.moved(&after), None, "told again");
+}
+
+#[test]
+fn reasons_say_what_the_service_said() {
+    let read = |status, body: &str| match dialect("").read(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
+        Class::Concurrency(reason) | Class::Ended(reason) | Class::Denied(reason) | Class::Blackout(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    let limit = read(409, LIMIT);
+    assert_eq!((limit.code, limit.error_code, &*limit.message), (409, Some(-1), "HB-CONCURRENCY too many"));
+    assert_eq!(&*read(404, "").message, "Not Found");
+    assert_eq!(&*read(200, ABORT).message, "ABORT");
+    let dark = read(200, BLACKOUT);
+    let blackout = dark.blackout.as_ref().unwrap();
+    assert_eq!((blackout.action.as_str(), &blackout.url), ("DENY", &Endpoint::parse("https://cdn/slate").ok()));
+}
+
+#[test]
+fn only_what_may_be_live_has_a_programme() {
+    let (now, wall) = (crate::clock::Clock.now(), Duration::from_secs(1_000));
+    let schedule =
+        |kind: &str| dialect("").schedule(&block(json!({ "contentTypeId": kind, "catalogType": null })), now, wall);
+    assert!(schedule("vod").is_none() && schedule("live").is_some() && schedule("unknown").is_some());
+}
+
+proptest! {
+    #[test]
+    fn any_reply_is_survived(status in 100_u16..1000, body in ".{0,60}|\\{\"(data|header|heartbeatAction|blackoutAction)\":.{0,30}\\}") {
+        let status = StatusCode::from_u16(status).unwrap();
+        let class = dialect("").read(status, body.as_bytes());
+        let kills = matches!(class, Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_));
+        prop_assert!(!kills || status.is_success() || [403, 404, 409, 410].contains(&status.as_u16()));
+    }
+
+    #[test]
+    fn any_device_makes_one_path_segment(device in ".{0,40}") {
+        let (block, registration, token) = (block(json!({})), registration(&device), Secret::new("t"));
+        let who = Who { block: &block, registration: &registration, token: &token };
+        let path = dialect(STREAMS).put(who, "u").unwrap().path.unwrap();
+        prop_assert!(path.parse::<http::uri::PathAndQuery>().is_ok());
+        prop_assert_eq!(path.matches('/').count(), 4);
+    }
+}

@@ -1,0 +1,47 @@
+//! `[[route]]` with `kind = "authorize"`.
+
+use super::route::{Frame, authority, device, timeout};
+use crate::config::section::Section;
+use crate::config::words;
+use crate::config::{Authorize, Endpoint};
+
+/// `paths` are those of all routes.
+pub(super) fn authorize(
+    table: &Section<'_>,
+    path: Option<String>,
+    paths: &[Option<String>],
+    frame: &Frame<'_>,
+) -> Option<Authorize> {
+    table.need("authorize-url", "write the URL of the app's own authorization service");
+    table.need("authority", "name the [[authority]] that grants what is authorized here");
+    let url = table.word("authorize-url", Endpoint::parse);
+    let places = |key| table.list(key, "[\"data.playback.url\"]", json_path).unwrap_or_default();
+    let route = |key: &str| {
+        let route = table.word(key, words::route_path)?;
+        if paths.iter().all(Option::is_some) && !paths.contains(&Some(route.clone())) {
+            table.fault(key, "is not the path of any [[route]]");
+        }
+        Some(route)
+    };
+    let headers = table.list("headers", "[\"x-authorization\"]", words::header_name).unwrap_or_default();
+    let authority = authority(table, frame.authorities);
+    let authorize = Authorize {
+        ca: table.file("ca"),
+        content_paths: places("content-paths"),
+        device: device(table, frame.client_ca),
+        headers,
+        license_paths: places("license-paths"),
+        license_route: route("license-route"),
+        media_route: route("media-route"),
+        timeout: timeout(table, frame.call),
+        authority: authority?,
+        authorize_url: url?,
+        path: path?,
+    };
+    Some(authorize)
+}
+
+fn json_path(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 256 && text.split('.').all(|name| !name.is_empty());
+    if fits { Ok(text.to_owned()) } else { Err("must be names with dots between them".to_owned()) }
+}

@@ -1,0 +1,237 @@
+//! An authorize call: passed on to the app's own authorization service, whose reply tells all there
+//! is to know of the playback to come.
+//!
+//! The reply reaches the player with our URLs in it. Whatever is no authorization passes through
+//! untouched, and is counted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, USER_AGENT,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::Gateway;
+use super::forward;
+use super::identity::{self, Evidence};
+use super::query;
+use super::route::Authorizing;
+use crate::authority::Authority;
+use crate::config::{self, Rung};
+use crate::edge::reply::Refusal;
+use crate::edge::{Peer, ReplyBody, body};
+use crate::ids::PlaybackId;
+use crate::playbacks::{Block, Registration, Targets};
+use crate::upstream::{Call, Fault, Reply};
+
+/// Authorizations are a few KiB.
+const REPLY_MAX: usize = 256 * 1024;
+
+/// Passed on beside what the authority and the route name.
+static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
+
+/// How an authorize call went, for metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Blackout,
+    /// The service said no, in its own words.
+    Denied,
+    Failed,
+    /// Nothing in it that we know.
+    Passed,
+    Registered,
+}
+
+/// The caller as it was found.
+struct Caller {
+    device: (String, &'static str),
+    base: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Gateway {
+    pub(super) async fn authorize(
+        &self,
+        route: &Authorizing,
+        peer: &Peer,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        if !matches!(*request.method(), Method::POST | Method::GET) {
+            return super::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET");
+        }
+        let Authorizing { authority, config: route, limits } = route;
+        let deadline = self.clock.now() + route.timeout;
+        let (parts, incoming) = request.into_parts();
+        let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
+            Ok(body) => body,
+            Err(fault) => return fault.reply(),
+        };
+        let caller = self.caller(route, authority, peer, rest, &parts, &body);
+        let Some(path_and_query) = onward(route, rest, parts.uri.query()) else { return fail(&Fault::Malformed) };
+        let call = Call {
+            body,
+            deadline,
+            endpoint: &route.authorize_url,
+            headers: passed(route, authority, &parts.headers),
+            method: parts.method,
+            path_and_query,
+            reply_max: REPLY_MAX,
+        };
+        let (outcome, response) = match self.pool.send(call).await {
+            Ok(reply) => self.conclude_authorization(route, authority, caller, reply),
+            Err(fault) => (Outcome::Failed, fail(&fault)),
+        };
+        self.telemetry.metrics.authorization(&route.path, outcome.name());
+        response
+    }
+
+    fn caller(
+        &self,
+        route: &config::Authorize,
+        authority: &Authority,
+        peer: &Peer,
+        rest: &str,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Option<Caller> {
+        let (names, pass) = authority.authorization();
+        let evidence = Evidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
+        let said: Vec<_> = route.device.iter().filter(|rung| **rung != Rung::Peer).cloned().collect();
+        let in_body = || {
+            let body: Value = serde_json::from_slice(body).ok()?;
+            let device = body.get(names.of("deviceId"))?.as_str()?.to_owned();
+            identity::is_name(&device).then_some((device, "body"))
+        };
+        let device = identity::device(&said, &evidence)
+            .or_else(in_body)
+            .or_else(|| identity::device(&route.device, &evidence))?;
+        let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
+        Some(Caller { base: self.base(peer, parts), device, headers: headers.collect() })
+    }
+
+    /// How this caller reaches us.
+    fn base(&self, peer: &Peer, parts: &Parts) -> String {
+        if let Some(base) = &self.public_url {
+            return base.to_string();
+        }
+        let host = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = parts.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or_default();
+        format!("{}://{host}", if peer.tls { "https" } else { "http" })
+    }
+
+    fn conclude_authorization(
+        &self,
+        route: &config::Authorize,
+        authority: &Authority,
+        caller: Option<Caller>,
+        reply: Reply,
+    ) -> (Outcome, Response<ReplyBody>) {
+        if !reply.status.is_success() {
+            return (Outcome::Denied, as_it_is(reply));
+        }
+        let plain = !reply.headers.contains_key(CONTENT_ENCODING);
+        // Nesting beyond what anybody writes is no JSON to the parser either.
+        let value = serde_json::from_slice::<Value>(&reply.body).ok().filter(|_| plain);
+        let (names, _) = authority.authorization();
+        let block = value.as_ref().and_then(|value| Block::read(value, names));
+        let (Some(mut value), Some(block), Some(caller)) = (value, block, caller) else {
+            return (Outcome::Passed, as_it_is(reply));
+        };
+        let id = PlaybackId::random();
+        let targets = Targets {
+            base: &caller.base,
+            content_paths: &route.content_paths,
+            license_paths: &route.license_paths,
+            license_route: route.license_route.as_deref(),
+            media_route: route.media_route.as_deref(),
+            names,
+        };
+        let taken = targets.rewrite(&mut value, &block, id);
+        let outcome = if block.blackout.is_some() { Outcome::Blackout } else { Outcome::Registered };
+        if taken.content_url.is_none() && taken.license_url.is_none() {
+            let outcome = if outcome == Outcome::Blackout { outcome } else { Outcome::Passed };
+            return (outcome, as_it_is(reply));
+        }
+        let (device, rung) = caller.device;
+        let registration = Registration {
+            authority: Some(authority.name.clone()),
+            block: Some(block),
+            content_url: taken.content_url,
+            device,
+            headers: caller.headers,
+            id,
+            license_url: taken.license_url,
+            route: Arc::from(route.path.as_str()),
+            rung,
+        };
+        self.registrations.insert(self.clock.now(), registration);
+        (outcome, as_it_is(Reply { body: value.to_string().into(), ..reply }))
+    }
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Blackout => "blackout",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::Passed => "passed",
+            Self::Registered => "registered",
+        }
+    }
+}
+
+fn sensitive(value: &HeaderValue) -> HeaderValue {
+    let mut value = value.clone();
+    value.set_sensitive(true);
+    value
+}
+
+fn passed(route: &config::Authorize, authority: &Authority, from: &HeaderMap) -> HeaderMap {
+    let (_, pass) = authority.authorization();
+    let names = PASSED.iter().chain(pass).chain(&route.headers);
+    names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect()
+}
+
+/// Path and query at the service; what only names the device to us is left out.
+fn onward(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
+    let ours: Vec<_> = route
+        .device
+        .iter()
+        .filter_map(|rung| match rung {
+            Rung::Query(name) => Some(name.as_str()),
+            Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => {
+                None
+            }
+        })
+        .collect();
+    let query = query::without(query, &ours);
+    forward::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()
+}
+
+fn as_it_is(reply: Reply) -> Response<ReplyBody> {
+    let Reply { body, mut headers, status } = reply;
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(ETAG);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Apps ask for authorizations, not players: they get the status that says what it was.
+fn fail(fault: &Fault) -> Response<ReplyBody> {
+    tracing::warn!(%fault, "the authorization service could not be used");
+    let slow = matches!(fault, Fault::Slow { .. });
+    let status = if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    let detail = "the authorization service could not be used, or its reply is too large";
+    Refusal { status, error: "authorization_failed", detail, close: false }.reply()
+}

@@ -1,0 +1,361 @@
+//! FirstLight from the app's authorization to the last DELETE, with the simulated services.
+
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::player::{CLEARKEY, Player};
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good};
+
+pub(crate) async fn license_server() -> Upstream {
+    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+}
+
+const SERVICES: &str = "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
+
+/// Beats every second, the shortest that the contract knows.
+fn script(server: &Upstream, authority: &str, authorize_url: &str) -> Script {
+    let license_url = server.url();
+    let text = format!(
+        "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\n{SERVICES}\n{authority}\n\
+         [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"quickplay\"\n\
+         authorize-url = \"{authorize_url}\"\nlicense-route = \"/license\"\n"
+    );
+    Stage::script()
+        .settings(|settings| {
+            settings.firstlight.frequency_ms = Some(1000);
+            settings.firstlight.license_url = Some(license_url);
+        })
+        .authority(&text)
+        .upstream("/license", &server.url(), "authority = \"quickplay\"")
+}
+
+pub(crate) fn plain(server: &Upstream) -> Script {
+    script(server, "", "{headend}/DEMO/fl/media/content/authorize")
+}
+
+pub(crate) fn app(stage: &Stage, device: &str) -> Player {
+    stage.stranger().at("/authorize").with("x-authorization", "ann").with("x-device-id", device)
+}
+
+async fn authorize(stage: &Stage, device: &str, content: &str, kind: &str) -> Value {
+    let body = json!({"deviceId": device, "contentId": content, "contentTypeId": kind}).to_string();
+    let reply = app(stage, device).post(body).header("content-type", "application/json").await;
+    assert!(reply.is_good(), "{}", reply.text());
+    reply.json()["data"].clone()
+}
+
+/// A player that was given this license URL, and nothing else.
+pub(crate) fn player(stage: &Stage, authorization: &Value) -> Player {
+    let url = authorization["licenseUrl"].as_str().unwrap();
+    let at = url.find("/license/~").unwrap_or_else(|| panic!("{url} does not lead through us"));
+    stage.stranger().at(&url[at..])
+}
+
+async fn playing(stage: &Stage, device: &str, content: &str, kind: &str) -> Player {
+    let player = player(stage, &authorize(stage, device, content, kind).await);
+    let reply = player.post(CLEARKEY).await;
+    assert!(reply.is_good(), "{}", reply.text());
+    player
+}
+
+async fn beats(stage: &Stage) -> Vec<Value> {
+    stage.headend.books().await["firstlight"]["beats"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_firstlight_playback_is_authorized_licensed_beaten_and_stopped() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.rotate = true).start().await;
+    let tv = playing(&stage, "tv", "news", "vod").await;
+    assert_eq!(server.only().target, "/acquire", "the true URL, and no id of ours");
+    stage.headend.nth("fl-heartbeat", 3).await;
+    tv.stop().await;
+    stage.headend.next("stream-delete", 0).await;
+    stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
+    let beats = beats(&stage).await;
+    let events: Vec<_> = beats.iter().map(|beat| beat["event"].as_str().unwrap()).collect();
+    assert_eq!(events[..3], ["START", "UPDATE", "UPDATE"]);
+    assert_eq!(events.last(), Some(&"STOP"));
+    assert_eq!((&beats[0]["device"], &beats[0]["state"]), (&json!("tv"), &json!("PLAYING")));
+    // The place is taken before the first beat, and given back after the last.
+    let log = stage.headend.log().await;
+    let story: Vec<_> = log.iter().map(|seen| seen.endpoint.as_str()).collect();
+    assert_eq!(story[..3], ["authorize", "stream-put", "fl-heartbeat"]);
+    assert_eq!(story[story.len() - 2..], ["fl-heartbeat", "stream-delete"]);
+    assert!(log.iter().all(|seen| seen.status < 300), "every token was the latest: {log:?}");
+    // Its token is spent: whoever would go on has to be authorized anew.
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".into()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_device_beyond_the_limit_is_refused_and_the_first_plays_on() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.limit = 1).start().await;
+    let _tv = playing(&stage, "tv", "news", "vod").await;
+    let phone = player(&stage, &authorize(&stage, "phone", "film", "vod").await);
+    assert_eq!(phone.post(CLEARKEY).await.error(), (403, "limit_reached".into()));
+    let since = stage.headend.now().await;
+    stage.headend.next("fl-heartbeat", since).await;
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    // The same device may play something else: the old one goes first.
+    let _tv = playing(&stage, "tv", "film", "vod").await;
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_blackout_comes_with_a_beat() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage
+        .headend
+        .settings(json!({"firstlight": {"blackout": ["game"], "blackout_url": "https://cdn.example/s"}}))
+        .await;
+    let session = stage.only_session("killed").await;
+    assert!(session["timeline"].as_array().unwrap().iter().any(|entry| entry["event"] == "BLACKOUT"));
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "blackout".into()));
+    stage.headend.next("stream-delete", 0).await;
+    assert_eq!(stage.metric("session_events_total", &["event=\"BLACKOUT\""]).await, 1.0);
+    stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_is_blacked_out_from_the_start_is_not_beaten_nor_reachable() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.blackout = vec!["game".into()]).start().await;
+    let authorization = authorize(&stage, "tv", "game", "live").await;
+    assert_eq!(authorization["blackoutAction"], "DENY");
+    assert_eq!(authorization["licenseUrl"], server.url(), "as the service said");
+    assert_eq!(stage.metric("authorizations_total", &["outcome=\"blackout\""]).await, 1.0);
+    assert_eq!(stage.headend.count("fl-heartbeat").await, 0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn failures_in_line_end_what_is_live_and_nothing_else() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let _tv = playing(&stage, "tv", "game", "live").await;
+    let phone = playing(&stage, "phone", "film", "vod").await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 503}), 1000).await;
+    let ended = async || {
+        let rows = stage.sessions().await;
+        let state = |device: &str| rows.iter().find(|row| row["device"] == device).unwrap()["state"].clone();
+        (state("tv"), state("phone")) == (json!("closed"), json!("failing"))
+    };
+    stage.eventually("only the live one ended", ended).await;
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"lost\""]).await, 1.0);
+    assert!(phone.post(CLEARKEY).await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_playback_begins_though_the_heartbeat_service_is_down() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 503}), 1).await;
+    let _tv = playing(&stage, "tv", "film", "live").await;
+    stage.only_session("live").await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn credentials_are_tried_once_more_at_once() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 401}), 1).await;
+    let _tv = playing(&stage, "tv", "film", "live").await;
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert_eq!(stage.headend.count("fl-heartbeat").await, 2);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_bookmark_arrives_with_the_last_beat() {
+    let server = license_server().await;
+    let url = "{headend}/DEMO/fl/media/content/authorize";
+    let stage = script(&server, "record-bookmark = true", url).start().await;
+    let tv = playing(&stage, "tv", "film", "vod").await;
+    let report = "/~report?CMCD=e%3Dps%2Cpt%3D754000%2Csta%3Da%2Cv%3D2";
+    assert_eq!(tv.post("").method(Method::GET).below(report).await.status, 204);
+    tv.stop().await;
+    stage.headend.next("stream-delete", 0).await;
+    let books = stage.headend.books().await;
+    assert_eq!(books["firstlight"]["bookmarks"], json!({"ann film": 754_000}));
+    assert_eq!(beats(&stage).await.last().unwrap()["event"], "STOP");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_live_playback_ends_with_its_programme() {
+    let server = license_server().await;
+    let stage = plain(&server)
+        .settings(|settings| (settings.firstlight.live_start, settings.firstlight.live_end) = (Some(-60), Some(2)))
+        .start()
+        .await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    let session = stage.only_session("closed").await;
+    assert!(session["timeline"].as_array().unwrap().iter().any(|entry| entry["event"] == "LIVE_EVENT_END"));
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"programme-over\""]).await, 1.0);
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_ended".into()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn without_the_flag_nothing_is_beaten_and_the_license_passes() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.flag = false).start().await;
+    let _tv = playing(&stage, "tv", "trailer", "vod").await;
+    assert_eq!(stage.headend.story().await, ["authorize"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_playback_that_nobody_registered_is_refused() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let stranger = stage.stranger().at(&format!("/license/~{}", "0".repeat(32)));
+    assert_eq!(stranger.post(CLEARKEY).await.error(), (403, "unknown_playback".into()));
+    assert!(server.seen().is_empty());
+    stage.end().await;
+}
+
+/// What an authorization service may say, and whether the reply is passed on.
+#[tokio::test]
+async fn odd_authorizations_pass_through_untouched_or_are_refused() {
+    let server = license_server().await;
+    let deep = format!("{{\"contentUrl\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    let refused =
+        r#"{"contentUrl":"https://cdn.example/a.mpd","licenseUrl":"https://drm.example","header":{"code":-1}}"#;
+    for (status, body) in [
+        (200, "no json at all".to_owned()),
+        (200, "{\"cut\":".to_owned()),
+        (200, String::new()),
+        (200, "[1,2]".to_owned()),
+        (200, "{\"licenseUrl\":\"not a url\"}".to_owned()),
+        (200, deep),
+        (403, refused.to_owned()),
+    ] {
+        let told = body.clone();
+        let service = Upstream::answering(move |_| {
+            Response::builder().status(status).header("x-theirs", "1").body(told.clone().into()).unwrap()
+        })
+        .await;
+        let stage = script(&server, "", &service.url()).start().await;
+        let reply = app(&stage, "tv").post("{}").await;
+        assert_eq!((reply.status.as_u16(), reply.text(), reply.header("x-theirs")), (status, body, "1"));
+        stage.end().await;
+    }
+    let huge = Upstream::answering(|_| good("application/json", vec![b' '; 300 * 1024])).await;
+    let stage = script(&server, "", &huge.url()).start().await;
+    assert_eq!(app(&stage, "tv").post("{}").await.error(), (502, "authorization_failed".into()));
+    assert_eq!(stage.metric("authorizations_total", &["outcome=\"failed\""]).await, 1.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_callers_own_headers_go_with_every_call_and_no_others() {
+    let server = license_server().await;
+    let service = Upstream::answering(|_| good("application/json", "{}")).await;
+    let stage = script(&server, "", &format!("{}?key=k", service.url())).start().await;
+    let app = app(&stage, "tv").with("authorization", "Bearer access").with("cookie", "a=b").with("x-else", "1");
+    assert!(app.post("{\"a\":1}").below("/more?b=c").await.is_good());
+    let asked = service.only();
+    assert_eq!((asked.target.as_str(), &asked.body[..]), ("/acquire/more?key=k&b=c", &b"{\"a\":1}"[..]));
+    assert_eq!((asked.header("authorization"), asked.header("x-authorization")), ("Bearer access", "ann"));
+    assert_eq!((asked.header("cookie"), asked.header("x-else")), ("", ""));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_apps_server_registers_a_playback_by_the_admin_api() {
+    let server = license_server().await;
+    let stage = plain(&server).server("public-url = \"https://p.example/\"").start().await;
+    // The service knows the token that it gave.
+    let service = stage.headend.address;
+    let ask = |body: Value| {
+        let request = http::Request::builder().method(Method::POST).uri("/DEMO/fl/media/content/authorize");
+        crate::web::send(service, None, request.header("host", "h").body(body.to_string().into()).unwrap())
+    };
+    let authorized = ask(json!({"deviceId": "tv", "contentId": "film"})).await.unwrap().json();
+    let order = json!({
+        "authority": "quickplay", "device": "tv", "license-route": "/license", "authorization": authorized,
+        "headers": {"x-authorization": "user-1"},
+    });
+    let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await;
+    let told = reply.json();
+    let url = told["license-url"].as_str().unwrap().strip_prefix("https://p.example").unwrap();
+    assert_eq!(told["authorization"]["data"]["licenseUrl"], told["license-url"]);
+    let tv = stage.stranger().at(url);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    tv.stop().await;
+    stage.headend.next("stream-delete", 0).await;
+    for (change, why) in [
+        (json!({"authority": "none"}), "no authority has this name"),
+        (json!({"device": ""}), "the device must be a name of 1 to 256 bytes"),
+        (json!({"authorization": 7}), "the authorization must be an object"),
+        (json!({"else": 1}), "see docs/operations.md for the body"),
+        (json!({"headers": {"a b": "c"}}), "headers must be names and texts"),
+    ] {
+        let mut order = order.clone();
+        order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await;
+        assert_eq!((reply.status.as_u16(), &reply.json()["detail"]), (400, &json!(why)));
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_new_authorization_for_the_same_content_is_a_playback_of_its_own() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let _before = playing(&stage, "tv", "news", "vod").await;
+    let _after = playing(&stage, "tv", "news", "vod").await;
+    let story = stage.headend.story().await;
+    let calls: Vec<_> = story.iter().map(String::as_str).filter(|call| call.starts_with("stream")).collect();
+    assert_eq!(calls, ["stream-put", "stream-delete", "stream-put"]);
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_second_service_may_fail_while_beats_succeed() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    stage.headend.fault("stream-put", json!({"status": 503}), 1000).await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.nth("fl-heartbeat", 5).await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_beat_of_an_ended_token_kills() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 410}), 1).await;
+    stage.only_session("killed").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".into()));
+    stage.headend.next("stream-delete", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_simulators_own_license_servers_give_what_was_authorized() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.license_url = None).start().await;
+    let body = json!({"deviceId": "tv", "contentId": "film", "drm": "clearkey"}).to_string();
+    let told = app(&stage, "tv").post(body).await.json()["data"].clone();
+    let keys = player(&stage, &told).post(CLEARKEY).header("content-type", "application/json").await;
+    assert!(keys.is_good(), "{}", keys.text());
+    assert_eq!(keys.json()["keys"].as_array().map(Vec::len), Some(1));
+    assert_eq!(stage.headend.story().await, ["authorize", "stream-put", "fl-heartbeat", "license-clearkey"]);
+    stage.end().await;
+}
