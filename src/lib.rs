@@ -21,6 +21,7 @@ pub mod edge;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
+pub mod manifest;
 pub mod secret;
 pub mod session;
 pub mod sessions;
