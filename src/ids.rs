@@ -37,6 +37,43 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Names one registered playback in URLs that players get. Whoever knows it may use the playback, so
+/// it cannot be guessed, and no log shows it.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct PlaybackId(u128);
+
+impl PlaybackId {
+    pub fn random() -> Self {
+        Self(u128::from(random_u64()) << 64 | u128::from(random_u64()))
+    }
+
+    /// What stands between a route's path and the rest: `/~` and 32 hexadecimal digits.
+    pub fn segment(self) -> String {
+        format!("/~{:032x}", self.0)
+    }
+
+    /// The id at the beginning of what follows a route's path, and what follows it: empty or beginning
+    /// with `/`.
+    pub fn strip(rest: &str) -> Option<(Self, &str)> {
+        let (digits, rest) = rest.strip_prefix("/~")?.split_at_checked(32)?;
+        let plain = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !plain || !(rest.is_empty() || rest.starts_with('/')) {
+            return None;
+        }
+        Some((Self(u128::from_str_radix(digits, 16).ok()?), rest))
+    }
+
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl fmt::Debug for PlaybackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlaybackId(…)")
+    }
+}
+
 /// Names one refusal, in the viewer's error and in our log, so that a caller on the phone can be
 /// helped. Eight characters without the ones that are mistaken for each other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,6 +116,21 @@ mod tests {
         let id = SessionId(0x0123_4567_89ab_cdef);
         assert_eq!(id.to_string(), "0123456789abcdef");
         assert_eq!(id.short().to_string(), "01234567");
+    }
+
+    #[test]
+    fn a_playback_id_is_found_in_a_path_and_nowhere_else() {
+        let id = PlaybackId(0xabc);
+        let segment = id.segment();
+        assert_eq!(PlaybackId::strip(&segment), Some((id, "")));
+        assert_eq!(PlaybackId::strip(&format!("{segment}/a/b")), Some((id, "/a/b")));
+        let upper = segment.to_uppercase();
+        let longer = format!("{segment}0");
+        for other in ["", "/", "/~stop", "/~report", &segment[1..], &segment[..30], &upper, &longer, "/~é"] {
+            assert_eq!(PlaybackId::strip(other), None, "{other}");
+        }
+        assert_eq!(format!("{id:?}"), "PlaybackId(…)");
+        assert_ne!(PlaybackId::random(), PlaybackId::random());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The modules form layers; one imports only from those below it (`tests/guard` reads the `use`
 //! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
 //! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
-//! which speak HTTP outward; `sessions` drives the pure core in `session`; `drm` recognises
+//! which speak HTTP outward; `sessions` drives the pure core in `session`; `playbacks` keeps what was
+//! registered before one began; `drm` recognises
 //! messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the bottom.
 //! `docs/design.md` gives the reasons.
 
@@ -22,6 +23,7 @@ pub mod gateway;
 pub mod headend;
 pub mod ids;
 pub mod manifest;
+pub mod playbacks;
 pub mod secret;
 pub mod session;
 pub mod sessions;

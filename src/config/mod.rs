@@ -9,6 +9,7 @@ mod embedded;
 mod endpoint;
 mod environment;
 mod fault;
+mod firstlight;
 mod near;
 mod raw;
 mod section;
@@ -30,6 +31,7 @@ pub use self::check::{keys, load, parse};
 pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
+pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
 use crate::secret::Secret;
 
 #[derive(Debug)]

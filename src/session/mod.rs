@@ -29,5 +29,5 @@ pub use self::policy::Policy;
 pub use self::report::{Playing, Report};
 pub use self::state::{Beats, Session, State};
 pub use self::step::step;
-pub use self::verdict::{Denial, Fault, FaultKind, Reason, Verdict};
+pub use self::verdict::{Blackout, Denial, Fault, FaultKind, Reason, Verdict};
 pub use self::wheel::{Slot, Wheel};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::grant::Grant;
+use crate::config::Endpoint;
 use crate::secret::Secret;
 
 /// The authority's decision. It was reached and it meant what it said.
@@ -86,6 +87,8 @@ impl FaultKind {
 /// The authority's own words, kept for the viewer, the log and the call centre.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reason {
+    /// Present when the content may not be shown where the viewer is.
+    pub blackout: Option<Arc<Blackout>>,
     /// HTTP status; 0 when there was no reply.
     pub code: u16,
     pub error_code: Option<i64>,
@@ -95,6 +98,15 @@ pub struct Reason {
 
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
-        Self { code, error_code, message: crate::secret::scrub(message).into() }
+        Self { blackout: None, code, error_code, message: crate::secret::scrub(message).into() }
     }
+}
+
+/// The content may not be shown: what to show in its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Blackout {
+    /// As the authority calls it: `DENY`, `ALLOW_WITH_UPGRADE`, …
+    pub action: String,
+    /// The slate, if there is one.
+    pub url: Option<Endpoint>,
 }

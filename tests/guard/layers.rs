@@ -6,7 +6,7 @@ use crate::source::{files, read, sources};
 
 /// From the top to the bottom: a module uses modules of lower rows only, never its own row's.
 /// `docs/design.md` shows the same rows.
-pub(crate) const LAYERS: [(&[&str], &str); 12] = [
+pub(crate) const LAYERS: [(&[&str], &str); 13] = [
     (&["main"], "the binary: arguments in, exit code out"),
     (&["command"], "what each command does; alone writes to standard output"),
     (&["args", "demo"], "the command line; everything on one machine, and a story that checks it"),
@@ -14,6 +14,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 12] = [
     (&["admin", "gateway", "headend"], "the operators' side; the story of one call; the simulated far side"),
     (&["authority", "edge"], "who grants sessions, over whatever wire; what players connect to"),
     (&["sessions", "upstream"], "the shell around the core; outgoing HTTP"),
+    (&["playbacks"], "what was registered of a playback before it began"),
     (&["telemetry"], "the core's events as log lines and counters"),
     (
         &["cmcd", "drm", "manifest", "session"],

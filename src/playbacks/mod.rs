@@ -1,0 +1,196 @@
+//! What is known of a playback before its first license call: registered by an authorize route, by the
+//! admin API, or by a media route that meets a first manifest.
+//!
+//! Owns the way from the unguessable id in a URL to the device, the true upstream URLs and the
+//! authorization, which never leave this process. Decides nothing: whether a playback may go on is
+//! its session's business, found by [`Registration::token`]. Bounded; what is not used is forgotten.
+
+mod block;
+mod time;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue};
+
+pub use self::block::{Block, Fields, LiveEvent};
+use crate::config::Endpoint;
+use crate::ids::PlaybackId;
+use crate::secret::Fingerprint;
+
+/// One playback that may begin.
+pub struct Registration {
+    /// By name; none where nobody grants.
+    pub authority: Option<Arc<str>>,
+    /// What the authorization said; none where a media route registered.
+    pub block: Option<Block>,
+    /// Where the content really is; the slate's URL where the content is blacked out.
+    pub content_url: Option<Endpoint>,
+    /// Whom it is counted for, and which rung of the identity ladder told.
+    pub device: String,
+    /// The caller's own headers that go with every call to the authority.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub id: PlaybackId,
+    /// Where licenses really come from; none for the license route's own server.
+    pub license_url: Option<Endpoint>,
+    /// Path of the route that registered it.
+    pub route: Arc<str>,
+    pub rung: &'static str,
+}
+
+impl Registration {
+    /// The content token's fingerprint by which its session is known: `Call::token`,
+    /// `Sessions::killed`, `Sessions::stop`.
+    pub fn token(&self) -> Fingerprint {
+        Fingerprint::of(&self.id.bytes())
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("route", &self.route).field("rung", &self.rung).finish_non_exhaustive()
+    }
+}
+
+/// All registrations of this process. Two generations: what is used moves to the young one, and the
+/// old one is forgotten when the young one is full or half of [`Registrations::LIFE`] has passed.
+#[derive(Default)]
+pub struct Registrations {
+    generations: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    began: Option<Instant>,
+    old: HashMap<PlaybackId, Arc<Registration>>,
+    young: HashMap<PlaybackId, Arc<Registration>>,
+}
+
+impl Registrations {
+    /// Unused for this long, one is forgotten; for half of it, it is certainly kept, unless there are
+    /// more than [`Self::MOST`].
+    pub const LIFE: Duration = Duration::from_secs(24 * 3600);
+    pub const MOST: usize = 100_000;
+
+    /// Gives it back, as the way to its id.
+    pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
+        let registration = Arc::new(registration);
+        self.with(now, |generations| generations.young.insert(registration.id, registration.clone()));
+        registration
+    }
+
+    /// Looking counts as use.
+    pub fn find(&self, now: Instant, id: PlaybackId) -> Option<Arc<Registration>> {
+        self.with(now, |generations| {
+            if let Some(found) = generations.old.remove(&id) {
+                generations.young.insert(id, found);
+            }
+            generations.young.get(&id).cloned()
+        })
+    }
+
+    /// The playback whose id stands at the beginning of what follows a route's path, and the rest.
+    pub fn below<'a>(&self, now: Instant, rest: &'a str) -> Option<(Arc<Registration>, &'a str)> {
+        let (id, rest) = PlaybackId::strip(rest)?;
+        Some((self.find(now, id)?, rest))
+    }
+
+    pub fn len(&self) -> usize {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.old.len() + generations.young.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Generations) -> R) -> R {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.turn(now);
+        act(&mut generations)
+    }
+}
+
+impl Generations {
+    fn turn(&mut self, now: Instant) {
+        let began = *self.began.get_or_insert(now);
+        let age = now.saturating_duration_since(began);
+        if self.young.len() < Registrations::MOST / 2 && age < Registrations::LIFE / 2 {
+            return;
+        }
+        self.began = Some(now);
+        self.old = std::mem::take(&mut self.young);
+        if age >= Registrations::LIFE {
+            // Nobody looked for a whole life.
+            self.old.clear();
+        }
+    }
+}
+
+impl fmt::Debug for Registrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrations").field("len", &self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    fn registration() -> Registration {
+        Registration {
+            authority: None,
+            block: None,
+            content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
+            device: "tv".into(),
+            headers: Vec::new(),
+            id: PlaybackId::random(),
+            license_url: None,
+            route: "/authorize".into(),
+            rung: "header",
+        }
+    }
+
+    #[test]
+    fn a_registration_is_found_by_its_id_and_by_a_path() {
+        let (registrations, now) = (Registrations::default(), Clock.now());
+        let id = registrations.insert(now, registration()).id;
+        assert_eq!(registrations.find(now, id).unwrap().device, "tv");
+        let path = format!("{}/a/b", id.segment());
+        assert_eq!(registrations.below(now, &path).map(|(found, rest)| (found.id, rest)), Some((id, "/a/b")));
+        assert!(registrations.find(now, PlaybackId::random()).is_none());
+    }
+
+    #[test]
+    fn what_is_used_stays_and_what_is_not_is_forgotten() {
+        let (registrations, mut now) = (Registrations::default(), Clock.now());
+        let used = registrations.insert(now, registration()).id;
+        let unused = registrations.insert(now, registration()).id;
+        for _ in 0..5 {
+            now += Registrations::LIFE * 2 / 5;
+            assert!(registrations.find(now, used).is_some());
+        }
+        assert!(registrations.find(now, unused).is_none());
+        assert!(registrations.find(now + Registrations::LIFE, used).is_none());
+    }
+
+    #[test]
+    fn there_are_never_more_than_the_most() {
+        let (registrations, now) = (Registrations::default(), Clock.now());
+        let first = registrations.insert(now, registration()).id;
+        for _ in 0..Registrations::MOST + 10 {
+            registrations.insert(now, registration());
+            assert!(registrations.find(now, first).is_some(), "one in use stays");
+        }
+        assert!(registrations.len() <= Registrations::MOST);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let shown = format!("{:?}", registration());
+        assert!(!shown.contains("hush") && !shown.contains("cdn") && !shown.contains("tv"), "{shown}");
+    }
+}
