@@ -18,6 +18,7 @@ mod permit;
 pub mod reply;
 mod serve;
 mod service;
+mod stream;
 mod tls;
 mod validity;
 mod watch;
@@ -35,6 +36,7 @@ pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
 pub use self::serve::{Bound, Edge, Fault, Serving};
+pub use self::stream::{Cut, Sending};
 pub use self::tls::{CertificateFault, Certificates};
 
 /// Who is at the other end of a connection.
@@ -46,10 +48,11 @@ pub struct Peer {
     pub tls: bool,
 }
 
+/// A reply that is there as a whole, which most are.
 pub type ReplyBody = Full<Bytes>;
 
 /// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
-pub type Reply = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
+pub type Reply = Pin<Box<dyn Future<Output = Response<Sending>> + Send>>;
 
 pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The

@@ -21,7 +21,7 @@ use super::counters::add;
 use super::line::{Line, Running};
 use super::permit::Permit;
 use super::reply::Refusal;
-use super::{Peer, Reply, ReplyBody, body, guard};
+use super::{Peer, Reply, ReplyBody, Sending, body, guard};
 
 const OVERLOADED: Refusal = Refusal {
     // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
@@ -38,7 +38,7 @@ pub(super) struct Calls {
 }
 
 impl Service<Request<Incoming>> for Calls {
-    type Response = Response<ReplyBody>;
+    type Response = Response<Sending>;
     type Error = Infallible;
     type Future = Answer;
 
@@ -98,7 +98,7 @@ pub(super) struct Answer {
 
 enum State {
     Call { reply: Reply, _permit: Permit },
-    Ready(Response<ReplyBody>),
+    Ready(Response<Sending>),
 }
 
 /// What is done to a reply before it leaves.
@@ -112,12 +112,12 @@ struct Finish {
 
 impl Answer {
     fn ready(reply: Response<ReplyBody>, finish: Finish, running: Running) -> Self {
-        Self { state: Some(State::Ready(reply)), finish, _running: running }
+        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, _running: running }
     }
 }
 
 impl Future for Answer {
-    type Output = Result<Response<ReplyBody>, Infallible>;
+    type Output = Result<Response<Sending>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(State::Call { reply, .. }) = &mut self.state {
@@ -132,7 +132,7 @@ impl Future for Answer {
 }
 
 impl Finish {
-    fn apply(&self, mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
+    fn apply(&self, mut reply: Response<Sending>) -> Response<Sending> {
         if let Some(fault) = reply.extensions().get::<body::Fault>() {
             self.worker.shared.counters.body(*fault);
         }

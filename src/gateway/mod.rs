@@ -29,7 +29,7 @@ use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
-use crate::edge::{Handler, Peer, Reply, ReplyBody};
+use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -56,7 +56,7 @@ pub struct Gateway {
 impl Handler for Arc<Gateway> {
     fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
         let (gateway, peer) = (self.clone(), peer.clone());
-        Box::pin(async move { gateway.answer(&peer, request).await })
+        Box::pin(async move { gateway.answer(&peer, request).await.map(Sending::from) })
     }
 }
 

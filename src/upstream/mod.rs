@@ -15,6 +15,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trust;
 mod wire;
 
@@ -26,6 +27,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use self::fault::{Fault, Phase};
 pub use self::pool::Pool;
+pub use self::transfer::{Streamed, Transfer};
 pub use self::trust::{Trust, TrustFault};
 use crate::config::Endpoint;
 

@@ -63,7 +63,7 @@ pub(super) enum Boarding {
 }
 
 /// Counts one call while it lasts.
-pub(super) struct Place<'a>(&'a Origin);
+pub(super) struct Place(Arc<Origin>);
 
 impl Origin {
     /// Fails only for a host that fits into no `Host` header.
@@ -86,8 +86,8 @@ impl Origin {
         self.tls.is_some() == endpoint.tls() && self.endpoint.authority() == endpoint.authority()
     }
 
-    pub(super) fn enter(&self, calls_max: usize) -> Result<Place<'_>, Fault> {
-        let place = Place(self);
+    pub(super) fn enter(self: &Arc<Self>, calls_max: usize) -> Result<Place, Fault> {
+        let place = Place(Arc::clone(self));
         if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(Fault::Busy) } else { Ok(place) }
     }
 
@@ -184,7 +184,13 @@ impl Idle {
     }
 }
 
-impl Drop for Place<'_> {
+impl Place {
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }

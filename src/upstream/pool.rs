@@ -9,14 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Response;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::flight::Flight;
-use super::origin::{Boarding, Origin};
+use super::origin::{Boarding, Origin, Place};
 use super::wire::{Unanswered, Wire};
-use super::{Call, Fault, Phase, Reply, Trust, reply, request};
+use super::{Call, Fault, Phase, Reply, Streamed, Transfer, Trust, reply, request};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::task::Tasks;
@@ -81,9 +83,43 @@ impl Pool {
         }
     }
 
+    /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
+    /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
+    ///
+    /// # Errors
+    /// One [`Fault`] per way in which no head came.
+    pub async fn stream(&self, call: Call<'_>, idle: Duration) -> Result<Streamed, Fault> {
+        let now = self.0.clock.now();
+        let mut phase = Phase::Connect;
+        if call.deadline <= now {
+            return Err(Fault::Slow { phase });
+        }
+        let answer = timeout_at(call.deadline.into(), self.ask(call, now, &mut phase)).await;
+        let (response, place, wire) = answer.unwrap_or(Err(Fault::Slow { phase }))?;
+        let (status, headers, body) = reply::open(response)?;
+        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, wire), headers, status })
+    }
+
     async fn exchange(&self, call: Call<'_>, now: Instant, phase: &mut Phase) -> Result<Reply, Fault> {
+        let reply_max = call.reply_max;
+        let (response, place, wire) = self.ask(call, now, phase).await?;
+        *phase = Phase::Body;
+        let reply = reply::collect(response, reply_max).await?;
+        if let Wire::Http1(sender) = wire {
+            self.0.give_back(place.origin(), sender);
+        }
+        Ok(reply)
+    }
+
+    /// Up to the head of the reply.
+    async fn ask(
+        &self,
+        call: Call<'_>,
+        now: Instant,
+        phase: &mut Phase,
+    ) -> Result<(Response<Incoming>, Place, Wire), Fault> {
         let origin = self.0.origin(call.endpoint)?;
-        let _place = origin.enter(self.0.calls_max)?;
+        let place = origin.enter(self.0.calls_max)?;
         let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
         // A kept connection may turn out to be dead before the request was written: one more attempt.
         let (mut wire, mut repeatable) = match origin.reuse(now) {
@@ -104,12 +140,11 @@ impl Pool {
                 Err(Unanswered { fault, .. }) => return Err(fault),
             }
         };
-        *phase = Phase::Body;
-        let reply = reply::collect(response, call.reply_max).await?;
-        if let Wire::Http1(sender) = wire {
-            self.0.give_back(&origin, sender);
-        }
-        Ok(reply)
+        Ok((response, place, wire))
+    }
+
+    pub(super) fn give_back(&self, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
+        self.0.give_back(origin, sender);
     }
 
     /// A connection that no earlier call has used, or the HTTP/2 one that just came about. Boxed,

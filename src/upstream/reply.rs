@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
@@ -13,6 +13,13 @@ use super::{Fault, Reply, hop};
 
 /// A body that says how long it is, and too long, is not read at all.
 pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<Reply, Fault> {
+    let (status, headers, body) = open(response)?;
+    let body = whole(body, max).await?;
+    Ok(Reply { body, headers, status })
+}
+
+/// The head, and the body still to be read.
+pub(super) fn open(response: Response<Incoming>) -> Result<(StatusCode, HeaderMap, Incoming), Fault> {
     let (mut head, body) = response.into_parts();
     // We never ask for an upgrade.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -23,8 +30,7 @@ pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<
         head.headers.remove(CONTENT_LENGTH);
     }
     hop::strip(&mut head.headers);
-    let body = whole(body, max).await?;
-    Ok(Reply { body, headers: head.headers, status: head.status })
+    Ok((head.status, head.headers, body))
 }
 
 async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use sidebeat::clock::Clock;
 use sidebeat::config::{Limits, Origins, Server, Tls};
 use sidebeat::edge::certs;
-use sidebeat::edge::{Certificates, Counters, Edge, Handler, Peer, Reply, ReplyBody, Serving, body};
+use sidebeat::edge::{Certificates, Counters, Edge, Handler, Peer, Reply, ReplyBody, Sending, Serving, body};
 use sidebeat::task::{Deaths, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -53,7 +53,7 @@ impl Handler for Recorder {
             let (parts, incoming) = request.into_parts();
             let body = match body::collect(incoming, most, deadline).await {
                 Ok(body) => body,
-                Err(fault) => return fault.reply(),
+                Err(fault) => return fault.reply().map(Sending::from),
             };
             let path = parts.uri.path().to_owned();
             let target = parts.uri.to_string();
@@ -62,14 +62,14 @@ impl Handler for Recorder {
             match path.as_str() {
                 "/hold" => gate.acquire().await.unwrap().forget(),
                 "/panic" => panic!("asked to"),
-                "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20])),
+                "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20]).into()),
                 "/upstream-cors" => {
                     let reply = Response::builder().header("access-control-allow-origin", "*");
-                    return reply.body(ReplyBody::from("ok")).unwrap();
+                    return reply.body(ReplyBody::from("ok").into()).unwrap();
                 }
                 _ => {}
             }
-            Response::new(ReplyBody::from("ok"))
+            Response::new(ReplyBody::from("ok").into())
         })
     }
 }

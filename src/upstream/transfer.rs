@@ -1,0 +1,99 @@
+//! A reply's body on its way through: read as fast as it is asked for, with a bound on every wait.
+//!
+//! Owns the connection that it comes on, and gives it back to the pool only when the body ended as it should.
+//! Dropped before, it closes an HTTP/1.1 connection and resets an HTTP/2 stream: the server sends no more.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::origin::Place;
+use super::pool::Pool;
+use super::wire::Wire;
+use super::{Fault, Phase};
+
+/// A reply whose head is there. Hop-by-hop headers are gone.
+pub struct Streamed {
+    pub body: Transfer,
+    pub headers: HeaderMap,
+    pub status: StatusCode,
+}
+
+pub struct Transfer {
+    body: Incoming,
+    /// The server must not pause for as long as this; at worst it is noticed after twice the time.
+    idle: Duration,
+    patience: Pin<Box<Sleep>>,
+    place: Place,
+    pool: Pool,
+    /// Something came since the patience was last measured.
+    progressed: bool,
+    wire: Option<Wire>,
+}
+
+impl Transfer {
+    pub(super) fn new(body: Incoming, idle: Duration, pool: Pool, place: Place, wire: Wire) -> Self {
+        let patience = Box::pin(sleep(idle));
+        let mut transfer = Self { body, idle, patience, place, pool, progressed: false, wire: Some(wire) };
+        transfer.settle();
+        transfer
+    }
+
+    /// Gives the connection back once nothing of this body is left on it.
+    fn settle(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(Wire::Http1(sender)) = self.wire.take()
+        {
+            self.pool.give_back(self.place.origin(), sender);
+        }
+    }
+
+    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        while self.patience.as_mut().poll(cx).is_ready() {
+            if !std::mem::take(&mut self.progressed) {
+                return Poll::Ready(Some(Err(Fault::Slow { phase: Phase::Body })));
+            }
+            self.patience.set(sleep(self.idle));
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Transfer {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return self.pause(cx),
+                Poll::Ready(frame) => frame,
+            };
+            let Some(frame) = frame else {
+                self.settle();
+                return Poll::Ready(None);
+            };
+            let frame = frame.map_err(|error| Fault::of(&error))?;
+            self.progressed = true;
+            // Trailers carry nothing for a player.
+            if frame.is_data() {
+                self.settle();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
