@@ -44,7 +44,12 @@ fn steps(c: &mut Criterion) {
             at = session.deadline().unwrap_or(at);
             let asked = step(&mut session, at, Input::Tick, &policy).list;
             let Some(Effect::Ask(ask)) = asked.last() else { return };
-            let alive = Verdict::Alive { interval: None, lifetime: None, token: ask.grant.clone().map(|g| g.token) };
+            let alive = Verdict::Alive {
+                interval: None,
+                lifetime: None,
+                schedule: None,
+                token: ask.grant.clone().map(|g| g.token),
+            };
             // A sign of life, or the longest time without one would end it.
             step(&mut session, at, Input::Call(CallKind::Certificate), &policy);
             step(&mut session, at, Input::Answered(ask.ticket, AskKind::Beat, Ok(alive)), &policy);

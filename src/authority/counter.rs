@@ -69,7 +69,7 @@ impl Counter {
 
     pub(super) fn beat(&self, now: Instant, grant: &Grant) -> Verdict {
         let lost = match slot(grant).map(|slot| self.ledger().beat(now, slot)) {
-            Some(Ok(())) => return Verdict::Alive { interval: None, lifetime: None, token: None },
+            Some(Ok(())) => return Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None },
             Some(Err(lost)) => lost,
             None => Lost::Unknown,
         };

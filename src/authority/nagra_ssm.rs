@@ -93,7 +93,9 @@ impl NagraSsm {
                 kind: FaultKind::Malformed,
                 reason: Reason::new(asked.status.as_u16(), said.error_code, "the setup reply has no sessionToken"),
             }),
-            (AskKind::Beat | AskKind::Renew, token) => Ok(Verdict::Alive { interval: said.interval, lifetime, token }),
+            (AskKind::Beat | AskKind::Renew, token) => {
+                Ok(Verdict::Alive { interval: said.interval, lifetime, schedule: None, token })
+            }
         }
     }
 }

@@ -93,6 +93,10 @@ impl Turned {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            Refusal::Killed(reason) if reason.blackout.is_some() => {
+                let detail = "This content may not be shown here now.";
+                Self { killed: true, ..Self::said("blackout".to_owned(), detail, reason) }
+            }
             Refusal::Killed(reason) => {
                 let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
@@ -144,6 +148,7 @@ fn ended(end: End) -> &'static str {
         End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
             "This session has expired; play again."
         }
+        End::Programme => "This programme is over; ask for the next one.",
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",
     }

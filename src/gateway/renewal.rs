@@ -54,11 +54,17 @@ impl Story<'_> {
 
 fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
     match result {
-        Ok(Verdict::Alive { .. } | Verdict::Closed | Verdict::Disabled | Verdict::Granted(_)) => {
-            license.ok_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"))
-        }
+        Ok(
+            Verdict::Alive { .. }
+            | Verdict::Closed
+            | Verdict::Disabled
+            | Verdict::Granted(_)
+            | Verdict::Unconfirmed(..),
+        ) => license.ok_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license")),
         Ok(Verdict::Denied(denial, reason)) => Err(Refusal::Denied(*denial, reason.clone())),
-        Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => Err(Refusal::Killed(reason.clone())),
+        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
+            Err(Refusal::Killed(reason.clone()))
+        }
         Err(fault) => Err(Refusal::Unreachable(fault.clone())),
     }
 }

@@ -7,6 +7,8 @@
 //! its playback, without one the device. Always answered 204, but for a body beyond the limits of any
 //! body: who asks learns nothing, and a player that hears 410 would never report again.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -104,5 +106,6 @@ fn read(told: &cmcd::Report) -> Report {
         }
         (Some(State::Preloading) | None, _) => Playing::Unsaid,
     };
-    Report { by_interval: told.event == Some(Event::Interval), playing }
+    let playhead = told.playhead_ms.map(Duration::from_millis);
+    Report { by_interval: told.event == Some(Event::Interval), live: told.live, playhead, playing }
 }

@@ -6,6 +6,8 @@ use arrayvec::ArrayVec;
 
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
+use super::report::Playing;
+use super::schedule::Moment;
 use super::verdict::{Denial, Fault, Reason};
 
 /// How the call that was delivered goes on.
@@ -58,6 +60,15 @@ pub struct Ask {
     pub grant: Option<Grant>,
     pub kind: AskKind,
     pub ticket: Ticket,
+    pub told: Told,
+}
+
+/// What the player last told of itself, for authorities that want to know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// Since the content's beginning, carried on to now while it plays.
+    pub playhead: Option<Duration>,
+    pub playing: Option<Playing>,
 }
 
 /// What a log, a metric or a timeline shows.
@@ -66,6 +77,8 @@ pub enum Event {
     Beat,
     /// A beat was sent this much after it was due.
     BeatLate(Duration),
+    /// The content may not be shown any more.
+    Blackout(Reason),
     Closed(End),
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
@@ -73,6 +86,8 @@ pub enum Event {
     Opened {
         interval: Duration,
     },
+    /// The clock has come to this moment of the programme.
+    Reached(Moment),
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),

@@ -12,6 +12,8 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// Its live programme is over; the app has to ask for the next one.
+    Programme,
     /// The player said that it quits.
     Quit,
     /// The player released its last license.
@@ -27,12 +29,13 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::Longest,
         Self::Lost,
+        Self::Programme,
         Self::Quit,
         Self::Released,
         Self::RenewalsOverdue,
@@ -48,6 +51,7 @@ impl End {
             Self::Expired => "expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::Programme => "programme-over",
             Self::Quit => "quit",
             Self::Released => "released",
             Self::RenewalsOverdue => "renewals-overdue",
@@ -60,7 +64,13 @@ impl End {
     /// Ended by the player's side: a left-over renewal of it must not open it again.
     pub fn is_wanted(self) -> bool {
         match self {
-            Self::Abandoned | Self::Drained | Self::Quit | Self::Released | Self::Stopped | Self::Zapped => true,
+            Self::Abandoned
+            | Self::Drained
+            | Self::Programme
+            | Self::Quit
+            | Self::Released
+            | Self::Stopped
+            | Self::Zapped => true,
             Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
         }
     }

@@ -8,14 +8,18 @@
 use std::time::{Duration, Instant};
 
 /// What one report says that matters here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
+    /// Whether it plays something live, if it says.
+    pub live: Option<bool>,
+    /// Since the content's beginning, if it says.
+    pub playhead: Option<Duration>,
     pub playing: Playing,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Playing {
     /// Reached its end or failed; it may still report, and may start again.
     Done,
@@ -26,6 +30,7 @@ pub enum Playing {
     /// The player said that it quits.
     Quit,
     /// Players that send no state.
+    #[default]
     Unsaid,
 }
 
@@ -36,6 +41,9 @@ pub(super) struct Reports {
     at: Option<Instant>,
     /// Between the last two of them, and between the two before.
     gaps: [Duration; 2],
+    pub(super) live: Option<bool>,
+    /// Where it was, and when it was there.
+    playhead: Option<(Instant, Duration)>,
     pub(super) playing: Playing,
 }
 
@@ -48,7 +56,9 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        Self { at: report.by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playing: report.playing }
+        let Report { by_interval, live, playhead, playing } = report;
+        let playhead = playhead.map(|playhead| (now, playhead));
+        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], live, playhead, playing }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -61,7 +71,22 @@ impl Reports {
                 Some(between) => [between.clamp(Self::SHORTEST, Self::LONGEST), newest],
                 None => self.gaps,
             },
+            live: report.live.or(self.live),
+            playhead: match report.playhead {
+                Some(playhead) => Some((now, playhead)),
+                // Where it stands from now on, or begins to run.
+                None => self.playhead(now).map(|playhead| (now, playhead)),
+            },
             playing: if report.playing == Playing::Unsaid { self.playing } else { report.playing },
+        }
+    }
+
+    /// Where it must be now; it runs while the player plays.
+    pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
+        let (at, playhead) = self.playhead?;
+        match self.playing {
+            Playing::Plays => Some(playhead.saturating_add(now.saturating_duration_since(at))),
+            Playing::Done | Playing::Paused | Playing::Quit | Playing::Unsaid => Some(playhead),
         }
     }
 
@@ -101,7 +126,12 @@ mod tests {
     }
 
     fn tell(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: true, playing }), &Policy::default());
+        step(
+            session,
+            now,
+            Input::Report(Report { by_interval: true, playing, ..Report::default() }),
+            &Policy::default(),
+        );
     }
 
     /// Ticks at every deadline until the session is no longer active; gives when and why.
@@ -195,7 +225,12 @@ mod tests {
     }
 
     fn happened(session: &mut Session, now: Instant, playing: Playing) {
-        step(session, now, Input::Report(Report { by_interval: false, playing }), &Policy::default());
+        step(
+            session,
+            now,
+            Input::Report(Report { by_interval: false, playing, ..Report::default() }),
+            &Policy::default(),
+        );
     }
 
     #[test]
@@ -252,7 +287,7 @@ mod tests {
     fn silence_can_be_meaningless() {
         let policy = Policy { end_on_silence: false, ..Policy::default() };
         let (mut session, began) = live(&policy);
-        let report = Report { by_interval: true, playing: Playing::Plays };
+        let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
         step(&mut session, began, Input::Report(report), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
     }

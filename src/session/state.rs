@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::effect::Told;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
 use super::report::{Playing, Reports};
+use super::schedule::Schedule;
 use super::verdict::{Denial, Fault, Reason};
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ pub struct Session {
     /// Raised with every call to the authority.
     pub(super) generation: u32,
     pub(super) reports: Option<Reports>,
+    pub(super) schedule: Schedule,
     pub(super) seed: u32,
     pub(super) state: State,
 }
@@ -88,6 +91,7 @@ impl Session {
             last_sign: now,
             generation: 0,
             reports: None,
+            schedule: Schedule::default(),
             seed,
             state: State::Opening { held: true, since: now },
         }
@@ -109,6 +113,21 @@ impl Session {
     /// What the player last said of itself, if it reports.
     pub fn playing(&self) -> Option<Playing> {
         self.reports.map(|reports| reports.playing)
+    }
+
+    /// Whether it is live, as far as anybody said.
+    pub fn is_live(&self, policy: &Policy) -> bool {
+        policy.live.or_else(|| self.reports?.live).unwrap_or(false)
+    }
+
+    pub(super) fn told(&self, now: Instant) -> Told {
+        let playhead = self.reports.and_then(|reports| reports.playhead(now));
+        Told { playhead, playing: self.playing() }
+    }
+
+    /// Not beaten for now: its viewer paused.
+    pub(super) fn rests(&self, policy: &Policy) -> bool {
+        !policy.beat_while_paused && self.playing() == Some(Playing::Paused)
     }
 
     /// When the authority last confirmed it.

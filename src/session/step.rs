@@ -113,8 +113,12 @@ impl Session {
     fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
         match self.state {
             State::Failing { .. } | State::Live { .. } => {
+                let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
+                if before.is_some_and(|before| before != Playing::Plays) && reports.playing == Playing::Plays {
+                    self.resume(now, policy);
+                }
                 match reports.playing {
                     Playing::Quit => self.end(now, End::Quit, policy, fx),
                     Playing::Done => {}
@@ -122,6 +126,22 @@ impl Session {
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// The player plays again.
+    fn resume(&mut self, now: Instant, policy: &Policy) {
+        let half = self.interval().unwrap_or_default() / 2;
+        match self.state {
+            State::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
+                self.enter(State::Live { beat: beat.min(now) });
+            }
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. } => {}
         }
     }
 
@@ -188,7 +208,17 @@ impl Session {
                 self.close(now, Over::Ended(End::Lost), policy, fx);
             }
             Some((why, _)) => self.end(now, why, policy, fx),
-            None => {}
+            None => self.reach(now, policy, fx),
+        }
+    }
+
+    /// One moment of the programme that has come. An end that had passed before the playback began is
+    /// no reason to stop it: it shows what was.
+    fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        let Some((moment, running)) = self.schedule.take(now) else { return };
+        fx.note(Event::Reached(moment));
+        if running && policy.stop_on_moment && moment.ends_programme() {
+            self.end(now, End::Programme, policy, fx);
         }
     }
 
@@ -219,7 +249,7 @@ impl Session {
     fn next_ask(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
-            State::Live { beat } if self.beats == Beats::Timer && now >= beat => {
+            State::Live { beat } if self.beats == Beats::Timer && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
                     fx.note(Event::BeatLate(late));
@@ -244,7 +274,7 @@ impl Session {
 
     fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
         let ticket = self.occupy(now, kind);
-        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket }));
+        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket, told: self.told(now) }));
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {

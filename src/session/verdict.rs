@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::grant::Grant;
+use super::schedule::Schedule;
 use crate::config::Endpoint;
 use crate::secret::Secret;
 
@@ -14,8 +15,12 @@ pub enum Verdict {
     Alive {
         interval: Option<Duration>,
         lifetime: Option<Duration>,
+        /// When the programme's times have changed.
+        schedule: Option<Schedule>,
         token: Option<Secret>,
     },
+    /// The content may not be shown: the reason says what to show in its place.
+    Blackout(Reason),
     /// The session is ended, as we asked.
     Closed,
     /// A business refusal: of the open, or of the token that we sent.
@@ -25,6 +30,8 @@ pub enum Verdict {
     Granted(Grant),
     /// The authority ended the session.
     Killed(Reason),
+    /// Nothing was decided, but the right to play is in hand already: the first of the lost beats.
+    Unconfirmed(Grant, Fault),
     /// The authority does not know the session: killed or expired, told apart by its last good beat.
     Unknown(Reason),
 }
@@ -34,11 +41,13 @@ impl Verdict {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Alive { .. } => "alive",
+            Self::Blackout(_) => "blackout",
             Self::Closed => "closed",
             Self::Denied(..) => "denied",
             Self::Disabled => "disabled",
             Self::Granted(_) => "granted",
             Self::Killed(_) => "killed",
+            Self::Unconfirmed(..) => "unconfirmed",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -154,7 +154,7 @@ impl Sessions {
             (..2, _) => report,
             (_, Playing::Done | Playing::Quit) => return,
             (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid }
+                Report { by_interval: false, playing: Playing::Unsaid, ..Report::default() }
             }
         };
         for id in playing {

@@ -83,7 +83,7 @@ impl Pump {
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
-                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket };
+                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket, told: ask.told };
                 let _expires_at_worst = asker.ask(&close, &card).await;
             }
         };

@@ -30,7 +30,9 @@ impl Open {
         self.say(Ok(match kind {
             AskKind::Open => Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("session") }),
             AskKind::Close => Verdict::Closed,
-            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
         }));
         kind
     }
@@ -248,7 +250,7 @@ async fn a_stop_ends_what_it_names() {
 async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
     stage.play(1).await;
-    let says = |playing| Report { by_interval: true, playing };
+    let says = |playing| Report { by_interval: true, playing, ..Report::default() };
     stage.sessions.report(key(), None, says(Playing::Plays));
     stage.play(2).await;
     for playing in [Playing::Plays, Playing::Quit] {
@@ -300,7 +302,8 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     let sessions = stage.sessions.clone();
     let told = async {
         tokio::time::sleep(SHORT).await;
-        let alive = Verdict::Alive { interval: None, lifetime: None, token: Some(Secret::new("renewed")) };
+        let alive =
+            Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("renewed")) };
         assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
         let close = stage.asked().await;
         assert_eq!(close.ask.grant.as_ref().map(|grant| grant.token.expose()), Some("renewed"));

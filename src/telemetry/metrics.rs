@@ -80,7 +80,9 @@ impl Metrics {
             Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((labels.error_name)(*ask))).inc()),
             Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
             Event::Beat
+            | Event::Blackout(_)
             | Event::Opened { .. }
+            | Event::Reached(_)
             | Event::Recovered(_)
             | Event::Refused(..)
             | Event::Renewed

@@ -44,7 +44,7 @@ impl Telemetry {
                 %session, authority, route, event = (labels.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
-            Event::Killed(reason) | Event::Refused(_, reason) => warn!(
+            Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
@@ -52,7 +52,7 @@ impl Telemetry {
                 info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
-            Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
+            Event::Reached(_) | Event::Stale(_) | Event::Unmanaged => info!(%session, authority, route, "{name}"),
         }
     }
 
@@ -71,10 +71,12 @@ impl Event {
         match self {
             Self::Beat => "beat",
             Self::BeatLate(_) => "beat late",
+            Self::Blackout(_) => "BLACKOUT",
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
             Self::Killed(_) => "killed",
             Self::Opened { .. } => "opened",
+            Self::Reached(moment) => moment.name(),
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
@@ -94,10 +96,12 @@ impl Event {
             Self::BeatLate(late) => format!("by {} ms", late.as_millis()),
             Self::Closed(end) => end.name().to_owned(),
             Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
-            Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
+            Self::Blackout(reason) | Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
             Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
             Self::Recovered(missed) => format!("after {missed} lost beats"),
-            Self::Beat | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => String::new(),
+            Self::Beat | Self::Reached(_) | Self::Renewed | Self::RenewalsCarry | Self::Stale(_) | Self::Unmanaged => {
+                String::new()
+            }
         }
     }
 }

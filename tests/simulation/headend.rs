@@ -169,7 +169,7 @@ impl HeadEnd {
             self.books[at].interval = interval;
         }
         let token = rng.chance(900).then(|| self.fresh_token(at));
-        Verdict::Alive { interval, lifetime: lifetime(rng), token }
+        Verdict::Alive { interval, lifetime: lifetime(rng), schedule: None, token }
     }
 
     fn fresh_token(&mut self, at: usize) -> Secret {

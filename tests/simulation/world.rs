@@ -284,7 +284,7 @@ impl World {
     /// The player says something of itself, and perhaps never again.
     fn report(&mut self, player: usize) {
         let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
-        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays) };
+        let report = Report { by_interval: self.rng.chance(700), playing: self.rng.pick(&plays), ..Report::default() };
         self.tell(player, &Input::Report(report));
     }
 
@@ -325,7 +325,7 @@ impl World {
         let late: Vec<_> = late.into_iter().map(|(id, _)| *id).collect();
         for (id, effect) in out {
             match effect {
-                Effect::Ask(Ask { grant, kind, ticket }) => {
+                Effect::Ask(Ask { grant, kind, ticket, told: _ }) => {
                     if kind == AskKind::Beat
                         && let Some(playback) = self.devices[device].playback_mut(id)
                     {
@@ -364,7 +364,7 @@ impl World {
             Event::Renewed => self.tally.renewed += 1,
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::Failed(..) | Event::Refused(..) | Event::Unmanaged => {}
+            Event::Blackout(_) | Event::Failed(..) | Event::Reached(_) | Event::Refused(..) | Event::Unmanaged => {}
         }
     }
 

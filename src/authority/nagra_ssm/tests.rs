@@ -118,7 +118,14 @@ fn every_status_and_code_has_its_meaning_for_every_call() {
             let reason = match result {
                 Ok(Verdict::Denied(_, reason) | Verdict::Killed(reason) | Verdict::Unknown(reason)) => reason,
                 Err(fault) => fault.reason,
-                Ok(Verdict::Alive { .. } | Verdict::Closed | Verdict::Disabled | Verdict::Granted(_)) => continue,
+                Ok(
+                    Verdict::Alive { .. }
+                    | Verdict::Blackout(_)
+                    | Verdict::Closed
+                    | Verdict::Disabled
+                    | Verdict::Granted(_)
+                    | Verdict::Unconfirmed(..),
+                ) => continue,
             };
             assert_eq!((reason.code, reason.error_code), (*status, *code), "the head-end's own numbers");
             let known = StatusCode::from_u16(*status).unwrap().canonical_reason().unwrap_or("no message");
@@ -209,8 +216,9 @@ fn a_token_tells_its_lifetime_in_the_head_ends_own_time() {
 
 #[test]
 fn every_good_reply_with_a_token_replaces_the_one_before() {
-    let alive =
-        |interval, token: Option<&str>| Ok(Verdict::Alive { interval, lifetime: None, token: token.map(Secret::new) });
+    let alive = |interval, token: Option<&str>| {
+        Ok(Verdict::Alive { interval, lifetime: None, schedule: None, token: token.map(Secret::new) })
+    };
     for kind in [AskKind::Beat, AskKind::Renew] {
         for (status, body, expected) in [
             (200, r#"{"sessionToken":"next"}"#, alive(None, Some("next"))),

@@ -101,7 +101,9 @@ impl Stage {
         let verdict = match ask.kind {
             AskKind::Open => granted(*id),
             AskKind::Close => Verdict::Closed,
-            AskKind::Beat | AskKind::Renew => Verdict::Alive { interval: None, lifetime: None, token: None },
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
         };
         self.answer(Ok(verdict));
     }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Ask, Effect, Effects, Event};
+use super::super::effect::{Ask, Effect, Effects, Event, Told};
 use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
+use super::super::schedule::Schedule;
 use super::super::state::{Beats, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
@@ -45,8 +46,13 @@ impl Session {
             return;
         }
         self.given_up = None;
-        if let Ok(Verdict::Granted(grant)) = result {
-            fx.push(Effect::Ask(Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0) }));
+        if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
+            fx.push(Effect::Ask(Ask {
+                grant: Some(grant),
+                kind: AskKind::Close,
+                ticket: Ticket(0),
+                told: Told::default(),
+            }));
         }
     }
 
@@ -55,7 +61,7 @@ impl Session {
             State::Opening { .. } => self.opened_in_time(now, result, policy, fx),
             // The player left, or an operator killed it, while the authority was deciding.
             State::Closing { .. } | State::Killed { .. } => {
-                if let Ok(Verdict::Granted(grant)) = result {
+                if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     self.hold(now, grant);
                 }
             }
@@ -65,15 +71,19 @@ impl Session {
 
     fn opened_in_time(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match result {
-            Ok(Verdict::Granted(grant)) => {
-                fx.note(Event::Opened { interval: grant.interval });
-                self.hold(now, grant);
-                self.last_good = now;
-                self.heard(now);
-                if policy.enforcement == Enforcement::Renewal && policy.renews {
-                    self.beats = Beats::Renewals { every: None };
+            Ok(Verdict::Granted(grant)) => self.begin(now, grant, policy, fx),
+            Ok(Verdict::Unconfirmed(grant, fault)) => {
+                fx.note(Event::Failed(AskKind::Open, fault.reason));
+                self.begin(now, grant, policy, fx);
+                self.miss(now, now, policy, fx);
+            }
+            Ok(Verdict::Blackout(reason)) => {
+                fx.note(Event::Blackout(reason.clone()));
+                if policy.stop_on_moment {
+                    self.kill_by_authority(now, reason, policy, fx);
+                } else {
+                    self.close(now, Over::Unmanaged, policy, fx);
                 }
-                self.enter(State::Live { beat: self.beat_after(now, policy) });
             }
             Ok(Verdict::Denied(denial, reason)) => {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
@@ -91,6 +101,18 @@ impl Session {
         }
     }
 
+    fn begin(&mut self, now: Instant, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        fx.note(Event::Opened { interval: grant.interval });
+        self.hold(now, grant);
+        self.last_good = now;
+        self.heard(now);
+        self.schedule = policy.schedule.clone().unwrap_or_default();
+        if policy.enforcement == Enforcement::Renewal && policy.renews {
+            self.beats = Beats::Renewals { every: None };
+        }
+        self.enter(State::Live { beat: self.beat_after(now, policy) });
+    }
+
     fn beaten(
         &mut self,
         now: Instant,
@@ -102,14 +124,16 @@ impl Session {
     ) {
         let active = self.is_active();
         match result {
-            Ok(Verdict::Alive { interval, lifetime, token }) => {
+            Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
+                self.reschedule(schedule);
                 self.confirm(now, sent, ask, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
                 self.refresh(now, Some(interval), lifetime, Some(token));
                 self.confirm(now, sent, ask, policy, fx);
             }
+            Ok(Verdict::Blackout(reason)) => self.black_out(now, reason, policy, fx),
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
             Ok(Verdict::Unknown(reason)) => {
                 let expired = now.saturating_duration_since(self.last_good) > self.allowed_silence(policy);
@@ -120,13 +144,33 @@ impl Session {
                 self.grant = None;
                 self.close(now, Over::Unmanaged, policy, fx);
             }
-            Ok(Verdict::Closed) if active => {
+            Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
-                self.miss(now, policy);
+                self.miss(now, sent, policy, fx);
             }
-            Ok(Verdict::Closed | Verdict::Disabled) => {}
-            Err(_) if active => self.miss(now, policy),
+            Ok(Verdict::Closed | Verdict::Disabled | Verdict::Unconfirmed(..)) => {}
+            Err(_) if active => self.miss(now, sent, policy, fx),
             Err(_) => {}
+        }
+    }
+
+    /// The authority still holds the session: it is given back. Refused from now on, or left alone.
+    fn black_out(&mut self, now: Instant, reason: Reason, policy: &Policy, fx: &mut Effects) {
+        if !self.is_active() {
+            return;
+        }
+        fx.note(Event::Blackout(reason.clone()));
+        if policy.stop_on_moment {
+            self.kill(now, reason, policy, fx);
+        } else {
+            self.grant = None;
+            self.close(now, Over::Unmanaged, policy, fx);
+        }
+    }
+
+    fn reschedule(&mut self, schedule: Option<Schedule>) {
+        if let Some(schedule) = schedule {
+            self.schedule = schedule;
         }
     }
 
@@ -187,7 +231,8 @@ impl Session {
         self.enter(State::Live { beat: self.beat_after(sent, policy) });
     }
 
-    fn miss(&mut self, now: Instant, policy: &Policy) {
+    /// `sent`: when the lost beat was.
+    fn miss(&mut self, now: Instant, sent: Instant, policy: &Policy, fx: &mut Effects) {
         let missed = match self.state {
             State::Failing { missed, .. } => missed.saturating_add(1),
             State::Closed { .. }
@@ -196,7 +241,13 @@ impl Session {
             | State::Live { .. }
             | State::Opening { .. } => 1,
         };
-        self.enter(State::Failing { missed, retry: now + policy.retry_after(missed) });
+        let Some(most) = policy.max_failures else {
+            return self.enter(State::Failing { missed, retry: now + policy.retry_after(missed) });
+        };
+        if missed > most && self.is_live(policy) {
+            return self.end(now, End::Lost, policy, fx);
+        }
+        self.enter(State::Failing { missed, retry: self.beat_after(sent, policy).max(now) });
     }
 
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {

@@ -10,7 +10,7 @@ use super::super::wheel::Wheel;
 impl Session {
     /// By what a session that is granted may end of itself, and when.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 4] {
-        let failing = matches!(self.state, State::Failing { .. });
+        let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.longest)),
@@ -20,13 +20,15 @@ impl Session {
     }
 
     pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
-        let first_end = |deadline| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(deadline, Instant::min);
+        let moment = self.schedule.next(now);
+        let ends = |at| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(at, Instant::min);
+        let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
         let beats = self.beats == Beats::Timer;
         match self.state {
             State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
-            State::Live { beat } if beats => first_end(beat),
+            State::Live { beat } if beats && !self.rests(policy) => first_end(beat),
             State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.longest),
             State::Opening { since, .. } => since + policy.lane_patience,
         }

@@ -1,5 +1,7 @@
 //! Each promise of the core under its own name, then every state against every input.
 
+mod counted;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -181,7 +183,7 @@ fn granted() -> Result<Verdict, Fault> {
 }
 
 fn alive(token: &str) -> Result<Verdict, Fault> {
-    Ok(Verdict::Alive { interval: None, lifetime: None, token: Some(Secret::new(token)) })
+    Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new(token)) })
 }
 
 fn fault() -> Result<Verdict, Fault> {
@@ -520,7 +522,7 @@ fn a_session_is_not_lost_before_its_token_ends() {
     lab.answer(Ok(Verdict::Granted(Grant { lifetime: Some(secs(100)), ..grant("first") })));
     // One good beat, which leaves the token as it is: its life counts from when it was given.
     lab.come_up();
-    lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, token: None }));
+    lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }));
     while lab.session.is_active() {
         match lab.flying {
             Some(_) => lab.answer(fault()),
@@ -553,7 +555,7 @@ fn a_beat_that_is_answered_as_if_it_were_a_close_counts_as_lost() {
 fn the_authority_may_change_the_interval() {
     let mut lab = Lab::beating(Policy::default());
     let sent = lab.now;
-    lab.answer(Ok(Verdict::Alive { interval: Some(secs(60)), lifetime: None, token: None }));
+    lab.answer(Ok(Verdict::Alive { interval: Some(secs(60)), lifetime: None, schedule: None, token: None }));
     assert!(lab.session.deadline().is_some_and(|at| at >= sent + secs(60) && at <= sent + secs(60) + Policy::TICK));
 }
 
@@ -672,7 +674,13 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
         granted(),
         alive("second"),
         fault(),
-        Ok(Verdict::Alive { interval: Some(ENDLESS), lifetime: Some(ENDLESS), token: Some(Secret::new("")) }),
+        Ok(Verdict::Alive {
+            interval: Some(ENDLESS),
+            lifetime: Some(ENDLESS),
+            schedule: None,
+            token: Some(Secret::new("")),
+        }),
+        Ok(Verdict::Blackout(reason())),
         Ok(Verdict::Closed),
         Ok(Verdict::Denied(Denial::Limit, reason())),
         Ok(Verdict::Denied(Denial::Token, reason())),
@@ -680,6 +688,7 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
         Ok(odd(Duration::ZERO, Some(Duration::ZERO))),
         Ok(odd(ENDLESS, Some(ENDLESS))),
         Ok(Verdict::Killed(reason())),
+        Ok(Verdict::Unconfirmed(grant("first"), Fault { kind: FaultKind::Timeout, reason: reason() })),
         Ok(Verdict::Unknown(reason())),
     ]
 }
@@ -691,6 +700,9 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
     all.extend([Served::Plain, Served::Stays].map(Input::Served));
+    let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
+    let report = |playing| Report { by_interval: true, live: Some(true), playhead: Some(ENDLESS), playing };
+    all.extend(playing.map(report).map(Input::Report));
     for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
         for ask in ASKS {
             all.extend(verdicts().into_iter().map(|result| Input::Answered(ticket, ask, result)));
@@ -780,10 +792,17 @@ proptest! {
         renews in any::<bool>(),
         close_tries in any::<u8>(),
         memory in 0u64..3,
+        flags in any::<[bool; 4]>(),
+        max_failures in prop::option::of(0u8..4),
+        end in prop::option::of(0u64..4_000),
     ) {
         let memory = secs(memory);
+        let [beat_on_resume, beat_while_paused, live, stop_on_moment] = flags;
         let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
+        let policy = Policy { beat_on_resume, beat_while_paused, live: Some(live), max_failures, stop_on_moment, ..policy };
         let mut lab = Lab::held(policy);
+        let times = crate::session::Times { end: end.map(secs), start: end.map(secs), ..Default::default() };
+        lab.policy.schedule = Some(crate::session::Schedule::new(lab.now, secs(1_000), &times));
         for (index, pause) in moves {
             lab.wait(millis(pause));
             let inputs = inputs(Ticket(lab.session.generation));

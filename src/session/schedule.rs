@@ -1,0 +1,180 @@
+//! What the clock brings to a live playback: its programme begins and ends, a 360-degree view opens
+//! and closes.
+//!
+//! Pure: made from the times that the authorization named, asked for the next moment by the step
+//! function. Each moment comes once. Of those that had passed before the playback began only the
+//! latest is told, and a beginning not at all.
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+
+/// Names and meaning as FirstLight documents them (stream timeline events).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Moment {
+    Live360Available,
+    Live360Unavailable,
+    LiveEventEnd,
+    LiveEventStart,
+    OverflowEventEnd,
+}
+
+impl Moment {
+    /// As logs, metrics and apps know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live360Available => "LIVE_360_AVAILABLE",
+            Self::Live360Unavailable => "LIVE_360_UNAVAILABLE",
+            Self::LiveEventEnd => "LIVE_EVENT_END",
+            Self::LiveEventStart => "LIVE_EVENT_START",
+            Self::OverflowEventEnd => "OVERFLOW_EVENT_END",
+        }
+    }
+
+    /// Whether the programme is over with it.
+    pub fn ends_programme(self) -> bool {
+        match self {
+            Self::LiveEventEnd | Self::OverflowEventEnd => true,
+            Self::Live360Available | Self::Live360Unavailable | Self::LiveEventStart => false,
+        }
+    }
+}
+
+/// The times of one authorization, since the epoch.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Times {
+    pub end: Option<Duration>,
+    /// The event may run over: it ends with its post slate.
+    pub overflow: bool,
+    pub post_slate: Duration,
+    pub start: Option<Duration>,
+    pub view_end: Option<Duration>,
+    pub view_start: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Schedule {
+    /// The latest first.
+    left: ArrayVec<(Instant, Moment), 4>,
+    /// Had passed before the playback began: told, and nothing else.
+    missed: Option<Moment>,
+}
+
+impl Schedule {
+    /// `now` and `wall` (since the epoch) are the same moment.
+    pub fn new(now: Instant, wall: Duration, times: &Times) -> Self {
+        let Times { end, overflow, post_slate, start, view_end, view_start } = *times;
+        let (ending, after) =
+            if overflow { (Moment::OverflowEventEnd, post_slate) } else { (Moment::LiveEventEnd, Duration::ZERO) };
+        let named = [
+            (start, Moment::LiveEventStart),
+            (end.map(|end| end.saturating_add(after)), ending),
+            (view_start, Moment::Live360Available),
+            (view_end, Moment::Live360Unavailable),
+        ];
+        let named = named.into_iter().filter_map(|(at, moment)| Some((at?, moment)));
+        let (passed, mut left): (Vec<_>, Vec<_>) = named.partition(|(at, _)| *at <= wall);
+        left.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let missed =
+            passed.into_iter().filter(|(_, moment)| *moment != Moment::LiveEventStart).max_by_key(|(at, _)| *at);
+        Self {
+            left: left.into_iter().filter_map(|(at, moment)| Some((now.checked_add(at - wall)?, moment))).collect(),
+            missed: missed.map(|(_, moment)| moment),
+        }
+    }
+
+    /// When the next moment comes; at once for one that had passed.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }
+    }
+
+    /// The next moment that has come, and whether it came while the playback ran.
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Moment, bool)> {
+        if let Some(missed) = self.missed.take() {
+            return Some((missed, false));
+        }
+        self.left.last().filter(|(at, _)| *at <= now)?;
+        self.left.pop().map(|(_, moment)| (moment, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// The programme runs from 1000 to 2000 with a view from 1200 to 1800, registered at `wall`; gives
+    /// every moment with its time.
+    fn told(wall: u64, overflow: bool) -> Vec<(u64, Moment, bool)> {
+        let times = Times {
+            end: Some(secs(2000)),
+            overflow,
+            post_slate: secs(900),
+            start: Some(secs(1000)),
+            view_end: Some(secs(1800)),
+            view_start: Some(secs(1200)),
+        };
+        let began = Clock.now();
+        let mut schedule = Schedule::new(began, secs(wall), &times);
+        let (mut now, mut told) = (began, Vec::new());
+        while let Some(next) = schedule.next(now) {
+            now = next;
+            let (moment, live) = schedule.take(now).expect("what is next has come");
+            told.push((wall + (now - began).as_secs(), moment, live));
+        }
+        assert_eq!(schedule.take(now + secs(1_000_000)), None);
+        told
+    }
+
+    #[test]
+    fn each_moment_comes_once_and_a_late_playback_hears_only_of_the_latest() {
+        use Moment::{Live360Available, Live360Unavailable, LiveEventEnd, LiveEventStart, OverflowEventEnd};
+        let rows: [(u64, bool, &[(u64, Moment, bool)]); 6] = [
+            (
+                500,
+                false,
+                &[
+                    (1000, LiveEventStart, true),
+                    (1200, Live360Available, true),
+                    (1800, Live360Unavailable, true),
+                    (2000, LiveEventEnd, true),
+                ],
+            ),
+            (
+                1100,
+                false,
+                &[(1200, Live360Available, true), (1800, Live360Unavailable, true), (2000, LiveEventEnd, true)],
+            ),
+            (
+                1300,
+                false,
+                &[(1300, Live360Available, false), (1800, Live360Unavailable, true), (2000, LiveEventEnd, true)],
+            ),
+            (1900, true, &[(1900, Live360Unavailable, false), (2900, OverflowEventEnd, true)]),
+            (2500, false, &[(2500, LiveEventEnd, false)]),
+            (9000, true, &[(9000, OverflowEventEnd, false)]),
+        ];
+        for (wall, overflow, expected) in rows {
+            assert_eq!(told(wall, overflow), expected, "{wall}");
+        }
+        let nothing = Schedule::new(Clock.now(), secs(1), &Times::default());
+        assert_eq!(nothing.next(Clock.now()), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_times_are_survived(wall in 0..u64::MAX, end: Option<u64>, start: Option<u64>, slate: u64) {
+            let [end, start] = [end, start].map(|at| at.map(Duration::from_secs));
+            let times = Times { end, overflow: true, post_slate: secs(slate), start, view_end: end, view_start: start };
+            let now = Clock.now();
+            let mut schedule = Schedule::new(now, secs(wall), &times);
+            while let Some(next) = schedule.next(now) {
+                proptest::prop_assert!(schedule.take(next).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Lost beats that are counted, blackouts, moments of the programme, and players that tell where they are.
+
+use super::*;
+use crate::session::{Blackout, Moment, Schedule, Times};
+
+const PLAYS: Playing = Playing::Plays;
+const PAUSED: Playing = Playing::Paused;
+
+fn counting(live: Option<bool>) -> Policy {
+    Policy { beat_on_resume: true, live, max_failures: Some(2), ..Policy::default() }
+}
+
+fn report(playing: Playing) -> Input {
+    Input::Report(Report { by_interval: false, playing, ..Report::default() })
+}
+
+fn blackout() -> Reason {
+    let blackout = Blackout { action: "DENY".into(), url: None };
+    Reason { blackout: Some(blackout.into()), ..reason() }
+}
+
+/// Loses so many beats in line, each in its turn.
+fn lose(lab: &mut Lab, beats: usize) {
+    for _ in 0..beats {
+        let before = lab.now;
+        lab.come_up();
+        assert!(lab.now >= before + INTERVAL, "a lost beat waits for its turn");
+        assert_eq!(lab.last(), AskKind::Beat);
+        lab.answer(fault());
+    }
+}
+
+#[test]
+fn a_live_playback_survives_two_lost_beats_and_no_third() {
+    let mut lab = Lab::live(counting(Some(true)));
+    lose(&mut lab, 2);
+    lab.come_up();
+    lab.answer(alive("second"));
+    assert!(matches!(lab.session.state, State::Live { .. }), "a good one resets the count");
+    lose(&mut lab, 3);
+    assert_eq!(lab.last(), AskKind::Close);
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::Lost));
+}
+
+#[test]
+fn lost_beats_never_end_what_is_not_live() {
+    for live in [Some(false), None] {
+        let mut lab = Lab::live(counting(live));
+        lose(&mut lab, 300);
+        assert!(matches!(lab.session.state, State::Failing { missed: 255, .. }));
+        assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+    }
+}
+
+#[test]
+fn a_player_can_tell_that_it_is_live() {
+    let mut lab = Lab::live(counting(None));
+    lab.feed(Input::Report(Report { live: Some(true), ..Report::default() }));
+    lose(&mut lab, 3);
+    assert_eq!(lab.last(), AskKind::Close);
+}
+
+#[test]
+fn an_open_without_a_decision_is_the_first_lost_beat() {
+    let mut lab = Lab::opening(counting(Some(true)));
+    let Err(fault) = fault() else { unreachable!("it is one") };
+    lab.answer(Ok(Verdict::Unconfirmed(grant("first"), fault)));
+    assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+    lose(&mut lab, 2);
+    assert_eq!(lab.last(), AskKind::Close);
+}
+
+#[test]
+fn a_blackout_is_refused_and_its_place_given_back_once() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.answer(Ok(Verdict::Blackout(blackout())));
+    assert_eq!((lab.last(), lab.closed_with("first")), (AskKind::Close, 1));
+    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Killed(blackout())));
+    lab.answer(Ok(Verdict::Closed));
+    lab.wait(INTERVAL * 3);
+    lab.feed(Input::Tick);
+    assert_eq!((lab.closed_with("first"), lab.count(AskKind::Beat)), (1, 1));
+    assert!(lab.events.contains(&Event::Blackout(blackout())));
+
+    let mut lab = Lab::opening(Policy::default());
+    lab.answer(Ok(Verdict::Blackout(blackout())));
+    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Killed(blackout())));
+    assert_eq!(lab.count(AskKind::Close), 0, "nothing was granted");
+}
+
+#[test]
+fn a_blackout_may_be_told_alone() {
+    let mut lab = Lab::beating(Policy { stop_on_moment: false, ..Policy::default() });
+    lab.answer(Ok(Verdict::Blackout(blackout())));
+    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+    assert!(lab.events.contains(&Event::Blackout(blackout())));
+}
+
+fn programme(now: Instant, begins: u64, ends: u64) -> Schedule {
+    let times = Times { end: Some(secs(ends)), start: Some(secs(begins)), ..Times::default() };
+    Schedule::new(now, secs(1000), &times)
+}
+
+#[test]
+fn a_playback_ends_with_its_programme() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.policy.schedule = Some(programme(lab.now, 1005, 1010));
+    lab.answer(granted());
+    let began = lab.now;
+    lab.come_up();
+    assert_eq!((lab.now - began, lab.events.last()), (secs(5), Some(&Event::Reached(Moment::LiveEventStart))));
+    lab.come_up();
+    assert_eq!(lab.now - began, secs(10));
+    assert!(lab.events.contains(&Event::Reached(Moment::LiveEventEnd)));
+    lab.answer(Ok(Verdict::Closed));
+    assert_eq!(lab.ended(), Some(End::Programme));
+}
+
+#[test]
+fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
+    for (stop_on_moment, ends) in [(false, 1010), (true, 900)] {
+        let mut lab = Lab::opening(Policy { stop_on_moment, ..Policy::default() });
+        lab.policy.schedule = Some(programme(lab.now, 800, ends));
+        lab.answer(granted());
+        lab.come_up();
+        assert_eq!(lab.events.last(), Some(&Event::Reached(Moment::LiveEventEnd)));
+        assert!(matches!(lab.session.state, State::Live { .. }));
+        lab.come_up();
+        assert_eq!(lab.last(), AskKind::Beat, "the rhythm goes on");
+    }
+}
+
+#[test]
+fn a_beat_can_move_the_end_of_the_programme() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.policy.schedule = Some(programme(lab.now, 900, 1060));
+    lab.answer(granted());
+    lab.come_up();
+    let schedule = Some(programme(lab.now, 900, 1005));
+    lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, schedule, token: None }));
+    let moved = lab.now;
+    lab.come_up();
+    assert_eq!((lab.now - moved, lab.last()), (secs(5), AskKind::Close));
+}
+
+#[test]
+fn a_player_that_plays_again_is_beaten_at_once_if_the_last_beat_is_old() {
+    for (seconds, beaten) in [(14, false), (15, true)] {
+        let mut lab = Lab::live(counting(None));
+        lab.feed(report(PAUSED));
+        lab.wait(secs(seconds));
+        lab.feed(report(PLAYS));
+        assert_eq!(lab.count(AskKind::Beat) == 1, beaten, "{seconds}");
+        assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))));
+    }
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(report(PAUSED));
+    lab.wait(secs(15));
+    lab.feed(report(PLAYS));
+    assert_eq!(lab.count(AskKind::Beat), 0, "not every authority wants it");
+}
+
+#[test]
+fn a_paused_player_may_rest() {
+    for (beat_while_paused, beats) in [(true, 1), (false, 0)] {
+        let mut lab = Lab::live(Policy { beat_while_paused, ..counting(None) });
+        lab.feed(report(PAUSED));
+        lab.wait(INTERVAL * 2);
+        lab.feed(Input::Tick);
+        assert_eq!(lab.count(AskKind::Beat), beats, "{beat_while_paused}");
+        if beats == 0 {
+            lab.feed(report(PLAYS));
+            assert_eq!(lab.last(), AskKind::Beat);
+        }
+    }
+}
+
+#[test]
+fn beats_and_closes_know_where_the_player_is() {
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing: PLAYS, ..Report::default() }));
+    lab.come_up();
+    let told = lab.asks.last().unwrap().told;
+    assert_eq!((told.playhead.map(|at| at.as_secs()), told.playing), (Some(130), Some(PLAYS)));
+    lab.answer(alive("second"));
+    lab.feed(report(PAUSED));
+    lab.wait(secs(20));
+    lab.feed(Input::End(End::Stopped));
+    let told = lab.asks.last().unwrap().told;
+    assert_eq!((told.playhead.map(|at| at.as_secs()), told.playing), (Some(130), Some(PAUSED)));
+}
