@@ -18,7 +18,8 @@ use crate::authority::{Authority, Client};
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Config, Endpoint};
 use crate::edge::{self, Bound, Certificates, Counters, Edge, Handler, certs};
-use crate::gateway::{Flights, Gateway, Routes};
+use crate::gateway::{Flights, Gateway, Routes, Shelf};
+use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
@@ -49,8 +50,10 @@ struct Call {
     call: Duration,
     clock: Clock,
     flights: Arc<Flights>,
+    registrations: Arc<Registrations>,
     routes: Arc<Routes>,
     sessions: Arc<Sessions>,
+    shelf: Arc<Shelf>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
     trust: Trust,
@@ -109,8 +112,10 @@ impl App {
             call: server.limits.call,
             clock,
             flights: Flights::new(Flights::MOST),
+            registrations: Arc::default(),
             routes,
             sessions: sessions.clone(),
+            shelf: Arc::default(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
             trust,
@@ -168,8 +173,10 @@ impl Call {
             clock: self.clock,
             flights: self.flights.clone(),
             pool,
+            registrations: self.registrations.clone(),
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
+            shelf: self.shelf.clone(),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         }))

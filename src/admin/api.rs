@@ -4,12 +4,14 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{Admin, json as rows, metrics};
+use crate::config::Endpoint;
 use crate::edge::{ReplyBody, reply};
 use crate::ids::SessionId;
-use crate::session::{End, Input, Reason};
+use crate::session::{Blackout, End, Input, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
@@ -23,7 +25,7 @@ impl Admin {
         let mut response = match self.gate.check(&request.headers, health) {
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
-                None => self.route(&request.method, path),
+                None => self.route(&request.method, path, request.uri.query()),
             },
             Err((status, detail)) => fault(status, detail),
         };
@@ -37,7 +39,7 @@ impl Admin {
         response
     }
 
-    fn route(&self, method: &Method, path: &str) -> Response<ReplyBody> {
+    fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
         let segments: Vec<_> = path.trim_matches('/').split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
@@ -54,6 +56,10 @@ impl Admin {
                 let by = Reason::new(403, None, "Session ended by operator");
                 self.act(key, id, Input::Kill(by), "killed")
             }),
+            (&Method::POST, ["v1", "sessions", id, "blackout"]) => match slate(query) {
+                Ok(by) => self.with(id, |key, id| self.act(key, id, Input::Kill(by), "blacked out")),
+                Err(what) => fault(StatusCode::BAD_REQUEST, what),
+            },
             (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
                 self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
             }
@@ -82,6 +88,17 @@ impl Admin {
         self.sessions.deliver(key, id, input);
         good(&json!({ "id": id.to_string(), "done": done }))
     }
+}
+
+/// `url=…`: what is shown in place of the content; without it nothing is.
+fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
+    let url = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("url=")));
+    let url = match url.map(|url| percent_decode_str(url).decode_utf8_lossy()) {
+        Some(url) => Some(Endpoint::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
+        None => None,
+    };
+    let blackout = Blackout { action: "DENY".to_owned(), url };
+    Ok(Reason { blackout: Some(blackout.into()), ..Reason::new(403, None, "Blacked out by operator") })
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {

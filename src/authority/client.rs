@@ -43,6 +43,10 @@ impl Client {
         self.authorities.get(index)
     }
 
+    pub fn named(&self, name: &str) -> Option<&Authority> {
+        self.authorities.iter().find(|authority| &*authority.name == name)
+    }
+
     /// Sends the player's own renewal challenge as the session's beat.
     pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
         let began = self.clock.now();

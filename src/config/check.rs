@@ -7,6 +7,7 @@
 mod admin;
 mod authority;
 mod embedded;
+mod media;
 mod nagra_ssm;
 mod refusal;
 mod route;
@@ -55,7 +56,8 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
-    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n[[route]]";
+    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"nagra-ssm\"\n\
+        [[route]]\n[[route]]\nkind = \"media\"";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {

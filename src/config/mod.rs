@@ -10,6 +10,7 @@ mod endpoint;
 mod environment;
 mod fault;
 mod firstlight;
+mod media;
 mod near;
 mod raw;
 mod section;
@@ -32,6 +33,7 @@ pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
+pub use self::media::{HostPattern, Media};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -177,7 +179,10 @@ pub struct Route {
     pub headers: Vec<HeaderName>,
     /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
+    /// Of a media route: the origin.
     pub license_server: Endpoint,
+    /// For a media route, and only for one.
+    pub media: Option<Box<Media>>,
     /// A playback without any sign of life ends after this, whatever the beats say.
     pub longest_session: Duration,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
@@ -258,7 +263,7 @@ pub enum Wrapping {
 }
 
 /// The profile per DRM and phase.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Refusal {
     pub clearkey: Profiles,
     pub fairplay: Profiles,
@@ -266,15 +271,16 @@ pub struct Refusal {
     pub widevine: Profiles,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Profiles {
     pub first: Profile,
     pub renewal: Profile,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Profile {
     /// By player family.
+    #[default]
     Auto,
     /// 403 and JSON.
     Http,

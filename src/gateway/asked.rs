@@ -189,7 +189,7 @@ fn recognise(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<Message,
     }
 }
 
-fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
+pub(super) fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
     let segment = route.config.device.contains(&Rung::PathSegment) && rung == Some("path-segment");
     if !segment {
         return rest.to_owned();
@@ -199,7 +199,7 @@ fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String 
 }
 
 /// Query parameters that are meant for us alone.
-fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
+pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
         TokenSource::CustomData | TokenSource::Header(_) => None,

@@ -80,7 +80,7 @@ fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
     }
 }
 
-fn name(rung: &Rung) -> &'static str {
+pub(super) fn name(rung: &Rung) -> &'static str {
     match rung {
         Rung::Cookie(_) => "cookie",
         Rung::Header(_) => "header",

@@ -14,11 +14,13 @@ use super::forward::{self, Failure};
 use super::identity;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
+use super::signs;
 use crate::authority::Authority;
+use crate::cmcd;
 use crate::drm::{Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::SessionId;
-use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
+use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report, Served};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::telemetry::{CallLabels, Outcome};
 use crate::upstream::Reply;
@@ -62,13 +64,24 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let asked = Arc::new(Asked::read(route, self.authority(route), peer, rest, parts, body));
+        let told = asked.query.as_deref().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&asked.headers));
         let (outcome, response) = self.tell_once(route, &asked, began + self.call).await;
+        if let Some(told) = told {
+            self.note_told(route, &asked, &told);
+        }
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
     }
 
     fn authority(&self, route: &Route) -> Option<&Authority> {
         self.client.authority(route.config.authority?)
+    }
+
+    /// What the player says of itself with a license call (CMCD), about the call's own playback.
+    fn note_told(&self, route: &Route, asked: &Asked, told: &cmcd::Report) {
+        let Some(key) = self.authority(route).and_then(|authority| asked.key(authority)) else { return };
+        let token = identity::of_playback(asked.token.as_ref(), asked.claims.as_ref());
+        self.sessions.report(key, token, Report { by_interval: false, ..signs::read(told) });
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {

@@ -10,6 +10,7 @@ mod flight;
 mod forward;
 mod identity;
 mod license;
+mod media;
 mod query;
 mod refusal;
 mod renewal;
@@ -24,12 +25,15 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use self::flight::Flights;
+pub use self::media::Shelf;
+use self::route::Route;
 pub use self::route::Routes;
 use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::edge::reply::Refusal;
 use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
+use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -47,8 +51,11 @@ pub struct Gateway {
     /// Those of all workers.
     pub flights: Arc<Flights>,
     pub pool: Pool,
+    pub registrations: Arc<Registrations>,
     pub routes: Arc<Routes>,
     pub sessions: Arc<Sessions>,
+    /// What media of playbacks has shown; that of all workers.
+    pub shelf: Arc<Shelf>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
 }
@@ -56,16 +63,32 @@ pub struct Gateway {
 impl Handler for Arc<Gateway> {
     fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
         let (gateway, peer) = (self.clone(), peer.clone());
-        Box::pin(async move { gateway.answer(&peer, request).await.map(Sending::from) })
+        Box::pin(async move { gateway.answer(&peer, request).await })
     }
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
         let Some((route, rest)) = self.routes.find(request.uri().path()) else {
-            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
+                .map(Sending::from);
         };
         let rest = rest.to_owned();
+        if let Some(media) = route.config.media.as_deref()
+            && Sign::of(&rest).is_none()
+        {
+            return self.media(route, media, peer, &rest, request).await;
+        }
+        self.answer_license(route, peer, rest, request).await.map(Sending::from)
+    }
+
+    async fn answer_license(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        rest: String,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
         match (request.method(), Sign::of(&rest)) {
             (&Method::POST | &Method::GET, Some((sign, rest))) => {
                 self.take_sign(route, peer, sign, rest, request).await

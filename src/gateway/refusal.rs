@@ -80,6 +80,15 @@ impl Story<'_> {
 }
 
 impl Turned {
+    /// As 403 with JSON, where no DRM has a shape of its own.
+    pub(super) fn reply(&self, phase: Phase) -> Response<ReplyBody> {
+        let incident = Incident::random();
+        tracing::info!(
+            %incident, error = self.error, code = self.code, errorCode = self.error_code, said = self.message, "refused"
+        );
+        Shape::Http.reply(self, phase, incident)
+    }
+
     pub(super) fn by_refusal(
         refusal: &Refusal,
         phase: Phase,
@@ -145,7 +154,7 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
 fn ended(end: End) -> &'static str {
     match end {
         End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired | End::Longest | End::Lost | End::RenewalsOverdue | End::Silent => {
+        End::Expired | End::Longest | End::Lost | End::MediaSilent | End::RenewalsOverdue | End::Silent => {
             "This session has expired; play again."
         }
         End::Programme => "This programme is over; ask for the next one.",

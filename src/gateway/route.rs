@@ -47,6 +47,7 @@ impl Route {
             fraction,
             grace,
             kill_memory: config.kill_memory,
+            media_silence: config.media.as_ref().map_or(Policy::default().media_silence, |media| media.silence),
             longest: config.longest_session,
             renews: authority.is_some_and(Authority::renews),
             sessions_per_device: config.sessions_per_device,

@@ -2,22 +2,20 @@
 
 mod inject;
 pub(super) mod slate;
+mod text;
 mod time;
 
-use std::borrow::Cow;
-
 use quick_xml::Reader as XmlReader;
-use quick_xml::escape::{escape, unescape};
+use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
 use self::inject::Inject;
+use self::text::{attributes, local, plain, value};
 use super::playhead::{Collect, Template};
 use super::uri::{Absolute, Base, Reach};
 use super::{Edit, Found, MOST, Plan, Purpose, Unfit};
 
 const DEEPEST: usize = 32;
-/// The longest name of a representation, an URL or a licence's: longer texts are none.
-const LONGEST_TEXT: usize = 16 * 1024;
 
 /// An open element.
 struct Open {
@@ -261,54 +259,4 @@ fn owned(base: &Base<'_>, absolute: Absolute<'_>) -> Owned {
     let inside = tls == base.tls && authority == base.authority && path.starts_with(base.root);
     let root = if inside { base.root } else { "/" };
     Owned { authority: authority.into_owned(), path, root: root.to_owned(), tls }
-}
-
-/// Names with prefixes, and raw values: slices of the text.
-fn attributes<'s>(start: &'s BytesStart<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
-    let mut found = start.attributes();
-    // Two of one name are one too many, but looking for them takes the square of their number.
-    found.with_checks(false);
-    found.filter_map(|attribute| {
-        let attribute = attribute.ok()?;
-        match attribute.value {
-            Cow::Borrowed(value) => Some((attribute.key.0, value)),
-            Cow::Owned(_) => None,
-        }
-    })
-}
-
-fn value(start: &BytesStart<'_>, name: &str) -> Option<String> {
-    attributes(start).find(|(key, _)| *key == name).map(|(_, value)| plain(value).into_owned())
-}
-
-fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or_default()
-}
-
-/// References resolved, marks of character data and comments taken off; what cannot be read stays as it is.
-fn plain(raw: &str) -> Cow<'_, str> {
-    if raw.len() > LONGEST_TEXT {
-        return Cow::Borrowed("");
-    }
-    if !raw.contains('<') {
-        return unescape(raw).unwrap_or(Cow::Borrowed(raw));
-    }
-    let mut text = String::new();
-    let mut xml = XmlReader::from_str(raw);
-    while let Ok(event) = xml.read_event() {
-        match event {
-            Event::CData(data) => text.push_str(&data.into_inner()),
-            Event::Eof => break,
-            Event::GeneralRef(name) => text.push_str(&unescape(&format!("&{};", &*name)).unwrap_or_default()),
-            Event::Text(more) => text.push_str(&more.into_inner()),
-            Event::Comment(_)
-            | Event::Decl(_)
-            | Event::DocType(_)
-            | Event::Empty(_)
-            | Event::End(_)
-            | Event::PI(_)
-            | Event::Start(_) => {}
-        }
-    }
-    Cow::Owned(text)
 }

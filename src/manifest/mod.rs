@@ -15,7 +15,7 @@ mod uri;
 
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
-pub use self::hls::slate::{Tail, continued as hls_slate};
+pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
 pub use self::uri::{Absolute, Base};
 

@@ -50,6 +50,18 @@ impl<'a> Base<'a> {
         self.reach_plain(uri)
     }
 
+    /// The URI with its host, wherever that is; none for what is on no web server.
+    pub fn absolute<'b>(&self, uri: &'b str) -> Option<Absolute<'b>>
+    where
+        'a: 'b,
+    {
+        match self.reach(uri) {
+            Reach::Escapes(absolute) => Some(absolute),
+            Reach::Nowhere => None,
+            Reach::Stays => Some(self.resolve(uri)),
+        }
+    }
+
     fn reach_plain<'b>(&self, uri: &'b str) -> Reach<'b>
     where
         'a: 'b,

@@ -12,6 +12,8 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// A player of something live fetched nothing more of it.
+    MediaSilent,
     /// Its live programme is over; the app has to ask for the next one.
     Programme,
     /// The player said that it quits.
@@ -29,12 +31,13 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::Longest,
         Self::Lost,
+        Self::MediaSilent,
         Self::Programme,
         Self::Quit,
         Self::Released,
@@ -51,6 +54,7 @@ impl End {
             Self::Expired => "expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::MediaSilent => "media-silent",
             Self::Programme => "programme-over",
             Self::Quit => "quit",
             Self::Released => "released",
@@ -71,7 +75,9 @@ impl End {
             | Self::Released
             | Self::Stopped
             | Self::Zapped => true,
-            Self::Expired | Self::Longest | Self::Lost | Self::RenewalsOverdue | Self::Silent => false,
+            Self::Expired | Self::Longest | Self::Lost | Self::MediaSilent | Self::RenewalsOverdue | Self::Silent => {
+                false
+            }
         }
     }
 }

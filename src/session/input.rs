@@ -18,6 +18,8 @@ pub enum Input {
     End(End),
     /// An operator kills it here.
     Kill(Reason),
+    /// The player fetched a part of what it plays; whether that is `live`.
+    Media { live: bool },
     /// The player tells about itself.
     Report(Report),
     /// The player got what it asked for.

@@ -33,6 +33,8 @@ pub struct Policy {
     /// Counts lost beats in place of time: each is sent again when the next is due, and a live playback
     /// is over after more than so many in line; what is not live never is.
     pub max_failures: Option<u8>,
+    /// A player of something live that fetches nothing for this long is gone; longer than its buffer and a segment.
+    pub media_silence: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
@@ -71,6 +73,7 @@ impl Default for Policy {
             live: None,
             longest: Duration::from_secs(12 * 3600),
             max_failures: None,
+            media_silence: Duration::from_secs(90),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
             schedule: None,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::effect::Refusal;
 use super::effect::Told;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
@@ -33,6 +34,18 @@ pub enum Over {
     Ended(End),
     Unmanaged,
     Unreachable(Fault),
+}
+
+impl Over {
+    /// What it is to whoever still asks; none where nobody need manage it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Denied(denial, reason) => Some(Refusal::Denied(*denial, reason.clone())),
+            Self::Ended(end) => Some(Refusal::Ended(*end)),
+            Self::Unmanaged => None,
+            Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
+        }
+    }
 }
 
 /// Who sends the beats.
@@ -70,6 +83,8 @@ pub struct Session {
     pub(super) last_sign: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
+    /// Whether the player last fetched something live, if it fetches through us.
+    pub(super) media: Option<bool>,
     pub(super) reports: Option<Reports>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
@@ -90,6 +105,7 @@ impl Session {
             last_good: now,
             last_sign: now,
             generation: 0,
+            media: None,
             reports: None,
             schedule: Schedule::default(),
             seed,

@@ -12,13 +12,13 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::input::{Input, Served};
 use super::policy::Policy;
-use super::report::{Playing, Report, Reports};
 use super::state::{Beats, Lane, Over, Session, State};
 use super::verdict::{Fault, FaultKind, Reason};
 use crate::config::Enforcement;
 
 mod answered;
 mod due;
+mod told;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
@@ -28,6 +28,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::Media { live } => session.media(now, live),
         Input::Report(report) => session.report(now, report, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
         Input::Start => session.start(now),
@@ -107,41 +108,6 @@ impl Session {
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Failing { .. } | State::Live { .. } => {
-                let before = self.playing();
-                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
-                self.reports = Some(reports);
-                if before.is_some_and(|before| before != Playing::Plays) && reports.playing == Playing::Plays {
-                    self.resume(now, policy);
-                }
-                match reports.playing {
-                    Playing::Quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done => {}
-                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
-                }
-            }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    /// The player plays again.
-    fn resume(&mut self, now: Instant, policy: &Policy) {
-        let half = self.interval().unwrap_or_default() / 2;
-        match self.state {
-            State::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
-                self.enter(State::Live { beat: beat.min(now) });
-            }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. } => {}
         }
     }
 

@@ -11,6 +11,7 @@ mod overview;
 mod pacer;
 mod pump;
 mod row;
+mod standing;
 mod table;
 mod timeline;
 
@@ -25,6 +26,7 @@ pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
+pub use self::standing::{Fetched, Standing};
 use self::table::{Kept, Table};
 pub use self::timeline::{Entry, Timeline};
 use crate::clock::Clock;

@@ -13,8 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Labels;
 use super::labels::{
-    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, Reload, RouteFault,
-    Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityLabel, AuthorityTime, Build, CallLabels, Cause, Ended, Happened, MediaLabels, Reload,
+    RouteFault, RouteLabel, Saving, SlotEnd, StateLabel,
 };
 use crate::session::{AskKind, Event, FaultKind};
 
@@ -29,8 +29,12 @@ pub struct Metrics {
     certificate_not_after: Gauge<f64, AtomicU64>,
     ends: Family<Ended, Counter>,
     events: Family<Happened, Counter>,
+    kill_effective: Histogram,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
+    manifests_unfit: Family<RouteFault, Counter>,
+    media_bytes: Family<RouteLabel, Counter>,
+    media_requests: Family<MediaLabels, Counter>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
@@ -55,8 +59,12 @@ impl Default for Metrics {
             certificate_not_after: Gauge::default(),
             ends: Family::default(),
             events: Family::default(),
+            kill_effective: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
             license_calls: Family::default(),
             license_seconds: latency(),
+            manifests_unfit: Family::default(),
+            media_bytes: Family::default(),
+            media_requests: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
             reloads: Family::default(),
@@ -114,6 +122,25 @@ impl Metrics {
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
         self.license_calls.get_or_create(labels).inc();
         self.license_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn media_request(&self, labels: &MediaLabels) {
+        self.media_requests.get_or_create(labels).inc();
+    }
+
+    /// The counter of what a route's segments brought; kept by whoever adds to it often.
+    pub fn media_bytes(&self, route: &Arc<str>) -> Counter {
+        self.media_bytes.get_or_create(&RouteLabel { route: route.clone() }).clone()
+    }
+
+    /// A manifest that was not edited, or whose URIs could not all be.
+    pub fn manifest_unfit(&self, route: &str, fault: &'static str) {
+        self.manifests_unfit.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// From a kill until the last of the stream.
+    pub fn kill_effective(&self, took: Duration) {
+        self.kill_effective.observe(took.as_secs_f64());
     }
 
     /// `cause` comes from a table of ours, never from the far side.
@@ -186,6 +213,13 @@ impl Metrics {
             "Calls of players, by what they were and how they ended",
             self.license_calls.clone(),
         );
+        let help = "From a kill until the last byte of the stream";
+        registry.register_with_unit("kill_effective", help, Unit::Seconds, self.kill_effective.clone());
+        let help = "Manifests that were not edited, or not wholly, by reason";
+        registry.register("manifests_unfit", help, self.manifests_unfit.clone());
+        let help = "Bytes of segments that passed through";
+        registry.register("media_bytes", help, self.media_bytes.clone());
+        registry.register("media_requests", "Requests for manifests and segments", self.media_requests.clone());
         let help = "Time of players' calls, upstream included";
         registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
         registry.register("panics", "Panics caught", self.panics.clone());

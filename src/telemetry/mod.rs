@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
-pub use self::labels::{CallLabels, Outcome, SlotEnd};
+pub use self::labels::{CallLabels, MediaLabels, Outcome, SlotEnd};
 pub use self::log::start as start_log;
 pub use self::metrics::Metrics;
 use crate::ids::SessionId;

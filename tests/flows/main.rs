@@ -25,6 +25,7 @@ mod identity;
 mod kill;
 mod leaks;
 mod license_server;
+mod media;
 mod opening;
 mod passing;
 mod refusing;

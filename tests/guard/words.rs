@@ -8,7 +8,7 @@ use sidebeat::config;
 use sidebeat::edge::Breach;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, End, Event, FaultKind};
-use sidebeat::telemetry::{CallLabels, Labels, SlotEnd, Telemetry};
+use sidebeat::telemetry::{CallLabels, Labels, MediaLabels, SlotEnd, Telemetry};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -25,6 +25,10 @@ fn metrics() -> BTreeSet<String> {
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.license_call(&call, Duration::ZERO);
     metrics.refusal("c", "http");
+    metrics.kill_effective(Duration::ZERO);
+    metrics.manifest_unfit("/r", "f");
+    metrics.media_bytes(&"/r".into());
+    metrics.media_request(&MediaLabels { kind: "k", outcome: "o", route: "/r".into() });
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
@@ -77,6 +81,9 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
         marked("src/gateway/mod.rs", &["NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/media/told.rs", &["FORBIDDEN, ", "NOT_FOUND, "]),
+        marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
+        marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
         marked("src/gateway/twin.rs", &["error: "]),
     ]

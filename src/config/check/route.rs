@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::media;
 use super::refusal::refusal;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
-use crate::config::{Endpoint, Enforcement, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
+use crate::config::{Endpoint, Enforcement, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
@@ -18,6 +19,14 @@ const ENFORCEMENT: [(&str, Enforcement); 3] =
     [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
 const SESSION_CONTROL: [(&str, SessionControl); 3] =
     [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
+
+const KINDS: [(&str, Kind); 2] = [("license", Kind::License), ("media", Kind::Media)];
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    License,
+    Media,
+}
 
 /// What a route is checked against.
 pub(super) struct Frame<'a> {
@@ -48,6 +57,9 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<Vec<Route>
 }
 
 fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    if table.choice("kind", &KINDS) == Some(Kind::Media) {
+        return media_route(table, path, frame);
+    }
     table.need("license-server", "write the URL that players asked for licenses before");
     let license_server = table.word("license-server", Endpoint::parse);
     let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
@@ -61,6 +73,7 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
         headers: headers.unwrap_or_default(),
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+        media: None,
         longest_session: table.duration("longest-session", ANY).unwrap_or(Duration::from_hours(12)),
         refusal: refusal(&table.table("refusal")),
         session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
@@ -69,6 +82,34 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         wrapping: wrappings(&table.table("body")),
         // Last, so that all of the table is read before a missing one gives up.
         license_server: license_server?,
+        path: path?,
+    };
+    Some(route)
+}
+
+/// No license passes there: the keys about licenses have no meaning.
+fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    let origin = media::origin(table);
+    let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
+    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+    let raw = || Wrapping::Raw;
+    let route = Route {
+        authority: authority(table, frame.authorities),
+        ca: table.file("ca"),
+        content_token: content_token(table),
+        device: device(table, frame.client_ca),
+        end_on_silence: table.flag("end-on-silence").unwrap_or(true),
+        enforcement: Enforcement::Heartbeat,
+        headers: headers.unwrap_or_default(),
+        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+        longest_session: table.duration("longest-session", ANY).unwrap_or(Duration::from_hours(12)),
+        media: Some(Box::new(media::media(table))),
+        refusal: Refusal::default(),
+        session_control: SessionControl::Always,
+        sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        timeout: timeout(table, frame.call),
+        wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
+        license_server: origin?,
         path: path?,
     };
     Some(route)

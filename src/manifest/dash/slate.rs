@@ -7,7 +7,8 @@ use std::time::Duration;
 use quick_xml::Reader as XmlReader;
 use quick_xml::events::Event;
 
-use super::{position, time, value};
+use super::text::value;
+use super::{position, time};
 
 /// How the programme's MPD counts time, and since when the slate plays; times since the epoch.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::attributes::attributes;
 use super::milliseconds;
 
 /// Segments that the player may already fetch when the slate begins, and those it may still fetch later.
@@ -63,6 +64,27 @@ pub fn continued(slate: &str, tail: &Tail, elapsed: Duration) -> Option<String> 
         slate.write(&mut text, index % count, index == first);
     }
     Some(text)
+}
+
+/// The playlist that a multivariant one names for sound alone, or for everything: the first. None: it is a media
+/// playlist, or has none.
+pub fn rendition(text: &str, audio: bool) -> Option<&str> {
+    let mut announced = false;
+    let mut variant = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(list) = line.strip_prefix("#EXT-X-MEDIA:").filter(|_| audio) {
+            let find = |name| attributes(list).find(|(key, _)| *key == name).map(|(_, value)| value);
+            if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI")) {
+                return Some(uri);
+            }
+        } else if line.starts_with("#EXT-X-STREAM-INF:") {
+            announced = true;
+        } else if announced && !line.is_empty() && !line.starts_with('#') {
+            announced = false;
+            variant = variant.or(Some(line));
+        }
+    }
+    variant
 }
 
 impl Slate<'_> {

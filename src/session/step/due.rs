@@ -4,16 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::super::end::End;
 use super::super::policy::Policy;
+use super::super::report::Playing;
 use super::super::state::{Beats, Session, State};
 use super::super::wheel::Wheel;
 
 impl Session {
     /// By what a session that is granted may end of itself, and when.
-    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 4] {
+    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 5] {
         let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.longest)),
+            (End::MediaSilent, self.media_silent_at(policy)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
         ]
@@ -56,6 +58,14 @@ impl Session {
             }
             Beats::Timer => None,
         }
+    }
+
+    /// When a player of something live must have been gone: it fetches nothing more. A paused one need not,
+    /// nor one that has all of what it plays.
+    fn media_silent_at(&self, policy: &Policy) -> Option<Instant> {
+        let playing = self.reports.map(|reports| reports.playing);
+        let live = self.media == Some(true) && !matches!(playing, Some(Playing::Paused));
+        live.then(|| self.last_sign + policy.media_silence)
     }
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::report::{Playing, Report};
 use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
