@@ -84,7 +84,8 @@ fn what_is_commented_out_works() {
     let whole = format!("{:?}", load(SAMPLE, folder.path()));
     let embedded = SAMPLE.lines().position(|line| line == "#[[authority]]").unwrap();
     let route = SAMPLE.lines().position(|line| line == "[[route]]").unwrap();
-    let within = |at: usize| (embedded..route).contains(&at);
+    let media = SAMPLE.lines().position(|line| line == "#[[route]]").unwrap();
+    let within = |at: usize| (embedded..route).contains(&at) || at >= media;
     let alone = settings().into_iter().filter(|setting| !setting.active && !within(setting.at));
     for setting in alone {
         let with = with_lines(|at, line| if at == setting.at { line[1..].to_owned() } else { line.to_owned() });
@@ -96,4 +97,5 @@ fn what_is_commented_out_works() {
     });
     let authorities = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
     assert_eq!(authorities.routes[0].authority, Some(1));
+    assert!(authorities.routes[1].media.is_some());
 }

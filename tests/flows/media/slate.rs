@@ -68,3 +68,42 @@ async fn a_live_mpd_goes_on_with_the_slate() {
     assert!(reply.text().contains("<Period/>"));
     stage.end().await;
 }
+
+/// The text of a playlist, and its media sequence number.
+async fn playlist(stage: &Stage, path: &str) -> (String, u64) {
+    let text = fetch(stage, "tv", path).await.text();
+    let number = text.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let number = number.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    (text, number)
+}
+
+#[tokio::test]
+async fn the_simulated_channel_is_played_and_blacked_out() {
+    let script = Stage::script().tables(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{headend}\"\nauthority = \"home\"\n",
+    );
+    let stage = script.start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live/main.m3u8").await;
+    let folder = folder(&path).to_owned();
+    for track in ["v", "a"] {
+        let (text, _) = playlist(&stage, &format!("{folder}/{track}.m3u8")).await;
+        let segment = text.lines().last().unwrap();
+        let segment = fetch(&stage, "tv", &format!("{folder}/{segment}")).await;
+        assert_eq!((segment.status.as_u16(), segment.header("content-type")), (200, "video/mp4"));
+    }
+    let (before, number) = playlist(&stage, &format!("{folder}/a.m3u8")).await;
+    let count = before.lines().filter(|line| line.ends_with(".m4s")).count() as u64;
+    let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+    let slate = format!("http://{}/slate/main.m3u8", stage.headend.address);
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/blackout?url={slate}")).await;
+    let (text, after) = playlist(&stage, &format!("{folder}/a.m3u8")).await;
+    assert_eq!(after, number + count, "{text}");
+    // Sound for sound.
+    let segment = text.lines().find(|line| line.ends_with(".m4s")).unwrap();
+    assert!(segment.ends_with("/slate/a/0.m4s"), "{text}");
+    assert_eq!(fetch(&stage, "tv", segment).await.status, 200);
+    let mpd = begin(&stage, "pad", "/media/live/main.mpd").await.1.text();
+    assert!(mpd.contains("type=\"dynamic\""), "{mpd}");
+    stage.end().await;
+}
