@@ -284,6 +284,28 @@ mod tests {
     }
 
     #[test]
+    fn a_player_that_fetches_nothing_more_of_something_live_is_gone() {
+        let policy = Policy { media_silence: SECOND * 90, ..Policy::default() };
+        let (mut session, began) = live(&policy);
+        step(&mut session, began + SECOND, Input::Media { live: true }, &policy);
+        step(&mut session, began + SECOND * 5, Input::Media { live: true }, &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 95, End::MediaSilent));
+    }
+
+    #[test]
+    fn a_paused_player_and_one_with_all_of_its_title_may_fetch_nothing() {
+        let policy = Policy { media_silence: SECOND * 90, ..Policy::default() };
+        let (mut session, began) = live(&policy);
+        step(&mut session, began, Input::Media { live: false }, &policy);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        step(&mut session, began, Input::Media { live: true }, &policy);
+        happened(&mut session, began, Playing::Paused);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        happened(&mut session, began + SECOND, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 91, End::MediaSilent));
+    }
+
+    #[test]
     fn silence_can_be_meaningless() {
         let policy = Policy { end_on_silence: false, ..Policy::default() };
         let (mut session, began) = live(&policy);
