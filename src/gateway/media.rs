@@ -77,7 +77,7 @@ impl Gateway {
         }
         let now = self.clock.now();
         let Some((registration, below)) = self.registrations.below(now, rest) else {
-            return self.without_playback(route, media, peer, rest, &asked).await;
+            return self.without_playback(route, peer, rest, &asked).await;
         };
         let seat = self.shelf.seat(now, registration.id);
         let authority = registration.authority.as_deref().and_then(|name| self.client.named(name));
@@ -112,7 +112,7 @@ impl Story<'_> {
             Standing::Over(refusal, since) => self.over(below, target, &refusal, since).await,
             Standing::Absent if self.seat.bound.load(Ordering::Relaxed) && is_manifest(&target.path) => {
                 // Forgotten: what is asked for now begins anew.
-                self.gateway.first(self.route, self.media, self.peer, below, self.asked).await
+                self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await
             }
             Standing::Absent if self.seat.bound.load(Ordering::Relaxed) => self.refused("segment", UNKNOWN),
             Standing::Absent | Standing::Goes => self.pass(&map, &target).await,
@@ -146,6 +146,7 @@ impl Story<'_> {
     fn report(&self, target: &Target) -> Option<Report> {
         let query = self.asked.uri.query();
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.asked.headers))?;
+        self.seat.tells.store(true, Ordering::Relaxed);
         let mut report = signs::read(&told);
         report.by_interval = false;
         let of_video = matches!(told.object, None | Some(Object::Muxed | Object::Video));
@@ -226,7 +227,7 @@ impl Story<'_> {
             && !end.is_wanted()
         {
             // It was taken for gone, and is not.
-            return self.gateway.first(self.route, self.media, self.peer, below, self.asked).await;
+            return self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await;
         }
         if let session::Refusal::Killed(_) = refusal
             && !self.seat.effective.swap(true, Ordering::Relaxed)

@@ -11,7 +11,7 @@ const MOST: usize = 14_400;
 /// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Playheads {
-    listed: Arc<[(u64, u32)]>,
+    listed: Arc<[(u32, u32)]>,
     templates: Arc<[Template]>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Template {
 
 #[derive(Default)]
 pub(super) struct Collect {
-    listed: Vec<(u64, u32)>,
+    listed: Vec<(u32, u32)>,
     templates: Vec<Template>,
 }
 
@@ -105,10 +105,10 @@ fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
     found.filter(|_| left.is_empty())
 }
 
-fn key(path: &str, first_byte: u64) -> u64 {
+fn key(path: &str, first_byte: u64) -> u32 {
     // FNV-1a: a collision costs a wrong playhead and nothing else.
     let bytes = path.bytes().chain(first_byte.to_be_bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

@@ -27,12 +27,12 @@ fn since_epoch(number: f64) -> Option<Duration> {
 /// `2026-01-01T19:00:00Z`, with or without fraction and offset; without one it is UTC.
 fn iso(text: &str) -> Option<Duration> {
     let (date, time) = text.trim().split_once(['T', 't', ' '])?;
-    let mut date = date.splitn(3, '-').map(|part| digits(part));
+    let mut date = date.splitn(3, '-').map(digits);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let at = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
     let (time, offset) = time.split_at_checked(at)?;
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut clock = clock.splitn(3, ':').map(|part| digits(part));
+    let mut clock = clock.splitn(3, ':').map(digits);
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
     let fits = (1970..=9999).contains(&year)
         && (1..=12).contains(&month)

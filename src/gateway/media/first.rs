@@ -31,26 +31,27 @@ impl Gateway {
     pub(super) async fn without_playback(
         &self,
         route: &Arc<Route>,
-        media: &config::Media,
         peer: &Peer,
         rest: &str,
         asked: &Parts,
     ) -> Response<Sending> {
-        // Of a playback that is forgotten, or of none that ever was.
-        let rest = PlaybackId::strip(rest).map_or(rest, |(_, rest)| rest);
-        if !is_manifest(rest) || rest.is_empty() || rest.starts_with("/~") {
+        // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
+        let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
+        let nameless = stripped.is_some() && route.config.device.contains(&config::Rung::PathSegment);
+        let rest = stripped.unwrap_or(rest);
+        if nameless || !is_manifest(rest) || rest.is_empty() || rest.starts_with("/~") {
             let labels = MediaLabels { kind: "segment", outcome: "refused", route: route.path.clone() };
             self.telemetry.metrics.media_request(&labels);
             return told(NO_PLAYBACK);
         }
-        self.first(route, media, peer, rest, asked).await
+        self.first(route, None, peer, rest, asked).await
     }
 
-    /// `rest`: where the manifest is, below the route's own path.
+    /// `rest`: where the manifest is, below the route's own path. `known`: the playback that this one follows.
     pub(super) async fn first(
         &self,
         route: &Route,
-        _media: &config::Media,
+        known: Option<&Registration>,
         peer: &Peer,
         rest: &str,
         asked: &Parts,
@@ -60,8 +61,13 @@ impl Gateway {
         let token = identity::content_token(&route.config.content_token, &asked.headers, query, None);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
         let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
-        let found = identity::device(&route.config.device, &evidence);
-        let rest = asked::onward_path(route, rest, found.as_ref().map(|(_, rung)| *rung));
+        let found = match known {
+            // A query or a path that named it came with its first request alone.
+            Some(known) => Some((known.device.clone(), known.rung)),
+            None => identity::device(&route.config.device, &evidence),
+        };
+        let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
+        let rest = asked::onward_path(route, rest, rung);
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
         let registration = Registration {

@@ -1,5 +1,7 @@
 //! A manifest on its way to a player: fetched whole, edited for its playback, never kept by caches.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -37,8 +39,11 @@ impl Story<'_> {
             Err(instead) => return self.instead(map, target, instead),
         };
         match self.edited(map, target, format, &fetched.body, false) {
-            Ok((body, facts)) => {
-                let live = facts.live;
+            Ok((body, mut facts)) => {
+                let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
+                if format == Format::Dash || self.seat.tells.load(Ordering::Relaxed) {
+                    self.seat.learned().note_playheads(&target.path, playheads);
+                }
                 self.seat.learned().note(&target.path, format, &fetched.body, facts);
                 if live == Some(true) {
                     // Before this it was not known.

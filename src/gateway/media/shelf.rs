@@ -13,6 +13,8 @@ use crate::playbacks::Registrations;
 
 /// Playlists of one playback.
 const PLAYLISTS: usize = 32;
+/// Picture and sound, each in two qualities.
+const PLAYHEADS: usize = 4;
 /// Of an MPD: its root element begins early.
 const MPD_HEAD: usize = 8 * 1024;
 
@@ -35,6 +37,8 @@ pub(super) struct Seat {
     /// Its kill has been measured.
     pub(super) effective: AtomicBool,
     learned: Mutex<Learned>,
+    /// Its player reports about itself: starts of segments are worth their memory.
+    pub(super) tells: AtomicBool,
 }
 
 #[derive(Default)]
@@ -77,14 +81,17 @@ impl Learned {
             self.audio = facts.audio;
         }
         if let Some(tail) = facts.tail {
-            put(&mut self.tails, path, tail);
-        }
-        if !facts.playheads.is_empty() {
-            put(&mut self.playheads, path, facts.playheads);
+            put(&mut self.tails, path, tail, PLAYLISTS);
         }
         if format == Format::Dash && facts.live == Some(true) {
             let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
             self.mpd = Some(String::from_utf8_lossy(head).into_owned());
+        }
+    }
+
+    pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
+        if !playheads.is_empty() {
+            put(&mut self.playheads, path, playheads, PLAYHEADS);
         }
     }
 
@@ -107,12 +114,12 @@ impl Learned {
     }
 }
 
-fn put<T>(list: &mut Vec<(String, T)>, path: &str, value: T) {
+fn put<T>(list: &mut Vec<(String, T)>, path: &str, value: T, most: usize) {
     if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == path) {
         *known = value;
         return;
     }
-    if list.len() >= PLAYLISTS {
+    if list.len() >= most {
         list.remove(0);
     }
     list.push((path.to_owned(), value));

@@ -109,7 +109,7 @@ pub(crate) async fn get(proxy: SocketAddr, path: &str, headers: &str) -> (String
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let head = read_head(&mut stream).await.expect("a reply");
+    let head = read_head(&mut stream).await.unwrap_or_else(|| panic!("no reply to {path}"));
     (head, stream)
 }
 
