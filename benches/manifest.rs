@@ -33,6 +33,7 @@ fn edit(format: Format, text: &Bytes) -> usize {
         end: false,
         license: Some("/license"),
         own: "/media/~00112233445566778899aabbccddeeff/",
+        playheads: true,
     };
     read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())
 }

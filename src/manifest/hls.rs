@@ -75,7 +75,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
 
 impl<'a> Reader<'a> {
     fn line(&mut self, line: &'a str) {
-        let line = line.trim();
+        let line = line.trim_ascii();
         if line.is_empty() {
             return;
         }
@@ -84,6 +84,9 @@ impl<'a> Reader<'a> {
         }
         let Some((tag, value)) = line.split_once(':') else { return self.bare(line) };
         self.note(tag, value);
+        if !tag.starts_with("#EXT-X-") {
+            return;
+        }
         for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
             let wanted = |(key, _): &(&str, &str)| key == name;
             let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
@@ -150,7 +153,9 @@ impl<'a> Reader<'a> {
         if std::mem::take(&mut self.announced) {
             return self.uri(uri, Purpose::Manifest);
         }
-        self.collect.note(&self.path(&self.substituted(uri)), self.range.0, self.start_ms);
+        if self.plan.playheads {
+            self.collect.note(&self.path(&self.substituted(uri)), self.range.0, self.start_ms);
+        }
         self.start_ms = self.start_ms.saturating_add(self.duration_ms);
         self.range.0 = 0;
         self.tail.next = self.tail.next.saturating_add(1);

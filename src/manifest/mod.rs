@@ -55,6 +55,8 @@ pub struct Plan<'a> {
     pub license: Option<&'a str>,
     /// What the player's URIs of this playback begin with: they are in place already.
     pub own: &'a str,
+    /// Whether a playlist's segments are to be found by their paths.
+    pub playheads: bool,
 }
 
 /// What players are told to report, for [`Plan::cmcd`].

@@ -22,6 +22,7 @@ fn plan() -> Plan<'static> {
         end: false,
         license: None,
         own: OWN,
+        playheads: true,
     }
 }
 

@@ -42,6 +42,10 @@ impl<'a> Base<'a> {
     where
         'a: 'b,
     {
+        // Most are, and this is asked of every segment.
+        if is_plain(uri) {
+            return Reach::Stays;
+        }
         let uri = uri.trim_matches(|c: char| c <= ' ');
         if uri.contains(['\t', '\n', '\r', '\\']) {
             let plain: String = uri.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
@@ -144,6 +148,20 @@ impl<'a> Base<'a> {
         whole.push_str(query);
         self.rooted(whole)
     }
+}
+
+/// A relative path that can be nothing else, and climbs nowhere.
+fn is_plain(uri: &str) -> bool {
+    let mut before = b'/';
+    let plain = uri.bytes().all(|byte| {
+        let fits = match byte {
+            b'.' | b'/' => before != b'/',
+            _ => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+        };
+        before = byte;
+        fits
+    });
+    plain && !uri.is_empty()
 }
 
 fn own<'a>(reach: Reach<'_>) -> Reach<'a> {

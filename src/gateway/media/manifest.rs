@@ -41,9 +41,7 @@ impl Story<'_> {
         match self.edited(map, target, format, &fetched.body, false) {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
-                if format == Format::Dash || self.seat.tells.load(Ordering::Relaxed) {
-                    self.seat.learned().note_playheads(&target.path, playheads);
-                }
+                self.seat.learned().note_playheads(&target.path, playheads);
                 self.seat.learned().note(&target.path, format, &fetched.body, facts);
                 if live == Some(true) {
                     // Before this it was not known.
@@ -130,6 +128,7 @@ impl Story<'_> {
             end: false,
             license: license.as_deref(),
             own: &own,
+            playheads: self.seat.tells.load(Ordering::Relaxed),
         };
         let Found { edits, facts, left } = manifest::read(format, text, &plan, self.media.manifest_max)?;
         if left > 0 {
