@@ -25,7 +25,7 @@ use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
 use crate::config::{self, Config, Faults, OnExit};
 use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
-use crate::gateway::{Configured, Flights, Gateway, Routes};
+use crate::gateway::{Configured, Flights, Gateway, Routes, Shelf};
 use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
@@ -61,6 +61,7 @@ struct Call {
     registrations: Arc<Registrations>,
     routes: Arc<ArcSwap<Routes>>,
     sessions: Arc<Sessions>,
+    shelf: Arc<Shelf>,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
     trust: Trust,
@@ -129,7 +130,7 @@ impl App {
         admin.public_url.clone_from(&public_url);
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
-        let routes = Configured { authorize, license: routes };
+        let routes = Configured { authorize, routes };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
@@ -141,6 +142,7 @@ impl App {
             registrations,
             routes: routes.clone(),
             sessions: sessions.clone(),
+            shelf: Arc::default(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
             trust: trust.clone(),
@@ -230,6 +232,7 @@ impl Call {
             registrations: self.registrations.clone(),
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
+            shelf: self.shelf.clone(),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         }))

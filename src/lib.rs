@@ -25,6 +25,7 @@ pub mod events;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
+pub mod manifest;
 pub mod playbacks;
 pub mod secret;
 pub mod session;

@@ -5,14 +5,16 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{Admin, json as rows, metrics};
 use crate::authority::Calls;
+use crate::config::Endpoint;
 use crate::edge::{ReplyBody, Sending, reply};
 use crate::events::Stream;
 use crate::ids::SessionId;
-use crate::session::{End, Input, Reason};
+use crate::session::{Blackout, End, Input, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
@@ -29,7 +31,7 @@ impl Admin {
             Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
                 None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
-                None => self.route(&request.method, path),
+                None => self.route(&request.method, path, request.uri.query()),
             }
             .map(Sending::Whole),
             Err((status, detail)) => fault(status, detail).map(Sending::Whole),
@@ -55,7 +57,7 @@ impl Admin {
         }
     }
 
-    fn route(&self, method: &Method, path: &str) -> Response<ReplyBody> {
+    fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
         let segments: Vec<_> = path.trim_matches('/').split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
@@ -77,6 +79,10 @@ impl Admin {
                 let by = Reason::new(403, None, "Session ended by operator");
                 self.act(key, id, Input::Kill(by), "killed")
             }),
+            (&Method::POST, ["v1", "sessions", id, "blackout"]) => match slate(query) {
+                Ok(by) => self.with(id, |key, id| self.act(key, id, Input::Kill(by), "blacked out")),
+                Err(what) => fault(StatusCode::BAD_REQUEST, what),
+            },
             (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
                 self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
             }
@@ -122,6 +128,17 @@ impl Admin {
         self.sessions.deliver(key, id, input);
         good(&json!({ "id": id.to_string(), "done": done }))
     }
+}
+
+/// `url=…`: what is shown in place of the content; without it nothing is.
+fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
+    let url = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("url=")));
+    let url = match url.map(|url| percent_decode_str(url).decode_utf8_lossy()) {
+        Some(url) => Some(Endpoint::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
+        None => None,
+    };
+    let blackout = Blackout { action: "DENY".to_owned(), url };
+    Ok(Reason { blackout: Some(blackout.into()), ..Reason::new(403, None, "Blacked out by operator") })
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {

@@ -88,7 +88,7 @@ impl Reload {
         stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
         let limits = Arc::new(server.limits);
         self.terms.change(server.origins, limits.clone());
-        let routes = Configured { authorize, license: routes };
+        let routes = Configured { authorize, routes };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));
         if let (Some(certificates), Some(shown)) = (&self.certificates, ready.shown) {

@@ -12,7 +12,7 @@ use super::far_clock::Lesson;
 use super::health::Calls;
 use super::nagra_ssm;
 use super::wire::{Asked, Wire};
-use super::{Authorities, Counter, Kind, Ssm};
+use super::{Authorities, Authority, Counter, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
@@ -41,6 +41,11 @@ pub struct Renewal {
 impl Client {
     pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
+    }
+
+    /// The newest of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<Authority>> {
+        self.authorities.by_name(name)
     }
 
     /// Sends the player's own renewal challenge as the session's beat.

@@ -10,6 +10,7 @@ mod authorize;
 mod embedded;
 mod endings;
 mod firstlight;
+mod media;
 mod nagra_ssm;
 mod outage;
 mod refusal;
@@ -62,7 +63,8 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
     let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
-        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n[[webhook]]";
+        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n\
+        [[route]]\nkind = \"media\"\n[[webhook]]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {

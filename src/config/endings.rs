@@ -13,6 +13,8 @@ pub struct Endings {
     pub license_expiry: bool,
     /// Without any sign of life for this long it is over, whatever the beats say.
     pub longest: Duration,
+    /// How long a player of something live may fetch nothing of it through a media route. None: for ever.
+    pub media_silence: Option<Duration>,
     /// The player's own report that it quits.
     pub quit: bool,
     /// The release of its last license.
@@ -31,6 +33,7 @@ impl Default for Endings {
             connections_gone: Some(Duration::from_secs(30)),
             license_expiry: true,
             longest: Duration::from_hours(12),
+            media_silence: Some(Duration::from_secs(90)),
             quit: true,
             release: true,
             renewals_overdue: Some(2.0),

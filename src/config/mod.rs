@@ -12,6 +12,7 @@ mod endpoint;
 mod environment;
 mod fault;
 mod firstlight;
+mod media;
 mod near;
 mod outage;
 mod raw;
@@ -40,6 +41,7 @@ pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
 pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
+pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
 pub use self::route::{
     Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,

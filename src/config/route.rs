@@ -1,11 +1,11 @@
-//! `[[route]]`: the checked settings of a license route, and the words that all routes share.
+//! `[[route]]`: the checked settings of a license or media route, and the words that all routes share.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Endings, Endpoint};
+use super::{Endings, Endpoint, Media};
 
 /// `[[route]]`: a path prefix that players use.
 #[derive(Debug)]
@@ -23,7 +23,10 @@ pub struct Route {
     pub headers: Vec<HeaderName>,
     /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
+    /// Of a media route: the origin.
     pub license_server: Endpoint,
+    /// For a media route, and only for one.
+    pub media: Option<Box<Media>>,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
     pub path: String,
     /// For how long a viewer who zapped away may find the session as it was left, where its close has
@@ -105,7 +108,7 @@ pub enum Wrapping {
 }
 
 /// The profile per DRM and phase.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Refusal {
     pub clearkey: Profiles,
     pub fairplay: Profiles,
@@ -113,15 +116,16 @@ pub struct Refusal {
     pub widevine: Profiles,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Profiles {
     pub first: Profile,
     pub renewal: Profile,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Profile {
     /// By player family.
+    #[default]
     Auto,
     /// 403 and JSON.
     Http,

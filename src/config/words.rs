@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
-use super::{AccountRung, Endpoint, Pattern, Rung, TokenSource, Wrapping};
+use super::{AccountRung, Endpoint, HostPattern, Pattern, Rung, TokenSource, Wrapping};
 
 /// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
@@ -72,6 +72,26 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         _ if text == "null" => Ok(text.to_owned()),
         _ => Err("must be an origin, such as \"https://tv.example\", without a path".to_owned()),
     }
+}
+
+/// `host`, `host:port`, or `*.` and the end of either.
+pub(super) fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    let (name, below) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err("must be a host, such as \"cdn.example\", \"cdn.example:8443\" or \"*.cdn.example\"".to_owned());
+    }
+    let name = name.to_ascii_lowercase();
+    Ok(if below { HostPattern::Below(format!(".{name}")) } else { HostPattern::Exact(name) })
+}
+
+/// The path of a route, or a URL.
+pub(super) fn license_route(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return route_path(text);
+    }
+    Endpoint::parse(text).map_err(str::to_owned)?;
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// A name, or the beginning of one with `*` behind it.

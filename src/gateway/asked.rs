@@ -91,7 +91,7 @@ impl Asked {
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
             opens: match (&self.token, authority.needs_token()) {
-                (_, _) if self.registration.is_some() => Opens::Yes,
+                (_, _) if self.is_authorized() => Opens::Yes,
                 (_, false) => Opens::Yes,
                 (Some(_), true) if expired => Opens::Expired,
                 (Some(_), true) => Opens::Yes,
@@ -186,8 +186,8 @@ impl Asked {
     }
 
     fn content(&self) -> Option<String> {
-        if let Some(registration) = &self.registration {
-            return registration.block.as_ref()?.content_id.clone();
+        if let Some(block) = self.registration.as_ref().and_then(|registration| registration.block.as_ref()) {
+            return block.content_id.clone();
         }
         self.claims.as_ref()?.text("contentRights.0.contentId")
     }
@@ -221,7 +221,7 @@ fn recognise(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<Message,
     }
 }
 
-fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
+pub(super) fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
     let segment = route.config.device.contains(&Rung::PathSegment) && rung == Some("path-segment");
     if !segment {
         return rest.to_owned();
@@ -231,7 +231,7 @@ fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String 
 }
 
 /// Query parameters that are meant for us alone.
-fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
+pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
         TokenSource::CustomData | TokenSource::Header(_) => None,

@@ -113,17 +113,18 @@ impl Gateway {
             .or_else(in_body)
             .or_else(|| identity::device(&route.device, &evidence))?;
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
-        Some(Caller { base: self.base(peer, parts), device, headers: headers.collect() })
+        Some(Caller { base: self.base(peer, parts)?, device, headers: headers.collect() })
     }
 
-    /// How this caller reaches us.
-    fn base(&self, peer: &Peer, parts: &Parts) -> String {
+    /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
+    /// configured: it is told to nobody else.
+    pub(super) fn base(&self, peer: &Peer, parts: &Parts) -> Option<String> {
         if let Some(base) = &self.public_url {
-            return base.to_string();
+            return Some(base.to_string());
         }
         let host = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = parts.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or_default();
-        format!("{}://{host}", if peer.tls { "https" } else { "http" })
+        let host = parts.uri.authority().map(http::uri::Authority::as_str).or_else(host)?;
+        Some(format!("{}://{host}", if peer.tls { "https" } else { "http" }))
     }
 
     fn conclude_authorization(

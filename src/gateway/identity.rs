@@ -83,7 +83,7 @@ fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
 /// What [`name`] may say.
 pub(super) const RUNGS: [&str; 7] = ["cookie", "header", "mtls", "path-segment", "peer", "query", "token-claim"];
 
-fn name(rung: &Rung) -> &'static str {
+pub(super) fn name(rung: &Rung) -> &'static str {
     match rung {
         Rung::Cookie(_) => "cookie",
         Rung::Header(_) => "header",

@@ -12,12 +12,14 @@ use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::refusal::{Phase, Turned};
 use super::route::Route;
+use super::signs;
 use crate::authority::Authority;
+use crate::cmcd;
 use crate::drm::{Kind, Lease, Message, System};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
-use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served};
+use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report, Served};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::telemetry::{CallLabels, Outcome};
 use crate::upstream::Reply;
@@ -71,7 +73,11 @@ impl Gateway {
         let authority = route.authority.as_deref();
         let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, body));
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
+        let told = asked.query.as_deref().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&asked.headers));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
+        if let Some(told) = told {
+            self.note_told(route, &asked, &told);
+        }
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response
     }
@@ -84,12 +90,7 @@ impl Gateway {
     ) -> Result<(Option<Arc<Registration>>, &'a str), Unknown> {
         let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
         let registration = self.registrations.find(self.clock.now(), id).ok_or(Unknown)?;
-        let own = route.authority.as_ref().map(|authority| &authority.name);
-        // Another authority's playback has nothing to ask for here.
-        if registration.authority.is_some() && registration.authority.as_ref() != own {
-            return Err(Unknown);
-        }
-        Ok((Some(registration), after))
+        if route.may_have(&registration) { Ok((Some(registration), after)) } else { Err(Unknown) }
     }
 
     /// The connection serves this device from now on; its end will be told.
@@ -97,6 +98,12 @@ impl Gateway {
         if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
             peer.ties.hold(key.number(), || self.sessions.tie(key));
         }
+    }
+
+    /// What the player says of itself with a license call (CMCD), about the call's own playback.
+    fn note_told(&self, route: &Route, asked: &Asked, told: &cmcd::Report) {
+        let Some(key) = route.authority.as_deref().and_then(|authority| asked.key(authority)) else { return };
+        self.sessions.report(key, asked.playback(), Report { by_interval: false, ..signs::read(told) });
     }
 
     fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {

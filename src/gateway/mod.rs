@@ -13,6 +13,7 @@ mod forward;
 mod home;
 mod identity;
 mod license;
+mod media;
 mod mirror;
 mod query;
 mod refusal;
@@ -28,6 +29,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use self::flight::Flights;
+pub use self::media::Shelf;
 use self::route::Route;
 pub use self::route::{Configured, Routes};
 use self::signs::Sign;
@@ -55,6 +57,8 @@ pub struct Gateway {
     /// Those of the newest configuration.
     pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
+    /// What media of playbacks has shown; that of all workers.
+    pub shelf: Arc<Shelf>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
 }
@@ -80,6 +84,11 @@ impl Gateway {
         let rest = rest.to_owned();
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
+        }
+        if let Some(media) = route.config.media.as_deref()
+            && Sign::of(&rest).is_none()
+        {
+            return self.media(route, media, peer, &rest, request).await;
         }
         self.answer_whole(route, peer, &rest, request).await.map(Sending::Whole)
     }

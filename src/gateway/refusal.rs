@@ -80,6 +80,15 @@ impl Story<'_> {
 }
 
 impl Turned {
+    /// As 403 with JSON, where no DRM has a shape of its own.
+    pub(super) fn reply(&self, phase: Phase) -> Response<ReplyBody> {
+        let incident = Incident::random();
+        tracing::info!(
+            %incident, error = self.error, code = self.code, errorCode = self.error_code, said = self.message, "refused"
+        );
+        Shape::Http.reply(self, phase, incident)
+    }
+
     pub(super) fn by_refusal(
         refusal: &Refusal,
         phase: Phase,
@@ -151,6 +160,7 @@ fn ended(end: End) -> &'static str {
         | End::LicenseExpired
         | End::Longest
         | End::Lost
+        | End::MediaSilent
         | End::Orphaned
         | End::RenewalsOverdue
         | End::Silent => "This session has expired; play again.",

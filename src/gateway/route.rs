@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::authority::Authority;
 use crate::config::{self, Limits};
+use crate::playbacks::Registration;
 use crate::session::Policy;
 use crate::sessions::Standing;
 
@@ -20,6 +21,14 @@ pub(super) struct Route {
     pub(super) policy: Arc<Standing>,
 }
 
+impl Route {
+    /// Another authority's playback has nothing to ask for here.
+    pub(super) fn may_have(&self, registration: &Registration) -> bool {
+        let own = self.authority.as_ref().map(|authority| &authority.name);
+        registration.authority.is_none() || registration.authority.as_ref() == own
+    }
+}
+
 /// A route on which apps are authorized.
 #[derive(Debug)]
 pub(super) struct Authorizing {
@@ -32,7 +41,8 @@ pub(super) struct Authorizing {
 #[derive(Debug)]
 pub struct Configured {
     pub authorize: Vec<config::Authorize>,
-    pub license: Vec<config::Route>,
+    /// For licenses, and for media.
+    pub routes: Vec<config::Route>,
 }
 
 /// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
@@ -52,7 +62,7 @@ impl Routes {
     /// `before` follow its new policy from now on.
     pub fn new(before: &Self, configured: Configured, authorities: &[Arc<Authority>], limits: &Arc<Limits>) -> Self {
         let mut standings = before.standings.clone();
-        let Configured { authorize, license } = configured;
+        let Configured { authorize, routes } = configured;
         let mut authorize: Vec<_> = authorize
             .into_iter()
             .filter_map(|config| {
@@ -61,7 +71,7 @@ impl Routes {
             })
             .collect();
         authorize.sort_by_key(|route| std::cmp::Reverse(route.config.path.len()));
-        let mut routes: Vec<_> = license
+        let mut routes: Vec<_> = routes
             .into_iter()
             .map(|config| {
                 let authority = config.authority.and_then(|index| authorities.get(index)).cloned();
@@ -81,7 +91,7 @@ impl Routes {
         self.routes.iter().find(|route| &*route.path == path)
     }
 
-    /// The authorize route of this path, unless a license route has a longer one that fits.
+    /// The authorize route of this path, unless another route has a longer one that fits.
     pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&Arc<Authorizing>, &'a str)> {
         let found = self.authorize.iter().find_map(|route| Some((route, below(&route.config.path, path)?)))?;
         let other = self.find(path).map_or(0, |(route, _)| route.path.len());

@@ -117,7 +117,7 @@ impl Gateway {
 }
 
 /// A report in the words of the core. Players that send no state are taken to play.
-fn read(told: &cmcd::Report) -> Report {
+pub(super) fn read(told: &cmcd::Report) -> Report {
     let playing = match (told.state, told.background) {
         (Some(State::Quit), _) => Playing::Quit,
         (Some(State::Ended | State::Failed), _) => Playing::Done,

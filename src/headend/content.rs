@@ -1,4 +1,4 @@
-//! Manifests, segments and pages: a folder below `/content/`, and files that the program carries.
+//! Manifests, segments and pages: a folder below `/content/`, files that the program carries, and its channel.
 
 use std::io::SeekFrom;
 use std::path::{Component, Path, PathBuf};
@@ -11,10 +11,13 @@ use tokio::fs::File;
 use tokio::io::AsyncSeekExt;
 
 use super::body::SimBody;
+use super::channel;
 use super::options::Embed;
 use super::range::{Span, Wanted, wanted};
+use crate::clock::Clock;
 
 pub(super) struct Content {
+    pub(super) clock: Clock,
     pub(super) embeds: &'static [Embed],
     pub(super) folder: Option<PathBuf>,
 }
@@ -25,6 +28,11 @@ impl Content {
         if let Some(embed) = self.embeds.iter().find(|embed| embed.path == path) {
             let cut = |span: Span| async move { Some(SimBody::bytes(embedded(embed, span))) };
             return reply(embed.bytes.len() as u64, embed.media_type, range, cut).await;
+        }
+        if let Some(channel::Page { body, media_type }) = channel::page(path, self.clock.wall()) {
+            let length = body.len() as u64;
+            let part = |span: Span| async move { Some(SimBody::bytes(cut(&body, span))) };
+            return reply(length, media_type, range, part).await;
         }
         let Some(file) = self.find(path).await else { return plain(StatusCode::NOT_FOUND) };
         let Ok(length) = file.metadata().await.map(|facts| facts.len()) else { return plain(StatusCode::NOT_FOUND) };
@@ -81,6 +89,12 @@ fn embedded(embed: &Embed, span: Span) -> Bytes {
     let (first, last) = (usize::try_from(span.first), usize::try_from(span.last));
     let part = first.ok().zip(last.ok()).and_then(|(first, last)| embed.bytes.get(first..=last));
     Bytes::from_static(part.unwrap_or_default())
+}
+
+fn cut(bytes: &Bytes, span: Span) -> Bytes {
+    let (first, last) = (usize::try_from(span.first), usize::try_from(span.last));
+    let range = first.ok().zip(last.ok()).filter(|(first, last)| first <= last && *last < bytes.len());
+    range.map_or_else(Bytes::new, |(first, last)| bytes.slice(first..=last))
 }
 
 async fn part(mut file: File, span: Span) -> Option<SimBody> {
@@ -141,7 +155,7 @@ mod tests {
         std::fs::write(outer.path().join("secret"), "x").unwrap();
         std::fs::write(inner.join("a b.mpd"), "x").unwrap();
         std::os::unix::fs::symlink(outer.path().join("secret"), inner.join("link")).unwrap();
-        let content = Content { embeds: &[], folder: Some(inner) };
+        let content = Content { clock: Clock, embeds: &[], folder: Some(inner) };
         assert!(content.find("/content/a%20b.mpd").await.is_some());
         for path in [
             "/content/../secret",

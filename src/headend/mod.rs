@@ -1,7 +1,7 @@
 //! `sidebeat headend`: a simulated far side, for trying, teaching and testing.
 //!
 //! Serves NAGRA's session service (version 1), FirstLight's services, and license servers with real signed tokens and
-//! faithfully shaped, keyless messages (ClearKey alone really licenses), content with byte ranges,
+//! faithfully shaped, keyless messages (ClearKey alone really licenses), content with byte ranges, a live channel,
 //! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
 //! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
 
@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod call;
 mod caller;
+mod channel;
 mod clearkey;
 mod content;
 mod endpoint;
@@ -108,7 +109,7 @@ fn share(options: Options, tasks: Tasks) -> Result<Shared, SettingsFault> {
     let clock = Clock;
     let issuer = Arc::new(Issuer::new(options.secret.as_ref(), &options.tenant));
     let state = State::new(issuer, options.settings.checked()?, options.clear_keys, clock.now());
-    let content = Content { embeds: options.embeds, folder: options.content };
+    let content = Content { clock, embeds: options.embeds, folder: options.content };
     Ok(Shared::new(state, content, options.tenant, tasks, clock))
 }
 

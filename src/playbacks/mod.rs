@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 pub use self::block::{Block, Fields, LiveEvent};
-pub use self::rewrite::{Taken, Targets};
+pub use self::rewrite::{CONTENT, Taken, Targets};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;

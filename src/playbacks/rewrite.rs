@@ -9,6 +9,9 @@ use crate::ids::PlaybackId;
 /// Longest last step of a content URL that is kept, for players that go by its ending.
 const STEP: usize = 128;
 
+/// Below a playback's id: wherever its content is.
+pub const CONTENT: &str = "/~c/";
+
 /// Where the URLs of an authorization lead from now on.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
@@ -36,7 +39,7 @@ impl Targets<'_> {
     pub fn rewrite(&self, reply: &mut Value, block: &Block, id: PlaybackId) -> Taken {
         let content = |url: &Endpoint| {
             let step = url.path().rsplit('/').next().filter(|step| step.len() <= STEP).unwrap_or_default();
-            Some(format!("{}{}{}/{step}", self.base, trim(self.media_route?), id.segment()))
+            Some(format!("{}{}{}{CONTENT}{step}", self.base, trim(self.media_route?), id.segment()))
         };
         let contents = self.places("contentUrl", self.content_paths);
         if let Some(blackout) = &block.blackout {
@@ -117,7 +120,7 @@ mod tests {
         let (names, id) = (Names::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/a/b.mpd?sig=x", "licenseUrl": "https://drm/l?k=y", "other": 1});
         let ours = json!({
-            "contentUrl": format!("https://p/media{}/b.mpd", id.segment()),
+            "contentUrl": format!("https://p/media{}/~c/b.mpd", id.segment()),
             "licenseUrl": format!("https://p/license{}", id.segment()), "other": 1,
         });
         let taken = (Some("https://cdn/a/b.mpd?sig=x".into()), Some("https://drm/l?k=y".into()));
@@ -150,7 +153,7 @@ mod tests {
         });
         let mut reply = theirs.clone();
         assert_eq!(rewrite(&targets(&names), &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
-        assert_eq!(reply["contentUrl"], format!("https://p/media{}/slate.m3u8", id.segment()));
+        assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/slate.m3u8", id.segment()));
         assert_eq!(reply["licenseUrl"], theirs["licenseUrl"]);
         for without in [json!({"blackoutUrl": null}), json!({"blackoutUrl": "no url"})] {
             let mut reply = theirs.clone();

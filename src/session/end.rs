@@ -16,6 +16,8 @@ pub enum End {
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
+    /// A player of something live fetched nothing more of it.
+    MediaSilent,
     /// Its open was under way when the process died: nobody can give back what it may have brought,
     /// and the authority lets it expire.
     Orphaned,
@@ -36,13 +38,14 @@ pub enum End {
 }
 
 impl End {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
         Self::LicenseExpired,
         Self::Longest,
         Self::Lost,
+        Self::MediaSilent,
         Self::Orphaned,
         Self::Programme,
         Self::Quit,
@@ -61,6 +64,7 @@ impl End {
             Self::LicenseExpired => "license-expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
+            Self::MediaSilent => "media-silent",
             Self::Orphaned => "orphaned",
             Self::Programme => "programme-over",
             Self::Quit => "quit",
@@ -86,6 +90,7 @@ impl End {
             | Self::LicenseExpired
             | Self::Longest
             | Self::Lost
+            | Self::MediaSilent
             | Self::Orphaned
             | Self::RenewalsOverdue
             | Self::Silent => false,

@@ -24,6 +24,8 @@ pub enum Input {
     Kill(Reason),
     /// By when all of its licenses have run out; none where one may never.
     Licensed(Option<Instant>),
+    /// The player fetched a part of what it plays; what that is, if anybody says.
+    Media(Option<Stream>),
     /// The player tells about itself.
     Report(Report),
     /// The viewer comes back to what was zapped away.

@@ -55,6 +55,8 @@ pub struct SessionRecord {
     pub credit_spent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
+    #[serde(default)]
+    pub fetches: bool,
     pub generation: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Wall>,
@@ -72,7 +74,7 @@ pub struct SessionRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<(Wall, schedule::Moment)>,
     pub seed: u32,
     pub state: StateRecord,
@@ -96,7 +98,7 @@ pub struct GrantRecord {
 pub struct ReportsRecord {
     pub at: Option<Wall>,
     pub gaps: [Duration; 2],
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playhead: Option<(Wall, Duration)>,
     pub playing: Playing,
 }
@@ -162,6 +164,7 @@ impl SessionRecord {
             credit: session.credit.map(|since| at.wall_of(since)),
             credit_spent: session.credit_spent,
             every,
+            fetches: session.fetches,
             generation: session.generation,
             good_until: session.good_until.map(|until| at.wall_of(until)),
             grant: session.grant.as_ref().map(GrantRecord::of),
@@ -220,6 +223,7 @@ impl SessionRecord {
             credit_spent: self.credit_spent,
             beats: if self.renewals { Beats::Renewals { every: self.every } } else { Beats::Timer },
             deadline: Some(at.now),
+            fetches: self.fetches,
             grant,
             good_until: self.good_until.map(time),
             lane: None,

@@ -305,6 +305,32 @@ mod tests {
         assert_eq!(over(&mut session, &policy), (began + SECOND * 170, End::Silent));
     }
 
+    fn fetching() -> Policy {
+        Policy { endings: Endings { media_silence: Some(SECOND * 90), ..Endings::default() }, ..Policy::default() }
+    }
+
+    #[test]
+    fn a_player_that_fetches_nothing_more_of_something_live_is_gone() {
+        let policy = fetching();
+        let (mut session, began) = live(&policy);
+        step(&mut session, began + SECOND, Input::Media(Some(Stream::Live)), &policy);
+        step(&mut session, began + SECOND * 5, Input::Media(Some(Stream::Live)), &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 95, End::MediaSilent));
+    }
+
+    #[test]
+    fn a_paused_player_and_one_with_all_of_its_title_may_fetch_nothing() {
+        let policy = fetching();
+        let (mut session, began) = live(&policy);
+        step(&mut session, began, Input::Media(Some(Stream::Vod)), &policy);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        step(&mut session, began, Input::Media(Some(Stream::Live)), &policy);
+        happened(&mut session, began, Playing::Paused);
+        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        happened(&mut session, began + SECOND, Playing::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 91, End::MediaSilent));
+    }
+
     #[test]
     fn silence_can_be_meaningless() {
         let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };

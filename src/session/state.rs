@@ -1,10 +1,12 @@
 //! One session: its state, its grant, and the one call it may have in flight.
 
+mod law;
+
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::effect::Told;
+use super::effect::{Refusal, Told};
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
@@ -46,6 +48,18 @@ pub enum Over {
     Unreachable(Fault),
 }
 
+impl Over {
+    /// What it is to whoever still asks; none where nobody need manage it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Denied(denial, reason) => Some(Refusal::Denied(*denial, reason.clone())),
+            Self::Ended(end) => Some(Refusal::Ended(*end)),
+            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
+            Self::Unmanaged => None,
+        }
+    }
+}
+
 /// Who sends the beats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Beats {
@@ -77,6 +91,8 @@ pub struct Session {
     /// It had its credit in an earlier playback of the same thing.
     pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
+    /// Its player fetches its media through us.
+    pub(super) fetches: bool,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
     /// When the token ends, if it says so.
@@ -122,6 +138,7 @@ impl Session {
             credit: None,
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
+            fetches: false,
             grant: None,
             good_until: None,
             lane: None,
@@ -236,59 +253,5 @@ impl Session {
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
         self.grant.as_ref().map_or(Duration::ZERO, |grant| grant.interval) + policy.grace
-    }
-
-    /// The legal ways from state to state; everything else is a mistake of ours.
-    pub(super) fn enter(&mut self, next: State) {
-        debug_assert!(
-            match (&self.state, &next) {
-                (State::Closed { .. } | State::Killed { .. }, _) => false,
-                (State::Opening { .. }, _) => true,
-                (State::Closing { .. }, State::Closed { .. } | State::Closing { .. } | State::Killed { .. }) => true,
-                (State::Closing { .. }, State::Live { .. } | State::Opening { .. }) => self.away.is_some(),
-                (State::Closing { .. }, State::Failing { .. } | State::Owing { .. }) => false,
-                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, State::Opening { .. }) => false,
-                (State::Owing { .. }, State::Failing { .. }) => false,
-                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, _) => true,
-            },
-            "from {:?} to {next:?}",
-            self.state,
-        );
-        self.state = next;
-    }
-
-    pub(super) fn check_invariants(&self) {
-        debug_assert!(
-            self.grant.is_none()
-                || !matches!(self.state, State::Closed { .. } | State::Opening { .. } | State::Owing { .. }),
-            "a grant is held only while it can be given back: {:?}",
-            self.state
-        );
-        debug_assert!(
-            self.grant.is_some() || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
-            "without a grant nothing is live: {:?}",
-            self.state
-        );
-        debug_assert!(
-            match (&self.state, self.lane.map(|lane| lane.ask)) {
-                (State::Closed { .. }, lane) => lane.is_none(),
-                (State::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
-                (State::Failing { .. } | State::Live { .. }, lane) => {
-                    matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
-                }
-                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
-                (State::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
-                (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
-            },
-            "each state has its calls: {:?} with {:?}",
-            self.state,
-            self.lane
-        );
-        debug_assert!(
-            self.credit.is_none() || matches!(self.state, State::Failing { .. } | State::Owing { .. }),
-            "credit is settled by whatever ends it: {:?}",
-            self.state
-        );
-        debug_assert!(self.deadline.is_some(), "every state ends some day: {:?}", self.state);
     }
 }

@@ -8,6 +8,7 @@ mod card;
 mod closings;
 mod drain;
 mod evidence;
+mod flow;
 mod keep;
 mod overview;
 mod pacer;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
+pub use self::flow::{Fetched, Flow};
 pub use self::keep::{Home, Restored};
 pub use self::overview::FindFault;
 pub use self::pacer::pace;

@@ -57,6 +57,21 @@ pub struct CallLabels {
     pub route: Arc<str>,
 }
 
+/// One request on a media route, as counted.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct MediaLabels {
+    /// `manifest` or `segment`.
+    pub kind: &'static str,
+    /// `passed`, `failed`, `refused` or `slate`.
+    pub outcome: &'static str,
+    pub route: Arc<str>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RouteLabel {
+    pub(super) route: Arc<str>,
+}
+
 /// How a player's call ended; the names stand in metrics and logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::labels::{
     AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit, Delivered,
-    Delivery, Ended, Happened, Reload, Restored, RouteFault, Saving, SlotEnd, StateLabel,
+    Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, Saving, SlotEnd, StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
@@ -41,8 +41,12 @@ pub struct Metrics {
     journal_degraded: Gauge,
     journal_failures: Counter,
     journal_records: Counter,
+    kill_effective: Histogram,
     license_calls: Family<CallLabels, Counter>,
     license_seconds: Histogram,
+    manifests_unfit: Family<RouteFault, Counter>,
+    media_bytes: Family<RouteLabel, Counter>,
+    media_requests: Family<MediaLabels, Counter>,
     on_credit: Family<AuthorityLabel, Gauge>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
@@ -82,8 +86,12 @@ impl Default for Metrics {
             journal_degraded: Gauge::default(),
             journal_failures: Counter::default(),
             journal_records: Counter::default(),
+            kill_effective: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
             license_calls: Family::default(),
             license_seconds: latency(),
+            manifests_unfit: Family::default(),
+            media_bytes: Family::default(),
+            media_requests: Family::default(),
             on_credit: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
@@ -196,6 +204,25 @@ impl Metrics {
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
         self.license_calls.get_or_create(labels).inc();
         self.license_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn media_request(&self, labels: &MediaLabels) {
+        self.media_requests.get_or_create(labels).inc();
+    }
+
+    /// The counter of what a route's segments brought; kept by whoever adds to it often.
+    pub fn media_bytes(&self, route: &Arc<str>) -> Counter {
+        self.media_bytes.get_or_create(&RouteLabel { route: route.clone() }).clone()
+    }
+
+    /// A manifest that was not edited, or whose URIs could not all be.
+    pub fn manifest_unfit(&self, route: &str, fault: &'static str) {
+        self.manifests_unfit.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// From a kill until the last of the stream.
+    pub fn kill_effective(&self, took: Duration) {
+        self.kill_effective.observe(took.as_secs_f64());
     }
 
     /// `cause` comes from a table of ours, never from the far side.

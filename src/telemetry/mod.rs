@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use self::debt::{Debt, Debts};
-pub use self::labels::{CallLabels, Delivery, Outcome, SlotEnd};
+pub use self::labels::{CallLabels, Delivery, MediaLabels, Outcome, SlotEnd};
 pub use self::log::{change as change_log, start as start_log};
 pub use self::metrics::Metrics;
 use crate::events::{Hub, Playback};

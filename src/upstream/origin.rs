@@ -158,6 +158,11 @@ impl Origin {
         calls == 0 && stock.idle.is_empty() && stock.shared.is_none() && stock.flight.is_none()
     }
 
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.stock().idle.len()
+    }
+
     fn stock(&self) -> MutexGuard<'_, Stock> {
         // Every change is one push, pop or store, so that a panic elsewhere leaves nothing half done.
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)

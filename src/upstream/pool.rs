@@ -143,6 +143,11 @@ impl Pool {
         Ok((response, place, wire))
     }
 
+    #[cfg(test)]
+    pub(super) fn idle(&self, endpoint: &Endpoint) -> usize {
+        self.0.origin(endpoint).map_or(0, |origin| origin.idle())
+    }
+
     pub(super) fn give_back(&self, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
         self.0.give_back(origin, sender);
     }

@@ -384,6 +384,62 @@ async fn a_dropped_call_drops_its_connection() {
 }
 
 #[tokio::test]
+async fn a_streamed_reply_leaves_its_connection_to_the_next() {
+    let stage = Stage::plain().await;
+    let serve = async {
+        let mut stream = stage.accept().await;
+        for _ in 0..2 {
+            exchange(&mut stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
+        }
+        stream
+    };
+    let ask = async {
+        for _ in 0..2 {
+            let streamed = stage.pool.stream(stage.call(AMPLE), AMPLE).await.unwrap();
+            assert_eq!(streamed.body.collect().await.unwrap().to_bytes(), "ok");
+            // The connection's own task has yet to see the end of the body.
+            while stage.pool.idle(&stage.endpoint) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    join!(ask, serve);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_streamed_reply_that_is_dropped_or_breaks_off_takes_its_connection_along() {
+    let stage = Stage::plain().await;
+    let (streamed, mut stream) = join!(stage.pool.stream(stage.call(AMPLE), AMPLE), async {
+        let mut stream = stage.accept().await;
+        exchange(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").await;
+        stream
+    });
+    drop(streamed.map(drop));
+    ended(&mut stream).await;
+
+    let (streamed, ()) = join!(
+        stage.pool.stream(stage.call(AMPLE), AMPLE),
+        stage.answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
+    );
+    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), Fault::Reset);
+    assert_eq!(stage.pool.idle(&stage.endpoint), 0);
+}
+
+#[tokio::test]
+async fn a_streamed_reply_may_take_long_but_not_pause() {
+    let stage = Stage::plain().await;
+    let (streamed, _stream) = join!(stage.pool.stream(stage.call(AMPLE), SHORT / 10), async {
+        let mut stream = stage.accept().await;
+        exchange(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").await;
+        stream
+    });
+    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), Fault::Slow { phase: Phase::Body });
+    let late = Call { deadline: Clock.now(), ..stage.call(AMPLE) };
+    assert_eq!(stage.pool.stream(late, AMPLE).await.map(drop), Err(Fault::Slow { phase: Phase::Connect }));
+}
+
+#[tokio::test]
 async fn an_ipv6_literal_is_a_host() {
     let stage = Stage::at("[::1]:0", "http", Trust::public().unwrap()).await;
     let peer = async { exchange(&mut stage.accept().await, OK).await };

@@ -41,15 +41,15 @@ impl Transfer {
     pub(super) fn new(body: Incoming, idle: Duration, pool: Pool, place: Place, wire: Wire) -> Self {
         let patience = Box::pin(sleep(idle));
         let mut transfer = Self { body, idle, patience, place, pool, progressed: false, wire: Some(wire) };
-        transfer.settle();
+        if transfer.body.is_end_stream() {
+            transfer.settle();
+        }
         transfer
     }
 
-    /// Gives the connection back once nothing of this body is left on it.
+    /// Gives the connection back: nothing of this body is left on it.
     fn settle(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(Wire::Http1(sender)) = self.wire.take()
-        {
+        if let Some(Wire::Http1(sender)) = self.wire.take() {
             self.pool.give_back(self.place.origin(), sender);
         }
     }
@@ -83,7 +83,10 @@ impl Body for Transfer {
             self.progressed = true;
             // Trailers carry nothing for a player.
             if frame.is_data() {
-                self.settle();
+                // Whoever knows the length does not ask again; of chunks, only the end tells.
+                if self.body.is_end_stream() {
+                    self.settle();
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
         }

@@ -30,6 +30,7 @@ pub(crate) struct Script {
     routes: Vec<(String, String, String)>,
     server: String,
     settings: Settings,
+    tables: String,
 }
 
 pub(crate) struct Stage {
@@ -101,6 +102,12 @@ impl Script {
         self
     }
 
+    /// Tables of the configuration, as they stand.
+    pub(crate) fn tables(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
+        self
+    }
+
     pub(crate) async fn start(self) -> Stage {
         let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
         options.settings = self.settings.clone();
@@ -127,7 +134,7 @@ impl Script {
     }
 
     fn config(&self, headend: SocketAddr) -> String {
-        let Self { authority, limits, listen, server, .. } = self;
+        let Self { authority, limits, listen, server, tables, .. } = self;
         let route = |(path, server, lines): &(String, String, String)| {
             format!("[[route]]\npath = \"{path}\"\nlicense-server = \"{server}\"\n{lines}\n")
         };
@@ -136,7 +143,7 @@ impl Script {
             "[server]\n{listen}\nworkers = 1\n{server}\n[server.limits]\n{limits}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n\
              [[authority]]\nname = \"head-end\"\nkind = \"nagra-ssm\"\n\
-             url = \"{{headend}}/DEMO/ssm\"\ntenant = \"DEMO\"\n{authority}\n{routes}"
+             url = \"{{headend}}/DEMO/ssm\"\ntenant = \"DEMO\"\n{authority}\n{routes}\n{tables}"
         );
         text.replace("{headend}", &format!("http://{headend}"))
     }
@@ -153,6 +160,7 @@ impl Stage {
             routes: Vec::new(),
             server: String::new(),
             settings: Settings::default(),
+            tables: String::new(),
         }
     }
 

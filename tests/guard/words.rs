@@ -9,7 +9,7 @@ use sidebeat::edge::Breach;
 use sidebeat::events::Playback;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, End, Event, FaultKind};
-use sidebeat::telemetry::{CallLabels, Delivery, SlotEnd, Telemetry};
+use sidebeat::telemetry::{CallLabels, Delivery, MediaLabels, SlotEnd, Telemetry};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -37,6 +37,10 @@ fn metrics() -> BTreeSet<String> {
     metrics.license_call(&call, Duration::ZERO);
     metrics.authorization("/r", "o");
     metrics.refusal("c", "http");
+    metrics.kill_effective(Duration::ZERO);
+    metrics.manifest_unfit("/r", "f");
+    metrics.media_bytes(&"/r".into());
+    metrics.media_request(&MediaLabels { kind: "k", outcome: "o", route: "/r".into() });
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
     metrics.reload(true);
@@ -98,6 +102,9 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/mod.rs", &["FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),
+        marked("src/gateway/media/told.rs", &["FORBIDDEN, ", "NOT_FOUND, "]),
+        marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
+        marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
         marked("src/gateway/twin.rs", &["error: "]),
     ]

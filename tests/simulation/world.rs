@@ -73,8 +73,8 @@ impl Tally {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
-            // Nothing here is a live programme, and the process lives on.
-            let absent = matches!(end, End::Drained | End::Orphaned | End::Programme);
+            // Nothing here fetches media or has a programme, and the process lives on.
+            let absent = matches!(end, End::Drained | End::MediaSilent | End::Orphaned | End::Programme);
             assert!(seen > 0 || absent, "never {}", end.name());
         }
     }

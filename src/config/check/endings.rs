@@ -11,11 +11,13 @@ pub(super) fn endings(table: &Section<'_>) -> Endings {
     let otherwise = Endings::default();
     let flag = |key: &str, otherwise| table.flag(key).unwrap_or(otherwise);
     let gone = table.duration_or_off("connections-gone", SHORTEST..=LONGEST);
+    let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=LONGEST);
     let rounds = table.number_or_off("renewals-overdue", 1.0..=100.0);
     Endings {
         connections_gone: gone.unwrap_or(otherwise.connections_gone),
         license_expiry: flag("license-expiry", otherwise.license_expiry),
         longest: table.duration("longest", SHORTEST..=LONGEST).unwrap_or(otherwise.longest),
+        media_silence: silence.unwrap_or(otherwise.media_silence),
         quit: flag("quit", otherwise.quit),
         release: flag("release", otherwise.release),
         renewals_overdue: rounds.unwrap_or(otherwise.renewals_overdue),

@@ -7,12 +7,15 @@ use http::HeaderName;
 
 use super::authorize::authorize;
 use super::endings::endings;
+use super::media;
 use super::refusal::refusal;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
-use crate::config::{Authorize, Endpoint, Enforcement, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings};
+use crate::config::{
+    Authorize, Endpoint, Enforcement, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
+};
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
@@ -21,10 +24,13 @@ const ENFORCEMENT: [(&str, Enforcement); 3] =
 const SESSION_CONTROL: [(&str, SessionControl); 3] =
     [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
 
+const KINDS: [(&str, Kind); 3] = [("authorize", Kind::Authorize), ("license", Kind::License), ("media", Kind::Media)];
+
 #[derive(Clone, Copy)]
 enum Kind {
     Authorize,
     License,
+    Media,
 }
 
 /// What a route is checked against.
@@ -53,10 +59,11 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
     }
     let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
     for (table, path) in tables.iter().zip(paths.iter().cloned()) {
-        let kind = table.choice("kind", &[("authorize", Kind::Authorize), ("license", Kind::License)]);
+        let kind = table.choice("kind", &KINDS);
         match kind.unwrap_or(Kind::License) {
             Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
             Kind::License => routes.push(route(table, path, frame)),
+            Kind::Media => routes.push(media_route(table, path, frame)),
         }
     }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>().filter(|_| !tables.is_empty());
@@ -77,7 +84,8 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
         headers: headers.unwrap_or_default(),
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
-        re_entry: table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5)),
+        media: None,
+        re_entry: re_entry(table),
         refusal: refusal(&table.table("refusal")),
         session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
@@ -88,6 +96,38 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         path: path?,
     };
     Some(route)
+}
+
+/// No license passes there: the keys about licenses have no meaning.
+fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    let origin = media::origin(table);
+    let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
+    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+    let raw = || Wrapping::Raw;
+    let route = Route {
+        authority: authority(table, frame.authorities),
+        ca: table.file("ca"),
+        content_token: content_token(table),
+        device: device(table, frame.client_ca),
+        endings: endings(&table.table("endings")),
+        enforcement: Enforcement::Heartbeat,
+        headers: headers.unwrap_or_default(),
+        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+        media: Some(Box::new(media::media(table))),
+        re_entry: re_entry(table),
+        refusal: Refusal::default(),
+        session_control: SessionControl::Always,
+        sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        timeout: timeout(table, frame.call),
+        wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
+        license_server: origin?,
+        path: path?,
+    };
+    Some(route)
+}
+
+fn re_entry(table: &Section<'_>) -> Duration {
+    table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5))
 }
 
 pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {

@@ -324,6 +324,23 @@ fn faults_of_routes() {
                 "line 6: route[1].license-server: must begin with http:// or https://",
             ],
         ),
+        (
+            "[[route]]\nkind = \"media\"\npath = \"/m\"",
+            &["line 4: route[1].origin: is missing: write the URL below which manifests and segments are"],
+        ),
+        (
+            "[[route]]\nkind = \"media\"\npath = \"/m\"\norigin = \"https://h/?a\"\nhosts = [\"a b\"]\n\
+             license-route = \"x\"\nlicense-server = \"https://h\"",
+            &[
+                "line 7: route[1].origin: must not have a query: what players ask for brings its own",
+                "line 8: route[1].hosts[0]: must be a host, such as \"cdn.example\", \"cdn.example:8443\" or \
+                 \"*.cdn.example\"",
+                "line 9: route[1].license-route: must begin with http:// or https://",
+                "line 10: route[1].license-server: is not a known key; it belongs to another kind",
+            ],
+        ),
+        ("kind = \"radio\"", &["line 4: route[0].kind: must be \"authorize\", \"license\" or \"media\""]),
+        ("segments = \"direct\"", &["line 4: route[0].segments: is not a known key"]),
         ("device = []", &["line 4: route[0].device: is empty: name at least \"peer\""]),
         ("device = [\"mtls\"]", &["line 4: route[0].device: names mtls, which needs server.tls.client-ca"]),
         (

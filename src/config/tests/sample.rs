@@ -88,8 +88,8 @@ fn what_is_commented_out_works() {
     let embedded = SAMPLE.lines().position(|line| line == "#[[authority]]").unwrap();
     let route = SAMPLE.lines().position(|line| line == "[[route]]").unwrap();
     // Tables of their own: a line of theirs alone says nothing.
-    let webhook = SAMPLE.lines().position(|line| line == "#[[webhook]]").unwrap();
-    let within = |at: usize| (embedded..route).contains(&at) || at >= webhook;
+    let others = SAMPLE.lines().position(|line| line == "#[[route]]").unwrap();
+    let within = |at: usize| (embedded..route).contains(&at) || at >= others;
     let alone = settings().into_iter().filter(|setting| !setting.active && !within(setting.at));
     for setting in alone {
         let with = with_lines(|at, line| if at == setting.at { line[1..].to_owned() } else { line.to_owned() });
@@ -102,5 +102,6 @@ fn what_is_commented_out_works() {
         Some(_) | None => line.to_owned(),
     });
     let config = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
+    assert!(config.routes[1].media.is_some());
     assert_eq!((config.routes[0].authority, config.webhooks.len()), (Some(1), 1));
 }

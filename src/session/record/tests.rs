@@ -248,6 +248,7 @@ proptest! {
             credit: Some(wall(1)),
             credit_spent: live,
             every: Some(Duration::from_nanos(interval)),
+            fetches: live,
             generation: u32::MAX,
             good_until: Some(wall(0)),
             grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval), lifetime: None, token }),

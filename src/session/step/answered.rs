@@ -6,7 +6,6 @@ use super::super::effect::{Ask, Effect, Effects, Event, Told};
 use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
-use super::super::schedule::Schedule;
 use super::super::state::{Beats, Lane, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
@@ -135,7 +134,9 @@ impl Session {
         match result {
             Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
-                self.reschedule(now, schedule);
+                if let Some(schedule) = schedule {
+                    self.schedule.move_to(now, schedule);
+                }
                 self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Granted(Grant { interval, lifetime, token })) => {
@@ -175,12 +176,6 @@ impl Session {
         } else {
             self.grant = None;
             self.close(now, Over::Unmanaged, policy, fx);
-        }
-    }
-
-    fn reschedule(&mut self, now: Instant, schedule: Option<Schedule>) {
-        if let Some(schedule) = schedule {
-            self.schedule.move_to(now, schedule);
         }
     }
 

@@ -4,16 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::super::end::End;
 use super::super::policy::Policy;
+use super::super::report::Playing;
 use super::super::state::{Beats, Session, State};
 use super::super::wheel::Wheel;
 
 impl Session {
     /// By what a session that is granted may end of itself, and when.
-    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 5] {
+    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 6] {
         let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Longest, Some(self.last_sign + policy.endings.longest)),
+            (End::MediaSilent, self.media_silent_at(policy)),
             (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
             (End::LicenseExpired, self.unlicensed_at(policy)),
@@ -72,6 +74,13 @@ impl Session {
             }
             Beats::Timer => None,
         }
+    }
+
+    /// When a player of something live must have been gone: it fetches nothing more. A paused one need not,
+    /// nor one that has all of what it plays.
+    fn media_silent_at(&self, policy: &Policy) -> Option<Instant> {
+        let live = self.fetches && self.is_live() && self.playing() != Some(Playing::Paused);
+        policy.endings.media_silence.filter(|_| live).map(|silence| self.last_sign + silence)
     }
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.

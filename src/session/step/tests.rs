@@ -881,6 +881,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
     all.extend([Served::Plain, Served::Stays].map(Input::Served));
+    all.extend([None, Some(Stream::Live), Some(Stream::Vod)].map(Input::Media));
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
     let report = |playing| Report { by_interval: true, playhead: Some(ENDLESS), playing, stream: Some(Stream::Live) };
     all.extend(playing.map(report).map(Input::Report));

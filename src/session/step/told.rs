@@ -1,5 +1,5 @@
-//! What a player shows of itself beside its calls: reports, and what its licenses say; what the clock
-//! brings to its programme.
+//! What a player shows of itself beside its calls: reports, the media that it fetches, and what its
+//! licenses say; what the clock brings to its programme.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,24 @@ use super::super::effect::{Effects, Event};
 use super::super::end::End;
 use super::super::input::Served;
 use super::super::policy::Policy;
-use super::super::report::{Playing, Report, Reports};
+use super::super::report::{Playing, Report, Reports, Stream};
 use super::super::state::{Beats, Session, State};
 use super::due::bounded;
 use crate::config::Enforcement;
 
 impl Session {
+    pub(super) fn media(&mut self, now: Instant, stream: Option<Stream>, policy: &Policy) {
+        self.alone = None;
+        match self.state {
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.fetches = true;
+                self.last_sign = now;
+                self.stream = policy.stream.or(stream).or(self.stream);
+            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
     pub(super) fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
         self.alone = None;
         match self.state {

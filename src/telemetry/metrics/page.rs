@@ -66,6 +66,13 @@ impl Metrics {
             "Calls of players, by what they were and how they ended",
             self.license_calls.clone(),
         );
+        let help = "From a kill until the last byte of the stream";
+        registry.register_with_unit("kill_effective", help, Unit::Seconds, self.kill_effective.clone());
+        let help = "Manifests that were not edited, or not wholly, by reason";
+        registry.register("manifests_unfit", help, self.manifests_unfit.clone());
+        let help = "Bytes of segments that passed through";
+        registry.register("media_bytes", help, self.media_bytes.clone());
+        registry.register("media_requests", "Requests for manifests and segments", self.media_requests.clone());
         let help = "Time of players' calls, upstream included";
         registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
         registry.register("panics", "Panics caught", self.panics.clone());

@@ -1,0 +1,92 @@
+//! What it costs to edit one manifest of 200 KiB, and to give up on the worst ones.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use sidebeat::manifest::{Absolute, Base, Cmcd, Format, LARGEST, Plan, Purpose, apply, read};
+
+const SIZE: usize = 200 * 1024;
+
+fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+    Some(format!("/media/~00112233445566778899aabbccddeeff/~h/s/{}{}", to.authority, to.path))
+}
+
+fn filled(head: &str, part: impl Fn(usize) -> String, foot: &str) -> Bytes {
+    let mut text = head.to_owned();
+    for index in 0.. {
+        if text.len() + foot.len() >= SIZE {
+            break;
+        }
+        text.push_str(&part(index));
+    }
+    (text + foot).into()
+}
+
+fn edit(format: Format, text: &Bytes) -> usize {
+    let cmcd = Cmcd { content: "c", session: "s" };
+    let plan = Plan {
+        all: false,
+        base: Base { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true },
+        bind: &bind,
+        cmcd: Some(&cmcd),
+        end: false,
+        license: Some("/license"),
+        own: "/media/~00112233445566778899aabbccddeeff/",
+        playheads: true,
+    };
+    read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())
+}
+
+fn manifests(criterion: &mut Criterion) {
+    let segment = |uri: &str| format!("#EXTINF:4.000,\n{uri}\n");
+    let xml = |part: &str| format!("<Period><AdaptationSet><SegmentList>{part}");
+    let close = "</SegmentList></AdaptationSet></Period></MPD>";
+    let rows = [
+        (
+            "hls relative",
+            Format::Hls,
+            filled("#EXTM3U\n", |n| segment(&format!("v/segment-{n}.m4s")), "#EXT-X-ENDLIST\n"),
+        ),
+        ("hls absolute", Format::Hls, filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s")), "")),
+        (
+            "dash timeline",
+            Format::Dash,
+            filled(&format!("<MPD>{}", xml("")), |n| format!("<S t=\"{n}\" d=\"48000\"/>"), close),
+        ),
+        (
+            "dash absolute",
+            Format::Dash,
+            filled(
+                &format!("<MPD>{}", xml("")),
+                |n| format!("<SegmentURL media=\"https://cdn.example/v/{n}.m4s\"/>"),
+                close,
+            ),
+        ),
+    ];
+    let mut group = criterion.benchmark_group("manifest of 200 KiB");
+    for (name, format, text) in &rows {
+        assert!(edit(*format, text) >= SIZE - 64, "{name}");
+        group.bench_function(*name, |bencher| bencher.iter(|| edit(*format, black_box(text))));
+    }
+    group.finish();
+}
+
+/// Made to make each walk as long as it can be.
+fn hostile(criterion: &mut Criterion) {
+    let quotes = Bytes::from(format!("#EXTM3U\n#EXT-X-KEY:{}", "URI=\"".repeat(SIZE / 5)));
+    let attributes = Bytes::from(format!("<MPD {}/>", "a=\"\" ".repeat(SIZE / 5)));
+    let variables = format!("{}{}", "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"{$a}\"\n".repeat(64), "{$a}".repeat(SIZE / 4));
+    let variables = Bytes::from(format!("#EXTM3U\n{variables}"));
+    let steps = Bytes::from(format!("#EXTM3U\n{}", "../".repeat(SIZE / 3)));
+    let mut group = criterion.benchmark_group("hostile manifest of 200 KiB");
+    let rows = [("quotes", quotes), ("attributes", attributes), ("variables", variables), ("steps", steps)];
+    for (name, text) in &rows {
+        let format = if text.starts_with(b"<") { Format::Dash } else { Format::Hls };
+        group.bench_function(*name, |bencher| bencher.iter(|| edit(format, black_box(text))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, manifests, hostile);
+criterion_main!(benches);

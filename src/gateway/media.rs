@@ -1,0 +1,290 @@
+//! One request for a manifest or a segment, as a story: whose playback it is, whether it may go on, where its
+//! bytes come from.
+//!
+//! A manifest's first request opens the session, if that needs no license, and sends the player to a path of
+//! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
+//! and segments are refused, transfers are cut; a blackout goes over to its slate.
+
+mod fetch;
+mod first;
+mod guarded;
+mod manifest;
+mod place;
+mod shelf;
+mod slate;
+mod told;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::header::{LOCATION, RANGE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::fetch::Failure;
+use self::guarded::Guarded;
+use self::place::{Map, Target};
+use self::shelf::Seat;
+pub use self::shelf::Shelf;
+use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, told};
+use super::Gateway;
+use super::identity::{self, Evidence};
+use super::refusal::{Phase, Turned};
+use super::route::Route;
+use super::signs;
+use crate::authority::Authority;
+use crate::cmcd::{self, Object};
+use crate::config::{self, Endpoint};
+use crate::edge::reply::Refusal;
+use crate::edge::{Peer, Sending};
+use crate::manifest::Format;
+use crate::playbacks::{self, Registration};
+use crate::session::{self, AskKind, Report};
+use crate::sessions::{DeviceKey, Fetched, Flow};
+use crate::telemetry::MediaLabels;
+
+/// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
+const GOING_OVER: Duration = Duration::from_secs(10);
+
+/// One request below a playback's own path.
+struct Story<'a> {
+    asked: &'a Parts,
+    authority: Option<&'a Arc<Authority>>,
+    gateway: &'a Gateway,
+    key: Option<DeviceKey>,
+    media: &'a config::Media,
+    peer: &'a Peer,
+    registration: &'a Arc<Registration>,
+    route: &'a Route,
+    seat: &'a Arc<Seat>,
+}
+
+impl Gateway {
+    pub(super) async fn media(
+        &self,
+        route: &Arc<Route>,
+        media: &config::Media,
+        peer: &Peer,
+        rest: &str,
+        request: Request<Incoming>,
+    ) -> Response<Sending> {
+        let (asked, _) = request.into_parts();
+        if !matches!(asked.method, Method::GET | Method::HEAD) {
+            let (status, error) = (StatusCode::METHOD_NOT_ALLOWED, "method");
+            return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
+        }
+        let now = self.clock.now();
+        let Some((registration, below)) = self.registrations.below(now, rest) else {
+            return self.without_playback(route, peer, rest, &asked).await;
+        };
+        if !route.may_have(&registration) {
+            return told(UNKNOWN);
+        }
+        let seat = self.shelf.seat(now, registration.id);
+        let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
+        let key = authority.map(|authority| DeviceKey::new(&authority.name, registration.rung, &registration.device));
+        self.tie(route, peer, key);
+        let story = Story {
+            asked: &asked,
+            authority,
+            gateway: self,
+            key,
+            media,
+            peer,
+            registration: &registration,
+            route,
+            seat: &seat,
+        };
+        story.tell(below).await
+    }
+}
+
+impl Story<'_> {
+    async fn tell(&self, below: &str) -> Response<Sending> {
+        if self.is_foreign(below) {
+            return self.refused("manifest", FOREIGN);
+        }
+        let map = self.map(None);
+        if below.starts_with(playbacks::CONTENT) {
+            return map.content().map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path));
+        }
+        let Some(target) = map.target(below) else { return self.tell_slate(below).await };
+        let report = self.report(&target);
+        match self.flow(report) {
+            Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
+            Flow::Over(refusal, since) => self.over(below, target, &refusal, since).await,
+            Flow::Absent if self.seat.bound.load(Ordering::Relaxed) && is_manifest(&target.path) => {
+                // Forgotten: what is asked for now begins anew.
+                self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await
+            }
+            Flow::Absent if self.seat.bound.load(Ordering::Relaxed) => self.refused("segment", UNKNOWN),
+            Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
+        }
+    }
+
+    /// Only a blackout's slate may be where the route does not lead.
+    async fn tell_slate(&self, below: &str) -> Response<Sending> {
+        let Some((slate, since)) = self.blackout() else { return self.refused("segment", NOT_HERE) };
+        match self.map(Some(&slate)).target(below) {
+            Some(target) => self.blacked_out(target, &slate, since).await,
+            None => self.refused("segment", NOT_HERE),
+        }
+    }
+
+    fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> Map<'a> {
+        Map { media: self.media, registration: self.registration, route: self.route, slate }
+    }
+
+    /// Another device has come by the path. The rung that named the device must not name another one now; a
+    /// player cannot repeat a query or a path with every segment.
+    fn is_foreign(&self, below: &str) -> bool {
+        let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
+        let rungs: Vec<_> = rungs.filter(|rung| !matches!(rung, config::Rung::PathSegment)).cloned().collect();
+        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
+        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
+        identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
+    }
+
+    /// What the player says of itself with this request.
+    fn report(&self, target: &Target) -> Option<Report> {
+        let query = self.asked.uri.query();
+        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.asked.headers))?;
+        self.seat.tells.store(true, Ordering::Relaxed);
+        let mut report = signs::read(&told);
+        report.by_interval = false;
+        let of_video = matches!(told.object, None | Some(Object::Muxed | Object::Video));
+        if let (None, true, Some(buffer)) = (report.playhead, of_video, told.buffer_ms) {
+            // What is asked for, minus what is there, is where the player stands (`docs/players.md`).
+            let start = self.seat.learned().start(&target.path, self.first_byte());
+            report.playhead = start.map(|start| Duration::from_millis(start.saturating_sub(buffer)));
+        }
+        Some(report)
+    }
+
+    fn first_byte(&self) -> u64 {
+        let range = self.asked.headers.get(RANGE).and_then(|range| range.to_str().ok());
+        let first = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+        first.unwrap_or_default()
+    }
+
+    fn flow(&self, report: Option<Report>) -> Flow {
+        let Some(key) = self.key else { return Flow::Goes };
+        let stream = report.and_then(|report| report.stream).or_else(|| self.seat.learned().stream());
+        let token = self.registration.token();
+        let flow = self.gateway.sessions.fetched(key, token, Fetched { report, stream });
+        if flow == Flow::Goes {
+            self.seat.bound.store(true, Ordering::Relaxed);
+        }
+        flow
+    }
+
+    async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        if let Some(format) = Format::of_path(&target.path) {
+            return self.manifest(map, target, format).await;
+        }
+        let guard = self.fetch(target, false).await;
+        let streamed = match guard {
+            Ok(streamed) => streamed,
+            Err(failure) => return self.failed("segment", &failure),
+        };
+        if streamed.status == StatusCode::OK
+            && let Some(format) = Format::of_media_type(fetch::media_type(&streamed.headers))
+        {
+            // Its path did not tell.
+            drop(streamed);
+            return self.manifest(map, target, format).await;
+        }
+        self.count("segment", "passed");
+        self.onward(map, target, streamed)
+    }
+
+    /// As it comes.
+    fn onward(&self, map: &Map<'_>, target: &Target, streamed: crate::upstream::Streamed) -> Response<Sending> {
+        let crate::upstream::Streamed { body, mut headers, status } = streamed;
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+            let bound = location.and_then(|location| manifest::bound(map, target, location));
+            return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| redirect(&path));
+        }
+        fetch::onward(&mut headers);
+        let mut response = Response::new(Sending::stream(Guarded::new(body, self)));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    async fn over(
+        &self,
+        below: &str,
+        target: Target,
+        refusal: &session::Refusal,
+        since: Option<Instant>,
+    ) -> Response<Sending> {
+        if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
+            return self.blacked_out(target, &slate, since).await;
+        }
+        let manifest = is_manifest(&target.path);
+        if let session::Refusal::Ended(end) = refusal
+            && manifest
+            && !end.is_wanted()
+        {
+            // It was taken for gone, and is not.
+            if self.is_authorized() {
+                return self.begin(&self.map(None), &target).await;
+            }
+            return self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await;
+        }
+        if let session::Refusal::Killed(_) = refusal
+            && !self.seat.effective.swap(true, Ordering::Relaxed)
+        {
+            // Nothing was on its way when it was killed.
+            self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
+        }
+        let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
+        let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
+        let kind = if manifest { "manifest" } else { "segment" };
+        self.count(kind, "refused");
+        self.gateway.telemetry.metrics.refusal(&turned.error, "http");
+        turned.reply(Phase::License).map(Sending::from)
+    }
+
+    fn blackout(&self) -> Option<(Endpoint, Instant)> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal, Some(since)) => Some((slate_of(&refusal)?, since)),
+            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
+        }
+    }
+
+    fn failed(&self, kind: &'static str, failure: &Failure) -> Response<Sending> {
+        self.count(kind, "failed");
+        self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
+        tracing::info!(route = &*self.route.path, fault = failure.name(), "the origin could not be used");
+        told(ORIGIN)
+    }
+
+    fn refused(&self, kind: &'static str, refusal: Refusal) -> Response<Sending> {
+        self.count(kind, "refused");
+        told(refusal)
+    }
+
+    fn count(&self, kind: &'static str, outcome: &'static str) {
+        let labels = MediaLabels { kind, outcome, route: self.route.path.clone() };
+        self.gateway.telemetry.metrics.media_request(&labels);
+    }
+}
+
+fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
+    match refusal {
+        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::Refusal::Denied(..)
+        | session::Refusal::Ended(_)
+        | session::Refusal::Expired
+        | session::Refusal::Unreachable(_) => None,
+    }
+}
+
+fn no_event(_: AskKind) -> &'static str {
+    ""
+}

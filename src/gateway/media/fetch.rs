@@ -1,0 +1,112 @@
+//! The fresh request to the origin, and what of its reply's head goes on to the player.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    STRICT_TRANSPORT_SECURITY, USER_AGENT,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Story;
+use super::place::Target;
+use crate::cmcd;
+use crate::gateway::query;
+use crate::upstream::{Call, Fault, Streamed};
+
+/// Passed on for whatever is asked for.
+static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, USER_AGENT];
+/// Passed on for what is not edited: a part, or a copy of what the player has already.
+static OF_SEGMENTS: [HeaderName; 5] = [ACCEPT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
+
+/// The origin could not be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Failure {
+    Fault(Fault),
+    /// The path or query cannot be passed on.
+    Unspeakable,
+}
+
+impl Failure {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.name(),
+            Self::Unspeakable => "path",
+        }
+    }
+}
+
+impl Story<'_> {
+    /// `plain`: nothing but the whole, as it is; else as the player asked.
+    pub(super) async fn fetch(&self, target: &Target, plain: bool) -> Result<Streamed, Failure> {
+        let call = Call {
+            body: bytes::Bytes::new(),
+            deadline: self.gateway.clock.now() + self.route.config.timeout,
+            endpoint: &target.endpoint,
+            headers: self.headers(plain),
+            method: self.asked.method.clone(),
+            path_and_query: self.path(target).ok_or(Failure::Unspeakable)?,
+            reply_max: 0,
+        };
+        self.gateway.pool.stream(call, self.media.stall).await.map_err(Failure::Fault)
+    }
+
+    fn path(&self, target: &Target) -> Option<PathAndQuery> {
+        match self.onward_query() {
+            Some(query) => format!("{}?{query}", target.path).parse().ok(),
+            None => target.path.parse().ok(),
+        }
+    }
+
+    /// Without what is for us alone.
+    pub(super) fn onward_query(&self) -> Option<String> {
+        let mut names = crate::gateway::asked::our_names(self.route, self.authority.map(|authority| &**authority));
+        if self.media.strip_cmcd {
+            names.push("CMCD");
+        }
+        query::without(self.asked.uri.query(), &names)
+    }
+
+    fn headers(&self, plain: bool) -> HeaderMap {
+        let from = &self.asked.headers;
+        let mut names: Vec<HeaderName> = PASSED.iter().chain(&self.route.config.headers).cloned().collect();
+        if !plain {
+            names.extend(OF_SEGMENTS.iter().cloned());
+        }
+        if !self.media.strip_cmcd {
+            names.extend(cmcd::HEADERS.map(HeaderName::from_static));
+        }
+        let mut headers = HeaderMap::with_capacity(names.len());
+        for name in names {
+            headers.extend(from.get(&name).map(|value| (name, value.clone())));
+        }
+        if plain {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        headers
+    }
+}
+
+/// What the origin says of itself, and not of the media.
+pub(super) fn onward(headers: &mut HeaderMap) {
+    for name in [ALT_SVC, STRICT_TRANSPORT_SECURITY] {
+        headers.remove(name);
+    }
+}
+
+/// As [`onward`], of what was edited for one playback.
+pub(super) fn edited(headers: &mut HeaderMap) {
+    onward(headers);
+    for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
+        headers.remove(name);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
+}
+
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}

@@ -1,0 +1,194 @@
+//! The first request of a playback: registered, opened if that needs no license, and sent to a path of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::place::{Map, Target};
+use super::{Refusal, Story, is_manifest, redirect, refusal, told};
+use crate::authority::Authority;
+use crate::config;
+use crate::edge::{Peer, Sending};
+use crate::gateway::Gateway;
+use crate::gateway::asked;
+use crate::gateway::identity::{self, Counted, Evidence};
+use crate::gateway::query;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::route::Route;
+use crate::ids::PlaybackId;
+use crate::playbacks::Registration;
+use crate::secret::Fingerprint;
+use crate::session::{Answer, AskKind, Call, CallKind, Opens};
+use crate::sessions::{Card, DeviceKey};
+use crate::telemetry::MediaLabels;
+use crate::token::Unverified;
+
+const NO_PLAYBACK: Refusal =
+    refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
+
+impl Gateway {
+    pub(super) async fn without_playback(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        rest: &str,
+        asked: &Parts,
+    ) -> Response<Sending> {
+        // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
+        let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
+        let nameless = stripped.is_some() && route.config.device.contains(&config::Rung::PathSegment);
+        let rest = stripped.unwrap_or(rest);
+        if nameless || !is_manifest(rest) || rest.is_empty() || rest.starts_with("/~") {
+            let labels = MediaLabels { kind: "segment", outcome: "refused", route: route.path.clone() };
+            self.telemetry.metrics.media_request(&labels);
+            return told(NO_PLAYBACK);
+        }
+        self.first(route, None, peer, rest, asked).await
+    }
+
+    /// `rest`: where the manifest is, below the route's own path. `known`: the playback that this one follows.
+    pub(super) async fn first(
+        &self,
+        route: &Route,
+        known: Option<&Registration>,
+        peer: &Peer,
+        rest: &str,
+        asked: &Parts,
+    ) -> Response<Sending> {
+        let query = asked.uri.query();
+        let authority = route.authority.as_deref();
+        let token = identity::content_token(&route.config.content_token, &asked.headers, query, None);
+        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
+        let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
+        let found = match known {
+            // A query or a path that named it came with its first request alone.
+            Some(known) => Some((known.device.clone(), known.rung)),
+            None => identity::device(&route.config.device, &evidence),
+        };
+        let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
+        let rest = asked::onward_path(route, rest, rung);
+        let (device, rung) = found.clone().unwrap_or_default();
+        let managed = authority.filter(|_| found.is_some());
+        let registration = Registration {
+            authority: managed.map(|authority| authority.name.clone()),
+            block: None,
+            content_url: None,
+            device,
+            headers: Vec::new(),
+            id: PlaybackId::random(),
+            license_url: None,
+            route: route.path.clone(),
+            rung,
+        };
+        if let Some(authority) = managed.filter(|authority| !authority.needs_token()) {
+            let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+            let card = Arc::new(self.card_of(route, authority, counted, &registration, &rest));
+            let content = Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()]);
+            if let Err(turned) = self.open(route, authority, &registration, card, Some(content)).await {
+                return self.turned_away(route, &turned);
+            }
+        }
+        let mut names = asked::our_names(route, authority);
+        names.push("CMCD");
+        let query = query::without(query, &names).map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
+        self.registrations.insert(self.clock.now(), registration);
+        redirect(&path)
+    }
+
+    /// The playback's session, before its first byte.
+    async fn open(
+        &self,
+        route: &Route,
+        authority: &Authority,
+        registration: &Registration,
+        card: Arc<Card>,
+        content: Option<Fingerprint>,
+    ) -> Result<(), Box<Turned>> {
+        let call = Call {
+            content,
+            key_session: None,
+            kind: CallKind::License,
+            opens: Opens::Yes,
+            token: Some(registration.token()),
+        };
+        let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+        let now = self.clock.now();
+        let admission = self.sessions.admit(key, &call, &card, now + route.limits.call).await;
+        if let Answer::Refuse(refusal) = admission.answer {
+            let event = authority.error_name();
+            return Err(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event)));
+        }
+        self.shelf.seat(now, registration.id).bound.store(admission.session.is_some(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn card_of(
+        &self,
+        route: &Route,
+        authority: &Authority,
+        counted: Counted,
+        registration: &Registration,
+        path: &str,
+    ) -> Card {
+        Card {
+            account: counted.account,
+            authority: authority.id.clone(),
+            authority_name: authority.name.clone(),
+            content: Some(path.to_owned()),
+            content_group: counted.content_group,
+            device: registration.device.clone(),
+            device_group: counted.device_group,
+            error_name: authority.error_name(),
+            kill_memory: None,
+            opened: self.clock.wall(),
+            policy: route.policy.clone(),
+            registration: None,
+            route: route.path.clone(),
+            rung: registration.rung,
+            schedule: None,
+            stream: None,
+            token: None,
+        }
+    }
+
+    fn turned_away(&self, route: &Route, turned: &Turned) -> Response<Sending> {
+        let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
+        self.telemetry.metrics.media_request(&labels);
+        self.telemetry.metrics.refusal(&turned.error, "http");
+        turned.reply(Phase::License).map(Sending::from)
+    }
+}
+
+impl Story<'_> {
+    /// Its session can be opened without a license. One that is blacked out from the start needs none.
+    pub(super) fn is_authorized(&self) -> bool {
+        let block = self.registration.block.as_ref();
+        self.authority.is_some() && block.is_some_and(|block| block.blackout.is_none())
+    }
+
+    /// Opens the session of a playback that was authorized, before its first manifest.
+    pub(super) async fn begin(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        let Self { gateway, registration, route, .. } = *self;
+        let (Some(authority), Some(block)) = (self.authority, &registration.block) else {
+            return self.pass(map, target).await;
+        };
+        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
+        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: &target.path };
+        let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+        let card = Card {
+            content: block.content_id.clone(),
+            registration: Some(registration.clone()),
+            schedule: authority.schedule(block, gateway.clock.now(), gateway.clock.wall()),
+            stream: block.stream(),
+            ..gateway.card_of(route, authority, counted, registration, &target.path)
+        };
+        // As a license call of it would: what is registered is one playback of its own.
+        match gateway.open(route, authority, registration, Arc::new(card), None).await {
+            Ok(()) => self.pass(map, target).await,
+            Err(turned) => gateway.turned_away(route, &turned),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A segment on its way to a player, which ends when its playback does.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::futures::OwnedNotified;
+
+use super::Story;
+use super::shelf::Seat;
+use crate::clock::Clock;
+use crate::edge::Cut;
+use crate::secret::Fingerprint;
+use crate::session::Refusal;
+use crate::sessions::{DeviceKey, Flow, Sessions};
+use crate::telemetry::Telemetry;
+use crate::upstream::Transfer;
+
+pub(super) struct Guarded {
+    body: Transfer,
+    bytes: Counter,
+    watch: Option<Watch>,
+}
+
+/// Looks again whenever something has changed for the device.
+pub(super) struct Watch {
+    change: Pin<Box<OwnedNotified>>,
+    clock: Clock,
+    key: DeviceKey,
+    seat: Arc<Seat>,
+    sessions: Arc<Sessions>,
+    telemetry: Arc<Telemetry>,
+    token: Fingerprint,
+}
+
+impl Guarded {
+    pub(super) fn new(body: Transfer, story: &Story<'_>) -> Self {
+        let bytes = story.gateway.telemetry.metrics.media_bytes(&story.route.path);
+        Self { body, bytes, watch: story.key.and_then(|key| Watch::new(story, key)) }
+    }
+}
+
+impl Watch {
+    fn new(story: &Story<'_>, key: DeviceKey) -> Option<Self> {
+        let (gateway, token) = (story.gateway, story.registration.token());
+        let change = Box::pin(gateway.sessions.change(key, token)?);
+        let (sessions, telemetry) = (gateway.sessions.clone(), gateway.telemetry.clone());
+        let seat = story.seat.clone();
+        Some(Self { change, clock: gateway.clock, key, seat, sessions, telemetry, token })
+    }
+
+    /// Whether the playback is over by now.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.change.as_mut().poll(cx).is_ready() {
+            let Some(change) = self.sessions.change(self.key, self.token) else { return false };
+            self.change.set(change);
+            match self.sessions.flow(self.key, self.token) {
+                Flow::Absent | Flow::Goes => {}
+                // The player goes over to its slate, and may finish what it has begun.
+                Flow::Over(Refusal::Killed(reason), _) if reason.blackout.is_some() => {}
+                Flow::Over(refusal, since) => {
+                    self.measure(&refusal, since);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn measure(&self, refusal: &Refusal, since: Option<Instant>) {
+        if let (Refusal::Killed(_), Some(since)) = (refusal, since) {
+            self.seat.effective.store(true, Ordering::Relaxed);
+            self.telemetry.metrics.kill_effective(self.clock.now().saturating_duration_since(since));
+        }
+    }
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.watch.as_mut().is_some_and(|watch| watch.is_over(cx)) {
+            self.watch = None;
+            return Poll::Ready(Some(Err(Cut)));
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        frame.map_err(|fault| {
+            tracing::debug!(fault = fault.name(), "a transfer broke off");
+            Cut
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,171 @@
+//! A manifest on its way to a player: fetched whole, edited for its playback, never kept by caches.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::fetch::{self, Failure};
+use super::place::{Map, Target};
+use super::{Story, told};
+use crate::edge::reply::Refusal;
+use crate::edge::{ReplyBody, Sending, body};
+use crate::manifest::{self, Absolute, Cmcd, Format, Found, Plan, Purpose, Unfit};
+use crate::secret::Fingerprint;
+use crate::upstream::{Fault, Phase, Streamed};
+
+/// A manifest from its server.
+pub(super) struct Fetched {
+    pub(super) body: Bytes,
+    pub(super) headers: HeaderMap,
+}
+
+/// What came instead of one.
+pub(super) enum Instead {
+    Failure(Failure),
+    /// Not a 200: passed on as it is.
+    Reply(Box<Streamed>),
+    Unfit(Unfit),
+}
+
+impl Story<'_> {
+    pub(super) async fn manifest(&self, map: &Map<'_>, target: &Target, format: Format) -> Response<Sending> {
+        if self.asked.method == Method::HEAD {
+            return self.head(map, target).await;
+        }
+        let fetched = match self.whole(target).await {
+            Ok(fetched) => fetched,
+            Err(instead) => return self.instead(map, target, instead),
+        };
+        match self.edited(map, target, format, &fetched.body, false) {
+            Ok((body, mut facts)) => {
+                let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
+                self.seat.learned().note_playheads(&target.path, playheads);
+                self.seat.learned().note(&target.path, format, &fetched.body, facts);
+                if live == Some(true) {
+                    // Before this it was not known.
+                    let _known = self.flow(None);
+                }
+                self.count("manifest", "passed");
+                self.sent(body, fetched.headers)
+            }
+            // It leads nowhere, so that it need not be edited: mostly an error in a text of its own.
+            Err(Unfit::Foreign) => {
+                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
+                self.count("manifest", "passed");
+                self.sent(fetched.body, fetched.headers)
+            }
+            Err(unfit) => self.instead(map, target, Instead::Unfit(unfit)),
+        }
+    }
+
+    async fn head(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        match self.fetch(target, true).await {
+            Ok(mut streamed) => {
+                fetch::edited(&mut streamed.headers);
+                self.count("manifest", "passed");
+                self.onward(map, target, streamed)
+            }
+            Err(failure) => self.failed("manifest", &failure),
+        }
+    }
+
+    /// Within the route's bounds of size and time.
+    pub(super) async fn whole(&self, target: &Target) -> Result<Fetched, Instead> {
+        let Streamed { body, headers, status } = self.fetch(target, true).await.map_err(Instead::Failure)?;
+        if status != StatusCode::OK {
+            return Err(Instead::Reply(Box::new(Streamed { body, headers, status })));
+        }
+        if fetch::is_encoded(&headers) {
+            return Err(Instead::Unfit(Unfit::Broken));
+        }
+        let body = body::collect(body, self.media.manifest_max, self.route.config.timeout).await;
+        let body = body.map_err(|fault| match fault {
+            body::Fault::Break => Instead::Failure(Failure::Fault(Fault::Reset)),
+            body::Fault::Exceed => Instead::Unfit(Unfit::Large),
+            body::Fault::Stall => Instead::Failure(Failure::Fault(Fault::Slow { phase: Phase::Body })),
+        })?;
+        Ok(Fetched { body, headers })
+    }
+
+    pub(super) fn instead(&self, map: &Map<'_>, target: &Target, instead: Instead) -> Response<Sending> {
+        match instead {
+            Instead::Failure(failure) => self.failed("manifest", &failure),
+            Instead::Reply(streamed) => {
+                self.count("manifest", "passed");
+                self.onward(map, target, *streamed)
+            }
+            // Unedited it would lead the player past us.
+            Instead::Unfit(unfit) => {
+                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, unfit.name());
+                self.count("manifest", "refused");
+                tracing::warn!(route = &*self.route.path, "{unfit}");
+                told(MANIFEST)
+            }
+        }
+    }
+
+    /// For this playback. `elsewhere`: the player asked at another path than where it stands.
+    pub(super) fn edited(
+        &self,
+        map: &Map<'_>,
+        target: &Target,
+        format: Format,
+        text: &Bytes,
+        elsewhere: bool,
+    ) -> Result<(Bytes, manifest::Facts), Unfit> {
+        let own = map.own();
+        let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
+        let content = format!("{:016x}", Fingerprint::of(target.path.as_bytes()).0);
+        let cmcd = Cmcd { content: &content, session: &session };
+        let license = self.license();
+        let plan = Plan {
+            all: elsewhere || self.media.direct,
+            base: target.base(),
+            bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, target.slate),
+            cmcd: Some(&cmcd).filter(|_| self.media.inject_cmcd),
+            end: false,
+            license: license.as_deref(),
+            own: &own,
+            playheads: self.seat.tells.load(Ordering::Relaxed),
+        };
+        let Found { edits, facts, left } = manifest::read(format, text, &plan, self.media.manifest_max)?;
+        if left > 0 {
+            self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "left");
+            tracing::debug!(route = &*self.route.path, left, "URIs lead to servers that the route does not have");
+        }
+        Ok((manifest::apply(text, &edits), facts))
+    }
+
+    /// Where this playback asks for licenses.
+    fn license(&self) -> Option<String> {
+        let (license, segment) = (self.media.license_route.as_deref()?, self.registration.id.segment());
+        if !license.starts_with('/') {
+            return Some(format!("{license}{segment}"));
+        }
+        let base = self.gateway.base(self.peer, self.asked)?;
+        Some(format!("{base}{}{segment}", license.trim_end_matches('/')))
+    }
+
+    pub(super) fn sent(&self, body: Bytes, mut headers: HeaderMap) -> Response<Sending> {
+        fetch::edited(&mut headers);
+        let mut response = Response::new(Sending::from(ReplyBody::new(body)));
+        *response.headers_mut() = headers;
+        response
+    }
+
+    pub(super) fn sent_as(&self, format: Format, text: String) -> Response<Sending> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+        self.sent(text.into(), headers)
+    }
+}
+
+const MANIFEST: Refusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
+
+/// Where the origin sends the player, as a path of its playback.
+pub(super) fn bound(map: &Map<'_>, target: &Target, location: &str) -> Option<String> {
+    let absolute = target.base().absolute(location)?;
+    map.bind(&absolute, Purpose::Manifest, target.slate)
+}

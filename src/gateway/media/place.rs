@@ -1,0 +1,116 @@
+//! Between the paths that players use and the servers that have the media.
+//!
+//! Below a playback's own path stands what stands below the origin. Other servers are named in the path,
+//! `~h/s/HOST/…` (`s` for https, `p` for http), and a slate's in the same way behind `~s`. Only servers that the
+//! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
+
+use crate::config::{self, Endpoint};
+use crate::gateway::route::Route;
+use crate::manifest::{Absolute, Base, Purpose};
+use crate::playbacks::Registration;
+
+/// How one playback's paths are read and made.
+pub(super) struct Map<'a> {
+    pub(super) media: &'a config::Media,
+    pub(super) registration: &'a Registration,
+    pub(super) route: &'a Route,
+    /// Where its slate is, if it is shown.
+    pub(super) slate: Option<&'a Endpoint>,
+}
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// At the server, without a query.
+    pub(super) path: String,
+    root: String,
+    /// A part of the slate.
+    pub(super) slate: bool,
+}
+
+impl Target {
+    pub(super) fn base(&self) -> Base<'_> {
+        Base { authority: self.endpoint.authority(), path: &self.path, root: &self.root, tls: self.endpoint.tls() }
+    }
+
+    /// A slate's manifest.
+    pub(super) fn of_slate(endpoint: &Endpoint, path: &str) -> Self {
+        Self { endpoint: endpoint.clone(), path: path.to_owned(), root: "/".to_owned(), slate: true }
+    }
+}
+
+impl Map<'_> {
+    /// What `rest`, behind the playback's id, leads to. None: to nothing that it may.
+    pub(super) fn target(&self, rest: &str) -> Option<Target> {
+        if climbs(rest) {
+            return None;
+        }
+        for (mark, slate) in [("/~h/", false), ("/~s/", true)] {
+            let Some(rest) = rest.strip_prefix(mark) else { continue };
+            let (scheme, rest) = rest.split_once('/')?;
+            let tls = matches!(scheme, "s").then_some(true).or(matches!(scheme, "p").then_some(false))?;
+            let end = rest.find('/').unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let endpoint = self.allowed(tls, authority)?;
+            let path = if path.is_empty() { "/" } else { path };
+            return Some(Target { endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
+        }
+        let origin = &self.route.config.license_server;
+        let root = root(origin);
+        let path = format!("{}{rest}", root.trim_end_matches('/'));
+        let path = if path.is_empty() { root.clone() } else { path };
+        Some(Target { endpoint: origin.clone(), path, root, slate: false })
+    }
+
+    /// What every path of this playback begins with.
+    pub(super) fn own(&self) -> String {
+        format!("{}{}/", self.route.path.trim_end_matches('/'), self.registration.id.segment())
+    }
+
+    /// The player's URI for it; the server's own where segments do not pass through.
+    pub(super) fn bind(&self, to: &Absolute<'_>, purpose: Purpose, slate: bool) -> Option<String> {
+        if self.media.direct && purpose == Purpose::Segment {
+            return Some(format!("http{}://{}{}", if to.tls { "s" } else { "" }, to.authority, to.path));
+        }
+        let origin = &self.route.config.license_server;
+        let own = self.own();
+        let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
+        if let (false, true, Some(below)) = (slate, at_origin, to.path.strip_prefix(&root(origin))) {
+            return Some(format!("{own}{below}"));
+        }
+        self.allowed(to.tls, &to.authority)?;
+        let (mark, scheme) = (if slate { "~s" } else { "~h" }, if to.tls { "s" } else { "p" });
+        Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
+    }
+
+    /// The path of the content that was registered, for players that were given the playback alone.
+    pub(super) fn content(&self) -> Option<String> {
+        let url = self.registration.content_url.as_ref()?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{query}", url.path());
+        self.bind(&Absolute { authority: url.authority().into(), path, tls: url.tls() }, Purpose::Manifest, false)
+    }
+
+    fn allowed(&self, tls: bool, authority: &str) -> Option<Endpoint> {
+        let is = |endpoint: &Endpoint| endpoint.tls() == tls && endpoint.authority().eq_ignore_ascii_case(authority);
+        let known = [Some(&self.route.config.license_server), self.registration.content_url.as_ref(), self.slate];
+        let allowed = known.into_iter().flatten().any(is) || self.media.hosts.iter().any(|host| host.fits(authority));
+        if !allowed {
+            return None;
+        }
+        Endpoint::parse(&format!("http{}://{authority}", if tls { "s" } else { "" })).ok()
+    }
+}
+
+fn root(origin: &Endpoint) -> String {
+    format!("{}/", origin.path().trim_end_matches('/'))
+}
+
+/// Steps upward would lead to what the route does not show.
+fn climbs(path: &str) -> bool {
+    path.split('/').any(|step| {
+        let plain = step.replace("%2e", ".").replace("%2E", ".");
+        matches!(plain.as_str(), "." | "..") || plain.contains('\\')
+    })
+}

@@ -1,0 +1,132 @@
+//! What the media of each playback has shown so far: beside its registration, and forgotten like it.
+//!
+//! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::ids::PlaybackId;
+use crate::manifest::{Facts, Format, Playheads, Tail};
+use crate::playbacks::Registrations;
+use crate::session::Stream;
+
+/// Playlists of one playback.
+const PLAYLISTS: usize = 32;
+/// Picture and sound, each in two qualities.
+const PLAYHEADS: usize = 4;
+/// Of an MPD: its root element begins early.
+const MPD_HEAD: usize = 8 * 1024;
+
+#[derive(Default)]
+pub struct Shelf {
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    old: HashMap<PlaybackId, Arc<Seat>>,
+    turned: Option<Instant>,
+    young: HashMap<PlaybackId, Arc<Seat>>,
+}
+
+#[derive(Default)]
+pub(super) struct Seat {
+    /// A session was opened for it.
+    pub(super) bound: AtomicBool,
+    /// Its kill has been measured.
+    pub(super) effective: AtomicBool,
+    learned: Mutex<Learned>,
+    /// Its player reports about itself: starts of segments are worth their memory.
+    pub(super) tells: AtomicBool,
+}
+
+#[derive(Default)]
+pub(super) struct Learned {
+    audio: Vec<String>,
+    live: Option<bool>,
+    /// The beginning of the newest live MPD.
+    pub(super) mpd: Option<String>,
+    playheads: Vec<(String, Playheads)>,
+    tails: Vec<(String, Tail)>,
+}
+
+impl Shelf {
+    pub(super) fn seat(&self, now: Instant, id: PlaybackId) -> Arc<Seat> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let turned = *seats.turned.get_or_insert(now);
+        let aged = now.saturating_duration_since(turned) >= Registrations::LIFE / 2;
+        if aged || seats.young.len() >= Registrations::MOST / 2 {
+            seats.turned = Some(now);
+            seats.old = std::mem::take(&mut seats.young);
+        }
+        if let Some(seat) = seats.old.remove(&id) {
+            seats.young.insert(id, seat);
+        }
+        seats.young.entry(id).or_default().clone()
+    }
+}
+
+impl Seat {
+    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Learned {
+    /// What a manifest of this playback, at this path of its server, said.
+    pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
+        self.live = facts.live.or(self.live);
+        if !facts.audio.is_empty() {
+            self.audio = facts.audio;
+        }
+        if let Some(tail) = facts.tail {
+            put(&mut self.tails, path, tail, PLAYLISTS);
+        }
+        if format == Format::Dash && facts.live == Some(true) {
+            let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
+            self.mpd = Some(String::from_utf8_lossy(head).into_owned());
+        }
+    }
+
+    pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
+        if !playheads.is_empty() {
+            put(&mut self.playheads, path, playheads, PLAYHEADS);
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live == Some(true)
+    }
+
+    /// What it is of, if a manifest said.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    }
+
+    pub(super) fn is_audio(&self, path: &str) -> bool {
+        self.audio.iter().any(|known| known == path)
+    }
+
+    /// Where the player's playlist of that path ended.
+    pub(super) fn tail(&self, path: &str) -> Option<Tail> {
+        self.tails.iter().find(|(known, _)| known == path).map(|(_, tail)| *tail)
+    }
+
+    /// Milliseconds.
+    pub(super) fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
+        self.playheads.iter().find_map(|(_, playheads)| playheads.start(path, first_byte))
+    }
+}
+
+fn put<T>(list: &mut Vec<(String, T)>, path: &str, value: T, most: usize) {
+    if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == path) {
+        *known = value;
+        return;
+    }
+    if list.len() >= most {
+        list.remove(0);
+    }
+    list.push((path.to_owned(), value));
+}

@@ -1,0 +1,102 @@
+//! What a blacked-out playback is shown: its slate, in the format that the player asks for, as what comes next.
+//!
+//! A live playlist goes on with the slate's segments, a live MPD with its period; a playback that only begins
+//! gets the slate as it is. The programme's own segments come for a moment longer, then no more.
+
+use std::time::Instant;
+
+use http::Response;
+
+use super::manifest::{Fetched, Instead};
+use super::place::{Map, Target};
+use super::{GOING_OVER, NOT_HERE, Story};
+use crate::config::Endpoint;
+use crate::edge::Sending;
+use crate::manifest::{self, DashSlate, Facts, Format};
+
+impl Story<'_> {
+    pub(super) async fn blacked_out(&self, target: Target, slate: &Endpoint, since: Instant) -> Response<Sending> {
+        let map = self.map(Some(slate));
+        let format = Format::of_path(&target.path);
+        match format {
+            _ if target.slate => self.pass(&map, &target).await,
+            Some(format) => self.shown(&map, &target, format, slate, since).await,
+            None if self.gateway.clock.now() < since + GOING_OVER => self.pass(&map, &target).await,
+            None => self.refused("segment", NOT_HERE),
+        }
+    }
+
+    async fn shown(
+        &self,
+        map: &Map<'_>,
+        asked: &Target,
+        format: Format,
+        slate: &Endpoint,
+        since: Instant,
+    ) -> Response<Sending> {
+        let found = match format {
+            Format::Dash => self.mpd(map, slate, since).await,
+            Format::Hls => self.playlist(map, asked, slate, since).await,
+        };
+        match found {
+            Ok(text) => {
+                self.count("manifest", "slate");
+                self.sent_as(format, text)
+            }
+            Err(instead) => self.instead(map, asked, instead),
+        }
+    }
+
+    async fn mpd(&self, map: &Map<'_>, slate: &Endpoint, since: Instant) -> Result<String, Instead> {
+        let target = Target::of_slate(slate, &in_format(slate.path(), Format::Dash));
+        let (text, _) = self.slate_text(map, &target, Format::Dash).await?;
+        let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
+        let since = wall.saturating_sub(now.saturating_duration_since(since));
+        let programme = self.seat.learned().mpd.clone();
+        let on = programme
+            .and_then(|programme| manifest::dash_slate(&text, &DashSlate { now: wall, programme: &programme, since }));
+        Ok(on.unwrap_or(text))
+    }
+
+    async fn playlist(
+        &self,
+        map: &Map<'_>,
+        asked: &Target,
+        slate: &Endpoint,
+        since: Instant,
+    ) -> Result<String, Instead> {
+        let (tail, audio) = {
+            let learned = self.seat.learned();
+            (learned.tail(&asked.path).filter(|_| learned.is_live()), learned.is_audio(&asked.path))
+        };
+        let mut target = Target::of_slate(slate, &in_format(slate.path(), Format::Hls));
+        let (mut text, _) = self.slate_text(map, &target, Format::Hls).await?;
+        let Some(tail) = tail else { return Ok(text) };
+        if let Some(uri) = manifest::hls_rendition(&text, audio) {
+            let own = map.own();
+            let below = uri.strip_prefix(own.trim_end_matches('/')).unwrap_or_default();
+            let path = below.split('?').next().unwrap_or_default();
+            target = map.target(path).ok_or(Instead::Unfit(manifest::Unfit::Broken))?;
+            (text, _) = self.slate_text(map, &target, Format::Hls).await?;
+        }
+        let elapsed = self.gateway.clock.now().saturating_duration_since(since);
+        Ok(manifest::hls_slate(&text, &tail, elapsed).unwrap_or(text))
+    }
+
+    async fn slate_text(&self, map: &Map<'_>, target: &Target, format: Format) -> Result<(String, Facts), Instead> {
+        let Fetched { body, .. } = self.whole(target).await?;
+        let (text, facts) = self.edited(map, target, format, &body, true).map_err(Instead::Unfit)?;
+        Ok((String::from_utf8_lossy(&text).into_owned(), facts))
+    }
+}
+
+/// A slate is named in one format; its other one stands beside it.
+fn in_format(path: &str, format: Format) -> String {
+    match (Format::of_path(path), path.rsplit_once('.')) {
+        (Some(named), Some((stem, _))) if named != format => match format {
+            Format::Dash => format!("{stem}.mpd"),
+            Format::Hls => format!("{stem}.m3u8"),
+        },
+        (_, _) => path.to_owned(),
+    }
+}

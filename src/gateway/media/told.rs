@@ -1,0 +1,49 @@
+//! What a player is told instead of media, and how its paths are told apart.
+
+use http::header::LOCATION;
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::edge::Sending;
+use crate::edge::reply::{self, Refusal};
+use crate::manifest::Format;
+
+pub(super) const ELSEWHERE: Refusal =
+    refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
+pub(super) const FOREIGN: Refusal =
+    refusal(StatusCode::FORBIDDEN, "foreign_playback", "another device began this playback");
+pub(super) const NOT_HERE: Refusal =
+    refusal(StatusCode::NOT_FOUND, "media_path", "this playback has nothing at this path");
+// A 5xx would start a storm of retries in players.
+pub(super) const ORIGIN: Refusal = refusal(StatusCode::FORBIDDEN, "origin_unavailable", "the origin could not be used");
+pub(super) const UNKNOWN: Refusal =
+    refusal(StatusCode::NOT_FOUND, "playback_unknown", "no playback is known by this path");
+
+pub(super) const fn refusal(status: StatusCode, error: &'static str, detail: &'static str) -> Refusal {
+    Refusal { status, error, detail, close: false }
+}
+
+pub(super) fn told(refusal: Refusal) -> Response<Sending> {
+    refusal.reply().map(Sending::from)
+}
+
+pub(super) fn redirect(path: &str) -> Response<Sending> {
+    let mut response = reply::empty(StatusCode::FOUND);
+    let Ok(location) = HeaderValue::from_str(path) else { return told(NOT_HERE) };
+    response.headers_mut().insert(LOCATION, location);
+    response.map(Sending::from)
+}
+
+/// Endings of the paths of segments. Whatever else may be a manifest.
+const SEGMENTS: [&str; 19] = [
+    "aac", "cmfa", "cmft", "cmfv", "init", "jpg", "key", "m4a", "m4s", "m4v", "mp3", "mp4", "mp4a", "mp4v", "png",
+    "ts", "vtt", "webm", "webvtt",
+];
+
+pub(super) fn is_manifest(path: &str) -> bool {
+    Format::of_path(path).is_some() || !is_segment(path)
+}
+
+fn is_segment(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}

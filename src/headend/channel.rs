@@ -1,0 +1,120 @@
+//! A small channel, for trying and testing media routes: live and as titles, in HLS and DASH, with its slate.
+//!
+//! Two titles of 8 s in four segments each, picture and sound apart, in clear (`channel/asset/make.sh` makes
+//! them). Live, the programme plays over and over by wall time: everything is computed from the time of day, and
+//! nothing is kept.
+//!
+//! | path | |
+//! |---|---|
+//! | `/live/main.m3u8`, `/live/main.mpd` | the programme, live |
+//! | `/vod/main.m3u8`, `/vod/main.mpd` | the programme, with an end |
+//! | `/slate/main.m3u8`, `/slate/main.mpd` | the slate, with an end |
+//! | `/slate-live/main.m3u8`, `/slate-live/main.mpd` | the slate, live |
+
+mod dash;
+mod hls;
+mod title;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::title::{PROGRAMME, SLATE, Title, Track};
+
+/// Of a whole round.
+const ROUND: Duration = Duration::from_secs(8);
+const SEGMENT: Duration = Duration::from_secs(2);
+/// In a round.
+const SEGMENTS: u64 = 4;
+/// Segments that a live window shows.
+const WINDOW: u64 = 8;
+
+pub(super) struct Page {
+    pub(super) body: Bytes,
+    pub(super) media_type: &'static str,
+}
+
+/// `wall`: since the epoch. None: no path of the channel.
+pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
+    let (folder, below) = path.strip_prefix('/')?.split_once('/')?;
+    let (title, live) = match folder {
+        "live" => (&PROGRAMME, true),
+        "slate" => (&SLATE, false),
+        "slate-live" => (&SLATE, true),
+        "vod" => (&PROGRAMME, false),
+        _ => return None,
+    };
+    let window = window(wall, live);
+    let text = |media_type, text: String| Page { body: text.into(), media_type };
+    Some(match below {
+        "a.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.audio, "a", window, live)),
+        "main.m3u8" => text(hls::MEDIA_TYPE, hls::main()),
+        "main.mpd" => text(dash::MEDIA_TYPE, dash::mpd(window, wall, live)),
+        "v.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.video, "v", window, live)),
+        _ => Page { body: segment(title, below)?, media_type: "video/mp4" },
+    })
+}
+
+/// The segments to be shown, counted since the epoch; of a title, its own.
+fn window(wall: Duration, live: bool) -> (u64, u64) {
+    if !live {
+        return (0, SEGMENTS);
+    }
+    let ended = wall.as_secs() / SEGMENT.as_secs();
+    (ended.saturating_sub(WINDOW), ended)
+}
+
+/// `v/init.mp4`, `v/3.m4s`: by number since the epoch or within its round, as both are written.
+fn segment(title: &Title, path: &str) -> Option<Bytes> {
+    let (track, name) = path.split_once('/')?;
+    let track: &Track = match track {
+        "a" => &title.audio,
+        "v" => &title.video,
+        _ => return None,
+    };
+    if name == "init.mp4" {
+        return track.init();
+    }
+    track.segment(name.strip_suffix(".m4s")?.parse::<u64>().ok()? % SEGMENTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &str, wall: Duration) -> String {
+        String::from_utf8(page(path, wall).unwrap().body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_live_window_slides_and_keeps_its_numbers() {
+        let at = |seconds: u64| Duration::from_secs(1_795_307_401 + seconds);
+        let (early, late) = (text("/live/v.m3u8", at(0)), text("/live/v.m3u8", at(2)));
+        let segments = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| line.ends_with(".m4s")).map(str::to_owned).collect()
+        };
+        assert_eq!(segments(&early)[1..], segments(&late)[..WINDOW as usize - 1]);
+        assert!(early.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", (1_795_307_401 / 2) - WINDOW)), "{early}");
+        assert!(!early.contains("ENDLIST"));
+        assert!(text("/vod/v.m3u8", at(0)).contains("#EXT-X-ENDLIST"));
+    }
+
+    #[test]
+    fn every_segment_that_is_named_is_there() {
+        let wall = Duration::from_secs(1_795_307_401);
+        for folder in ["live", "vod", "slate", "slate-live"] {
+            for track in ["v", "a"] {
+                let playlist = text(&format!("/{folder}/{track}.m3u8"), wall);
+                for uri in playlist.lines().filter(|line| line.ends_with(".m4s")) {
+                    let body = page(&format!("/{folder}/{uri}"), wall).unwrap().body;
+                    // A fragment begins with a box of its own.
+                    assert!(matches!(&body[4..8], b"moof" | b"styp" | b"sidx"), "{folder} {uri}");
+                }
+                let init = page(&format!("/{folder}/{track}/init.mp4"), wall).unwrap().body;
+                assert_eq!(&init[4..8], b"ftyp");
+            }
+            assert!(text(&format!("/{folder}/main.mpd"), wall).contains("<Period "));
+        }
+        assert!(page("/live/x", wall).is_none() && page("/other/main.mpd", wall).is_none());
+    }
+}

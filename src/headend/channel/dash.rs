@@ -1,0 +1,57 @@
+//! The channel's MPDs. Each round is a period, numbered since the epoch.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{ROUND, SEGMENT, SEGMENTS};
+
+pub(super) const MEDIA_TYPE: &str = "application/dash+xml";
+
+pub(super) fn mpd((first, end): (u64, u64), wall: Duration, live: bool) -> String {
+    let kind = if live {
+        format!(
+            "type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" minimumUpdatePeriod=\"PT2S\" \
+             timeShiftBufferDepth=\"PT16S\" suggestedPresentationDelay=\"PT6S\" publishTime=\"{}\"",
+            date_time(wall)
+        )
+    } else {
+        format!("type=\"static\" mediaPresentationDuration=\"PT{}S\"", ROUND.as_secs())
+    };
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" minBufferTime=\"PT2S\" {kind}>\n"
+    );
+    // The round that has begun is announced whole: its segments come available by the clock.
+    for round in first / SEGMENTS..=end.saturating_sub(u64::from(!live)) / SEGMENTS {
+        let (start, length) = (round * ROUND.as_secs(), ROUND.as_secs());
+        // Writing into a String cannot fail.
+        let _written = writeln!(text, "<Period id=\"{round}\" start=\"PT{start}S\" duration=\"PT{length}S\">");
+        for (name, kind, codecs, more) in [
+            ("v", "video", "avc1.4d4015", "bandwidth=\"90000\" width=\"320\" height=\"180\""),
+            ("a", "audio", "mp4a.40.2", "bandwidth=\"26000\" audioSamplingRate=\"44100\""),
+        ] {
+            let (number, duration) = (round * SEGMENTS, SEGMENT.as_secs());
+            let _written = writeln!(
+                text,
+                "<AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" \
+                 startWithSAP=\"1\"><SegmentTemplate media=\"{name}/$Number$.m4s\" initialization=\"{name}/init.mp4\" \
+                 startNumber=\"{number}\" duration=\"{duration}\"/>\
+                 <Representation id=\"{name}\" codecs=\"{codecs}\" {more}/></AdaptationSet>"
+            );
+        }
+        text.push_str("</Period>\n");
+    }
+    text.push_str("</MPD>\n");
+    text
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` in the form of an MPD: the parts are where HTTP puts them.
+fn date_time(wall: Duration) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(wall.as_secs()));
+    let mut parts = text.split(' ').skip(1);
+    let (day, month) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let month = MONTHS.iter().position(|name| *name == month).unwrap_or_default() + 1;
+    let (year, time) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{year}-{month:02}-{day}T{time}Z")
+}

@@ -1,0 +1,53 @@
+//! The channel's two titles, as the program carries them.
+
+use bytes::Bytes;
+
+pub(super) struct Title {
+    pub(super) audio: Track,
+    pub(super) video: Track,
+}
+
+/// One file, and the playlist that says where its parts are.
+pub(super) struct Track {
+    file: &'static [u8],
+    playlist: &'static str,
+}
+
+macro_rules! track {
+    ($name:literal) => {
+        Track {
+            file: include_bytes!(concat!("asset/", $name, ".mp4")),
+            playlist: include_str!(concat!("asset/", $name, ".m3u8")),
+        }
+    };
+}
+
+pub(super) static PROGRAMME: Title = Title { audio: track!("programme-a"), video: track!("programme-v") };
+pub(super) static SLATE: Title = Title { audio: track!("slate-a"), video: track!("slate-v") };
+
+impl Track {
+    pub(super) fn init(&self) -> Option<Bytes> {
+        let range = self.playlist.split_once("BYTERANGE=\"")?.1.split('"').next()?;
+        self.part(range)
+    }
+
+    /// Counted from 0.
+    pub(super) fn segment(&self, index: u64) -> Option<Bytes> {
+        self.part(self.values("#EXT-X-BYTERANGE:").nth(usize::try_from(index).ok()?)?)
+    }
+
+    /// Seconds, as they are written.
+    pub(super) fn length(&self, index: u64) -> Option<&'static str> {
+        self.values("#EXTINF:").nth(usize::try_from(index).ok()?)?.strip_suffix(',')
+    }
+
+    fn values(&self, tag: &'static str) -> impl Iterator<Item = &'static str> {
+        self.playlist.lines().filter_map(move |line| line.strip_prefix(tag))
+    }
+
+    fn part(&self, range: &str) -> Option<Bytes> {
+        let (length, first) = range.split_once('@')?;
+        let (length, first): (usize, usize) = (length.parse().ok()?, first.parse().ok()?);
+        self.file.get(first..first.checked_add(length)?).map(Bytes::from_static)
+    }
+}

@@ -1,0 +1,262 @@
+//! DASH MPDs (ISO/IEC 23009-1), read once from the front to the back.
+
+mod inject;
+pub(super) mod slate;
+mod text;
+mod time;
+
+use quick_xml::Reader as XmlReader;
+use quick_xml::escape::escape;
+use quick_xml::events::{BytesStart, Event};
+
+use self::inject::Inject;
+use self::text::{attributes, local, plain, value};
+use super::playhead::{Collect, Template};
+use super::uri::{Absolute, Base, Reach};
+use super::{Edit, Found, MOST, Plan, Purpose, Unfit};
+
+const DEEPEST: usize = 32;
+
+/// An open element.
+struct Open {
+    /// Where URIs below it begin; none: as in its parent.
+    base: Option<Owned>,
+    /// Its own text is a URI for this, from this byte on.
+    text: Option<(Text, usize)>,
+}
+
+#[derive(Clone, Debug)]
+struct Owned {
+    authority: String,
+    path: String,
+    root: String,
+    tls: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Text {
+    Base,
+    License,
+    Manifest,
+}
+
+struct Reader<'a> {
+    collect: Collect,
+    found: Found,
+    inject: Inject,
+    live: bool,
+    open: Vec<Open>,
+    period_ms: u64,
+    plan: &'a Plan<'a>,
+    text: &'a str,
+}
+
+pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
+    let mut xml = XmlReader::from_str(text);
+    xml.config_mut().check_end_names = true;
+    let mut reader = Reader {
+        collect: Collect::default(),
+        found: Found::default(),
+        inject: Inject::default(),
+        live: false,
+        open: Vec::new(),
+        period_ms: 0,
+        plan,
+        text,
+    };
+    for _ in 0..MOST {
+        let before = position(&xml);
+        match xml.read_event().map_err(|_| Unfit::Broken)? {
+            Event::Start(start) => reader.start(&start, before, position(&xml))?,
+            Event::Empty(start) => reader.empty(&start, before, position(&xml))?,
+            Event::End(_) => reader.end(before),
+            Event::DocType(_) => return Err(Unfit::Broken),
+            Event::Eof => return reader.finish(),
+            Event::CData(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::GeneralRef(_)
+            | Event::PI(_)
+            | Event::Text(_) => {}
+        }
+    }
+    Err(Unfit::Many)
+}
+
+fn position(xml: &XmlReader<&[u8]>) -> usize {
+    usize::try_from(xml.buffer_position()).unwrap_or(usize::MAX)
+}
+
+impl<'a> Reader<'a> {
+    fn start(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
+        if self.open.len() == DEEPEST {
+            return Err(Unfit::Deep);
+        }
+        self.element(start, before)?;
+        let text = match start.local_name().as_ref() {
+            "BaseURL" => Some(Text::Base),
+            "ImportedMPD" | "Location" | "PatchLocation" => Some(Text::Manifest),
+            name if name.eq_ignore_ascii_case("laurl") => Some(Text::License),
+            _ => None,
+        };
+        self.inject.start(start, self.open.len());
+        self.open.push(Open { base: None, text: text.map(|text| (text, after)) });
+        Ok(())
+    }
+
+    fn empty(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
+        self.element(start, before)?;
+        if let Some(edit) = self.inject.empty(start, self.open.len(), before..after, self.plan.cmcd) {
+            self.found.edits.push(edit);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, before: usize) {
+        if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
+            self.found.edits.push(edit);
+        }
+        let Some(Open { text: Some((kind, from)), .. }) = self.open.pop() else { return };
+        let Some(raw) = self.text.get(from..before) else { return };
+        let plain = plain(raw);
+        let purpose = match kind {
+            Text::Base => Purpose::Segment,
+            Text::Manifest => Purpose::Manifest,
+            Text::License => return self.license(raw, from, plain.trim()),
+        };
+        // A location is the MPD's own, whatever its base is.
+        let bound = self.bind(plain.trim(), purpose, kind == Text::Manifest);
+        if let Some(with) = bound.filter(|bound| *bound != plain.trim()) {
+            self.found.edits.push(Edit { at: from..before, with: escape(&with).into_owned() });
+        }
+        if kind == Text::Base {
+            let base = owned(&self.base(), self.base().resolve_any(plain.trim()));
+            if let Some(parent) = self.open.last_mut() {
+                // Of several, the first: the others lead to the same files.
+                parent.base.get_or_insert(base);
+            }
+        }
+    }
+
+    fn license(&mut self, raw: &str, from: usize, plain: &str) {
+        if let Some(license) = self.plan.license.filter(|license| !plain.is_empty() && *license != plain) {
+            self.found.edits.push(Edit { at: from..from + raw.len(), with: escape(license).into_owned() });
+        }
+    }
+
+    /// What an element says in attributes.
+    fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), Unfit> {
+        let name = start.local_name();
+        match name.as_ref() {
+            "MPD" => self.live = value(start, "type").as_deref() == Some("dynamic"),
+            "Period" => {
+                if let Some(edit) = self.inject.period(before, self.plan.cmcd) {
+                    self.found.edits.push(edit);
+                }
+                let begins = value(start, "start").and_then(|start| time::duration(&start));
+                self.period_ms = begins.map_or(self.period_ms, |start| start.as_millis() as u64);
+            }
+            "SegmentTemplate" => self.template(start),
+            _ => {}
+        }
+        for (key, raw) in attributes(start) {
+            match (name.as_ref(), local(key)) {
+                ("SegmentTemplate" | "SegmentURL", "index" | "media")
+                | ("SegmentTemplate", "bitstreamSwitching" | "initialization")
+                | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
+                    self.attribute(raw, Purpose::Segment);
+                }
+                (_, "href") if key.contains(':') => self.attribute(raw, Purpose::Manifest),
+                (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
+                    let at = self.offset(raw);
+                    self.license(raw, at, &plain(raw));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, raw: &str, purpose: Purpose) {
+        let plain = plain(raw);
+        if let Some(with) = self.bind(&plain, purpose, false).filter(|bound| *bound != plain) {
+            let at = self.offset(raw);
+            self.found.edits.push(Edit { at: at..at + raw.len(), with: escape(&with).into_owned() });
+        }
+    }
+
+    /// `raw` is a slice of the text.
+    fn offset(&self, raw: &str) -> usize {
+        (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
+    }
+
+    fn bind(&mut self, uri: &str, purpose: Purpose, of_document: bool) -> Option<String> {
+        if uri.starts_with(self.plan.own) {
+            return None;
+        }
+        let base = if of_document { self.plan.base } else { self.base() };
+        let absolute = match base.reach(uri) {
+            Reach::Escapes(absolute) => absolute,
+            Reach::Stays if self.plan.all => base.resolve(uri),
+            Reach::Nowhere | Reach::Stays => return None,
+        };
+        let bound = (self.plan.bind)(&absolute, purpose);
+        self.found.left += usize::from(bound.is_none());
+        bound
+    }
+
+    fn base(&self) -> Base<'_> {
+        let nearest = self.open.iter().rev().find_map(|open| open.base.as_ref());
+        nearest.map_or(self.plan.base, Owned::base)
+    }
+
+    fn template(&mut self, start: &BytesStart<'_>) {
+        let Some(media) = value(start, "media").filter(|_| !self.live) else { return };
+        let number = |name, default| value(start, name).map_or(Some(default), |text| text.parse().ok());
+        let path = self.base().resolve_any(&media).path;
+        if let (Some(duration), Some(first), Some(origin), Some(timescale @ 1..)) = (
+            number("duration", 0),
+            number("startNumber", 1),
+            number("presentationTimeOffset", 0),
+            number("timescale", 1),
+        ) {
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            self.collect.template(Template { duration, first, offset: self.period_ms, origin, path, timescale });
+        }
+    }
+
+    fn finish(mut self) -> Result<Found, Unfit> {
+        if !self.open.is_empty() || !self.inject.is_mpd() {
+            return Err(Unfit::Broken);
+        }
+        self.found.facts.live = Some(self.live);
+        self.found.facts.playheads = self.collect.finish();
+        // An element that is filled at its end was noted behind what it holds.
+        self.found.edits.sort_by_key(|edit| edit.at.start);
+        Ok(self.found)
+    }
+}
+
+impl Base<'_> {
+    /// The URI with its host, wherever it leads.
+    fn resolve_any<'b>(&'b self, uri: &'b str) -> Absolute<'b> {
+        match self.reach(uri) {
+            Reach::Escapes(absolute) => absolute,
+            Reach::Nowhere | Reach::Stays => self.resolve(uri),
+        }
+    }
+}
+
+impl Owned {
+    fn base(&self) -> Base<'_> {
+        Base { authority: &self.authority, path: &self.path, root: &self.root, tls: self.tls }
+    }
+}
+
+fn owned(base: &Base<'_>, absolute: Absolute<'_>) -> Owned {
+    let Absolute { authority, mut path, tls } = absolute;
+    path.truncate(path.find('?').unwrap_or(path.len()));
+    let inside = tls == base.tls && authority == base.authority && path.starts_with(base.root);
+    let root = if inside { base.root } else { "/" };
+    Owned { authority: authority.into_owned(), path, root: root.to_owned(), tls }
+}

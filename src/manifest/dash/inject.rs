@@ -1,0 +1,98 @@
+//! Where `CMCDParameters` are put into an MPD: players that read them report about themselves from then on.
+//!
+//! dash.js 5.0 and later do (`docs/players.md`). A service description that is there is filled, because a
+//! second one would not be read; one that already has parameters is left alone.
+
+use std::ops::Range;
+
+use quick_xml::escape::escape;
+use quick_xml::events::BytesStart;
+
+use super::super::{Cmcd, Edit};
+
+#[derive(Default)]
+pub(super) struct Inject {
+    /// Nothing is to be put in any more.
+    done: bool,
+    /// The service description that is open, if it has no parameters.
+    filling: bool,
+    /// With its colon.
+    prefix: String,
+    root: bool,
+}
+
+impl Inject {
+    pub(super) fn is_mpd(&self) -> bool {
+        self.root
+    }
+
+    /// `depth`: how many elements are open around it.
+    pub(super) fn start(&mut self, start: &BytesStart<'_>, depth: usize) {
+        match (depth, start.local_name().as_ref()) {
+            (0, "MPD") => {
+                self.root = true;
+                let name = start.name().0.to_owned();
+                self.prefix = name.strip_suffix("MPD").unwrap_or_default().to_owned();
+            }
+            (1, "ServiceDescription") if !self.done => self.filling = true,
+            (_, "ClientDataReporting" | "CMCDParameters") if self.filling => {
+                self.filling = false;
+                self.done = true;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn empty(
+        &mut self,
+        start: &BytesStart<'_>,
+        depth: usize,
+        at: Range<usize>,
+        wanted: Option<&Cmcd<'_>>,
+    ) -> Option<Edit> {
+        match (depth, start.local_name().as_ref()) {
+            (1, "ServiceDescription") if !self.done => {
+                let element = element(&self.prefix, wanted?);
+                self.done = true;
+                let name = start.name().0;
+                let attributes = start.attributes_raw().trim_end();
+                Some(Edit { at, with: format!("<{name}{attributes}>{element}</{name}>") })
+            }
+            (_, "ClientDataReporting" | "CMCDParameters") if self.filling => {
+                self.filling = false;
+                self.done = true;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// `depth`: how many are open, the one that ends included.
+    pub(super) fn end(&mut self, depth: usize, before: usize, wanted: Option<&Cmcd<'_>>) -> Option<Edit> {
+        if depth != 2 || !std::mem::take(&mut self.filling) {
+            return None;
+        }
+        self.done = true;
+        Some(Edit::insert(before, element(&self.prefix, wanted?)))
+    }
+
+    /// Before the first period, if nothing was there to fill.
+    pub(super) fn period(&mut self, before: usize, wanted: Option<&Cmcd<'_>>) -> Option<Edit> {
+        if std::mem::replace(&mut self.done, true) {
+            return None;
+        }
+        let (p, element) = (&self.prefix, element(&self.prefix, wanted?));
+        Some(Edit::insert(before, format!("<{p}ServiceDescription id=\"0\">{element}</{p}ServiceDescription>")))
+    }
+}
+
+/// Version 1, which every dash.js that reads them takes.
+fn element(p: &str, cmcd: &Cmcd<'_>) -> String {
+    let (session, content) = (escape(cmcd.session), escape(cmcd.content));
+    format!(
+        "<{p}ClientDataReporting><{p}CMCDParameters schemeIdUri=\"urn:mpeg:dash:cta-5004:2023\" version=\"1\" \
+         mode=\"query\" sessionID=\"{session}\" contentID=\"{content}\" \
+         keys=\"sid cid br d ot bl pr sf st nor su bs mtp\" includeInRequests=\"segment mpd\"/>\
+         </{p}ClientDataReporting>"
+    )
+}

@@ -1,0 +1,60 @@
+//! The texts of an MPD: attributes where they stand, and what they mean.
+
+use std::borrow::Cow;
+
+use quick_xml::Reader as XmlReader;
+use quick_xml::escape::unescape;
+use quick_xml::events::{BytesStart, Event};
+
+/// Longer texts are no URLs that anybody serves.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+/// Names with prefixes, and raw values: slices of the text.
+pub(super) fn attributes<'s>(start: &'s BytesStart<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
+    let mut found = start.attributes();
+    // Two of one name are one too many, but looking for them takes the square of their number.
+    found.with_checks(false);
+    found.filter_map(|attribute| {
+        let attribute = attribute.ok()?;
+        match attribute.value {
+            Cow::Borrowed(value) => Some((attribute.key.0, value)),
+            Cow::Owned(_) => None,
+        }
+    })
+}
+
+pub(super) fn value(start: &BytesStart<'_>, name: &str) -> Option<String> {
+    attributes(start).find(|(key, _)| *key == name).map(|(_, value)| plain(value).into_owned())
+}
+
+pub(super) fn local(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or_default()
+}
+
+/// References resolved, marks of character data and comments taken off; what cannot be read stays as it is.
+pub(super) fn plain(raw: &str) -> Cow<'_, str> {
+    if raw.len() > LONGEST_TEXT {
+        return Cow::Borrowed("");
+    }
+    if !raw.contains('<') {
+        return unescape(raw).unwrap_or(Cow::Borrowed(raw));
+    }
+    let mut text = String::new();
+    let mut xml = XmlReader::from_str(raw);
+    while let Ok(event) = xml.read_event() {
+        match event {
+            Event::CData(data) => text.push_str(&data.into_inner()),
+            Event::Eof => break,
+            Event::GeneralRef(name) => text.push_str(&unescape(&format!("&{};", &*name)).unwrap_or_default()),
+            Event::Text(more) => text.push_str(&more.into_inner()),
+            Event::Comment(_)
+            | Event::Decl(_)
+            | Event::DocType(_)
+            | Event::Empty(_)
+            | Event::End(_)
+            | Event::PI(_)
+            | Event::Start(_) => {}
+        }
+    }
+    Cow::Owned(text)
+}

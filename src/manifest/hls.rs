@@ -1,0 +1,235 @@
+//! HLS playlists, line by line (RFC 8216, and draft-pantos-hls-rfc8216bis for its newer tags).
+
+mod attributes;
+pub(super) mod slate;
+
+use std::borrow::Cow;
+
+use self::attributes::{attributes, quoted};
+use self::slate::Tail;
+use super::playhead::Collect;
+use super::uri::Reach;
+use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
+
+/// Tags that carry URIs, the attributes that do, and what for.
+const TAGS: [(&str, &str, Purpose); 14] = [
+    ("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Data),
+    ("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Data),
+    ("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest),
+    ("#EXT-X-I-FRAME-STREAM-INF", "URI", Purpose::Manifest),
+    ("#EXT-X-IMAGE-STREAM-INF", "URI", Purpose::Manifest),
+    ("#EXT-X-KEY", "URI", Purpose::Data),
+    ("#EXT-X-MAP", "URI", Purpose::Segment),
+    ("#EXT-X-MEDIA", "URI", Purpose::Manifest),
+    ("#EXT-X-PART", "URI", Purpose::Segment),
+    ("#EXT-X-PRELOAD-HINT", "URI", Purpose::Segment),
+    ("#EXT-X-RENDITION-REPORT", "URI", Purpose::Manifest),
+    ("#EXT-X-SESSION-DATA", "URI", Purpose::Data),
+    ("#EXT-X-SESSION-KEY", "URI", Purpose::Data),
+    ("#EXT-X-STREAM-INF", "", Purpose::Manifest),
+];
+/// `EXT-X-DEFINE` lines that are followed.
+const VARIABLES: usize = 64;
+const RENDITIONS: usize = 64;
+
+struct Reader<'a> {
+    /// The URI line to come names a playlist.
+    announced: bool,
+    collect: Collect,
+    duration_ms: u64,
+    ended: bool,
+    found: Found,
+    multivariant: bool,
+    plan: &'a Plan<'a>,
+    /// Of the segment to come: first byte, and the byte after the last one before.
+    range: (u64, u64),
+    start_ms: u64,
+    tail: Tail,
+    text: &'a str,
+    variables: Vec<(&'a str, &'a str)>,
+}
+
+pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
+    let mut reader = Reader {
+        announced: false,
+        collect: Collect::default(),
+        duration_ms: 0,
+        ended: false,
+        found: Found::default(),
+        multivariant: false,
+        plan,
+        range: (0, 0),
+        start_ms: 0,
+        tail: Tail::default(),
+        text,
+        variables: Vec::new(),
+    };
+    for (count, line) in text.split('\n').enumerate() {
+        if count == MOST {
+            return Err(Unfit::Many);
+        }
+        reader.line(line.trim_end_matches('\r'));
+    }
+    Ok(reader.finish())
+}
+
+impl<'a> Reader<'a> {
+    fn line(&mut self, line: &'a str) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        if !line.starts_with('#') {
+            return self.uri_line(line);
+        }
+        let Some((tag, value)) = line.split_once(':') else { return self.bare(line) };
+        self.note(tag, value);
+        if !tag.starts_with("#EXT-X-") {
+            return;
+        }
+        for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
+            let wanted = |(key, _): &(&str, &str)| key == name;
+            let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
+            uris.into_iter().for_each(|uri| self.uri(uri, *purpose));
+        }
+    }
+
+    fn bare(&mut self, tag: &str) {
+        match tag {
+            "#EXT-X-DISCONTINUITY" => self.tail.discontinuity += 1,
+            "#EXT-X-ENDLIST" => self.ended = true,
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, tag: &str, value: &'a str) {
+        let number = || value.trim().parse::<u64>().unwrap_or_default();
+        match tag {
+            "#EXTINF" => self.duration_ms = milliseconds(value),
+            "#EXT-X-BYTERANGE" => self.range.0 = self.byte_range(value),
+            "#EXT-X-DEFINE" => self.define(value),
+            "#EXT-X-DISCONTINUITY-SEQUENCE" => {
+                self.tail.discontinuity = self.tail.discontinuity.saturating_add(number())
+            }
+            "#EXT-X-MEDIA" => {
+                self.multivariant = true;
+                self.rendition(value);
+            }
+            "#EXT-X-MEDIA-SEQUENCE" => self.tail.next = self.tail.next.saturating_add(number()),
+            "#EXT-X-STREAM-INF" => {
+                self.multivariant = true;
+                self.announced = true;
+            }
+            "#EXT-X-TARGETDURATION" => self.tail.target_s = number(),
+            _ => {}
+        }
+    }
+
+    fn byte_range(&mut self, value: &str) -> u64 {
+        let (length, first) = value.trim().split_once('@').map_or((value.trim(), None), |(l, f)| (l, Some(f)));
+        let first = first.and_then(|first| first.parse().ok()).unwrap_or(self.range.1);
+        self.range.1 = first.saturating_add(length.parse().unwrap_or_default());
+        first
+    }
+
+    fn define(&mut self, value: &'a str) {
+        let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
+        if let (Some(name), Some(value), true) = (find("NAME"), find("VALUE"), self.variables.len() < VARIABLES) {
+            self.variables.push((name, value));
+        }
+    }
+
+    fn rendition(&mut self, value: &str) {
+        let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
+        if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
+            && self.found.facts.audio.len() < RENDITIONS
+        {
+            let path = self.path(&self.substituted(uri));
+            self.found.facts.audio.push(path);
+        }
+    }
+
+    fn uri_line(&mut self, uri: &'a str) {
+        if std::mem::take(&mut self.announced) {
+            return self.uri(uri, Purpose::Manifest);
+        }
+        if self.plan.playheads {
+            self.collect.note(&self.path(&self.substituted(uri)), self.range.0, self.start_ms);
+        }
+        self.start_ms = self.start_ms.saturating_add(self.duration_ms);
+        self.range.0 = 0;
+        self.tail.next = self.tail.next.saturating_add(1);
+        self.uri(uri, Purpose::Segment);
+    }
+
+    /// At the origin, without the query.
+    fn path(&self, uri: &str) -> String {
+        let mut path = match self.plan.base.reach(uri) {
+            Reach::Escapes(absolute) => absolute.path,
+            Reach::Nowhere | Reach::Stays => self.plan.base.resolve(uri).path,
+        };
+        path.truncate(path.find('?').unwrap_or(path.len()));
+        path
+    }
+
+    fn uri(&mut self, uri: &'a str, purpose: Purpose) {
+        if uri.starts_with(self.plan.own) {
+            return;
+        }
+        let plain = self.substituted(uri);
+        let absolute = match self.plan.base.reach(&plain) {
+            Reach::Escapes(absolute) => absolute,
+            Reach::Stays if self.plan.all => self.plan.base.resolve(&plain),
+            Reach::Nowhere | Reach::Stays => return,
+        };
+        let Some(bound) = (self.plan.bind)(&absolute, purpose) else {
+            self.found.left += 1;
+            return;
+        };
+        let at = uri.as_ptr() as usize - self.text.as_ptr() as usize;
+        if bound != uri {
+            self.found.edits.push(Edit { at: at..at + uri.len(), with: quoted(bound) });
+        }
+    }
+
+    /// Variables that this playlist itself defines; others stay.
+    fn substituted<'b>(&self, uri: &'b str) -> Cow<'b, str> {
+        if self.variables.is_empty() || !uri.contains("{$") {
+            return Cow::Borrowed(uri);
+        }
+        let mut whole = String::new();
+        let mut left = uri;
+        while let Some((before, rest)) = left.split_once("{$") {
+            whole.push_str(before);
+            let Some((name, after)) = rest.split_once('}') else {
+                left = rest;
+                whole.push_str("{$");
+                break;
+            };
+            match self.variables.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => whole.push_str(value),
+                None => whole.extend(["{$", name, "}"]),
+            }
+            left = after;
+        }
+        whole.push_str(left);
+        Cow::Owned(whole)
+    }
+
+    fn finish(mut self) -> Found {
+        let live = (!self.multivariant).then_some(!self.ended);
+        if live == Some(true) && self.plan.end {
+            let newline = if self.text.ends_with('\n') { "" } else { "\n" };
+            self.found.edits.push(Edit::insert(self.text.len(), format!("{newline}#EXT-X-ENDLIST\n")));
+        }
+        let facts = &mut self.found.facts;
+        facts.playheads = if live == Some(false) { self.collect.finish() } else { Default::default() };
+        *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
+        self.found
+    }
+}
+
+fn milliseconds(value: &str) -> u64 {
+    let seconds = value.split(',').next().unwrap_or_default().trim().parse::<f64>();
+    seconds.ok().filter(|seconds| (0.0..1e6).contains(seconds)).map_or(0, |seconds| (seconds * 1000.0).round() as u64)
+}

@@ -1,0 +1,39 @@
+//! Attribute lists (RFC 8216, section 4.2), as they come: nothing is refused.
+
+/// Names with values, quotes taken off.
+pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut left = list;
+    std::iter::from_fn(move || {
+        let (name, rest) = left.split_once('=')?;
+        let (value, rest) = match rest.strip_prefix('"') {
+            Some(rest) => {
+                let (value, rest) = rest.split_once('"').unwrap_or((rest, ""));
+                (value, rest.split_once(',').map_or("", |(_, rest)| rest))
+            }
+            None => rest.split_once(',').unwrap_or((rest, "")),
+        };
+        left = rest;
+        Some((name.trim().trim_start_matches(',').trim_start(), value))
+    })
+}
+
+/// Fit to stand between quotes, and on a line of its own.
+pub(super) fn quoted(uri: String) -> String {
+    if uri.contains(['"', '\n', '\r', ' ']) {
+        return uri.replace('"', "%22").replace(['\n', '\r'], "").replace(' ', "%20");
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_may_hold_commas_and_equal_signs() {
+        let list = "METHOD=AES-128,URI=\"https://a/?b=1,c\", IV=0x1,NAME=\"open";
+        let found: Vec<_> = attributes(list).collect();
+        let expected = [("METHOD", "AES-128"), ("URI", "https://a/?b=1,c"), ("IV", "0x1"), ("NAME", "open")];
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,177 @@
+//! What a manifest says, and the edits that keep its player on the media route.
+//!
+//! HLS playlists (RFC 8216 and its second edition) and DASH MPDs (ISO/IEC 23009-1): every URI that would lead
+//! past the route is found and replaced; what is not replaced stays byte for byte. Pure: bytes in, edits and
+//! facts out; bounded in size, depth and number; decides nothing about sessions. The gateway's media route
+//! calls it, and says where URIs are to lead.
+
+mod dash;
+mod edit;
+mod hls;
+mod playhead;
+#[cfg(test)]
+mod tests;
+mod uri;
+
+pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
+pub use self::edit::{Edit, apply};
+pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
+pub use self::playhead::Playheads;
+pub use self::uri::{Absolute, Base};
+
+/// Larger than the manifests of day-long windows; a route may say otherwise.
+pub const LARGEST: usize = 4 * 1024 * 1024;
+/// Lines of a playlist, or parts of an MPD.
+const MOST: usize = 400_000;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    Dash,
+    Hls,
+}
+
+/// What a URI is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// A key, or other data that is fetched once.
+    Data,
+    /// Another manifest.
+    Manifest,
+    Segment,
+}
+
+/// What is done to a manifest.
+pub struct Plan<'a> {
+    /// Relative URIs are bound as well: segments do not pass through the route, or the manifest stands elsewhere.
+    pub all: bool,
+    /// Where the manifest stands at its origin.
+    pub base: Base<'a>,
+    /// The URI by which a player reaches this; none: it stays as it is.
+    pub bind: &'a dyn Fn(&Absolute<'_>, Purpose) -> Option<String>,
+    pub cmcd: Option<&'a Cmcd<'a>>,
+    /// A live playlist ends here.
+    pub end: bool,
+    /// Where licenses are asked for, in place of what the manifest says.
+    pub license: Option<&'a str>,
+    /// What the player's URIs of this playback begin with: they are in place already.
+    pub own: &'a str,
+    /// Whether a playlist's segments are to be found by their paths.
+    pub playheads: bool,
+}
+
+/// What players are told to report, for [`Plan::cmcd`].
+pub struct Cmcd<'a> {
+    pub content: &'a str,
+    pub session: &'a str,
+}
+
+/// What a manifest says that matters to a session.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Facts {
+    /// Sound alone, as the player's playlists go: their paths at the origin.
+    pub audio: Vec<String>,
+    /// Whether more is to come; a multivariant playlist does not say.
+    pub live: Option<bool>,
+    pub playheads: Playheads,
+    /// Of an HLS media playlist.
+    pub tail: Option<Tail>,
+}
+
+/// The edits in the order of the bytes, none overlapping another.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Found {
+    pub edits: Vec<Edit>,
+    pub facts: Facts,
+    /// URIs that would leave the route and were not bound.
+    pub left: usize,
+}
+
+/// Why a manifest is not edited.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    /// Not well formed, or not UTF-8.
+    #[error("the manifest cannot be read")]
+    Broken,
+    #[error("the manifest is nested too deeply")]
+    Deep,
+    /// Neither a playlist nor an MPD.
+    #[error("this is no manifest")]
+    Foreign,
+    #[error("the manifest is larger than allowed")]
+    Large,
+    #[error("the manifest has too many parts")]
+    Many,
+}
+
+impl Unfit {
+    /// For metrics and refusals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::Deep => "deep",
+            Self::Foreign => "foreign",
+            Self::Large => "large",
+            Self::Many => "many",
+        }
+    }
+}
+
+impl Format {
+    /// By the media type of a reply, whatever parameters follow it.
+    pub fn of_media_type(text: &str) -> Option<Self> {
+        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "application/dash+xml" | "video/vnd.mpeg.dash.mpd" => Some(Self::Dash),
+            "application/mpegurl"
+            | "application/vnd.apple.mpegurl"
+            | "application/x-mpegurl"
+            | "audio/mpegurl"
+            | "audio/x-mpegurl"
+            | "vnd.apple.mpegurl" => Some(Self::Hls),
+            _ => None,
+        }
+    }
+
+    /// By the end of a path.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
+        match extension.to_ascii_lowercase().as_str() {
+            "m3u" | "m3u8" => Some(Self::Hls),
+            "mpd" => Some(Self::Dash),
+            _ => None,
+        }
+    }
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Dash => "application/dash+xml",
+            Self::Hls => "application/vnd.apple.mpegurl",
+        }
+    }
+}
+
+/// Reads a manifest of at most `largest` bytes.
+///
+/// # Errors
+/// Why it cannot be edited; [`Unfit::Foreign`] alone means that nothing in it needs to be.
+pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Result<Found, Unfit> {
+    if bytes.len() > largest {
+        return Err(Unfit::Large);
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let shift = bytes.len() - text.len();
+    let is_one = match format {
+        Format::Dash => memchr::memmem::find(text.get(..text.len().min(4096)).unwrap_or_default(), b"MPD").is_some(),
+        Format::Hls => text.starts_with(b"#EXTM3U"),
+    };
+    if !is_one {
+        return Err(Unfit::Foreign);
+    }
+    let text = std::str::from_utf8(text).map_err(|_| Unfit::Broken)?;
+    let mut found = match format {
+        Format::Dash => dash::read(text, plan)?,
+        Format::Hls => hls::read(text, plan)?,
+    };
+    found.edits.iter_mut().for_each(|edit| edit.shift(shift));
+    Ok(found)
+}

@@ -1,0 +1,139 @@
+//! Where in a title a segment begins, by its path: with the buffer that a player reports (CMCD `bl`), the
+//! playhead is what its newest request asks for, minus what it has.
+//!
+//! Knows titles with an end alone; a live playhead is now.
+
+use std::sync::Arc;
+
+/// A title of a day in segments of six seconds; later ones are not known.
+const MOST: usize = 14_400;
+
+/// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Playheads {
+    listed: Arc<[(u32, u32)]>,
+    templates: Arc<[Template]>,
+}
+
+/// Segments by number or time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Template {
+    /// Of one segment, in units of `timescale`; only for numbers.
+    pub(super) duration: u64,
+    pub(super) first: u64,
+    /// Of the period, milliseconds.
+    pub(super) offset: u64,
+    /// Units of `timescale` that the period begins with.
+    pub(super) origin: u64,
+    /// The path at the origin, identifiers in dollars.
+    pub(super) path: String,
+    pub(super) timescale: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Collect {
+    listed: Vec<(u32, u32)>,
+    templates: Vec<Template>,
+}
+
+impl Collect {
+    pub(super) fn note(&mut self, path: &str, first_byte: u64, start_ms: u64) {
+        if let (true, Ok(start)) = (self.listed.len() < MOST, u32::try_from(start_ms)) {
+            self.listed.push((key(path, first_byte), start));
+        }
+    }
+
+    pub(super) fn template(&mut self, template: Template) {
+        const TEMPLATES: usize = 64;
+        if self.templates.len() < TEMPLATES && !self.templates.contains(&template) {
+            self.templates.push(template);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Playheads {
+        self.listed.sort_unstable();
+        Playheads { listed: self.listed.into(), templates: self.templates.into() }
+    }
+}
+
+impl Playheads {
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.templates.is_empty()
+    }
+
+    /// When the segment at this path (without query) begins, milliseconds from the title's start.
+    pub fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
+        let key = key(path, first_byte);
+        let listed = self.listed.binary_search_by_key(&key, |(key, _)| *key).ok();
+        let listed = listed.and_then(|index| self.listed.get(index)).map(|(_, start)| u64::from(*start));
+        listed.or_else(|| self.templates.iter().find_map(|template| template.start(path)))
+    }
+}
+
+impl Template {
+    fn start(&self, path: &str) -> Option<u64> {
+        let (name, value) = matched(&self.path, path)?;
+        let units = match name {
+            "Number" => value.checked_sub(self.first)?.checked_mul(self.duration).filter(|_| self.duration > 0)?,
+            "Time" => value.saturating_sub(self.origin),
+            _ => return None,
+        };
+        Some(units.checked_mul(1000)?.checked_div(self.timescale)?.saturating_add(self.offset))
+    }
+}
+
+/// The number that stands at `$Number$` or `$Time$`, when the rest of the path fits.
+fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
+    let (mut left, mut found) = (path, None);
+    let mut parts = template.split('$');
+    left = left.strip_prefix(parts.next()?)?;
+    while let Some(name) = parts.next() {
+        let after = parts.next()?;
+        let name = name.split('%').next().unwrap_or_default();
+        let end = match name {
+            "" => 0,
+            "Number" | "Time" => left.find(|c: char| !c.is_ascii_digit()).unwrap_or(left.len()),
+            _ if after.is_empty() => left.find('/').unwrap_or(left.len()),
+            _ => left.find(after)?,
+        };
+        let (value, rest) = left.split_at_checked(end)?;
+        if matches!(name, "Number" | "Time") {
+            found = Some((name, value.parse().ok()?));
+        }
+        left = rest.strip_prefix(after)?;
+    }
+    found.filter(|_| left.is_empty())
+}
+
+fn key(path: &str, first_byte: u64) -> u32 {
+    // FNV-1a: a collision costs a wrong playhead and nothing else.
+    let bytes = path.bytes().chain(first_byte.to_be_bytes());
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_tell_where_a_segment_begins() {
+        let template = |path: &str| Template {
+            duration: 96_000,
+            first: 1,
+            offset: 10_000,
+            origin: 0,
+            path: path.to_owned(),
+            timescale: 48_000,
+        };
+        for (pattern, path, start) in [
+            ("/v/$RepresentationID$/s$Number%05d$.m4s", "/v/hd/s00004.m4s", Some(16_000)),
+            ("/v/$RepresentationID$/s$Number%05d$.m4s", "/v/hd/s00000.m4s", None),
+            ("/v/$RepresentationID$/s$Number%05d$.m4s", "/v/hd/init.m4s", None),
+            ("/v/$Time$.m4s", "/v/480000.m4s", Some(20_000)),
+            ("/v/$Bandwidth$-$Number$", "/v/9-3", Some(14_000)),
+            ("/v/$Time", "/v/1", None),
+        ] {
+            assert_eq!(template(pattern).start(path), start, "{pattern} {path}");
+        }
+    }
+}

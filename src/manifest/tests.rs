@@ -1,0 +1,297 @@
+//! What holds of every manifest, and the forms that manifests come in.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+const OWN: &str = "/media/~p/0123/";
+
+fn bind(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
+    let scheme = if to.tls { "s" } else { "" };
+    (purpose != Purpose::Data || to.authority != "keys.example")
+        .then(|| format!("{OWN}~h/{}{scheme}{}", to.authority, to.path))
+}
+
+fn plan() -> Plan<'static> {
+    Plan {
+        all: false,
+        base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
+        bind: &bind,
+        cmcd: None,
+        end: false,
+        license: None,
+        own: OWN,
+        playheads: true,
+    }
+}
+
+fn edited(format: Format, text: &str, plan: &Plan<'_>) -> String {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    let found = read(format, &bytes, plan, LARGEST).unwrap();
+    String::from_utf8(apply(&bytes, &found.edits).to_vec()).unwrap()
+}
+
+const LIVE: &str = "#EXTM3U\r\n#EXT-X-TARGETDURATION:4\r\n#EXT-X-MEDIA-SEQUENCE:7\r\n\
+    #EXT-X-DISCONTINUITY-SEQUENCE:2\r\n#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys.example/k\",IV=0x1\r\n\
+    #EXT-X-MAP:URI=\"/init.mp4\"\r\n#EXTINF:4,\r\nhttps://cdn.example/vod/show/7.m4s?x=\"1\"\r\n\
+    #EXT-X-DISCONTINUITY\r\n#EXTINF:3.5,\r\n//other.example/8.m4s\r\n\
+    #EXT-X-PART:DURATION=1,URI=\"../../9.1.m4s\"\r\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.2.m4s\"\r\n\
+    #EXT-X-RENDITION-REPORT:URI=\"/a/live.m3u8\",LAST-MSN=8\r\n";
+
+#[test]
+fn a_live_playlist_keeps_to_the_route() {
+    let expected = LIVE
+        .replace("\"/init.mp4\"", "\"/media/~p/0123/~h/cdn.examples/init.mp4\"")
+        .replace(
+            "https://cdn.example/vod/show/7.m4s?x=\"1\"",
+            "/media/~p/0123/~h/cdn.examples/vod/show/7.m4s?x=%221%22",
+        )
+        .replace("//other.example/8", "/media/~p/0123/~h/other.examples/8")
+        .replace("\"../../9.1", "\"/media/~p/0123/~h/cdn.examples/9.1")
+        .replace("\"/a/live", "\"/media/~p/0123/~h/cdn.examples/a/live");
+    assert_eq!(edited(Format::Hls, LIVE, &plan()), expected);
+    let found = read(Format::Hls, LIVE.as_bytes(), &plan(), LARGEST).unwrap();
+    assert_eq!(found.left, 1, "the key stays where it is");
+    assert_eq!(found.facts.live, Some(true));
+    assert_eq!(found.facts.tail, Some(Tail { discontinuity: 3, next: 9, target_s: 4 }));
+    let ended = edited(Format::Hls, LIVE, &Plan { end: true, ..plan() });
+    assert_eq!(ended, format!("{expected}#EXT-X-ENDLIST\n"));
+}
+
+#[test]
+fn a_multivariant_playlist_keeps_to_the_route() {
+    let text = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"host\",VALUE=\"https://other.example\"\n\
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"https://x\",URI=\"{$host}/a.m3u8\"\n\
+        #EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI=\"skd://id\"\n\
+        #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"/i.m3u8\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    let expected = text
+        .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
+        .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
+    assert_eq!(edited(Format::Hls, text, &plan()), expected);
+    let found = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+    assert_eq!((found.facts.live, found.facts.audio), (None, vec!["/a.m3u8".to_owned()]));
+    let all = edited(Format::Hls, text, &Plan { all: true, ..plan() });
+    assert!(all.contains("\n/media/~p/0123/~h/cdn.examples/vod/show/v.m3u8\n"), "{all}");
+}
+
+#[test]
+fn a_title_tells_where_its_segments_begin() {
+    let text = "#EXTM3U\n#EXTINF:2.0,\n#EXT-X-BYTERANGE:10@5\nv.mp4\n#EXTINF:2.5,\n#EXT-X-BYTERANGE:10\nv.mp4\n\
+        #EXTINF:2,\n../x/3.ts?t=1\n#EXT-X-ENDLIST";
+    let facts = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    let starts = [("/vod/show/v.mp4", 5), ("/vod/show/v.mp4", 15), ("/vod/x/3.ts", 0), ("/vod/show/v.mp4", 6)];
+    let starts = starts.map(|(path, first)| facts.playheads.start(path, first));
+    assert_eq!(starts, [Some(0), Some(2000), Some(4500), None]);
+    assert_eq!(facts.live, Some(false));
+}
+
+const MPD: &str = r#"<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" xmlns:x="http://www.w3.org/1999/xlink" type="static">
+ <BaseURL serviceLocation="a">https://other.example/a/?b=1&amp;c</BaseURL>
+ <Location><![CDATA[https://cdn.example/vod/show/main?x]]></Location>
+ <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="https://time.example/now"/>
+ <Period id='0' start="PT10S" x:href="/remote.xml">
+  <BaseURL>v/</BaseURL>
+  <AdaptationSet>
+   <ContentProtection schemeIdUri="urn:uuid:edef8ba9"><dashif:Laurl>https://lic.example/wv</dashif:Laurl></ContentProtection>
+   <ContentProtection schemeIdUri="urn:uuid:9a04f079"><ms:laurl licenseUrl="https://lic.example/pr"/></ContentProtection>
+   <SegmentTemplate media='/s/$Number$.m4s' initialization="../../../i.mp4" startNumber="1" duration="4"/>
+   <Representation id="1"><SegmentList><Initialization sourceURL="HTTPS://cdn.example/i"/>
+    <SegmentURL media="1.m4s" index="//cdn.example/x"/></SegmentList></Representation>
+  </AdaptationSet>
+ </Period>
+</MPD>"#;
+
+#[test]
+fn an_mpd_keeps_to_the_route() {
+    let expected = MPD
+        .replace("https://other.example/a/", "/media/~p/0123/~h/other.examples/a/")
+        .replace("<![CDATA[https://cdn.example/vod/show/main?x]]>", "/media/~p/0123/~h/cdn.examples/vod/show/main?x")
+        .replace("\"/remote", "\"/media/~p/0123/~h/other.examples/remote")
+        .replace("'/s/$", "'/media/~p/0123/~h/other.examples/s/$")
+        .replace("\"../../../i", "\"/media/~p/0123/~h/other.examples/i")
+        .replace("\"HTTPS://cdn.example/i", "\"/media/~p/0123/~h/cdn.examples/i")
+        .replace("\"//cdn.example/x", "\"/media/~p/0123/~h/cdn.examples/x");
+    assert_eq!(edited(Format::Dash, MPD, &plan()), expected);
+    let licensed = edited(Format::Dash, MPD, &Plan { license: Some("https://us/l?a&b"), ..plan() });
+    let expected = expected
+        .replace("https://lic.example/wv", "https://us/l?a&amp;b")
+        .replace("https://lic.example/pr", "https://us/l?a&amp;b");
+    assert_eq!(licensed, expected);
+    let facts = read(Format::Dash, MPD.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    assert_eq!((facts.live, facts.playheads.start("/s/3.m4s", 0)), (Some(false), Some(18_000)));
+}
+
+#[test]
+fn reports_are_asked_for_once_and_where_they_are_read() {
+    let cmcd = Cmcd { content: "a&b", session: "s" };
+    let plan = Plan { cmcd: Some(&cmcd), ..plan() };
+    let wanted = "<ClientDataReporting><CMCDParameters schemeIdUri=\"urn:mpeg:dash:cta-5004:2023\" version=\"1\" \
+        mode=\"query\" sessionID=\"s\" contentID=\"a&amp;b\" keys=\"sid cid br d ot bl pr sf st nor su bs mtp\" \
+        includeInRequests=\"segment mpd\"/></ClientDataReporting>";
+    for (text, expected) in [
+        (
+            "<MPD><Period/><Period/></MPD>",
+            "<MPD><ServiceDescription id=\"0\">{}</ServiceDescription><Period/><Period/></MPD>",
+        ),
+        (
+            "<MPD><ServiceDescription id=\"0\"/><Period/></MPD>",
+            "<MPD><ServiceDescription id=\"0\">{}</ServiceDescription><Period/></MPD>",
+        ),
+        (
+            "<MPD><ServiceDescription id='1'><Latency/></ServiceDescription><Period/></MPD>",
+            "<MPD><ServiceDescription id='1'><Latency/>{}</ServiceDescription><Period/></MPD>",
+        ),
+        (
+            "<MPD><ServiceDescription><ClientDataReporting><CMCDParameters version=\"2\"/></ClientDataReporting>\
+             </ServiceDescription><Period/></MPD>",
+            "<MPD><ServiceDescription><ClientDataReporting><CMCDParameters version=\"2\"/></ClientDataReporting>\
+             </ServiceDescription><Period/></MPD>",
+        ),
+    ] {
+        assert_eq!(edited(Format::Dash, text, &plan), expected.replace("{}", wanted));
+        let twice = edited(Format::Dash, &edited(Format::Dash, text, &plan), &plan);
+        assert_eq!(twice, expected.replace("{}", wanted));
+    }
+    let prefixed = edited(Format::Dash, "<d:MPD><d:Period/></d:MPD>", &plan);
+    assert!(prefixed.starts_with("<d:MPD><d:ServiceDescription id=\"0\"><d:ClientDataReporting>"), "{prefixed}");
+}
+
+#[test]
+fn what_is_no_manifest_or_too_much_of_one_is_told() {
+    let deep = format!("<MPD>{}", "<a>".repeat(40));
+    let many = format!("#EXTM3U\n{}", "\n".repeat(MOST));
+    let rows: [(Format, &[u8], Unfit); 9] = [
+        (Format::Hls, b"<html>", Unfit::Foreign),
+        (Format::Hls, b"", Unfit::Foreign),
+        (Format::Hls, b"#EXTM3U\n\xff", Unfit::Broken),
+        (Format::Dash, b"{}", Unfit::Foreign),
+        (Format::Dash, b"<MPD><Period></MPD>", Unfit::Broken),
+        (Format::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD/>", Unfit::Broken),
+        (Format::Dash, b"<x>MPD</x>", Unfit::Broken),
+        (Format::Dash, deep.as_bytes(), Unfit::Deep),
+        (Format::Hls, many.as_bytes(), Unfit::Many),
+    ];
+    for (format, bytes, unfit) in rows {
+        assert_eq!(read(format, bytes, &plan(), LARGEST), Err(unfit), "{}", unfit.name());
+    }
+    assert_eq!(read(Format::Hls, b"#EXTM3U\n", &plan(), 7), Err(Unfit::Large));
+}
+
+#[test]
+fn formats_are_told_by_path_and_by_type() {
+    for (path, format) in
+        [("/a/b.m3u8", Some(Format::Hls)), ("/a/b.MPD", Some(Format::Dash)), ("/a.mpd/1.m4s", None), ("/a", None)]
+    {
+        assert_eq!(Format::of_path(path), format, "{path}");
+    }
+    assert_eq!(Format::of_media_type("Application/DASH+xml; charset=utf-8"), Some(Format::Dash));
+    assert_eq!(Format::of_media_type("video/mp4"), None);
+}
+
+fn uri() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,4}\\.m4s",
+        "(\\.\\./){1,4}[a-z]{1,3}\\.ts",
+        "/[a-z]{1,3}/[a-z]{1,3}\\.ts(\\?[a-z=]{1,4})?",
+        "(https?:)?//[a-z]{1,3}\\.example/[a-z$%&]{0,6}",
+        "(skd|data|urn):[a-z]{1,5}",
+    ]
+}
+
+fn playlist() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        uri(),
+        uri().prop_map(|uri| format!("#EXT-X-KEY:METHOD=AES-128,URI=\"{uri}\",IV=0x1")),
+        uri().prop_map(|uri| format!("#EXT-X-MAP:URI=\"{uri}\"")),
+        uri().prop_map(|uri| format!("#EXT-X-STREAM-INF:BANDWIDTH=1\n{uri}")),
+        uri().prop_map(|uri| format!("#EXT-X-MEDIA:TYPE=AUDIO,NAME=\"{uri}\",URI=\"{uri}\"")),
+        "#[A-Z:=,\"]{0,12}",
+        Just(String::new()),
+    ];
+    prop::collection::vec(line, 0..20).prop_map(|lines| format!("#EXTM3U\n{}", lines.join("\n")))
+}
+
+fn mpd() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        uri().prop_map(|uri| format!("<BaseURL>{}</BaseURL>", quick_xml::escape::escape(&uri))),
+        uri().prop_map(|uri| format!("<Location> {} </Location>", quick_xml::escape::escape(&uri))),
+        uri().prop_map(|uri| format!("<SegmentTemplate media='{0}' index=\"{0}\"/>", quick_xml::escape::escape(&uri))),
+        uri().prop_map(|uri| format!("<SegmentURL media=\"{}\"></SegmentURL>", quick_xml::escape::escape(&uri))),
+        Just("<ServiceDescription/><!-- x -->".to_owned()),
+    ];
+    (prop::collection::vec(part.clone(), 0..5), prop::collection::vec(part, 0..8))
+        .prop_map(|(outer, inner)| format!("<MPD>{}<Period>{}</Period></MPD>", outer.concat(), inner.concat()))
+}
+
+/// Every URI of the text that would leave the route; found by another walk than the one under test.
+fn escaping(text: &str) -> Option<&str> {
+    let own = |at: usize| text[..at].rfind(['"', '\'', '>', '\n']).map_or("", |begin| &text[begin + 1..at]);
+    text.match_indices("//")
+        .find(|(at, _)| own(*at).is_empty() || own(*at).starts_with("http"))
+        .map(|(at, _)| &text[at..])
+}
+
+fn bind_all(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+    Some(format!("{OWN}~h{}", to.path.replace("//", "/")))
+}
+
+proptest! {
+    #[test]
+    fn an_edited_manifest_needs_no_edit(text in playlist(), xml in mpd()) {
+        let cmcd = Cmcd { content: "c", session: "s" };
+        let plan = Plan { all: true, bind: &bind_all, cmcd: Some(&cmcd), license: Some("/l"), ..plan() };
+        for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
+            let once = edited(format, &text, &plan);
+            prop_assert_eq!(edited(format, &once, &plan), once);
+        }
+    }
+
+    #[test]
+    fn no_absolute_uri_is_left(text in playlist(), xml in mpd()) {
+        let plan = Plan { bind: &bind_all, ..plan() };
+        let once = edited(Format::Hls, &text, &plan);
+        let without_names: String = once.lines().map(|line| line.split("NAME=").next().unwrap().to_owned() + "\n").collect();
+        prop_assert_eq!(escaping(&without_names), None);
+        let once = edited(Format::Dash, &xml, &plan);
+        prop_assert_eq!(escaping(&once), None);
+    }
+
+    #[test]
+    fn bytes_outside_the_edits_stay(text in playlist(), xml in mpd()) {
+        for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
+            let bytes = Bytes::from(text.clone());
+            let found = read(format, &bytes, &plan(), LARGEST).unwrap();
+            let (mut from, mut after) = (0, &apply(&bytes, &found.edits)[..]);
+            for edit in &found.edits {
+                let kept = &text.as_bytes()[from..edit.at.start];
+                prop_assert!(after.starts_with(kept));
+                after = &after[kept.len()..];
+                prop_assert!(after.starts_with(edit.with.as_bytes()));
+                after = &after[edit.with.len()..];
+                from = edit.at.end;
+            }
+            prop_assert_eq!(after, &text.as_bytes()[from..]);
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
+        let cmcd = Cmcd { content: "c", session: "s" };
+        let plan = Plan { cmcd: Some(&cmcd), end: true, license: Some("l"), ..plan() };
+        for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
+            for format in [Format::Dash, Format::Hls] {
+                let whole = Bytes::from(bytes.clone());
+                if let Ok(found) = read(format, &whole, &plan, LARGEST) {
+                    apply(&whole, &found.edits);
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let _ = hls_slate(&text, &Tail::default(), std::time::Duration::from_secs(5));
+            let at = DashSlate { now: std::time::Duration::from_secs(9), programme: &text, since: std::time::Duration::ZERO };
+            let _ = dash_slate(&text, &at);
+        }
+    }
+}

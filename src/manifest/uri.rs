@@ -1,0 +1,261 @@
+//! Where a URI of a manifest leads, as players read it.
+//!
+//! Follows the URL standard where it is more lenient than RFC 3986, because browsers do: backslashes are
+//! slashes, tabs are nothing, `%2e` is a dot.
+
+use std::borrow::Cow;
+
+/// Where relative URIs begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// Host, and port if it is written.
+    pub authority: &'a str,
+    /// Of the manifest, from the host on, without a query; begins with `/`.
+    pub path: &'a str,
+    /// The part of `path` above which the route does not reach; begins and ends with `/`.
+    pub root: &'a str,
+    pub tls: bool,
+}
+
+/// A URI with its host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Absolute<'a> {
+    pub authority: Cow<'a, str>,
+    /// With its query; begins with `/`.
+    pub path: String,
+    pub tls: bool,
+}
+
+/// What becomes of a URI if nobody touches it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Reach<'a> {
+    /// To another place than the route.
+    Escapes(Absolute<'a>),
+    /// To no web server, or to the document itself.
+    Nowhere,
+    /// It binds to the manifest's own URL.
+    Stays,
+}
+
+impl<'a> Base<'a> {
+    pub(super) fn reach<'b>(&self, uri: &'b str) -> Reach<'b>
+    where
+        'a: 'b,
+    {
+        // Most are, and this is asked of every segment.
+        if is_plain(uri) {
+            return Reach::Stays;
+        }
+        let uri = uri.trim_matches(|c: char| c <= ' ');
+        if uri.contains(['\t', '\n', '\r', '\\']) {
+            let plain: String = uri.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
+            return own(self.reach_plain(&plain.replace('\\', "/")));
+        }
+        self.reach_plain(uri)
+    }
+
+    /// The URI with its host, wherever that is; none for what is on no web server.
+    pub fn absolute<'b>(&self, uri: &'b str) -> Option<Absolute<'b>>
+    where
+        'a: 'b,
+    {
+        match self.reach(uri) {
+            Reach::Escapes(absolute) => Some(absolute),
+            Reach::Nowhere => None,
+            Reach::Stays => Some(self.resolve(uri)),
+        }
+    }
+
+    fn reach_plain<'b>(&self, uri: &'b str) -> Reach<'b>
+    where
+        'a: 'b,
+    {
+        let uri = uri.split('#').next().unwrap_or_default();
+        if uri.is_empty() {
+            return Reach::Nowhere;
+        }
+        if let Some((scheme, rest)) = split_scheme(uri) {
+            let tls = scheme.eq_ignore_ascii_case("https");
+            if !tls && !scheme.eq_ignore_ascii_case("http") {
+                return Reach::Nowhere;
+            }
+            return Reach::Escapes(at_host(tls, rest));
+        }
+        if uri.starts_with("//") {
+            return Reach::Escapes(at_host(self.tls, uri));
+        }
+        if uri.starts_with('/') {
+            return Reach::Escapes(self.rooted(uri.to_owned()));
+        }
+        if self.climbs_out(uri) { Reach::Escapes(self.resolve(uri)) } else { Reach::Stays }
+    }
+
+    fn rooted<'b>(&self, path: String) -> Absolute<'b>
+    where
+        'a: 'b,
+    {
+        Absolute { authority: Cow::Borrowed(self.authority), path, tls: self.tls }
+    }
+
+    fn climbs_out(&self, uri: &str) -> bool {
+        if !uri.starts_with(['.', '%']) && !uri.contains("/.") && !uri.contains("/%") {
+            return false;
+        }
+        let below = self.path.strip_prefix(self.root).unwrap_or_default();
+        let mut depth = below.matches('/').count();
+        for step in path_of(uri).split('/') {
+            if is_up(step) {
+                let Some(less) = depth.checked_sub(1) else { return true };
+                depth = less;
+            } else if !is_here(step) {
+                depth += 1;
+            }
+        }
+        false
+    }
+
+    /// The URI with its host, dots worked out.
+    pub(super) fn resolve<'b>(&self, uri: &str) -> Absolute<'b>
+    where
+        'a: 'b,
+    {
+        let uri = uri.split('#').next().unwrap_or_default();
+        let path = path_of(uri);
+        let query = uri.get(path.len()..).unwrap_or_default();
+        if path.is_empty() {
+            return self.rooted(format!("{}{query}", self.path));
+        }
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut steps: Vec<&str> = folder.split('/').collect();
+        let mut last = "";
+        for step in path.split('/') {
+            last = step;
+            if is_up(step) {
+                if steps.len() > 1 {
+                    steps.pop();
+                }
+            } else if !is_here(step) || step.is_empty() {
+                steps.push(step);
+            }
+        }
+        let mut whole = steps.join("/");
+        if (is_up(last) || is_here(last)) && !whole.ends_with('/') {
+            whole.push('/');
+        }
+        if !whole.starts_with('/') {
+            whole.insert(0, '/');
+        }
+        whole.push_str(query);
+        self.rooted(whole)
+    }
+}
+
+/// A relative path that can be nothing else, and climbs nowhere.
+fn is_plain(uri: &str) -> bool {
+    let mut before = b'/';
+    let plain = uri.bytes().all(|byte| {
+        let fits = match byte {
+            b'.' | b'/' => before != b'/',
+            _ => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+        };
+        before = byte;
+        fits
+    });
+    plain && !uri.is_empty()
+}
+
+fn own<'a>(reach: Reach<'_>) -> Reach<'a> {
+    match reach {
+        Reach::Escapes(Absolute { authority, path, tls }) => {
+            Reach::Escapes(Absolute { authority: Cow::Owned(authority.into_owned()), path, tls })
+        }
+        Reach::Nowhere => Reach::Nowhere,
+        Reach::Stays => Reach::Stays,
+    }
+}
+
+/// What stands before a colon that is no part of a path.
+fn split_scheme(uri: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let first = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    (first && scheme.bytes().all(plain)).then_some((scheme, rest))
+}
+
+fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
+    let rest = rest.trim_start_matches('/');
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Absolute { authority: Cow::Borrowed(authority), path, tls }
+}
+
+fn path_of(uri: &str) -> &str {
+    uri.split('?').next().unwrap_or_default()
+}
+
+fn is_up(step: &str) -> bool {
+    step == ".." || ["%2e%2e", ".%2e", "%2e."].iter().any(|up| step.eq_ignore_ascii_case(up))
+}
+
+fn is_here(step: &str) -> bool {
+    step.is_empty() || step == "." || step.eq_ignore_ascii_case("%2e")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Base<'_> = Base { authority: "cdn.example", path: "/vod/a/main.mpd", root: "/vod/", tls: true };
+
+    #[test]
+    fn uris_lead_where_browsers_take_them() {
+        for (uri, expected) in [
+            ("seg.m4s", None),
+            ("v/1.m4s?x=/../..", None),
+            ("../b/1.m4s", None),
+            ("./1.m4s", None),
+            ("a/b/../../../1.m4s", None),
+            ("", None),
+            ("?x", None),
+            ("#f", None),
+            ("data:text/plain;base64,QQ==", None),
+            ("skd://key", None),
+            ("urn:mpeg:dash:resolve-to-zero:2013", None),
+            ("https://cdn.example/vod/1.ts", Some("https://cdn.example/vod/1.ts")),
+            ("HTTP://other.example:81", Some("http://other.example:81/")),
+            ("http:/other.example/x?y#z", Some("http://other.example/x?y")),
+            ("https:other.example?y", Some("https://other.example/?y")),
+            ("//other.example/1.ts", Some("https://other.example/1.ts")),
+            ("\\\\other.example\\1.ts", Some("https://other.example/1.ts")),
+            ("ht\ttps://other.example/1.ts", Some("https://other.example/1.ts")),
+            (" /1.ts ", Some("https://cdn.example/1.ts")),
+            ("../../x/1.ts?y", Some("https://cdn.example/x/1.ts?y")),
+            ("%2E%2e/.%2e/1.ts", Some("https://cdn.example/1.ts")),
+            ("b/../../../../1.ts", Some("https://cdn.example/1.ts")),
+            ("../..", Some("https://cdn.example/")),
+        ] {
+            let told = match BASE.reach(uri) {
+                Reach::Escapes(Absolute { authority, path, tls }) => {
+                    Some(format!("http{}://{authority}{path}", if tls { "s" } else { "" }))
+                }
+                Reach::Nowhere | Reach::Stays => None,
+            };
+            assert_eq!(told.as_deref(), expected, "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn relative_uris_are_resolved() {
+        for (uri, path) in [
+            ("1.ts", "/vod/a/1.ts"),
+            ("../1.ts?q", "/vod/1.ts?q"),
+            ("../../../1.ts", "/1.ts"),
+            ("b/./c/", "/vod/a/b/c/"),
+            ("..", "/vod/"),
+            ("?q", "/vod/a/main.mpd?q"),
+        ] {
+            assert_eq!(BASE.resolve(uri).path, path, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether the media of a playback may flow, and who is told when it may no longer.
+//!
+//! Asked for every manifest and segment of a media route, so it looks at one device and copies nothing of a
+//! playback that goes on.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::futures::OwnedNotified;
+
+use super::table::Seat;
+use super::{DeviceKey, Kept, Sessions};
+use crate::ids::SessionId;
+use crate::secret::Fingerprint;
+use crate::session::{Input, Playback, Refusal, Report, State, Stream};
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Flow {
+    /// No session is known by this token: none was opened yet, or it is forgotten.
+    Absent,
+    /// It may flow.
+    Goes,
+    /// It may not. With a kill comes its time.
+    Over(Refusal, Option<Instant>),
+}
+
+/// What a request for media tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched {
+    /// What it is of, if anybody says.
+    pub stream: Option<Stream>,
+    /// What the player said of itself with it.
+    pub report: Option<Report>,
+}
+
+impl Sessions {
+    /// Whether the media of the newest playback of this token may flow.
+    pub fn flow(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Flow {
+        self.with(key, |device, _| {
+            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token));
+            newest.map_or(Flow::Absent, flow)
+        })
+    }
+
+    /// The player asks for media of this playback, which proves its life if it may have it.
+    pub fn fetched(self: &Arc<Self>, key: DeviceKey, token: Fingerprint, fetched: Fetched) -> Flow {
+        let (id, flow) = self.with(key, |device, _| {
+            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token));
+            newest.map_or((None, Flow::Absent), |playback| (Some(playback.id), flow(playback)))
+        });
+        if let (Some(id), Flow::Goes) = (id, &flow) {
+            self.note_media(key, id, fetched);
+        }
+        flow
+    }
+
+    /// Resolves when something has changed for this device, which may be that the playback is over. None:
+    /// nothing is known of it.
+    pub fn change(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<OwnedNotified> {
+        self.with_seat(key, |Seat { device, wake, .. }, _| {
+            let known = device.playbacks().iter().any(|playback| playback.has_token(token));
+            // Made under the lock under which every wake happens, so that none is missed from now on.
+            known.then(|| wake.clone().notified_owned())
+        })
+    }
+
+    fn note_media(self: &Arc<Self>, key: DeviceKey, id: SessionId, fetched: Fetched) {
+        self.deliver(key, id, Input::Media(fetched.stream));
+        if let Some(report) = fetched.report {
+            self.deliver(key, id, Input::Report(report));
+        }
+    }
+}
+
+fn flow(playback: &Playback<Kept>) -> Flow {
+    match playback.session.state() {
+        State::Closed { why, .. } => why.refusal().map_or(Flow::Goes, |refusal| Flow::Over(refusal, None)),
+        State::Closing { why, .. } => Flow::Over(Refusal::Ended(*why), None),
+        State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => Flow::Goes,
+        State::Killed { by, until } => {
+            let since = until.checked_sub(playback.card.card.policy().kill_memory);
+            Flow::Over(Refusal::Killed(by.clone()), since)
+        }
+    }
+}

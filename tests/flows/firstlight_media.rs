@@ -1,0 +1,129 @@
+//! FirstLight with a media route: authorization, manifest, license and segments are one playback.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::firstlight::{app, license_server};
+use crate::player::{CLEARKEY, Player};
+use crate::stage::Stage;
+use crate::upstream::Upstream;
+use crate::web::Reply;
+
+const SERVICES: &str = "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
+
+/// The head-end's own channel is the content, and its slate what is shown in its place.
+async fn stage(server: &Upstream) -> Stage {
+    let license_url = server.url();
+    let tables = format!(
+        "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\n{SERVICES}\n\
+         [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"quickplay\"\n\
+         authorize-url = \"{{headend}}/DEMO/fl/media/content/authorize\"\n\
+         license-route = \"/license\"\nmedia-route = \"/media\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\nauthority = \"quickplay\"\norigin = \"{{headend}}/live\"\n"
+    );
+    let stage = Stage::script()
+        .settings(|settings| {
+            settings.firstlight.frequency_ms = Some(1000);
+            settings.firstlight.license_url = Some(license_url);
+        })
+        .upstream("/license", &server.url(), "authority = \"quickplay\"")
+        .tables(&tables)
+        .start()
+        .await;
+    let (content, slate) = ("live/main.m3u8", "slate/main.m3u8");
+    let url = |path: &str| format!("http://{}/{path}", stage.headend.address);
+    stage.headend.settings(json!({"firstlight": {"content_url": url(content), "blackout_url": url(slate)}})).await;
+    stage
+}
+
+async fn authorize(stage: &Stage) -> Value {
+    let body = json!({"deviceId": "tv", "contentId": "game", "contentTypeId": "live"}).to_string();
+    let reply = app(stage, "tv").post(body).header("content-type", "application/json").await;
+    assert!(reply.is_good(), "{}", reply.text());
+    reply.json()["data"].clone()
+}
+
+/// A player that knows this URL alone.
+fn at(stage: &Stage, url: &Value, route: &str) -> Player {
+    let url = url.as_str().unwrap();
+    let at = url.find(route).unwrap_or_else(|| panic!("{url} does not lead through us"));
+    stage.stranger().at(&url[at..])
+}
+
+async fn get(stage: &Stage, path: &str) -> Reply {
+    stage.stranger().at(path).post("").method(Method::GET).await
+}
+
+/// What `uri` is for a player that has it from the manifest at `path`.
+fn beside(path: &str, uri: &str) -> String {
+    if uri.starts_with('/') { uri.to_owned() } else { format!("{}/{uri}", path.rsplit_once('/').unwrap().0) }
+}
+
+fn uris(playlist: &str) -> Vec<&str> {
+    playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
+}
+
+/// From the authorization to the media playlist; gives its path and what it said.
+async fn begin(stage: &Stage, authorization: &Value) -> (String, String) {
+    let sent = at(stage, &authorization["contentUrl"], "/media/~").post("").method(Method::GET).await;
+    assert_eq!(sent.status, 302, "{}", sent.text());
+    let main = sent.header("location").to_owned();
+    assert_eq!(stage.headend.count("fl-heartbeat").await, 0, "nothing was played yet");
+    let reply = get(stage, &main).await;
+    assert!(reply.is_good(), "{}", reply.text());
+    assert_eq!(stage.headend.count("fl-heartbeat").await, 1, "the manifest opens the session");
+    let path = beside(&main, uris(&reply.text())[0]);
+    let reply = get(stage, &path).await;
+    assert!(reply.is_good(), "{}", reply.text());
+    (path, reply.text())
+}
+
+#[tokio::test]
+async fn an_authorized_playback_is_one_for_media_and_license_and_a_kill_stops_its_stream() {
+    let server = license_server().await;
+    let stage = stage(&server).await;
+    let authorization = authorize(&stage).await;
+    let (path, playlist) = begin(&stage, &authorization).await;
+    let segment = beside(&path, uris(&playlist)[0]);
+    assert!(get(&stage, &segment).await.is_good());
+    let tv = at(&stage, &authorization["licenseUrl"], "/license/~");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let session = stage.only_session("live").await;
+    assert_eq!((&session["device"], &session["content"]), (&json!("tv"), &json!("game")));
+    assert_eq!(stage.headend.open().await, ["tv game"]);
+    let id = session["id"].as_str().unwrap();
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+    for path in [&path, &segment] {
+        assert_eq!(get(&stage, path).await.error(), (403, "session_killed".into()));
+    }
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".into()));
+    stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_blackout_by_a_beat_shows_the_slate_on_the_media_route() {
+    let server = license_server().await;
+    let stage = stage(&server).await;
+    let (path, _) = begin(&stage, &authorize(&stage).await).await;
+    stage.headend.settings(json!({"firstlight": {"blackout": ["game"]}})).await;
+    stage.only_session("killed").await;
+    let reply = get(&stage, &path).await;
+    let text = reply.text();
+    assert!(reply.is_good() && text.contains("#EXT-X-DISCONTINUITY\n") && text.contains("/~s/p/"), "{text}");
+    let segment = beside(&path, uris(&text)[0]);
+    assert!(get(&stage, &segment).await.is_good(), "{segment}");
+    stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_device_too_many_gets_no_manifest() {
+    let server = license_server().await;
+    let stage = stage(&server).await;
+    stage.headend.settings(json!({"firstlight": {"limit": 0}})).await;
+    let authorization = authorize(&stage).await;
+    let sent = at(&stage, &authorization["contentUrl"], "/media/~").post("").method(Method::GET).await;
+    assert_eq!(get(&stage, sent.header("location")).await.error(), (403, "limit_reached".into()));
+    stage.end().await;
+}

@@ -1,0 +1,323 @@
+//! Manifests and segments through the proxy: what binds them to a playback, and what ends its stream.
+
+mod origin;
+mod slate;
+
+use http::Method;
+use tokio::io::AsyncWriteExt;
+
+use self::origin::{Asked, Origin, Pages, get, read, rest};
+use crate::stage::{Script, Stage};
+use crate::web::Reply;
+
+const HLS: &str = "application/vnd.apple.mpegurl";
+const DASH: &str = "application/dash+xml";
+const MIB: usize = 1 << 20;
+
+/// A media route to that origin, with sessions of the embedded authority.
+pub(crate) fn route(origin: &Origin, lines: &str) -> Script {
+    Stage::script().tables(&format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n{lines}\n",
+        origin.url()
+    ))
+}
+
+async fn fetch(stage: &Stage, device: &str, path: &str) -> Reply {
+    let mut tv = stage.stranger().with("x-device-id", device);
+    tv.path = path.to_owned();
+    tv.post("").method(Method::GET).await
+}
+
+/// Asks for a manifest as a player does; gives the path that it was sent to, and what it got there.
+pub(crate) async fn begin(stage: &Stage, device: &str, path: &str) -> (String, Reply) {
+    let sent = fetch(stage, device, path).await;
+    assert_eq!(sent.status, 302, "{}", sent.text());
+    assert_eq!(sent.header("cache-control"), "no-store");
+    let path = sent.header("location").to_owned();
+    let reply = fetch(stage, device, &path).await;
+    (path, reply)
+}
+
+/// The folder of a playback's manifest.
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').unwrap().0
+}
+
+fn live() -> Pages {
+    let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\n7.m4s\n#EXTINF:4,\n8.m4s\n";
+    vec![("/vod/live.m3u8", HLS, text.to_owned())]
+}
+
+async fn answer(asked: &mut Asked, length: usize, first: usize) {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\ncontent-length: {length}\r\n\r\n");
+    asked.stream.write_all(head.as_bytes()).await.unwrap();
+    asked.stream.write_all(&vec![b'x'; first]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manifest_is_bound_to_its_playback() {
+    let text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv/main.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\n/vod/w.m3u8\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=3\nhttps://elsewhere.example/x.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=4\n\
+        http://b.cdn.example/y.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=5\n../../z.m3u8\n";
+    let origin = Origin::with(vec![("/vod/a/main.m3u8", HLS, text.to_owned())]).await;
+    let stage = route(&origin, "hosts = [\"*.cdn.example\"]").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/a/main.m3u8?device=tv&x=1&CMCD=sid%3D%22a%22").await;
+    assert!(path.ends_with("/a/main.m3u8?x=1"), "{path}");
+    let own = path.split("/a/main").next().unwrap();
+    let expected = text
+        .replace("/vod/w.m3u8", &format!("{own}/w.m3u8"))
+        .replace("http://b.cdn.example/y", &format!("{own}/~h/p/b.cdn.example/y"))
+        .replace("../../z", &format!("{own}/~h/p/{}/z", origin.address));
+    assert_eq!(reply.text(), expected);
+    assert_eq!((reply.header("cache-control"), reply.header("etag")), ("no-store", ""));
+    assert_eq!(origin.lines(), ["GET /vod/a/main.m3u8?x=1 HTTP/1.1"]);
+    assert_eq!(stage.only_session("live").await["content"], "/a/main.m3u8");
+    assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"left\""]).await, 1.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn players_are_told_where_licenses_are_and_what_to_report() {
+    let text = "<MPD><Period><AdaptationSet><ContentProtection><dashif:Laurl>https://lic.example/</dashif:Laurl>\
+        </ContentProtection></AdaptationSet></Period></MPD>";
+    let origin = Origin::with(vec![("/vod/main.mpd", DASH, text.to_owned())]).await;
+    let stage = route(&origin, "inject-cmcd = true\nlicense-route = \"/license\"").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/main.mpd").await;
+    let id = path.split('/').nth(2).unwrap();
+    let text = reply.text();
+    assert!(text.contains(&format!("<dashif:Laurl>http://proxy.test/license/{id}</dashif:Laurl>")), "{text}");
+    assert!(text.contains("<CMCDParameters "), "{text}");
+    assert!(!text.contains(&format!("sessionID=\"{id}")), "the id is nobody's to report");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn segments_may_go_past_us() {
+    let mpd = "<MPD><Period><BaseURL>v/</BaseURL></Period></MPD>";
+    let pages = [live(), vec![("/vod/main.mpd", DASH, mpd.to_owned())]].concat();
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "segments = \"direct\"").start().await;
+    let (_, reply) = begin(&stage, "tv", "/media/live.m3u8").await;
+    assert!(reply.text().contains(&format!("\n{}/vod/7.m4s\n", origin.url())), "{}", reply.text());
+    let (_, reply) = begin(&stage, "tv", "/media/main.mpd").await;
+    assert_eq!(reply.text(), mpd.replace("v/<", &format!("{}/vod/v/<", origin.url())));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_segment_is_passed_on_while_it_comes() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let asking = get(stage.proxy, &segment, "x-device-id: tv\r\n");
+    let answering = async {
+        let mut asked = origin.next().await;
+        answer(&mut asked, 64 * MIB, 1000).await;
+        asked
+    };
+    let ((head, mut player), mut asked) = tokio::join!(asking, answering);
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 67108864"), "{head}");
+    // The first bytes are here, and the last are not even sent.
+    assert_eq!(read(&mut player, 1000).await, vec![b'x'; 1000]);
+    let sending = async {
+        for _ in 0..63 {
+            asked.stream.write_all(&vec![b'y'; MIB]).await.unwrap();
+        }
+        asked.stream.write_all(&vec![b'z'; MIB - 1000]).await.unwrap();
+    };
+    let (whole, ()) = tokio::join!(read(&mut player, 64 * MIB - 1000), sending);
+    assert_eq!((whole[0], whole[whole.len() - 1]), (b'y', b'z'));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_player_that_does_not_read_holds_its_server_back() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let asking = get(stage.proxy, &segment, "x-device-id: tv\r\n");
+    let ((_, player), mut asked) = tokio::join!(asking, async {
+        let mut asked = origin.next().await;
+        answer(&mut asked, 256 * MIB, 0).await;
+        asked
+    });
+    // What fits into the buffers of kernels and ours is far less than the whole.
+    let mut sent = 0;
+    let chunk = vec![b'x'; MIB];
+    while let Ok(written) = tokio::time::timeout(std::time::Duration::from_secs(1), asked.stream.write(&chunk)).await {
+        sent += written.unwrap();
+        assert!(sent < 64 * MIB, "the proxy takes in what nobody reads");
+    }
+    // And who hangs up takes the transfer along.
+    drop(player);
+    let gone = async { while asked.stream.write_all(&chunk).await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone)
+        .await
+        .expect("the transfer goes on without a player");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_segment_that_breaks_off_is_not_taken_for_whole() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let asking = get(stage.proxy, &segment, "x-device-id: tv\r\n");
+    let ((_, mut player), asked) = tokio::join!(asking, async {
+        let mut asked = origin.next().await;
+        answer(&mut asked, MIB, 1000).await;
+        asked
+    });
+    drop(asked);
+    assert_eq!(rest(&mut player).await, 1000);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn parts_and_copies_are_asked_for_as_the_player_does() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s?a=1&CMCD=bl%3D100%2Csta%3Da&device=tv", folder(&path));
+    let headers = "x-device-id: tv\r\nrange: bytes=0-1\r\nif-none-match: \"y\"\r\naccept-encoding: br\r\n\
+        cmcd-request: bl=100\r\ncookie: a=b\r\n";
+    let ((head, mut player), asked) = tokio::join!(get(stage.proxy, &segment, headers), async {
+        let mut asked = origin.next().await;
+        let reply = "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-1/9\r\ncontent-length: 2\r\n\
+            etag: \"y\"\r\nalt-svc: h3\r\n\r\nxy";
+        asked.stream.write_all(reply.as_bytes()).await.unwrap();
+        asked.head.to_lowercase()
+    });
+    assert!(head.starts_with("HTTP/1.1 206") && head.contains("content-range: bytes 0-1/9"), "{head}");
+    assert!(head.contains("etag") && !head.contains("alt-svc"), "{head}");
+    assert_eq!(read(&mut player, 2).await, b"xy");
+    assert!(asked.starts_with("get /vod/7.m4s?a=1 http/1.1"), "{asked}");
+    for wanted in ["range: bytes=0-1", "if-none-match: \"y\"", "accept-encoding: br"] {
+        assert!(asked.contains(wanted), "{asked}");
+    }
+    assert!(!asked.contains("cmcd") && !asked.contains("cookie") && !asked.contains("x-device-id"), "{asked}");
+    // What it said of itself is known all the same.
+    assert_eq!(stage.only_session("live").await["player"], "paused");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_kill_cuts_what_is_on_its_way() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let ((_, mut player), _asked) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+        let mut asked = origin.next().await;
+        answer(&mut asked, MIB, 1000).await;
+        asked
+    });
+    read(&mut player, 1000).await;
+    let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    assert_eq!(rest(&mut player).await, 0);
+    stage.eventually("measured", async || stage.metric("kill_effective_seconds_count", &[]).await == 1.0).await;
+    for path in [&path, &segment] {
+        let reply = fetch(&stage, "tv", path).await;
+        assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{path}");
+    }
+    assert_eq!(stage.metric("kill_effective_seconds_count", &[]).await, 1.0);
+    // What is killed does not come back by itself; a new playback is the authority's to judge.
+    let (_, reply) = begin(&stage, "tv", "/media/live.m3u8").await;
+    assert!(reply.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_zap_ends_the_stream_before() {
+    let mut pages = live();
+    pages.push(("/vod/other.m3u8", HLS, pages[0].2.clone()));
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "").start().await;
+    let (first, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let (second, _) = begin(&stage, "tv", "/media/other.m3u8").await;
+    assert_eq!(fetch(&stage, "tv", &first).await.error(), (403, "session_ended".to_owned()));
+    assert!(fetch(&stage, "tv", &second).await.is_good());
+    // Another device has a place of its own.
+    let (other, reply) = begin(&stage, "pad", "/media/live.m3u8").await;
+    assert!(reply.is_good());
+    assert_eq!(fetch(&stage, "tv", &other).await.error(), (403, "foreign_playback".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_path_that_nobody_has_begun_is_begun_or_refused() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let unknown = format!("/media/~{}", "0".repeat(32));
+    let (path, reply) = begin(&stage, "tv", &format!("{unknown}/live.m3u8")).await;
+    assert!(reply.is_good() && !path.starts_with(&unknown), "{path}");
+    for (path, told) in [
+        (format!("{unknown}/7.m4s"), (404, "playback_missing")),
+        ("/media/7.m4s".to_owned(), (404, "playback_missing")),
+        (format!("{}/../secret.m3u8", folder(&path)), (404, "media_path")),
+        (format!("{}/%2e%2E/secret.ts", folder(&path)), (404, "media_path")),
+        (format!("{}/~h/p/169.254.169.254/x", folder(&path)), (404, "media_path")),
+    ] {
+        assert_eq!(fetch(&stage, "tv", &path).await.error(), (told.0, told.1.to_owned()), "{path}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_edited_is_refused() {
+    let large = format!("#EXTM3U\n{}", "#\n".repeat(1000));
+    let pages = vec![
+        ("/vod/large.m3u8", HLS, large),
+        ("/vod/broken.mpd", DASH, "<MPD><Period></MPD>".to_owned()),
+        ("/vod/error.m3u8", "text/html", "<html>no</html>".to_owned()),
+    ];
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "manifest-max = \"1KiB\"").start().await;
+    for (path, fault) in [("/media/large.m3u8", "large"), ("/media/broken.mpd", "broken")] {
+        let (_, reply) = begin(&stage, "tv", path).await;
+        assert_eq!(reply.error(), (403, "manifest_unfit".to_owned()), "{path}");
+        assert_eq!(stage.metric("manifests_unfit_total", &[&format!("fault=\"{fault}\"")]).await, 1.0);
+    }
+    let (_, reply) = begin(&stage, "tv", "/media/error.m3u8").await;
+    assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "<html>no</html>"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_origin_stays_on_the_route() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for (location, expected) in [("/cdn/7.m4s?sig=1", Some("/~h/p/")), ("https://elsewhere.example/7.m4s", None)] {
+        let segment = format!("{}/7.m4s", folder(&path));
+        let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+            let mut asked = origin.next().await;
+            let reply = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+            asked.stream.write_all(reply.as_bytes()).await.unwrap();
+        });
+        match expected {
+            Some(mark) => {
+                assert!(head.contains(&format!("{}{mark}{}/cdn/7.m4s?sig=1", folder(&path), origin.address)), "{head}")
+            }
+            None => assert!(head.starts_with("HTTP/1.1 403") && !head.contains("elsewhere"), "{head}"),
+        }
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_live_player_that_fetches_nothing_more_is_gone() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "[route.endings]\nmedia-silence = \"300ms\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"media-silent\""]).await, 1.0);
+    // It was not: its next manifest begins anew.
+    assert_eq!(fetch(&stage, "tv", &path).await.status, 302);
+    stage.end().await;
+}
