@@ -20,6 +20,8 @@ use super::record::Key;
 use super::{Loaded, Pending, Store};
 use crate::telemetry::Telemetry;
 
+/// How long changes gather at least: who waits hardly feels it, and a fast disk is not kept busy for each.
+const LEAST: Duration = Duration::from_millis(1);
 /// How long changes gather that nobody waits for.
 const PACE: Duration = Duration::from_millis(10);
 /// A file that could not be written is tried again after this.
@@ -72,7 +74,9 @@ impl Store for Journal {
 impl Writer {
     pub fn run(mut self) {
         let pending = self.journal.pending.clone();
-        while let Some((changes, mark)) = pending.take_next(PACE) {
+        while let Some((changes, mark)) = pending.take_next(LEAST, PACE) {
+            // What could not be written before is tried once more at the end.
+            let last = pending.has_ended();
             match self.write(&changes) {
                 Ok(()) => {
                     self.tell_good(changes.len());
@@ -82,9 +86,10 @@ impl Writer {
                     self.tell_bad(&fault);
                     pending.give_back(changes);
                     pending.settle(mark, true);
-                    if pending.rest(AGAIN) {
+                    if last {
                         return;
                     }
+                    pending.rest(AGAIN);
                 }
             }
         }
@@ -141,3 +146,6 @@ fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>
 fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
     Box::new(error.into())
 }
+
+#[cfg(test)]
+mod tests;

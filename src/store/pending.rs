@@ -100,23 +100,28 @@ impl Pending {
         (mem::take(&mut state.changes), state.added)
     }
 
-    /// As [`Self::take`], as soon as there are any, and, unless somebody waits for them, no sooner than
-    /// after `pace`. None at the end.
-    pub(super) fn take_next(&self, pace: Duration) -> Option<(Changes, Mark)> {
+    /// As [`Self::take`], as soon as there are any: after `least`, and, unless somebody waits for them, after
+    /// `pace`. None at the end.
+    pub(super) fn take_next(&self, least: Duration, pace: Duration) -> Option<(Changes, Mark)> {
         let state = self.state();
         let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         let calm = |state: &mut State| state.wanted <= *self.settled.borrow() && !state.ended;
-        let (mut state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
+        let (state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
+        let open = |state: &mut State| !state.ended;
+        let (mut state, _) = self.stir.wait_timeout_while(state, least, open).unwrap_or_else(PoisonError::into_inner);
         let changes = mem::take(&mut state.changes);
         (!changes.is_empty()).then_some((changes, state.added))
     }
 
-    /// Waits so long before the next try; true when the end comes first.
-    pub(super) fn rest(&self, time: Duration) -> bool {
+    /// Waits so long before the next try, but not beyond the end.
+    pub(super) fn rest(&self, time: Duration) {
         let calm = |state: &mut State| !state.ended;
-        let rested = self.stir.wait_timeout_while(self.state(), time, calm);
-        rested.unwrap_or_else(PoisonError::into_inner).0.ended
+        drop(self.stir.wait_timeout_while(self.state(), time, calm));
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
     }
 
     /// These changes could not be written: they wait again, behind newer ones of the same keys.
