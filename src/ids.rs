@@ -1,6 +1,7 @@
 //! Identifiers: sessions and incidents. Random, so that one tells nothing about another.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
@@ -10,10 +11,6 @@ use serde::{Deserialize, Serialize};
 pub struct SessionId(pub u64);
 
 impl SessionId {
-    pub fn random() -> Self {
-        Self(random_u64())
-    }
-
     /// The first eight digits: enough to find a session in a log.
     pub fn short(self) -> impl fmt::Display {
         struct Short(u64);
@@ -59,6 +56,23 @@ impl fmt::Display for Incident {
             let digit = (self.0 >> (place * 5)) & 31;
             fmt::Write::write_char(f, ALPHABET.get(digit as usize).copied().unwrap_or('0'))
         })
+    }
+}
+
+/// Where the numbers come from: the system, or a simulation that must run the same way twice.
+#[derive(Clone, Default)]
+pub enum Chance {
+    Given(Arc<dyn Fn() -> u64 + Send + Sync>),
+    #[default]
+    System,
+}
+
+impl Chance {
+    pub fn draw(&self) -> u64 {
+        match self {
+            Self::Given(next) => next(),
+            Self::System => random_u64(),
+        }
     }
 }
 

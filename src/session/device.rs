@@ -11,6 +11,7 @@ use self::place::{Place, place};
 use self::zaps::Zaps;
 use super::call::Call;
 use super::effect::{Answer, Effect, Effects, Refusal};
+use super::end::End;
 use super::input::Input;
 use super::playback::{Playback, Start};
 use super::policy::Policy;
@@ -71,7 +72,7 @@ impl<C> Device<C> {
     }
 
     /// A call that was told to wait asks again. It stays with its playback: when that one was ended from
-    /// the player's side meanwhile, the call has lost its turn and does not begin another. Else two
+    /// the player's side meanwhile, the call has lost its turn and does not begin another. Else the
     /// waiting calls of one device would zap each other without end.
     pub fn call_again(
         &mut self,
@@ -82,6 +83,9 @@ impl<C> Device<C> {
         start: impl FnOnce() -> Start<C>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
+        if self.has_lost_its_turn(id, now, call, policy) {
+            return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
+        }
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
             State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
             State::Closed { .. }
@@ -96,6 +100,15 @@ impl<C> Device<C> {
         }
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
+    }
+
+    /// Its playback is gone: it was over, and made room for another of the same name.
+    fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &Call, policy: &Policy) -> bool {
+        let gone = !self.playbacks.iter().any(|p| p.id == id);
+        gone && match place(&self.playbacks, now, call, policy) {
+            Place::Fresh | Place::Return(_) => true,
+            Place::At(_) | Place::Expired | Place::Nowhere => false,
+        }
     }
 
     /// Anything else that happens to one playback. An id that is gone is ignored.

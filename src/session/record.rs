@@ -28,36 +28,36 @@ use crate::secret::{Fingerprint, Secret};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {
     pub began: Wall,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Fingerprint>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<Fingerprint>,
     pub id: SessionId,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_sessions: Vec<Fingerprint>,
     /// By when the licenses of its key sessions run out, if that is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<(Fingerprint, Option<Wall>)>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
     pub session: SessionRecord,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Fingerprint>,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SessionRecord {
     /// Plays since then without the authority's word.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<Wall>,
     #[serde(default)]
     pub credit_spent: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
     pub generation: u32,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Wall>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
     pub last_call: Wall,
     pub last_good: Wall,
@@ -68,18 +68,21 @@ pub struct SessionRecord {
     /// The player's renewals are the beats.
     #[serde(default)]
     pub renewals: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     pub seed: u32,
     pub state: StateRecord,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// How long the last good answer took.
+    #[serde(default)]
+    pub took: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRecord {
     pub interval: Duration,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Duration>,
     #[serde(serialize_with = "expose", deserialize_with = "hide")]
     pub token: Secret,
@@ -169,6 +172,7 @@ impl SessionRecord {
             seed: session.seed,
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
+            took: session.took,
         })
     }
 
@@ -226,6 +230,7 @@ impl SessionRecord {
             }),
             seed: self.seed,
             slept: Duration::ZERO,
+            took: self.took,
             spared: None,
             state,
             stream: self.stream,

@@ -85,6 +85,8 @@ pub struct Session {
     /// When the player last called.
     pub(super) last_call: Instant,
     pub(super) last_good: Instant,
+    /// How long the last good answer took: the authority may have confirmed so much earlier.
+    pub(super) took: Duration,
     /// When the player last called or reported.
     pub(super) last_sign: Instant,
     /// By when all of its licenses have run out; none where one may never.
@@ -123,6 +125,7 @@ impl Session {
             given_up: ArrayVec::new(),
             last_call: now,
             last_good: now,
+            took: Duration::ZERO,
             last_sign: now,
             licensed_until: None,
             not_before: now,

@@ -11,7 +11,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy};
 
 /// A device at one authority. Two routes to the same authority share their devices.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::card::{AuthorityId, Card};
 
@@ -15,23 +15,23 @@ type Account = (AuthorityId, String);
 
 #[derive(Default)]
 pub(super) struct Closings {
-    /// Every account with closes under way; waiting ones hold the other half.
-    under_way: Arc<Mutex<HashMap<Account, (usize, watch::Sender<()>)>>>,
+    /// Every account with closes under way, and what is cancelled with the last one. Who waits is woken in
+    /// the order of waiting.
+    under_way: Arc<Mutex<HashMap<Account, (usize, CancellationToken)>>>,
 }
 
 /// A close under way, until it is dropped.
 pub(super) struct Closing {
     account: Account,
-    of: Arc<Mutex<HashMap<Account, (usize, watch::Sender<()>)>>>,
+    of: Arc<Mutex<HashMap<Account, (usize, CancellationToken)>>>,
 }
 
 /// Resolves when the account has no close under way any more.
-pub(super) struct Settled(watch::Receiver<()>);
+pub(super) struct Settled(CancellationToken);
 
 impl Settled {
-    pub(super) async fn wait(mut self) {
-        // Its sender goes with the last close.
-        while self.0.changed().await.is_ok() {}
+    pub(super) async fn wait(self) {
+        self.0.cancelled().await;
     }
 }
 
@@ -40,23 +40,24 @@ impl Closings {
     pub(super) fn begin(&self, card: &Card) -> Closing {
         let account = account(card);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.entry(account.clone()).or_insert_with(|| (0, watch::channel(()).0)).0 += 1;
+        under_way.entry(account.clone()).or_default().0 += 1;
         Closing { account, of: self.under_way.clone() }
     }
 
     /// None if the account has no close under way.
     pub(super) fn of(&self, card: &Card) -> Option<Settled> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.get(&account(card)).map(|(_, sender)| Settled(sender.subscribe()))
+        under_way.get(&account(card)).map(|(_, settled)| Settled(settled.clone()))
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
         let mut under_way = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((count, _)) = under_way.get_mut(&self.account) {
+        if let Some((count, settled)) = under_way.get_mut(&self.account) {
             *count -= 1;
             if *count == 0 {
+                settled.cancel();
                 under_way.remove(&self.account);
             }
         }

@@ -55,6 +55,9 @@ impl Sessions {
     /// Held ones too: they would open when the place of another is given back.
     fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
         let fits = |session: &Session| session.is_active() || session.takes_place();
-        self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)))
+        let mut to_end = self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)));
+        // The table's own order is another one in every process.
+        to_end.sort();
+        to_end
     }
 }

@@ -50,7 +50,7 @@ impl Sessions {
         self.store.as_ref().is_some_and(|store| store.is_degraded())
     }
 
-    /// Before a call to the authority that must be known after a crash: an open, because of what it may
+    /// For a call to the authority that must be known after a crash: an open, because of what it may
     /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
     pub(super) fn known(&self, asking: &Asking) -> impl Future<Output = ()> + Send + use<> {
         let wait = match (asking.ask.kind, &self.store) {

@@ -35,7 +35,7 @@ use self::table::{Kept, Seat, Table};
 pub use self::tie::Tie;
 pub use self::timeline::{Entry, Happened, Timeline};
 use crate::clock::Clock;
-use crate::ids::{self, SessionId};
+use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
@@ -46,6 +46,7 @@ use crate::telemetry::Telemetry;
 
 pub struct Sessions {
     alarm: Notify,
+    chance: Chance,
     clock: Clock,
     pump: Pump,
     sleep: Sleep,
@@ -70,9 +71,21 @@ impl Sessions {
 
     /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
     pub fn with_store(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
+        Self::with_chance(Chance::System, clock, pump, telemetry, store)
+    }
+
+    /// As [`Self::with_store`]; ids and the spread of beats are drawn from `chance`.
+    pub fn with_chance(
+        chance: Chance,
+        clock: Clock,
+        pump: Pump,
+        telemetry: Arc<Telemetry>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Arc<Self> {
+        let (alarm, table) = (Notify::new(), Table::default());
         let wheel = Mutex::new(Wheel::new(clock.now()));
         let sleep = Sleep::new(clock.suspended());
-        Arc::new(Self { alarm: Notify::new(), clock, pump, sleep, store, table: Table::default(), telemetry, wheel })
+        Arc::new(Self { alarm, chance, clock, pump, sleep, store, table, telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -109,8 +122,10 @@ impl Sessions {
         self.notice_sleep();
         self.with_seat(key, |Seat { device, wake, .. }, out| {
             let now = self.clock.now();
-            let start =
-                || Start { card: Kept::new(card.clone()), id: SessionId::random(), seed: ids::random_u64() as u32 };
+            let start = || {
+                let id = SessionId(self.chance.draw());
+                Start { card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 }
+            };
             let (session, answer) = match waited {
                 Some(id) => device.call_again(id, now, call, policy, start, out),
                 None => device.call(now, call, policy, start, out),

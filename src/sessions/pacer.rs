@@ -19,9 +19,10 @@ pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
         let look = sessions.clock.now() + LOOK;
         let sleep = tokio::time::sleep_until(next.map_or(look, |next| next.min(look)).into());
         tokio::select! {
+            biased;
+            () = tasks.stopped() => return,
             () = sleep => sessions.advance().await,
             () = sessions.alarm.notified() => {}
-            () = tasks.stopped() => return,
         }
     }
 }

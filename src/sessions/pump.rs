@@ -74,12 +74,20 @@ impl Pump {
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
-            known.await;
             let Asking { ask, card, id, key } = asking;
-            let permit = tokio::time::timeout(patience, permits.acquire()).await;
             let in_time = || sessions.clock.now() < latest;
-            let result =
-                if permit.is_ok() { perform(&*asker, &closings, &ask, &card, in_time).await } else { Err(busy()) };
+            let asked = async {
+                let permit = tokio::time::timeout(patience, permits.acquire()).await;
+                if permit.is_ok() { perform(&*asker, &closings, &ask, &card, in_time).await } else { Err(busy()) }
+            };
+            let result = if ask.kind == AskKind::Close {
+                // A restart that did not know of it would take what it finds for a kill.
+                known.await;
+                asked.await
+            } else {
+                // An open is written down while it travels: nobody acts on its answer before.
+                tokio::join!(asked, known).0
+            };
             drop(closing);
             let late = match (ask.kind, &result) {
                 (AskKind::Open, Ok(Verdict::Granted(grant))) => Some(grant.clone()),

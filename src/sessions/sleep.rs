@@ -44,7 +44,9 @@ impl Sessions {
         let _telling = self.sleep.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let suspended = self.clock.suspended();
         let Some(slept) = self.sleep.since(suspended) else { return };
-        let all = self.table.collect(|key, playback| Some((key, playback.id)));
+        let mut all = self.table.collect(|key, playback| Some((key, playback.id)));
+        // The table's own order is another one in every process.
+        all.sort();
         tracing::info!(slept_s = slept.as_secs_f64(), sessions = all.len(), "the machine slept");
         for (key, id) in all {
             self.tell(key, id, Input::Slept(slept));

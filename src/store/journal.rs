@@ -1,7 +1,7 @@
 //! A store in one file (redb): what is durable there outlives the process and the machine's power.
 //!
-//! One thread writes, a group of changes in one transaction. Who waits has it written at once;
-//! everything else gathers for [`PACE`]. A file that cannot be written is said once and counted, and
+//! One thread writes, a group of changes in one transaction. Who waits has it written soon;
+//! everything else gathers a little longer ([`PACES`]). A file that cannot be written is said once and counted, and
 //! tried again: the changes wait, and playing goes on from memory.
 
 mod file;
@@ -20,10 +20,8 @@ use super::record::Key;
 use super::{Loaded, Pending, Store};
 use crate::telemetry::Telemetry;
 
-/// How long changes gather at least: who waits hardly feels it, and a fast disk is not kept busy for each.
-const LEAST: Duration = Duration::from_millis(1);
-/// How long changes gather that nobody waits for.
-const PACE: Duration = Duration::from_millis(10);
+/// How long changes gather, when somebody waits for them and when nobody does.
+const PACES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(10)];
 /// A file that could not be written is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,7 +72,7 @@ impl Store for Journal {
 impl Writer {
     pub fn run(mut self) {
         let pending = self.journal.pending.clone();
-        while let Some((changes, mark)) = pending.take_next(LEAST, PACE) {
+        while let Some((changes, mark)) = pending.take_next(PACES) {
             // What could not be written before is tried once more at the end.
             let last = pending.has_ended();
             match self.write(&changes) {
@@ -123,7 +121,9 @@ impl Writer {
 }
 
 fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>> {
-    let writing = database.begin_write().map_err(boxed)?;
+    let mut writing = database.begin_write().map_err(boxed)?;
+    // After a kill the file is ready at once, and not walked through twice.
+    writing.set_quick_repair(true);
     {
         let mut sessions = writing.open_table(SESSIONS).map_err(boxed)?;
         let mut slots = writing.open_table(SLOTS).map_err(boxed)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::record::{Key, Record};
 
@@ -20,11 +20,9 @@ pub struct Mark(u64);
 /// The newest change of each key; none means that the record goes.
 pub(super) type Changes = HashMap<Key, Option<Record>>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pending {
     degraded: AtomicBool,
-    /// The changes that are durable, or given up for now.
-    settled: watch::Sender<Mark>,
     state: Mutex<State>,
     stir: Condvar,
 }
@@ -34,15 +32,12 @@ struct State {
     added: Mark,
     changes: Changes,
     ended: bool,
+    /// The changes that are durable, or given up for now.
+    settled: Mark,
+    /// Who waits for which mark, woken in this order.
+    waiting: Vec<(Mark, oneshot::Sender<()>)>,
     /// Somebody waits for this.
     wanted: Mark,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        let settled = watch::channel(Mark::default()).0;
-        Self { degraded: AtomicBool::new(false), settled, state: Mutex::default(), stir: Condvar::new() }
-    }
 }
 
 impl Pending {
@@ -59,19 +54,19 @@ impl Pending {
 
     /// As [`super::Store::durable`] says. The mark is taken now, not when it is first polled.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut settled = self.settled.subscribe();
         let mut state = self.state();
         let mark = state.added;
-        let waits = *settled.borrow() < mark && !self.is_degraded();
-        if waits {
+        let waits = (state.settled < mark && !self.is_degraded()).then(oneshot::channel).map(|(tell, told)| {
             state.wanted = mark;
+            state.waiting.push((mark, tell));
             self.stir.notify_all();
-        }
+            told
+        });
         drop(state);
         async move {
-            if waits {
+            if let Some(told) = waits {
                 // A writer that is gone writes nothing any more.
-                let _gone = settled.wait_for(|settled| *settled >= mark).await;
+                let _gone = told.await;
             }
         }
     }
@@ -100,16 +95,17 @@ impl Pending {
         (mem::take(&mut state.changes), state.added)
     }
 
-    /// As [`Self::take`], as soon as there are any: after `least`, and, unless somebody waits for them, after
-    /// `pace`. None at the end.
-    pub(super) fn take_next(&self, least: Duration, pace: Duration) -> Option<(Changes, Mark)> {
+    /// As [`Self::take`], when changes have gathered for the first time if somebody waits for them, for
+    /// the second if nobody does. None at the end.
+    pub(super) fn take_next(&self, [waited_for, pace]: [Duration; 2]) -> Option<(Changes, Mark)> {
         let state = self.state();
         let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-        let calm = |state: &mut State| state.wanted <= *self.settled.borrow() && !state.ended;
-        let (state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
-        let open = |state: &mut State| !state.ended;
-        let (mut state, _) = self.stir.wait_timeout_while(state, least, open).unwrap_or_else(PoisonError::into_inner);
+        let running = |state: &mut State| !state.ended;
+        let (state, _) =
+            self.stir.wait_timeout_while(state, waited_for, running).unwrap_or_else(PoisonError::into_inner);
+        let calm = |state: &mut State| state.wanted <= state.settled && !state.ended;
+        let (mut state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
         let changes = mem::take(&mut state.changes);
         (!changes.is_empty()).then_some((changes, state.added))
     }
@@ -135,7 +131,12 @@ impl Pending {
     /// Everything up to this mark is as safe as it will be for now.
     pub(super) fn settle(&self, mark: Mark, degraded: bool) {
         self.degraded.store(degraded, Ordering::Release);
-        self.settled.send_modify(|settled| *settled = mark.max(*settled));
+        let mut state = self.state();
+        state.settled = state.settled.max(mark);
+        let (safe, waiting) = mem::take(&mut state.waiting).into_iter().partition(|(of, _)| *of <= mark);
+        state.waiting = waiting;
+        drop(state);
+        let _gone: Vec<_> = Vec::into_iter(safe).map(|(_, tell)| tell.send(())).collect();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

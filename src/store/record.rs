@@ -41,24 +41,29 @@ pub struct SessionRecord {
 /// The card without what the configuration says anew: policy by route, dialect by authority.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CardRecord {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// By name.
     pub authority: Arc<str>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_group: Option<String>,
     pub device: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_group: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<Duration>,
     pub opened: Duration,
     /// By path.
     pub route: Arc<str>,
     pub rung: String,
-    #[serde(default, serialize_with = "expose_some", deserialize_with = "hide_some")]
+    #[serde(
+        default,
+        deserialize_with = "hide_some",
+        serialize_with = "expose_some",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub token: Option<Secret>,
 }
 
@@ -72,11 +77,11 @@ pub struct TimelineRecord {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SlotRecord {
     pub authority: Arc<str>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<SlotEnded>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<SlotHeld>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<SlotKept>,
     pub slot: u64,
 }

@@ -31,7 +31,9 @@ pub(crate) struct Book {
     pub(crate) interval: Duration,
     /// The player's renewals carried it, so the player could let it expire.
     pub(crate) renewed: bool,
-    serial: u64,
+    pub(crate) serial: u64,
+    /// The proxy's machine slept while it was open, so it may have run out.
+    pub(crate) slept: bool,
 }
 
 pub(crate) struct HeadEnd {
@@ -44,7 +46,7 @@ pub(crate) struct HeadEnd {
     pub(crate) limits_reached: u64,
     next_serial: u64,
     open: Vec<usize>,
-    tokens: HashMap<String, (usize, u64)>,
+    pub(crate) tokens: HashMap<String, (usize, u64)>,
 }
 
 impl HeadEnd {
@@ -71,6 +73,15 @@ impl HeadEnd {
             let book = self.book_of(token);
             self.books[book].hurt = true;
         }
+    }
+
+    pub(crate) fn sleep(&mut self) {
+        self.open.iter().for_each(|at| self.books[*at].slept = true);
+    }
+
+    /// Whoever could give them back does not know of them any more.
+    pub(crate) fn hurt_all(&mut self) {
+        self.open.iter().for_each(|at| self.books[*at].hurt = true);
     }
 
     /// An open with a reply that will not be heard.
@@ -157,6 +168,7 @@ impl HeadEnd {
             interval: self.interval,
             renewed: false,
             serial: 0,
+            slept: false,
         });
         self.open.push(at);
         let token = self.fresh_token(at);

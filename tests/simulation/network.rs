@@ -37,7 +37,7 @@ pub(crate) struct Network {
 }
 
 /// The asker's own time limit.
-const TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Network {
     pub(crate) fn new(faulty: bool) -> Self {
@@ -70,7 +70,7 @@ impl Network {
         if self.faulty && rng.chance(10) {
             return true;
         }
-        let delay = self.delay(rng);
+        let delay = delay(rng, self.faulty);
         let deaf = delay > TIMEOUT && rng.chance(700);
         if deaf {
             self.put(now + TIMEOUT, Happening::Answer(flight.clone(), timeout()));
@@ -92,7 +92,7 @@ impl Network {
             self.put(limit, Happening::Answer(flight, timeout()));
             return true;
         }
-        let at = now + self.delay(rng);
+        let at = now + delay(rng, self.faulty);
         if at > limit && rng.chance(700) {
             self.put(limit, Happening::Answer(flight, timeout()));
             return true;
@@ -103,19 +103,20 @@ impl Network {
         self.put(at, Happening::Answer(flight, result));
         at > limit
     }
-
-    fn delay(&self, rng: &mut Rng) -> Duration {
-        if self.faulty && rng.chance(10) {
-            return rng.millis(1_000, 5_000);
-        }
-        if self.faulty && rng.chance(10) {
-            return rng.millis(10_000, 40_000);
-        }
-        rng.millis(2, 300)
-    }
 }
 
-fn timeout() -> Result<Verdict, Fault> {
+/// One way.
+pub(crate) fn delay(rng: &mut Rng, faulty: bool) -> Duration {
+    if faulty && rng.chance(10) {
+        return rng.millis(1_000, 5_000);
+    }
+    if faulty && rng.chance(10) {
+        return rng.millis(10_000, 40_000);
+    }
+    rng.millis(2, 300)
+}
+
+pub(crate) fn timeout() -> Result<Verdict, Fault> {
     Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
 }
 

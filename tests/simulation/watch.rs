@@ -12,9 +12,14 @@ use sidebeat::session::{AskKind, Beats, Fault, Policy, Session, Ticket, Verdict}
 pub(crate) struct Shadow {
     /// From when, and how far apart, beats are counted; none while beats are being lost.
     basis: Option<(Instant, Duration)>,
+    /// The basis is an open's answer, which the session hears of when it is written down.
+    by_open: bool,
     faulted: Option<Instant>,
     flying: Option<(Ticket, AskKind, Instant)>,
     pub(crate) killed: bool,
+    killed_at: Option<Instant>,
+    /// A beat that is about to set out was noted as late.
+    pub(crate) late: bool,
     opened: bool,
     owed: bool,
     tokens: BTreeSet<Fingerprint>,
@@ -29,15 +34,30 @@ pub(crate) struct Watch {
     /// A replay shows every move.
     shown: usize,
     shadows: Vec<Shadow>,
+    /// When the machine slept last.
+    slept: Option<Instant>,
     pub(crate) step: u64,
     pub(crate) trace: u64,
+    /// For how long an answer may wait until the store knows of its open.
+    pub(crate) written_within: Duration,
 }
 
 impl Watch {
     pub(crate) fn new(seed: u64, base: Instant) -> Self {
         let (banned, moves, shadows) = (HashMap::new(), VecDeque::new(), Vec::new());
         let shown = if std::env::var_os("SIDEBEAT_SEED").is_some() { usize::MAX } else { 60 };
-        Self { banned, base, moves, seed, shown, shadows, step: 0, trace: 0 }
+        Self {
+            banned,
+            base,
+            moves,
+            seed,
+            shown,
+            shadows,
+            slept: None,
+            step: 0,
+            trace: 0,
+            written_within: Duration::ZERO,
+        }
     }
 
     pub(crate) fn base(&self) -> Instant {
@@ -65,6 +85,35 @@ impl Watch {
         &mut self.shadows[at]
     }
 
+    pub(crate) fn is_flying(&self, SessionId(id): SessionId, ticket: Ticket, kind: AskKind) -> bool {
+        let flying = self.shadows.get(id as usize).and_then(|shadow| shadow.flying);
+        flying.is_some_and(|(flies, of, _)| (flies, of) == (ticket, kind))
+    }
+
+    /// For no longer a call waits until the store knows of it.
+    pub(crate) const WRITTEN: Duration = Duration::from_secs(1);
+
+    /// Within this time a shell must know that the machine slept.
+    const NOTICED: Duration = Duration::from_secs(6);
+
+    /// The machine slept: what was due meanwhile is due now, and sooner than its interval.
+    pub(crate) fn sleeps(&mut self, now: Instant) {
+        self.slept = Some(now);
+        for shadow in &mut self.shadows {
+            (shadow.basis, shadow.faulted) = (None, Some(self.base));
+        }
+    }
+
+    /// The process died: nothing is under way any more, and what it knew is gone.
+    pub(crate) fn forget_all(&mut self) {
+        self.banned.clear();
+        for shadow in &mut self.shadows {
+            (shadow.basis, shadow.faulted) = (None, Some(self.base));
+            let lost = shadow.flying.take();
+            shadow.opened &= lost.is_none_or(|(_, kind, _)| kind != AskKind::Open);
+        }
+    }
+
     /// A call reached this playback and left its token with it.
     pub(crate) fn called(&mut self, id: SessionId, token: Option<Fingerprint>) {
         self.shadow(id).tokens.extend(token);
@@ -79,7 +128,8 @@ impl Watch {
         token: Option<Fingerprint>,
     ) {
         if kind == AskKind::Open {
-            let banned = token.and_then(|token| self.banned.get(&(device, token)));
+            let decided = self.shadow(id).killed_at.is_some_and(|at| now <= at + Self::WRITTEN);
+            let banned = token.filter(|_| !decided).and_then(|token| self.banned.get(&(device, token)));
             assert!(banned.is_none_or(|until| now >= *until), "nothing but a new playback re-opens a killed one");
         }
         let shadow = self.shadow(id);
@@ -88,19 +138,32 @@ impl Watch {
         }
         assert!(kind != AskKind::Open || !shadow.opened, "one open per playback, unless it failed");
         assert!(shadow.flying.is_none(), "one writer: {kind:?} while {:?}", shadow.flying);
-        assert!(!shadow.killed || kind == AskKind::Close, "the killed neither beats nor opens");
+        // What was decided before the kill may set out after it, when it is written down.
+        let killed = shadow.killed && shadow.killed_at.is_some_and(|at| now > at + Self::WRITTEN);
+        assert!(!killed || kind == AskKind::Close, "the killed neither beats nor opens");
         shadow.opened |= kind == AskKind::Open;
         shadow.flying = Some((ticket, kind, now));
     }
 
     pub(crate) fn beats(&mut self, now: Instant, id: SessionId, session: &Session, policy: &Policy, counted: bool) {
         assert_eq!(session.beats(), Beats::Timer, "renewals are the beats");
+        self.shadow(id).late = counted;
+        self.beats_in_time(now, id, policy);
+    }
+
+    /// A beat sets out; that it is late was noted, or not, with [`Shadow::late`].
+    pub(crate) fn beats_in_time(&mut self, now: Instant, id: SessionId, policy: &Policy) {
+        let written_within = self.written_within;
         let shadow = self.shadow(id);
+        let counted = std::mem::take(&mut shadow.late);
+        let heard_later = if shadow.by_open { written_within } else { Duration::ZERO };
         match shadow.basis {
             Some((since, interval)) => {
                 let due = since + interval.mul_f64(policy.fraction);
                 assert!(now >= due, "early by {:?}", due - now);
-                assert_eq!(counted, now - due > Policy::TICK, "late by {:?}", now - due);
+                let late = now - due;
+                assert!(counted || late <= Policy::TICK + heard_later, "late by {late:?}, and not counted");
+                assert!(!counted || late > Policy::TICK, "counted as late by {late:?}");
             }
             None => {
                 let faulted = shadow.faulted.expect("a first beat has its basis");
@@ -118,6 +181,7 @@ impl Watch {
         known: Option<Duration>,
         result: &Result<Verdict, Fault>,
     ) -> bool {
+        let (base, slept) = (self.base, self.slept);
         let shadow = self.shadow(id);
         let Some((_, kind, since)) = shadow.flying.take_if(|flying| (flying.0, flying.1) == call) else { return false };
         let interval = match result {
@@ -125,19 +189,31 @@ impl Watch {
             Ok(Verdict::Granted(grant)) => Some(grant.interval),
             Ok(_) | Err(_) => None,
         };
+        shadow.late = false;
         shadow.owed |= kind == AskKind::Open && result.is_err();
         shadow.opened &= !(kind == AskKind::Open && result.is_err());
+        shadow.by_open = kind == AskKind::Open;
         shadow.basis = interval.map(|interval| (if kind == AskKind::Open { now } else { since }, interval));
         if result.is_err() {
             shadow.faulted = Some(now);
+        }
+        if slept.is_some_and(|slept| since <= slept + Self::NOTICED) {
+            shadow.basis = None;
+            shadow.faulted.get_or_insert(base);
         }
         true
     }
 
     /// A tick is about to be delivered: what has been in flight for too long is given up by it.
     pub(crate) fn ticks(&mut self, now: Instant, id: SessionId, policy: &Policy) -> Option<AskKind> {
+        let late = self.shadow(id).flying.is_some_and(|(_, _, since)| now >= since + policy.lane_patience);
+        if late { self.gives_up(now, id) } else { None }
+    }
+
+    /// What is in flight is given up.
+    pub(crate) fn gives_up(&mut self, now: Instant, id: SessionId) -> Option<AskKind> {
         let shadow = self.shadow(id);
-        let given_up = shadow.flying.take_if(|(_, _, since)| now >= *since + policy.lane_patience);
+        let given_up = shadow.flying.take();
         if let Some((_, kind, _)) = given_up {
             shadow.owed |= kind == AskKind::Open;
             shadow.opened &= kind != AskKind::Open;
@@ -160,7 +236,7 @@ impl Watch {
     pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {
         let shadow = self.shadow(id);
         assert!(!shadow.killed, "killed once");
-        shadow.killed = true;
+        (shadow.killed, shadow.killed_at) = (true, Some(now));
         let tokens = std::mem::take(&mut shadow.tokens);
         self.banned.extend(tokens.into_iter().map(|token| ((device, token), now + policy.kill_memory)));
     }

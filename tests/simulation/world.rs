@@ -73,7 +73,7 @@ impl Tally {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
-            assert!(seen > 0 || end == End::Drained, "never {}", end.name());
+            assert!(seen > 0 || matches!(end, End::Drained | End::Orphaned), "never {}", end.name());
         }
     }
 }
@@ -587,12 +587,12 @@ impl World {
 }
 
 /// Not at all, or for as long as an outage may last.
-fn allowed(rng: &mut Rng) -> Allowed {
+pub(crate) fn allowed(rng: &mut Rng) -> Allowed {
     let mut pick = || Duration::from_secs(rng.pick(&[0, 0, 5, 60, 600]));
     Allowed { live: pick(), vod: pick() }
 }
 
-fn kind_name(kind: AskKind) -> &'static str {
+pub(crate) fn kind_name(kind: AskKind) -> &'static str {
     match kind {
         AskKind::Beat => "send beat",
         AskKind::Close => "send close",

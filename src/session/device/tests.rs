@@ -75,7 +75,9 @@ impl Stage {
         let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
-        (id.map_or(0, |SessionId(id)| id), answer)
+        let id = id.map_or(0, |SessionId(id)| id);
+        self.next = self.next.max(id + 1);
+        (id, answer)
     }
 
     fn deliver(&mut self, id: u64, input: Input) {
@@ -383,6 +385,28 @@ fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
     stage.settle();
     assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))));
     assert_eq!(stage.told, "o1 c1 o3 ");
+}
+
+/// Picture and sound of two players behind one device, while nothing can be opened: whose own playback
+/// is forgotten for a successor of the same name does not begin another.
+#[test]
+fn waiting_calls_of_two_titles_do_not_zap_each_other_without_end() {
+    let by_token = [LICENSE.with(1), LICENSE.with(2), LICENSE.with(1), LICENSE.with(2)];
+    let by_content = [LICENSE.of(1).with(1), LICENSE.of(2).with(2), LICENSE.of(1).with(3), LICENSE.of(2).with(4)];
+    for calls in [by_token, by_content] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(9));
+        let mut waiting: Vec<_> = calls.into_iter().map(|call| (stage.call(call).0, call)).collect();
+        for _round in 0..10 {
+            let again = |(id, call)| (stage.call_again(id, call), call);
+            let answers: Vec<_> = waiting.into_iter().map(again).collect();
+            let waits = |((id, answer), call)| (answer == Answer::Wait).then_some((id, call));
+            waiting = answers.into_iter().filter_map(waits).collect();
+        }
+        let begun = stage.next;
+        assert!(begun <= 7, "{begun}: each has its turn once");
+        assert!(!waiting.is_empty(), "one has the last word");
+    }
 }
 
 #[test]

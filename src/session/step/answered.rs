@@ -101,6 +101,7 @@ impl Session {
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
         (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
+        self.took = now.saturating_duration_since(lane.since);
         self.heard(now);
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
@@ -120,7 +121,7 @@ impl Session {
             }
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
             Ok(Verdict::Unknown(reason)) => {
-                let silent = now.saturating_duration_since(self.last_good).saturating_add(self.slept);
+                let silent = now.saturating_duration_since(self.last_good).saturating_add(self.slept + self.took);
                 let expired = silent > self.allowed_silence(policy);
                 self.beaten_off(now, ask, reason, expired, policy, fx);
             }
@@ -183,6 +184,7 @@ impl Session {
         let ask = lane.ask;
         // What was asked before the machine slept was answered before, too.
         (self.last_good, self.slept) = (now, lane.slept);
+        self.took = now.saturating_duration_since(lane.since);
         match self.state {
             State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
             State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),

@@ -334,6 +334,19 @@ fn killed_or_expired_is_told_by_the_age_of_the_last_good_beat() {
     }
 }
 
+/// The authority counts from when it confirmed, which may be as long ago as the call that it confirmed.
+#[test]
+fn a_session_that_ran_out_since_its_confirmation_travelled_is_no_kill() {
+    let mut lab = Lab::beating(Policy::default());
+    let sent = lab.now;
+    lab.now += secs(2);
+    lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, token: None }));
+    lab.come_up();
+    lab.now = sent + INTERVAL + Policy::default().grace + millis(1);
+    lab.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(lab.ended(), Some(End::Expired));
+}
+
 #[test]
 fn a_fault_is_never_a_kill() {
     for kind in [FaultKind::Busy, FaultKind::Malformed, FaultKind::Refused, FaultKind::Timeout, FaultKind::Unreachable]

@@ -46,13 +46,14 @@ async fn nothing_asked(stage: &mut Stage) {
 }
 
 #[tokio::test]
-async fn an_open_and_a_close_wait_until_they_are_known() {
+async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     let memory = Memory::manual();
     let mut stage = stage(&memory);
-    let waits = stage.wait(1);
-    nothing_asked(&mut stage).await;
-    memory.commit();
+    let mut waits = stage.wait(1);
     stage.grant(AskKind::Open).await;
+    nothing_asked(&mut stage).await;
+    assert!(waits.try_recv().is_err(), "the player got it, and a crash would not know");
+    memory.commit();
     waits.await.unwrap();
     assert_eq!(stage.sessions.stop(key(), None), 1);
     nothing_asked(&mut stage).await;

@@ -46,6 +46,16 @@ impl Overlay {
     }
 }
 
+/// What a page has of these bytes, both at their places in the file.
+fn lay_over(start: u64, page: &[u8; PAGE], offset: u64, out: &mut [u8]) {
+    let from = start.max(offset);
+    let to = (start + PAGE as u64).min(offset + out.len() as u64);
+    let within = |base: u64| (from - base) as usize..(to - base) as usize;
+    if let (Some(out), Some(page)) = (out.get_mut(within(offset)), page.get(within(start))) {
+        out.copy_from_slice(page);
+    }
+}
+
 impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
         Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner).len)
@@ -56,18 +66,14 @@ impl StorageBackend for Overlay {
         if offset.saturating_add(out.len() as u64) > state.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut at = offset;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
-            let count = rest.len().min(PAGE - within);
-            let (part, more) = rest.split_at_mut(count);
-            match state.pages.get(&page) {
-                Some(bytes) => part.copy_from_slice(bytes.get(within..within + count).unwrap_or_default()),
-                None => part.copy_from_slice(self.read_page(page)?.get(within..within + count).unwrap_or_default()),
+        let there = self.written.saturating_sub(offset).min(out.len() as u64) as usize;
+        let (in_file, behind) = out.split_at_mut(there);
+        self.file.read_exact_at(in_file, offset)?;
+        behind.fill(0);
+        for page in offset / PAGE as u64..(offset + out.len() as u64).div_ceil(PAGE as u64) {
+            if let Some(bytes) = state.pages.get(&page) {
+                lay_over(page * PAGE as u64, bytes, offset, out);
             }
-            at += count as u64;
-            rest = more;
         }
         Ok(())
     }

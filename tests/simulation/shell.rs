@@ -1,0 +1,558 @@
+//! The real shell under the storm: `Sessions`, its pump and its pacer on a runtime with paused time,
+//! players in tasks of their own, and processes that die.
+//!
+//! A life is a runtime: dropped at any moment, it takes all tasks along, as a process does. The next
+//! one finds what the store has. What must hold is checked where it happens: in [`Far`], by the log
+//! lines, at every answer to a player.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use sidebeat::clock::Clock;
+use sidebeat::config::{Endings, Enforcement, OnUnreachable};
+use sidebeat::ids::{Chance, SessionId};
+use sidebeat::session::{CallKind, End, Input, Playing, Policy, Reason, Report, Stream};
+use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
+use sidebeat::store::{CardRecord, Memory, Store};
+use sidebeat::task::Tasks;
+use tokio::runtime::{Builder, Handle};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::far::{Began, Far, Line};
+use super::headend::HeadEnd;
+use super::player::Player;
+use super::rng::Rng;
+use super::sums::Sums;
+use super::viewer::Viewer;
+use super::watch::Watch;
+use super::witness::Witness;
+use super::world::allowed;
+
+const DEVICES: usize = 4;
+
+/// What must have happened in a run of many seeds, beside all endings.
+pub(crate) const HAPPENINGS: [&str; 46] = [
+    "authority answers again",
+    "authority call failed",
+    "beat",
+    "beat late",
+    "crashes",
+    "credit settled",
+    "drains",
+    "expiries",
+    "forwarded",
+    "grants given straight back",
+    "hung up",
+    "intervals changed",
+    "killed",
+    "kills by an operator",
+    "kills by the head-end",
+    "late answer dropped",
+    "late answers heard",
+    "late answers missed",
+    "limits reached",
+    "on credit",
+    "opened",
+    "open lost in a restart",
+    "opens made again",
+    "outages",
+    "refused",
+    "refused: denied",
+    "refused: ended",
+    "refused: expired",
+    "refused: killed",
+    "refused: unreachable",
+    "renewals carry the session",
+    "renewed",
+    "replies 503",
+    "replies lost",
+    "requests doubled",
+    "requests lost",
+    "resumed",
+    "resumed with the newest token",
+    "resumed without the newest token",
+    "stale answers",
+    "stalls",
+    "suspensions",
+    "tokens used twice",
+    "taken up again",
+    "unmanaged",
+    "wall clock set",
+];
+
+pub(crate) struct World {
+    ample: bool,
+    /// Licenses say when they run out.
+    dated: bool,
+    far: Arc<Mutex<Far>>,
+    keys: Vec<DeviceKey>,
+    mortal: bool,
+    names: Arc<Names>,
+    players: Vec<Player>,
+    step: u64,
+    /// What outlives a process, in some worlds.
+    store: Option<Arc<Memory>>,
+    /// When the next life begins, in the head-end's time.
+    wakes: Instant,
+    wall: Duration,
+}
+
+struct Names {
+    authority: Arc<str>,
+    devices: Vec<String>,
+    id: AuthorityId,
+    policy: Arc<Standing>,
+    route: Arc<str>,
+}
+
+impl Names {
+    fn card(&self, device: usize, content: String, opened: Duration) -> Arc<Card> {
+        Arc::new(Card {
+            account: Some((device / 2).to_string()),
+            authority: self.id.clone(),
+            authority_name: self.authority.clone(),
+            content: Some(content),
+            content_group: None,
+            device: self.devices[device].clone(),
+            device_group: None,
+            error_name: |_| "error",
+            kill_memory: None,
+            opened,
+            policy: self.policy.clone(),
+            route: self.route.clone(),
+            rung: "header",
+            token: None,
+        })
+    }
+}
+
+/// Writes what changed soon after something happened, and now and then.
+async fn write(store: Arc<Memory>, far: Arc<Mutex<Far>>) {
+    let stirs = far.lock().expect("as above").stirs.clone();
+    loop {
+        let _idle = tokio::time::timeout(Duration::from_millis(700), stirs.notified()).await;
+        let takes = far.lock().expect("the promise that was broken is told above").rng.millis(1, 40);
+        tokio::time::sleep(takes).await;
+        store.commit();
+    }
+}
+
+/// One process, from its start to its end.
+struct Life {
+    calls: JoinSet<()>,
+    clock: Clock,
+    running: Vec<AbortHandle>,
+    sessions: Arc<Sessions>,
+    tasks: Tasks,
+    /// The connections of players that have one.
+    ties: Vec<Option<Tie>>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Died {
+    Crashed,
+    Finished,
+    Stopped,
+}
+
+/// All lives of one seed; gives the trace and the sums.
+pub(crate) fn run(seed: u64, steps: u64) -> (u64, Sums) {
+    let mut world = World::new(seed);
+    let _heard = tracing::subscriber::set_default(Witness(world.far.clone()));
+    loop {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let died = runtime.block_on(world.live(steps));
+        drop(runtime);
+        match died {
+            Died::Crashed | Died::Stopped => world.bury(died),
+            Died::Finished => break,
+        }
+    }
+    let far = world.far.lock().expect("all promises held");
+    (far.watch.trace, far.sums.clone())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let epoch = Clock.now();
+        let mut rng = Rng::new(seed ^ 0xfa12);
+        let places = rng.pick(&[1, 1, 1, 2]);
+        let modes = [Enforcement::Auto, Enforcement::Auto, Enforcement::Heartbeat, Enforcement::Renewal];
+        let policy = Arc::new(Policy {
+            end_memory: Duration::from_secs(20),
+            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
+            enforcement: rng.pick(&modes),
+            fraction: rng.pick(&[0.8, 1.0]),
+            kill_memory: Duration::from_secs(120),
+            on_unreachable: OnUnreachable { new: allowed(&mut rng), running: allowed(&mut rng) },
+            renews: rng.chance(700),
+            sessions_per_device: places,
+            ..Policy::default()
+        });
+        let ample = rng.chance(700);
+        let interval = Duration::from_secs(rng.pick(&[5, 30, 30, 60]));
+        let head = HeadEnd::new(&mut rng, interval, policy.grace, if ample { places * 2 } else { places });
+        let players = (0..6).map(|number| Player::new(&mut rng, number, number % DEVICES)).collect();
+        let (dated, mortal, stored) = (rng.chance(400), rng.chance(600), rng.chance(600));
+        let devices: Vec<_> = (0..DEVICES).map(|device| device.to_string()).collect();
+        let mut watch = Watch::new(seed, epoch);
+        watch.written_within = Watch::WRITTEN;
+        let far = Far::new(rng, head, policy.clone(), watch);
+        Self {
+            ample,
+            dated,
+            far: Arc::new(Mutex::new(far)),
+            keys: devices.iter().map(|device| DeviceKey::new("head-end", "header", device)).collect(),
+            mortal,
+            names: Arc::new(Names {
+                authority: "head-end".into(),
+                devices,
+                id: AuthorityId::random(),
+                policy: Arc::new(Standing::new(Policy::clone(&policy))),
+                route: "/".into(),
+            }),
+            players,
+            step: 0,
+            store: stored.then(Memory::manual),
+            wakes: epoch,
+            wall: Duration::from_secs(1_800_000_000),
+        }
+    }
+
+    /// A card as the configuration makes it anew.
+    fn card(&self, record: &CardRecord) -> Arc<Card> {
+        let content = record.content.clone().expect("every card of ours has its number");
+        self.names.card(record.device.parse().expect("a device of ours"), content, record.opened)
+    }
+
+    fn far(&self) -> MutexGuard<'_, Far> {
+        self.far.lock().expect("the promise that was broken is told above")
+    }
+
+    async fn live(&mut self, steps: u64) -> Died {
+        let mut life = Life::begin(self);
+        while self.step < steps {
+            self.step += 1;
+            self.far().watch.step = self.step;
+            if self.mortal
+                && let Some(died) = self.die(&mut life).await
+            {
+                return died;
+            }
+            self.act(&mut life).await;
+            self.far().stirs.notify_one();
+            life.reap();
+        }
+        self.finish(&mut life).await;
+        Died::Finished
+    }
+
+    /// The process may end here: at once, or in order.
+    async fn die(&mut self, life: &mut Life) -> Option<Died> {
+        let fate = self.far().rng.below(1_000);
+        let died = match fate {
+            0..2 => {
+                self.far().sums.add("crashes");
+                Died::Crashed
+            }
+            2..3 => {
+                self.far().sums.add("drains");
+                life.sessions.drain(End::Drained, Duration::from_secs(10)).await;
+                Died::Stopped
+            }
+            _ => return None,
+        };
+        self.far().mark("dies", fate as u64, 0);
+        self.part(life);
+        Some(died)
+    }
+
+    /// What a life leaves: the time at which it ended. Nothing of it runs any more after this.
+    fn part(&mut self, life: &mut Life) {
+        let mut far = self.far.lock().expect("the promise that was broken is told above");
+        self.wakes = far.now();
+        self.wall = life.clock.wall();
+        life.calls.abort_all();
+        far.cut(self.wakes);
+        far.dead = true;
+    }
+
+    /// Between two lives: what the store does not know may only expire.
+    fn bury(&mut self, died: Died) {
+        let mut far = self.far.lock().expect("the promise that was broken is told above");
+        if let Some(store) = &mut self.store {
+            if died == Died::Stopped {
+                store.commit();
+            }
+            *store = store.crash();
+            let records = store.load().sessions;
+            far.compare(self.wakes, &records);
+        } else {
+            far.lose_all();
+        }
+        let gone = far.rng.pick(&[100, 3_000, 60_000]);
+        let gone = far.rng.millis(50, gone);
+        // Longer than the head-end waits.
+        if gone > Duration::from_secs(5) {
+            far.head.sleep();
+        }
+        (self.wakes, self.wall) = (self.wakes + gone, self.wall + gone);
+    }
+
+    /// One move of the grammar.
+    async fn act(&mut self, life: &mut Life) {
+        let (player, what) = {
+            let mut far = self.far();
+            (far.rng.below(self.players.len()), far.rng.below(1_000))
+        };
+        match what {
+            0..220 => self.ask(life, player, CallKind::License),
+            220..260 => self.ask(life, player, CallKind::Certificate),
+            260..400 => self.ask(life, player, CallKind::Renewal),
+            400..440 => {
+                let call = self.players[player].left_over(&mut self.far.lock().expect("as above").rng);
+                call.into_iter().for_each(|call| self.call(life, player, call));
+            }
+            440..470 => self.ask(life, player, CallKind::Release),
+            470..530 => {
+                self.players[player].zap();
+                self.ask(life, player, CallKind::License);
+            }
+            530..570 => {
+                self.players[player].refresh();
+                self.ask(life, player, CallKind::License);
+            }
+            570..595 => self.stop(life, player),
+            595..600 => self.hang_up(life),
+            600..605 => self.connect(life, player),
+            605..620 => self.report(life, player),
+            620..630 => self.kill_there(),
+            630..640 => self.kill_here(life, player),
+            640..648 => self.turn_outage(),
+            648..650 => self.suspend(life),
+            650..654 => self.set_wall(life),
+            654..658 => self.stall().await,
+            658..800 => self.pass(1, 500).await,
+            800..950 => self.pass(500, 8_000).await,
+            _ => self.pass(8_000, 70_000).await,
+        }
+    }
+
+    fn ask(&mut self, life: &mut Life, player: usize, kind: CallKind) {
+        let call = self.players[player].call(&mut self.far.lock().expect("as above").rng, kind);
+        self.call(life, player, call);
+    }
+
+    fn call(&mut self, life: &mut Life, player: usize, call: sidebeat::session::Call) {
+        let device = self.players[player].device;
+        let number = {
+            let mut far = self.far();
+            far.mark("calls", call.kind as u64, call.token.map_or(0, |token| token.0));
+            far.calls.push(Began { call, device });
+            far.calls.len() - 1
+        };
+        let card = self.names.card(device, number.to_string(), life.clock.wall());
+        let viewer = Viewer {
+            call,
+            card,
+            dated: self.dated,
+            device,
+            key: self.keys[device],
+            line: Arc::new(Line(self.far.clone())),
+            number,
+            sessions: life.sessions.clone(),
+            tasks: life.tasks.clone(),
+        };
+        life.running.push(life.calls.spawn(viewer.play()));
+    }
+
+    fn hang_up(&mut self, life: &mut Life) {
+        life.running.retain(|call| !call.is_finished());
+        if life.running.is_empty() {
+            return;
+        }
+        let mut far = self.far();
+        let at = far.rng.below(life.running.len());
+        far.sums.add("hung up");
+        far.mark("hangs up", at as u64, 0);
+        drop(far);
+        life.running.swap_remove(at).abort();
+    }
+
+    /// A player's connection goes, or is there again.
+    fn connect(&mut self, life: &mut Life, player: usize) {
+        self.far().mark("connects", player as u64, life.ties[player].is_some().into());
+        life.ties[player] = match life.ties[player].take() {
+            Some(_goes) => None,
+            None => Some(life.sessions.tie(self.keys[self.players[player].device])),
+        };
+    }
+
+    fn stop(&mut self, life: &Life, player: usize) {
+        let Player { device, .. } = self.players[player];
+        let token = self.players[player].token();
+        self.far().mark("stops", player as u64, 0);
+        life.sessions.stop(self.keys[device], Some(token));
+    }
+
+    /// The player says something of itself, and perhaps never again.
+    fn report(&mut self, life: &Life, player: usize) {
+        let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
+        let streams = [None, Some(Stream::Live), Some(Stream::Vod)];
+        let (report, token) = {
+            let mut far = self.far();
+            far.mark("reports", player as u64, 0);
+            let report = Report {
+                by_interval: far.rng.chance(700),
+                playing: far.rng.pick(&plays),
+                stream: far.rng.pick(&streams),
+            };
+            (report, far.rng.chance(900).then(|| self.players[player].token()))
+        };
+        life.sessions.report(self.keys[self.players[player].device], token, report);
+    }
+
+    fn kill_there(&mut self) {
+        let far = &mut *self.far();
+        let now = far.now();
+        far.catch_up(now);
+        far.sums.add("kills by the head-end");
+        far.head.kill_one(now, &mut far.rng);
+        far.mark("kills there", 0, 0);
+    }
+
+    /// An operator's kill, of whatever the player's device has last.
+    fn kill_here(&mut self, life: &Life, player: usize) {
+        let device = self.players[player].device;
+        let name = &self.names.devices[device];
+        let newest = life.sessions.list().into_iter().filter(|row| row.card.device == *name).map(|row| row.id).max();
+        let Some(id) = newest else { return };
+        {
+            let mut far = self.far();
+            far.sums.add("kills by an operator");
+            far.mark("kills here", id.0 >> 32, 0);
+            far.killed_here.insert(SessionId(id.0 >> 32));
+        }
+        life.sessions.deliver(self.keys[device], id, Input::Kill(Reason::new(0, None, "by an operator")));
+    }
+
+    fn turn_outage(&mut self) {
+        let far = &mut *self.far();
+        let now = far.now();
+        far.catch_up(now);
+        far.outage = far.faulty && far.rng.chance(300);
+        far.sums.add_all(far.outage.then_some("outages"));
+    }
+
+    /// The lid is closed, and opened again. Until the shell knows of it, nobody is to blame.
+    fn suspend(&mut self, life: &Life) {
+        let far = &mut *self.far();
+        if !self.mortal {
+            return;
+        }
+        let most = far.rng.pick(&[10_000, 120_000, 3_600_000]);
+        let slept = far.rng.millis(1_000, most);
+        far.sums.add("suspensions");
+        far.mark("sleeps", slept.as_millis() as u64, 0);
+        far.sleep();
+        life.clock.suspend(slept);
+    }
+
+    fn set_wall(&mut self, life: &Life) {
+        let far = &mut *self.far();
+        let by = far.rng.next() as i64 % 7_200_000;
+        far.sums.add("wall clock set");
+        far.mark("sets the wall clock", by.unsigned_abs(), 0);
+        far.stepped = Some(far.now());
+        life.clock.step_wall(by);
+    }
+
+    /// The process is not given its time when it wants it.
+    async fn stall(&mut self) {
+        let by = {
+            let far = &mut *self.far();
+            if !far.faulty {
+                return;
+            }
+            far.stalled = true;
+            far.sums.add("stalls");
+            far.rng.millis(10, 3_000)
+        };
+        // What was begun has set out before.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::advance(by).await;
+    }
+
+    async fn pass(&mut self, from: u64, to: u64) {
+        let time = self.far().rng.millis(from, to);
+        tokio::time::sleep(time).await;
+        let mut far = self.far();
+        let now = far.now();
+        far.catch_up(now);
+    }
+
+    /// Everybody stops, or just goes; then time runs until nothing is left.
+    async fn finish(&mut self, life: &mut Life) {
+        life.calls.abort_all();
+        life.ties.clear();
+        let how = {
+            let far = &mut *self.far();
+            let now = far.now();
+            far.catch_up(now);
+            far.outage = false;
+            far.rng.below(3)
+        };
+        match how {
+            0 => self.keys.iter().for_each(|key| {
+                life.sessions.stop(*key, None);
+            }),
+            1 => drop(life.sessions.drain(End::Drained, Duration::from_secs(60)).await),
+            _ => {}
+        }
+        let mut waited = 0;
+        while !life.sessions.list().is_empty() {
+            self.pass(1_000, 20_000).await;
+            waited += 1;
+            assert!(waited < 1_000, "something is never forgotten: {:?}", life.sessions.list());
+        }
+        // For what was forgotten while it was under way.
+        self.pass(60_000, 60_001).await;
+        self.far().audit(self.ample && !self.mortal);
+    }
+}
+
+impl Life {
+    fn begin(world: &World) -> Self {
+        let clock = Clock::steered(world.wall);
+        let far = world.far.clone();
+        far.lock().expect("as above").begin_life(clock, world.wakes);
+        let (tasks, _deaths) = Tasks::new();
+        let pump = Pump::new(Arc::new(Line(far.clone())), Handle::current(), tasks.clone());
+        let chance = Chance::Given(Arc::new(move || far.lock().expect("as above").draw()));
+        let store = world.store.clone();
+        let sessions = Sessions::with_chance(
+            chance,
+            clock,
+            pump,
+            Arc::default(),
+            store.clone().map(|store| store as Arc<dyn Store>),
+        );
+        if let Some(store) = store {
+            let records = store.load().sessions;
+            sessions.restore(records, |record| Home::Here(world.card(record)));
+            tasks.spawn(write(store, world.far.clone()));
+        }
+        tasks.spawn(pace(sessions.clone(), tasks.clone()));
+        let ties = world.players.iter().map(|_| None).collect();
+        Self { calls: JoinSet::new(), clock, running: Vec::new(), sessions, tasks, ties }
+    }
+
+    fn reap(&mut self) {
+        while let Some(ended) = self.calls.try_join_next() {
+            assert!(!ended.is_err_and(|fault| fault.is_panic()), "the promise that was broken is told above");
+        }
+        if self.running.len() > 64 {
+            self.running.retain(|call| !call.is_finished());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One call of a player, as the gateway tells its story: admitted, then forwarded or renewed.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidebeat::ids::SessionId;
+use sidebeat::secret::Fingerprint;
+use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Refusal, Served, Ticket, Verdict};
+use sidebeat::sessions::{Admission, Card, DeviceKey, Sessions};
+use sidebeat::task::Tasks;
+use tokio::sync::oneshot;
+
+use super::far::{Far, Line};
+use super::headend::Fate;
+
+/// As long as a license call may take.
+const ADMISSION: Duration = Duration::from_secs(6);
+
+pub(crate) struct Viewer {
+    pub(crate) call: Call,
+    pub(crate) card: Arc<Card>,
+    pub(crate) dated: bool,
+    pub(crate) device: usize,
+    pub(crate) key: DeviceKey,
+    pub(crate) line: Arc<Line>,
+    pub(crate) number: usize,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Viewer {
+    /// Dropped at any moment when the player hangs up.
+    pub(crate) async fn play(self) {
+        let Admission { answer, session } = self.admit().await;
+        match (answer, session) {
+            (Answer::Forward(_), Some(id)) => self.forward(id).await,
+            (Answer::Renew(grant, ticket), Some(id)) => self.renew(id, grant, ticket).await,
+            (Answer::Pass | Answer::Refuse(_), _) => {}
+            (answer, session) => panic!("{answer:?} of {session:?}"),
+        }
+    }
+
+    /// Says whose call it is whenever it is looked at, because a playback may begin in any of its turns.
+    async fn admit(&self) -> Admission {
+        let deadline = self.line.far().deadline(ADMISSION);
+        let mut admission = pin!(self.sessions.admit(self.key, &self.call, &self.card, deadline));
+        let admission = poll_fn(|cx| {
+            self.line.far().current = self.number;
+            let polled = admission.as_mut().poll(cx);
+            // Before anything else happens: a renewal is in flight from here on.
+            polled.map(|admission| {
+                self.line.far().admitted((self.device, self.number), &self.call, &admission);
+                admission
+            })
+        });
+        admission.await
+    }
+
+    /// The license server answers, if it does.
+    async fn forward(&self, id: SessionId) {
+        let (takes, served, lasts) = {
+            let rng = &mut self.line.far().rng;
+            let every = rng.chance(300).then(|| rng.millis(5_000, 60_000));
+            let served = rng.pick(&[Served::Plain, Served::Renews { every }, Served::Stays]);
+            (rng.millis(10, 500), (!rng.chance(30)).then_some(served), rng.millis(5_000, 100_000))
+        };
+        tokio::time::sleep(takes).await;
+        let Some(served) = served else { return };
+        let lasts = self.dated.then_some(lasts);
+        let key_session = self.call.key_session.unwrap_or(Fingerprint(0));
+        self.sessions.licensed(self.key, id, served, (key_session, lasts));
+        if self.call.kind == CallKind::Release {
+            self.sessions.release(self.key, id, self.call.key_session);
+        }
+    }
+
+    /// In a task of its own, as the gateway does: who hangs up loses no token.
+    async fn renew(&self, id: SessionId, grant: Grant, ticket: Ticket) {
+        let (key, device, line) = (self.key, self.device, self.line.clone());
+        let sessions = self.sessions.clone();
+        let (tell, told) = oneshot::channel();
+        self.tasks.spawn(async move {
+            let number = SessionId(id.0 >> 32);
+            let result = line.call((device, number), AskKind::Renew, ticket, Some(&grant)).await;
+            let unknown = matches!(result, Ok(Verdict::Unknown(_)));
+            sessions.answered(key, id, ticket, AskKind::Renew, result);
+            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            assert!(!matches!(decided, Some(Answer::Renew(..))), "nobody would make it");
+            let _gone = tell.send(());
+        });
+        let _news = tokio::time::timeout(ADMISSION, told).await;
+    }
+}
+
+impl Far {
+    fn deadline(&self, within: Duration) -> std::time::Instant {
+        self.clock_now() + within
+    }
+
+    /// What a player was told.
+    fn admitted(&mut self, (device, number): (usize, usize), call: &Call, admission: &Admission) {
+        let now = self.now();
+        let id = admission.session.map(|id| SessionId(id.0 >> 32));
+        self.watch.mark(now, "answers", number as u64, id.map_or(0, |id| id.0));
+        self.sums.add(match &admission.answer {
+            Answer::Forward(_) => "forwarded",
+            Answer::Pass => "passed",
+            Answer::Refuse(Refusal::Denied(..)) => "refused: denied",
+            Answer::Refuse(Refusal::Expired) => "refused: expired",
+            Answer::Refuse(Refusal::Ended(_)) => "refused: ended",
+            Answer::Refuse(Refusal::Killed(_)) => "refused: killed",
+            Answer::Refuse(Refusal::Unreachable(_)) => "refused: unreachable",
+            Answer::Renew(..) => "renewals",
+            Answer::Wait => panic!("nobody is left waiting"),
+        });
+        let Some(id) = id else { return };
+        assert_eq!(self.calls[self.numbers[id.0 as usize]].device, device, "another device's session");
+        if self.numbers[id.0 as usize] == number {
+            self.watch.called(id, call.token);
+        }
+        let refused = admission.answer.refusal().is_some();
+        assert!(!self.watch.shadow(id).killed || refused, "the killed are refused, not {:?}", admission.answer);
+        match &admission.answer {
+            Answer::Forward(grant) | Answer::Renew(grant, _) => self.look_at_grant((device, id), grant),
+            Answer::Pass | Answer::Refuse(_) | Answer::Wait => {}
+        }
+    }
+
+    /// No token reaches another device, and a kill at the head-end is not outplayed by long.
+    fn look_at_grant(&mut self, from: (usize, SessionId), grant: &Grant) {
+        let now = self.now();
+        self.catch_up(now);
+        let book = &self.head.books[self.head.book_of(&grant.token)];
+        assert_eq!((book.device, book.id), from, "a token of another playback");
+        if let Fate::Killed { at } = book.fate
+            && !(book.renewed || book.hurt || self.stalled || self.slept)
+        {
+            let slow = book.interval + Duration::from_secs(2);
+            assert!(now <= at + slow, "forwarded {:?} after the kill", now - at);
+        }
+    }
+}
