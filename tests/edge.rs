@@ -159,6 +159,25 @@ async fn half_a_head_and_an_idle_connection_are_closed() {
     timeout(GENEROUS, idle.closed()).await.expect("an idle HTTP/2 connection that answers pings must be closed");
 }
 
+/// An event stream, or a segment of a slow line.
+#[tokio::test]
+async fn a_connection_whose_reply_still_flows_is_not_idle() {
+    let edge = setup(Limits { drain: SHORT, idle: SHORT, ..limits() }).run().await;
+    let client = Client::trusting(edge.directory.path()).speaking(H2);
+    let mut flows = client.calls(&edge).await;
+    let others = async {
+        edge.begun().await;
+        for _ in 0..3 {
+            let mut idle = client.calls(&edge).await;
+            assert_eq!(idle.post("/a", "").await.status(), 200);
+            timeout(GENEROUS, idle.closed()).await.expect("it is idle");
+        }
+        edge.gate.add_permits(1);
+    };
+    let (reply, ()) = tokio::join!(flows.post("/stream", ""), others);
+    assert_eq!(reply.into_body(), "onetwo");
+}
+
 #[tokio::test]
 async fn half_a_body_is_answered_408() {
     let edge = setup(Limits { body: SHORT, ..limits() }).run().await;

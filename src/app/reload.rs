@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{AuthorityKind, Config, Endpoint, Faults};
 use crate::edge::{Certificates, Shown, Terms};
 use crate::gateway::{Configured, Routes};
+use crate::secret::Secret;
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::{Pins, Trust};
 
@@ -162,6 +163,8 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
 /// What is bound, started or chosen once in the life of the process.
 pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
     let Config { admin, log, server, store, webhooks, .. } = config;
+    // A secret shows nothing of itself, and so no change either.
+    let secrets = webhooks.iter().map(|webhook| webhook.secret.as_ref().map(Secret::fingerprint));
     vec![
         ("admin.listen", format!("{:?}", admin.listen)),
         ("log.format", format!("{:?}", log.format)),
@@ -172,10 +175,33 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
         ("server.workers", server.workers.to_string()),
         ("store", format!("{store:?}")),
         ("webhook", format!("{webhooks:?}")),
+        ("webhook.secret", format!("{:?}", secrets.collect::<Vec<_>>())),
     ]
 }
 
 fn differing(before: &[Fixed], now: &[Fixed]) -> Vec<String> {
     let differ = before.iter().zip(now).filter(|(before, now)| before != now);
     differ.map(|((key, _), _)| (*key).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn fixed(secret: &str) -> Vec<Fixed> {
+        let text = format!(
+            "[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n\
+             [[webhook]]\nname = \"home\"\nurl = \"http://127.0.0.1:9/\"\nsecret = \"{secret}\"\n"
+        );
+        restart_only(&config::parse(&text, Path::new(""), std::iter::empty()).unwrap())
+    }
+
+    #[test]
+    fn a_changed_webhook_secret_needs_a_restart_and_is_not_shown() {
+        let (before, now) = (fixed("open-sesame"), fixed("swordfish"));
+        assert_eq!(differing(&before, &now), ["webhook.secret"]);
+        assert!(differing(&before, &fixed("open-sesame")).is_empty());
+        assert!(!format!("{before:?}").contains("sesame"));
+    }
 }

@@ -69,7 +69,7 @@ impl Service<Request<Incoming>> for Calls {
         add(&self.worker.shared.counters.calls);
         guard::drop_hop_by_hop(&mut parts.headers);
         let reply = self.worker.handler.call(&self.peer, Request::from_parts(parts, body));
-        Answer { state: Some(State::Call { reply, _permit: permit }), finish, _running: running }
+        Answer { state: Some(State::Call { reply, _permit: permit }), finish, running: Some(running) }
     }
 }
 
@@ -93,7 +93,7 @@ impl Calls {
 pub(super) struct Answer {
     state: Option<State>,
     finish: Finish,
-    _running: Running,
+    running: Option<Running>,
 }
 
 enum State {
@@ -112,7 +112,7 @@ struct Finish {
 
 impl Answer {
     fn ready(reply: Response<ReplyBody>, finish: Finish, running: Running) -> Self {
-        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, _running: running }
+        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, running: Some(running) }
     }
 }
 
@@ -125,7 +125,13 @@ impl Future for Answer {
             self.state = Some(State::Ready(reply));
         }
         match self.state.take() {
-            Some(State::Ready(reply)) => Poll::Ready(Ok(self.finish.apply(reply))),
+            Some(State::Ready(reply)) => {
+                let reply = self.finish.apply(reply);
+                Poll::Ready(Ok(match self.running.take() {
+                    Some(running) => reply.map(|body| body.within(running)),
+                    None => reply,
+                }))
+            }
             Some(State::Call { .. }) | None => Poll::Pending,
         }
     }

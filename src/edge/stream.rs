@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::line::Running;
+
 pub enum Sending {
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>),
     Whole(Full<Bytes>),
@@ -23,6 +25,37 @@ pub struct Cut;
 impl Sending {
     pub fn stream(body: impl Body<Data = Bytes, Error = Cut> + Send + 'static) -> Self {
         Self::Stream(Box::pin(body))
+    }
+
+    /// The call runs until all of it is sent, or nobody wants the rest.
+    pub(super) fn within(self, running: Running) -> Self {
+        match self {
+            Self::Stream(body) => Self::Stream(Box::pin(Flowing { body, _running: running })),
+            Self::Whole(_) => self,
+        }
+    }
+}
+
+/// A stream whose call counts as running for as long as it flows: its connection is not idle.
+struct Flowing {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>,
+    _running: Running,
+}
+
+impl Body for Flowing {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.body.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

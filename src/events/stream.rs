@@ -75,21 +75,62 @@ where
     W: Fn(&Notice) -> Option<Value>,
 {
     let mut chunk = Some(RETRY.to_owned());
+    let quiet = tokio::time::sleep(QUIET);
+    tokio::pin!(quiet);
     loop {
-        if let Some(text) = chunk
-            && sender.send_data(Bytes::from(text)).await.is_err()
-        {
-            return;
+        if let Some(text) = chunk {
+            if sender.send_data(Bytes::from(text)).await.is_err() {
+                return;
+            }
+            quiet.as_mut().set(tokio::time::sleep(QUIET));
         }
         chunk = tokio::select! {
             biased;
+            () = hub.ending.cancelled() => return,
+            // Counted from what was sent, not from what was heard: only a write finds a reader gone, and
+            // what happens to others is written to nobody.
+            () = &mut quiet => Some(": quiet\n\n".to_owned()),
             heard = listener.next() => match heard {
                 Some(Heard::Notice(notice)) => write(&notice).map(|value| notice.sse(&value)),
                 Some(Heard::Missed(missed)) => Some(format!("event: missed\ndata: {{\"missed\":{missed}}}\n\n")),
                 None => return,
             },
-            () = hub.ending.cancelled() => return,
-            () = tokio::time::sleep(QUIET) => Some(": quiet\n\n".to_owned()),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::super::notice::tests::{names, playback};
+    use super::*;
+    use crate::session::{End, Event};
+    use crate::task::Tasks;
+
+    /// A listener of a quiet playback on a busy proxy.
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_released_when_its_reader_is_gone_though_others_are_busy() {
+        let (hub, names) = (Arc::new(Hub::default()), names());
+        let Stream { feed, reply } = hub.stream(&HeaderMap::new(), |_: &Notice| None).unwrap();
+        let (tasks, _deaths) = Tasks::new();
+        tasks.spawn(feed);
+        let busy = |times| {
+            let (hub, names) = (hub.clone(), names.clone());
+            async move {
+                for _ in 0..times {
+                    hub.publish(&playback(&names), &Event::Closed(End::Stopped), Duration::ZERO);
+                    tokio::time::sleep(QUIET / 5).await;
+                }
+            }
+        };
+        let mut body = reply.into_body();
+        let mut read = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(read().await, RETRY);
+        let (line, ()) = tokio::join!(tokio::time::timeout(QUIET * 2, read()), busy(12));
+        assert_eq!(line.expect("others are no sound of its own"), ": quiet\n\n");
+        drop(body);
+        busy(12).await;
+        assert_eq!(hub.streams.load(Ordering::Acquire), 0);
     }
 }

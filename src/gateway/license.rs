@@ -140,11 +140,7 @@ impl Story<'_> {
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
-            (Answer::Pass, Some(id)) => {
-                let reply = self.forward(self.own_token()).await;
-                self.teach(&managed, id, &reply);
-                self.conclude(reply, Outcome::Passed)
-            }
+            (Answer::Pass, Some(id)) => self.pass_under(&managed, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         })
     }
@@ -192,6 +188,13 @@ impl Story<'_> {
     /// To the license server without a session: none applies.
     async fn pass(&self) -> Ending {
         let reply = self.forward(self.own_token()).await;
+        self.conclude(reply, Outcome::Passed)
+    }
+
+    /// To the license server for a playback that has no grant.
+    pub(super) async fn pass_under(&self, managed: &Managed<'_>, id: SessionId) -> Ending {
+        let reply = self.forward(self.own_token()).await;
+        self.teach(managed, id, &reply);
         self.conclude(reply, Outcome::Passed)
     }
 

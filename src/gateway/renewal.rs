@@ -18,8 +18,13 @@ use crate::ids::SessionId;
 use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Reason, Refusal, Served, Ticket, Verdict};
 use crate::telemetry::Outcome;
 
-/// What the renewal came to: a license for the player, or why it gets none.
-type News = Result<Vec<u8>, Refusal>;
+/// What the renewal came to for the player.
+enum News {
+    License(Vec<u8>),
+    /// The session is gone at the authority, but goes on and is opened anew: the license server is asked.
+    Pass,
+    Refused(Refusal),
+}
 
 impl Story<'_> {
     /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
@@ -36,33 +41,32 @@ impl Story<'_> {
             }
             let lasts = license.as_deref().and_then(lasts);
             let news = news(&result, license);
-            let unknown = matches!(result, Ok(Verdict::Unknown(_)));
+            let (denied, unknown) =
+                (matches!(result, Ok(Verdict::Denied(..))), matches!(result, Ok(Verdict::Unknown(_))));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
-            if news.is_ok() {
+            if matches!(news, News::License(_)) {
                 sessions.licensed(key, id, Served::Plain, (key_session, lasts));
             }
             // Whether it was killed or had expired is the core's to say. Not asked as a renewal: that could
             // be granted, if this answer was late, and nobody would make it.
-            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            let decided = (denied || unknown).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
-                Some(Answer::Refuse(refusal)) => Err(refusal),
+                Some(Answer::Pass) => News::Pass,
+                Some(Answer::Refuse(refusal)) if unknown => News::Refused(refusal),
                 Some(_) | None => news,
             };
             // The player may be gone; the session goes on all the same.
             let _gone = tell.send(news);
         });
         let news = tokio::time::timeout_at(self.deadline.into(), told).await;
-        match news
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or_else(|| Err(fault(FaultKind::Timeout, "the renewal took too long")))
-        {
-            Ok(license) => (Outcome::Served, reply(self.route, &license)),
-            Err(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
+        match news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long")) {
+            News::License(license) => (Outcome::Served, reply(self.route, &license)),
+            News::Pass => self.pass_under(managed, id).await,
+            News::Refused(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
                 Some(grant) => self.serve(managed, &grant, id).await,
                 None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
             },
-            Err(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
+            News::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
         }
     }
 
@@ -89,17 +93,17 @@ fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
             | Verdict::Disabled
             | Verdict::Granted(_)
             | Verdict::Unconfirmed(..),
-        ) => license.ok_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license")),
-        Ok(Verdict::Denied(denial, reason)) => Err(Refusal::Denied(*denial, reason.clone())),
+        ) => license.map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), News::License),
+        Ok(Verdict::Denied(denial, reason)) => News::Refused(Refusal::Denied(*denial, reason.clone())),
         Ok(Verdict::Blackout(reason) | Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
-            Err(Refusal::Killed(reason.clone()))
+            News::Refused(Refusal::Killed(reason.clone()))
         }
-        Err(fault) => Err(Refusal::Unreachable(fault.clone())),
+        Err(fault) => News::Refused(Refusal::Unreachable(fault.clone())),
     }
 }
 
-fn fault(kind: FaultKind, message: &str) -> Refusal {
-    Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) })
+fn fault(kind: FaultKind, message: &str) -> News {
+    News::Refused(Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) }))
 }
 
 /// The renewed license in the form in which the player expects it.

@@ -165,6 +165,8 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut Outbox,
     ) {
+        // The wall clock may have been set back: nothing began in times to come.
+        playback.began = playback.began.min(now);
         let Effects { answer: _, list } = resume(&mut playback.session, now, opening, policy);
         out.extend(list.into_iter().map(|effect| (playback.id, effect)));
         self.playbacks.push(playback);

@@ -237,6 +237,11 @@ impl Session {
         }
     }
 
+    /// A renewal of its player's is under way at the authority.
+    pub fn is_renewing(&self) -> bool {
+        self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
+    }
+
     pub fn is_killed(&self) -> bool {
         matches!(self.state, State::Killed { .. })
     }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use super::Sessions;
 use super::card::DeviceKey;
+use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{End, Input, Session};
+use crate::session::{End, Input, Playback, Session};
+
+/// Between two looks at what is left.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Sessions {
     /// Ends every playback, for the end of the process, and waits until all are given back, at most
@@ -20,14 +24,22 @@ impl Sessions {
     /// way, at most `grace`, so that every answer is known to the next process. Returns how many
     /// sessions are left open.
     pub async fn leave_open(&self, grace: Duration) -> usize {
-        let _late = tokio::time::timeout(grace, self.pump.idle()).await;
+        let settled = async { tokio::join!(self.pump.idle(), self.renewed()) };
+        let _late = tokio::time::timeout(grace, settled).await;
         self.to_end().len()
+    }
+
+    /// Renewals are made by the gateway, on runtimes that end first: a token that one brings would be lost.
+    async fn renewed(&self) {
+        let renews = |_, playback: &Playback<Kept>| playback.session.is_renewing().then_some(());
+        while !self.table.collect(renews).is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
     /// by the gateway, and a call of a player may have come in behind us.
     async fn give_back(self: &Arc<Self>, why: End) {
-        const LOOK: Duration = Duration::from_millis(20);
         loop {
             for (key, id) in self.to_end() {
                 self.deliver(key, id, Input::End(why));

@@ -14,7 +14,7 @@ use super::timeline::{Entry, Happened, Timeline};
 use super::{Asking, Sessions};
 use crate::clock::Moment;
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, Effect, End, Event, Input, Outbox, PlaybackRecord, Stamp};
+use crate::session::{AskKind, Device, End, Event, Input, Outbox, PlaybackRecord, Stamp};
 use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
 
 /// Where a restored session belongs in today's configuration.
@@ -89,8 +89,8 @@ impl Sessions {
     }
 
     /// A playback that is forgotten leaves nothing behind.
-    pub(super) fn forget(&self, id: SessionId, effect: &Effect) {
-        if let (Some(store), Effect::Forget) = (&self.store, effect) {
+    pub(super) fn forget(&self, id: SessionId) {
+        if let Some(store) = &self.store {
             store.forget(Key::Session(id));
         }
     }

@@ -241,8 +241,8 @@ impl Sessions {
         jobs: &mut Vec<Asking>,
     ) {
         let Some(playback) = device.playback_mut(id) else {
-            // Forgotten in this very step; its calls may still wait.
-            self.forget(id, &effect);
+            // Forgotten in this very step, by itself or to make room; its calls may still wait.
+            self.forget(id);
             wake.notify_waiters();
             return;
         };

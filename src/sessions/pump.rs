@@ -72,11 +72,13 @@ impl Pump {
         // From now on, so that an open that is sent after this close was asked for knows of it.
         let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
+        let latest = sessions.clock.now() + LATEST;
         let work = async move {
             let Asking { ask, card, id, key } = asking;
+            let in_time = || sessions.clock.now() < latest;
             let asked = async {
                 let permit = tokio::time::timeout(patience, permits.acquire()).await;
-                if permit.is_ok() { perform(&*asker, &closings, &ask, &card).await } else { Err(busy()) }
+                if permit.is_ok() { perform(&*asker, &closings, &ask, &card, in_time).await } else { Err(busy()) }
             };
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
@@ -116,9 +118,19 @@ impl Pump {
 /// Of the six seconds of a license call, what the open may spend on waiting for a close.
 const SETTLING: Duration = Duration::from_secs(2);
 
+/// Later than this after it was asked for, an open is not made a second time: no license call waits so
+/// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
+pub(super) const LATEST: Duration = Duration::from_secs(7);
+
 /// One call; and an open that met the limit while a place of the same account was being given back is
-/// made once more when it has been.
-async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+/// made once more when it has been, if it is still in time.
+async fn perform(
+    asker: &dyn Asker,
+    closings: &Closings,
+    ask: &Ask,
+    card: &Card,
+    in_time: impl Fn() -> bool,
+) -> Result<Verdict, Fault> {
     if ask.kind != AskKind::Open {
         return asker.ask(ask, card).await;
     }
@@ -128,7 +140,7 @@ async fn perform(asker: &dyn Asker, closings: &Closings, ask: &Ask, card: &Card)
         (Ok(Verdict::Denied(Denial::Limit, _)), Some(settled)) => {
             // A close that takes longer is in trouble, and the player will not wait for it either.
             let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
-            asker.ask(ask, card).await
+            if in_time() { asker.ask(ask, card).await } else { result }
         }
         (Ok(_) | Err(_), _) => result,
     }

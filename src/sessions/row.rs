@@ -87,7 +87,7 @@ fn playing_name(playing: Playing) -> &'static str {
 }
 
 /// Every name that [`state_name`] gives.
-pub(super) const STATES: [&str; 7] = ["closed", "closing", "failing", "killed", "live", "opening", "waiting"];
+pub(super) const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
 
 pub(super) fn state_name(state: &State) -> &'static str {
     match state {

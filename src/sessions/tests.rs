@@ -7,8 +7,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
+use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, End, Grant, Opens, Playing, Policy, Report};
+use crate::session::{Ask, CallKind, Denial, End, Grant, Opens, Playing, Policy, Report};
 use crate::task::Tasks;
 
 mod keep;
@@ -345,6 +346,58 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     };
     let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
+    let mut stage = Stage::new(brief());
+    let id = stage.play(1).await;
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let sessions = stage.sessions.clone();
+    let mut left = std::pin::pin!(sessions.leave_open(HOUR));
+    let early = tokio::time::timeout(SHORT * 3, &mut left).await;
+    assert!(early.is_err(), "nobody else could write the answer down");
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("renewed")) };
+    assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
+    assert_eq!(left.await, 1);
+}
+
+#[tokio::test]
+async fn every_state_is_counted_empty_or_not() {
+    let policy = Policy { on_unreachable: owing(), ..brief() };
+    let mut stage = Stage::new(policy);
+    let names: Vec<_> = stage.sessions.states().into_keys().collect();
+    let waits = stage.wait(1);
+    let reason = Reason::new(0, None, "nobody is there");
+    stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
+    assert_eq!(waits.await.expect("an admission").answer, Answer::Pass);
+    let states = stage.sessions.states();
+    assert_eq!(states.get("owing"), Some(&1));
+    assert_eq!(states.into_keys().collect::<Vec<_>>(), names);
+}
+
+fn owing() -> OnUnreachable {
+    let allowed = Allowed { live: HOUR, vod: HOUR };
+    OnUnreachable { new: allowed, running: allowed }
+}
+
+/// Else it could still be under way when the core, which has given it up, sends the next one.
+#[tokio::test(start_paused = true)]
+async fn an_open_is_not_made_again_after_the_player_has_given_up() {
+    let mut stage = Stage::new(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(1).await;
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    let close = stage.asked().await;
+    let waits = stage.wait(2);
+    let open = stage.asked().await;
+    tokio::time::sleep(pump::LATEST).await;
+    assert_eq!(close.yes(HOUR), AskKind::Close);
+    open.say(Ok(Verdict::Denied(Denial::Limit, Reason::new(403, None, "too many"))));
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    assert!(stage.asked.try_recv().is_err());
+    stage.tasks.stop();
 }
 
 #[tokio::test]

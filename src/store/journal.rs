@@ -73,6 +73,8 @@ impl Writer {
     pub fn run(mut self) {
         let pending = self.journal.pending.clone();
         while let Some((changes, mark)) = pending.take_next(PACES) {
+            // What could not be written before is tried once more at the end.
+            let last = pending.has_ended();
             match self.write(&changes) {
                 Ok(()) => {
                     self.tell_good(changes.len());
@@ -82,9 +84,10 @@ impl Writer {
                     self.tell_bad(&fault);
                     pending.give_back(changes);
                     pending.settle(mark, true);
-                    if pending.rest(AGAIN) {
+                    if last {
                         return;
                     }
+                    pending.rest(AGAIN);
                 }
             }
         }
@@ -143,3 +146,6 @@ fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>
 fn boxed(error: impl Into<redb::Error>) -> Box<redb::Error> {
     Box::new(error.into())
 }
+
+#[cfg(test)]
+mod tests;

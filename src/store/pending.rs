@@ -110,11 +110,14 @@ impl Pending {
         (!changes.is_empty()).then_some((changes, state.added))
     }
 
-    /// Waits so long before the next try; true when the end comes first.
-    pub(super) fn rest(&self, time: Duration) -> bool {
+    /// Waits so long before the next try, but not beyond the end.
+    pub(super) fn rest(&self, time: Duration) {
         let calm = |state: &mut State| !state.ended;
-        let rested = self.stir.wait_timeout_while(self.state(), time, calm);
-        rested.unwrap_or_else(PoisonError::into_inner).0.ended
+        drop(self.stir.wait_timeout_while(self.state(), time, calm));
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
     }
 
     /// These changes could not be written: they wait again, behind newer ones of the same keys.

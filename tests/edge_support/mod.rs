@@ -4,16 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use sidebeat::clock::Clock;
 use sidebeat::config::{Limits, Origins, Server, Tls};
 use sidebeat::edge::certs;
-use sidebeat::edge::{Certificates, Counters, Edge, Handler, Peer, Reply, ReplyBody, Sending, Serving, body};
+use sidebeat::edge::{Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, Sending, Serving, body};
 use sidebeat::task::{Deaths, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,7 +34,34 @@ pub(crate) struct Seen {
     pub(crate) target: String,
 }
 
-/// Answers `ok`; under `/hold` only once a permit of `gate` is there.
+/// `one`, and when a permit is there, `two`.
+struct Halves {
+    begun: bool,
+    permit: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Halves {
+    fn new(gate: Arc<Semaphore>) -> Self {
+        Self { begun: false, permit: Some(Box::pin(async move { gate.acquire().await.unwrap().forget() })) }
+    }
+}
+
+impl Body for Halves {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"one")))));
+        }
+        let Some(permit) = &mut self.permit else { return Poll::Ready(None) };
+        std::task::ready!(permit.as_mut().poll(cx));
+        self.permit = None;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"two")))))
+    }
+}
+
+/// Answers `ok`; under `/hold` only once a permit of `gate` is there, under `/stream` half of it before.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) began: Arc<Semaphore>,
@@ -63,6 +92,7 @@ impl Handler for Recorder {
                 "/hold" => gate.acquire().await.unwrap().forget(),
                 "/panic" => panic!("asked to"),
                 "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20]).into()),
+                "/stream" => return Response::new(Sending::stream(Halves::new(gate))),
                 "/upstream-cors" => {
                     let reply = Response::builder().header("access-control-allow-origin", "*");
                     return reply.body(ReplyBody::from("ok").into()).unwrap();

@@ -224,3 +224,24 @@ async fn a_renewal_in_an_outage_goes_to_the_license_server_with_the_last_grant()
     assert_eq!(stage.headend.count("license-widevine").await, licenses + 1);
     stage.end().await;
 }
+
+/// The head-end let the session expire meanwhile, and says so to the player's own renewal.
+#[tokio::test]
+async fn a_renewal_after_an_outage_is_no_kill_where_the_session_is_opened_anew() {
+    let running = "timeout = \"300ms\"\ngrace = \"200ms\"\non-unreachable = { running = \"10m\" }";
+    let script = Stage::widevine().authority(running).heartbeat(0.3);
+    let script = script.settings(|settings| (settings.grace, settings.needs_session) = (0.2, false));
+    let stage = script.start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    away(&stage, "renewal", json!({"status": 503})).await;
+    tv.renew("video").await;
+    stage.headend.next("session-expired", 0).await;
+    stage.eventually("on credit", async || stage.metric("on_credit", &[]).await == 1.0).await;
+    stage.headend.no_faults().await;
+    let renewed = tv.renew("video").await;
+    assert!(renewed.is_good(), "{:?}", renewed.error());
+    stage.eventually("opened anew", async || stage.headend.count("setup").await == 2).await;
+    assert_eq!(ended(&stage, "killed").await, 0.0);
+    stage.end_leaving_some_open().await;
+}

@@ -321,3 +321,43 @@ fn what_a_record_lacks_has_a_default() {
     let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
     assert!(record.session.grant.is_none() && record.token.is_none());
 }
+
+/// A machine without a clock of its own comes up with the time at which it was last switched off, or an earlier one.
+#[test]
+fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_back() {
+    let mut life = Life::begin();
+    life.act(&Step::Answer(0));
+    let day = SECOND * 86_400;
+    let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
+    for (wall, killed) in [(day, false), (day * 2 + SECOND, true), (day * 3, false)] {
+        let mut out = Outbox::new();
+        let found = Moment { now: life.now + SECOND * 60, wall };
+        life.device = Device::default();
+        life.device.resume(record.restore((), &found, &life.policy), found.now, false, &life.policy, &mut out);
+        life.look(&out);
+        life.now = found.now;
+        while life.open.is_none() {
+            life.act(&Step::Tick);
+        }
+        life.act(&Step::Answer(5));
+        assert_eq!(life.playback().unwrap().session.is_killed(), killed, "{wall:?}");
+    }
+}
+
+#[test]
+fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
+    let mut life = Life::begin();
+    life.act(&Step::Answer(0));
+    let day = SECOND * 86_400;
+    let written = Moment { now: life.now, wall: day * 2 };
+    let record = PlaybackRecord::of(life.playback().unwrap(), &written).unwrap();
+    let found = Moment { now: life.now + SECOND * 60, wall: day };
+    let mut playback = record.restore((), &found, &life.policy);
+    playback.token = None;
+    let (mut device, mut out) = (Device::default(), Outbox::new());
+    device.resume(playback, found.now, false, &life.policy, &mut out);
+    assert!(
+        !device.playbacks()[0].has_just_begun(found.now + SECOND * 60),
+        "it would take in whatever comes without a token"
+    );
+}

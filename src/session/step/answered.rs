@@ -50,12 +50,8 @@ impl Session {
         };
         self.given_up.remove(at);
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
-            fx.push(Effect::Ask(Ask {
-                grant: Some(grant),
-                kind: AskKind::Close,
-                ticket: Ticket(0),
-                told: Told::default(),
-            }));
+            let (kind, ticket, told) = (AskKind::Close, Ticket(0), Told::default());
+            fx.push(Effect::Ask(Ask { grant: Some(grant), kind, ticket, told }));
         }
     }
 

@@ -17,7 +17,12 @@ const CLOSINGS: Duration = Duration::from_secs(1);
 /// then. Nobody was there to hear the player, so its silence begins anew.
 pub fn resume(session: &mut Session, now: Instant, opening: bool, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
-    session.last_good = session.last_good.min(now);
+    if session.last_good > now {
+        // The clock was set back: nobody knows for how long nobody was there, and what the authority let
+        // expire meanwhile was not killed.
+        session.slept = session.allowed_silence(policy).saturating_add(Policy::TICK);
+        session.last_good = now;
+    }
     let share =
         |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
     let catch_up = share(session.interval().unwrap_or_default().min(CATCH_UP));

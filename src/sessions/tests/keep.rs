@@ -175,3 +175,33 @@ async fn what_has_no_place_any_more_is_given_back_or_dropped() {
         }
     }
 }
+
+/// It owed its open, so it is over as soon as it is zapped away, and goes at once: too many others are remembered.
+#[tokio::test(start_paused = true)]
+async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {
+    let memory = Memory::manual();
+    let _writing = Writing::begin(&memory);
+    let policy = Policy { on_unreachable: owing(), sessions_per_device: 2, settle: [Duration::ZERO; 2], ..steady() };
+    let mut stage = Stage::with(policy, Some(memory.clone() as Arc<dyn Store>), |_| {});
+    let waits = stage.wait(1);
+    let reason = Reason::new(0, None, "nobody is there");
+    stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
+    assert_eq!(waits.await.unwrap().answer, Answer::Pass);
+    // Long before it is tried again.
+    for token in 2..40 {
+        stage.play(token).await;
+        assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(token))), 1);
+        stage.grant(AskKind::Close).await;
+        tokio::time::timeout(LONG, async {
+            while stage.sessions.list().iter().any(|row| row.state == "closing") {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+    stage.play(40).await;
+    stage.play(41).await;
+    memory.commit();
+    assert_eq!(memory.len(), 2, "the two that play");
+}
