@@ -2,7 +2,7 @@
 //! not in a refusal.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::Method;
 use serde_json::json;
@@ -39,14 +39,16 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Log {
+    /// One for all stories of this process: there is one log.
     fn start() -> Self {
-        static START: Once = Once::new();
-        let log = Self::default();
-        START.call_once(|| {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let start = || {
+            let log = Self::default();
             let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("sidebeat=trace")).with_ansi(false);
             lines.with_writer(log.clone()).init();
-        });
-        log
+            log
+        };
+        LOG.get_or_init(start).clone()
     }
 
     fn text(&self) -> String {

@@ -1,6 +1,7 @@
 // Unmodified players in Chromium against sidebeat over HTTPS.
 //
 //   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
+//   node run.mjs media                    players behind an authorize route and a media route
 //
 // SIDEBEAT_BIN names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
@@ -14,6 +15,7 @@ import {PLAYERS, run} from './cases.mjs';
 import {demo} from './demo.mjs';
 import {eme} from './eme.mjs';
 import {files} from './files.mjs';
+import {media} from './media.mjs';
 import {emeTable, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
 import {REPORT_S, silence} from './silence.mjs';
@@ -78,6 +80,9 @@ async function main() {
   let interfaces = [];
   if (names.length === 0 || names.includes('eme')) {
     interfaces = await eme({chromium, files: pages, headend: far, proxy: near, check}).catch(why => (check('EME: runs to its end', false, why.stack), []));
+  }
+  if (names.includes('media')) {
+    await media({chromium, files: pages, headend: far, proxy: near, check}).catch(why => check('media: runs to its end', false, why.stack));
   }
   for (const result of results) result.silent = await result.silent;
   const {counters, open: left} = await far.books();

@@ -72,6 +72,7 @@ export async function headend(dir, certs, interval) {
     },
     books: async () => (await call(`${base}/sim/books`)).json(),
     kill: whom => post('kill', whom),
+    settings: settings => post('settings', settings),
     async log(since, wait) {
       const body = (await call(`${base}/sim/log?since=${since}&wait=${wait}`, {timeout: wait + 5000})).json();
       return body.calls.map(call => ({...call, endpoint: call.endpoint.replace(/^license-.*/, 'license')}));
@@ -104,6 +105,32 @@ authority = "ssm"
 license-server = "${base}/${TENANT}/ckls/contentlicenseservice/v1/licenses"
 content-token = ["header:nv-authorizations", "query:token"]
 device = ["token-claim:device.deviceId", "query:device"]
+
+[[authority]]
+name = "firstlight"
+kind = "firstlight"
+heartbeat-url = "${base}/${TENANT}/fl/"
+stream-concurrency-url = "${base}/${TENANT}/fl/"
+record-bookmark = true
+
+[[route]]
+kind = "authorize"
+path = "/authorize"
+authority = "firstlight"
+authorize-url = "${base}/${TENANT}/fl/media/content/authorize"
+license-route = "/fl"
+media-route = "/media"
+
+[[route]]
+kind = "media"
+path = "/media"
+authority = "firstlight"
+origin = "${base}"
+
+[[route]]
+path = "/fl"
+authority = "firstlight"
+license-server = "${base}/${TENANT}/fl/licenses"
 `;
 
 /** The proxy; pages of `origin` may call it. */
@@ -121,6 +148,8 @@ export async function proxy(dir, certs, base, origin) {
       const row = (await of('/v1/sessions')).sessions.filter(row => row.device === device).at(-1);
       return row && of(`/v1/sessions/${row.id}`);
     },
+    authorize: `https://localhost:${port}/authorize`,
+    kill: id => call(`http://127.0.0.1:${admin}/v1/sessions/${id}/kill`, {method: 'POST'}),
     license: `https://localhost:${port}/ck`,
   };
 }
