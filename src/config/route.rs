@@ -10,7 +10,7 @@ use super::{Endings, Endpoint, Media};
 /// `[[route]]`: a path prefix that players use.
 #[derive(Debug)]
 pub struct Route {
-    /// Index into [`Config::authorities`]; none means: pass through, count, manage nothing.
+    /// Index into [`crate::config::Config::authorities`]; none means: pass through, count, manage nothing.
     pub authority: Option<usize>,
     /// Trusted for the license server in place of the public roots.
     pub ca: Option<PathBuf>,

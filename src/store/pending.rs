@@ -52,7 +52,7 @@ impl Pending {
         }
     }
 
-    /// As [`super::Store::durable`] says. The mark is taken now, not when it is first polled.
+    /// What `durable` of the store says. The mark is taken now, not when it is first polled.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state();
         let mark = state.added;
