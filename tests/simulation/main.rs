@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod cast;
+#[cfg(test)]
 mod far;
 #[cfg(test)]
 mod headend;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::{Endings, Enforcement, OnUnreachable};
 use sidebeat::ids::{Chance, SessionId};
 use sidebeat::session::{CallKind, End, Input, Playing, Policy, Reason, Report, Stream};
 use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
@@ -18,17 +17,14 @@ use sidebeat::task::Tasks;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::cast::{Cast, DEVICES};
 use super::far::{Began, Far, Line};
-use super::headend::HeadEnd;
 use super::player::Player;
 use super::rng::Rng;
 use super::sums::Sums;
 use super::viewer::Viewer;
 use super::watch::Watch;
 use super::witness::Witness;
-use super::world::allowed;
-
-const DEVICES: usize = 4;
 
 /// What must have happened in a run of many seeds, beside all endings.
 pub(crate) const HAPPENINGS: [&str; 46] = [
@@ -179,23 +175,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let epoch = Clock.now();
         let mut rng = Rng::new(seed ^ 0xfa12);
-        let places = rng.pick(&[1, 1, 1, 2]);
-        let modes = [Enforcement::Auto, Enforcement::Auto, Enforcement::Heartbeat, Enforcement::Renewal];
-        let policy = Arc::new(Policy {
-            end_memory: Duration::from_secs(20),
-            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
-            enforcement: rng.pick(&modes),
-            fraction: rng.pick(&[0.8, 1.0]),
-            kill_memory: Duration::from_secs(120),
-            on_unreachable: OnUnreachable { new: allowed(&mut rng), running: allowed(&mut rng) },
-            renews: rng.chance(700),
-            sessions_per_device: places,
-            ..Policy::default()
-        });
-        let ample = rng.chance(700);
-        let interval = Duration::from_secs(rng.pick(&[5, 30, 30, 60]));
-        let head = HeadEnd::new(&mut rng, interval, policy.grace, if ample { places * 2 } else { places });
-        let players = (0..6).map(|number| Player::new(&mut rng, number, number % DEVICES)).collect();
+        let Cast { ample, head, players, policy } = Cast::draw(&mut rng);
+        let policy = Arc::new(policy);
         let (dated, mortal, stored) = (rng.chance(400), rng.chance(600), rng.chance(600));
         let devices: Vec<_> = (0..DEVICES).map(|device| device.to_string()).collect();
         let mut watch = Watch::new(seed, epoch);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
@@ -13,6 +12,7 @@ use sidebeat::session::{
     Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
 };
 
+use super::cast::{Cast, DEVICES};
 use super::headend::{Book, Fate, HeadEnd};
 use super::network::{Flight, Happening, Network, error};
 use super::player::Player;
@@ -104,32 +104,11 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let now = Clock.now();
         let mut rng = Rng::new(seed);
-        let places = rng.pick(&[1, 1, 1, 2]);
-        let policy = Policy {
-            end_memory: Duration::from_secs(20),
-            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
-            enforcement: rng.pick(&[
-                Enforcement::Auto,
-                Enforcement::Auto,
-                Enforcement::Heartbeat,
-                Enforcement::Renewal,
-            ]),
-            fraction: rng.pick(&[0.8, 1.0]),
-            kill_memory: Duration::from_secs(120),
-            on_unreachable: OnUnreachable { new: allowed(&mut rng), running: allowed(&mut rng) },
-            renews: rng.chance(700),
-            sessions_per_device: places,
-            ..Policy::default()
-        };
-        let ample = rng.chance(700);
-        let interval = Duration::from_secs(rng.pick(&[5, 30, 30, 60]));
-        let head = HeadEnd::new(&mut rng, interval, policy.grace, if ample { places * 2 } else { places });
-        let devices = 4;
-        let players = (0..6).map(|number| Player::new(&mut rng, number, number % devices)).collect();
+        let Cast { ample, head, players, policy } = Cast::draw(&mut rng);
         Self {
             ample,
             dated: rng.chance(400),
-            devices: (0..devices).map(|_| Device::default()).collect(),
+            devices: (0..DEVICES).map(|_| Device::default()).collect(),
             head,
             next_id: 0,
             net: Network::new(rng.chance(750)),
@@ -592,11 +571,6 @@ impl World {
 }
 
 /// Not at all, or for as long as an outage may last.
-pub(crate) fn allowed(rng: &mut Rng) -> Allowed {
-    let mut pick = || Duration::from_secs(rng.pick(&[0, 0, 5, 60, 600]));
-    Allowed { live: pick(), vod: pick() }
-}
-
 pub(crate) fn kind_name(kind: AskKind) -> &'static str {
     match kind {
         AskKind::Beat => "send beat",
