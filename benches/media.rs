@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
@@ -34,18 +33,7 @@ const CONFIG: &str = include_str!("media/sidebeat.toml");
 const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\ns.m4s\n#EXT-X-ENDLIST\n";
 
 fn main() -> ExitCode {
-    let done = Options::read().and_then(|options| {
-        machine::pin_this_process()?;
-        let binary = machine::release_binary(&options)?;
-        runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&options, &binary))
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            let _gone = writeln!(io::stderr(), "{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    machine::bench(measure)
 }
 
 async fn measure(options: &Options, binary: &Path) -> Outcome<()> {

@@ -25,25 +25,12 @@ mod wire;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use tokio::runtime;
-
 use self::options::Options;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let done = Options::read().and_then(|options| {
-        machine::pin_this_process()?;
-        let binary = machine::release_binary(&options)?;
-        runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&options, &binary))
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            let _gone = writeln!(io::stderr(), "{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    machine::bench(measure)
 }
 
 async fn measure(options: &Options, binary: &std::path::Path) -> Outcome<()> {

@@ -1,9 +1,12 @@
 //! Cores, processes as `/proc` shows them, and the release build.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 use std::{env, fs};
+
+use tokio::runtime;
 
 use crate::Outcome;
 use crate::options::Options;
@@ -20,7 +23,23 @@ pub(crate) enum Core {
     Proxy,
 }
 
-pub(crate) fn pin_this_process() -> Outcome<()> {
+/// A whole benchmark: the command line, this process on its core, the binary, and then `measure`.
+pub(crate) fn bench(measure: impl AsyncFnOnce(&Options, &Path) -> Outcome<()>) -> ExitCode {
+    let done = Options::read().and_then(|options| {
+        pin_this_process()?;
+        let binary = release_binary(&options)?;
+        runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(&options, &binary))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pin_this_process() -> Outcome<()> {
     let id = std::process::id().to_string();
     text_of(Command::new("taskset").args(["-a", "-p", "-c", CORE_OF_LOAD, &id])).map(drop)
 }
@@ -38,7 +57,7 @@ pub(crate) fn pinned(core: Core, program: &Path) -> Command {
 
 /// What users get. `cargo bench` builds the program too, but with the features that tests add to its
 /// dependencies.
-pub(crate) fn release_binary(options: &Options) -> Outcome<PathBuf> {
+fn release_binary(options: &Options) -> Outcome<PathBuf> {
     if let Some(binary) = &options.binary {
         return Ok(binary.clone());
     }
