@@ -73,34 +73,22 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
 fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
     table.need("license-server", "write the URL that players asked for licenses before");
     let license_server = table.word("license-server", Endpoint::parse);
-    let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
-    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
-    let route = Route {
-        authority: authority(table, frame.authorities),
-        ca: table.file("ca"),
-        content_token: content_token(table),
-        device: device(table, frame.client_ca),
-        endings: endings(&table.table("endings")),
-        enforcement: table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto),
-        headers: headers.unwrap_or_default(),
-        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
-        media: None,
-        re_entry: re_entry(table),
-        refusal: refusal(&table.table("refusal")),
-        session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
-        sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
-        timeout: timeout(table, frame.call),
-        wrapping: wrappings(&table.table("body")),
-        // Last, so that all of the table is read before a missing one gives up.
-        license_server: license_server?,
-        path: path?,
-    };
-    Some(route)
+    let enforcement = table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto);
+    let refusal = refusal(&table.table("refusal"));
+    let session_control = table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto);
+    let wrapping = wrappings(&table.table("body"));
+    let base = base(table, path, license_server, frame)?;
+    Some(Route { enforcement, refusal, session_control, wrapping, ..base })
 }
 
-/// No license passes there: the keys about licenses have no meaning.
 fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
     let origin = media::origin(table);
+    let media = Some(Box::new(media::media(table)));
+    Some(Route { media, ..base(table, path, origin, frame)? })
+}
+
+/// What routes of both kinds have. No license passes here: the keys about licenses have no meaning yet.
+fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, frame: &Frame<'_>) -> Option<Route> {
     let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
     let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
     let raw = || Wrapping::Raw;
@@ -113,14 +101,15 @@ fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> 
         enforcement: Enforcement::Heartbeat,
         headers: headers.unwrap_or_default(),
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
-        media: Some(Box::new(media::media(table))),
+        media: None,
         re_entry: re_entry(table),
         refusal: Refusal::default(),
         session_control: SessionControl::Always,
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
         timeout: timeout(table, frame.call),
         wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
-        license_server: origin?,
+        // Last, so that all of the table is read before a missing one gives up.
+        license_server: upstream?,
         path: path?,
     };
     Some(route)
