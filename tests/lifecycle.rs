@@ -1,24 +1,21 @@
 //! The built program from its command line: exit codes, files, signals.
 //!
 //! The proxy is a process of its own before a head-end in this one, so that its signals and its end are
-//! real. Where it listens it says itself.
+//! real.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
 #[path = "support/headend.rs"]
 mod headend;
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/web.rs"]
 mod web;
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -34,16 +31,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use headend::FarSide;
+use process::{CLEARKEY, Proxy, eventually, sidebeat};
 use web::Reply;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
-
-fn sidebeat() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    command
-}
 
 fn run(arguments: &[&str]) -> Output {
     sidebeat().args(arguments).output().unwrap()
@@ -53,81 +42,15 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A proxy in a process of its own, with its log.
-struct Proxy {
-    admin: SocketAddr,
-    child: Option<Child>,
-    lines: Receiver<String>,
-    players: SocketAddr,
-}
-
 impl Proxy {
-    fn start(config: &Path) -> Self {
-        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (tell, lines) = channel();
-        thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut proxy = Self { admin: unknown, child: Some(child), lines, players: unknown };
-        proxy.players = address(&proxy.says("players: "));
-        proxy.admin = address(&proxy.says("admin: "));
-        proxy
-    }
-
-    /// Waits for a line of the log that says so.
-    fn says(&self, what: &str) -> String {
-        let mut before = Vec::new();
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(what) => return line,
-                Ok(line) => before.push(line),
-                Err(_) => panic!("never said {what:?}, but:\n{}", before.join("\n")),
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
-    async fn ended(mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let (tell, told) = tokio::sync::oneshot::channel();
-        thread::spawn(move || tell.send(child.wait().unwrap()));
-        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
-    }
-
-    async fn ask(&self, path: &str) -> Option<Reply> {
-        let request = Request::builder().uri(path).header("host", "localhost").body(Full::default()).unwrap();
-        web::send(self.admin, None, request).await.ok()
-    }
-
-    async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let asking = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
+    /// `None` where nobody listens any more.
+    async fn get(&self, path: &str) -> Option<Reply> {
+        self.ask(Method::GET, path).await.ok()
     }
 
     fn sessions(&self, words: &[&str]) -> Output {
         run(&[&["sessions"], words, &["--admin", &format!("http://{}", self.admin)]].concat())
     }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // A test that failed leaves no process behind.
-            let _ended = child.kill().and_then(|()| child.wait());
-        }
-    }
-}
-
-fn address(line: &str) -> SocketAddr {
-    line.rsplit("://").next().unwrap().trim().parse().unwrap()
 }
 
 /// A head-end in this process and a folder with a configuration that points at it.
@@ -301,9 +224,8 @@ async fn a_fresh_folder_gets_certificates_and_serves_https() {
     assert_eq!(license.json()["keys"][0]["k"], "AAECAwQFBgcICQoLDA0ODw", "{}", license.text());
     // Cleartext is not for this port.
     assert!(web::send(proxy.players, None, home.license().await).await.is_err());
-    assert!(proxy.ask("/metrics").await.unwrap().text().contains("sidebeat_certificate_not_after_timestamp_seconds"));
-    proxy.signal("-TERM");
-    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(proxy.get("/metrics").await.unwrap().text().contains("sidebeat_certificate_not_after_timestamp_seconds"));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
     assert!(home.headend.open().await.is_empty());
 }
 
@@ -329,7 +251,7 @@ async fn a_hangup_signal_shows_the_new_certificate_and_cuts_nobody_off() {
     assert!(proxy.says("configuration: ").contains("leaf.pem"));
     proxy.says("configuration not reloaded");
     assert!(Line::open(&proxy, &home).await.shown == fresh.shown);
-    let page = proxy.ask("/metrics").await.unwrap().text();
+    let page = proxy.get("/metrics").await.unwrap().text();
     assert!(
         page.contains("reloads_total{result=\"good\"} 1") && page.contains("reloads_total{result=\"failed\"} 1"),
         "{page}"
@@ -348,7 +270,7 @@ async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
         web::send(proxy.players, None, request)
     };
     assert!(license("/license").await.unwrap().is_good());
-    let sessions = proxy.ask("/v1/sessions").await.unwrap().json()["sessions"][0]["id"].clone();
+    let sessions = proxy.get("/v1/sessions").await.unwrap().json()["sessions"][0]["id"].clone();
 
     std::fs::write(&file, first.replace("path = \"/license\"", "path = \"license\"\nspeed = 1")).unwrap();
     proxy.signal("-HUP");
@@ -371,10 +293,9 @@ async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
     proxy.says("stop call");
     let told = run(&["configuration", "--admin", &format!("http://{}", proxy.admin)]);
     assert!(text(&told.stdout).contains("needs a restart: server.workers"), "{}", text(&told.stdout));
-    let closed = proxy.ask(&format!("/v1/sessions/{}", sessions.as_str().unwrap())).await.unwrap().json();
+    let closed = proxy.get(&format!("/v1/sessions/{}", sessions.as_str().unwrap())).await.unwrap().json();
     assert!(["closing", "closed"].contains(&closed["state"].as_str().unwrap()), "{closed}");
-    proxy.signal("-TERM");
-    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
     assert_eq!(home.headend.story().await.iter().filter(|call| *call == "setup").count(), 1);
     assert!(home.headend.open().await.is_empty());
 }
@@ -384,17 +305,17 @@ async fn a_terminated_proxy_finishes_its_calls_and_gives_its_sessions_back() {
     for signal in ["-TERM", "-INT"] {
         let home = Home::plain().await;
         let proxy = home.proxy();
-        assert!(proxy.ask("/readyz").await.unwrap().is_good());
+        assert!(proxy.get("/readyz").await.unwrap().is_good());
         home.headend.fault("license-clearkey", json!({"delay_ms": 1000}), 1).await;
         let (players, request) = (proxy.players, home.license().await);
         let mut call = tokio::task::JoinSet::new();
         call.spawn(async move { web::send(players, None, request).await });
         home.headend.next("setup", 0).await;
-        let arrived = async || proxy.ask("/v1/sessions").await.unwrap().text().contains("\"live\"");
-        proxy.eventually("in flight", arrived).await;
+        let arrived = async || proxy.get("/v1/sessions").await.unwrap().text().contains("\"live\"");
+        eventually("in flight", arrived).await;
 
         proxy.signal(signal);
-        proxy.eventually("unready", async || proxy.ask("/readyz").await.is_none_or(|reply| reply.status == 503)).await;
+        eventually("unready", async || proxy.get("/readyz").await.is_none_or(|reply| reply.status == 503)).await;
         let license = call.join_next().await.unwrap().unwrap().unwrap_or_else(|_| panic!("the call was cut off"));
         assert!(license.is_good(), "{}", license.text());
         assert_eq!(proxy.ended().await.code(), Some(0));
@@ -436,8 +357,7 @@ async fn sessions_are_listed_shown_killed_and_torn_down_from_a_terminal() {
     let nobody = run(&["sessions", "list", "--admin", "http://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stderr).contains("is sidebeat running?"), "{}", text(&nobody.stderr));
-    proxy.signal("-TERM");
-    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
 #[tokio::test]

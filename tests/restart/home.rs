@@ -1,13 +1,8 @@
-//! The built program as a process that can be killed, before a head-end in this one.
+//! A folder with a configuration and a journal, before a head-end in this process.
 
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Output;
 
 use http::{Method, Request};
 use serde_json::Value;
@@ -16,10 +11,8 @@ use sidebeat::task::{Deaths, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::headend::FarSide;
+use crate::process::{CLEARKEY, Proxy, sidebeat};
 use crate::web::{self, Reply};
-
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 
 /// A folder with a configuration, and what it points at.
 pub(crate) struct Home {
@@ -105,70 +98,7 @@ async fn anything_goes(tasks: &Tasks) -> SocketAddr {
     address
 }
 
-pub(crate) struct Proxy {
-    pub(crate) admin: SocketAddr,
-    child: Option<Child>,
-    heard: Arc<Mutex<Vec<String>>>,
-    lines: Receiver<String>,
-    pub(crate) players: SocketAddr,
-}
-
-fn sidebeat() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    command
-}
-
 impl Proxy {
-    fn start(config: &Path) -> Self {
-        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (tell, lines) = channel();
-        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-        let hears = heard.clone();
-        thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                hears.lock().unwrap().push(line.clone());
-                // Nobody may be listening any more.
-                let _gone = tell.send(line);
-            }
-        });
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut proxy = Self { admin: unknown, child: Some(child), heard, lines, players: unknown };
-        proxy.players = address(&proxy.says("players: "));
-        proxy.admin = address(&proxy.says("admin: "));
-        proxy
-    }
-
-    pub(crate) fn says(&self, what: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(what) => return line,
-                Ok(_) => {}
-                Err(_) => panic!("never said {what:?}, but:\n{}", self.heard.lock().unwrap().join("\n")),
-            }
-        }
-    }
-
-    /// How many lines so far hold this.
-    pub(crate) fn said(&self, what: &str) -> usize {
-        self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).count()
-    }
-
-    pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        thread::spawn(move || tell.send(child.wait().unwrap()));
-        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
-    }
-
     pub(crate) async fn post(&self, path: &str, device: &str, token: &str) -> Option<Reply> {
         let request = Request::builder().method(Method::POST).uri(path).header("host", "localhost");
         let request = request.header("nv-authorizations", token).header("x-device-id", device);
@@ -177,24 +107,11 @@ impl Proxy {
     }
 
     pub(crate) async fn admin(&self, method: Method, path: &str) -> Value {
-        let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        web::send(self.admin, None, request.body(http_body_util::Full::default()).unwrap()).await.unwrap().json()
+        self.ask(method, path).await.unwrap().json()
     }
 
-    /// `device content state` of the sessions in this state, in order.
+    /// The rows of the sessions, in order.
     pub(crate) async fn sessions(&self) -> Vec<Value> {
         self.admin(Method::GET, "/v1/sessions").await["sessions"].as_array().unwrap().clone()
     }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ended = child.kill().and_then(|()| child.wait());
-        }
-    }
-}
-
-fn address(line: &str) -> SocketAddr {
-    line.rsplit("://").next().unwrap().trim().parse().unwrap()
 }

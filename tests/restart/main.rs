@@ -4,7 +4,9 @@
 
 #[path = "../support/headend.rs"]
 mod headend;
-mod proxy;
+mod home;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/web.rs"]
 mod web;
 
@@ -15,7 +17,8 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use proxy::{Home, PATIENCE, Proxy};
+use home::Home;
+use process::{Proxy, eventually};
 
 /// xorshift64: the same rounds every time.
 struct Dice(u64);
@@ -27,15 +30,6 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % most
     }
-}
-
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
 }
 
 fn names(rows: &[Value]) -> Vec<String> {

@@ -1,0 +1,126 @@
+//! The built program as a process of its own: started, heard, signalled, killed.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+
+use crate::web::{self, Cut, Reply};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+
+pub(crate) fn sidebeat() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
+}
+
+/// A proxy with its log. Where it listens it says itself.
+pub(crate) struct Proxy {
+    pub(crate) admin: SocketAddr,
+    child: Option<Child>,
+    heard: Arc<Mutex<Vec<String>>>,
+    lines: Receiver<String>,
+    pub(crate) players: SocketAddr,
+}
+
+impl Proxy {
+    pub(crate) fn start(config: &Path) -> Self {
+        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = channel();
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hears = heard.clone();
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                hears.lock().unwrap().push(line.clone());
+                // Nobody may be listening any more.
+                let _gone = tell.send(line);
+            }
+        });
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut proxy = Self { admin: unknown, child: Some(child), heard, lines, players: unknown };
+        proxy.players = address(&proxy.says("players: "));
+        proxy.admin = address(&proxy.says("admin: "));
+        proxy
+    }
+
+    /// Waits for the next line of the log that says so.
+    pub(crate) fn says(&self, what: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("never said {what:?}, but:\n{}", self.heard.lock().unwrap().join("\n")),
+            }
+        }
+    }
+
+    /// How many lines so far hold this.
+    pub(crate) fn said(&self, what: &str) -> usize {
+        self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).count()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        thread::spawn(move || tell.send(child.wait().unwrap()));
+        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
+    }
+
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        self.signal("-TERM");
+        self.ended().await
+    }
+
+    /// As a crash or a power cut.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Of the admin API.
+    pub(crate) async fn ask(&self, method: Method, path: &str) -> Result<Reply, Cut> {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        web::send(self.admin, None, request.body(Full::<Bytes>::default()).unwrap()).await
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // A test that failed leaves no process behind.
+            let _ended = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
+fn address(line: &str) -> SocketAddr {
+    line.rsplit("://").next().unwrap().trim().parse().unwrap()
+}
