@@ -28,7 +28,7 @@ use self::guarded::Guarded;
 use self::place::{Map, Target};
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
-use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, told};
+use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, slate_of, told};
 use super::Gateway;
 use super::identity::{self, Evidence};
 use super::refusal::{Phase, Turned};
@@ -184,11 +184,15 @@ impl Story<'_> {
         if let Some(format) = Format::of_path(&target.path) {
             return self.manifest(map, target, format).await;
         }
-        let guard = self.fetch(target, false).await;
-        let streamed = match guard {
+        let fetched = self.fetch(target, false).await;
+        let streamed = match fetched {
             Ok(streamed) => streamed,
             Err(failure) => return self.failed("segment", &failure),
         };
+        // Its server may have been silent for long.
+        if let Some(refusal) = self.killed() {
+            return self.turned("segment", &refusal);
+        }
         if streamed.status == StatusCode::OK
             && let Some(format) = Format::of_media_type(fetch::media_type(&streamed.headers))
         {
@@ -242,12 +246,23 @@ impl Story<'_> {
             // Nothing was on its way when it was killed.
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
         }
+        self.turned(if manifest { "manifest" } else { "segment" }, refusal)
+    }
+
+    fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
         let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
         let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
-        let kind = if manifest { "manifest" } else { "segment" };
         self.count(kind, "refused");
         self.gateway.telemetry.metrics.refusal(&turned.error, "http");
         turned.reply(Phase::License).map(Sending::from)
+    }
+
+    /// By now, and with no slate to go over to.
+    fn killed(&self) -> Option<session::Refusal> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
+            Flow::Absent | Flow::Goes | Flow::Over(..) => None,
+        }
     }
 
     fn blackout(&self) -> Option<(Endpoint, Instant)> {
@@ -272,16 +287,6 @@ impl Story<'_> {
     fn count(&self, kind: &'static str, outcome: &'static str) {
         let labels = MediaLabels { kind, outcome, route: self.route.path.clone() };
         self.gateway.telemetry.metrics.media_request(&labels);
-    }
-}
-
-fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
-    match refusal {
-        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
-        session::Refusal::Denied(..)
-        | session::Refusal::Ended(_)
-        | session::Refusal::Expired
-        | session::Refusal::Unreachable(_) => None,
     }
 }
 

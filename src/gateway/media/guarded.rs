@@ -30,7 +30,8 @@ pub(super) struct Guarded {
 
 /// Looks again whenever something has changed for the device.
 pub(super) struct Watch {
-    change: Pin<Box<OwnedNotified>>,
+    /// None at first, and while no session is known: then there is nothing to wait for, only to look.
+    change: Option<Pin<Box<OwnedNotified>>>,
     clock: Clock,
     key: DeviceKey,
     seat: Arc<Seat>,
@@ -42,26 +43,30 @@ pub(super) struct Watch {
 impl Guarded {
     pub(super) fn new(body: Transfer, story: &Story<'_>) -> Self {
         let bytes = story.gateway.telemetry.metrics.media_bytes(&story.route.path);
-        Self { body, bytes, watch: story.key.and_then(|key| Watch::new(story, key)) }
+        Self { body, bytes, watch: story.key.map(|key| Watch::new(story, key)) }
     }
 }
 
 impl Watch {
-    fn new(story: &Story<'_>, key: DeviceKey) -> Option<Self> {
+    fn new(story: &Story<'_>, key: DeviceKey) -> Self {
         let (gateway, token) = (story.gateway, story.registration.token());
-        let change = Box::pin(gateway.sessions.change(key, token)?);
         let (sessions, telemetry) = (gateway.sessions.clone(), gateway.telemetry.clone());
         let seat = story.seat.clone();
-        Some(Self { change, clock: gateway.clock, key, seat, sessions, telemetry, token })
+        Self { change: None, clock: gateway.clock, key, seat, sessions, telemetry, token }
     }
 
-    /// Whether the playback is over by now.
+    /// Whether the playback is over by now. It may have ended while its server was still silent, so the first
+    /// look waits for no change.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.change.as_mut().poll(cx).is_ready() {
-            let Some(change) = self.sessions.change(self.key, self.token) else { return false };
-            self.change.set(change);
+        loop {
+            if self.change.as_mut().is_some_and(|change| change.as_mut().poll(cx).is_pending()) {
+                return false;
+            }
+            // Before the look, so that no change falls between the two.
+            self.change = self.sessions.change(self.key, self.token).map(Box::pin);
             match self.sessions.flow(self.key, self.token) {
-                Flow::Absent | Flow::Goes => {}
+                Flow::Absent => return false,
+                Flow::Goes => {}
                 // The player goes over to its slate, and may finish what it has begun.
                 Flow::Over(Refusal::Killed(reason), _) if reason.blackout.is_some() => {}
                 Flow::Over(refusal, since) => {
@@ -70,7 +75,6 @@ impl Watch {
                 }
             }
         }
-        false
     }
 
     fn measure(&self, refusal: &Refusal, since: Option<Instant>) {

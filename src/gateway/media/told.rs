@@ -3,9 +3,11 @@
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::edge::reply::{self, Refusal};
 use crate::manifest::Format;
+use crate::session;
 
 pub(super) const ELSEWHERE: Refusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
@@ -13,8 +15,9 @@ pub(super) const FOREIGN: Refusal =
     refusal(StatusCode::FORBIDDEN, "foreign_playback", "another device began this playback");
 pub(super) const NOT_HERE: Refusal =
     refusal(StatusCode::NOT_FOUND, "media_path", "this playback has nothing at this path");
-// A 5xx would start a storm of retries in players.
-pub(super) const ORIGIN: Refusal = refusal(StatusCode::FORBIDDEN, "origin_unavailable", "the origin could not be used");
+// As any proxy says it: players try segments and manifests again after a 5xx, with a pause, and give up at a 4xx.
+pub(super) const ORIGIN: Refusal =
+    refusal(StatusCode::BAD_GATEWAY, "origin_unavailable", "the origin could not be used");
 pub(super) const UNKNOWN: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_unknown", "no playback is known by this path");
 
@@ -46,4 +49,15 @@ pub(super) fn is_manifest(path: &str) -> bool {
 fn is_segment(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
+/// Where a player that is refused so goes on.
+pub(super) fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
+    match refusal {
+        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::Refusal::Denied(..)
+        | session::Refusal::Ended(_)
+        | session::Refusal::Expired
+        | session::Refusal::Unreachable(_) => None,
+    }
 }

@@ -178,6 +178,21 @@ async fn a_segment_that_breaks_off_is_not_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn an_origin_that_fails_may_be_asked_again() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for name in ["7.m4s", "gone.m3u8"] {
+        let path = format!("{}/{name}", folder(&path));
+        // It hangs up without a word.
+        let (reply, ()) = tokio::join!(fetch(&stage, "tv", &path), async { drop(origin.next().await) });
+        assert_eq!(reply.error(), (502, "origin_unavailable".to_owned()), "{path}");
+    }
+    stage.only_session("live").await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn parts_and_copies_are_asked_for_as_the_player_does() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
@@ -229,6 +244,24 @@ async fn a_kill_cuts_what_is_on_its_way() {
     // What is killed does not come back by itself; a new playback is the authority's to judge.
     let (_, reply) = begin(&stage, "tv", "/media/live.m3u8").await;
     assert!(reply.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn what_was_asked_for_before_a_kill_does_not_come_after_it() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let (reply, _asked) = tokio::join!(fetch(&stage, "tv", &segment), async {
+        let mut asked = origin.next().await;
+        let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+        stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+        stage.only_session("killed").await;
+        answer(&mut asked, MIB, 1000).await;
+        asked
+    });
+    assert_eq!(reply.error(), (403, "session_killed".to_owned()));
     stage.end().await;
 }
 
