@@ -4,6 +4,7 @@
 
 #[path = "../support/headend.rs"]
 mod headend;
+mod pace;
 mod proxy;
 #[path = "../support/web.rs"]
 mod web;
