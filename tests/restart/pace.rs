@@ -41,7 +41,7 @@ async fn after_a_kill_beats_come_in_time_and_not_in_a_burst() {
     tokio::time::sleep(Duration::from_millis(INTERVAL_MS * 3 / 8)).await;
 
     let down = home.headend.log().await.last().unwrap().seq;
-    let proxy = home.proxy();
+    let _proxy = home.proxy();
     let mut beats = BTreeMap::new();
     eventually("beaten, each of them", async || {
         for seen in home.headend.log().await.into_iter().filter(|seen| seen.endpoint == "heartbeat") {
