@@ -66,8 +66,8 @@ impl Durable {
         let dropped_places = forget_strangers(&store, authorities, &slots);
         let restored = sessions.restore(records, |card| routes.home(card, authorities));
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
-        let Restored { closing, dropped, killed, orphaned, resumed } = restored;
-        tracing::info!(resumed, closing, killed, orphaned, places, "sessions restored");
+        let Restored { closing, dropped, killed, orphaned, remembered, resumed } = restored;
+        tracing::info!(resumed, closing, killed, orphaned, remembered, places, "sessions restored");
         if dropped + dropped_places > 0 {
             tracing::warn!(
                 sessions = dropped,

@@ -155,19 +155,12 @@ impl<C> Device<C> {
         playback.release(key_session)
     }
 
-    /// Takes a restored playback in, behind those that it has, and lets it go on. `opening`: an open
-    /// was in flight when its process died.
-    pub fn resume(
-        &mut self,
-        mut playback: Playback<C>,
-        now: Instant,
-        opening: bool,
-        policy: &Policy,
-        out: &mut Outbox,
-    ) {
+    /// Takes a restored playback in, behind those that it has, and lets it go on. `orphan`: as its record
+    /// says.
+    pub fn resume(&mut self, mut playback: Playback<C>, now: Instant, orphan: bool, policy: &Policy, out: &mut Outbox) {
         // The wall clock may have been set back: nothing began in times to come.
         playback.began = playback.began.min(now);
-        let Effects { answer: _, list } = resume(&mut playback.session, now, opening, policy);
+        let Effects { answer: _, list } = resume(&mut playback.session, now, orphan, policy);
         out.extend(list.into_iter().map(|effect| (playback.id, effect)));
         self.playbacks.push(playback);
     }
@@ -211,8 +204,8 @@ impl<C> Device<C> {
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
-        self.playbacks.retain(|p| !(p.is_spent() && same(p)));
-        self.forget_surplus();
+        self.forget_all(|p| p.is_spent() && same(p), out);
+        self.forget_surplus(out);
         let mut playback = Playback::begin(start, now, call, policy);
         playback.session.hold_until(now + hold);
         playback.session.credit_spent = spent;
@@ -250,11 +243,20 @@ impl<C> Device<C> {
     }
 
     /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
-    fn forget_surplus(&mut self) {
+    fn forget_surplus(&mut self, out: &mut Outbox) {
         let mut surplus = self.playbacks.iter().filter(|p| p.is_spent()).count().saturating_sub(REMEMBERED);
-        self.playbacks.retain(|p| {
+        let goes = |p: &Playback<C>| {
             let goes = surplus > 0 && p.is_spent();
             surplus -= usize::from(goes);
+            goes
+        };
+        self.forget_all(goes, out);
+    }
+
+    fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {
+        self.playbacks.retain(|p| {
+            let goes = goes(p);
+            out.extend(goes.then_some((p.id, Effect::Forget)));
             !goes
         });
     }

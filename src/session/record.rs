@@ -6,6 +6,7 @@
 //! `Playback` that must survive needs one here (with `#[serde(default)]`), in `of` and in `restore`.
 
 mod stamp;
+mod state;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::stamp::Stamp;
+pub use self::state::StateRecord;
 use super::end::End;
 use super::grant::{AskKind, Grant};
 use super::lease::Leases;
@@ -21,7 +23,6 @@ use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
 use super::schedule::{self, Schedule};
 use super::state::{Beats, Over, Session, State};
-use super::verdict::Reason;
 use crate::clock::{Moment, Wall};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
@@ -103,17 +104,6 @@ pub struct ReportsRecord {
     pub playing: Playing,
 }
 
-/// A state that holds a grant, may hold one, or must not be forgotten.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum StateRecord {
-    Closing { next: Wall, tries: u8, why: End },
-    Failing { missed: u8, retry: Wall },
-    Killed { by: Reason, until: Wall },
-    Live { beat: Wall },
-    Opening { since: Wall },
-    Owing { since: Wall, tries: u8 },
-}
-
 impl PlaybackRecord {
     /// None where [`Stamp::of`] is none.
     pub fn of<C>(playback: &Playback<C>, at: &Moment) -> Option<Self> {
@@ -156,6 +146,9 @@ impl PlaybackRecord {
 
 impl SessionRecord {
     fn of(session: &Session, at: &Moment) -> Option<Self> {
+        if !session.outlives() {
+            return None;
+        }
         let (every, renewals) = match session.beats {
             Beats::Renewals { every } => (every, true),
             Beats::Timer => (None, false),
@@ -187,12 +180,26 @@ impl SessionRecord {
         })
     }
 
-    /// A record whose parts contradict each other (a live session without a grant) becomes an open
-    /// whose answer nobody knows.
+    /// Nobody knows what its open brought: it was under way, or the parts of the record contradict each other
+    /// (a live session without a grant).
+    pub fn is_orphan(&self) -> bool {
+        let held = self.grant.is_some();
+        match self.state {
+            StateRecord::Closed { .. } | StateRecord::Killed { .. } => self.opening,
+            StateRecord::Closing { .. } | StateRecord::Failing { .. } | StateRecord::Live { .. } => {
+                self.opening || !held
+            }
+            StateRecord::Opening { .. } => true,
+            StateRecord::Owing { .. } => self.opening || held,
+        }
+    }
+
+    /// One that contradicts itself becomes an open whose answer nobody knows.
     fn restore(&self, at: &Moment, policy: &Policy) -> Session {
         let time = |wall| at.instant_of(wall);
         let grant = self.grant.as_ref().map(GrantRecord::restore);
         let state = match (&self.state, &grant) {
+            (StateRecord::Closed { until, why }, _) => State::Closed { until: time(*until), why: why.restore(at) },
             (StateRecord::Closing { next, tries, why }, Some(_)) => {
                 State::Closing { next: time(*next), tries: *tries, why: *why }
             }
@@ -249,20 +256,6 @@ impl SessionRecord {
             state,
             stream: self.stream,
         }
-    }
-}
-
-impl StateRecord {
-    fn of(state: &State, at: &Moment) -> Option<Self> {
-        Some(match state {
-            State::Closed { .. } | State::Opening { held: true, .. } => return None,
-            State::Closing { next, tries, why } => Self::Closing { next: at.wall_of(*next), tries: *tries, why: *why },
-            State::Failing { missed, retry } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
-            State::Killed { by, until } => Self::Killed { by: by.clone(), until: at.wall_of(*until) },
-            State::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
-            State::Opening { held: false, since } => Self::Opening { since: at.wall_of(*since) },
-            State::Owing { since, tries, .. } => Self::Owing { since: at.wall_of(*since), tries: *tries },
-        })
     }
 }
 

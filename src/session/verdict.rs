@@ -66,13 +66,13 @@ pub enum Denial {
 }
 
 /// No decision: the way to the authority failed, or what came back made no sense. Never a kill.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fault {
     pub kind: FaultKind,
     pub reason: Reason,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum FaultKind {
     /// We have too many calls under way.
     Busy,

@@ -38,6 +38,8 @@ pub struct Restored {
     pub killed: usize,
     /// Opens that were under way: nobody knows what they brought.
     pub orphaned: usize,
+    /// Over, and known for their left-over calls.
+    pub remembered: usize,
     pub resumed: usize,
 }
 
@@ -117,7 +119,7 @@ impl Sessions {
             let key = DeviceKey(record.device);
             self.with(key, |device, out| {
                 self.take_back(device, record, card, &moment, out);
-                restored.count(device, id);
+                restored.count(device, id, record.playback.session.is_orphan());
             });
             if leaves {
                 self.deliver(key, id, Input::End(End::Stopped));
@@ -140,8 +142,8 @@ impl Sessions {
         kept.timeline = Timeline::restore(&record.timeline);
         // Whatever it becomes, the record of it is written anew or goes.
         let playback = record.playback.restore(kept, moment, &policy);
-        let opening = record.playback.session.opening;
-        device.resume(playback, moment.now, opening, &policy, out);
+        let orphan = record.playback.session.is_orphan();
+        device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && Stamp::of(playback).is_none()
         {
@@ -151,11 +153,12 @@ impl Sessions {
 }
 
 impl Restored {
-    fn count(&mut self, device: &mut Device<Kept>, id: SessionId) {
+    fn count(&mut self, device: &mut Device<Kept>, id: SessionId, orphan: bool) {
         let Some(playback) = device.playback_mut(id) else { return };
         let state = super::row::state_name(playback.session.state());
         *match state {
-            "closed" => &mut self.orphaned,
+            "closed" if orphan => &mut self.orphaned,
+            "closed" => &mut self.remembered,
             "closing" => &mut self.closing,
             "killed" => &mut self.killed,
             _ => &mut self.resumed,
@@ -163,9 +166,16 @@ impl Restored {
     }
 
     /// Each with its name in metrics.
-    pub fn counts(&self) -> [(&'static str, usize); 5] {
-        let Self { closing, dropped, killed, orphaned, resumed } = *self;
-        [("closing", closing), ("dropped", dropped), ("killed", killed), ("orphaned", orphaned), ("resumed", resumed)]
+    pub fn counts(&self) -> [(&'static str, usize); 6] {
+        let Self { closing, dropped, killed, orphaned, remembered, resumed } = *self;
+        [
+            ("closing", closing),
+            ("dropped", dropped),
+            ("killed", killed),
+            ("orphaned", orphaned),
+            ("remembered", remembered),
+            ("resumed", resumed),
+        ]
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../support/headend.rs"]
 mod headend;
 mod home;
+mod pace;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/web.rs"]

@@ -20,7 +20,10 @@ impl Far {
     /// of which nobody knows what it brought.
     pub(crate) fn compare(&mut self, now: Instant, records: &[SessionRecord]) {
         let number = |record: &SessionRecord| SessionId(record.playback.id.0 >> 32);
-        let known: BTreeMap<_, _> = records.iter().map(|record| (number(record), &record.playback.session)).collect();
+        let known = records.iter().map(|record| (number(record), &record.playback.session));
+        // One that is over holds nothing, and nothing is given back for it.
+        let known: BTreeMap<_, _> =
+            known.filter(|(_, record)| !matches!(record.state, StateRecord::Closed { .. })).collect();
         // Times that were written by another wall clock tell little.
         let stepped = self.stepped.is_some_and(|at| now < at + Duration::from_secs(120));
         for book in self.head.books.iter_mut().filter(|book| known.contains_key(&book.id)) {

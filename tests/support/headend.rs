@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) content: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) endpoint: String,
+    /// Since it started.
+    pub(crate) ms: u64,
     pub(crate) seq: u64,
     pub(crate) session: Option<String>,
     pub(crate) status: u16,

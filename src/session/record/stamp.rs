@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::end::End;
 use super::super::grant::AskKind;
 use super::super::playback::Playback;
 use super::super::report::{Playing, Stream};
 use super::super::schedule::Schedule;
-use super::super::state::{Beats, State};
+use super::super::state::{Beats, Over, Session, State};
 use crate::secret::{Fingerprint, Secret};
 
 /// What of a playback was written last: tells whether it must be written again.
@@ -27,17 +28,35 @@ pub struct Stamp {
 /// A beat that only confirms is written when it is this much younger than the one that was.
 const WORTH_IT: Duration = Duration::from_secs(1);
 
+impl Session {
+    /// Something of it must be known after a restart: what it holds, or that it is over.
+    pub(super) fn outlives(&self) -> bool {
+        match &self.state {
+            // Who was sent away by our own end is welcome again, and who was told that nobody can say may ask.
+            State::Closed { why: Over::Ended(End::Drained) | Over::Unreachable(_), .. } => false,
+            // Nothing was ever asked for it.
+            State::Closed { .. } => self.generation > 0,
+            State::Opening { held, .. } => !held,
+            State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Owing { .. } => true,
+        }
+    }
+}
+
 impl Stamp {
     /// None: nothing of this playback needs to outlive the process.
     pub fn of<C>(playback: &Playback<C>) -> Option<Self> {
-        let session = &playback.session;
+        let session = Some(&playback.session).filter(|session| session.outlives())?;
         let state = match session.state {
-            State::Closed { .. } | State::Opening { held: true, .. } => return None,
+            State::Closed { .. } => (0, 0),
             State::Closing { tries, .. } => (1, tries),
             State::Failing { missed, .. } => (2, missed),
             State::Killed { .. } => (3, 0),
             State::Live { .. } => (4, 0),
-            State::Opening { held: false, .. } => (5, 0),
+            State::Opening { .. } => (5, 0),
             State::Owing { tries, .. } => (6, tries),
         };
         let names = |names: &[Fingerprint]| (names.len(), names.last().copied());

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Report, Served, Start,
-    Ticket, Verdict, resume,
+    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Reason, Report, Served,
+    Start, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -168,7 +168,9 @@ proptest! {
         let Some(playback) = life.playback().filter(|playback| quiet(&playback.session)) else { return Ok(()) };
         let moment = life.moment();
         let Some(record) = PlaybackRecord::of(playback, &moment) else {
-            prop_assert!(playback.session.grant.is_none() && !playback.session.is_killed(), "all that may hold a grant is written");
+            let session = &playback.session;
+            prop_assert!(session.grant.is_none() && !session.is_killed(), "all that may hold a grant is written");
+            prop_assert!(matches!(session.state(), State::Closed { why: Over::Ended(End::Drained) | Over::Unreachable(_), .. }), "what is over is known");
             return Ok(());
         };
         let mut device = Device::default();
@@ -201,7 +203,7 @@ proptest! {
         let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(away));
         let moment = Moment { now: life.now + SECOND, wall };
         let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
-        let fx = resume(&mut restored.session, moment.now, record.session.opening, &life.policy);
+        let fx = resume(&mut restored.session, moment.now, record.session.is_orphan(), &life.policy);
         let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
             Effect::Ask(ask) => Some(ask.kind),
             Effect::Forget | Effect::Note(_) | Effect::Wake => None,
@@ -234,6 +236,10 @@ proptest! {
             }
             (StateRecord::Opening { .. } | StateRecord::Closing { .. }, State::Closed { why, .. }) => {
                 prop_assert!(record.session.opening && *why == Over::Ended(End::Orphaned));
+            }
+            (StateRecord::Closed { why, .. }, State::Closed { why: still, until }) => {
+                prop_assert_eq!(&why.restore(&moment), still);
+                prop_assert!(*until <= moment.now + life.policy.kill_memory && fx.list.is_empty(), "{:?}", fx.list);
             }
             (was, is) => prop_assert!(false, "{was:?} became {is:?}"),
         }

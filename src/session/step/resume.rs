@@ -12,10 +12,10 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 /// Closes that were under way are sent again within this time: all at once they would starve each other.
 const CLOSINGS: Duration = Duration::from_secs(1);
 
-/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `opening`: an open was in
-/// flight. Wherever the wall clock went, no session is lost before a beat was tried: it is live until
+/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says.
+/// Wherever the wall clock went, no session is lost before a beat was tried: it is live until
 /// then. Nobody was there to hear the player, so its silence begins anew.
-pub fn resume(session: &mut Session, now: Instant, opening: bool, policy: &Policy) -> Effects {
+pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     if session.last_good > now {
         // The clock was set back: nobody knows for how long nobody was there, and what the authority let
@@ -27,14 +27,23 @@ pub fn resume(session: &mut Session, now: Instant, opening: bool, policy: &Polic
         |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
     let catch_up = share(session.interval().unwrap_or_default().min(CATCH_UP));
     let closing = share(CLOSINGS);
-    if opening || matches!(session.state, State::Closed { .. }) {
-        fx.note(Event::Orphaned);
-    } else {
-        fx.note(Event::Resumed);
+    match session.state {
+        _ if orphan => fx.note(Event::Orphaned),
+        State::Closed { .. } => {}
+        State::Closing { .. }
+        | State::Failing { .. }
+        | State::Killed { .. }
+        | State::Live { .. }
+        | State::Opening { .. }
+        | State::Owing { .. } => fx.note(Event::Resumed),
     }
     match session.state {
-        State::Closed { why: Over::Ended(why), .. } => fx.note(Event::Closed(why)),
-        State::Closed { .. } | State::Opening { .. } => {}
+        State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),
+        State::Closed { ref why, until } => {
+            let (until, why) = remembered(now, until, why, policy);
+            session.state = State::Closed { until, why };
+        }
+        State::Opening { .. } => {}
         State::Owing { since, tries, .. } => {
             session.heard(now);
             session.state = State::Owing { next: now + catch_up.max(closing), since: since.min(now), tries };
@@ -57,6 +66,21 @@ pub fn resume(session: &mut Session, now: Instant, opening: bool, policy: &Polic
     session.settle(now, policy, &mut fx);
     session.check_invariants();
     fx
+}
+
+/// The clock may have been set back: nothing is remembered for longer than it was to be.
+fn remembered(now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Instant, Over) {
+    let why = match why {
+        Over::Spent { again, fault } => {
+            Over::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
+        }
+        Over::Denied(..) | Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => why.clone(),
+    };
+    let longest = match why {
+        Over::Denied(..) | Over::Spent { .. } => policy.kill_memory,
+        Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
+    };
+    (until.min(now + longest), why)
 }
 
 impl Session {

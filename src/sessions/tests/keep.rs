@@ -59,7 +59,7 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     nothing_asked(&mut stage).await;
     memory.commit();
     stage.grant(AskKind::Close).await;
-    // The close is known, too, and nothing is left of the session.
+    // The close is known, too.
     tokio::time::timeout(LONG, async {
         while memory.commit() == 0 {
             tokio::time::sleep(SHORT / 4).await;
@@ -67,6 +67,56 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     })
     .await
     .unwrap();
+    let (_, restored, _) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { remembered: 1, ..Restored::default() });
+}
+
+/// A player that was told to stop may still renew: that is no reason to open its session again.
+#[tokio::test]
+async fn what_was_stopped_stays_so_after_a_crash() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    first.play(1).await;
+    assert_eq!(first.sessions.stop(key(), None), 1);
+    first.grant(AskKind::Close).await;
+    tokio::time::timeout(LONG, async {
+        while first.sessions.list()[0].state != "closed" {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    })
+    .await
+    .unwrap();
+    drop(writer);
+    memory.commit();
+
+    let (mut next, restored, memory) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { remembered: 1, ..Restored::default() });
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let left_over = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
+    assert_eq!(left_over.answer, Answer::Refuse(Refusal::Ended(End::Stopped)));
+    nothing_asked(&mut next).await;
+    // Whoever plays again is welcome, and its place in the journal is taken by what it plays now.
+    let writer = Writing::begin(&memory);
+    next.play(1).await;
+    drop(writer);
+    memory.commit();
+    assert_eq!((memory.len(), next.sessions.list().len()), (1, 1));
+}
+
+/// The process ends in order and closes all: its players come back with their renewals, and play.
+#[tokio::test]
+async fn what_our_own_end_closed_is_welcome_again() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    first.play(1).await;
+    let sessions = first.sessions.clone();
+    let drained = Handle::current().spawn(async move { sessions.drain(End::Drained, LONG).await });
+    first.grant(AskKind::Close).await;
+    assert_eq!(drained.await.unwrap(), 0);
+    drop(writer);
+    memory.commit();
     assert!(memory.is_empty());
 }
 
@@ -87,7 +137,8 @@ async fn an_answer_that_was_not_written_is_known_to_be_missing() {
     let told: Vec<_> = rows[0].timeline.entries().map(|entry| entry.what.name()).collect();
     assert_eq!((rows[0].state, told), ("closed", vec!["open lost in a restart", "closed"]));
     memory.commit();
-    assert!(memory.is_empty(), "it is told once");
+    let (_, again, _) = after_a_crash(&memory);
+    assert_eq!(again, Restored { remembered: 1, ..Restored::default() }, "it is told once");
     // Nobody could close it; the player begins anew.
     let waits = next.wait(1);
     tokio::task::yield_now().await;
@@ -203,5 +254,5 @@ async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {
     stage.play(40).await;
     stage.play(41).await;
     memory.commit();
-    assert_eq!(memory.len(), 2, "the two that play");
+    assert_eq!(memory.len(), stage.sessions.list().len(), "what is known, and no more");
 }

@@ -1,0 +1,81 @@
+//! When beats come after a restart, by the head-end's own times.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::home::Home;
+use crate::process::eventually;
+
+/// Seconds; longer than the time within which beats that fell due are made up for (5 s).
+const INTERVAL: f64 = 8.0;
+const INTERVAL_MS: u64 = 8_000;
+/// The head-end's, in milliseconds.
+const GRACE_MS: u64 = 10_000;
+
+/// The most of these times that lie within `window` of each other.
+fn crowd(times: &[u64], window: u64) -> usize {
+    let within = |from: u64| times.iter().filter(|at| (from..from + window).contains(*at)).count();
+    times.iter().map(|from| within(*from)).max().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn after_a_kill_beats_come_in_time_and_not_in_a_burst() {
+    let home = Home::new(INTERVAL, "close", false).await;
+    let mut proxy = home.proxy();
+    let play = async |proxy: &_, names: std::ops::Range<usize>| {
+        for device in names.map(|number| format!("tv{number}")) {
+            let token = home.token(&device, "news").await;
+            assert_eq!(home.license(proxy, &device, &token).await.unwrap().status, 200);
+        }
+    };
+    let (early, all) = (24, 32);
+    play(&proxy, 0..early).await;
+    // The first ones fall due while nobody is there, the last ones after that.
+    tokio::time::sleep(Duration::from_millis(INTERVAL_MS * 3 / 4)).await;
+    play(&proxy, early..all).await;
+    // An open waits for all that was said before it to be durable; what becomes of itself is another story.
+    play(&proxy, all..all + 1).await;
+    let last = format!("tv{all}");
+    assert_eq!(home.headend.count("heartbeat").await, 0, "too slow a machine for this story");
+    proxy.kill();
+    tokio::time::sleep(Duration::from_millis(INTERVAL_MS * 3 / 8)).await;
+
+    let down = home.headend.log().await.last().unwrap().seq;
+    let _proxy = home.proxy();
+    let mut beats = BTreeMap::new();
+    eventually("beaten, each of them", async || {
+        for seen in home.headend.log().await.into_iter().filter(|seen| seen.endpoint == "heartbeat") {
+            if seen.device.as_ref() == Some(&last) {
+                continue;
+            }
+            assert!(seen.status < 300 && seen.seq > down, "{seen:?}");
+            beats.entry(seen.device.unwrap()).or_insert(seen.ms);
+        }
+        beats.len() == all
+    })
+    .await;
+    let opened: BTreeMap<_, _> = home
+        .headend
+        .log()
+        .await
+        .into_iter()
+        .filter(|seen| seen.endpoint == "setup")
+        .map(|seen| (seen.device.unwrap(), seen.ms))
+        .collect();
+    assert_eq!(home.headend.count("setup").await, all + 1, "nothing was opened anew");
+    for (device, beat) in &beats {
+        let due = opened[device] + INTERVAL_MS;
+        // The head-end's clock starts a little before ours.
+        assert!(*beat + INTERVAL_MS / 10 >= due, "{device} was beaten {} ms early", due - beat);
+        assert!(*beat <= due + INTERVAL_MS, "{device} was beaten {} ms late", beat - due);
+        assert!(*beat < due + GRACE_MS, "{device} had expired");
+    }
+    let mut made_up: Vec<_> = (0..early).map(|number| beats[&format!("tv{number}")]).collect();
+    made_up.sort_unstable();
+    let spread = made_up.last().unwrap() - made_up[0];
+    assert!(spread >= INTERVAL_MS / 16, "within {spread} ms: {made_up:?}");
+    assert!(crowd(&made_up, INTERVAL_MS / 80) <= early / 2, "a burst: {made_up:?}");
+    let log = home.headend.log().await;
+    let expired = log.iter().find(|seen| seen.endpoint == "session-expired" && seen.device.as_ref() != Some(&last));
+    assert!(expired.is_none(), "{expired:?}");
+}
