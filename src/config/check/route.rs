@@ -89,6 +89,7 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
         refusal: refusal(&table.table("refusal")),
         session_control: table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto),
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        strip_cmcd: strip_cmcd(table).unwrap_or(false),
         timeout: timeout(table, frame.call),
         wrapping: wrappings(&table.table("body")),
         // Last, so that all of the table is read before a missing one gives up.
@@ -118,12 +119,17 @@ fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> 
         refusal: Refusal::default(),
         session_control: SessionControl::Always,
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        strip_cmcd: strip_cmcd(table).unwrap_or(true),
         timeout: timeout(table, frame.call),
         wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
         license_server: origin?,
         path: path?,
     };
     Some(route)
+}
+
+pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {
+    table.choice("cmcd", &[("pass", false), ("strip", true)])
 }
 
 fn re_entry(table: &Section<'_>) -> Duration {
