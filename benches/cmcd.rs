@@ -1,9 +1,14 @@
 //! What it costs to read one report, and to give up on the worst texts.
 
+#[path = "cpu.rs"]
+mod cpu;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sidebeat::cmcd::{from_body, from_query};
+
+use self::cpu::Cpu;
 
 /// hls.js 1.7, version 2, an event body.
 const EVENT: &[u8] =
@@ -12,7 +17,7 @@ const EVENT: &[u8] =
 const QUERY: &str = "CMCD=bl%3D(5900%3Bv)%2Cbr%3D(204%3Bv)%2Ccid%3D%22c1%22%2Cd%3D2000%2Cot%3Dv%2Csf%3Dd%2Csid%3D%22sess-dash%22\
                      %2Csn%3D9%2Cst%3Dv%2Csta%3Dp%2Cv%3D2";
 
-fn reports(criterion: &mut Criterion) {
+fn reports(criterion: &mut Criterion<Cpu>) {
     let mut group = criterion.benchmark_group("report");
     group.bench_function("hls.js event", |bencher| bencher.iter(|| from_body(black_box(EVENT))));
     group.bench_function("dash.js query", |bencher| bencher.iter(|| from_query(black_box(QUERY))));
@@ -20,7 +25,7 @@ fn reports(criterion: &mut Criterion) {
 }
 
 /// As large as the bounds allow, and made to reach each of them.
-fn hostile(criterion: &mut Criterion) {
+fn hostile(criterion: &mut Criterion<Cpu>) {
     let escapes = format!("CMCD=sid=\"{}\"", "%5c%22".repeat(4090));
     let members = format!("bl=({})", "1;v=2;a=3 ".repeat(16));
     let lines = format!("{members},{members}\n").repeat(186);
@@ -30,5 +35,5 @@ fn hostile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reports, hostile);
+criterion_group!(name = benches; config = Cpu::criterion(); targets = reports, hostile);
 criterion_main!(benches);

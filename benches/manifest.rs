@@ -1,10 +1,15 @@
 //! What it costs to edit one manifest of 200 KiB, and to give up on the worst ones.
 
+#[path = "cpu.rs"]
+mod cpu;
+
 use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use sidebeat::manifest::{Absolute, Base, Cmcd, Format, LARGEST, Plan, Purpose, apply, read};
+
+use self::cpu::Cpu;
 
 const SIZE: usize = 200 * 1024;
 
@@ -38,7 +43,7 @@ fn edit(format: Format, text: &Bytes) -> usize {
     read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())
 }
 
-fn manifests(criterion: &mut Criterion) {
+fn manifests(criterion: &mut Criterion<Cpu>) {
     let segment = |uri: &str| format!("#EXTINF:4.000,\n{uri}\n");
     let xml = |part: &str| format!("<Period><AdaptationSet><SegmentList>{part}");
     let close = "</SegmentList></AdaptationSet></Period></MPD>";
@@ -49,6 +54,16 @@ fn manifests(criterion: &mut Criterion) {
             filled("#EXTM3U\n", |n| segment(&format!("v/segment-{n}.m4s")), "#EXT-X-ENDLIST\n"),
         ),
         ("hls absolute", Format::Hls, filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s")), "")),
+        (
+            "hls absolute, signed",
+            Format::Hls,
+            filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s?e=1795285947&h=a{n}f")), ""),
+        ),
+        (
+            "hls absolute, a folder each",
+            Format::Hls,
+            filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}/1.m4s")), ""),
+        ),
         (
             "dash timeline",
             Format::Dash,
@@ -73,7 +88,7 @@ fn manifests(criterion: &mut Criterion) {
 }
 
 /// Made to make each walk as long as it can be.
-fn hostile(criterion: &mut Criterion) {
+fn hostile(criterion: &mut Criterion<Cpu>) {
     let quotes = Bytes::from(format!("#EXTM3U\n#EXT-X-KEY:{}", "URI=\"".repeat(SIZE / 5)));
     let attributes = Bytes::from(format!("<MPD {}/>", "a=\"\" ".repeat(SIZE / 5)));
     let variables = format!("{}{}", "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"{$a}\"\n".repeat(64), "{$a}".repeat(SIZE / 4));
@@ -88,5 +103,5 @@ fn hostile(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, manifests, hostile);
+criterion_group!(name = benches; config = Cpu::criterion(); targets = manifests, hostile);
 criterion_main!(benches);

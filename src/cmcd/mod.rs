@@ -13,6 +13,6 @@ mod report;
 mod tests;
 mod word;
 
-pub use self::read::{Batch, HEADERS, Unreadable, batch, from_body, from_headers, from_query};
+pub use self::read::{Batch, HEADERS, PARAMETER, Unreadable, batch, from_body, from_headers, from_query, is_header};
 pub use self::report::Report;
 pub use self::word::{Event, Format, Object, State};

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
 use super::item::{LIST_MAX, List};
@@ -14,7 +14,8 @@ use super::report::Report;
 /// The request headers that carry version 1 and 2. Which key sits in which is not looked at.
 pub const HEADERS: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status"];
 
-const PARAMETER: &str = "CMCD";
+/// The query parameter.
+pub const PARAMETER: &str = "CMCD";
 /// Every byte of a list may be written as three.
 const ENCODED_MAX: usize = 3 * LIST_MAX;
 const BODY_MAX: usize = 64 * 1024;
@@ -49,6 +50,10 @@ pub fn from_query(query: &str) -> Option<Report> {
     let value = if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) };
     let text = percent_decode_str(&value).decode_utf8().ok()?;
     report([text.as_ref()])
+}
+
+pub fn is_header(name: &HeaderName) -> bool {
+    HEADERS.contains(&name.as_str())
 }
 
 /// The report in the four headers, whichever came. One that is no list is left out.

@@ -26,5 +26,7 @@ pub struct Authorize {
     pub license_route: Option<String>,
     pub media_route: Option<String>,
     pub path: String,
+    /// Whether CMCD is taken off what goes to the service.
+    pub strip_cmcd: bool,
     pub timeout: Duration,
 }

@@ -16,8 +16,6 @@ pub struct Media {
     pub manifest_max: usize,
     /// The longest pause in a segment on its way from the origin.
     pub stall: Duration,
-    /// Whether CMCD is taken off what goes to the origin.
-    pub strip_cmcd: bool,
 }
 
 /// `host[:port]` as manifests write it, or `*.` before the end of one.

@@ -35,6 +35,8 @@ pub struct Route {
     pub refusal: Refusal,
     pub session_control: SessionControl,
     pub sessions_per_device: usize,
+    /// Whether CMCD is taken off what goes to the license server or the origin.
+    pub strip_cmcd: bool,
     /// From connect to the last byte of the license server's reply.
     pub timeout: Duration,
     pub wrapping: Wrappings,

@@ -14,6 +14,7 @@ use super::identity::{self, Counted, Evidence};
 use super::query;
 use super::route::Route;
 use crate::authority::Authority;
+use crate::cmcd;
 use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
@@ -36,6 +37,8 @@ pub(super) struct Asked {
     pub(super) query: Option<String>,
     /// By the id in its path.
     pub(super) registration: Option<Arc<Registration>>,
+    /// What the player says of itself.
+    pub(super) told: Option<cmcd::Report>,
     pub(super) token: Option<Secret>,
 }
 
@@ -64,7 +67,8 @@ impl Asked {
         let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| registration.is_none());
         let path = onward_path(route, rest, rung);
         let query = query::without(uri.query(), &our_names(route, authority));
-        Self { body, claims, counted, device, headers, message, method, path, query, registration, token }
+        let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
+        Self { body, claims, counted, device, headers, message, method, path, query, registration, told, token }
     }
 
     /// What the core is asked, if a session may have to do with this call.
@@ -230,7 +234,7 @@ pub(super) fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>)
     after.map(|after| format!("/{after}")).unwrap_or_default()
 }
 
-/// Query parameters that are meant for us alone.
+/// Query parameters that are meant for us alone, or that the route takes off.
 pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
@@ -248,5 +252,5 @@ pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) 
         Rung::Query(name) => Some(name.as_str()),
         Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => None,
     });
-    tokens.chain(rungs).collect()
+    tokens.chain(rungs).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }

@@ -23,6 +23,7 @@ use super::identity::{self, Evidence};
 use super::query;
 use super::route::Authorizing;
 use crate::authority::Authority;
+use crate::cmcd;
 use crate::config::{self, Rung};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, ReplyBody, body};
@@ -198,11 +199,13 @@ fn sensitive(value: &HeaderValue) -> HeaderValue {
 fn passed(route: &config::Authorize, authority: &Authority, from: &HeaderMap) -> HeaderMap {
     let (_, pass) = authority.authorization();
     let names = PASSED.iter().chain(pass).chain(&route.headers);
+    let names = names.filter(|name| !(route.strip_cmcd && cmcd::is_header(name)));
     names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect()
 }
 
 /// Path and query at the service; what only names the device to us is left out.
 fn onward(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
+    let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
     let ours: Vec<_> = route
         .device
         .iter()
@@ -212,6 +215,7 @@ fn onward(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<
                 None
             }
         })
+        .chain(cmcd)
         .collect();
     let query = query::without(query, &ours);
     forward::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()

@@ -15,6 +15,7 @@ use http_body_util::Full;
 use super::asked::Asked;
 use super::license::Story;
 use super::route::Route;
+use crate::cmcd;
 use crate::config::Endpoint;
 use crate::drm::{self, Direction, Message};
 use crate::edge::ReplyBody;
@@ -132,6 +133,7 @@ pub(super) fn passed<'a>(
     from: &'a HeaderMap,
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let names = PASSED.iter().chain(&route.config.headers);
+    let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
     names.filter_map(|name| Some((name, from.get(name)?)))
 }
 

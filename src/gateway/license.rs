@@ -73,10 +73,9 @@ impl Gateway {
         let authority = route.authority.as_deref();
         let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, body));
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
-        let told = asked.query.as_deref().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&asked.headers));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
-        if let Some(told) = told {
-            self.note_told(route, &asked, &told);
+        if let Some(told) = &asked.told {
+            self.note_told(route, &asked, told);
         }
         self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
         response

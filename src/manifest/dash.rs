@@ -11,8 +11,9 @@ use quick_xml::events::{BytesStart, Event};
 
 use self::inject::Inject;
 use self::text::{attributes, local, plain, value};
+use super::places::{Named, Places};
 use super::playhead::{Collect, Template};
-use super::uri::{Absolute, Base, Reach};
+use super::uri::{Absolute, Base};
 use super::{Edit, Found, MOST, Plan, Purpose, Unfit};
 
 const DEEPEST: usize = 32;
@@ -47,6 +48,7 @@ struct Reader<'a> {
     live: bool,
     open: Vec<Open>,
     period_ms: u64,
+    places: Places,
     plan: &'a Plan<'a>,
     text: &'a str,
 }
@@ -61,6 +63,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         live: false,
         open: Vec::new(),
         period_ms: 0,
+        places: Places::new(|uri| escape(uri)),
         plan,
         text,
     };
@@ -116,7 +119,11 @@ impl<'a> Reader<'a> {
         if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
             self.found.edits.push(edit);
         }
-        let Some(Open { text: Some((kind, from)), .. }) = self.open.pop() else { return };
+        let Some(Open { base: own, text }) = self.open.pop() else { return };
+        if own.is_some() {
+            self.places.forget();
+        }
+        let Some((kind, from)) = text else { return };
         let Some(raw) = self.text.get(from..before) else { return };
         let plain = plain(raw);
         let purpose = match kind {
@@ -125,22 +132,21 @@ impl<'a> Reader<'a> {
             Text::License => return self.license(raw, from, plain.trim()),
         };
         // A location is the MPD's own, whatever its base is.
-        let bound = self.bind(plain.trim(), purpose, kind == Text::Manifest);
-        if let Some(with) = bound.filter(|bound| *bound != plain.trim()) {
-            self.found.edits.push(Edit { at: from..before, with: escape(&with).into_owned() });
-        }
+        let base = if kind == Text::Manifest { self.plan.base } else { base(&self.open, self.plan) };
+        self.places.bind_whole(self.plan, &base, from..before, plain.trim(), purpose, &mut self.found);
         if kind == Text::Base {
-            let base = owned(&self.base(), self.base().resolve_any(plain.trim()));
+            let base = owned(&base, base.resolve_any(plain.trim()));
             if let Some(parent) = self.open.last_mut() {
                 // Of several, the first: the others lead to the same files.
                 parent.base.get_or_insert(base);
+                self.places.forget();
             }
         }
     }
 
     fn license(&mut self, raw: &str, from: usize, plain: &str) {
         if let Some(license) = self.plan.license.filter(|license| !plain.is_empty() && *license != plain) {
-            self.found.edits.push(Edit { at: from..from + raw.len(), with: escape(license).into_owned() });
+            self.found.edits.push(Edit { at: from..from + raw.len(), with: escape(license).into() });
         }
     }
 
@@ -158,6 +164,9 @@ impl<'a> Reader<'a> {
             }
             "SegmentTemplate" => self.template(start),
             _ => {}
+        }
+        if !leads(name.as_ref()) && memchr::memchr(b':', start.attributes_raw().as_bytes()).is_none() {
+            return Ok(());
         }
         for (key, raw) in attributes(start) {
             match (name.as_ref(), local(key)) {
@@ -178,11 +187,9 @@ impl<'a> Reader<'a> {
     }
 
     fn attribute(&mut self, raw: &str, purpose: Purpose) {
-        let plain = plain(raw);
-        if let Some(with) = self.bind(&plain, purpose, false).filter(|bound| *bound != plain) {
-            let at = self.offset(raw);
-            self.found.edits.push(Edit { at: at..at + raw.len(), with: escape(&with).into_owned() });
-        }
+        let uri = Named { at: self.offset(raw), purpose, raw };
+        let base = base(&self.open, self.plan);
+        self.places.bind(self.plan, &base, &uri, plain, &mut self.found, false);
     }
 
     /// `raw` is a slice of the text.
@@ -190,30 +197,10 @@ impl<'a> Reader<'a> {
         (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
 
-    fn bind(&mut self, uri: &str, purpose: Purpose, of_document: bool) -> Option<String> {
-        if uri.starts_with(self.plan.own) {
-            return None;
-        }
-        let base = if of_document { self.plan.base } else { self.base() };
-        let absolute = match base.reach(uri) {
-            Reach::Escapes(absolute) => absolute,
-            Reach::Stays if self.plan.all => base.resolve(uri),
-            Reach::Nowhere | Reach::Stays => return None,
-        };
-        let bound = (self.plan.bind)(&absolute, purpose);
-        self.found.left += usize::from(bound.is_none());
-        bound
-    }
-
-    fn base(&self) -> Base<'_> {
-        let nearest = self.open.iter().rev().find_map(|open| open.base.as_ref());
-        nearest.map_or(self.plan.base, Owned::base)
-    }
-
     fn template(&mut self, start: &BytesStart<'_>) {
         let Some(media) = value(start, "media").filter(|_| !self.live) else { return };
         let number = |name, default| value(start, name).map_or(Some(default), |text| text.parse().ok());
-        let path = self.base().resolve_any(&media).path;
+        let path = base(&self.open, self.plan).resolve_any(&media).path;
         if let (Some(duration), Some(first), Some(origin), Some(timescale @ 1..)) = (
             number("duration", 0),
             number("startNumber", 1),
@@ -237,13 +224,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Base<'_> {
-    /// The URI with its host, wherever it leads.
-    fn resolve_any<'b>(&'b self, uri: &'b str) -> Absolute<'b> {
-        match self.reach(uri) {
-            Reach::Escapes(absolute) => absolute,
-            Reach::Nowhere | Reach::Stays => self.resolve(uri),
-        }
+/// Where relative URIs begin.
+fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
+    open.iter().rev().find_map(|open| open.base.as_ref()).map_or(plan.base, Owned::base)
+}
+
+/// Elements with attributes that are URIs. Others may have prefixed ones.
+fn leads(name: &str) -> bool {
+    match name {
+        "BitstreamSwitching" | "Initialization" | "RepresentationIndex" | "SegmentTemplate" | "SegmentURL" => true,
+        name => name.eq_ignore_ascii_case("laurl"),
     }
 }
 

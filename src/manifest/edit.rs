@@ -1,18 +1,20 @@
 //! Edits of a text: which bytes go, and what stands there instead.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Edit {
     pub at: Range<usize>,
-    pub with: String,
+    /// Shared by all edits that say the same.
+    pub with: Arc<str>,
 }
 
 impl Edit {
-    pub(super) fn insert(at: usize, with: String) -> Self {
-        Self { at: at..at, with }
+    pub(super) fn insert(at: usize, with: &str) -> Self {
+        Self { at: at..at, with: with.into() }
     }
 
     pub(super) fn shift(&mut self, by: usize) {

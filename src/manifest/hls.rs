@@ -1,14 +1,14 @@
 //! HLS playlists, line by line (RFC 8216, and draft-pantos-hls-rfc8216bis for its newer tags).
 
-mod attributes;
+pub(super) mod attributes;
 pub(super) mod slate;
 
 use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
-use super::playhead::Collect;
-use super::uri::Reach;
+use super::places::{self, Named, Places};
+use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
 /// Tags that carry URIs, the attributes that do, and what for.
@@ -40,6 +40,7 @@ struct Reader<'a> {
     ended: bool,
     found: Found,
     multivariant: bool,
+    places: Places,
     plan: &'a Plan<'a>,
     /// Of the segment to come: first byte, and the byte after the last one before.
     range: (u64, u64),
@@ -57,6 +58,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         ended: false,
         found: Found::default(),
         multivariant: false,
+        places: Places::new(quoted),
         plan,
         range: (0, 0),
         start_ms: 0,
@@ -64,23 +66,30 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         text,
         variables: Vec::new(),
     };
-    for (count, line) in text.split('\n').enumerate() {
+    let mut begin = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    for (count, end) in ends.enumerate() {
         if count == MOST {
             return Err(Unfit::Many);
         }
-        reader.line(line.trim_end_matches('\r'));
+        reader.line(text.get(begin..end).unwrap_or_default().trim_ascii());
+        begin = end + 1;
     }
     Ok(reader.finish())
 }
 
 impl<'a> Reader<'a> {
     fn line(&mut self, line: &'a str) {
-        let line = line.trim_ascii();
         if line.is_empty() {
             return;
         }
         if !line.starts_with('#') {
             return self.uri_line(line);
+        }
+        // Every other line is one of these.
+        if let Some(value) = line.strip_prefix("#EXTINF:") {
+            self.duration_ms = milliseconds(value);
+            return;
         }
         let Some((tag, value)) = line.split_once(':') else { return self.bare(line) };
         self.note(tag, value);
@@ -90,7 +99,9 @@ impl<'a> Reader<'a> {
         for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
             let wanted = |(key, _): &(&str, &str)| key == name;
             let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
-            uris.into_iter().for_each(|uri| self.uri(uri, *purpose));
+            for uri in uris {
+                self.uri(uri, *purpose, false);
+            }
         }
     }
 
@@ -105,7 +116,6 @@ impl<'a> Reader<'a> {
     fn note(&mut self, tag: &str, value: &'a str) {
         let number = || value.trim().parse::<u64>().unwrap_or_default();
         match tag {
-            "#EXTINF" => self.duration_ms = milliseconds(value),
             "#EXT-X-BYTERANGE" => self.range.0 = self.byte_range(value),
             "#EXT-X-DEFINE" => self.define(value),
             "#EXT-X-DISCONTINUITY-SEQUENCE" => {
@@ -136,6 +146,7 @@ impl<'a> Reader<'a> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
         if let (Some(name), Some(value), true) = (find("NAME"), find("VALUE"), self.variables.len() < VARIABLES) {
             self.variables.push((name, value));
+            self.places.forget();
         }
     }
 
@@ -144,89 +155,76 @@ impl<'a> Reader<'a> {
         if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
             && self.found.facts.audio.len() < RENDITIONS
         {
-            let path = self.path(&self.substituted(uri));
+            let path = places::path(&self.plan.base, &substituted(&self.variables, uri));
             self.found.facts.audio.push(path);
         }
     }
 
     fn uri_line(&mut self, uri: &'a str) {
         if std::mem::take(&mut self.announced) {
-            return self.uri(uri, Purpose::Manifest);
+            self.uri(uri, Purpose::Manifest, false);
+            return;
         }
-        if self.plan.playheads {
-            self.collect.note(&self.path(&self.substituted(uri)), self.range.0, self.start_ms);
+        let path = self.uri(uri, Purpose::Segment, self.plan.playheads);
+        if let Some(path) = path {
+            self.collect.note(path, self.range.0, self.start_ms);
         }
         self.start_ms = self.start_ms.saturating_add(self.duration_ms);
         self.range.0 = 0;
         self.tail.next = self.tail.next.saturating_add(1);
-        self.uri(uri, Purpose::Segment);
     }
 
-    /// At the origin, without the query.
-    fn path(&self, uri: &str) -> String {
-        let mut path = match self.plan.base.reach(uri) {
-            Reach::Escapes(absolute) => absolute.path,
-            Reach::Nowhere | Reach::Stays => self.plan.base.resolve(uri).path,
-        };
-        path.truncate(path.find('?').unwrap_or(path.len()));
-        path
+    /// Its path at its server, if that is wanted.
+    fn uri(&mut self, uri: &'a str, purpose: Purpose, wanted: bool) -> Option<Key> {
+        let named = self.named(uri, purpose);
+        let plain = |uri| substituted(&self.variables, uri);
+        self.places.bind(self.plan, &self.plan.base, &named, plain, &mut self.found, wanted)
     }
 
-    fn uri(&mut self, uri: &'a str, purpose: Purpose) {
-        if uri.starts_with(self.plan.own) {
-            return;
-        }
-        let plain = self.substituted(uri);
-        let absolute = match self.plan.base.reach(&plain) {
-            Reach::Escapes(absolute) => absolute,
-            Reach::Stays if self.plan.all => self.plan.base.resolve(&plain),
-            Reach::Nowhere | Reach::Stays => return,
-        };
-        let Some(bound) = (self.plan.bind)(&absolute, purpose) else {
-            self.found.left += 1;
-            return;
-        };
-        let at = uri.as_ptr() as usize - self.text.as_ptr() as usize;
-        if bound != uri {
-            self.found.edits.push(Edit { at: at..at + uri.len(), with: quoted(bound) });
-        }
-    }
-
-    /// Variables that this playlist itself defines; others stay.
-    fn substituted<'b>(&self, uri: &'b str) -> Cow<'b, str> {
-        if self.variables.is_empty() || !uri.contains("{$") {
-            return Cow::Borrowed(uri);
-        }
-        let mut whole = String::new();
-        let mut left = uri;
-        while let Some((before, rest)) = left.split_once("{$") {
-            whole.push_str(before);
-            let Some((name, after)) = rest.split_once('}') else {
-                left = rest;
-                whole.push_str("{$");
-                break;
-            };
-            match self.variables.iter().find(|(known, _)| *known == name) {
-                Some((_, value)) => whole.push_str(value),
-                None => whole.extend(["{$", name, "}"]),
-            }
-            left = after;
-        }
-        whole.push_str(left);
-        Cow::Owned(whole)
+    /// `raw` is a slice of the text.
+    fn named(&self, raw: &'a str, purpose: Purpose) -> Named<'a> {
+        Named { at: raw.as_ptr() as usize - self.text.as_ptr() as usize, purpose, raw }
     }
 
     fn finish(mut self) -> Found {
         let live = (!self.multivariant).then_some(!self.ended);
         if live == Some(true) && self.plan.end {
             let newline = if self.text.ends_with('\n') { "" } else { "\n" };
-            self.found.edits.push(Edit::insert(self.text.len(), format!("{newline}#EXT-X-ENDLIST\n")));
+            self.found.edits.push(Edit::insert(self.text.len(), &format!("{newline}#EXT-X-ENDLIST\n")));
         }
         let facts = &mut self.found.facts;
         facts.playheads = if live == Some(false) { self.collect.finish() } else { Default::default() };
         *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
         self.found
     }
+}
+
+/// With the variables that this playlist itself defines; others stay.
+fn substituted<'a>(variables: &[(&str, &str)], uri: &'a str) -> Cow<'a, str> {
+    if variables.is_empty() || !uri.contains("{$") {
+        return Cow::Borrowed(uri);
+    }
+    let mut whole = String::with_capacity(uri.len());
+    let mut left = uri;
+    while let Some((before, rest)) = left.split_once('{') {
+        whole.push_str(before);
+        left = rest;
+        let Some(rest) = rest.strip_prefix('$') else {
+            whole.push('{');
+            continue;
+        };
+        let Some((name, after)) = rest.split_once('}') else {
+            whole.push('{');
+            break;
+        };
+        match variables.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => whole.push_str(value),
+            None => whole.extend(["{$", name, "}"]),
+        }
+        left = after;
+    }
+    whole.push_str(left);
+    Cow::Owned(whole)
 }
 
 fn milliseconds(value: &str) -> u64 {

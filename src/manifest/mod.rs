@@ -8,6 +8,7 @@
 mod dash;
 mod edit;
 mod hls;
+mod places;
 mod playhead;
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,8 @@ pub struct Plan<'a> {
     pub all: bool,
     /// Where the manifest stands at its origin.
     pub base: Base<'a>,
-    /// The URI by which a player reaches this; none: it stays as it is.
+    /// The URI by which a player reaches this; none: it stays as it is. What it says of a folder, whose path
+    /// ends with `/`, holds for all that is in it.
     pub bind: &'a dyn Fn(&Absolute<'_>, Purpose) -> Option<String>,
     pub cmcd: Option<&'a Cmcd<'a>>,
     /// A live playlist ends here.

@@ -37,9 +37,9 @@ pub(super) struct Collect {
 }
 
 impl Collect {
-    pub(super) fn note(&mut self, path: &str, first_byte: u64, start_ms: u64) {
+    pub(super) fn note(&mut self, path: Key, first_byte: u64, start_ms: u64) {
         if let (true, Ok(start)) = (self.listed.len() < MOST, u32::try_from(start_ms)) {
-            self.listed.push((key(path, first_byte), start));
+            self.listed.push((path.at(first_byte), start));
         }
     }
 
@@ -63,7 +63,7 @@ impl Playheads {
 
     /// When the segment at this path (without query) begins, milliseconds from the title's start.
     pub fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
-        let key = key(path, first_byte);
+        let key = Key::of(path).at(first_byte);
         let listed = self.listed.binary_search_by_key(&key, |(key, _)| *key).ok();
         let listed = listed.and_then(|index| self.listed.get(index)).map(|(_, start)| u64::from(*start));
         listed.or_else(|| self.templates.iter().find_map(|template| template.start(path)))
@@ -105,10 +105,28 @@ fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
     found.filter(|_| left.is_empty())
 }
 
-fn key(path: &str, first_byte: u64) -> u32 {
-    // FNV-1a: a collision costs a wrong playhead and nothing else.
-    let bytes = path.bytes().chain(first_byte.to_be_bytes());
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// A path by its hash, FNV-1a: a collision costs a wrong playhead and nothing else. Taken on for more of the
+/// path, it is that of the whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Key(u32);
+
+impl Key {
+    pub(super) fn of(path: &str) -> Self {
+        Self(0x811c_9dc5).and(path)
+    }
+
+    pub(super) fn and(self, more: &str) -> Self {
+        self.with(more.bytes())
+    }
+
+    /// Of what begins at this byte there.
+    fn at(self, first_byte: u64) -> u32 {
+        self.with(first_byte.to_be_bytes().into_iter()).0
+    }
+
+    fn with(self, bytes: impl Iterator<Item = u8>) -> Self {
+        Self(bytes.fold(self.0, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::uri::Reach;
 use super::*;
 
 const OWN: &str = "/media/~p/0123/";
@@ -180,6 +181,20 @@ fn what_is_no_manifest_or_too_much_of_one_is_told() {
     assert_eq!(read(Format::Hls, b"#EXTM3U\n", &plan(), 7), Err(Unfit::Large));
 }
 
+/// What is known of a folder holds for its base and its variables alone.
+#[test]
+fn a_folder_is_not_taken_for_another_of_the_same_text() {
+    let text = "<MPD><Period><BaseURL>https://other.example/a/</BaseURL><AdaptationSet><SegmentList>\
+        <SegmentURL media=\"../1\"/></SegmentList></AdaptationSet></Period><Period><SegmentList>\
+        <SegmentURL media=\"../1\"/></SegmentList></Period></MPD>";
+    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let bound: Vec<_> = all.split("media=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(bound, ["/media/~p/0123/~h/other.examples/1", "/media/~p/0123/~h/cdn.examples/vod/1"]);
+    let text = "#EXTM3U\n{$h}/1.ts\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"//other.example\"\n{$h}/1.ts\n";
+    let once = edited(Format::Hls, text, &plan());
+    assert!(once.ends_with("\n/media/~p/0123/~h/other.examples/1.ts\n") && once.contains("\n{$h}/1.ts\n"), "{once}");
+}
+
 #[test]
 fn formats_are_told_by_path_and_by_type() {
     for (path, format) in
@@ -226,6 +241,51 @@ fn mpd() -> impl Strategy<Value = String> {
         .prop_map(|(outer, inner)| format!("<MPD>{}<Period>{}</Period></MPD>", outer.concat(), inner.concat()))
 }
 
+/// Files, most of them in few folders, and what only looks like one.
+fn file() -> impl Strategy<Value = String> {
+    let folder = prop::sample::select(vec![
+        "",
+        "v/",
+        "../",
+        "../../../",
+        "/",
+        "/vod/",
+        "//",
+        "//b.example/",
+        "https://",
+        "https:/",
+        "https://cdn.example",
+        "https://cdn.example/",
+        "https://cdn.example/vod/",
+        "https://b.example/v/../",
+        "HTTP://b.example/v v/",
+        "./",
+        "%2e./",
+        "skd://",
+        "data:",
+        "b\\c/",
+        "/media/~p/0123/",
+        "/media/~p/0123",
+        "{$h}/",
+        "x?/",
+        "x#/",
+        "https://b.example/&amp;/",
+    ]);
+    let name = prop_oneof!["[a-c]\\.m4s", "[a-c.%2e?#/&;=:$(){}' \\\\-]{0,4}", "[a-c]\\?[a-c&=/?:#\\\\'{$]{0,4}"];
+    (folder, name).prop_map(|(folder, name)| format!("{folder}{name}"))
+}
+
+/// What becomes of one URI that is looked at alone.
+fn alone(uri: &str, plan: &Plan<'_>, write: fn(&str) -> String) -> Option<String> {
+    let absolute = match plan.base.reach(uri) {
+        Reach::Escapes(absolute) => absolute,
+        Reach::Stays if plan.all => plan.base.resolve(uri),
+        Reach::Nowhere | Reach::Stays => return None,
+    };
+    let bound = (plan.bind)(&absolute, Purpose::Segment).filter(|_| !uri.starts_with(plan.own))?;
+    (bound != uri).then(|| write(&bound))
+}
+
 /// Every URI of the text that would leave the route; found by another walk than the one under test.
 fn escaping(text: &str) -> Option<&str> {
     let own = |at: usize| text[..at].rfind(['"', '\'', '>', '\n']).map_or("", |begin| &text[begin + 1..at]);
@@ -247,6 +307,35 @@ proptest! {
             let once = edited(format, &text, &plan);
             prop_assert_eq!(edited(format, &once, &plan), once);
         }
+    }
+
+    /// Whatever was found out of the folder of another.
+    #[test]
+    fn a_uri_is_bound_among_others_as_it_is_alone(
+        files in prop::collection::vec(file(), 0..40), all in any::<bool>(), variable in any::<bool>(),
+    ) {
+        let bind = |to: &Absolute<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority != "b.example");
+        let plan = Plan { all, bind: &bind, ..plan() };
+        let line = |uri: &String| !uri.starts_with('#') && uri.trim() == uri && !uri.is_empty();
+        let files: Vec<_> = files.into_iter().filter(line).collect();
+        let define = if variable { "#EXT-X-DEFINE:NAME=\"h\",VALUE=\"https://c.example\"\n" } else { "" };
+        let expected = files.iter().map(|uri| {
+            let plain = if variable { uri.replace("{$h}", "https://c.example") } else { uri.clone() };
+            alone(&plain, &plan, |bound| hls::attributes::quoted(bound).into_owned()).unwrap_or_else(|| uri.clone())
+        });
+        let half = files.len() / 2;
+        let expected: Vec<_> = expected.collect();
+        let playlist = |files: &[String]| format!("#EXTM3U\n{define}{}", files.join("\n"));
+        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), playlist(&expected));
+        let escape = |uri: &str| quick_xml::escape::escape(uri).into_owned();
+        let segments = |files: &[String]| files.iter().map(|uri| format!("<SegmentURL media=\"{uri}\"/>")).collect::<String>();
+        let mpd = |files: &[String]| {
+            let (first, second) = files.split_at(half);
+            format!("<MPD><Period>{}</Period><Period>{}</Period></MPD>", segments(first), segments(second))
+        };
+        let bound: Vec<_> = files.iter().map(|uri| alone(uri, &plan, escape).unwrap_or_else(|| escape(uri))).collect();
+        let files: Vec<_> = files.iter().map(|uri| escape(uri)).collect();
+        prop_assert_eq!(edited(Format::Dash, &mpd(&files), &plan), mpd(&bound));
     }
 
     #[test]

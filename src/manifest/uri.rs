@@ -47,7 +47,7 @@ impl<'a> Base<'a> {
             return Reach::Stays;
         }
         let uri = uri.trim_matches(|c: char| c <= ' ');
-        if uri.contains(['\t', '\n', '\r', '\\']) {
+        if uri.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')) {
             let plain: String = uri.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
             return own(self.reach_plain(&plain.replace('\\', "/")));
         }
@@ -63,6 +63,17 @@ impl<'a> Base<'a> {
             Reach::Escapes(absolute) => Some(absolute),
             Reach::Nowhere => None,
             Reach::Stays => Some(self.resolve(uri)),
+        }
+    }
+
+    /// The URI with its host, wherever that is; what is on no web server, as if it were a path.
+    pub(super) fn resolve_any<'b>(&self, uri: &'b str) -> Absolute<'b>
+    where
+        'a: 'b,
+    {
+        match self.reach(uri) {
+            Reach::Escapes(absolute) => absolute,
+            Reach::Nowhere | Reach::Stays => self.resolve(uri),
         }
     }
 

@@ -131,6 +131,29 @@ async fn cmcd_passes_and_is_never_a_key() {
 }
 
 #[tokio::test]
+async fn cmcd_is_read_and_goes_no_further_where_the_route_strips_it() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let lines = "authority = \"head-end\"\nheaders = [\"cmcd-session\"]\ncmcd = \"strip\"";
+    let authorize = format!(
+        "[[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"head-end\"\ncmcd = \"strip\"\n\
+         headers = [\"cmcd-session\"]\nauthorize-url = \"{}\"\n",
+        server.url()
+    );
+    let stage = Stage::script().authority(&authorize).upstream("/license", &server.url(), lines).start().await;
+    let tv = stage.player("tv", "news").await;
+    let call = tv.post(CLEARKEY).below("?a=1&CMCD=sid%3D%22a%22%2Csta%3Da%2Cv%3D2");
+    assert!(call.header("cmcd-session", "sid=\"a\"").await.is_good());
+    assert_eq!(stage.only_session("live").await["player"], "paused");
+    let app = stage.stranger().at("/authorize").with("x-device-id", "tv");
+    assert!(app.post("{}").below("?a=1&CMCD=sid%3D%22a%22").header("cmcd-session", "sid=\"a\"").await.is_good());
+    for seen in server.seen() {
+        assert_eq!((seen.target.as_str(), seen.header("cmcd-session")), ("/acquire?a=1", ""));
+    }
+    assert_eq!(server.seen().len(), 2);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn the_license_servers_own_query_comes_first() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let url = format!("{}?key=1", server.url());

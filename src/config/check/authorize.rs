@@ -1,6 +1,6 @@
 //! `[[route]]` with `kind = "authorize"`.
 
-use super::route::{Frame, authority, device, timeout};
+use super::route::{Frame, authority, device, strip_cmcd, timeout};
 use crate::config::section::Section;
 use crate::config::words;
 use crate::config::{Authorize, Endpoint};
@@ -33,6 +33,7 @@ pub(super) fn authorize(
         license_paths: places("license-paths"),
         license_route: route("license-route"),
         media_route: route("media-route"),
+        strip_cmcd: strip_cmcd(table).unwrap_or(false),
         timeout: timeout(table, frame.call),
         authority: authority?,
         authorize_url: url?,

@@ -7,7 +7,6 @@ use crate::config::units::LONGEST;
 use crate::config::words;
 use crate::config::{Endpoint, Media};
 
-const CMCD: [(&str, bool); 2] = [("pass", false), ("strip", true)];
 const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
 const LARGEST: usize = 4 * 1024 * 1024;
 
@@ -19,7 +18,6 @@ pub(super) fn media(table: &Section<'_>) -> Media {
         license_route: table.word("license-route", words::license_route),
         manifest_max: table.size("manifest-max", 1024..=16 * LARGEST).unwrap_or(LARGEST),
         stall: table.duration("stall", Duration::from_millis(1)..=LONGEST).unwrap_or(Duration::from_secs(15)),
-        strip_cmcd: table.choice("cmcd", &CMCD).unwrap_or(true),
     }
 }
 

@@ -76,15 +76,17 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let enforcement = table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto);
     let refusal = refusal(&table.table("refusal"));
     let session_control = table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto);
+    let strip_cmcd = strip_cmcd(table).unwrap_or(false);
     let wrapping = wrappings(&table.table("body"));
     let base = base(table, path, license_server, frame)?;
-    Some(Route { enforcement, refusal, session_control, wrapping, ..base })
+    Some(Route { enforcement, refusal, session_control, strip_cmcd, wrapping, ..base })
 }
 
 fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
     let origin = media::origin(table);
     let media = Some(Box::new(media::media(table)));
-    Some(Route { media, ..base(table, path, origin, frame)? })
+    let strip_cmcd = strip_cmcd(table).unwrap_or(true);
+    Some(Route { media, strip_cmcd, ..base(table, path, origin, frame)? })
 }
 
 /// What routes of both kinds have. No license passes here: the keys about licenses have no meaning yet.
@@ -106,6 +108,7 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         refusal: Refusal::default(),
         session_control: SessionControl::Always,
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        strip_cmcd: true,
         timeout: timeout(table, frame.call),
         wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
         // Last, so that all of the table is read before a missing one gives up.
@@ -113,6 +116,10 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         path: path?,
     };
     Some(route)
+}
+
+pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {
+    table.choice("cmcd", &[("pass", false), ("strip", true)])
 }
 
 fn re_entry(table: &Section<'_>) -> Duration {

@@ -60,10 +60,7 @@ impl Story<'_> {
 
     /// Without what is for us alone.
     pub(super) fn onward_query(&self) -> Option<String> {
-        let mut names = crate::gateway::asked::our_names(self.route, self.authority.map(|authority| &**authority));
-        if self.media.strip_cmcd {
-            names.push("CMCD");
-        }
+        let names = crate::gateway::asked::our_names(self.route, self.authority.map(|authority| &**authority));
         query::without(self.asked.uri.query(), &names)
     }
 
@@ -73,7 +70,7 @@ impl Story<'_> {
         if !plain {
             names.extend(OF_SEGMENTS.iter().cloned());
         }
-        if !self.media.strip_cmcd {
+        if !self.route.config.strip_cmcd {
             names.extend(cmcd::HEADERS.map(HeaderName::from_static));
         }
         let mut headers = HeaderMap::with_capacity(names.len());

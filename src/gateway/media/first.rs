@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use super::place::{Map, Target};
 use super::{Refusal, Story, is_manifest, redirect, refusal, told};
 use crate::authority::Authority;
+use crate::cmcd;
 use crate::config;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
@@ -91,7 +92,7 @@ impl Gateway {
             }
         }
         let mut names = asked::our_names(route, authority);
-        names.push("CMCD");
+        names.push(cmcd::PARAMETER);
         let query = query::without(query, &names).map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.registrations.insert(self.clock.now(), registration);

@@ -56,7 +56,7 @@ impl Inject {
                 self.done = true;
                 let name = start.name().0;
                 let attributes = start.attributes_raw().trim_end();
-                Some(Edit { at, with: format!("<{name}{attributes}>{element}</{name}>") })
+                Some(Edit { at, with: format!("<{name}{attributes}>{element}</{name}>").into() })
             }
             (_, "ClientDataReporting" | "CMCDParameters") if self.filling => {
                 self.filling = false;
@@ -73,7 +73,7 @@ impl Inject {
             return None;
         }
         self.done = true;
-        Some(Edit::insert(before, element(&self.prefix, wanted?)))
+        Some(Edit::insert(before, &element(&self.prefix, wanted?)))
     }
 
     /// Before the first period, if nothing was there to fill.
@@ -82,7 +82,7 @@ impl Inject {
             return None;
         }
         let (p, element) = (&self.prefix, element(&self.prefix, wanted?));
-        Some(Edit::insert(before, format!("<{p}ServiceDescription id=\"0\">{element}</{p}ServiceDescription>")))
+        Some(Edit::insert(before, &format!("<{p}ServiceDescription id=\"0\">{element}</{p}ServiceDescription>")))
     }
 }
 

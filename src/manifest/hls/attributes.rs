@@ -1,5 +1,7 @@
 //! Attribute lists (RFC 8216, section 4.2), as they come: nothing is refused.
 
+use std::borrow::Cow;
+
 /// Names with values, quotes taken off.
 pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut left = list;
@@ -18,11 +20,11 @@ pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Fit to stand between quotes, and on a line of its own.
-pub(super) fn quoted(uri: String) -> String {
+pub(in super::super) fn quoted(uri: &str) -> Cow<'_, str> {
     if uri.contains(['"', '\n', '\r', ' ']) {
-        return uri.replace('"', "%22").replace(['\n', '\r'], "").replace(' ', "%20");
+        return Cow::Owned(uri.replace('"', "%22").replace(['\n', '\r'], "").replace(' ', "%20"));
     }
-    uri
+    Cow::Borrowed(uri)
 }
 
 #[cfg(test)]

@@ -1,0 +1,223 @@
+//! Where the URIs of a manifest lead, folder by folder.
+//!
+//! A manifest names thousands of files in a few folders. What is found out of one file holds for every other
+//! plainly named one beside it: its URI differs in the name alone, and so does the URI by which the player
+//! reaches it. So the name stays where it is in the text, and only its folder is replaced. Whatever is not
+//! plain is worked out by itself ([`whole`]), and means the same.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use super::playhead::Key;
+use super::uri::{Absolute, Base, Reach};
+use super::{Edit, Found, Plan, Purpose};
+
+/// Folders that are kept in mind; picture, sound and texts of a few servers.
+const MOST: usize = 8;
+
+/// Makes a URI fit to stand in its format, one character at a time.
+pub(super) type Write = fn(&str) -> Cow<'_, str>;
+
+pub(super) struct Places {
+    folders: ArrayVec<Folder, MOST>,
+    /// Index of the one that was used last.
+    newest: usize,
+    write: Write,
+}
+
+/// What is known of the plainly named files in one folder.
+struct Folder {
+    lead: Lead,
+    /// Of its path at the server.
+    path: Key,
+    purpose: Purpose,
+    /// As the text has it; empty for the manifest's own.
+    text: String,
+}
+
+/// What becomes of a URI, or of its folder.
+enum Lead {
+    /// It stays as it is.
+    Kept,
+    /// It would have to be bound, but leads to a server that the route does not have.
+    Left,
+    To(Arc<str>),
+}
+
+/// One URI as it stands in a manifest.
+pub(super) struct Named<'a> {
+    /// Its first byte.
+    pub(super) at: usize,
+    pub(super) purpose: Purpose,
+    /// Slice of the manifest.
+    pub(super) raw: &'a str,
+}
+
+impl Places {
+    pub(super) fn new(write: Write) -> Self {
+        Self { folders: ArrayVec::new(), newest: 0, write }
+    }
+
+    /// Relative URIs begin elsewhere from now on.
+    pub(super) fn forget(&mut self) {
+        self.folders.clear();
+    }
+
+    /// Notes the edit that keeps this URI's player on the route, and returns its path at its server, without the
+    /// query, if that is `wanted`. `plain`: what it says once the format's own marks are taken off.
+    pub(super) fn bind<'a>(
+        &mut self,
+        plan: &Plan<'_>,
+        base: &Base<'_>,
+        uri: &Named<'a>,
+        plain: impl Fn(&'a str) -> Cow<'a, str>,
+        found: &mut Found,
+        wanted: bool,
+    ) -> Option<Key> {
+        let Named { at, purpose, raw } = *uri;
+        if let Some((folder, name)) = self.folder(plan, base, uri, &plain) {
+            note(&folder.lead, at..at + folder.text.len(), found);
+            return wanted.then(|| folder.path.and(without_query(name)));
+        }
+        let path = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), purpose, found);
+        path.filter(|_| wanted).map(|path| Key::of(without_query(&path)))
+    }
+
+    /// As [`Self::bind`], of one that fills this part of the text and is looked at by itself. Its path at its
+    /// server, if it is on one.
+    pub(super) fn bind_whole(
+        &mut self,
+        plan: &Plan<'_>,
+        base: &Base<'_>,
+        at: Range<usize>,
+        uri: &str,
+        purpose: Purpose,
+        found: &mut Found,
+    ) -> Option<String> {
+        let (stays, to) = resolved(base, uri)?;
+        note(&lead(plan, stays, &to, uri, purpose, self.write), at, found);
+        Some(to.path)
+    }
+
+    /// The folder of a plainly named file, and the file's name with its query.
+    fn folder<'a>(
+        &mut self,
+        plan: &Plan<'_>,
+        base: &Base<'_>,
+        uri: &Named<'a>,
+        plain: impl Fn(&'a str) -> Cow<'a, str>,
+    ) -> Option<(&Folder, &'a str)> {
+        let (text, name) = split(uri.raw)?;
+        let is = |folder: &Folder| folder.purpose == uri.purpose && folder.text == text;
+        if !self.folders.get(self.newest).is_some_and(is) {
+            self.newest = match self.folders.iter().position(is) {
+                Some(known) => known,
+                None => {
+                    let folder = Folder::learn(plan, base, text, &plain(uri.raw), uri.purpose, self.write)?;
+                    self.keep(folder)
+                }
+            };
+        }
+        Some((self.folders.get(self.newest)?, name))
+    }
+
+    fn keep(&mut self, folder: Folder) -> usize {
+        if self.folders.is_full() {
+            // Whatever is still in use comes back.
+            self.folders.clear();
+        }
+        self.folders.push(folder);
+        self.folders.len() - 1
+    }
+}
+
+impl Folder {
+    /// From the whole URI of one of its files. None if the name is no part of where it leads.
+    fn learn(plan: &Plan<'_>, base: &Base<'_>, text: &str, uri: &str, purpose: Purpose, write: Write) -> Option<Self> {
+        let name = uri.strip_prefix(text)?;
+        let (stays, Absolute { authority, mut path, tls }) = resolved(base, uri)?;
+        path.truncate(path.strip_suffix(name).filter(|folder| folder.ends_with('/'))?.len());
+        let key = Key::of(&path);
+        let lead = lead(plan, stays, &Absolute { authority, path, tls }, text, purpose, write);
+        Some(Self { lead, path: key, purpose, text: text.to_owned() })
+    }
+}
+
+/// Where a URI leads, and whether it does so by binding to the manifest's own URL.
+fn resolved<'b>(base: &Base<'b>, uri: &'b str) -> Option<(bool, Absolute<'b>)> {
+    match base.reach(uri) {
+        Reach::Escapes(absolute) => Some((false, absolute)),
+        Reach::Nowhere => None,
+        Reach::Stays => Some((true, base.resolve(uri))),
+    }
+}
+
+fn note(lead: &Lead, at: Range<usize>, found: &mut Found) {
+    match lead {
+        Lead::Kept => {}
+        Lead::Left => found.left += 1,
+        Lead::To(with) => found.edits.push(Edit { at, with: with.clone() }),
+    }
+}
+
+/// `text`: the URI, or its folder.
+fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, purpose: Purpose, write: Write) -> Lead {
+    if text.starts_with(plan.own) || (stays && !plan.all) {
+        return Lead::Kept;
+    }
+    match (plan.bind)(to, purpose) {
+        None => Lead::Left,
+        Some(bound) if bound == text => Lead::Kept,
+        Some(bound) => Lead::To(write(&bound).into()),
+    }
+}
+
+/// The path that a URI leads to at its server, without the query.
+pub(super) fn path(base: &Base<'_>, uri: &str) -> String {
+    let mut path = base.resolve_any(uri).path;
+    path.truncate(without_query(&path).len());
+    path
+}
+
+fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// A URI's folder, and the name behind it if that is plain: nothing in it or in its query could mean anything
+/// but itself, whatever the folder.
+fn split(uri: &str) -> Option<(&str, &str)> {
+    let end = memchr::memchr2(b'#', b'?', uri.as_bytes()).unwrap_or(uri.len());
+    let (path, query) = uri.split_at_checked(end)?;
+    let folder = memchr::memrchr(b'/', path.as_bytes()).map_or(0, |slash| slash + 1);
+    let name = path.as_bytes().get(folder..)?;
+    // A dot, or the code of one, may begin a step upward.
+    let begins = name.first().is_some_and(|first| !matches!(first, b'%' | b'.'));
+    let plain = begins && name.iter().all(|byte| NAME.has(*byte)) && query.bytes().all(|byte| QUERY.has(byte));
+    if plain { uri.split_at_checked(folder) } else { None }
+}
+
+/// What plain names and queries are made of.
+static NAME: Bytes = Bytes::new(b"$%(),-.0123456789=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
+static QUERY: Bytes =
+    Bytes::new(b"!$%&()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz|~");
+
+/// A set of bytes.
+struct Bytes([bool; 256]);
+
+impl Bytes {
+    const fn new(mut list: &[u8]) -> Self {
+        let mut all = [false; 256];
+        while let [byte, rest @ ..] = list {
+            all[*byte as usize] = true;
+            list = rest;
+        }
+        Self(all)
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).is_some_and(|is| *is)
+    }
+}
