@@ -263,12 +263,16 @@ impl Session {
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match (result, &self.state) {
             (Err(fault), State::Closing { tries, why, .. }) => {
-                let (tries, why) = (tries.saturating_add(1), *why);
-                let next = now + self.retry_close(tries, policy);
-                if tries < policy.close_tries || self.may_linger(next, tries, &fault, policy) {
-                    self.lingers = tries >= policy.close_tries;
-                    self.enter(State::Closing { next, tries, why });
-                } else {
+                let why = *why;
+                match self.close_again(now, *tries, &fault, policy) {
+                    Some((next, tries)) => self.enter(State::Closing { next, tries, why }),
+                    None => self.grant = None,
+                }
+            }
+            (Err(fault), State::Killed { .. }) => {
+                let tries = self.lost_close.map_or(0, |(_, tries)| tries);
+                self.lost_close = self.close_again(now, tries, &fault, policy);
+                if self.lost_close.is_none() {
                     self.grant = None;
                 }
             }
@@ -279,6 +283,15 @@ impl Session {
             }
             (Err(_) | Ok(_), _) => self.grant = None,
         }
+    }
+
+    /// A close was lost: when it is tried again, and which try that was; none when it is given up.
+    fn close_again(&mut self, now: Instant, tries: u8, fault: &Fault, policy: &Policy) -> Option<(Instant, u8)> {
+        let tries = tries.saturating_add(1);
+        let next = now + self.retry_close(tries, policy);
+        let again = tries < policy.close_tries || self.may_linger(next, tries, fault, policy);
+        self.lingers |= again && tries >= policy.close_tries;
+        again.then_some((next, tries))
     }
 
     fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {

@@ -181,7 +181,12 @@ impl Session {
             | State::Failing { retry: due, .. }
             | State::Live { beat: due }
             | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
-            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } => {}
+            State::Killed { .. } => {
+                if let Some((due, _)) = &mut self.lost_close {
+                    *due = earlier(now, *due, by, scatter);
+                }
+            }
+            State::Closed { .. } | State::Opening { .. } => {}
         }
     }
 
