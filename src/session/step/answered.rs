@@ -285,15 +285,6 @@ impl Session {
         }
     }
 
-    /// A close was lost: when it is tried again, and which try that was; none when it is given up.
-    fn close_again(&mut self, now: Instant, tries: u8, fault: &Fault, policy: &Policy) -> Option<(Instant, u8)> {
-        let tries = tries.saturating_add(1);
-        let next = now + self.retry_close(tries, policy);
-        let again = tries < policy.close_tries || self.may_linger(next, tries, fault, policy);
-        self.lingers |= again && tries >= policy.close_tries;
-        again.then_some((next, tries))
-    }
-
     fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Killed(by.clone()));
         self.enter(State::Killed { by, until: now + policy.kill_memory });
