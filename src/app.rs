@@ -98,7 +98,6 @@ impl App {
         trust.take(trust.prepare(named(&config))?);
         let fixed = restart_only(&config);
         let Config { admin: admin_config, authorities, authorize, routes, server, store, log: _, webhooks } = config;
-        let registrations = Arc::new(Registrations::default());
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
@@ -110,6 +109,7 @@ impl App {
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let registrations = Arc::new(durable.registrations(clock));
         let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
@@ -132,7 +132,7 @@ impl App {
         let limits = edge.terms().limits();
         let routes = Configured { authorize, routes };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
-        durable.restore(&authorities, &routes, &sessions, &telemetry);
+        durable.restore(&authorities, &routes, &registrations, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
         let call = Call {
             authorities: authorities.clone(),

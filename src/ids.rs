@@ -37,8 +37,21 @@ impl fmt::Debug for SessionId {
 
 /// Names one registered playback in URLs that players get. Whoever knows it may use the playback, so
 /// it cannot be guessed, and no log shows it.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(from = "[u8; 16]", into = "[u8; 16]")]
 pub struct PlaybackId(u128);
+
+impl From<[u8; 16]> for PlaybackId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl From<PlaybackId> for [u8; 16] {
+    fn from(id: PlaybackId) -> Self {
+        id.bytes()
+    }
+}
 
 impl PlaybackId {
     pub fn random() -> Self {

@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
 impl Proxy {
     /// `None` where nobody listens any more.
     async fn get(&self, path: &str) -> Option<Reply> {
-        self.ask(Method::GET, path).await.ok()
+        self.ask_admin(Method::GET, path).await.ok()
     }
 
     fn sessions(&self, words: &[&str]) -> Output {

@@ -8,10 +8,12 @@ use tokio::sync::oneshot;
 
 use super::Fault;
 use crate::authority::{Authorities, Authority};
+use crate::clock::Clock;
 use crate::config::{self, StoreKind};
-use crate::gateway::Routes;
+use crate::gateway::{Routes, rung};
+use crate::playbacks::Registrations;
 use crate::sessions::{Restored, Sessions};
-use crate::store::{Journal, Key, Loaded, SessionRecord, SlotRecord, Store};
+use crate::store::{Journal, Key, Loaded, Registered, RegistrationRecord, SessionRecord, SlotRecord, Store};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
@@ -47,6 +49,14 @@ impl Durable {
         Ok(Self { journal: Some(Running { ended, journal }) })
     }
 
+    /// What is registered goes the way of the sessions.
+    pub(super) fn registrations(&self, clock: Clock) -> Registrations {
+        match self.store() {
+            Some(store) => Registrations::kept_in(Box::new(Registered { clock, store })),
+            None => Registrations::default(),
+        }
+    }
+
     pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
         self.journal.as_ref().map(|running| running.journal.clone() as Arc<dyn Store>)
     }
@@ -57,17 +67,22 @@ impl Durable {
         &self,
         authorities: &Authorities,
         routes: &Routes,
+        registrations: &Registrations,
         sessions: &Arc<Sessions>,
         telemetry: &Telemetry,
     ) {
         let Some(store) = self.store() else { return };
-        let Loaded { sessions: records, slots } = store.load();
+        let Loaded { registrations: registered, sessions: records, slots } = store.load();
+        let registered = take_back(registrations, registered);
         let places = authorities.keep_in(&store, &slots, |authority| claimed(authority, &records));
         let dropped_places = forget_strangers(&store, authorities, &slots);
-        let restored = sessions.restore(records, |card| routes.home(card, authorities));
+        let restored = sessions.restore(records, |card| {
+            let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
+            routes.home(card, authorities, known)
+        });
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
         let Restored { closing, dropped, killed, orphaned, remembered, resumed } = restored;
-        tracing::info!(resumed, closing, killed, orphaned, remembered, places, "sessions restored");
+        tracing::info!(resumed, closing, killed, orphaned, remembered, places, registered, "sessions restored");
         if dropped + dropped_places > 0 {
             tracing::warn!(
                 sessions = dropped,
@@ -85,6 +100,16 @@ impl Durable {
             tracing::error!("the journal could not be written to its end");
         }
     }
+}
+
+/// Before the sessions that began by them.
+fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> usize {
+    let wall = Clock.wall();
+    let found = found.into_iter().map(|record| {
+        let (rung, unused) = (rung(&record.rung), wall.saturating_sub(record.used.into()));
+        (record.restore(rung), unused)
+    });
+    registrations.restore(Clock.now(), found)
 }
 
 /// The places that sessions of this authority hold, by their tokens.

@@ -13,23 +13,35 @@ use crate::store::CardRecord;
 
 impl Routes {
     /// Policy and dialect are today's; who plays what is the record's.
-    pub fn home(&self, record: &CardRecord, authorities: &Authorities) -> Home {
+    pub fn home(&self, record: &CardRecord, authorities: &Authorities, registered: Option<Arc<Registration>>) -> Home {
         let Some(authority) = authorities.by_name(&record.authority) else { return Home::Gone };
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
-            Some(route) => Home::Here(Arc::new(card(record, &authority, route.policy.clone()))),
+            Some(route) => Home::Here(Arc::new(card(record, &authority, route.policy.clone(), registered))),
             None => {
                 let (fraction, grace) = authority.pace();
                 let policy = Policy { fraction, grace, renews: authority.renews(), ..Policy::default() };
                 let policy = authority.refine(policy);
-                Home::Leaving(Arc::new(card(record, &authority, Arc::new(Standing::new(policy)))))
+                Home::Leaving(Arc::new(card(record, &authority, Arc::new(Standing::new(policy)), registered)))
             }
         }
     }
 }
 
-fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Card {
+/// The name of an identity rung, as it was written down.
+pub fn rung(name: &str) -> &'static str {
+    // Beside those of the ladder: an authorize call's body, and the admin API.
+    let known = RUNGS.into_iter().chain(["body", "registered"]).find(|known| *known == name);
+    known.unwrap_or("unknown")
+}
+
+fn card(
+    record: &CardRecord,
+    authority: &Authority,
+    policy: Arc<Standing>,
+    registered: Option<Arc<Registration>>,
+) -> Card {
     let CardRecord {
         account,
         authority: _,
@@ -40,13 +52,15 @@ fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Ca
         device_group,
         kill_memory,
         opened,
+        registration: _,
         route,
         rung,
         token,
     } = record.clone();
-    let rung = RUNGS.into_iter().find(|known| *known == rung).unwrap_or("unknown");
+    let rung = self::rung(&rung);
     let stream = authorization.as_ref().and_then(Block::stream);
-    let registration = authorization.map(|block| Arc::new(registered(block, authority, &device, &route, rung)));
+    let nameless = |block| Arc::new(nameless(block, authority, &device, &route, rung));
+    let registration = registered.or_else(|| authorization.map(nameless));
     Card {
         account,
         authority: authority.id.clone(),
@@ -69,9 +83,9 @@ fn card(record: &CardRecord, authority: &Authority, policy: Arc<Standing>) -> Ca
     }
 }
 
-/// Enough to beat and to close it with its grant's token. Nobody is led to it any more, and the caller's
-/// headers are not known.
-fn registered(block: Block, authority: &Authority, device: &str, route: &Arc<str>, rung: &'static str) -> Registration {
+/// Its registration is forgotten. Enough to beat and to close it with its grant's token; nobody is led to it any
+/// more, and the caller's headers are not known.
+fn nameless(block: Block, authority: &Authority, device: &str, route: &Arc<str>, rung: &'static str) -> Registration {
     Registration {
         authority: Some(authority.name.clone()),
         block: Some(block),

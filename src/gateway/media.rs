@@ -115,11 +115,11 @@ impl Story<'_> {
         match self.flow(report) {
             Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
             Flow::Over(refusal, since) => self.over(below, target, &refusal, since).await,
-            Flow::Absent if self.seat.bound.load(Ordering::Relaxed) && is_manifest(&target.path) => {
+            Flow::Absent if self.is_bound() && is_manifest(&target.path) => {
                 // Forgotten: what is asked for now begins anew.
                 self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await
             }
-            Flow::Absent if self.seat.bound.load(Ordering::Relaxed) => self.refused("segment", UNKNOWN),
+            Flow::Absent if self.is_bound() => self.refused("segment", UNKNOWN),
             Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
         }
     }
@@ -145,6 +145,13 @@ impl Story<'_> {
         let (headers, query) = (&self.asked.headers, self.asked.uri.query());
         let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
         identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
+    }
+
+    /// A session was opened for it, perhaps before a restart: none begins here without one where that needs
+    /// no token.
+    fn is_bound(&self) -> bool {
+        let opens = self.authority.is_some_and(|authority| !authority.needs_token());
+        self.seat.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
     }
 
     /// What the player says of itself with this request.

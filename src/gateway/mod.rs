@@ -29,6 +29,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use self::flight::Flights;
+pub use self::home::rung;
 pub use self::media::Shelf;
 use self::route::Route;
 pub use self::route::{Configured, Routes};

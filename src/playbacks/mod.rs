@@ -5,6 +5,7 @@
 //! authorization, which never leave this process. Decides nothing: whether a playback may go on is
 //! its session's business, found by [`Registration::token`]. Bounded; what is not used is forgotten.
 
+mod archive;
 mod block;
 mod rewrite;
 mod time;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
+pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
 pub use self::rewrite::{CONTENT, Taken, Targets};
 use crate::config::Endpoint;
@@ -60,6 +62,8 @@ impl fmt::Debug for Registration {
 /// old one is forgotten when the young one is full or half of [`Registrations::LIFE`] has passed.
 #[derive(Default)]
 pub struct Registrations {
+    /// None: they end with the process.
+    archive: Option<Box<dyn Archive>>,
     generations: Mutex<Generations>,
 }
 
@@ -79,7 +83,10 @@ impl Registrations {
     /// Gives it back, as the way to its id.
     pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
         let registration = Arc::new(registration);
-        self.with(now, |generations| generations.young.insert(registration.id, registration.clone()));
+        self.with(now, |generations| {
+            generations.young.insert(registration.id, registration.clone());
+            self.archive.iter().for_each(|archive| archive.keep(&registration));
+        });
         registration
     }
 
@@ -87,6 +94,7 @@ impl Registrations {
     pub fn find(&self, now: Instant, id: PlaybackId) -> Option<Arc<Registration>> {
         self.with(now, |generations| {
             if let Some(found) = generations.old.remove(&id) {
+                self.archive.iter().for_each(|archive| archive.keep(&found));
                 generations.young.insert(id, found);
             }
             generations.young.get(&id).cloned()
@@ -110,24 +118,29 @@ impl Registrations {
 
     fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Generations) -> R) -> R {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.turn(now);
+        let gone = generations.turn(now);
+        if let Some(archive) = &self.archive {
+            gone.into_keys().for_each(|id| archive.forget(id));
+        }
         act(&mut generations)
     }
 }
 
 impl Generations {
-    fn turn(&mut self, now: Instant) {
+    /// Gives what is forgotten with it.
+    fn turn(&mut self, now: Instant) -> HashMap<PlaybackId, Arc<Registration>> {
         let began = *self.began.get_or_insert(now);
         let age = now.saturating_duration_since(began);
         if self.young.len() < Registrations::MOST / 2 && age < Registrations::LIFE / 2 {
-            return;
+            return HashMap::new();
         }
         self.began = Some(now);
-        self.old = std::mem::take(&mut self.young);
+        let mut gone = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
         if age >= Registrations::LIFE {
             // Nobody looked for a whole life.
-            self.old.clear();
+            gone.extend(self.old.drain());
         }
+        gone
     }
 }
 

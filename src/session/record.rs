@@ -66,6 +66,9 @@ pub struct SessionRecord {
     pub last_call: Wall,
     pub last_good: Wall,
     pub last_sign: Wall,
+    /// The close of one that was killed here is lost: when it is tried again, and how often it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_close: Option<(Wall, u8)>,
     /// An open was in flight: nobody knows what it brought.
     #[serde(default)]
     pub opening: bool,
@@ -164,6 +167,7 @@ impl SessionRecord {
             last_call: at.wall_of(session.last_call),
             last_good: at.wall_of(session.last_good),
             last_sign: at.wall_of(session.last_sign),
+            lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             renewals,
             reports: session.reports.map(|reports| ReportsRecord {
@@ -225,8 +229,10 @@ impl SessionRecord {
             // Who was connected is not any more.
             alone: None,
             away: None,
-            // One that goes on with a grant has another chance first.
-            credit: self.credit.map(time).filter(|_| matches!(state, State::Owing { .. })),
+            credit: self
+                .credit
+                .map(|since| time(since).min(at.now))
+                .filter(|_| matches!(state, State::Failing { .. } | State::Owing { .. })),
             credit_spent: self.credit_spent,
             beats: if self.renewals { Beats::Renewals { every: self.every } } else { Beats::Timer },
             deadline: Some(at.now),
@@ -242,6 +248,7 @@ impl SessionRecord {
             not_before: at.now,
             generation: self.generation,
             lingers: false,
+            lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
             reports: self.reports.as_ref().map(|reports| Reports {
                 at: reports.at.map(time),
                 gaps: reports.gaps,

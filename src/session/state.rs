@@ -116,6 +116,8 @@ pub struct Session {
     /// Its close is lost, and tried again while the authority may still hold the session; its place is
     /// not waited for.
     pub(super) lingers: bool,
+    /// The close of one that was killed here is lost: when it is tried again, and how often it was.
+    pub(super) lost_close: Option<(Instant, u8)>,
     pub(super) reports: Option<Reports>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
@@ -151,6 +153,7 @@ impl Session {
             not_before: now,
             generation: 0,
             lingers: false,
+            lost_close: None,
             reports: None,
             schedule: Schedule::default(),
             seed,

@@ -211,7 +211,9 @@ impl Session {
             State::Closing { why, .. } if self.grant.is_none() => self.close(now, Over::Ended(why), policy, fx),
             State::Closing { next, .. } if now >= next => self.ask(now, AskKind::Close, fx),
             // Killed here and not by the authority: the grant is still ours to give back.
-            State::Killed { .. } if self.grant.is_some() => self.ask(now, AskKind::Close, fx),
+            State::Killed { .. } if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| now >= next) => {
+                self.ask(now, AskKind::Close, fx);
+            }
             State::Closed { .. }
             | State::Closing { .. }
             | State::Failing { .. }

@@ -205,6 +205,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
         device_group: device_group.clone(),
         kill_memory: *kill_memory,
         opened: *opened,
+        registration: registration.as_ref().map(|registration| registration.id),
         route: route.clone(),
         rung: (*rung).to_owned(),
         token: token.clone(),

@@ -15,6 +15,7 @@ mod pacer;
 mod pump;
 mod row;
 mod sleep;
+mod strays;
 mod table;
 mod tie;
 mod timeline;

@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 use super::Sessions;
 use super::card::{Card, DeviceKey};
 use super::closings::Closings;
+use super::strays::{Strays, is_stray};
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Reason, Verdict};
+use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Reason, Ticket, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -68,7 +69,7 @@ impl Pump {
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
         let (asker, permits, patience) = (self.asker.clone(), self.permits.clone(), self.patience);
-        let closings = self.closings.clone();
+        let (closings, strays) = (self.closings.clone(), self.strays());
         // From now on, so that an open that is sent after this close was asked for knows of it.
         let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
@@ -89,6 +90,9 @@ impl Pump {
                 tokio::join!(asked, known).0
             };
             drop(closing);
+            if is_stray(&ask) {
+                strays.look_after(ask.clone(), card.clone(), &result);
+            }
             let late = match (ask.kind, &result) {
                 (AskKind::Open, Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _))) => Some(grant.clone()),
                 (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
@@ -96,11 +100,17 @@ impl Pump {
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
-                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: ask.ticket, told: ask.told };
-                let _expires_at_worst = asker.ask(&close, &card).await;
+                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told: ask.told };
+                let result = asker.ask(&close, &card).await;
+                strays.look_after(close, card, &result);
             }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
+    }
+
+    fn strays(&self) -> Strays {
+        let Self { asker, control, permits, tasks, .. } = self;
+        Strays { asker: asker.clone(), control: control.clone(), permits: permits.clone(), tasks: tasks.clone() }
     }
 
     /// Resolves at a moment at which no call is under way; the next one may set out right after.

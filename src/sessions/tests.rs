@@ -419,6 +419,29 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
     stage.grant(AskKind::Close).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_nobody_has_is_given_back_when_the_authority_is_there_again() {
+    let away = || Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
+    for late in [false, true] {
+        let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+        let waits = stage.wait(1);
+        let open = stage.asked().await;
+        assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Unreachable(_))));
+        if late {
+            stage.emptied().await;
+        }
+        assert_eq!(open.yes(HOUR), AskKind::Open);
+        for _ in 0..3 {
+            let close = stage.asked().await;
+            assert_eq!(close.ask.kind, AskKind::Close);
+            close.say(away());
+        }
+        stage.grant(AskKind::Close).await;
+        // It is done: nothing more is asked.
+        assert!(tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.is_err());
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
     let mut stage = Stage::with_pump(brief(), |pump| pump.patience = SHORT);

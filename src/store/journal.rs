@@ -14,7 +14,7 @@ use std::time::Duration;
 use redb::Database;
 
 pub use self::file::{Fault, check};
-use self::file::{SESSIONS, SLOTS};
+use self::file::{REGISTRATIONS, SESSIONS, SLOTS};
 use super::pending::Changes;
 use super::record::Key;
 use super::{Loaded, Pending, Store};
@@ -125,12 +125,17 @@ fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>
     // After a kill the file is ready at once, and not walked through twice.
     writing.set_quick_repair(true);
     {
+        let mut registrations = writing.open_table(REGISTRATIONS).map_err(boxed)?;
         let mut sessions = writing.open_table(SESSIONS).map_err(boxed)?;
         let mut slots = writing.open_table(SLOTS).map_err(boxed)?;
         for (key, record) in changes {
             // A record of ours can always be written as JSON; one that could not would be gone.
             let bytes = record.as_ref().and_then(|record| record.encode().ok());
             match (key, bytes) {
+                (Key::Registration(id), Some(bytes)) => {
+                    drop(registrations.insert(id.bytes(), &*bytes).map_err(boxed)?);
+                }
+                (Key::Registration(id), None) => drop(registrations.remove(id.bytes()).map_err(boxed)?),
                 (Key::Session(id), Some(bytes)) => drop(sessions.insert(id.0, &*bytes).map_err(boxed)?),
                 (Key::Session(id), None) => drop(sessions.remove(id.0).map_err(boxed)?),
                 (Key::Slot(authority, slot), Some(bytes)) => {

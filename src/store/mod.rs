@@ -1,5 +1,5 @@
-//! What outlives the process: the newest record of every session, and of every place of an embedded
-//! authority.
+//! What outlives the process: the newest record of every session, of every registered playback, and of every
+//! place of an embedded authority.
 //!
 //! A change is handed over under a lock and costs next to nothing: it waits in a [`Pending`] map, where
 //! the last one of a key wins. Whoever must not go on before it is safe waits for its [`Mark`]. Knows
@@ -9,6 +9,7 @@ mod journal;
 mod memory;
 mod pending;
 mod record;
+mod registration;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use self::pending::{Mark, Pending};
 pub use self::record::{
     CardRecord, Key, Record, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord, TimelineRecord,
 };
+pub use self::registration::{Registered, RegistrationRecord};
 
 /// Version of what the records say. A journal with a higher one is not read.
 pub const FORMAT: u32 = 1;
@@ -26,6 +28,7 @@ pub const FORMAT: u32 = 1;
 /// Everything that was written, in no order.
 #[derive(Debug, Default)]
 pub struct Loaded {
+    pub registrations: Vec<RegistrationRecord>,
     pub sessions: Vec<SessionRecord>,
     pub slots: Vec<SlotRecord>,
 }
@@ -65,6 +68,7 @@ impl dyn Store {
 impl Loaded {
     fn add(&mut self, record: Record) {
         match record {
+            Record::Registration(record) => self.registrations.push(*record),
             Record::Session(record) => self.sessions.push(*record),
             Record::Slot(record) => self.slots.push(*record),
         }

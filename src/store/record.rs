@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::registration::RegistrationRecord;
 use crate::clock::Wall;
-use crate::ids::SessionId;
+use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Block;
 use crate::secret::Secret;
 use crate::session::{Event, PlaybackRecord, expose, hide};
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Key {
+    Registration(PlaybackId),
     Session(SessionId),
     /// A place of the embedded authority of this name.
     Slot(Arc<str>, u64),
@@ -24,6 +26,7 @@ pub enum Key {
 
 #[derive(Clone, Debug)]
 pub enum Record {
+    Registration(Box<RegistrationRecord>),
     Session(Box<SessionRecord>),
     Slot(Box<SlotRecord>),
 }
@@ -59,6 +62,9 @@ pub struct CardRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<Duration>,
     pub opened: Duration,
+    /// What was registered of it before it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<PlaybackId>,
     /// By path.
     pub route: Arc<str>,
     pub rung: String,
@@ -131,6 +137,7 @@ pub struct SlotKept {
 impl Record {
     pub fn key(&self) -> Key {
         match self {
+            Self::Registration(record) => Key::Registration(record.id),
             Self::Session(record) => Key::Session(record.playback.id),
             Self::Slot(record) => Key::Slot(record.authority.clone(), record.slot),
         }
@@ -138,6 +145,7 @@ impl Record {
 
     pub(super) fn encode(&self) -> serde_json::Result<Vec<u8>> {
         match self {
+            Self::Registration(record) => serde_json::to_vec(record),
             Self::Session(record) => serde_json::to_vec(record),
             Self::Slot(record) => serde_json::to_vec(record),
         }
@@ -145,20 +153,21 @@ impl Record {
 
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> serde_json::Result<Self> {
         Ok(match key {
+            Key::Registration(_) => Self::Registration(serde_json::from_slice(bytes)?),
             Key::Session(_) => Self::Session(serde_json::from_slice(bytes)?),
             Key::Slot(..) => Self::Slot(serde_json::from_slice(bytes)?),
         })
     }
 }
 
-fn expose_some<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => expose(secret, to),
         None => to.serialize_none(),
     }
 }
 
-fn hide_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+pub(super) fn hide_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
     #[derive(Deserialize)]
     struct Hidden(#[serde(deserialize_with = "hide")] Secret);
     Ok(Option::<Hidden>::deserialize(from)?.map(|Hidden(secret)| secret))

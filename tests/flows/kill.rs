@@ -231,3 +231,18 @@ async fn a_session_that_ran_out_is_no_kill() {
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end_leaving_some_open().await;
 }
+
+/// The head-end cannot be reached when an operator kills: it is told as soon as it can be.
+#[tokio::test]
+async fn an_operators_kill_in_an_outage_reaches_the_head_end_after_it() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.fault("teardown", json!("drop"), 2).await;
+    let id = stage.each("id").await.remove(0);
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    assert_eq!(stage.headend.nth("teardown", 3).await.status, 204);
+    assert_eq!((stage.headend.open().await, stage.each("state").await), (vec![], vec!["killed".to_owned()]));
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}

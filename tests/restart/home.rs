@@ -48,12 +48,44 @@ impl Home {
              [[route]]\npath = \"/license\"\nauthority = \"far\"\nsession-control = \"always\"\ndevice = [\"header:x-device-id\"]\n\
              license-server = \"{license}\"\n"
         );
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let home = Self { folder, headend: FarSide { address: bound.address, tasks }, _deaths: deaths };
+        let home = Self::furnished(&config, FarSide { address: bound.address, tasks }, deaths);
         // A beat whose answer died with us is made again with the token before it.
         home.headend.settings(serde_json::json!({ "accept_previous": true })).await;
         home
+    }
+
+    /// FirstLight, with every route that a playback of it may need; beats every second. The head-end's own
+    /// channel is the content.
+    pub(crate) async fn firstlight() -> Self {
+        let (tasks, deaths) = Tasks::new();
+        let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
+        let license = format!("http://{}/", anything_goes(&tasks).await);
+        options.settings.firstlight.frequency_ms = Some(1000);
+        options.settings.firstlight.license_url = Some(license.clone());
+        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        tasks.spawn(serve);
+        let base = format!("http://{}", bound.address);
+        let config = format!(
+            "[server]\nlisten = []\nlisten-plain = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [store]\nkind = \"journal\"\n\
+             [[authority]]\nname = \"far\"\nkind = \"firstlight\"\n\
+             heartbeat-url = \"{base}/DEMO/fl/\"\nstream-concurrency-url = \"{base}/DEMO/fl/\"\n\
+             [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"far\"\n\
+             authorize-url = \"{base}/DEMO/fl/media/content/authorize\"\n\
+             license-route = \"/license\"\nmedia-route = \"/media\"\n\
+             [[route]]\nkind = \"media\"\npath = \"/media\"\nauthority = \"far\"\norigin = \"{base}/live\"\n\
+             [[route]]\npath = \"/license\"\nauthority = \"far\"\nlicense-server = \"{license}\"\n"
+        );
+        let home = Self::furnished(&config, FarSide { address: bound.address, tasks }, deaths);
+        let content = format!("{base}/live/main.m3u8");
+        home.headend.settings(serde_json::json!({ "firstlight": { "content_url": content } })).await;
+        home
+    }
+
+    fn furnished(config: &str, headend: FarSide, deaths: Deaths) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self { folder, headend, _deaths: deaths }
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -99,6 +131,12 @@ async fn anything_goes(tasks: &Tasks) -> SocketAddr {
 }
 
 impl Proxy {
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+        self.says("configuration reloaded");
+    }
+
     pub(crate) async fn post(&self, path: &str, device: &str, token: &str) -> Option<Reply> {
         let request = Request::builder().method(Method::POST).uri(path).header("host", "localhost");
         let request = request.header("nv-authorizations", token).header("x-device-id", device);
@@ -106,8 +144,16 @@ impl Proxy {
         web::send(self.players, None, request.body(CLEARKEY.into()).unwrap()).await.ok()
     }
 
+    /// Any request to the players' listener.
+    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let reply = web::send(self.players, None, request.body(body.to_owned().into()).unwrap()).await;
+        reply.unwrap_or_else(|_| panic!("the proxy is gone"))
+    }
+
     pub(crate) async fn admin(&self, method: Method, path: &str) -> Value {
-        self.ask(method, path).await.unwrap().json()
+        self.ask_admin(method, path).await.unwrap().json()
     }
 
     /// The rows of the sessions, in order.

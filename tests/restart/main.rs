@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
+mod authorized;
 #[path = "../support/headend.rs"]
 mod headend;
 mod home;

@@ -106,7 +106,7 @@ impl Proxy {
     }
 
     /// Of the admin API.
-    pub(crate) async fn ask(&self, method: Method, path: &str) -> Result<Reply, Cut> {
+    pub(crate) async fn ask_admin(&self, method: Method, path: &str) -> Result<Reply, Cut> {
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
         web::send(self.admin, None, request.body(Full::<Bytes>::default()).unwrap()).await
     }

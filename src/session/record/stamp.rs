@@ -54,7 +54,7 @@ impl Stamp {
             State::Closed { .. } => (0, 0),
             State::Closing { tries, .. } => (1, tries),
             State::Failing { missed, .. } => (2, missed),
-            State::Killed { .. } => (3, 0),
+            State::Killed { .. } => (3, session.lost_close.map_or(0, |(_, tries)| tries)),
             State::Live { .. } => (4, 0),
             State::Opening { .. } => (5, 0),
             State::Owing { tries, .. } => (6, tries),

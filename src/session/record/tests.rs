@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::{Allowed, OnUnreachable};
 use crate::session::{
     Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Reason, Report, Served,
     Start, Ticket, Verdict, resume,
@@ -60,10 +61,20 @@ fn license(kind: CallKind) -> Call {
     }
 }
 
+/// Whoever may play without the authority's word, or nobody.
+fn a_policy() -> impl Strategy<Value = Policy> {
+    any::<bool>().prop_map(|credit| if credit { on_credit() } else { Policy::default() })
+}
+
+fn on_credit() -> Policy {
+    let allowed = Allowed { live: SECOND * 600, vod: SECOND * 300 };
+    Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..Policy::default() }
+}
+
 impl Life {
-    fn begin() -> Self {
+    fn begin(policy: Policy) -> Self {
         let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
-        let (policy, mut out) = (Policy::default(), Outbox::new());
+        let mut out = Outbox::new();
         let start = || Start { card: (), id, seed: 99 };
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
         let mut life = Self { device, id, now, open: None, policy, tokens: 0 };
@@ -158,13 +169,15 @@ proptest! {
     /// Whatever a session lived through: written down while no call is in flight and read again, it
     /// answers everything that comes as the one that stayed.
     #[test]
-    fn what_is_restored_behaves_as_what_was_kept(before in prop::collection::vec(a_step(), 0..25), after in prop::collection::vec(a_step(), 1..25)) {
-        let mut life = Life::begin();
+    fn what_is_restored_behaves_as_what_was_kept(before in prop::collection::vec(a_step(), 0..25), after in prop::collection::vec(a_step(), 1..25), policy in a_policy()) {
+        let mut life = Life::begin(policy);
         for step in &before {
             life.act(step);
         }
-        // Nor one that was given up: its answer comes to the process that asked, or to nobody.
-        let quiet = |session: &Session| session.lane.is_none() && session.given_up.is_empty();
+        // Nor one that was given up: its answer comes to the process that asked, or to nobody. When an open
+        // that is owed is tried again, `resume` says anew.
+        let owes = |session: &Session| matches!(session.state, State::Owing { .. });
+        let quiet = |session: &Session| session.lane.is_none() && session.given_up.is_empty() && !owes(session);
         let Some(playback) = life.playback().filter(|playback| quiet(&playback.session)) else { return Ok(()) };
         let moment = life.moment();
         let Some(record) = PlaybackRecord::of(playback, &moment) else {
@@ -193,8 +206,8 @@ proptest! {
     /// At any moment, wherever the wall clock went: nothing that may hold a grant is forgotten, no
     /// session is lost before a beat was tried, no kill is undone, and what is due is spread.
     #[test]
-    fn after_a_restart_nothing_is_lost_or_blamed(steps in prop::collection::vec(a_step(), 0..30), away in -90_000i64..90_000) {
-        let mut life = Life::begin();
+    fn after_a_restart_nothing_is_lost_or_blamed(steps in prop::collection::vec(a_step(), 0..30), away in -90_000i64..90_000, policy in a_policy()) {
+        let mut life = Life::begin(policy);
         for step in &steps {
             life.act(step);
         }
@@ -226,13 +239,29 @@ proptest! {
                     prop_assert!(fx.list.iter().any(|effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Beat)));
                 }
             }
+            (StateRecord::Failing { missed, .. }, State::Failing { missed: still, retry }) => {
+                prop_assert!(session.credit.is_some() && missed == still && asks.is_empty());
+                prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant == playback.session.grant);
+                // Its next tick asks for a beat or is far away: it ends nothing.
+                let at = session.deadline().unwrap().max(*retry);
+                if record.session.renewals {
+                    prop_assert!(at >= moment.now + SECOND * 40, "a round of its player's");
+                } else {
+                    super::super::step(&mut restored.session, at, Input::Tick, &life.policy);
+                    prop_assert!(restored.session.is_active());
+                }
+            }
+            (StateRecord::Owing { .. }, State::Owing { next, .. }) => {
+                prop_assert!(*next <= moment.now + SECOND * 5 && asks.is_empty());
+            }
             (StateRecord::Closing { .. }, State::Closing { next, tries: 0, .. }) => {
                 prop_assert!(*next <= moment.now + SECOND && session.grant == playback.session.grant);
             }
             (StateRecord::Killed { by, .. }, State::Killed { by: still, until }) => {
                 prop_assert_eq!(by, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory);
-                prop_assert_eq!(&asks, &if session.grant.is_some() { vec![AskKind::Close] } else { vec![] });
+                prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
+                prop_assert!(session.grant.is_none() || session.deadline().unwrap() <= moment.now + SECOND);
             }
             (StateRecord::Opening { .. } | StateRecord::Closing { .. }, State::Closed { why, .. }) => {
                 prop_assert!(record.session.opening && *why == Over::Ended(End::Orphaned));
@@ -261,6 +290,7 @@ proptest! {
             last_call: wall(1),
             last_good: wall(2),
             last_sign: wall(3),
+            lost_close: Some((wall(0), 3)),
             opening: false,
             renewals: interval % 2 == 0,
             reports: None,
@@ -284,7 +314,7 @@ proptest! {
 
 #[test]
 fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
-    let mut life = Life::begin();
+    let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
     let State::Live { beat } = *life.playback().unwrap().session.state() else { panic!() };
@@ -312,7 +342,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
 
 #[test]
 fn a_record_shows_no_token() {
-    let mut life = Life::begin();
+    let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
     assert!(!format!("{record:?}").contains("token 1"));
@@ -331,7 +361,7 @@ fn what_a_record_lacks_has_a_default() {
 /// A machine without a clock of its own comes up with the time at which it was last switched off, or an earlier one.
 #[test]
 fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_back() {
-    let mut life = Life::begin();
+    let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
     let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
@@ -352,7 +382,7 @@ fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_
 
 #[test]
 fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
-    let mut life = Life::begin();
+    let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
     let written = Moment { now: life.now, wall: day * 2 };
@@ -366,4 +396,44 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
         !device.playbacks()[0].has_just_begun(found.now + SECOND * 60),
         "it would take in whatever comes without a token"
     );
+}
+
+/// It was on credit, the process died, and its first beat after that finds that the authority has let it expire:
+/// it opens another session, as it would have without the restart.
+#[test]
+fn one_that_was_on_credit_owes_its_session_after_a_restart() {
+    for (before, away, policy, owes) in [
+        (120, 20, on_credit(), true),
+        // It was failing, and the time of its grant ran out while nobody was there.
+        (35, 60, on_credit(), true),
+        (60, 20, Policy::default(), false),
+    ] {
+        let mut life = Life::begin(policy);
+        life.act(&Step::Answer(0));
+        let until = life.now + SECOND * before;
+        while life.now < until && life.playback().is_some_and(|playback| playback.session.is_active()) {
+            life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
+        }
+        let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
+        let moment = Moment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
+        let mut session = through_bytes(&record).session.restore(&moment, &life.policy);
+        resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
+        assert_eq!(session.on_credit().is_some(), owes);
+        if !owes {
+            continue;
+        }
+        let asked = |fx: &crate::session::Effects| {
+            fx.list.iter().find_map(|effect| match effect {
+                Effect::Ask(ask) => Some((ask.ticket, ask.kind)),
+                Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+            })
+        };
+        let at = session.deadline().unwrap();
+        let fx = super::super::step(&mut session, at, Input::Tick, &life.policy);
+        let (ticket, kind) = asked(&fx).unwrap();
+        assert_eq!(kind, AskKind::Beat);
+        let unknown = Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found")));
+        let fx = super::super::step(&mut session, at, Input::Answered(ticket, kind, unknown), &life.policy);
+        assert_eq!(asked(&fx).map(|(_, kind)| kind), Some(AskKind::Open), "{:?}", session.state());
+    }
 }

@@ -44,7 +44,7 @@ impl Session {
                 (State::Failing { .. } | State::Live { .. }, lane) => {
                     matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
                 }
-                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none(),
+                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none() || self.lost_close.is_some(),
                 (State::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
                 (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
             },

@@ -263,12 +263,16 @@ impl Session {
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         match (result, &self.state) {
             (Err(fault), State::Closing { tries, why, .. }) => {
-                let (tries, why) = (tries.saturating_add(1), *why);
-                let next = now + self.retry_close(tries, policy);
-                if tries < policy.close_tries || self.may_linger(next, tries, &fault, policy) {
-                    self.lingers = tries >= policy.close_tries;
-                    self.enter(State::Closing { next, tries, why });
-                } else {
+                let why = *why;
+                match self.close_again(now, *tries, &fault, policy) {
+                    Some((next, tries)) => self.enter(State::Closing { next, tries, why }),
+                    None => self.grant = None,
+                }
+            }
+            (Err(fault), State::Killed { .. }) => {
+                let tries = self.lost_close.map_or(0, |(_, tries)| tries);
+                self.lost_close = self.close_again(now, tries, &fault, policy);
+                if self.lost_close.is_none() {
                     self.grant = None;
                 }
             }

@@ -113,8 +113,23 @@ impl Session {
         now + if self.credit.is_some() { pause + self.scatter(pause * 3) } else { pause }
     }
 
+    /// A close was lost: when it is tried again, and which try that was; none when it is given up.
+    pub(super) fn close_again(
+        &mut self,
+        now: Instant,
+        tries: u8,
+        fault: &Fault,
+        policy: &Policy,
+    ) -> Option<(Instant, u8)> {
+        let tries = tries.saturating_add(1);
+        let next = now + self.retry_close(tries, policy);
+        let again = tries < policy.close_tries || self.may_linger(next, tries, fault, policy);
+        self.lingers |= again && tries >= policy.close_tries;
+        again.then_some((next, tries))
+    }
+
     /// Less and less often once nobody waits for it.
-    pub(super) fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
+    fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
         let beyond = tries.saturating_sub(policy.close_tries).min(5);
         let [_, longest] = RETRIES;
         if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
@@ -122,7 +137,7 @@ impl Session {
 
     /// A close that nobody answers is tried for as long as the authority may still hold the session, and
     /// an hour at most.
-    pub(super) fn may_linger(&self, next: Instant, tries: u8, fault: &Fault, policy: &Policy) -> bool {
+    fn may_linger(&self, next: Instant, tries: u8, fault: &Fault, policy: &Policy) -> bool {
         const MOST: u8 = 120;
         tries < MOST && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
     }
@@ -181,7 +196,12 @@ impl Session {
             | State::Failing { retry: due, .. }
             | State::Live { beat: due }
             | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
-            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } => {}
+            State::Killed { .. } => {
+                if let Some((due, _)) = &mut self.lost_close {
+                    *due = earlier(now, *due, by, scatter);
+                }
+            }
+            State::Closed { .. } | State::Opening { .. } => {}
         }
     }
 

@@ -29,7 +29,10 @@ impl Session {
         let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
         let beats = self.beats == Beats::Timer;
         match self.state {
-            State::Closed { until, .. } | State::Killed { until, .. } => until.max(now),
+            State::Closed { until, .. } | State::Killed { until, .. } => match self.lost_close {
+                Some((next, _)) if self.grant.is_some() => next,
+                Some(_) | None => until.max(now),
+            },
             State::Closing { next, .. } => next,
             State::Failing { retry, .. } if beats => first_end(retry),
             State::Failing { .. } if self.credit.is_none() => {

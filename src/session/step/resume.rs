@@ -49,9 +49,21 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             session.state = State::Owing { next: now + catch_up.max(closing), since: since.min(now), tries };
         }
         State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
-        State::Failing { .. } => session.go_on(now, now + catch_up),
+        State::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
+            Some(since) => {
+                if session.credit.replace(since).is_none() {
+                    fx.note(Event::OnCredit { running: true });
+                }
+                session.heard(now);
+                // Nothing is lost before another chance, wherever the budget went meanwhile.
+                session.spared = Some(now + session.allowed_silence(policy));
+                session.state = State::Failing { missed, retry: now + catch_up };
+            }
+            None => session.go_on(now, now + catch_up),
+        },
         State::Killed { ref by, until } => {
             let by = by.clone();
+            session.lost_close = Some((now + closing, 0));
             session.state = State::Killed { by, until: until.min(now + policy.kill_memory) };
         }
         State::Live { beat } => {
@@ -84,7 +96,14 @@ fn remembered(now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Ins
 }
 
 impl Session {
+    /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
+    fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
+        let from = self.credit_from(policy)?;
+        self.credit.or((from <= now).then_some(from))
+    }
+
     fn go_on(&mut self, now: Instant, beat: Instant) {
+        self.credit = None;
         self.heard(now);
         if let Some(reports) = &mut self.reports {
             reports.at = reports.at.map(|at| at.min(now));

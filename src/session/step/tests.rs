@@ -497,6 +497,40 @@ fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority
 }
 
 #[test]
+fn the_close_of_a_killed_session_is_tried_as_any_other() {
+    let killed = || Input::Kill(Reason::new(403, None, "by an operator"));
+    let mut lab = Lab::live(Policy::default());
+    let held = lab.session.last_good() + INTERVAL + lab.policy.grace;
+    lab.feed(killed());
+    let mut sent = vec![lab.now];
+    loop {
+        assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
+        lab.answer(fault());
+        assert!(matches!(lab.call(CallKind::Renewal), Answer::Refuse(Refusal::Killed(_))));
+        if lab.session.grant.is_none() {
+            break;
+        }
+        lab.come_up();
+        sent.push(lab.now);
+    }
+    let gaps: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert_eq!((gaps, lab.closed_with("first")), (vec![1, 3, 6, 12], 5));
+    assert!(lab.now < held && lab.now + secs(24) >= held && !lab.forgotten);
+    lab.come_up();
+    assert!(lab.forgotten && lab.now >= held, "the kill itself is remembered for its own time");
+    // An answer settles it.
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(killed());
+    for _ in 0..2 {
+        lab.answer(fault());
+        lab.come_up();
+    }
+    lab.answer(Ok(Verdict::Closed));
+    lab.come_up();
+    assert_eq!((lab.forgotten, lab.count(AskKind::Close)), (true, 3));
+}
+
+#[test]
 fn a_close_that_gets_an_answer_at_last_is_done() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::End(End::Stopped));

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::overlay::Overlay;
 use crate::ids::{SessionId, random_u64};
@@ -15,6 +15,7 @@ use crate::store::record::{Key, Record};
 use crate::store::{FORMAT, Loaded};
 
 pub(super) const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
+pub(super) const REGISTRATIONS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("registrations");
 pub(super) const SESSIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("sessions");
 pub(super) const SLOTS: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("slots");
 
@@ -128,6 +129,17 @@ fn load(path: &Path, database: &Database) -> Result<Loaded, Fault> {
         let (key, bytes) = entry.map_err(|error| torn(&error))?;
         let (authority, slot) = key.value();
         loaded.add(decode(Key::Slot(Arc::from(authority), slot), bytes.value())?);
+    }
+    match reading.open_table(REGISTRATIONS) {
+        Ok(registrations) => {
+            for entry in registrations.iter().map_err(|error| torn(&error))? {
+                let (id, bytes) = entry.map_err(|error| torn(&error))?;
+                loaded.add(decode(Key::Registration(id.value().into()), bytes.value())?);
+            }
+        }
+        // An older version knew none.
+        Err(TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(torn(&error)),
     }
     Ok(loaded)
 }

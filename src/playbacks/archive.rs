@@ -1,0 +1,111 @@
+//! Registrations across a restart: handed on when they are made or used again, and taken back at the start.
+
+use std::time::{Duration, Instant};
+
+use super::{Registration, Registrations};
+use crate::ids::PlaybackId;
+
+/// Where registrations are written down. Called under a lock: must cost next to nothing.
+pub trait Archive: Send + Sync {
+    fn forget(&self, id: PlaybackId);
+
+    /// It is used now.
+    fn keep(&self, registration: &Registration);
+}
+
+impl Registrations {
+    /// What is registered outlives the process.
+    pub fn kept_in(archive: Box<dyn Archive>) -> Self {
+        Self { archive: Some(archive), ..Self::default() }
+    }
+
+    /// Takes back what an earlier process left, each with the time since it was written as used. Unused, it may
+    /// live for half a life more than without the restart. Returns how many there are.
+    pub fn restore(&self, now: Instant, found: impl IntoIterator<Item = (Registration, Duration)>) -> usize {
+        let (mut known, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, unused)| *unused < Self::LIFE);
+        for (registration, _) in gone {
+            self.archive.iter().for_each(|archive| archive.forget(registration.id));
+        }
+        known.sort_by_key(|(_, unused)| *unused);
+        let young = known.len().saturating_sub(Self::MOST / 2);
+        let named = |(registration, _): (Registration, _)| (registration.id, registration.into());
+        self.with(now, |generations| {
+            generations.young.extend(known.drain(..young).map(named));
+            generations.old.extend(known.drain(..).map(named));
+        });
+        self.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// The ids that are written down, and how often anything was.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<(BTreeSet<PlaybackId>, usize)>>);
+
+    impl Archive for Paper {
+        fn forget(&self, id: PlaybackId) {
+            self.0.lock().unwrap().0.remove(&id);
+        }
+
+        fn keep(&self, registration: &Registration) {
+            let mut written = self.0.lock().unwrap();
+            written.0.insert(registration.id);
+            written.1 += 1;
+        }
+    }
+
+    fn registration() -> Registration {
+        Registration {
+            authority: None,
+            block: None,
+            content_url: None,
+            device: "tv".into(),
+            headers: Vec::new(),
+            id: PlaybackId::random(),
+            license_url: None,
+            route: "/authorize".into(),
+            rung: "header",
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_written_down_and_what_is_forgotten_is_not() {
+        let paper = Paper::default();
+        let (registrations, mut now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
+        let used = registrations.insert(now, registration()).id;
+        let unused = registrations.insert(now, registration()).id;
+        for _ in 0..100 {
+            assert!(registrations.find(now, used).is_some());
+        }
+        assert_eq!(*paper.0.lock().unwrap(), (BTreeSet::from([used, unused]), 2), "a look alone costs nothing");
+        for _ in 0..5 {
+            now += Registrations::LIFE * 2 / 5;
+            assert!(registrations.find(now, used).is_some());
+        }
+        assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([used]));
+        assert!(registrations.find(now + Registrations::LIFE, used).is_none());
+        assert!(paper.0.lock().unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_back_is_used_or_forgotten_in_its_time() {
+        let paper = Paper::default();
+        let (registrations, now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
+        let found: Vec<_> = [0, 20, 24].map(|hours| (registration(), Duration::from_secs(hours * 3600))).into();
+        let ids: Vec<_> = found.iter().map(|(registration, _)| registration.id).collect();
+        found.iter().for_each(|(registration, _)| paper.keep(registration));
+        assert_eq!(registrations.restore(now, found), 2);
+        assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([ids[0], ids[1]]), "unused for a life");
+        assert!(registrations.find(now, ids[0]).is_some() && registrations.find(now, ids[2]).is_none());
+        let later = now + Registrations::LIFE / 2;
+        assert!(registrations.find(later, ids[0]).is_some() && registrations.find(later, ids[1]).is_none());
+        assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([ids[0]]));
+    }
+}

@@ -1,0 +1,67 @@
+//! Strays: grants that no session has, because an open that was given up was granted after all.
+//!
+//! Nobody else knows of them. So their closes are tried again here, while the authority cannot be reached and
+//! may still hold them. Used by the pump; the end of the process waits for the first try alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::card::Card;
+use super::pump::Asker;
+use crate::session::{Ask, AskKind, Fault, Ticket, Verdict};
+use crate::task::Tasks;
+
+/// Between two tries: doubled from the first to the last.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// No authority is believed to hold a silent session for longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+#[derive(Clone)]
+pub(super) struct Strays {
+    pub(super) asker: Arc<dyn Asker>,
+    pub(super) control: Handle,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) tasks: Tasks,
+}
+
+/// Whether this ask gives back what no session has.
+pub(super) fn is_stray(ask: &Ask) -> bool {
+    ask.kind == AskKind::Close && ask.ticket == Ticket(0)
+}
+
+impl Strays {
+    /// `result`: of the close's first try.
+    pub(super) fn look_after(&self, ask: Ask, card: Arc<Card>, result: &Result<Verdict, Fault>) {
+        if !is_lost(result) {
+            return;
+        }
+        let (strays, held) = (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
+        let left = held.saturating_add(card.policy().grace).min(LONGEST);
+        let work = async move {
+            tokio::select! {
+                () = strays.tasks.stopped() => {}
+                () = strays.close(&ask, &card, left) => {}
+            }
+        };
+        self.tasks.spawn_on(&self.control, work);
+    }
+
+    async fn close(&self, ask: &Ask, card: &Card, mut left: Duration) {
+        let [mut pause, longest] = PAUSES;
+        while let Some(rest) = left.checked_sub(pause) {
+            tokio::time::sleep(pause).await;
+            let _permit = self.permits.acquire().await;
+            if !is_lost(&self.asker.ask(ask, card).await) {
+                return;
+            }
+            (left, pause) = (rest, (pause * 2).min(longest));
+        }
+    }
+}
+
+fn is_lost(result: &Result<Verdict, Fault>) -> bool {
+    result.as_ref().is_err_and(|fault| fault.kind.is_infrastructure())
+}

@@ -1,0 +1,109 @@
+//! Playbacks that were authorized before a restart: what was registered of them outlives it.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::eventually;
+use crate::home::Home;
+use crate::process::{CLEARKEY, Proxy};
+
+/// What the app of this user and device is given.
+async fn authorize(proxy: &Proxy, user: &str, device: &str) -> Value {
+    let body = json!({"deviceId": device, "contentId": "game", "contentTypeId": "live"}).to_string();
+    let headers = [("x-authorization", user), ("x-device-id", device), ("content-type", "application/json")];
+    let reply = proxy.ask(Method::POST, "/authorize", &headers, &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["data"].clone()
+}
+
+/// Path of a URL that leads through this route.
+fn path(url: &Value, route: &str) -> String {
+    let url = url.as_str().unwrap();
+    url[url.find(route).unwrap_or_else(|| panic!("{url} does not lead through us"))..].to_owned()
+}
+
+async fn get(proxy: &Proxy, path: &str) -> String {
+    let reply = proxy.ask(Method::GET, path, &[], "").await;
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    reply.text()
+}
+
+/// What the first URI of the playlist at `path` is for its player.
+fn first(path: &str, playlist: &str) -> String {
+    let uri = playlist.lines().find(|line| !line.starts_with('#') && !line.is_empty()).unwrap();
+    if uri.starts_with('/') { uri.to_owned() } else { format!("{}/{uri}", path.rsplit_once('/').unwrap().0) }
+}
+
+/// Follows the content URL to the media playlist, and gives that one's path.
+async fn begin(proxy: &Proxy, authorization: &Value) -> String {
+    let sent = proxy.ask(Method::GET, &path(&authorization["contentUrl"], "/media/~"), &[], "").await;
+    let main = sent.headers["location"].to_str().unwrap().to_owned();
+    first(&main, &get(proxy, &main).await)
+}
+
+/// Who holds places, as `account device`.
+async fn places(home: &Home) -> Vec<String> {
+    let books = home.headend.books().await;
+    let name = |row: &Value| format!("{} {}", row["account"].as_str().unwrap(), row["device"].as_str().unwrap());
+    let mut places: Vec<_> = books["open"].as_array().unwrap().iter().map(name).collect();
+    places.sort();
+    places
+}
+
+#[tokio::test]
+async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
+    let home = Home::firstlight().await;
+    let mut proxy = home.proxy();
+    // The phone is authorized, and has not begun. The tv's open waits until all that is durable.
+    let phone = authorize(&proxy, "bob", "phone").await;
+    let tv = authorize(&proxy, "ann", "tv").await;
+    let playlist = begin(&proxy, &tv).await;
+    assert_eq!(places(&home).await, ["ann tv"]);
+    let beaten = home.headend.next("fl-heartbeat", home.headend.now().await).await;
+    assert!(beaten.status < 300);
+    proxy.kill();
+
+    let since = home.headend.now().await;
+    let proxy = home.proxy();
+    assert!(home.headend.next("fl-heartbeat", since).await.status < 300, "it is beaten");
+    let segment = first(&playlist, &get(&proxy, &playlist).await);
+    get(&proxy, &segment).await;
+    let license = path(&tv["licenseUrl"], "/license/~");
+    let reply = proxy.ask(Method::POST, &license, &[], CLEARKEY).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    // Its URL and its own headers: the place is ann's, and no other.
+    proxy.ask(Method::POST, &format!("{license}/~stop"), &[], "").await;
+    assert!(home.headend.next("stream-delete", since).await.status < 300);
+    eventually("given back", async || places(&home).await.is_empty()).await;
+
+    // Whoever was authorized before begins after it, with the token that the authorization brought.
+    begin(&proxy, &phone).await;
+    assert_eq!(places(&home).await, ["bob phone"]);
+    let license = path(&phone["licenseUrl"], "/license/~");
+    assert_eq!(proxy.ask(Method::POST, &license, &[], CLEARKEY).await.status, 200);
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    assert!(places(&home).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_authorize_route_and_what_it_registered_survive_a_hangup() {
+    let home = Home::firstlight().await;
+    let proxy = home.proxy();
+    let [before, begun] = [authorize(&proxy, "bob", "phone").await, authorize(&proxy, "ann", "tv").await];
+    let playlist = begin(&proxy, &begun).await;
+    for _ in 0..2 {
+        proxy.hang_up();
+        get(&proxy, &playlist).await;
+    }
+    let after = authorize(&proxy, "cid", "tablet").await;
+    for authorization in [&before, &begun, &after] {
+        begin(&proxy, authorization).await;
+        let license = path(&authorization["licenseUrl"], "/license/~");
+        assert_eq!(proxy.ask(Method::POST, &license, &[], CLEARKEY).await.status, 200);
+    }
+    assert_eq!(places(&home).await, ["ann tv", "bob phone", "cid tablet"]);
+    let since = home.headend.now().await;
+    assert!(home.headend.next("fl-heartbeat", since).await.status < 300);
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    assert!(places(&home).await.is_empty());
+}
