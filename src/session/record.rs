@@ -101,6 +101,8 @@ pub struct ReportsRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playhead: Option<(Wall, Duration)>,
     pub playing: Playing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Duration>,
 }
 
 /// A state that holds a grant, may hold one, or must not be forgotten.
@@ -178,6 +180,7 @@ impl SessionRecord {
                 gaps: reports.gaps,
                 playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead)),
                 playing: reports.playing,
+                until: reports.until,
             }),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
@@ -240,6 +243,7 @@ impl SessionRecord {
                 gaps: reports.gaps,
                 playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead)),
                 playing: reports.playing,
+                until: reports.until,
             }),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
