@@ -10,6 +10,7 @@ mod first;
 mod guarded;
 mod manifest;
 mod place;
+mod playhead;
 mod shelf;
 mod slate;
 mod told;
@@ -35,7 +36,7 @@ use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
 use crate::authority::Authority;
-use crate::cmcd::{self, Object};
+use crate::cmcd;
 use crate::config::{self, Endpoint};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, Sending};
@@ -161,11 +162,8 @@ impl Story<'_> {
         self.seat.tells.store(true, Ordering::Relaxed);
         let mut report = signs::read(&told);
         report.by_interval = false;
-        let of_video = matches!(told.object, None | Some(Object::Muxed | Object::Video));
-        if let (None, true, Some(buffer)) = (report.playhead, of_video, told.buffer_ms) {
-            // What is asked for, minus what is there, is where the player stands (`docs/players.md`).
-            let start = self.seat.learned().start(&target.path, self.first_byte());
-            report.playhead = start.map(|start| Duration::from_millis(start.saturating_sub(buffer)));
+        if let Some(wanted) = self.seat.learned().wanted(&target.path, self.first_byte()) {
+            wanted.place(&mut report, &told);
         }
         Some(report)
     }
@@ -240,6 +238,7 @@ impl Story<'_> {
         if let session::Refusal::Ended(end) = refusal
             && manifest
             && !end.is_wanted()
+            && self.route.policy.now().begins_again(*end)
         {
             // It was taken for gone, and is not.
             if self.is_authorized() {
@@ -269,13 +268,6 @@ impl Story<'_> {
         match self.gateway.sessions.flow(self.key?, self.registration.token()) {
             Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
             Flow::Absent | Flow::Goes | Flow::Over(..) => None,
-        }
-    }
-
-    fn blackout(&self) -> Option<(Endpoint, Instant)> {
-        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
-            Flow::Over(refusal, Some(since)) => Some((slate_of(&refusal)?, since)),
-            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
         }
     }
 

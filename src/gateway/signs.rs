@@ -129,5 +129,5 @@ pub(super) fn read(told: &cmcd::Report) -> Report {
     };
     let playhead = told.playhead_ms.map(Duration::from_millis);
     let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
-    Report { by_interval: told.event == Some(Event::Interval), playhead, playing, stream }
+    Report { by_interval: told.event == Some(Event::Interval), playhead, playing, stream, until: None }
 }

@@ -1,8 +1,8 @@
 //! A small channel, for trying and testing media routes: live and as titles, in HLS and DASH, with its slate.
 //!
-//! Two titles of 8 s in four segments each, picture and sound apart, in clear (`channel/asset/make.sh` makes
-//! them). Live, the programme plays over and over by wall time: everything is computed from the time of day, and
-//! nothing is kept.
+//! Two rounds of 8 s in four segments each, picture and sound apart, in clear (`channel/asset/make.sh` makes
+//! them). The programme is eight rounds, the slate one. Live, they play over and over by wall time: everything is
+//! computed from the time of day, and nothing is kept.
 //!
 //! | path | |
 //! |---|---|
@@ -26,6 +26,8 @@ const ROUND: Duration = Duration::from_secs(8);
 const SEGMENT: Duration = Duration::from_secs(2);
 /// In a round.
 const SEGMENTS: u64 = 4;
+/// Of the programme with an end: longer than players buffer at once.
+const ROUNDS: u64 = 8;
 /// Segments that a live window shows.
 const WINDOW: u64 = 8;
 
@@ -44,7 +46,7 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
         "vod" => (&PROGRAMME, false),
         _ => return None,
     };
-    let window = window(wall, live);
+    let window = if live { window(wall) } else { (0, if folder == "vod" { ROUNDS * SEGMENTS } else { SEGMENTS }) };
     let text = |media_type, text: String| Page { body: text.into(), media_type };
     Some(match below {
         "a.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.audio, "a", window, live)),
@@ -55,11 +57,8 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
     })
 }
 
-/// The segments to be shown, counted since the epoch; of a title, its own.
-fn window(wall: Duration, live: bool) -> (u64, u64) {
-    if !live {
-        return (0, SEGMENTS);
-    }
+/// The segments to be shown, counted since the epoch.
+fn window(wall: Duration) -> (u64, u64) {
     let ended = wall.as_secs() / SEGMENT.as_secs();
     (ended.saturating_sub(WINDOW), ended)
 }

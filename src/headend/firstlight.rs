@@ -116,7 +116,7 @@ pub(super) fn heartbeat(state: &mut State, at: Moment, call: &Call) -> Answer {
     if settings.token_life.is_some_and(|life| at.wall.saturating_sub(play.issued) > life) {
         return failure(StatusCode::GONE, "HB-TOKEN", "the token has ended");
     }
-    state.light.note(&play, &body);
+    state.light.note(at, &play, &body);
     if settings.blackout.contains(&play.content) {
         let data =
             json!({"heartbeatAction": "BLACKOUT", "blackoutAction": "DENY", "blackoutUrl": settings.blackout_url});
@@ -229,7 +229,7 @@ impl State {
 }
 
 impl Light {
-    fn note(&mut self, play: &Play, body: &Value) {
+    fn note(&mut self, at: Moment, play: &Play, body: &Value) {
         if let Some(offset) = body.get("offset").and_then(Value::as_u64) {
             self.bookmarks.insert(format!("{} {}", play.user, play.content), offset);
         }
@@ -238,7 +238,7 @@ impl Light {
             self.beats.pop_front();
         }
         self.beats.push_back(json!({
-            "content": play.content, "device": play.device, "event": field("event"), "offset": field("offset"),
+            "at": at.wall_ms, "content": play.content, "device": play.device, "event": field("event"), "offset": field("offset"),
             "sequence": field("sequence"), "state": field("state"),
         }));
     }

@@ -28,7 +28,9 @@ impl Shared {
     /// held across an await.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut State, Moment) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = Moment { now: self.clock.now(), wall: self.clock.wall().as_secs() };
+        let wall = self.clock.wall();
+        let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        let at = Moment { now: self.clock.now(), wall: wall.as_secs(), wall_ms };
         state.ledger.sweep(at.now);
         state.settle();
         let result = work(&mut state, at);

@@ -31,6 +31,8 @@ pub(super) struct Moment {
     pub(super) now: Instant,
     /// Seconds since the Unix epoch.
     pub(super) wall: u64,
+    /// The same, in milliseconds.
+    pub(super) wall_ms: u64,
 }
 
 pub(super) struct State {

@@ -43,13 +43,18 @@ enum Text {
 
 struct Reader<'a> {
     collect: Collect,
+    end_ms: Option<u64>,
     found: Found,
     inject: Inject,
     live: bool,
     open: Vec<Open>,
+    /// Where the next one begins, if it does not say.
+    period_end_ms: u64,
     period_ms: u64,
     places: Places,
     plan: &'a Plan<'a>,
+    /// The template that is open, and how many elements are around it.
+    template: Option<(usize, Template)>,
     text: &'a str,
 }
 
@@ -58,13 +63,16 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         collect: Collect::default(),
+        end_ms: None,
         found: Found::default(),
         inject: Inject::default(),
         live: false,
         open: Vec::new(),
+        period_end_ms: 0,
         period_ms: 0,
         places: Places::new(|uri| escape(uri)),
         plan,
+        template: None,
         text,
     };
     for _ in 0..MOST {
@@ -109,6 +117,7 @@ impl<'a> Reader<'a> {
 
     fn empty(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
         self.element(start, before)?;
+        self.whole();
         if let Some(edit) = self.inject.empty(start, self.open.len(), before..after, self.plan.cmcd) {
             self.found.edits.push(edit);
         }
@@ -119,7 +128,9 @@ impl<'a> Reader<'a> {
         if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
             self.found.edits.push(edit);
         }
-        let Some(Open { base: own, text }) = self.open.pop() else { return };
+        let closed = self.open.pop();
+        self.whole();
+        let Some(Open { base: own, text }) = closed else { return };
         if own.is_some() {
             self.places.forget();
         }
@@ -154,14 +165,19 @@ impl<'a> Reader<'a> {
     fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), Unfit> {
         let name = start.local_name();
         match name.as_ref() {
-            "MPD" => self.live = value(start, "type").as_deref() == Some("dynamic"),
+            "MPD" => {
+                self.live = value(start, "type").as_deref() == Some("dynamic");
+                self.end_ms = milliseconds(start, "mediaPresentationDuration");
+            }
             "Period" => {
                 if let Some(edit) = self.inject.period(before, self.plan.cmcd) {
                     self.found.edits.push(edit);
                 }
-                let begins = value(start, "start").and_then(|start| time::duration(&start));
-                self.period_ms = begins.map_or(self.period_ms, |start| start.as_millis() as u64);
+                self.period_ms = milliseconds(start, "start").unwrap_or(self.period_end_ms);
+                let lasts = milliseconds(start, "duration").unwrap_or_default();
+                self.period_end_ms = self.period_ms.saturating_add(lasts);
             }
+            "S" => self.run(start),
             "SegmentTemplate" => self.template(start),
             _ => {}
         }
@@ -208,7 +224,24 @@ impl<'a> Reader<'a> {
             number("timescale", 1),
         ) {
             let path = path.split('?').next().unwrap_or_default().to_owned();
-            self.collect.template(Template { duration, first, offset: self.period_ms, origin, path, timescale });
+            let (offset, runs) = (self.period_ms, Vec::new());
+            let template = Template { duration, first, offset, origin, path, runs, timescale };
+            self.template = Some((self.open.len(), template));
+        }
+    }
+
+    fn run(&mut self, start: &BytesStart<'_>) {
+        let number = |name| value(start, name).and_then(|text| text.parse().ok());
+        let repeat = value(start, "r").and_then(|text| text.parse().ok()).unwrap_or_default();
+        if let (Some((_, template)), Some(duration)) = (&mut self.template, number("d")) {
+            template.run(number("t"), duration, repeat);
+        }
+    }
+
+    /// The template that began at this depth is whole.
+    fn whole(&mut self) {
+        if let Some((_, template)) = self.template.take_if(|(depth, _)| *depth == self.open.len()) {
+            self.collect.template(template);
         }
     }
 
@@ -217,7 +250,7 @@ impl<'a> Reader<'a> {
             return Err(Unfit::Broken);
         }
         self.found.facts.live = Some(self.live);
-        self.found.facts.playheads = self.collect.finish();
+        self.found.facts.playheads = self.collect.finish(self.end_ms.filter(|_| !self.live));
         // An element that is filled at its end was noted behind what it holds.
         self.found.edits.sort_by_key(|edit| edit.at.start);
         Ok(self.found)
@@ -249,4 +282,9 @@ fn owned(base: &Base<'_>, absolute: Absolute<'_>) -> Owned {
     let inside = tls == base.tls && authority == base.authority && path.starts_with(base.root);
     let root = if inside { base.root } else { "/" };
     Owned { authority: authority.into_owned(), path, root: root.to_owned(), tls }
+}
+
+fn milliseconds(start: &BytesStart<'_>, name: &str) -> Option<u64> {
+    let time = value(start, name).and_then(|text| time::duration(&text))?;
+    u64::try_from(time.as_millis()).ok()
 }

@@ -193,7 +193,8 @@ impl<'a> Reader<'a> {
             self.found.edits.push(Edit::insert(self.text.len(), &format!("{newline}#EXT-X-ENDLIST\n")));
         }
         let facts = &mut self.found.facts;
-        facts.playheads = if live == Some(false) { self.collect.finish() } else { Default::default() };
+        facts.playheads =
+            if live == Some(false) { self.collect.finish(Some(self.start_ms)) } else { Default::default() };
         *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
         self.found
     }

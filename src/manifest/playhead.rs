@@ -11,6 +11,8 @@ const MOST: usize = 14_400;
 /// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Playheads {
+    /// Where the title ends, milliseconds, if the manifest says.
+    end: Option<u64>,
     listed: Arc<[(u32, u32)]>,
     templates: Arc<[Template]>,
 }
@@ -27,7 +29,17 @@ pub(super) struct Template {
     pub(super) origin: u64,
     /// The path at the origin, identifiers in dollars.
     pub(super) path: String,
+    /// Segments of unlike length; empty: all have the duration.
+    pub(super) runs: Vec<Run>,
     pub(super) timescale: u64,
+}
+
+/// Segments of one length, one after another; in units of `timescale`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Run {
+    pub(super) count: u64,
+    pub(super) duration: u64,
+    pub(super) start: u64,
 }
 
 #[derive(Default)]
@@ -50,9 +62,10 @@ impl Collect {
         }
     }
 
-    pub(super) fn finish(mut self) -> Playheads {
+    /// `end`: of the title, milliseconds.
+    pub(super) fn finish(mut self, end: Option<u64>) -> Playheads {
         self.listed.sort_unstable();
-        Playheads { listed: self.listed.into(), templates: self.templates.into() }
+        Playheads { end, listed: self.listed.into(), templates: self.templates.into() }
     }
 }
 
@@ -61,12 +74,19 @@ impl Playheads {
         self.listed.is_empty() && self.templates.is_empty()
     }
 
+    /// Where the title ends, milliseconds.
+    pub fn end(&self) -> Option<u64> {
+        self.end
+    }
+
     /// When the segment at this path (without query) begins, milliseconds from the title's start.
     pub fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
         let key = Key::of(path).at(first_byte);
         let listed = self.listed.binary_search_by_key(&key, |(key, _)| *key).ok();
         let listed = listed.and_then(|index| self.listed.get(index)).map(|(_, start)| u64::from(*start));
-        listed.or_else(|| self.templates.iter().find_map(|template| template.start(path)))
+        // Periods may share a pattern: each goes from its own first number to the next one's.
+        let fitting = || self.templates.iter().filter_map(|template| Some((template.offset, template.start(path)?)));
+        listed.or_else(|| fitting().max_by_key(|(offset, _)| *offset).map(|(_, start)| start))
     }
 }
 
@@ -74,11 +94,42 @@ impl Template {
     fn start(&self, path: &str) -> Option<u64> {
         let (name, value) = matched(&self.path, path)?;
         let units = match name {
-            "Number" => value.checked_sub(self.first)?.checked_mul(self.duration).filter(|_| self.duration > 0)?,
+            "Number" => self.numbered(value.checked_sub(self.first)?)?,
             "Time" => value.saturating_sub(self.origin),
             _ => return None,
         };
         Some(units.checked_mul(1000)?.checked_div(self.timescale)?.saturating_add(self.offset))
+    }
+
+    /// `index`: from the first on. From the origin on.
+    fn numbered(&self, index: u64) -> Option<u64> {
+        if self.runs.is_empty() {
+            return index.checked_mul(self.duration).filter(|_| self.duration > 0);
+        }
+        let mut left = index;
+        for run in &self.runs {
+            if left < run.count {
+                return Some(run.start.saturating_add(left.checked_mul(run.duration)?).saturating_sub(self.origin));
+            }
+            left -= run.count;
+        }
+        None
+    }
+
+    /// One `S` of a timeline (ISO/IEC 23009-1, section 5.3.9.6): `t`, `d` and `r`. The last may go on to the end.
+    pub(super) fn run(&mut self, start: Option<u64>, duration: u64, repeat: i64) {
+        const RUNS: usize = 4096;
+        let open = |run: &Run| run.count == u64::MAX;
+        let before = self.runs.last_mut().map(|run| {
+            if let (true, Some(start)) = (open(run), start) {
+                run.count = start.saturating_sub(run.start).checked_div(run.duration).unwrap_or_default();
+            }
+            run.start.saturating_add(run.duration.saturating_mul(run.count))
+        });
+        let count = u64::try_from(repeat).map_or(u64::MAX, |repeat| repeat.saturating_add(1));
+        if self.runs.len() < RUNS {
+            self.runs.push(Run { count, duration, start: start.or(before).unwrap_or_default() });
+        }
     }
 }
 
@@ -141,6 +192,7 @@ mod tests {
             offset: 10_000,
             origin: 0,
             path: path.to_owned(),
+            runs: Vec::new(),
             timescale: 48_000,
         };
         for (pattern, path, start) in [

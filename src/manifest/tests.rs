@@ -85,7 +85,25 @@ fn a_title_tells_where_its_segments_begin() {
     let starts = [("/vod/show/v.mp4", 5), ("/vod/show/v.mp4", 15), ("/vod/x/3.ts", 0), ("/vod/show/v.mp4", 6)];
     let starts = starts.map(|(path, first)| facts.playheads.start(path, first));
     assert_eq!(starts, [Some(0), Some(2000), Some(4500), None]);
+    assert_eq!(facts.playheads.end(), Some(6500));
     assert_eq!(facts.live, Some(false));
+}
+
+#[test]
+fn a_timeline_tells_where_its_segments_begin() {
+    let text = r#"<MPD type="static" mediaPresentationDuration="PT1M"><Period duration="PT20S">
+        <AdaptationSet><SegmentTemplate media="$RepresentationID$/$Number$.m4s" startNumber="5" timescale="10"
+         presentationTimeOffset="100"><SegmentTimeline><S t="100" d="20" r="2"/><S d="30" r="-1"/><S t="250" d="10"/>
+        </SegmentTimeline></SegmentTemplate></AdaptationSet></Period><Period><AdaptationSet>
+         <SegmentTemplate media="$RepresentationID$/$Number$.m4s" startNumber="15" duration="4"/>
+        </AdaptationSet></Period></MPD>"#;
+    let playheads = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().facts.playheads;
+    let starts =
+        [4, 5, 7, 8, 9, 11, 12, 14, 15, 16].map(|number| playheads.start(&format!("/vod/show/v/{number}.m4s"), 0));
+    let expected =
+        [None, Some(0), Some(4000), Some(6000), Some(9000), Some(15_000), None, None, Some(20_000), Some(24_000)];
+    assert_eq!(starts, expected);
+    assert_eq!(playheads.end(), Some(60_000));
 }
 
 const MPD: &str = r#"<?xml version="1.0"?>

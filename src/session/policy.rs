@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::end::End;
 use super::report::Stream;
 use super::schedule::Schedule;
 use crate::config::{Endings, Enforcement, OnUnreachable};
@@ -54,6 +55,28 @@ pub struct Policy {
 impl Policy {
     /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
+
+    /// Whether the same authorization may begin once more after such an end. If not, only the app can ask for
+    /// the next one: a player that goes on asking by itself must not undo the end.
+    pub fn begins_again(&self, after: End) -> bool {
+        match after {
+            End::Lost => self.max_failures.is_none(),
+            End::Programme => false,
+            End::Abandoned
+            | End::Drained
+            | End::Expired
+            | End::LicenseExpired
+            | End::Longest
+            | End::MediaSilent
+            | End::Orphaned
+            | End::Quit
+            | End::Released
+            | End::RenewalsOverdue
+            | End::Silent
+            | End::Stopped
+            | End::Zapped => true,
+        }
+    }
 
     /// For how long one that nobody could decide on is refused without asking again.
     pub(super) fn refusal_memory(&self) -> Duration {

@@ -105,6 +105,8 @@ pub struct ReportsRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playhead: Option<(Wall, Duration)>,
     pub playing: Playing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Duration>,
 }
 
 impl PlaybackRecord {
@@ -175,6 +177,7 @@ impl SessionRecord {
                 gaps: reports.gaps,
                 playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead)),
                 playing: reports.playing,
+                until: reports.until,
             }),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
@@ -254,6 +257,7 @@ impl SessionRecord {
                 gaps: reports.gaps,
                 playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead)),
                 playing: reports.playing,
+                until: reports.until,
             }),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,

@@ -18,6 +18,8 @@ pub struct Report {
     pub playhead: Option<Duration>,
     pub playing: Playing,
     pub stream: Option<Stream>,
+    /// The playhead comes no further than this without another word: it is all that the player has asked for.
+    pub until: Option<Duration>,
 }
 
 /// What is played: the far side can send it again later, or not.
@@ -52,6 +54,8 @@ pub(super) struct Reports {
     /// Where it was, and when it was there.
     pub(super) playhead: Option<(Instant, Duration)>,
     pub(super) playing: Playing,
+    /// How far it can come by itself.
+    pub(super) until: Option<Duration>,
 }
 
 impl Reports {
@@ -63,9 +67,9 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { by_interval, playhead, playing, stream: _ } = report;
+        let Report { by_interval, playhead, playing, stream: _, until } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
-        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing }
+        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, until }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -84,16 +88,21 @@ impl Reports {
                 None => self.playhead(now).map(|playhead| (now, playhead)),
             },
             playing: if report.playing == Playing::Unsaid { self.playing } else { report.playing },
+            until: if report.playhead.is_some() { report.until.or(self.until) } else { self.until },
         }
     }
 
-    /// Where it must be now; it runs while the player plays.
+    /// Where it must be now; it runs while the player plays. One that sends no state is taken to play for as long
+    /// as it is known how far it can come.
     pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
         let (at, playhead) = self.playhead?;
-        match self.playing {
-            Playing::Plays => Some(playhead.saturating_add(now.saturating_duration_since(at))),
-            Playing::Done | Playing::Paused | Playing::Quit | Playing::Unsaid => Some(playhead),
-        }
+        let runs = match self.playing {
+            Playing::Plays => true,
+            Playing::Unsaid => self.until.is_some(),
+            Playing::Done | Playing::Paused | Playing::Quit => false,
+        };
+        let run = playhead.saturating_add(now.saturating_duration_since(at));
+        Some(if runs { self.until.map_or(run, |until| run.min(until.max(playhead))) } else { playhead })
     }
 
     /// For how long this player may give no sign of life; without end if it never reports by interval.

@@ -13,13 +13,19 @@ const SERVICES: &str = "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurren
 
 /// The head-end's own channel is the content, and its slate what is shown in its place.
 async fn stage(server: &Upstream) -> Stage {
+    stage_of(server, "live/main.m3u8").await
+}
+
+async fn stage_of(server: &Upstream, content: &str) -> Stage {
     let license_url = server.url();
+    let folder = content.split('/').next().unwrap();
     let tables = format!(
         "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\n{SERVICES}\n\
+         record-bookmark = true\n\
          [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"quickplay\"\n\
          authorize-url = \"{{headend}}/DEMO/fl/media/content/authorize\"\n\
          license-route = \"/license\"\nmedia-route = \"/media\"\n\
-         [[route]]\nkind = \"media\"\npath = \"/media\"\nauthority = \"quickplay\"\norigin = \"{{headend}}/live\"\n"
+         [[route]]\nkind = \"media\"\npath = \"/media\"\nauthority = \"quickplay\"\norigin = \"{{headend}}/{folder}\"\n"
     );
     let stage = Stage::script()
         .settings(|settings| {
@@ -30,14 +36,18 @@ async fn stage(server: &Upstream) -> Stage {
         .tables(&tables)
         .start()
         .await;
-    let (content, slate) = ("live/main.m3u8", "slate/main.m3u8");
+    let slate = "slate/main.m3u8";
     let url = |path: &str| format!("http://{}/{path}", stage.headend.address);
     stage.headend.settings(json!({"firstlight": {"content_url": url(content), "blackout_url": url(slate)}})).await;
     stage
 }
 
 async fn authorize(stage: &Stage) -> Value {
-    let body = json!({"deviceId": "tv", "contentId": "game", "contentTypeId": "live"}).to_string();
+    authorize_as(stage, "live").await
+}
+
+async fn authorize_as(stage: &Stage, kind: &str) -> Value {
+    let body = json!({"deviceId": "tv", "contentId": "game", "contentTypeId": kind}).to_string();
     let reply = app(stage, "tv").post(body).header("content-type", "application/json").await;
     assert!(reply.is_good(), "{}", reply.text());
     reply.json()["data"].clone()
@@ -126,4 +136,61 @@ async fn a_device_too_many_gets_no_manifest() {
     let sent = at(&stage, &authorization["contentUrl"], "/media/~").post("").method(Method::GET).await;
     assert_eq!(get(&stage, sent.header("location")).await.error(), (403, "limit_reached".into()));
     stage.end().await;
+}
+
+#[tokio::test]
+async fn failures_in_line_end_a_live_stream_that_plays_through_a_media_route() {
+    let server = license_server().await;
+    let stage = stage(&server).await;
+    let authorization = authorize(&stage).await;
+    let (path, playlist) = begin(&stage, &authorization).await;
+    let tv = at(&stage, &authorization["licenseUrl"], "/license/~");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.fault("fl-heartbeat", json!({"status": 503}), 1000).await;
+    // Its player goes on asking, as players do, and that begins nothing anew.
+    stage.eventually("refused", async || get(&stage, &path).await.status == 403).await;
+    stage.only_session("closed").await;
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"lost\""]).await, 1.0);
+    for path in [&path, &beside(&path, uris(&playlist)[0])] {
+        assert_eq!(get(&stage, path).await.error(), (403, "session_ended".into()));
+    }
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_ended".into()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn failures_in_line_leave_a_title_that_plays_through_a_media_route() {
+    let server = license_server().await;
+    let stage = stage_of(&server, "vod/main.m3u8").await;
+    let (path, playlist) = begin(&stage, &authorize_as(&stage, "vod").await).await;
+    stage.headend.fault("fl-heartbeat", json!({"status": 503}), 1000).await;
+    stage.headend.nth("fl-heartbeat", 6).await;
+    stage.only_session("failing").await;
+    for path in [&path, &beside(&path, uris(&playlist)[0])] {
+        assert!(get(&stage, path).await.is_good());
+    }
+    stage.end().await;
+}
+
+/// As Shaka and hls.js do, and dash.js where it is told to: version 1, in the query, without a state.
+#[tokio::test]
+async fn a_bookmark_follows_a_player_that_tells_its_buffer_with_its_requests() {
+    for (manifest, segment) in [("vod/main.m3u8", "v/31.m4s"), ("vod/main.mpd", "v/31.m4s")] {
+        let server = license_server().await;
+        let stage = stage_of(&server, manifest).await;
+        let told = "?CMCD=bl%3D14000%2Cd%3D2000%2Cot%3Dv%2Csid%3D%22s%22";
+        let sent = at(&stage, &authorize_as(&stage, "vod").await["contentUrl"], "/media/~").post("");
+        let main = sent.method(Method::GET).await.header("location").to_owned();
+        assert!(get(&stage, &format!("{main}{told}")).await.is_good());
+        if manifest.ends_with("m3u8") {
+            assert!(get(&stage, &format!("{}{told}", beside(&main, "v.m3u8"))).await.is_good());
+        }
+        // The last segment, which begins at 62 s: everything is there, and the player stands at 48 s.
+        assert!(get(&stage, &format!("{}{told}", beside(&main, segment))).await.is_good());
+        let since = stage.headend.now().await;
+        stage.headend.next("fl-heartbeat", since).await;
+        let bookmark = stage.headend.books().await["firstlight"]["bookmarks"]["ann game"].as_u64();
+        assert!(bookmark.is_some_and(|at| (48_000..64_000).contains(&at)), "{bookmark:?}");
+        stage.end().await;
+    }
 }

@@ -391,6 +391,7 @@ impl World {
                 playhead: None,
                 playing: far.rng.pick(&plays),
                 stream: far.rng.pick(&streams),
+                until: None,
             };
             (report, far.rng.chance(900).then(|| self.players[player].token()))
         };

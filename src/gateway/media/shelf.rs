@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::playhead::Wanted;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
 use crate::playbacks::Registrations;
@@ -114,9 +115,11 @@ impl Learned {
         self.tails.iter().find(|(known, _)| known == path).map(|(_, tail)| *tail)
     }
 
-    /// Milliseconds.
-    pub(super) fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
-        self.playheads.iter().find_map(|(_, playheads)| playheads.start(path, first_byte))
+    /// The segment of a title that stands there.
+    pub(super) fn wanted(&self, path: &str, first_byte: u64) -> Option<Wanted> {
+        self.playheads.iter().find_map(|(_, playheads)| {
+            Some(Wanted { start: playheads.start(path, first_byte)?, title_end: playheads.end() })
+        })
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn mpd((first, end): (u64, u64), wall: Duration, live: bool) -> Strin
             date_time(wall)
         )
     } else {
-        format!("type=\"static\" mediaPresentationDuration=\"PT{}S\"", ROUND.as_secs())
+        format!("type=\"static\" mediaPresentationDuration=\"PT{}S\"", (end - first) * SEGMENT.as_secs())
     };
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \

@@ -7,6 +7,10 @@ use super::title::Track;
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
 
+/// Rounds are counted anew after so many, six days: hls.js 1.7 takes seconds for each playlist that counts hundreds of
+/// millions of discontinuities.
+const BEGUN_MOST: u64 = 1 << 16;
+
 pub(super) fn main() -> String {
     "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
      #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"tone\",DEFAULT=YES,AUTOSELECT=YES,URI=\"a.m3u8\"\n\
@@ -15,13 +19,13 @@ pub(super) fn main() -> String {
 }
 
 pub(super) fn playlist(track: &Track, name: &str, (first, end): (u64, u64), live: bool) -> String {
-    let begun = first.checked_sub(1).map_or(0, |before| before / SEGMENTS + 1);
+    let begun = first.checked_sub(1).map_or(0, |before| before / SEGMENTS + 1) % BEGUN_MOST;
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:{first}\n\
          #EXT-X-DISCONTINUITY-SEQUENCE:{begun}\n#EXT-X-MAP:URI=\"{name}/init.mp4\"\n"
     );
     for number in first..end {
-        if live && number % SEGMENTS == 0 {
+        if number % SEGMENTS == 0 && (live || number > 0) {
             text.push_str("#EXT-X-DISCONTINUITY\n");
         }
         let length = track.length(number % SEGMENTS).unwrap_or("2.0");

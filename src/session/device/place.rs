@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::super::call::{Call, CallKind, Opens};
-use super::super::end::End;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::state::{Over, State};
@@ -30,7 +29,7 @@ pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, pol
     if call.kind == CallKind::License && playback.session.may_return(now, policy) {
         return Place::Return(index);
     }
-    let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind));
+    let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind, policy));
     let Some(fresh) = fresh else { return Place::At(index) };
     // Found by its key session, it may still carry the token of another one that was killed.
     let killed = playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
@@ -47,17 +46,15 @@ fn begins(call: &Call) -> Option<Place> {
 }
 
 /// Whether such a call to a playback that is over, or about to be, is the first of its successor.
-fn begins_again(state: &State, now: Instant, call: CallKind) -> bool {
+fn begins_again(state: &State, now: Instant, call: CallKind, policy: &Policy) -> bool {
     match (call, state) {
         (CallKind::Certificate | CallKind::Release, _) => false,
         (CallKind::License | CallKind::Renewal, State::Closed { until, why }) => match why {
             Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
-            // Only the app can ask for the next one.
-            Over::Ended(End::Programme) => false,
             Over::Spent { again, .. } => now >= *again,
-            Over::Ended(end) => call == CallKind::License || !end.is_wanted(),
+            Over::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
         },
-        (CallKind::License, State::Closing { .. }) => true,
+        (CallKind::License, State::Closing { why, .. }) => policy.begins_again(*why),
         (
             CallKind::License | CallKind::Renewal,
             State::Closing { .. }

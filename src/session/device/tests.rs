@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
-use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Verdict};
+use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Stream, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
@@ -691,6 +691,25 @@ fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_licen
             assert_eq!(stage.call(call.with(1).bare()).0, id, "{why:?}, then {call:?}");
         }
     }
+}
+
+#[test]
+fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
+    let stream = Some(Stream::Live);
+    let mut stage = Stage::under(Policy { max_failures: Some(2), stream, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.deliver(1, Input::End(End::Lost));
+    let lost = |answer: &Answer| *refused(answer) == Refusal::Ended(End::Lost);
+    assert!(matches!(stage.state(1), State::Closing { .. }));
+    assert!(lost(&stage.call(LICENSE.with(1)).1));
+    stage.settle();
+    for call in [LICENSE, RENEWAL] {
+        let (id, answer) = stage.call(call.with(1));
+        assert!(id == 1 && lost(&answer), "{call:?}");
+        stage.tick(stage.policy.end_memory);
+    }
+    // Another authorization is another playback.
+    assert_eq!(stage.call(LICENSE.with(2)).0, 2);
 }
 
 #[test]

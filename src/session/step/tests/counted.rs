@@ -191,3 +191,25 @@ fn beats_and_closes_know_where_the_player_is() {
     let told = lab.asks.last().unwrap().told;
     assert_eq!((told.playhead.map(|at| at.as_secs()), told.playing), (Some(130), Some(PAUSED)));
 }
+
+/// Players that report with their requests alone (CMCD version 1).
+#[test]
+fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
+    for (playing, until, told) in [
+        (Playing::Unsaid, Some(secs(110)), 110),
+        (Playing::Unsaid, Some(secs(500)), 130),
+        (Playing::Unsaid, None, 100),
+        (PLAYS, Some(secs(110)), 110),
+        (PLAYS, None, 130),
+        (PAUSED, Some(secs(500)), 100),
+        // Behind where it stands: it has asked again for what it had.
+        (PLAYS, Some(secs(90)), 100),
+    ] {
+        let mut lab = Lab::live(Policy::default());
+        lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing, until, ..Report::default() }));
+        lab.come_up();
+        let playhead = lab.asks.last().unwrap().told.playhead;
+        // In whole seconds: beats are spread.
+        assert_eq!(playhead.map(|at| at.as_secs()), Some(told), "{playing:?} {until:?}");
+    }
+}
