@@ -5,10 +5,14 @@
 //! machine sleeps; [`Clock::suspended`] tells for how long it has. The pure layers never call this:
 //! they are given `now`. A [`Clock::steered`] clock is for tests and simulations.
 
+mod span;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use self::span::Span;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
@@ -125,8 +129,8 @@ pub struct Moment {
     pub wall: Duration,
 }
 
-/// Wall time since the epoch as it is written down: in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+/// Wall time since the epoch as it is written down: in nanoseconds. Read as a [`Span`] is.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Wall(u64);
 
 impl Moment {
@@ -158,6 +162,12 @@ impl From<Duration> for Wall {
 impl From<Wall> for Duration {
     fn from(wall: Wall) -> Self {
         Self::from_nanos(wall.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wall {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Span::deserialize(from).map(|Span(nanos)| Self(nanos))
     }
 }
 

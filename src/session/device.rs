@@ -162,6 +162,8 @@ impl<C> Device<C> {
         playback.began = playback.began.min(now);
         let Effects { answer: _, list } = resume(&mut playback.session, now, orphan, policy);
         out.extend(list.into_iter().map(|effect| (playback.id, effect)));
+        // Most devices have one: room for more would be most of what a restart takes.
+        self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
     }
 

@@ -4,15 +4,18 @@
 //! taken and restored at one moment behaves as its playback did, but that a call in flight is gone;
 //! [`super::resume`] then makes up for the time that nobody was there. A new field of `Session` or
 //! `Playback` that must survive needs one here (with `#[serde(default)]`), in `of` and in `restore`.
+//! What stands in every record is short, and what says nothing is left out: two records share a page.
 
+mod form;
 mod stamp;
 mod state;
 
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+pub use self::form::{expose, hide, is_default};
 pub use self::stamp::Stamp;
 pub use self::state::StateRecord;
 use super::end::End;
@@ -23,27 +26,30 @@ use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
 use super::schedule::{self, Schedule};
 use super::state::{Beats, Over, Session, State};
-use crate::clock::{Moment, Wall};
+use crate::clock::{Moment, Span, Wall};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {
+    #[serde(rename = "b", alias = "began")]
     pub began: Wall,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Fingerprint>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "cs", alias = "contents", default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<Fingerprint>,
+    #[serde(rename = "i", alias = "id")]
     pub id: SessionId,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "k", alias = "key_sessions", default, skip_serializing_if = "Vec::is_empty")]
     pub key_sessions: Vec<Fingerprint>,
     /// By when the licenses of its key sessions run out, if that is known.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "l", alias = "leases", default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<(Fingerprint, Option<Wall>)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "ts", alias = "later_tokens", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
+    #[serde(rename = "s", alias = "session")]
     pub session: SessionRecord,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "t", alias = "token", default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Fingerprint>,
 }
 
@@ -52,61 +58,68 @@ pub struct SessionRecord {
     /// Plays since then without the authority's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<Wall>,
-    #[serde(default)]
+    #[serde(rename = "cs", alias = "credit_spent", default, skip_serializing_if = "is_default")]
     pub credit_spent: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Duration>,
-    #[serde(default)]
+    #[serde(rename = "e", alias = "every", default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    #[serde(rename = "f", alias = "fetches", default, skip_serializing_if = "is_default")]
     pub fetches: bool,
+    #[serde(rename = "g", alias = "generation")]
     pub generation: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "gu", alias = "good_until", default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Wall>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "gr", alias = "grant", default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
+    #[serde(rename = "lc", alias = "last_call")]
     pub last_call: Wall,
+    #[serde(rename = "lg", alias = "last_good")]
     pub last_good: Wall,
+    #[serde(rename = "ls", alias = "last_sign")]
     pub last_sign: Wall,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_close: Option<(Wall, u8)>,
     /// An open was in flight: nobody knows what it brought.
-    #[serde(default)]
+    #[serde(rename = "o", alias = "opening", default, skip_serializing_if = "is_default")]
     pub opening: bool,
     /// The player's renewals are the beats.
-    #[serde(default)]
+    #[serde(rename = "r", alias = "renewals", default, skip_serializing_if = "is_default")]
     pub renewals: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rs", alias = "reports", default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "sc", alias = "schedule", default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<(Wall, schedule::Moment)>,
+    #[serde(rename = "sd", alias = "seed")]
     pub seed: u32,
+    #[serde(rename = "s", alias = "state")]
     pub state: StateRecord,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
     /// How long the last good answer took.
-    #[serde(default)]
-    pub took: Duration,
+    #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
+    pub took: Span,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRecord {
-    pub interval: Duration,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lifetime: Option<Duration>,
-    #[serde(serialize_with = "expose", deserialize_with = "hide")]
+    #[serde(rename = "i", alias = "interval")]
+    pub interval: Span,
+    #[serde(rename = "l", alias = "lifetime", default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Span>,
+    #[serde(rename = "t", alias = "token", serialize_with = "expose", deserialize_with = "hide")]
     pub token: Secret,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReportsRecord {
     pub at: Option<Wall>,
-    pub gaps: [Duration; 2],
+    pub gaps: [Span; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub playhead: Option<(Wall, Duration)>,
+    pub playhead: Option<(Wall, Span)>,
     pub playing: Playing,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Duration>,
+    pub until: Option<Span>,
 }
 
 impl PlaybackRecord {
@@ -161,7 +174,7 @@ impl SessionRecord {
         Some(Self {
             credit: session.credit.map(|since| at.wall_of(since)),
             credit_spent: session.credit_spent,
-            every,
+            every: every.map(Span::from),
             fetches: session.fetches,
             generation: session.generation,
             good_until: session.good_until.map(|until| at.wall_of(until)),
@@ -174,16 +187,16 @@ impl SessionRecord {
             renewals,
             reports: session.reports.map(|reports| ReportsRecord {
                 at: reports.at.map(|seen| at.wall_of(seen)),
-                gaps: reports.gaps,
-                playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead)),
+                gaps: reports.gaps.map(Span::from),
+                playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead.into())),
                 playing: reports.playing,
-                until: reports.until,
+                until: reports.until.map(Span::from),
             }),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
-            took: session.took,
+            took: session.took.into(),
         })
     }
 
@@ -237,7 +250,7 @@ impl SessionRecord {
                 .map(|since| time(since).min(at.now))
                 .filter(|_| matches!(state, State::Failing { .. } | State::Owing { .. })),
             credit_spent: self.credit_spent,
-            beats: if self.renewals { Beats::Renewals { every: self.every } } else { Beats::Timer },
+            beats: if self.renewals { Beats::Renewals { every: self.every.map(Duration::from) } } else { Beats::Timer },
             deadline: Some(at.now),
             fetches: self.fetches,
             grant,
@@ -254,15 +267,15 @@ impl SessionRecord {
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
             reports: self.reports.as_ref().map(|reports| Reports {
                 at: reports.at.map(time),
-                gaps: reports.gaps,
-                playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead)),
+                gaps: reports.gaps.map(Duration::from),
+                playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead.into())),
                 playing: reports.playing,
-                until: reports.until,
+                until: reports.until.map(Duration::from),
             }),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             slept: Duration::ZERO,
-            took: self.took,
+            took: self.took.into(),
             spared: None,
             state,
             stream: self.stream,
@@ -272,22 +285,13 @@ impl SessionRecord {
 
 impl GrantRecord {
     fn of(grant: &Grant) -> Self {
-        Self { interval: grant.interval, lifetime: grant.lifetime, token: grant.token.clone() }
+        Self { interval: grant.interval.into(), lifetime: grant.lifetime.map(Span::from), token: grant.token.clone() }
     }
 
     fn restore(&self) -> Grant {
         let Self { interval, lifetime, token } = self.clone();
-        Grant { interval: super::step::bounded(interval), lifetime, token }
+        Grant { interval: super::step::bounded(interval.into()), lifetime: lifetime.map(Duration::from), token }
     }
-}
-
-/// A record is the one place where a token is written down: the journal could not use it otherwise.
-pub fn expose<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(secret.expose())
-}
-
-pub fn hide<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-    String::deserialize(from).map(Secret::new)
 }
 
 #[cfg(test)]

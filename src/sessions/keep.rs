@@ -12,7 +12,7 @@ use super::card::{Card, DeviceKey};
 use super::table::Kept;
 use super::timeline::{Entry, Happened, Timeline};
 use super::{Asking, Sessions};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, End, Event, Input, Outbox, PlaybackRecord, Stamp};
 use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
@@ -140,9 +140,11 @@ impl Sessions {
         let mut kept = Kept::new(card);
         kept.record = Some(record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
-        // Whatever it becomes, the record of it is written anew or goes.
-        let playback = record.playback.restore(kept, moment, &policy);
+        let mut playback = record.playback.restore(kept, moment, &policy);
         let orphan = record.playback.session.is_orphan();
+        // What goes on as it was written is not written again: that would be the whole journal. An open that
+        // nobody knows of any more is not to be lost twice.
+        playback.card.stamp = Stamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && Stamp::of(playback).is_none()
@@ -203,8 +205,8 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
         content_group: content_group.clone(),
         device: device.clone(),
         device_group: device_group.clone(),
-        kill_memory: *kill_memory,
-        opened: *opened,
+        kill_memory: kill_memory.map(Span::from),
+        opened: (*opened).into(),
         registration: registration.as_ref().map(|registration| registration.id),
         route: route.clone(),
         rung: (*rung).to_owned(),
@@ -215,7 +217,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
 impl Timeline {
     fn record(&self) -> TimelineRecord {
         let core = |entry: &Entry| match &entry.what {
-            Happened::Core(event) => Some((entry.at, event.clone())),
+            Happened::Core(event) => Some((entry.at.into(), event.clone())),
             // The mirror begins anew.
             Happened::Eme(_) => None,
         };
@@ -225,7 +227,11 @@ impl Timeline {
     fn restore(record: &TimelineRecord) -> Self {
         let mut timeline = Self::with_beats(record.beats);
         let told = |event: &Event| !matches!(event, Event::Beat | Event::Renewed);
-        record.entries.iter().filter(|(_, event)| told(event)).for_each(|(at, event)| timeline.add(*at, event.clone()));
+        record
+            .entries
+            .iter()
+            .filter(|(_, event)| told(event))
+            .for_each(|(at, event)| timeline.add((*at).into(), event.clone()));
         timeline
     }
 }

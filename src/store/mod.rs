@@ -22,8 +22,9 @@ pub use self::record::{
 };
 pub use self::registration::{Registered, RegistrationRecord};
 
-/// Version of what the records say. A journal with a higher one is not read.
-pub const FORMAT: u32 = 1;
+/// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
+/// is marked with this one before anything is written to it. Format 1 had long names in its records.
+pub const FORMAT: u32 = 2;
 
 /// Everything that was written, in no order.
 #[derive(Debug, Default)]

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::record::{Key, Record};
+use crate::clock::Clock;
 
 /// How many changes there were when it was taken.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -34,6 +35,8 @@ struct State {
     ended: bool,
     /// The changes that are durable, or given up for now.
     settled: Mark,
+    /// When the writer took changes last.
+    taken: Option<Instant>,
     /// Who waits for which mark, woken in this order.
     waiting: Vec<(Mark, oneshot::Sender<()>)>,
     /// Somebody waits for this.
@@ -95,17 +98,21 @@ impl Pending {
         (mem::take(&mut state.changes), state.added)
     }
 
-    /// As [`Self::take`], when changes have gathered for the first time if somebody waits for them, for
-    /// the second if nobody does. None at the end.
-    pub(super) fn take_next(&self, [waited_for, pace]: [Duration; 2]) -> Option<(Changes, Mark)> {
+    /// As [`Self::take`], but so far apart from the last time; then at once if somebody waits, and when
+    /// changes have gathered if nobody does. None at the end.
+    pub(super) fn take_next(&self, apart: Duration, gathers: Duration) -> Option<(Changes, Mark)> {
         let state = self.state();
         let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        let since = state.taken.map_or(apart, |taken| Clock.now().saturating_duration_since(taken));
         let running = |state: &mut State| !state.ended;
-        let (state, _) =
-            self.stir.wait_timeout_while(state, waited_for, running).unwrap_or_else(PoisonError::into_inner);
+        let (state, _) = self
+            .stir
+            .wait_timeout_while(state, apart.saturating_sub(since), running)
+            .unwrap_or_else(PoisonError::into_inner);
         let calm = |state: &mut State| state.wanted <= state.settled && !state.ended;
-        let (mut state, _) = self.stir.wait_timeout_while(state, pace, calm).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self.stir.wait_timeout_while(state, gathers, calm).unwrap_or_else(PoisonError::into_inner);
+        state.taken = Some(Clock.now());
         let changes = mem::take(&mut state.changes);
         (!changes.is_empty()).then_some((changes, state.added))
     }
@@ -141,5 +148,39 @@ impl Pending {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const KEY: Key = Key::Session(crate::ids::SessionId(1));
+
+    #[test]
+    fn who_waits_is_written_at_once_when_it_is_calm() {
+        let pending = Pending::default();
+        pending.add(KEY, None);
+        let _waits = pending.durable();
+        let (changes, mark) = pending.take_next(NEVER, NEVER).unwrap();
+        assert_eq!((changes.len(), mark), (1, Mark(1)));
+        pending.settle(mark, false);
+        // Nor does it wait for what came while the last ones were written.
+        pending.add(KEY, None);
+        let _waits = pending.durable();
+        assert_eq!(pending.take_next(Duration::ZERO, NEVER).unwrap().1, Mark(2));
+    }
+
+    #[test]
+    fn an_end_waits_for_nothing_and_takes_the_rest() {
+        let pending = Pending::default();
+        pending.add(KEY, None);
+        let _waits = pending.durable();
+        assert!(pending.take_next(NEVER, NEVER).is_some());
+        pending.add(KEY, None);
+        pending.end();
+        assert_eq!(pending.take_next(NEVER, NEVER).unwrap().1, Mark(2));
+        assert!(pending.take_next(NEVER, NEVER).is_none());
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! Made by `sessions` and by the embedded authority. A new field needs `#[serde(default)]`, so that a
 //! journal of an older version stays readable; what an older version could not understand needs a new
-//! [`super::FORMAT`].
+//! [`super::FORMAT`]. Two records of ordinary sessions share a page of the file: so what stands in every one has
+//! a short name, and its name of format 1 as an alias.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::registration::RegistrationRecord;
-use crate::clock::Wall;
+use crate::clock::{Span, Wall};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Block;
 use crate::secret::Secret;
-use crate::session::{Event, PlaybackRecord, expose, hide};
+use crate::session::{Event, PlaybackRecord, expose, hide, is_default};
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Key {
@@ -34,41 +34,51 @@ pub enum Record {
 /// One playback with what the shell knows of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionRecord {
+    #[serde(rename = "c", alias = "card")]
     pub card: Arc<CardRecord>,
     /// The device's key in the table.
+    #[serde(rename = "d", alias = "device")]
     pub device: u64,
+    #[serde(rename = "p", alias = "playback")]
     pub playback: PlaybackRecord,
-    #[serde(default)]
+    #[serde(rename = "t", alias = "timeline", default)]
     pub timeline: TimelineRecord,
 }
 
 /// The card without what the configuration says anew: policy by route, dialect by authority.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CardRecord {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ac", alias = "account", default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// By name.
+    #[serde(rename = "au", alias = "authority")]
     pub authority: Arc<str>,
     /// What it was authorized by, without its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Block>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_group: Option<String>,
+    #[serde(rename = "d", alias = "device")]
     pub device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_group: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kill_memory: Option<Duration>,
-    pub opened: Duration,
+    pub kill_memory: Option<Span>,
+    #[serde(rename = "o", alias = "opened")]
+    pub opened: Wall,
     /// What was registered of it before it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<PlaybackId>,
     /// By path.
+    #[serde(rename = "r", alias = "route")]
     pub route: Arc<str>,
+    #[serde(rename = "ru", alias = "rung")]
     pub rung: String,
     #[serde(
+        rename = "t",
+        alias = "token",
         default,
         deserialize_with = "hide_some",
         serialize_with = "expose_some",
@@ -79,8 +89,10 @@ pub struct CardRecord {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TimelineRecord {
+    #[serde(rename = "b", alias = "beats", default, skip_serializing_if = "is_default")]
     pub beats: u32,
-    pub entries: Vec<(Duration, Event)>,
+    #[serde(rename = "e", alias = "entries")]
+    pub entries: Vec<(Wall, Event)>,
 }
 
 /// One place of an embedded authority: held, kept for a device, or taken away.
@@ -172,3 +184,6 @@ pub(super) fn hide_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Sec
     struct Hidden(#[serde(deserialize_with = "hide")] Secret);
     Ok(Option::<Hidden>::deserialize(from)?.map(|Hidden(secret)| secret))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -264,12 +264,42 @@ fn a_newer_journal_is_refused_and_stays_as_it_is() {
     {
         let database = redb::Database::open(file(folder.path())).unwrap();
         let writing = database.begin_write().unwrap();
-        let about: redb::TableDefinition<'_, &str, u32> = redb::TableDefinition::new("about");
-        writing.open_table(about).unwrap().insert("format", FORMAT + 1).unwrap();
+        writing.open_table(ABOUT).unwrap().insert("format", FORMAT + 1).unwrap();
         writing.commit().unwrap();
     }
     let before = std::fs::read(file(folder.path())).unwrap();
     let fault = fault(folder.path());
     assert!(matches!(fault, Fault::Newer { found, .. } if found == FORMAT + 1), "{fault}");
     assert!(std::fs::read(file(folder.path())).unwrap() == before);
+}
+
+const ABOUT: redb::TableDefinition<'_, &str, u32> = redb::TableDefinition::new("about");
+
+#[test]
+fn a_journal_of_the_version_before_is_read_and_then_refused_by_that_version() {
+    let (folder, _) = filled();
+    {
+        let database = redb::Database::open(file(folder.path())).unwrap();
+        let writing = database.begin_write().unwrap();
+        let sessions: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("sessions");
+        writing.open_table(ABOUT).unwrap().insert("format", 1).unwrap();
+        writing.open_table(sessions).unwrap().insert(u64::MAX - 1, super::record::tests::OLD.as_bytes()).unwrap();
+        writing.commit().unwrap();
+    }
+    for _ in 0..2 {
+        let (journal, writer) = open(folder.path());
+        let loaded = journal.load();
+        assert_eq!((loaded.sessions.len(), loaded.slots.len()), (1, 200));
+        assert_eq!(loaded.sessions[0].playback.id, SessionId(u64::MAX - 1));
+        // In its own form from now on, among others that are not.
+        journal.pending().add(
+            Key::Session(loaded.sessions[0].playback.id),
+            Some(Record::Session(Box::new(loaded.sessions[0].clone()))),
+        );
+        journal.end();
+        writer.unwrap().join().unwrap();
+    }
+    let database = redb::Database::open(file(folder.path())).unwrap();
+    let reading = redb::ReadableDatabase::begin_read(&database).unwrap();
+    assert_eq!(reading.open_table(ABOUT).unwrap().get("format").unwrap().unwrap().value(), FORMAT);
 }

@@ -46,7 +46,7 @@ impl Far {
             self.watch.shadow(id).killed &= killed;
         }
         for (id, record) in known {
-            self.intervals.extend(record.grant.as_ref().map(|grant| (id, grant.interval)));
+            self.intervals.extend(record.grant.as_ref().map(|grant| (id, grant.interval.into())));
         }
     }
 

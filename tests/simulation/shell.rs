@@ -206,7 +206,7 @@ impl World {
     /// A card as the configuration makes it anew.
     fn card(&self, record: &CardRecord) -> Arc<Card> {
         let content = record.content.clone().expect("every card of ours has its number");
-        self.names.card(record.device.parse().expect("a device of ours"), content, record.opened)
+        self.names.card(record.device.parse().expect("a device of ours"), content, record.opened.into())
     }
 
     fn far(&self) -> MutexGuard<'_, Far> {

@@ -90,6 +90,7 @@ impl Stamp {
             || self.playing != newer.playing
             || self.schedule != newer.schedule
             || self.stream != newer.stream
+            || newer.last_good < self.last_good
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }
 }

@@ -282,11 +282,11 @@ proptest! {
         let record = SessionRecord {
             credit: Some(wall(1)),
             credit_spent: live,
-            every: Some(Duration::from_nanos(interval)),
+            every: Some(Duration::from_nanos(interval).into()),
             fetches: live,
             generation: u32::MAX,
             good_until: Some(wall(0)),
-            grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval), lifetime: None, token }),
+            grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval).into(), lifetime: None, token }),
             last_call: wall(1),
             last_good: wall(2),
             last_sign: wall(3),
@@ -298,7 +298,7 @@ proptest! {
             seed: u32::MAX,
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
-            took: Duration::ZERO,
+            took: Span::default(),
         };
         let policy = Policy::default();
         let moment = Clock.moment();
@@ -352,10 +352,13 @@ fn a_record_shows_no_token() {
 /// A journal of an older version lacks what came later.
 #[test]
 fn what_a_record_lacks_has_a_default() {
-    let bare = r#"{"began":1,"id":2,"session":{"generation":1,"last_call":1,"last_good":1,"last_sign":1,"seed":3,
+    let bare = r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":1,"ls":1,"sd":3,"s":{"Opening":{"since":1}}}}"#;
+    let old = r#"{"began":1,"id":2,"session":{"generation":1,"last_call":1,"last_good":1,"last_sign":1,"seed":3,
         "state":{"Opening":{"since":1}}}}"#;
-    let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
-    assert!(record.session.grant.is_none() && record.token.is_none());
+    for bare in [bare, old] {
+        let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
+        assert!(record.session.grant.is_none() && record.token.is_none() && record.session.took == Span::default());
+    }
 }
 
 /// A machine without a clock of its own comes up with the time at which it was last switched off, or an earlier one.

@@ -173,6 +173,22 @@ async fn a_session_goes_on_with_its_newest_token() {
     assert_eq!(close.ask.grant.unwrap().token.expose(), "newest");
 }
 
+/// Else a restart would write all of the journal anew.
+#[tokio::test]
+async fn what_goes_on_as_it_was_written_is_not_written_again() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    let id = first.play(1).await;
+    drop(writer);
+    memory.commit();
+    let (next, restored, memory) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!((memory.commit(), memory.len()), (0, 1));
+    next.sessions.deliver(key(), id, Input::Kill(Reason::new(403, None, "by an operator")));
+    assert_eq!(memory.commit(), 1, "what changes is");
+}
+
 #[tokio::test]
 async fn a_close_under_way_goes_on_and_a_kill_stays() {
     let memory = Memory::manual();

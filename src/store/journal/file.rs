@@ -70,8 +70,20 @@ pub(super) fn open(path: &Path) -> Result<(Database, Loaded), Fault> {
     if !path.exists() {
         create(path).map_err(|error| Fault::Io(path.to_owned(), error))?;
     }
-    let loaded = inspect(path)?;
-    Ok((reopen(path).map_err(|error| fault(path, error))?, loaded))
+    let (loaded, format) = inspect(path)?;
+    let database = reopen(path).map_err(|error| fault(path, error))?;
+    if format < FORMAT {
+        mark(&database).map_err(|error| Fault::Io(path.to_owned(), error))?;
+    }
+    Ok((database, loaded))
+}
+
+/// From now on an older sidebeat refuses the file: it could not read what will be written.
+fn mark(database: &Database) -> io::Result<()> {
+    let mut writing = database.begin_write().map_err(io::Error::other)?;
+    writing.set_quick_repair(true);
+    writing.open_table(ABOUT).map_err(io::Error::other)?.insert("format", FORMAT).map_err(io::Error::other)?;
+    writing.commit().map_err(io::Error::other)
 }
 
 /// Opens a file that was found good.
@@ -80,7 +92,7 @@ pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 /// Reads all of the file under its lock, through an overlay: nothing of it changes.
-fn inspect(path: &Path) -> Result<Loaded, Fault> {
+fn inspect(path: &Path) -> Result<(Loaded, u32), Fault> {
     let io = |error| Fault::Io(path.to_owned(), error);
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
     let held = file.try_clone().map_err(io)?;
@@ -92,28 +104,29 @@ fn inspect(path: &Path) -> Result<Loaded, Fault> {
     let overlay = Overlay::new(file).map_err(io)?;
     // A file that was cut off may meet an assertion of the library; that is a damage like any other.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
-    let loaded = read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))?;
+    let read = read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))?;
     held.unlock().map_err(io)?;
-    Ok(loaded)
+    Ok(read)
 }
 
-fn read(path: &Path, overlay: Overlay) -> Result<Loaded, Fault> {
+fn read(path: &Path, overlay: Overlay) -> Result<(Loaded, u32), Fault> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
     let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
     load(path, &database)
 }
 
-fn load(path: &Path, database: &Database) -> Result<Loaded, Fault> {
+/// All records, and the format of the file.
+fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), Fault> {
     let torn = |error: &dyn std::fmt::Display| torn(path, &error.to_string());
     let reading = database.begin_read().map_err(|error| torn(&error))?;
     let about = reading.open_table(ABOUT).map_err(|_| Fault::Foreign(path.to_owned()))?;
     let format = about.get("format").map_err(|error| torn(&error))?.map(|format| format.value());
-    match format {
-        Some(FORMAT) => {}
+    let format = match format {
+        Some(found @ 1..=FORMAT) => found,
         Some(found) if found > FORMAT => return Err(Fault::Newer { file: path.to_owned(), found }),
         Some(_) | None => return Err(Fault::Foreign(path.to_owned())),
-    }
+    };
     let mut loaded = Loaded::default();
     let decode = |key: Key, bytes: &[u8]| {
         // Not the decoder's own words: they could show what stands in the record.
@@ -141,7 +154,7 @@ fn load(path: &Path, database: &Database) -> Result<Loaded, Fault> {
         Err(TableError::TableDoesNotExist(_)) => {}
         Err(error) => return Err(torn(&error)),
     }
-    Ok(loaded)
+    Ok((loaded, format))
 }
 
 /// Under another name first: a journal is there whole or not at all.
