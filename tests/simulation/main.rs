@@ -21,6 +21,8 @@ mod player;
 #[cfg(test)]
 mod rng;
 #[cfg(test)]
+mod segment;
+#[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod sums;

@@ -11,6 +11,8 @@ use super::rng::Rng;
 pub(crate) struct Player {
     content: u64,
     pub(crate) device: usize,
+    /// Its media pass through a media route.
+    pub(crate) fetches: bool,
     key_sessions: Vec<u64>,
     left_over: Vec<(u64, u64)>,
     names_content: bool,
@@ -26,6 +28,7 @@ impl Player {
         let mut player = Self {
             content: 0,
             device,
+            fetches: rng.chance(400),
             key_sessions: Vec::new(),
             left_over: Vec::new(),
             names_content: rng.chance(700),

@@ -21,13 +21,14 @@ use super::cast::{Cast, DEVICES};
 use super::far::{Began, Far, Line};
 use super::player::Player;
 use super::rng::Rng;
+use super::segment::Segment;
 use super::sums::Sums;
 use super::viewer::Viewer;
 use super::watch::Watch;
 use super::witness::Witness;
 
 /// What must have happened in a run of many seeds, beside all endings.
-pub(crate) const HAPPENINGS: [&str; 46] = [
+pub(crate) const HAPPENINGS: [&str; 51] = [
     "authority answers again",
     "authority call failed",
     "beat",
@@ -47,6 +48,11 @@ pub(crate) const HAPPENINGS: [&str; 46] = [
     "late answers heard",
     "late answers missed",
     "limits reached",
+    "media cut",
+    "media of nobody",
+    "media passed",
+    "media refused",
+    "media refused: killed",
     "on credit",
     "opened",
     "open lost in a restart",
@@ -316,7 +322,8 @@ impl World {
             648..650 => self.suspend(life),
             650..654 => self.set_wall(life),
             654..658 => self.stall().await,
-            658..800 => self.pass(1, 500).await,
+            658..708 => self.fetch(life, player),
+            708..800 => self.pass(1, 500).await,
             800..950 => self.pass(500, 8_000).await,
             _ => self.pass(8_000, 70_000).await,
         }
@@ -396,6 +403,30 @@ impl World {
             (report, far.rng.chance(900).then(|| self.players[player].token()))
         };
         life.sessions.report(self.keys[self.players[player].device], token, report);
+    }
+
+    /// A player whose media pass through us asks for a segment, and may say something of itself with it.
+    fn fetch(&mut self, life: &mut Life, player: usize) {
+        let Player { device, fetches, .. } = self.players[player];
+        if !fetches {
+            return;
+        }
+        let segment = {
+            let mut far = self.far();
+            far.mark("fetches", player as u64, 0);
+            let report = Report { playing: far.rng.pick(&[Playing::Plays, Playing::Paused]), ..Report::default() };
+            Segment {
+                device,
+                key: self.keys[device],
+                line: Arc::new(Line(self.far.clone())),
+                report: far.rng.chance(200).then_some(report),
+                sessions: life.sessions.clone(),
+                stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
+                takes: far.rng.millis(10, 8_000),
+                token: self.players[player].token(),
+            }
+        };
+        life.running.push(life.calls.spawn(segment.play()));
     }
 
     fn kill_there(&mut self) {

@@ -114,6 +114,11 @@ impl Watch {
         }
     }
 
+    /// A playback of this content token was killed, and is remembered.
+    pub(crate) fn is_banned(&self, now: Instant, device: usize, token: Fingerprint) -> bool {
+        self.banned.get(&(device, token)).is_some_and(|until| now < *until)
+    }
+
     /// A call reached this playback and left its token with it.
     pub(crate) fn called(&mut self, id: SessionId, token: Option<Fingerprint>) {
         self.shadow(id).tokens.extend(token);

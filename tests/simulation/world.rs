@@ -73,8 +73,8 @@ impl Tally {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in End::ALL.into_iter().zip(ends) {
-            // Nothing here fetches media or has a programme, and the process lives on.
-            let absent = matches!(end, End::Drained | End::MediaSilent | End::Orphaned | End::Programme);
+            // Nothing here has a programme, and the process lives on.
+            let absent = matches!(end, End::Drained | End::Orphaned | End::Programme);
             assert!(seen > 0 || absent, "never {}", end.name());
         }
     }
@@ -153,7 +153,8 @@ impl World {
             62 => self.head.kill_one(self.now, &mut self.rng),
             63 => self.kill(player),
             64 => self.net.outage = self.net.faulty && self.rng.chance(300),
-            65..80 => self.pass(1, 500),
+            65..70 => self.fetch(player),
+            70..80 => self.pass(1, 500),
             80..95 => self.pass(500, 8_000),
             _ => self.pass(8_000, 70_000),
         }
@@ -267,8 +268,9 @@ impl World {
         self.devices[device].playback_mut(id).map(|playback| playback.session.beats())
     }
 
+    /// More than one where a first open was granted late, after a second one.
     fn books_of(&mut self, device: usize, id: SessionId) -> impl Iterator<Item = &mut Book> {
-        self.head.books.iter_mut().rev().filter(move |book| (book.device, book.id) == (device, id)).take(1)
+        self.head.books.iter_mut().filter(move |book| (book.device, book.id) == (device, id))
     }
 
     fn stop(&mut self, player: usize) {
@@ -282,6 +284,14 @@ impl World {
         let by_interval = self.rng.chance(700);
         let report = Report { by_interval, playing: self.rng.pick(&plays), stream, ..Report::default() };
         self.tell(player, &Input::Report(report));
+    }
+
+    /// A player whose media pass through us asks for a segment.
+    fn fetch(&mut self, player: usize) {
+        if self.players[player].fetches {
+            let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
+            self.tell(player, &Input::Media(stream));
+        }
     }
 
     /// What concerns the playback of the player's token.

@@ -1,0 +1,69 @@
+//! One segment of a player whose media pass through a media route: let through, and cut when its playback is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidebeat::secret::Fingerprint;
+use sidebeat::session::{Refusal, Report, Stream};
+use sidebeat::sessions::{DeviceKey, Fetched, Flow, Sessions};
+
+use super::far::{Far, Line};
+
+pub(crate) struct Segment {
+    pub(crate) device: usize,
+    pub(crate) key: DeviceKey,
+    pub(crate) line: Arc<Line>,
+    pub(crate) report: Option<Report>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) stream: Option<Stream>,
+    /// How long its bytes take.
+    pub(crate) takes: Duration,
+    pub(crate) token: Fingerprint,
+}
+
+impl Segment {
+    /// Dropped at any moment when the player hangs up.
+    pub(crate) async fn play(self) {
+        let Self { device, key, line, report, sessions, stream, takes, token } = self;
+        let told = |flow: &Flow| line.far().flows((device, token), flow);
+        if !told(&sessions.fetched(key, token, Fetched { report, stream })) {
+            return;
+        }
+        let end = line.far().clock_now() + takes;
+        while let Some(change) = sessions.change(key, token) {
+            // What changed before is seen now, and what changes from here on wakes.
+            if !told(&sessions.flow(key, token)) {
+                line.far().sums.add("media cut");
+                return;
+            }
+            if tokio::time::timeout_at(end.into(), change).await.is_err() {
+                line.far().passed((device, token));
+                return;
+            }
+        }
+    }
+}
+
+impl Far {
+    /// Whether the media of this token may flow. Never those of a killed playback.
+    fn flows(&mut self, of: (usize, Fingerprint), flow: &Flow) -> bool {
+        self.sums.add(match flow {
+            Flow::Absent => "media of nobody",
+            Flow::Goes => "media passed",
+            Flow::Over(Refusal::Killed(_), _) => "media refused: killed",
+            Flow::Over(_, _) => "media refused",
+        });
+        let goes = *flow == Flow::Goes;
+        assert!(!goes || !self.is_banned(of), "the media of the killed do not flow");
+        goes
+    }
+
+    /// All of it went through, so nobody had to cut it.
+    fn passed(&self, of: (usize, Fingerprint)) {
+        assert!(!self.is_banned(of), "a kill cuts what is on its way");
+    }
+
+    fn is_banned(&self, (device, token): (usize, Fingerprint)) -> bool {
+        self.watch.is_banned(self.awake(), device, token)
+    }
+}
