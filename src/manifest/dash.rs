@@ -39,6 +39,7 @@ enum Text {
     Base,
     License,
     Manifest,
+    Steering,
 }
 
 struct Reader<'a> {
@@ -98,6 +99,7 @@ impl<'a> Reader<'a> {
         self.element(start, before)?;
         let text = match start.local_name().as_ref() {
             "BaseURL" => Some(Text::Base),
+            "ContentSteering" => Some(Text::Steering),
             "ImportedMPD" | "Location" | "PatchLocation" => Some(Text::Manifest),
             name if name.eq_ignore_ascii_case("laurl") => Some(Text::License),
             _ => None,
@@ -129,6 +131,7 @@ impl<'a> Reader<'a> {
         let purpose = match kind {
             Text::Base => Purpose::Segment,
             Text::Manifest => Purpose::Manifest,
+            Text::Steering => return self.steering(from, before, plain.trim()),
             Text::License => return self.license(raw, from, plain.trim()),
         };
         // A location is the MPD's own, whatever its base is.
@@ -141,6 +144,19 @@ impl<'a> Reader<'a> {
                 parent.base.get_or_insert(base);
                 self.places.forget();
             }
+        }
+    }
+
+    /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
+    fn steering(&mut self, from: usize, before: usize, plain: &str) {
+        let left = self.found.left;
+        let base = self.plan.base;
+        self.places.bind_whole(self.plan, &base, from..before, plain, Purpose::Steering, &mut self.found);
+        let start = self.text.get(..from).and_then(|text| text.rfind('<'));
+        let end = self.text.get(before..).and_then(|text| text.find('>'));
+        if let (true, Some(start), Some(more)) = (self.found.left > left, start, end) {
+            self.found.left = left;
+            self.found.edits.push(Edit { at: start..before + more + 1, with: "".into() });
         }
     }
 

@@ -165,7 +165,9 @@ fn note(lead: &Lead, at: Range<usize>, found: &mut Found) {
 
 /// `text`: the URI, or its folder.
 fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, purpose: Purpose, write: Write) -> Lead {
-    if text.starts_with(plan.own) || (stays && !plan.all) {
+    // A steering list is edited by its path.
+    let bound = plan.all || purpose == Purpose::Steering;
+    if text.starts_with(plan.own) || (stays && !bound) {
         return Lead::Kept;
     }
     match (plan.bind)(to, purpose) {

@@ -85,7 +85,7 @@ impl Story<'_> {
 
     async fn slate_text(&self, map: &Map<'_>, target: &Target, format: Format) -> Result<(String, Facts), Instead> {
         let Fetched { body, .. } = self.whole(target).await?;
-        let (text, facts) = self.edited(map, target, format, &body, true).map_err(Instead::Unfit)?;
+        let (text, facts) = self.edited(map, target, format, &body, (true, None)).map_err(Instead::Unfit)?;
         Ok((String::from_utf8_lossy(&text).into_owned(), facts))
     }
 }
