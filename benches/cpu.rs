@@ -6,10 +6,10 @@ use criterion::Criterion;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use rustix::time::{ClockId, clock_gettime};
 
-pub struct Cpu;
+pub(crate) struct Cpu;
 
 impl Cpu {
-    pub fn criterion() -> Criterion<Self> {
+    pub(crate) fn criterion() -> Criterion<Self> {
         Criterion::default().with_measurement(Self)
     }
 }
