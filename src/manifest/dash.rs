@@ -149,12 +149,13 @@ impl<'a> Reader<'a> {
 
     /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
     fn steering(&mut self, from: usize, before: usize, plain: &str) {
-        let left = self.found.left;
+        let (edits, left) = (self.found.edits.len(), self.found.left);
         let base = self.plan.base;
         self.places.bind_whole(self.plan, &base, from..before, plain, Purpose::Steering, &mut self.found);
+        let bound = self.found.edits.len() > edits || plain.starts_with(self.plan.own);
         let start = self.text.get(..from).and_then(|text| text.rfind('<'));
         let end = self.text.get(before..).and_then(|text| text.find('>'));
-        if let (true, Some(start), Some(more)) = (self.found.left > left, start, end) {
+        if let (false, Some(start), Some(more)) = (bound, start, end) {
             self.found.left = left;
             self.found.edits.push(Edit { at: start..before + more + 1, with: "".into() });
         }
@@ -191,6 +192,7 @@ impl<'a> Reader<'a> {
                 | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
                     self.attribute(raw, Purpose::Segment);
                 }
+                ("ContentSteering", "proxyServerURL") => self.attribute(raw, Purpose::Steering),
                 (_, "href") if key.contains(':') => self.attribute(raw, Purpose::Manifest),
                 (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
                     let at = self.offset(raw);
@@ -248,7 +250,8 @@ fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
 /// Elements with attributes that are URIs. Others may have prefixed ones.
 fn leads(name: &str) -> bool {
     match name {
-        "BitstreamSwitching" | "Initialization" | "RepresentationIndex" | "SegmentTemplate" | "SegmentURL" => true,
+        "BitstreamSwitching" | "ContentSteering" | "Initialization" | "RepresentationIndex" => true,
+        "SegmentTemplate" | "SegmentURL" => true,
         name => name.eq_ignore_ascii_case("laurl"),
     }
 }

@@ -102,14 +102,27 @@ impl<'a> Reader<'a> {
         for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
             let wanted = |(key, _): &(&str, &str)| key == name;
             let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
+            if *purpose == Purpose::Steering {
+                self.steering(line, &uris);
+                continue;
+            }
             for uri in uris {
-                let left = self.found.left;
                 self.uri(uri, *purpose, false);
-                if *purpose == Purpose::Steering && self.found.left > left {
-                    self.found.left = left;
-                    let at = self.offset(line);
-                    self.found.edits.push(Edit { at: at..at + line.len(), with: "#".into() });
-                }
+            }
+        }
+    }
+
+    /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
+    fn steering(&mut self, line: &'a str, uris: &[&'a str]) {
+        let (edits, left) = (self.found.edits.len(), self.found.left);
+        for uri in uris {
+            let before = self.found.edits.len();
+            self.uri(uri, Purpose::Steering, false);
+            if self.found.edits.len() == before && !uri.starts_with(self.plan.own) {
+                self.found.left = left;
+                self.found.edits.truncate(edits);
+                let at = self.offset(line);
+                return self.found.edits.push(Edit { at: at..at + line.len(), with: "#".into() });
             }
         }
     }

@@ -85,6 +85,14 @@ fn steering_keeps_to_the_route_or_is_taken_off() {
         assert_eq!(edited(Format::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
         assert_eq!(read(Format::Hls, hls.as_bytes(), &nowhere, LARGEST).unwrap().left, 0);
     }
+    // A list that stands in the manifest itself is one that we do not see, and of two the player chooses.
+    let only = |to: &Absolute<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
+    for uri in ["data:application/json,{}", "https://steer.example/s\",SERVER-URI=\"https://elsewhere.example/s"] {
+        let hls = hls.replace("URI=\"URI", &format!("URI=\"{uri}"));
+        let without = edited(Format::Hls, &hls, &Plan { bind: &only, ..plan() });
+        assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
+    }
+    assert_eq!(edited(Format::Dash, &dash.replace("URI", "data:,{}"), &plan()), "<MPD><Period/></MPD>");
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Story<'_> {
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
         }
         if self.media.end_playlists
+            && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
             && Format::of_path(&target.path) == Some(Format::Hls)
             && let Some(ended) = self.ended(&target).await
         {
