@@ -35,7 +35,7 @@ fn edit(format: Format, text: &Bytes) -> usize {
         base: Base { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true },
         bind: &bind,
         cmcd: Some(&cmcd),
-        end: false,
+        end: None,
         license: Some("/license"),
         own: "/media/~00112233445566778899aabbccddeeff/",
         playheads: true,

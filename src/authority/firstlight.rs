@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) use self::reply::Class;
 use super::wire::Wire;
-use crate::config::{FirstLight, StreamConcurrency};
+use crate::config::{FirstLight, Place, StreamConcurrency};
 use crate::playbacks::{Block, LiveEvent, Registration};
 use crate::secret::Secret;
 use crate::session::{AskKind, Playing, Schedule, Times, Told};
@@ -41,6 +41,22 @@ pub(super) struct Who<'a> {
     pub(super) block: &'a Block,
     pub(super) registration: &'a Registration,
     pub(super) token: &'a Secret,
+}
+
+impl Who<'_> {
+    fn says(&self, place: &Place, uuid: &str) -> Option<String> {
+        match place {
+            Place::CatalogType => self.block.catalog_type.clone(),
+            Place::ContentId => self.block.content_id.clone(),
+            Place::DeviceId => Some(self.registration.device.clone()),
+            Place::Header(name) => {
+                let header = self.registration.headers.iter().find(|(known, _)| known == name);
+                header.and_then(|(_, value)| value.to_str().ok()).map(str::to_owned)
+            }
+            Place::HeartbeatToken => Some(self.token.expose().to_owned()),
+            Place::TrackingId => Some(uuid.to_owned()),
+        }
+    }
 }
 
 impl FirstLight {
@@ -103,7 +119,11 @@ impl FirstLight {
     fn headers_for(&self, who: Who<'_>, uuid: &str) -> Option<HeaderMap> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.extend(who.registration.headers.iter().cloned());
-        headers.extend(self.headers.iter().cloned());
+        for (name, template) in &self.headers {
+            if let Some(value) = template.fill(|place| who.says(place, uuid)) {
+                headers.insert(name.clone(), value);
+            }
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(name) = &self.tracking_header {
@@ -158,8 +178,11 @@ impl Phase {
 fn state(phase: Phase, playing: Option<Playing>) -> &'static str {
     match (phase, playing) {
         (_, Some(Playing::Done)) => "FINISHED",
+        (_, Some(Playing::Fails)) => "ERROR",
         (Phase::Stop, _) | (_, Some(Playing::Quit)) => "STOPPED",
         (Phase::Start | Phase::Update, Some(Playing::Paused)) => "PAUSED",
+        (Phase::Start | Phase::Update, Some(Playing::Buffers)) => "BUFFERING",
+        (Phase::Start | Phase::Update, Some(Playing::Seeks)) => "SEEKING",
         (Phase::Start | Phase::Update, Some(Playing::Plays | Playing::Unsaid) | None) => "PLAYING",
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
-use super::{Endpoint, Pattern};
+use regex_lite::Regex;
+
+use super::{Endpoint, Pattern, Template};
 
 /// The contract `firstlight-hb/1`. Facts: `docs/authorities.md`.
 #[derive(Debug)]
@@ -16,10 +18,10 @@ pub struct FirstLight {
     /// `heartbeatAction`s that mean a blackout; compared without case, as all of them.
     pub blackout_actions: Vec<String>,
     pub ca: Option<PathBuf>,
-    pub concurrency_error_codes: Vec<Pattern>,
+    pub concurrency_error_codes: Vec<Code>,
     pub continue_actions: Vec<String>,
-    /// Constant headers of every call.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of every call, in place of the caller's own of the same name.
+    pub headers: Vec<(HeaderName, Template)>,
     pub heartbeat: Endpoint,
     /// When the authorization names no interval.
     pub interval: Duration,
@@ -56,13 +58,30 @@ pub struct StreamConcurrency {
     pub path: String,
 }
 
+/// An error code of a tenant.
+#[derive(Debug)]
+pub enum Code {
+    /// `regex:EXPRESSION`, for the whole of it.
+    Matching(Regex),
+    Named(Pattern),
+}
+
+impl Code {
+    pub fn fits(&self, code: &str) -> bool {
+        match self {
+            Self::Matching(expression) => expression.is_match(code),
+            Self::Named(pattern) => pattern.fits(code),
+        }
+    }
+}
+
 /// The contract's names of fields to those of a tenant; what is not in it is called by its own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Names(pub BTreeMap<String, String>);
 
 impl Names {
     /// Every field that can have another name.
-    pub const ALL: [&str; 30] = [
+    pub const ALL: [&str; 33] = [
         "blackoutAction",
         "blackoutUrl",
         "catalogType",
@@ -92,7 +111,10 @@ impl Names {
         "primaryContentId",
         "sequence",
         "state",
+        "streamTimelineEvents",
+        "time",
         "trackViewersCount",
+        "type",
     ];
 
     pub fn of<'a>(&'a self, name: &'a str) -> &'a str {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct Media {
     /// Segments do not pass through us: manifests name them at their origin.
     pub direct: bool,
+    /// A killed live playlist ends, and is not refused.
+    pub end_playlists: bool,
     /// Servers other than the origin's that manifests may lead to through us.
     pub hosts: Vec<HostPattern>,
     /// Whether MPDs tell players to report about themselves.

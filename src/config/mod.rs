@@ -20,6 +20,7 @@ mod route;
 mod section;
 mod store;
 mod take;
+mod template;
 mod units;
 mod value;
 mod webhook;
@@ -40,13 +41,14 @@ pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
 pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
 pub use self::fault::{Fault, Faults};
-pub use self::firstlight::{FirstLight, Names, StreamConcurrency};
+pub use self::firstlight::{Code, FirstLight, Names, StreamConcurrency};
 pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
 pub use self::route::{
     Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
 };
 pub use self::store::{OnExit, Store, StoreKind};
+pub use self::template::{Place, Template};
 pub use self::webhook::Webhook;
 use crate::secret::Secret;
 

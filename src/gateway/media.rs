@@ -9,6 +9,7 @@ mod fetch;
 mod first;
 mod guarded;
 mod manifest;
+mod over;
 mod place;
 mod playhead;
 mod shelf;
@@ -17,7 +18,7 @@ mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{LOCATION, RANGE};
 use http::request::Parts;
@@ -29,10 +30,9 @@ use self::guarded::Guarded;
 use self::place::{Map, Target};
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
-use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, slate_of, told};
+use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, told};
 use super::Gateway;
 use super::identity::{self, Evidence};
-use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
 use crate::authority::Authority;
@@ -42,7 +42,7 @@ use crate::edge::reply::Refusal;
 use crate::edge::{Peer, Sending};
 use crate::manifest::Format;
 use crate::playbacks::{self, Registration};
-use crate::session::{self, AskKind, Report};
+use crate::session::Report;
 use crate::sessions::{DeviceKey, Fetched, Flow};
 use crate::telemetry::MediaLabels;
 
@@ -109,7 +109,9 @@ impl Story<'_> {
         }
         let map = self.map(None);
         if below.starts_with(playbacks::CONTENT) {
-            return map.content().map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path));
+            return map
+                .content(self.own_query())
+                .map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path));
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         let report = self.report(&target);
@@ -142,7 +144,20 @@ impl Story<'_> {
     /// player cannot repeat a query or a path with every segment.
     fn is_foreign(&self, below: &str) -> bool {
         let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
-        let rungs: Vec<_> = rungs.filter(|rung| !matches!(rung, config::Rung::PathSegment)).cloned().collect();
+        // The query of a registered URL is its server's.
+        let theirs = self.registration.content_url.is_some();
+        let rungs: Vec<_> = rungs
+            .filter(|rung| match rung {
+                config::Rung::PathSegment => false,
+                config::Rung::Query(_) => !theirs,
+                config::Rung::Cookie(_)
+                | config::Rung::Header(_)
+                | config::Rung::Mtls
+                | config::Rung::Peer
+                | config::Rung::TokenClaim(_) => true,
+            })
+            .cloned()
+            .collect();
         let (headers, query) = (&self.asked.headers, self.asked.uri.query());
         let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
         identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
@@ -186,6 +201,9 @@ impl Story<'_> {
     }
 
     async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        if target.steering {
+            return self.steering(map, target).await;
+        }
         if let Some(format) = Format::of_path(&target.path) {
             return self.manifest(map, target, format).await;
         }
@@ -224,53 +242,6 @@ impl Story<'_> {
         response
     }
 
-    async fn over(
-        &self,
-        below: &str,
-        target: Target,
-        refusal: &session::Refusal,
-        since: Option<Instant>,
-    ) -> Response<Sending> {
-        if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
-            return self.blacked_out(target, &slate, since).await;
-        }
-        let manifest = is_manifest(&target.path);
-        if let session::Refusal::Ended(end) = refusal
-            && manifest
-            && !end.is_wanted()
-            && self.route.policy.now().begins_again(*end)
-        {
-            // It was taken for gone, and is not.
-            if self.is_authorized() {
-                return self.begin(&self.map(None), &target).await;
-            }
-            return self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await;
-        }
-        if let session::Refusal::Killed(_) = refusal
-            && !self.seat.effective.swap(true, Ordering::Relaxed)
-        {
-            // Nothing was on its way when it was killed.
-            self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
-        }
-        self.turned(if manifest { "manifest" } else { "segment" }, refusal)
-    }
-
-    fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
-        let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
-        let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
-        self.count(kind, "refused");
-        self.gateway.telemetry.metrics.refusal(&turned.error, "http");
-        turned.reply(Phase::License).map(Sending::from)
-    }
-
-    /// By now, and with no slate to go over to.
-    fn killed(&self) -> Option<session::Refusal> {
-        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
-            Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
-            Flow::Absent | Flow::Goes | Flow::Over(..) => None,
-        }
-    }
-
     fn failed(&self, kind: &'static str, failure: &Failure) -> Response<Sending> {
         self.count(kind, "failed");
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
@@ -287,8 +258,4 @@ impl Story<'_> {
         let labels = MediaLabels { kind, outcome, route: self.route.path.clone() };
         self.gateway.telemetry.metrics.media_request(&labels);
     }
-}
-
-fn no_event(_: AskKind) -> &'static str {
-    ""
 }

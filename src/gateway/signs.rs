@@ -120,11 +120,12 @@ impl Gateway {
 pub(super) fn read(told: &cmcd::Report) -> Report {
     let playing = match (told.state, told.background) {
         (Some(State::Quit), _) => Playing::Quit,
-        (Some(State::Ended | State::Failed), _) => Playing::Done,
+        (Some(State::Ended), _) => Playing::Done,
+        (Some(State::Failed), _) => Playing::Fails,
         (Some(State::Paused), _) | (_, Some(true)) => Playing::Paused,
-        (Some(State::Playing | State::Rebuffering | State::Seeking | State::Starting | State::Waiting), _) => {
-            Playing::Plays
-        }
+        (Some(State::Rebuffering | State::Waiting), _) => Playing::Buffers,
+        (Some(State::Seeking), _) => Playing::Seeks,
+        (Some(State::Playing | State::Starting), _) => Playing::Plays,
         (Some(State::Preloading) | None, _) => Playing::Unsaid,
     };
     let playhead = told.playhead_ms.map(Duration::from_millis);

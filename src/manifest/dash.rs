@@ -39,6 +39,7 @@ enum Text {
     Base,
     License,
     Manifest,
+    Steering,
 }
 
 struct Reader<'a> {
@@ -106,6 +107,7 @@ impl<'a> Reader<'a> {
         self.element(start, before)?;
         let text = match start.local_name().as_ref() {
             "BaseURL" => Some(Text::Base),
+            "ContentSteering" => Some(Text::Steering),
             "ImportedMPD" | "Location" | "PatchLocation" => Some(Text::Manifest),
             name if name.eq_ignore_ascii_case("laurl") => Some(Text::License),
             _ => None,
@@ -140,6 +142,7 @@ impl<'a> Reader<'a> {
         let purpose = match kind {
             Text::Base => Purpose::Segment,
             Text::Manifest => Purpose::Manifest,
+            Text::Steering => return self.steering(from, before, plain.trim()),
             Text::License => return self.license(raw, from, plain.trim()),
         };
         // A location is the MPD's own, whatever its base is.
@@ -152,6 +155,20 @@ impl<'a> Reader<'a> {
                 parent.base.get_or_insert(base);
                 self.places.forget();
             }
+        }
+    }
+
+    /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
+    fn steering(&mut self, from: usize, before: usize, plain: &str) {
+        let (edits, left) = (self.found.edits.len(), self.found.left);
+        let base = self.plan.base;
+        self.places.bind_whole(self.plan, &base, from..before, plain, Purpose::Steering, &mut self.found);
+        let bound = self.found.edits.len() > edits || plain.starts_with(self.plan.own);
+        let start = self.text.get(..from).and_then(|text| text.rfind('<'));
+        let end = self.text.get(before..).and_then(|text| text.find('>'));
+        if let (false, Some(start), Some(more)) = (bound, start, end) {
+            self.found.left = left;
+            self.found.edits.push(Edit { at: start..before + more + 1, with: "".into() });
         }
     }
 
@@ -191,6 +208,7 @@ impl<'a> Reader<'a> {
                 | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
                     self.attribute(raw, Purpose::Segment);
                 }
+                ("ContentSteering", "proxyServerURL") => self.attribute(raw, Purpose::Steering),
                 (_, "href") if key.contains(':') => self.attribute(raw, Purpose::Manifest),
                 (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
                     let at = self.offset(raw);
@@ -265,7 +283,8 @@ fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
 /// Elements with attributes that are URIs. Others may have prefixed ones.
 fn leads(name: &str) -> bool {
     match name {
-        "BitstreamSwitching" | "Initialization" | "RepresentationIndex" | "SegmentTemplate" | "SegmentURL" => true,
+        "BitstreamSwitching" | "ContentSteering" | "Initialization" | "RepresentationIndex" => true,
+        "SegmentTemplate" | "SegmentURL" => true,
         name => name.eq_ignore_ascii_case("laurl"),
     }
 }

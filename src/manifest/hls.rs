@@ -13,7 +13,7 @@ use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
 /// Tags that carry URIs, the attributes that do, and what for.
 const TAGS: [(&str, &str, Purpose); 14] = [
-    ("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Data),
+    ("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Steering),
     ("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Data),
     ("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest),
     ("#EXT-X-I-FRAME-STREAM-INF", "URI", Purpose::Manifest),
@@ -36,6 +36,8 @@ struct Reader<'a> {
     /// The URI line to come names a playlist.
     announced: bool,
     collect: Collect,
+    /// Where the playlist is to end.
+    cut: Option<usize>,
     duration_ms: u64,
     ended: bool,
     found: Found,
@@ -54,6 +56,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     let mut reader = Reader {
         announced: false,
         collect: Collect::default(),
+        cut: None,
         duration_ms: 0,
         ended: false,
         found: Found::default(),
@@ -99,8 +102,27 @@ impl<'a> Reader<'a> {
         for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
             let wanted = |(key, _): &(&str, &str)| key == name;
             let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
+            if *purpose == Purpose::Steering {
+                self.steering(line, &uris);
+                continue;
+            }
             for uri in uris {
                 self.uri(uri, *purpose, false);
+            }
+        }
+    }
+
+    /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
+    fn steering(&mut self, line: &'a str, uris: &[&'a str]) {
+        let (edits, left) = (self.found.edits.len(), self.found.left);
+        for uri in uris {
+            let before = self.found.edits.len();
+            self.uri(uri, Purpose::Steering, false);
+            if self.found.edits.len() == before && !uri.starts_with(self.plan.own) {
+                self.found.left = left;
+                self.found.edits.truncate(edits);
+                let at = self.offset(line);
+                return self.found.edits.push(Edit { at: at..at + line.len(), with: "#".into() });
             }
         }
     }
@@ -172,6 +194,11 @@ impl<'a> Reader<'a> {
         self.start_ms = self.start_ms.saturating_add(self.duration_ms);
         self.range.0 = 0;
         self.tail.next = self.tail.next.saturating_add(1);
+        if self.plan.end == Some(self.tail.next) {
+            let end = self.offset(uri) + uri.len();
+            let line = self.text.get(end..).and_then(|rest| rest.find('\n'));
+            self.cut = line.map(|more| end + more + 1);
+        }
     }
 
     /// Its path at its server, if that is wanted.
@@ -183,14 +210,21 @@ impl<'a> Reader<'a> {
 
     /// `raw` is a slice of the text.
     fn named(&self, raw: &'a str, purpose: Purpose) -> Named<'a> {
-        Named { at: raw.as_ptr() as usize - self.text.as_ptr() as usize, purpose, raw }
+        Named { at: self.offset(raw), purpose, raw }
+    }
+
+    fn offset(&self, slice: &str) -> usize {
+        (slice.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
 
     fn finish(mut self) -> Found {
         let live = (!self.multivariant).then_some(!self.ended);
-        if live == Some(true) && self.plan.end {
-            let newline = if self.text.ends_with('\n') { "" } else { "\n" };
-            self.found.edits.push(Edit::insert(self.text.len(), &format!("{newline}#EXT-X-ENDLIST\n")));
+        if live == Some(true) && self.plan.end.is_some() {
+            let cut = self.cut.unwrap_or(self.text.len());
+            self.found.edits.retain(|edit| edit.at.end <= cut);
+            let whole = self.text.get(..cut).is_some_and(|kept| kept.ends_with('\n'));
+            let with = if whole { "#EXT-X-ENDLIST\n" } else { "\n#EXT-X-ENDLIST\n" };
+            self.found.edits.push(Edit { at: cut..self.text.len(), with: with.into() });
         }
         let facts = &mut self.found.facts;
         facts.playheads =

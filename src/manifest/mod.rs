@@ -10,6 +10,7 @@ mod edit;
 mod hls;
 mod places;
 mod playhead;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -18,6 +19,7 @@ pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
+pub use self::steering::steered;
 pub use self::uri::{Absolute, Base};
 
 /// Larger than the manifests of day-long windows; a route may say otherwise.
@@ -39,6 +41,8 @@ pub enum Purpose {
     /// Another manifest.
     Manifest,
     Segment,
+    /// A steering list. Where it cannot be bound, the manifest goes without.
+    Steering,
 }
 
 /// What is done to a manifest.
@@ -51,8 +55,8 @@ pub struct Plan<'a> {
     /// ends with `/`, holds for all that is in it.
     pub bind: &'a dyn Fn(&Absolute<'_>, Purpose) -> Option<String>,
     pub cmcd: Option<&'a Cmcd<'a>>,
-    /// A live playlist ends here.
-    pub end: bool,
+    /// A live playlist ends before the segment of this number.
+    pub end: Option<u64>,
     /// Where licenses are asked for, in place of what the manifest says.
     pub license: Option<&'a str>,
     /// What the player's URIs of this playback begin with: they are in place already.

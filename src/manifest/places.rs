@@ -3,7 +3,7 @@
 //! A manifest names thousands of files in a few folders. What is found out of one file holds for every other
 //! plainly named one beside it: its URI differs in the name alone, and so does the URI by which the player
 //! reaches it. So the name stays where it is in the text, and only its folder is replaced. Whatever is not
-//! plain is worked out by itself ([`whole`]), and means the same.
+//! plain is worked out by itself ([`Places::bind_whole`]), and means the same.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -165,7 +165,9 @@ fn note(lead: &Lead, at: Range<usize>, found: &mut Found) {
 
 /// `text`: the URI, or its folder.
 fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, purpose: Purpose, write: Write) -> Lead {
-    if text.starts_with(plan.own) || (stays && !plan.all) {
+    // A steering list is edited by its path.
+    let bound = plan.all || purpose == Purpose::Steering;
+    if text.starts_with(plan.own) || (stays && !bound) {
         return Lead::Kept;
     }
     match (plan.bind)(to, purpose) {

@@ -20,7 +20,7 @@ fn plan() -> Plan<'static> {
         base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
         bind: &bind,
         cmcd: None,
-        end: false,
+        end: None,
         license: None,
         own: OWN,
         playheads: true,
@@ -56,8 +56,43 @@ fn a_live_playlist_keeps_to_the_route() {
     assert_eq!(found.left, 1, "the key stays where it is");
     assert_eq!(found.facts.live, Some(true));
     assert_eq!(found.facts.tail, Some(Tail { discontinuity: 3, next: 9, target_s: 4 }));
-    let ended = edited(Format::Hls, LIVE, &Plan { end: true, ..plan() });
-    assert_eq!(ended, format!("{expected}#EXT-X-ENDLIST\n"));
+    let ended = edited(Format::Hls, LIVE, &Plan { end: Some(9), ..plan() });
+    let (kept, _) = expected.split_once("#EXT-X-PART:").unwrap();
+    assert_eq!(ended, format!("{kept}#EXT-X-ENDLIST\n"), "what comes after the last segment is no part of it");
+    let ended = edited(Format::Hls, LIVE, &Plan { end: Some(8), ..plan() });
+    let (kept, _) = expected.split_once("#EXT-X-DISCONTINUITY\r").unwrap();
+    assert_eq!(ended, format!("{kept}#EXT-X-ENDLIST\n"));
+    let ended = edited(Format::Hls, LIVE, &Plan { end: Some(1), ..plan() });
+    assert_eq!(ended, format!("{expected}#EXT-X-ENDLIST\n"), "its window has moved on");
+}
+
+#[test]
+fn steering_keeps_to_the_route_or_is_taken_off() {
+    let none = |_: &Absolute<'_>, _: Purpose| None;
+    let hls =
+        "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"URI\",PATHWAY-ID=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    let dash = "<MPD><ContentSteering defaultServiceLocation=\"a\">URI</ContentSteering><Period/></MPD>";
+    for (uri, bound) in [
+        ("https://steer.example/s?a=1", "/media/~p/0123/~h/steer.examples/s?a=1"),
+        ("s.json", "/media/~p/0123/~h/cdn.examples/vod/show/s.json"),
+    ] {
+        let (hls, dash) = (hls.replace("URI=\"URI", &format!("URI=\"{uri}")), dash.replace("URI", uri));
+        assert_eq!(edited(Format::Hls, &hls, &plan()), hls.replace(uri, bound));
+        assert_eq!(edited(Format::Dash, &dash, &plan()), dash.replace(uri, bound));
+        let nowhere = Plan { bind: &none, ..plan() };
+        let without = edited(Format::Hls, &hls, &nowhere);
+        assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
+        assert_eq!(edited(Format::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
+        assert_eq!(read(Format::Hls, hls.as_bytes(), &nowhere, LARGEST).unwrap().left, 0);
+    }
+    // A list that stands in the manifest itself is one that we do not see, and of two the player chooses.
+    let only = |to: &Absolute<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
+    for uri in ["data:application/json,{}", "https://steer.example/s\",SERVER-URI=\"https://elsewhere.example/s"] {
+        let hls = hls.replace("URI=\"URI", &format!("URI=\"{uri}"));
+        let without = edited(Format::Hls, &hls, &Plan { bind: &only, ..plan() });
+        assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
+    }
+    assert_eq!(edited(Format::Dash, &dash.replace("URI", "data:,{}"), &plan()), "<MPD><Period/></MPD>");
 }
 
 #[test]
@@ -387,7 +422,7 @@ proptest! {
     #[test]
     fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
         let cmcd = Cmcd { content: "c", session: "s" };
-        let plan = Plan { cmcd: Some(&cmcd), end: true, license: Some("l"), ..plan() };
+        let plan = Plan { cmcd: Some(&cmcd), end: Some(3), license: Some("l"), ..plan() };
         for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
             for format in [Format::Dash, Format::Hls] {
                 let whole = Bytes::from(bytes.clone());

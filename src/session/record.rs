@@ -256,6 +256,7 @@ impl SessionRecord {
             grant,
             good_until: self.good_until.map(time),
             lane: None,
+            failing_until: None,
             given_up: ArrayVec::new(),
             last_call: time(self.last_call),
             last_good: time(self.last_good),

@@ -31,17 +31,33 @@ pub enum Stream {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Playing {
-    /// Reached its end or failed; it may still report, and may start again.
+    /// On the way to playing on: there is nothing to play just now.
+    Buffers,
+    /// Reached its end; it may still report, and may start again.
     Done,
+    /// As [`Self::Done`], by a failure.
+    Fails,
     /// Paused, or in a page that nobody sees.
     Paused,
     /// Playing, or on the way to it.
     Plays,
     /// The player said that it quits.
     Quit,
+    /// On the way to another place of its content.
+    Seeks,
     /// Players that send no state.
     #[default]
     Unsaid,
+}
+
+impl Playing {
+    /// It plays, or will without anybody's doing.
+    pub(super) fn is_under_way(self) -> bool {
+        match self {
+            Self::Buffers | Self::Plays | Self::Seeks => true,
+            Self::Done | Self::Fails | Self::Paused | Self::Quit | Self::Unsaid => false,
+        }
+    }
 }
 
 /// The reports of one session so far.
@@ -99,7 +115,9 @@ impl Reports {
         let runs = match self.playing {
             Playing::Plays => true,
             Playing::Unsaid => self.until.is_some(),
-            Playing::Done | Playing::Paused | Playing::Quit => false,
+            Playing::Buffers | Playing::Done | Playing::Fails | Playing::Paused | Playing::Quit | Playing::Seeks => {
+                false
+            }
         };
         let run = playhead.saturating_add(now.saturating_duration_since(at));
         Some(if runs { self.until.map_or(run, |until| run.min(until.max(playhead))) } else { playhead })
@@ -113,7 +131,9 @@ impl Reports {
         let rounds = newest.max(before) * 5 / 2;
         Some(match self.playing {
             Playing::Paused | Playing::Unsaid => rounds.max(Self::HIDDEN),
-            Playing::Done | Playing::Plays | Playing::Quit => rounds,
+            Playing::Buffers | Playing::Done | Playing::Fails | Playing::Plays | Playing::Quit | Playing::Seeks => {
+                rounds
+            }
         })
     }
 }

@@ -98,6 +98,8 @@ pub struct Session {
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
+    /// A beat that is lost before this was brought forward, and is no further failure.
+    pub(super) failing_until: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
     /// When the player last called.
@@ -144,6 +146,7 @@ impl Session {
             grant: None,
             good_until: None,
             lane: None,
+            failing_until: None,
             given_up: ArrayVec::new(),
             last_call: now,
             last_good: now,

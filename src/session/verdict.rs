@@ -121,11 +121,14 @@ pub struct Reason {
     pub error_code: Option<i64>,
     /// Scrubbed: safe to log and to show.
     pub message: Arc<str>,
+    /// When it wants to be asked again, from its answer on.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
 }
 
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
-        Self { blackout: None, code, error_code, message: crate::secret::scrub(message).into() }
+        Self { blackout: None, code, error_code, message: crate::secret::scrub(message).into(), retry_after: None }
     }
 }
 

@@ -54,8 +54,8 @@ impl Sessions {
         let playing = self.playing(key, token);
         let report = match (playing.len(), report.playing) {
             (..2, _) => report,
-            (_, Playing::Done | Playing::Quit) => return,
-            (_, Playing::Paused | Playing::Plays | Playing::Unsaid) => {
+            (_, Playing::Done | Playing::Fails | Playing::Quit) => return,
+            (_, Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid) => {
                 Report { by_interval: false, playing: Playing::Unsaid, ..Report::default() }
             }
         };

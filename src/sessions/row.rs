@@ -78,10 +78,13 @@ impl Row {
 
 fn playing_name(playing: Playing) -> &'static str {
     match playing {
+        Playing::Buffers => "buffers",
         Playing::Done => "done",
+        Playing::Fails => "fails",
         Playing::Paused => "paused",
         Playing::Plays => "plays",
         Playing::Quit => "quit",
+        Playing::Seeks => "seeks",
         Playing::Unsaid => "reports",
     }
 }

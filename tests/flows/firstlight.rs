@@ -164,6 +164,37 @@ async fn a_playback_begins_though_the_heartbeat_service_is_down() {
 }
 
 #[tokio::test]
+async fn a_lost_beat_is_sent_again_when_the_service_asked_for_it() {
+    let server = license_server().await;
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let service = Upstream::answering(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Response::builder().status(503).header("retry-after", "1").body("".into()).unwrap(),
+        _ => good("application/json", "{}"),
+    })
+    .await;
+    let text = format!(
+        "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\nheartbeat-url = \"{}\"\n\
+         [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"quickplay\"\n\
+         authorize-url = \"{{headend}}/DEMO/fl/media/content/authorize\"\nlicense-route = \"/license\"\n",
+        service.url()
+    );
+    let license_url = server.url();
+    let stage = Stage::script()
+        .settings(|settings| {
+            settings.firstlight.frequency_ms = Some(3_600_000);
+            settings.firstlight.license_url = Some(license_url);
+        })
+        .authority(&text)
+        .upstream("/license", &server.url(), "authority = \"quickplay\"")
+        .start()
+        .await;
+    let _tv = playing(&stage, "tv", "game", "live").await;
+    stage.eventually("long before its turn", async || service.seen().len() == 2).await;
+    stage.eventually("confirmed", async || stage.each("state").await == ["live"]).await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn credentials_are_tried_once_more_at_once() {
     let server = license_server().await;
     let stage = plain(&server).start().await;

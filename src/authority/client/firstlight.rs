@@ -4,7 +4,10 @@
 //! then DELETE. A refusal ends the row, and what was taken in it is given back. The second service
 //! may be unreachable while beats succeed: that is not counted.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 
 use super::{Client, unspeakable};
 use crate::authority::firstlight::{Class, Phase, Who};
@@ -167,8 +170,56 @@ impl Row<'_> {
     async fn send(&self, deadline: Instant, wire: Wire<'_>) -> Class {
         let left = deadline.saturating_duration_since(self.client.clock.now());
         match self.client.send(Some(wire), left).await {
-            Ok(reply) => self.config.read(reply.status, &reply.body),
+            Ok(reply) => {
+                if reply.status == StatusCode::BAD_REQUEST {
+                    // Ours or the configuration's, and no outage that passes.
+                    tracing::error!("the service cannot read our calls: check fields, paths and headers");
+                }
+                match self.config.read(reply.status, &reply.body) {
+                    Class::Infrastructure(mut fault) => {
+                        fault.reason.retry_after = retry_after(&reply.headers, self.client.clock.wall());
+                        Class::Infrastructure(fault)
+                    }
+                    class => class,
+                }
+            }
             Err(fault) => Class::Infrastructure(fault),
+        }
+    }
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3), in the service's own time if it tells that.
+fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
+    const SOONEST: Duration = Duration::from_secs(1);
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = |text| httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();
+    let after = text(RETRY_AFTER)?.trim();
+    let seconds = after.parse().ok().map(Duration::from_secs);
+    let until = || Some(date(after)?.saturating_sub(text(DATE).and_then(date).unwrap_or(wall)));
+    seconds.or_else(until).map(|after| after.max(SOONEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_says_when_to_come_back_in_seconds_or_by_date() {
+        for (after, date, expected) in [
+            (Some("5"), None, Some(5)),
+            (Some(" 0 "), None, Some(1)),
+            (Some("Sun, 22 Nov 2026 00:00:30 GMT"), Some("Sun, 22 Nov 2026 00:00:10 GMT"), Some(20)),
+            (Some("Thu, 01 Jan 1970 00:01:30 GMT"), None, Some(30)),
+            (Some("Sun, 22 Nov 2020 00:00:30 GMT"), Some("Sun, 22 Nov 2026 00:00:10 GMT"), Some(1)),
+            (Some("-5"), None, None),
+            (Some("soon"), None, None),
+            (None, None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(after.map(|after| (RETRY_AFTER, after.parse().unwrap())));
+            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
+            let told = retry_after(&headers, Duration::from_secs(60));
+            assert_eq!(told.map(|after| after.as_secs()), expected, "{after:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::bounded;
-use crate::config::FirstLight;
+use crate::config::{FirstLight, Names};
 use crate::playbacks::{Block, Fields};
 use crate::secret::Secret;
 use crate::session::{Blackout, Fault, FaultKind, Reason};
@@ -39,12 +39,17 @@ pub(in crate::authority) struct News {
     pub(in crate::authority) live_end: Option<Duration>,
     pub(in crate::authority) live_start: Option<Duration>,
     pub(in crate::authority) token: Option<Secret>,
+    /// Of the 360-degree view.
+    pub(in crate::authority) view_end: Option<Duration>,
+    pub(in crate::authority) view_start: Option<Duration>,
 }
 
 impl News {
     /// The authorization with the programme's new times, if they are others.
     pub(in crate::authority) fn moved(&self, block: &Block) -> Option<Block> {
         let moved = Block {
+            live_360_end: self.view_end.or(block.live_360_end),
+            live_360_start: self.view_start.or(block.live_360_start),
             live_end: self.live_end.or(block.live_end),
             live_start: self.live_start.or(block.live_start),
             ..block.clone()
@@ -115,6 +120,7 @@ struct Said<'a> {
     errors: Vec<(String, String)>,
     fields: Option<Fields<'a>>,
     message: String,
+    names: &'a Names,
 }
 
 impl<'a> Said<'a> {
@@ -137,6 +143,7 @@ impl<'a> Said<'a> {
             errors: errors.map(|error| (text(error, "code"), text(error, "description"))).collect(),
             fields,
             message: text(header, "message"),
+            names,
         }
     }
 
@@ -163,13 +170,25 @@ impl<'a> Said<'a> {
         }
     }
 
+    /// When one of the `streamTimelineEvents` comes.
+    fn event(&self, fields: &Fields<'_>, kind: &str) -> Option<Duration> {
+        /// Of the events.
+        const MOST: usize = 64;
+        let events = fields.get("streamTimelineEvents").and_then(Value::as_array);
+        let mut events = events.into_iter().flatten().take(MOST).filter_map(|event| Fields::of(event, self.names));
+        let event = events.find(|event| event.text("type", WORD).is_some_and(|it| it.eq_ignore_ascii_case(kind)));
+        event?.moment("time")
+    }
+
     fn news(&self) -> News {
         let Some(fields) = &self.fields else { return News::default() };
         News {
             interval: fields.interval().map(bounded),
-            live_end: fields.moment("liveEndTime"),
-            live_start: fields.moment("liveStartTime"),
+            live_end: fields.moment("liveEndTime").or_else(|| self.event(fields, "LIVE_EVENT_END")),
+            live_start: fields.moment("liveStartTime").or_else(|| self.event(fields, "LIVE_EVENT_START")),
             token: fields.text("heartbeatToken", TOKEN).map(Secret::new),
+            view_end: fields.moment("live360EndTime").or_else(|| self.event(fields, "LIVE_360_UNAVAILABLE")),
+            view_start: fields.moment("live360StartTime").or_else(|| self.event(fields, "LIVE_360_AVAILABLE")),
         }
     }
 

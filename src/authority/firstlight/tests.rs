@@ -94,6 +94,10 @@ fn states_and_events_are_named() {
         (Phase::Update, Some(Playing::Paused), "UPDATE", "PAUSED"),
         (Phase::Update, Some(Playing::Unsaid), "UPDATE", "PLAYING"),
         (Phase::Update, Some(Playing::Done), "UPDATE", "FINISHED"),
+        (Phase::Update, Some(Playing::Buffers), "UPDATE", "BUFFERING"),
+        (Phase::Update, Some(Playing::Seeks), "UPDATE", "SEEKING"),
+        (Phase::Update, Some(Playing::Fails), "UPDATE", "ERROR"),
+        (Phase::Stop, Some(Playing::Seeks), "STOP", "STOPPED"),
         (Phase::Stop, Some(Playing::Plays), "STOP", "STOPPED"),
         (Phase::Stop, Some(Playing::Done), "STOP", "FINISHED"),
     ] {
@@ -137,6 +141,27 @@ fn headers_are_the_callers_the_configured_and_a_tracking_id() {
     assert_eq!(of("x-tracking-id").as_deref(), Some("the-uuid"));
     assert_eq!(of("content-type").as_deref(), Some("application/json"));
     assert_eq!(of("x-device-id"), None, "a device id is copied and never made");
+}
+
+#[test]
+fn headers_are_written_by_template() {
+    let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
+    let who = Who { block: &block, registration: &registration, token: &token };
+    let lines = "tracking-header = \"\"\n[authority.headers]\nx-content = \"{contentId};{catalogType}\"\n\
+        authorization = \"{heartbeatToken}\"\nx-user = \"{header:authorization}\"\nx-no = \"{header:x-no}\"\n\
+        x-device-id = \"{deviceId}\"\nx-call = \"{trackingId}\"";
+    let headers = dialect(lines).beat(who, Phase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let of = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+    for (name, value) in [
+        ("x-content", "c1;movie"),
+        ("authorization", "t"),
+        ("x-user", "Bearer access"),
+        ("x-device-id", "tv"),
+        ("x-call", "the-uuid"),
+    ] {
+        assert_eq!(of(name), [value], "{name}");
+    }
+    assert!(of("x-no").is_empty() && of("x-tracking-id").is_empty());
 }
 
 #[test]
@@ -237,7 +262,7 @@ fn every_row_of_the_results_has_its_meaning() {
 fn actions_and_codes_are_the_configured_ones() {
     let dialect = dialect(
         "continue-actions = [\"GO\", \"CONTINUE\"]\nstop-actions = [\"REST\"]\nblackout-actions = [\"DARK\"]\n\
-         concurrency-error-codes = [\"LIMIT-*\"]",
+         concurrency-error-codes = [\"LIMIT-*\", \"regex:E[0-9]+|TOO_MANY\"]",
     );
     for (body, expected) in [
         (r#"{"heartbeatAction":"go"}"#, "ok"),
@@ -245,6 +270,8 @@ fn actions_and_codes_are_the_configured_ones() {
         (r#"{"heartbeatAction":"dark"}"#, "BLACKOUT"),
         (STOP, "ENDED"),
         (r#"{"header":{"code":1,"errors":[{"code":"X"},{"code":"LIMIT-9"}]}}"#, "CONCURRENCY"),
+        (r#"{"header":{"code":1,"errors":[{"code":"E42"}]}}"#, "CONCURRENCY"),
+        (r#"{"header":{"code":1,"errors":[{"code":"XE42"},{"code":"E42X"},{"code":"TOO_MANY_"}]}}"#, "INFRA"),
         (LIMIT, "INFRA"),
     ] {
         assert_eq!(word(&dialect.read(StatusCode::OK, body.as_bytes())), expected, "{body}");
@@ -263,6 +290,16 @@ fn a_good_beat_brings_news() {
         (before.live_start, before.live_end.map(|end| end + Duration::from_secs(3600)))
     );
     assert_eq!(news.moved(&after), None, "told again");
+}
+
+#[test]
+fn timeline_events_move_the_programme() {
+    let body = r#"{"data":{"streamTimelineEvents":[7,{"type":"BLACKOUT","time":1},{"type":"live_event_end","time":9000},
+        {"type":"LIVE_360_AVAILABLE","time":"1970-01-01T00:10:00Z"},{"type":"LIVE_EVENT_START"}]}}"#;
+    let Class::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    let after = news.moved(&block(json!({"live360EndTime": 700}))).unwrap();
+    let times = [after.live_start, after.live_end, after.live_360_start, after.live_360_end];
+    assert_eq!(times.map(|time| time.map(|time| time.as_secs())), [None, Some(9000), Some(600), Some(700)]);
 }
 
 #[test]

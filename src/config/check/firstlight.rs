@@ -8,12 +8,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::HeaderName;
+use regex_lite::Regex;
 
-use super::authority::{constant_headers, timeout};
+use super::authority::timeout;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{Endpoint, FirstLight, Names, StreamConcurrency};
+use crate::config::{Code, Endpoint, FirstLight, Names, StreamConcurrency, Template};
 
 /// Of the vendor's `syncIntervalMS`, clamped so in the contract.
 const SYNC: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -37,16 +38,19 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
         let actions = table.list(key, "[\"CONTINUE\"]", name);
         actions.unwrap_or_else(|| vec![default.to_owned()])
     };
-    let codes = table.list("concurrency-error-codes", "[\"HB-CONCURRENCY\", \"LIMIT-*\"]", words::pattern);
+    let codes = table.list("concurrency-error-codes", "[\"HB-CONCURRENCY\", \"LIMIT-*\"]", code);
     let pass_headers = table.list("pass-headers", "[\"authorization\"]", words::header_name);
-    let tracking = table.word("tracking-header", words::header_name);
+    let tracking = table.word("tracking-header", |text| match text {
+        "" => Ok(None),
+        name => words::header_name(name).map(Some),
+    });
     let firstlight = FirstLight {
         beat_while_paused: flag("beat-while-paused", true),
         blackout_actions: actions("blackout-actions", "BLACKOUT"),
         ca: table.file("ca"),
-        concurrency_error_codes: codes.unwrap_or_else(|| words::pattern("HB-CONCURRENCY").into_iter().collect()),
+        concurrency_error_codes: codes.unwrap_or_else(|| code("HB-CONCURRENCY").into_iter().collect()),
         continue_actions: actions("continue-actions", "CONTINUE"),
-        headers: constant_headers(&table.table("headers"), Vec::new(), None),
+        headers: headers(&table.table("headers")),
         // heartbeatSyncIntervalMs
         interval: table.duration("sync-interval", SYNC).unwrap_or(Duration::from_mins(1)),
         max_failures: max_failures(table),
@@ -65,7 +69,7 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
         stop_player_on_stream_timeline_event: flag("stop-player-on-stream-timeline-event", true),
         stream_concurrency: stream_concurrency(table),
         timeout: timeout(table, call, Duration::from_secs(4)),
-        tracking_header: Some(tracking.unwrap_or(HeaderName::from_static("x-tracking-id"))),
+        tracking_header: tracking.unwrap_or(Some(HeaderName::from_static("x-tracking-id"))),
         track_viewers_count: flag("track-viewers-count", false),
         // Last, so that all of the table is read before a missing one gives up.
         heartbeat: heartbeat(table)?,
@@ -127,6 +131,29 @@ fn names(table: &Section<'_>) -> Names {
         }
     }
     Names(names)
+}
+
+fn headers(table: &Section<'_>) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for key in table.names() {
+        let Some(template) = table.word(&key, Template::parse) else { continue };
+        match words::header_name(&key) {
+            Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
+            Ok(name) => headers.push((name, template)),
+            Err(what) => table.fault(&key, what),
+        }
+    }
+    headers
+}
+
+/// `NAME`, `NAME*` or `regex:EXPRESSION`.
+fn code(text: &str) -> Result<Code, String> {
+    match text.strip_prefix("regex:") {
+        None => words::pattern(text).map(Code::Named),
+        Some(expression) => Regex::new(&format!("^(?:{expression})$"))
+            .map(Code::Matching)
+            .map_err(|_| "must have a regular expression behind \"regex:\"".to_owned()),
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -7,12 +7,14 @@ use crate::config::units::LONGEST;
 use crate::config::words;
 use crate::config::{Endpoint, Media};
 
+const WHEN_KILLED: [(&str, bool); 2] = [("end", true), ("refuse", false)];
 const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
 const LARGEST: usize = 4 * 1024 * 1024;
 
 pub(super) fn media(table: &Section<'_>) -> Media {
     Media {
         direct: table.choice("segments", &SEGMENTS).unwrap_or(false),
+        end_playlists: table.choice("when-killed", &WHEN_KILLED).unwrap_or(false),
         hosts: table.list("hosts", "[\"*.cdn.example\"]", words::host_pattern).unwrap_or_default(),
         inject_cmcd: table.flag("inject-cmcd").unwrap_or(false),
         license_route: table.word("license-route", words::license_route),

@@ -58,8 +58,18 @@ impl Story<'_> {
         }
     }
 
-    /// Without what is for us alone.
-    pub(super) fn onward_query(&self) -> Option<String> {
+    /// Without what is for us alone. A playback with a registered URL needs none of that, and the URL may have
+    /// parameters of the same names.
+    fn onward_query(&self) -> Option<String> {
+        if self.registration.content_url.is_none() {
+            return self.own_query();
+        }
+        let cmcd = self.route.config.strip_cmcd.then_some(cmcd::PARAMETER);
+        query::without(self.asked.uri.query(), cmcd.as_slice())
+    }
+
+    /// What the player itself adds, without what is for us alone.
+    pub(super) fn own_query(&self) -> Option<String> {
         let names = crate::gateway::asked::our_names(self.route, self.authority.map(|authority| &**authority));
         query::without(self.asked.uri.query(), &names)
     }

@@ -38,7 +38,7 @@ impl Story<'_> {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
-        match self.edited(map, target, format, &fetched.body, false) {
+        match self.edited(map, target, format, &fetched.body, (false, None)) {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
                 self.seat.learned().note_playheads(&target.path, playheads);
@@ -57,6 +57,36 @@ impl Story<'_> {
                 self.sent(fetched.body, fetched.headers)
             }
             Err(unfit) => self.instead(map, target, Instead::Unfit(unfit)),
+        }
+    }
+
+    /// A killed live playlist behind the last segment that its player knows. None where it cannot end so.
+    pub(super) async fn ended(&self, target: &Target) -> Option<Response<Sending>> {
+        let (live, tail) = {
+            let learned = self.seat.learned();
+            (learned.is_live(), learned.tail(&target.path))
+        };
+        let (true, Some(tail), true) = (live, tail, self.asked.method == Method::GET) else { return None };
+        let Fetched { body, headers } = self.whole(target).await.ok()?;
+        let (body, _) = self.edited(&self.map(None), target, Format::Hls, &body, (false, Some(tail.next))).ok()?;
+        self.count("manifest", "ended");
+        Some(self.sent(body, headers))
+    }
+
+    /// A steering list: which of the manifest's servers are to be used.
+    pub(super) async fn steering(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        let Fetched { body, headers } = match self.whole(target).await {
+            Ok(fetched) => fetched,
+            Err(instead) => return self.instead(map, target, instead),
+        };
+        let base = target.base();
+        let bind = |uri: &str| map.bind(&base.absolute(uri)?, Purpose::Steering, false);
+        match manifest::steered(&body, bind) {
+            Some(list) => {
+                self.count("manifest", "passed");
+                self.sent(list.into(), headers)
+            }
+            None => self.instead(map, target, Instead::Unfit(Unfit::Broken)),
         }
     }
 
@@ -106,14 +136,15 @@ impl Story<'_> {
         }
     }
 
-    /// For this playback. `elsewhere`: the player asked at another path than where it stands.
+    /// For this playback. `elsewhere`: the player asked at another path than where it stands. `end`: as
+    /// [`Plan::end`].
     pub(super) fn edited(
         &self,
         map: &Map<'_>,
         target: &Target,
         format: Format,
         text: &Bytes,
-        elsewhere: bool,
+        (elsewhere, end): (bool, Option<u64>),
     ) -> Result<(Bytes, manifest::Facts), Unfit> {
         let own = map.own();
         let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
@@ -125,7 +156,7 @@ impl Story<'_> {
             base: target.base(),
             bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, target.slate),
             cmcd: Some(&cmcd).filter(|_| self.media.inject_cmcd),
-            end: false,
+            end,
             license: license.as_deref(),
             own: &own,
             playheads: self.seat.tells.load(Ordering::Relaxed),

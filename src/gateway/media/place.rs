@@ -1,7 +1,8 @@
 //! Between the paths that players use and the servers that have the media.
 //!
 //! Below a playback's own path stands what stands below the origin. Other servers are named in the path,
-//! `~h/s/HOST/…` (`s` for https, `p` for http), and a slate's in the same way behind `~s`. Only servers that the
+//! `~h/s/HOST/…` (`s` for https, `p` for http), a slate's in the same way behind `~s`, and steering lists behind
+//! `~g`. Only servers that the
 //! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
 
 use crate::config::{self, Endpoint};
@@ -27,6 +28,8 @@ pub(super) struct Target {
     root: String,
     /// A part of the slate.
     pub(super) slate: bool,
+    /// A steering list.
+    pub(super) steering: bool,
 }
 
 impl Target {
@@ -36,7 +39,7 @@ impl Target {
 
     /// A slate's manifest.
     pub(super) fn of_slate(endpoint: &Endpoint, path: &str) -> Self {
-        Self { endpoint: endpoint.clone(), path: path.to_owned(), root: "/".to_owned(), slate: true }
+        Self { endpoint: endpoint.clone(), path: path.to_owned(), root: "/".to_owned(), slate: true, steering: false }
     }
 }
 
@@ -46,7 +49,7 @@ impl Map<'_> {
         if climbs(rest) {
             return None;
         }
-        for (mark, slate) in [("/~h/", false), ("/~s/", true)] {
+        for (mark, slate, steering) in [("/~g/", false, true), ("/~h/", false, false), ("/~s/", true, false)] {
             let Some(rest) = rest.strip_prefix(mark) else { continue };
             let (scheme, rest) = rest.split_once('/')?;
             let tls = matches!(scheme, "s").then_some(true).or(matches!(scheme, "p").then_some(false))?;
@@ -54,13 +57,13 @@ impl Map<'_> {
             let (authority, path) = rest.split_at(end);
             let endpoint = self.allowed(tls, authority)?;
             let path = if path.is_empty() { "/" } else { path };
-            return Some(Target { endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
+            return Some(Target { endpoint, path: path.to_owned(), root: "/".to_owned(), slate, steering });
         }
         let origin = &self.route.config.license_server;
         let root = root(origin);
         let path = format!("{}{rest}", root.trim_end_matches('/'));
         let path = if path.is_empty() { root.clone() } else { path };
-        Some(Target { endpoint: origin.clone(), path, root, slate: false })
+        Some(Target { endpoint: origin.clone(), path, root, slate: false, steering: false })
     }
 
     /// What every path of this playback begins with.
@@ -76,18 +79,27 @@ impl Map<'_> {
         let origin = &self.route.config.license_server;
         let own = self.own();
         let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
-        if let (false, true, Some(below)) = (slate, at_origin, to.path.strip_prefix(&root(origin))) {
+        let steering = purpose == Purpose::Steering;
+        if let (false, true, Some(below)) = (slate || steering, at_origin, to.path.strip_prefix(&root(origin))) {
             return Some(format!("{own}{below}"));
         }
         self.allowed(to.tls, &to.authority)?;
-        let (mark, scheme) = (if slate { "~s" } else { "~h" }, if to.tls { "s" } else { "p" });
+        let mark = match (slate, steering) {
+            (_, true) => "~g",
+            (true, false) => "~s",
+            (false, false) => "~h",
+        };
+        let scheme = if to.tls { "s" } else { "p" };
         Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
     }
 
-    /// The path of the content that was registered, for players that were given the playback alone.
-    pub(super) fn content(&self) -> Option<String> {
+    /// The path of the content that was registered, for players that were given the playback alone. The true URL's
+    /// query stays as it is, because manifests may refer to it (`QUERYPARAM`, `useMPDUrlQuery`); what the player
+    /// itself `added` follows.
+    pub(super) fn content(&self, added: Option<String>) -> Option<String> {
         let url = self.registration.content_url.as_ref()?;
-        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let queries: Vec<_> = url.query().into_iter().chain(added.as_deref()).collect();
+        let query = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
         let path = format!("{}{query}", url.path());
         self.bind(&Absolute { authority: url.authority().into(), path, tls: url.tls() }, Purpose::Manifest, false)
     }

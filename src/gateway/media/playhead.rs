@@ -40,7 +40,13 @@ impl Wanted {
             // A player whose buffer is full asks for the next segment when it has played as much. One that does
             // not may be paused, and would not say so.
             Playing::Unsaid => end.min(at.saturating_add(duration)),
-            Playing::Done | Playing::Paused | Playing::Plays | Playing::Quit => end,
+            Playing::Buffers
+            | Playing::Done
+            | Playing::Fails
+            | Playing::Paused
+            | Playing::Plays
+            | Playing::Quit
+            | Playing::Seeks => end,
         }
     }
 }

@@ -9,21 +9,12 @@ use http::Response;
 
 use super::manifest::{Fetched, Instead};
 use super::place::{Map, Target};
-use super::{GOING_OVER, NOT_HERE, Story, slate_of};
+use super::{GOING_OVER, NOT_HERE, Story};
 use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::manifest::{self, DashSlate, Facts, Format};
-use crate::sessions::Flow;
 
 impl Story<'_> {
-    /// The slate that this playback is to be shown, and since when.
-    pub(super) fn blackout(&self) -> Option<(Endpoint, Instant)> {
-        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
-            Flow::Over(refusal, Some(since)) => Some((slate_of(&refusal)?, since)),
-            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
-        }
-    }
-
     pub(super) async fn blacked_out(&self, target: Target, slate: &Endpoint, since: Instant) -> Response<Sending> {
         let map = self.map(Some(slate));
         let format = Format::of_path(&target.path);
@@ -94,7 +85,7 @@ impl Story<'_> {
 
     async fn slate_text(&self, map: &Map<'_>, target: &Target, format: Format) -> Result<(String, Facts), Instead> {
         let Fetched { body, .. } = self.whole(target).await?;
-        let (text, facts) = self.edited(map, target, format, &body, true).map_err(Instead::Unfit)?;
+        let (text, facts) = self.edited(map, target, format, &body, (true, None)).map_err(Instead::Unfit)?;
         Ok((String::from_utf8_lossy(&text).into_owned(), facts))
     }
 }

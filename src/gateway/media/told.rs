@@ -3,11 +3,9 @@
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::edge::reply::{self, Refusal};
 use crate::manifest::Format;
-use crate::session;
 
 pub(super) const ELSEWHERE: Refusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
@@ -49,15 +47,4 @@ pub(super) fn is_manifest(path: &str) -> bool {
 fn is_segment(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
-}
-
-/// Where a player that is refused so goes on.
-pub(super) fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
-    match refusal {
-        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
-        session::Refusal::Denied(..)
-        | session::Refusal::Ended(_)
-        | session::Refusal::Expired
-        | session::Refusal::Unreachable(_) => None,
-    }
 }

@@ -28,7 +28,7 @@ pub(super) fn value(start: &BytesStart<'_>, name: &str) -> Option<String> {
 }
 
 pub(super) fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or_default()
+    memchr::memrchr(b':', name.as_bytes()).and_then(|colon| name.get(colon + 1..)).unwrap_or(name)
 }
 
 /// References resolved, marks of character data and comments taken off; what cannot be read stays as it is.

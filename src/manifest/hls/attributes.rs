@@ -21,7 +21,7 @@ pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Fit to stand between quotes, and on a line of its own.
 pub(in super::super) fn quoted(uri: &str) -> Cow<'_, str> {
-    if uri.contains(['"', '\n', '\r', ' ']) {
+    if uri.bytes().any(|byte| matches!(byte, b'"' | b'\n' | b'\r' | b' ')) {
         return Cow::Owned(uri.replace('"', "%22").replace(['\n', '\r'], "").replace(' ', "%20"));
     }
     Cow::Borrowed(uri)

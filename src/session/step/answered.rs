@@ -82,9 +82,10 @@ impl Session {
         match result {
             Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
             Ok(Verdict::Unconfirmed(grant, fault)) => {
+                let after = fault.reason.retry_after;
                 fx.note(Event::Failed(AskKind::Open, fault.reason));
                 self.begin(now, lane, grant, policy, fx);
-                self.miss(now, lane, policy, fx);
+                self.miss(now, lane, after, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => {
                 fx.note(Event::Blackout(reason.clone()));
@@ -153,10 +154,10 @@ impl Session {
             }
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
-                self.miss(now, lane, policy, fx);
+                self.miss(now, lane, None, policy, fx);
             }
             Ok(Verdict::Closed | Verdict::Disabled | Verdict::Unconfirmed(..)) => {}
-            Err(_) if active => self.miss(now, lane, policy, fx),
+            Err(fault) if active => self.miss(now, lane, fault.reason.retry_after, policy, fx),
             Err(_) => {}
         }
     }
@@ -217,6 +218,7 @@ impl Session {
 
     fn confirm(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
         let ask = lane.ask;
+        self.failing_until = None;
         // What was asked before the machine slept was answered before, too.
         (self.last_good, self.slept) = (now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
@@ -239,9 +241,11 @@ impl Session {
         self.enter(State::Live { beat: self.beat_after_sleep(now, lane.since, lane.slept, policy) });
     }
 
-    /// `lane`: of the lost beat.
-    fn miss(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
+    /// `lane`: of the lost beat. `after`: when the authority wants to be asked again.
+    fn miss(&mut self, now: Instant, lane: &Lane, after: Option<Duration>, policy: &Policy, fx: &mut Effects) {
+        let early = self.failing_until.filter(|due| lane.since < *due);
         let missed = match self.state {
+            State::Failing { missed, .. } if early.is_some() => missed,
             State::Failing { missed, .. } => missed.saturating_add(1),
             State::Closed { .. }
             | State::Closing { .. }
@@ -256,8 +260,10 @@ impl Session {
         if missed > most && self.is_live() {
             return self.end(now, End::Lost, policy, fx);
         }
-        let next = self.beat_after_sleep(now, lane.since, lane.slept, policy);
-        self.enter(State::Failing { missed, retry: next.max(now) });
+        let due = early.unwrap_or_else(|| self.beat_after_sleep(now, lane.since, lane.slept, policy));
+        self.failing_until = Some(due);
+        let retry = after.map_or(due, |after| due.min(now + bounded(after)));
+        self.enter(State::Failing { missed, retry: retry.max(now) });
     }
 
     fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {

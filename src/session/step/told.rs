@@ -33,13 +33,15 @@ impl Session {
                 let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
-                if before.is_some_and(|before| before != Playing::Plays) && reports.playing == Playing::Plays {
+                if before.is_some_and(|before| !before.is_under_way()) && reports.playing == Playing::Plays {
                     self.resume(now, policy);
                 }
                 match reports.playing {
                     Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done | Playing::Quit => {}
-                    Playing::Paused | Playing::Plays | Playing::Unsaid => self.last_sign = now,
+                    Playing::Done | Playing::Fails | Playing::Quit => {}
+                    Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid => {
+                        self.last_sign = now;
+                    }
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}

@@ -1,5 +1,6 @@
 //! Manifests and segments through the proxy: what binds them to a playback, and what ends its stream.
 
+mod bounds;
 mod origin;
 mod slate;
 

@@ -44,6 +44,49 @@ fn a_live_playback_survives_two_lost_beats_and_no_third() {
     assert_eq!(lab.ended(), Some(End::Lost));
 }
 
+/// A fault whose service names a time.
+fn later(seconds: u64) -> Result<Verdict, Fault> {
+    let reason = Reason { retry_after: Some(secs(seconds)), ..reason() };
+    Err(Fault { kind: FaultKind::Refused, reason })
+}
+
+#[test]
+fn a_beat_comes_when_the_service_asked_for_it_and_never_after_its_turn() {
+    let mut lab = Lab::beating(counting(Some(true)));
+    let turn = lab.flown + INTERVAL;
+    lab.answer(later(INTERVAL.as_secs() * 10));
+    assert!(lab.session.deadline().unwrap() < turn + secs(1), "never beyond the interval");
+    let mut lab = Lab::beating(counting(Some(true)));
+    let turn = lab.flown + INTERVAL;
+    lab.answer(later(2));
+    for tried in 1..=3 {
+        let before = lab.now;
+        lab.come_up();
+        assert_eq!((lab.now, lab.count(AskKind::Beat)), (before + secs(2), tried + 1));
+        lab.answer(later(2));
+        assert!(matches!(lab.session.state, State::Failing { missed: 1, .. }), "one turn is one failure");
+    }
+    while lab.count(AskKind::Close) == 0 {
+        lab.come_up();
+        if lab.last() == AskKind::Beat {
+            lab.answer(later(2));
+        }
+    }
+    assert!(lab.now >= turn + INTERVAL && lab.now < turn + INTERVAL + secs(2), "the third turn ends it");
+}
+
+#[test]
+fn a_beat_that_was_brought_forward_and_is_good_sets_the_pace_anew() {
+    let mut lab = Lab::beating(counting(Some(true)));
+    lab.answer(later(2));
+    lab.come_up();
+    let sent = lab.now;
+    lab.answer(alive("second"));
+    assert!(lab.session.deadline().unwrap() >= sent + INTERVAL);
+    lose(&mut lab, 2);
+    assert!(matches!(lab.session.state, State::Failing { missed: 2, .. }));
+}
+
 #[test]
 fn lost_beats_never_end_what_is_not_live() {
     for live in [Some(false), None] {

@@ -1,0 +1,124 @@
+//! The value of a header that is written anew for each call: `Bearer {header:x-user}`.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue};
+
+/// Texts, and what stands between them.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Eq, PartialEq)]
+enum Part {
+    Place(Place),
+    Text(String),
+}
+
+/// What a template's `{…}` stands for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    CatalogType,
+    ContentId,
+    DeviceId,
+    /// `header:NAME`: of the app's own authorize call.
+    Header(HeaderName),
+    HeartbeatToken,
+    /// A fresh UUID.
+    TrackingId,
+}
+
+impl Template {
+    /// # Errors
+    /// What should be written instead.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WHAT: &str = "may have {catalogType}, {contentId}, {deviceId}, {header:NAME}, {heartbeatToken} and \
+                            {trackingId}, and no other braces";
+        let (mut parts, mut left) = (Vec::new(), text);
+        while let Some((before, rest)) = left.split_once('{') {
+            let (name, after) = rest.split_once('}').ok_or(WHAT)?;
+            parts.extend([Part::Text(before.to_owned()), Part::Place(Place::parse(name).ok_or(WHAT)?)]);
+            left = after;
+        }
+        parts.push(Part::Text(left.to_owned()));
+        let text = parts.iter().all(|part| match part {
+            Part::Place(_) => true,
+            Part::Text(text) => !text.contains('}') && HeaderValue::from_str(text).is_ok(),
+        });
+        if text { Ok(Self(parts)) } else { Err(WHAT) }
+    }
+
+    /// None if something that it needs is not known, or cannot stand in a header.
+    pub fn fill(&self, known: impl Fn(&Place) -> Option<String>) -> Option<HeaderValue> {
+        let mut whole = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Place(place) => whole.push_str(&known(place)?),
+                Part::Text(text) => whole.push_str(text),
+            }
+        }
+        let mut value = HeaderValue::from_str(&whole).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+impl Place {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "catalogType" => Some(Self::CatalogType),
+            "contentId" => Some(Self::ContentId),
+            "deviceId" => Some(Self::DeviceId),
+            "heartbeatToken" => Some(Self::HeartbeatToken),
+            "trackingId" => Some(Self::TrackingId),
+            _ => Some(Self::Header(name.strip_prefix("header:")?.parse().ok()?)),
+        }
+    }
+}
+
+/// An operator may put an API key into any of them.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn places_are_filled_and_one_that_is_not_known_leaves_the_header_out() {
+        let known = |place: &Place| match place {
+            Place::DeviceId => Some("tv".to_owned()),
+            Place::Header(name) if name == "x-user" => Some("ann".to_owned()),
+            Place::CatalogType | Place::ContentId | Place::Header(_) | Place::HeartbeatToken | Place::TrackingId => {
+                None
+            }
+        };
+        let fill = |text: &str| Template::parse(text).unwrap().fill(known);
+        for (text, value) in [
+            ("key", Some("key")),
+            ("Bearer {header:X-User}/{deviceId}", Some("Bearer ann/tv")),
+            ("{deviceId}", Some("tv")),
+            ("{contentId}", None),
+            ("{header:x-other}", None),
+        ] {
+            assert_eq!(fill(text).as_ref().map(|value| value.to_str().unwrap()), value, "{text}");
+        }
+        for text in ["{", "}", "{}", "{deviceid}", "{header:}", "a}b{deviceId}", "a\nb"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(format!("{:?} {:?}", Template::parse("hush").unwrap(), fill("hush").unwrap()), "Template Sensitive");
+    }
+
+    proptest! {
+        #[test]
+        fn no_template_is_too_odd(text in "[{}a-z:é\\PC]{0,20}", name in ".{0,8}") {
+            if let Ok(template) = Template::parse(&text) {
+                let _ = template.fill(|_| Some(name.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a playback that is over is told: its slate, an end of its playlist, or why.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::Response;
+
+use super::Story;
+use super::place::Target;
+use super::told::is_manifest;
+use crate::config::Endpoint;
+use crate::edge::Sending;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::manifest::Format;
+use crate::session::{self, AskKind};
+use crate::sessions::Flow;
+
+impl Story<'_> {
+    pub(super) async fn over(
+        &self,
+        below: &str,
+        target: Target,
+        refusal: &session::Refusal,
+        since: Option<Instant>,
+    ) -> Response<Sending> {
+        if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
+            return self.blacked_out(target, &slate, since).await;
+        }
+        let manifest = is_manifest(&target.path);
+        if let session::Refusal::Ended(end) = refusal
+            && manifest
+            && !end.is_wanted()
+            && self.route.policy.now().begins_again(*end)
+        {
+            // It was taken for gone, and is not.
+            if self.is_authorized() {
+                return self.begin(&self.map(None), &target).await;
+            }
+            return self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await;
+        }
+        if let session::Refusal::Killed(_) = refusal
+            && !self.seat.effective.swap(true, Ordering::Relaxed)
+        {
+            // Nothing was on its way when it was killed.
+            self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
+        }
+        if self.media.end_playlists
+            && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
+            && Format::of_path(&target.path) == Some(Format::Hls)
+            && let Some(ended) = self.ended(&target).await
+        {
+            return ended;
+        }
+        self.turned(if manifest { "manifest" } else { "segment" }, refusal)
+    }
+
+    pub(super) fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
+        let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
+        let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
+        self.count(kind, "refused");
+        self.gateway.telemetry.metrics.refusal(&turned.error, "http");
+        turned.reply(Phase::License).map(Sending::from)
+    }
+
+    /// By now, and with no slate to go over to.
+    pub(super) fn killed(&self) -> Option<session::Refusal> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
+            Flow::Absent | Flow::Goes | Flow::Over(..) => None,
+        }
+    }
+
+    /// The slate that it is to be shown, and since when.
+    pub(super) fn blackout(&self) -> Option<(Endpoint, Instant)> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal, Some(since)) => Some((slate_of(&refusal)?, since)),
+            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
+        }
+    }
+}
+
+fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
+    match refusal {
+        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::Refusal::Denied(..)
+        | session::Refusal::Ended(_)
+        | session::Refusal::Expired
+        | session::Refusal::Unreachable(_) => None,
+    }
+}
+
+fn no_event(_: AskKind) -> &'static str {
+    ""
+}

@@ -1,0 +1,124 @@
+//! Where a playback's path leads, and where it does not.
+
+use http::Method;
+use serde_json::json;
+
+use super::origin::Origin;
+use super::{HLS, begin, fetch, folder, live, route};
+
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn a_killed_live_playlist_may_end() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "when-killed = \"end\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    let reply = fetch(&stage, "tv", &path).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, format!("{}#EXT-X-ENDLIST\n", live()[0].2)));
+    assert_eq!(fetch(&stage, "tv", &format!("{}/8.m4s", folder(&path))).await.error(), (403, "session_killed".into()));
+    // A playlist that it never had cannot end where it stopped.
+    let other = fetch(&stage, "tv", &format!("{}/other.m3u8", folder(&path))).await;
+    assert_eq!(other.error(), (403, "session_killed".into()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_steering_list_leads_nowhere_else() {
+    let list = json!({
+        "VERSION": 1, "RELOAD-URI": "again?t=1", "PATHWAY-PRIORITY": ["a"],
+        "PATHWAY-CLONES": [{"BASE-ID": "a", "ID": "b", "URI-REPLACEMENT": {"HOST": "elsewhere.example"}}],
+    });
+    let main = |uri: &str| {
+        format!("#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"{uri}\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n")
+    };
+    let origin = Origin::with(vec![
+        ("/vod/main.m3u8", HLS, main("/steer/list?k=1")),
+        ("/vod/out.m3u8", HLS, main("https://elsewhere.example/list")),
+        ("/vod/odd.m3u8", HLS, main("odd")),
+        ("/steer/list", JSON, list.to_string()),
+        ("/vod/odd", JSON, "no list".to_owned()),
+    ])
+    .await;
+    let stage = route(&origin, "").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/main.m3u8").await;
+    let at = format!("{}/~g/p/{}/steer/", folder(&path), origin.address);
+    assert_eq!(reply.text(), main(&format!("{at}list?k=1")));
+    let reply = fetch(&stage, "tv", &format!("{at}list?k=1&_HLS_pathway=a")).await;
+    let expected = json!({"VERSION": 1, "RELOAD-URI": format!("{at}again?t=1"), "PATHWAY-PRIORITY": ["a"]});
+    assert_eq!(reply.json(), expected);
+    assert_eq!(origin.lines().last().unwrap(), "GET /steer/list?k=1&_HLS_pathway=a HTTP/1.1");
+    let (_, reply) = begin(&stage, "tv", "/media/out.m3u8").await;
+    assert_eq!(reply.text(), "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
+    let (_, reply) = begin(&stage, "tv", "/media/odd.m3u8").await;
+    let odd = reply.text().split('"').nth(1).unwrap().to_owned();
+    assert_eq!(fetch(&stage, "tv", &odd).await.error(), (403, "manifest_unfit".into()), "{odd}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_made_up_path_reaches_nobody() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "hosts = [\"*.cdn.example\", \"b.example:8080\"]").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let asked = origin.lines().len();
+    let admin = stage.admin.to_string();
+    let port = origin.address.port();
+    for host in [
+        admin.as_str(),
+        "127.0.0.1",
+        "localhost",
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::1]:80",
+        "cdn.example",
+        "evilcdn.example",
+        "x.cdn.example:22",
+        "x.cdn.example.",
+        "b.example",
+        "169.254.169.254%23.cdn.example",
+        "169.254.169.254%2f.cdn.example",
+        "169.254.169.254:80@x.cdn.example",
+        "169.254.169.254%3A80%40x.cdn.example",
+        ".cdn.example",
+        "",
+        "%31%32%37.0.0.1",
+        &format!("localhost:{port}"),
+        &format!("2130706433:{port}"),
+    ] {
+        for mark in ["~h/p", "~h/s", "~s/p", "~g/p", "~g/s", "~h/x"] {
+            let path = format!("{}/{mark}/{host}/metrics", folder(&path));
+            let reply = fetch(&stage, "tv", &path).await;
+            assert!(!reply.is_good(), "{path}: {}", reply.text());
+            assert!(
+                ["media_path", "bad_request", "origin_unavailable"].contains(&&*reply.error().1),
+                "{path} {:?}",
+                reply.error()
+            );
+        }
+    }
+    assert_eq!(origin.lines().len(), asked, "nobody was asked");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_registered_urls_query_stays_whole_and_the_players_own_follows() {
+    let text = live()[0].2.clone();
+    let origin = Origin::with(vec![("/other/live.m3u8", HLS, text)]).await;
+    let stage = route(&origin, "").start().await;
+    let order = json!({
+        "authority": "home", "device": "tv", "license-route": "/license", "media-route": "/media",
+        "authorization": {"contentId": "c", "heartbeatFlag": true, "heartbeatToken": "t",
+            "contentUrl": format!("{}/other/live.m3u8?token=cdn&device=x&sig=%2f", origin.url())},
+    });
+    let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await;
+    let reply = reply.json();
+    let url = reply["authorization"]["contentUrl"].as_str().unwrap_or_else(|| panic!("{reply}"));
+    let path = format!("{}?a=1&CMCD=sid%3D%22s%22&token=ours", &url[url.find("/media/~").unwrap()..]);
+    let (path, reply) = begin(&stage, "tv", &path).await;
+    assert!(reply.is_good(), "{}", reply.text());
+    assert!(path.ends_with("/other/live.m3u8?token=cdn&device=x&sig=%2f&a=1"), "{path}");
+    assert_eq!(origin.lines(), ["GET /other/live.m3u8?token=cdn&device=x&sig=%2f&a=1 HTTP/1.1"]);
+    stage.end().await;
+}
