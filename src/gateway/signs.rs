@@ -130,5 +130,6 @@ pub(super) fn read(told: &cmcd::Report) -> Report {
     };
     let playhead = told.playhead_ms.map(Duration::from_millis);
     let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
-    Report { by_interval: told.event == Some(Event::Interval), playhead, playing, stream, until: None }
+    let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
+    Report { at_end, by_interval, playhead, playing, stream, until: None }
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 /// What one report says that matters here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Report {
+    /// [`Playing::Done`] because it reached its end, as it says, and not because it failed.
+    pub at_end: bool,
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
     /// Since the content's beginning, if it says.
@@ -77,13 +79,15 @@ pub(super) struct Reports {
 impl Reports {
     /// CTA-5004's default interval, until two reports tell another.
     const DEFAULT: Duration = Duration::from_secs(30);
+    /// As near to its end a playhead is taken for there.
+    const END: Duration = Duration::from_secs(3);
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(600);
     /// Two and a half times what a hidden page's timers are slowed to.
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { by_interval, playhead, playing, stream: _, until } = report;
+        let Report { at_end: _, by_interval, playhead, playing, stream: _, until } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
         Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, until }
     }
@@ -103,9 +107,27 @@ impl Reports {
                 // Where it stands from now on, or begins to run.
                 None => self.playhead(now).map(|playhead| (now, playhead)),
             },
-            playing: if report.playing == Playing::Unsaid { self.playing } else { report.playing },
+            playing: match report.playing {
+                Playing::Done if report.at_end && self.is_before_its_end(now, report) => Playing::Plays,
+                Playing::Unsaid => self.playing,
+                Playing::Buffers
+                | Playing::Done
+                | Playing::Fails
+                | Playing::Paused
+                | Playing::Plays
+                | Playing::Quit
+                | Playing::Seeks => report.playing,
+            },
             until: if report.playhead.is_some() { report.until.or(self.until) } else { self.until },
         }
+    }
+
+    /// Much of what it has asked for is left. dash.js 5.2 says that it has ended where a period does, and says so
+    /// until it is paused.
+    fn is_before_its_end(&self, now: Instant, report: Report) -> bool {
+        let playhead = report.playhead.or_else(|| self.playhead(now));
+        let until = report.until.or(self.until);
+        playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::END) < until)
     }
 
     /// Where it must be now; it runs while the player plays. One that sends no state is taken to play for as long

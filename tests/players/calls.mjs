@@ -14,6 +14,11 @@ export function follow(headend) {
   return {
     calls,
     more,
+    /** The newest call by now. */
+    async now() {
+      await more(0);
+      return calls.at(-1) ?? {seq: 0};
+    },
     of: (device, endpoint) => calls.filter(call => call.device === device && (!endpoint || call.endpoint === endpoint)),
     async until(fits, timeout) {
       for (const end = performance.now() + timeout; ;) {

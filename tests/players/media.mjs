@@ -1,122 +1,232 @@
-// Unmodified players behind an authorize route and a media route: they play, a kill stops the picture, and a
-// blackout shows the slate in its place.
+// Unmodified players behind an authorize route, a media route and a license route: they play; a second device over the
+// limit is refused; a kill stops the picture; a blackout shows the slate in its place; beats that fail in line end
+// what is live and nothing else; and the bookmark is where the player is.
+//
+// Every wait is for a signal and has a generous limit: a loaded machine makes it slower and no worse.
+import {bookmarks} from './bookmark.mjs';
 import {open} from './browser.mjs';
-import {pause} from './http.mjs';
 
-const PLAYED_S = 4;
 const BEAT_MS = 1000;
+/** For anything to happen at all. */
+const PATIENCE_MS = 60_000;
+/** The channel's segments, and how often its live manifests are loaded again. */
+const SEGMENT_MS = 2000;
+/** The failures in line that are allowed: the default of `max-allowed-failures`. */
+const FAILURES = 2;
 
-/** `slate`: the form that follows on in this player. */
 export const MEDIA = [
-  {id: 'shaka', name: 'Shaka Player', manifest: 'main.mpd'},
-  {id: 'dashjs', name: 'dash.js', manifest: 'main.mpd'},
-  {id: 'hlsjs', name: 'hls.js', manifest: 'main.m3u8'},
+  {id: 'shaka', name: 'Shaka Player', manifest: 'main.mpd', reports: ['requests']},
+  {id: 'dashjs', name: 'dash.js', manifest: 'main.mpd', reports: ['requests', 'events']},
+  {id: 'hlsjs', name: 'hls.js', manifest: 'main.m3u8', reports: ['requests', 'events']},
 ];
 
+/** One row for each player, live and as a title. */
 export async function media(stage) {
-  const rows = [];
-  for (const player of MEDIA) {
-    for (const type of ['live', 'vod']) rows.push(await one(player, type, stage));
-  }
-  return rows;
+  const blackout = [];
+  await stage.headend.settings({firstlight: {blackout, frequency_ms: BEAT_MS, limit: 1}});
+  // What an authorization says is a setting of the whole head-end: one at a time.
+  const shared = {...stage, blackout, alone: oneAtATime()};
+  const rows = await Promise.all(MEDIA.map(player => one(player, shared)));
+  return rows.flat();
 }
 
-async function one(player, type, stage) {
-  const {check, headend} = stage;
-  const expect = (what, ok, detail) => check(`${player.name}, ${type}: ${what}`, ok, detail);
-  await headend.settings({firstlight: {
-    blackout: [], blackout_url: `${headend.base}/slate/${player.manifest}`, content_url: `${headend.base}/${type}/${player.manifest}`,
-    frequency_ms: BEAT_MS, limit: 9,
-  }});
-  const killed = await stops(player, type, stage, expect);
-  const slate = await blacksOut(player, type, stage, expect);
-  const refused = await tooMany(player, type, stage, expect);
-  return {player, type, killed, slate, refused};
+async function one(player, stage) {
+  const cases = Object.fromEntries(['live', 'vod'].map(type => [type, {
+    ...stage, player, type,
+    expect: (what, ok, detail) => stage.check(`${player.name}, ${type}: ${what}`, ok, detail),
+  }]));
+  const row = {live: {player, type: 'live'}, vod: {player, type: 'vod'}};
+  const tracks = [
+    async () => {
+      for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]));
+    },
+    async () => {
+      row.live.slate = await blacksOut(cases.live);
+      for (const type of ['live', 'vod']) row[type].failures = await fails(cases[type]);
+      row.vod.bookmarks = [];
+      for (const reports of player.reports) {
+        row.vod.bookmarks.push({reports, ...await playing(cases.vod, {name: reports, reports}, tab => bookmarks(tab, reports, cases.vod))});
+      }
+    },
+  ];
+  await Promise.all(tracks.map(track => track().catch(why => cases.live.expect('runs to its end', false, why.stack))));
+  return [row.live, row.vod];
 }
 
-async function plays(player, type, content, {chromium, files, proxy}) {
-  const device = `dev-${player.id}-${content}`;
+/** Opens a page of its own user, and closes it as a viewer does. */
+async function playing(at, {name, reports = 'requests', user, second = false}, act) {
+  const {alone, chromium, files, headend, player, proxy, type} = at;
+  const content = `${player.id}-${type}-${name}`;
+  const device = `dev-${content}${second ? '-second' : ''}`;
   const tab = await open(chromium, proxy.license);
-  tab.media = [];
-  tab.page.on('response', reply => {
-    if (reply.url().includes('/media/')) tab.media.push({at: performance.now(), status: reply.status(), slate: reply.url().includes('/~s/'), segment: reply.url().includes('.m4s')});
+  Object.assign(tab, {content, device, media: []});
+  tab.page.on('requestfinished', request => void watch(tab, request));
+  try {
+    const query = {authorize: proxy.authorize, content, device, player: player.id, reports, type, user: user ?? content};
+    await alone(async () => {
+      await headend.settings({firstlight: {content_url: `${headend.base}/${type}/${player.manifest}`}});
+      await tab.page.goto(`${files.origin}/pages/media.html?${new URLSearchParams(query)}`);
+      await until(tab, () => window.authorized === true || window.errors.length > 0);
+    });
+    return await act(tab);
+  } finally {
+    await tab.page.close({runBeforeUnload: true}).catch(() => {});
+    await gone(at, device);
+    await tab.close();
+  }
+}
+
+/** What came by the media route, with the browser's own times. */
+async function watch(tab, request) {
+  if (!request.url().includes('/media/')) return;
+  const {startTime, responseEnd} = request.timing();
+  const reply = await request.response().catch(() => null);
+  const path = new URL(request.url()).pathname;
+  const entry = {
+    end: startTime + Math.max(0, responseEnd), manifest: /\.(m3u8|mpd)$/.test(path), path, segment: path.endsWith('.m4s'),
+    slate: path.includes('/~s/'), start: startTime, status: reply?.status() ?? 0,
+  };
+  if (entry.manifest && entry.status === 200) entry.slate ||= (await reply.text().catch(() => '')).includes('/~s/');
+  tab.media.push(entry);
+}
+
+/** Until its session is over, and its place free. */
+async function gone({proxy}, device) {
+  await settles(() => proxy.session(device), session => !session || !['live', 'failing', 'opening', 'owing', 'closing'].includes(session.state));
+}
+
+/** Whether it held in time. */
+const until = (tab, holds, argument) => tab.page.waitForFunction(holds, argument, {timeout: PATIENCE_MS, polling: 50}).then(() => true, () => false);
+
+export const plays = (tab, seconds) => until(tab, s => {
+  const video = document.querySelector('video');
+  return video.played.length > 0 && video.currentTime - video.played.start(video.played.length - 1) >= s;
+}, seconds);
+
+/** From now on. */
+export async function moves(tab, seconds) {
+  const from = await tab.page.evaluate(() => document.querySelector('video').currentTime);
+  return until(tab, at => document.querySelector('video').currentTime >= at, from + seconds);
+}
+
+/** The newest value as soon as it fits, or as it is in the end. */
+export async function settles(value, fits) {
+  for (const end = performance.now() + PATIENCE_MS; ;) {
+    const found = await value();
+    if (fits(found) || performance.now() > end) return found;
+    await new Promise(done => setTimeout(done, 50));
+  }
+}
+
+const trouble = async tab => JSON.stringify({errors: await tab.page.evaluate(() => window.errors), trouble: tab.trouble, media: tab.media.slice(-5)});
+
+/** A second device too many is refused; then a kill. */
+async function stops(at) {
+  return playing(at, {name: 'killed'}, async tab => {
+    const played = await plays(tab, 4);
+    at.expect('plays', played, await trouble(tab));
+    if (!played) return {};
+    const session = await at.proxy.session(tab.device);
+    at.expect('has one session that the head-end confirms', session?.state === 'live', JSON.stringify(session?.state));
+    const refused = await playing(at, {name: 'killed', second: true}, async second => {
+      const told = await until(second, () => window.errors.length > 0);
+      at.expect('a second device over the limit is refused', told, await trouble(second));
+      return (await second.page.evaluate(() => window.errors))[0]?.code;
+    });
+    at.expect('and the first goes on', await moves(tab, 1), await trouble(tab));
+    return {plays: played, refused, ...await killed(tab, session, at)};
   });
-  await tab.page.goto(`${files.origin}/pages/media.html?${new URLSearchParams({authorize: proxy.authorize, player: player.id, device, content, type})}`);
-  const played = await tab.page.waitForFunction(s => {
-    const video = document.querySelector('video');
-    return video.played.length > 0 && video.currentTime - video.played.start(0) >= s;
-  }, PLAYED_S, {timeout: 30_000, polling: 100}).then(() => true, () => false);
-  return {device, played, tab};
 }
 
-/** Seconds from the kill to the last segment, and what the page is told. */
-async function stops(player, type, stage, expect) {
-  const {device, played, tab} = await plays(player, type, `${type}-killed`, stage);
-  try {
-    expect('plays', played, JSON.stringify({errors: await tab.page.evaluate(() => window.errors), trouble: tab.trouble, media: tab.media.slice(-5)}));
-    if (!played) return null;
-    const session = await stage.proxy.session(device);
-    expect('has one session that the head-end confirms', session?.state === 'live', JSON.stringify(session?.state));
-    const at = performance.now();
-    await stage.proxy.kill(session.id);
-    const told = await tab.page.waitForFunction(() => window.errors.length > 0, undefined, {timeout: 20_000, polling: 50}).then(() => performance.now() - at, () => null);
-    await pause(1500);
-    const late = tab.media.filter(reply => reply.at > at + 300 && reply.segment && reply.status < 300);
-    expect('no segment comes after the kill', late.length === 0, `${late.length} segments`);
-    const refused = tab.media.some(reply => reply.at > at && reply.status === 403);
-    expect('a kill stops the stream', refused || type === 'vod', JSON.stringify(tab.media.slice(-4)));
-    return {told, error: (await tab.page.evaluate(() => window.errors))[0]?.code};
-  } finally {
-    await leave(tab);
-  }
+/** Times from the order to kill, milliseconds: to the last byte of a segment, to the picture standing still, to an error. */
+async function killed(tab, session, {expect, proxy, type}) {
+  const [has, before] = await tab.page.evaluate(() => {
+    const {buffered, currentTime} = document.querySelector('video');
+    return [buffered.length === 0 ? currentTime : buffered.end(buffered.length - 1), currentTime];
+  });
+  const at = Date.now();
+  await proxy.kill(session.id);
+  const known = Date.now();
+  // Half a minute of picture that had come already may be left.
+  const still = await tab.page.waitForFunction(() => {
+    const last = window.places.slice(-40);
+    return last.length === 40 && last[0][1] === last.at(-1)[1] && last.at(-1)[0];
+  }, undefined, {timeout: 2 * PATIENCE_MS, polling: 100}).then(() => true, () => false);
+  const {errors, stands, since} = await tab.page.evaluate(() => {
+    const stands = document.querySelector('video').currentTime;
+    return {errors: window.errors, stands, since: window.places.find(([, place]) => place === stands)?.[0]};
+  });
+  expect('a kill stops the picture', still, await trouble(tab));
+  const late = tab.media.filter(reply => reply.start > known + 100 && reply.segment && reply.status < 300);
+  expect('no segment is sent after a kill', late.length === 0, JSON.stringify(late));
+  // A segment that was on its way when the order came may have been the last.
+  expect('it shows no more than it had', stands <= has + SEGMENT_MS / 1000 + 0.5, `${stands} of ${has}`);
+  const bytes = tab.media.filter(reply => reply.segment && reply.status < 300 && reply.end > at);
+  const told = errors.find(error => error.at >= at);
+  expect('a live player is told', type === 'vod' || told !== undefined, await trouble(tab));
+  return {
+    had: (has - before) * 1000, lastByte: Math.max(0, ...bytes.map(reply => reply.end - at)), still: since - at,
+    told: told && {after: told.at - at, code: told.code},
+  };
 }
 
-/** Seconds from the blackout at the head-end to the first segment of the slate. */
-async function blacksOut(player, type, stage, expect) {
-  const content = `${type}-blackout`;
-  if (type === 'vod') return null;
-  const {tab} = await plays(player, type, content, stage);
-  try {
-    const at = performance.now();
-    await stage.headend.settings({firstlight: {blackout: [content]}});
-    for (const end = at + 20_000; performance.now() < end && !tab.media.some(reply => reply.slate && reply.segment && reply.status < 300); await pause(50));
-    const shown = tab.media.find(reply => reply.slate && reply.segment && reply.status < 300);
-    expect('a blackout shows the slate', shown !== undefined, JSON.stringify({errors: await tab.page.evaluate(() => window.errors), last: tab.media.slice(-4)}));
-    const before = await tab.page.evaluate(() => document.querySelector('video').currentTime);
-    await pause(5000);
-    const after = await tab.page.evaluate(() => document.querySelector('video').currentTime);
-    expect('the player goes on playing', after > before + 2, `${before} → ${after}, ${JSON.stringify(await tab.page.evaluate(() => window.errors))}`);
-    return shown ? shown.at - at : null;
-  } finally {
-    await leave(tab);
-  }
+/** Milliseconds from the blackout at the head-end to the beat that brings it, and to the end of the first segment of the slate. */
+async function blacksOut(at) {
+  const {alone, blackout, expect, headend, log, player} = at;
+  return playing(at, {name: 'blackout'}, async tab => {
+    if (!await plays(tab, 2)) return void expect('plays, before its blackout', false, await trouble(tab));
+    const seq = (await log.now()).seq;
+    const [ordered, told] = await alone(async () => {
+      const ordered = Date.now();
+      blackout.push(tab.content);
+      await headend.settings({firstlight: {blackout, blackout_url: `${headend.base}/slate/${player.manifest}`}});
+      const beat = await log.until(call => call.seq > seq && call.device === tab.device && call.endpoint === 'fl-heartbeat' && call.ms >= 0, PATIENCE_MS);
+      await settles(() => at.proxy.session(tab.device), session => session?.state === 'killed');
+      return [ordered, beat && Date.now()];
+    });
+    const shown = await settles(() => tab.media.find(reply => reply.slate && reply.segment && reply.status < 300), reply => reply !== undefined);
+    expect('a blackout shows the slate', shown !== undefined, await trouble(tab));
+    const old = tab.media.filter(reply => reply.manifest && !reply.slate && reply.start > told + 100);
+    expect('the first manifest after the beat is the slate\'s', old.length === 0, JSON.stringify(old));
+    expect('the player goes on playing', await moves(tab, 3), await trouble(tab));
+    return shown && {beat: told - ordered, shown: shown.end - ordered};
+  });
 }
 
-/** A second device over the limit; the first goes on. */
-async function tooMany(player, type, stage, expect) {
-  await stage.headend.settings({firstlight: {limit: 1}});
-  const first = await plays(player, type, `${type}-first`, stage);
-  const second = await open(stage.chromium, stage.proxy.license);
-  try {
-    const {files, proxy} = stage;
-    await second.page.goto(`${files.origin}/pages/media.html?${new URLSearchParams({authorize: proxy.authorize, player: player.id, device: `dev-${player.id}-second`, content: `${type}-second`, type})}`);
-    const told = await second.page.waitForFunction(() => window.errors[0]?.code, undefined, {timeout: 15_000}).then(handle => handle.jsonValue(), () => null);
-    expect('a second device over the limit is refused', told !== null, 'no error');
-    const before = await first.tab.page.evaluate(() => document.querySelector('video').currentTime);
-    await pause(2000);
-    const after = await first.tab.page.evaluate(() => document.querySelector('video').currentTime);
-    expect('and the first goes on', first.played && (after > before || type === 'vod'), `${before} → ${after}`);
-    return told;
-  } finally {
-    await leave(second);
-    await leave(first.tab);
-    await stage.headend.settings({firstlight: {limit: 9}});
-  }
+/** Beats fail in line. What is live ends with the third; a title goes on however many they are. */
+async function fails(at) {
+  const {expect, headend, log, proxy, type} = at;
+  return playing(at, {name: 'failing'}, async tab => {
+    if (!await plays(tab, 1)) return void expect('plays, before its beats fail', false, await trouble(tab));
+    const seq = (await log.now()).seq;
+    await headend.fault({endpoint: 'fl-heartbeat', content: tab.content, action: {status: 503}, times: 1000});
+    const failed = () => log.calls.filter(call => call.seq > seq && call.device === tab.device && call.endpoint === 'fl-heartbeat' && call.status === 503);
+    if (type === 'vod') {
+      await settles(async () => (await log.more(0), failed().length), count => count >= 2 * FAILURES + 2);
+      const session = await proxy.session(tab.device);
+      expect('failures in line do not end a title', session?.state === 'failing' && await moves(tab, 1), JSON.stringify(session?.state));
+      return {beats: failed().length, ended: false};
+    }
+    const session = await settles(() => proxy.session(tab.device), session => session?.state === 'closed');
+    const lost = session?.timeline.some(({detail}) => /\blost\b/.test(detail));
+    expect('failures in line end what is live', session?.state === 'closed' && lost, JSON.stringify(session));
+    const refused = await settles(() => tab.media.find(reply => reply.status === 403), reply => reply !== undefined);
+    expect('and its stream, for good', refused !== undefined && (await proxy.session(tab.device))?.id === session.id, await trouble(tab));
+    await log.more(0);
+    const closing = log.calls.find(call => call.seq > seq && call.device === tab.device && call.endpoint === 'stream-delete');
+    // The last of them was the farewell.
+    const beats = failed().filter(call => call.seq < closing?.seq).length - 1;
+    expect('with the third', beats === FAILURES + 1, `${beats} beats`);
+    return {beats, ended: true};
+  });
 }
 
-/** Closes the page as a viewer does. */
-async function leave(tab) {
-  await tab.page.close({runBeforeUnload: true});
-  await pause(300);
-  await tab.close();
+/** Runs what it is given one after another. */
+function oneAtATime() {
+  let before = Promise.resolve();
+  return act => {
+    const mine = before.then(act);
+    before = mine.catch(() => {});
+    return mine;
+  };
 }

@@ -67,6 +67,26 @@ export function emeTable({rows, command}) {
   ].join('\n\n');
 }
 
+/** Players behind an authorize, a media and a license route. */
+export function mediaTables({rows, command}) {
+  const name = ({player, type}) => `${player.name}, ${type === 'live' ? 'live' : 'title'}`;
+  const off = value => value === undefined ? '–' : `${value < 0 ? '−' : '+'}${(Math.abs(value) / 1000).toFixed(1)} s`;
+  const ways = {events: 'its requests and events', requests: 'its requests'};
+  return [
+    `Measured with \`${command}\`; one beat every second, segments and reloads every 2 s.`,
+    '**Stopping and going over**',
+    table(['Player', 'Second device is told', 'Kill to last byte', 'Kill to picture standing still', 'Buffer at the kill', 'Kill: the page is told', 'Blackout to its beat', 'Blackout to slate', 'Beats failed in line'],
+      rows.map(row => [
+        name(row), `\`${row.refused}\``, row.lastByte > 0 ? ms(row.lastByte) : 'none came', seconds(row.still), seconds(row.had),
+        row.told ? `\`${row.told.code}\` after ${seconds(row.told.after)}` : 'nothing', row.slate ? seconds(row.slate.beat) : '–', row.slate ? seconds(row.slate.shown) : '–',
+        row.failures ? `${row.failures.ended ? 'ended with' : 'goes on after'} ${row.failures.beats}` : '–',
+      ])),
+    '**The bookmark of a title**, ahead (+) or behind (−) of the player\'s own position, the worst of three beats',
+    table(['Player', 'sidebeat goes by', 'Playing', 'After a seek', 'Paused', 'Page closed'],
+      rows.flatMap(({player, bookmarks}) => (bookmarks ?? []).map(way => [player.name, ways[way.reports], off(way.plays), off(way.seek), off(way.paused), off(way.stop)]))),
+  ].join('\n\n');
+}
+
 /** Replaces what stands between the markers of each part in `file`. */
 export function write(file, parts) {
   let page = readFileSync(file, 'utf8');

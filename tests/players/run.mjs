@@ -1,7 +1,7 @@
 // Unmodified players in Chromium against sidebeat over HTTPS.
 //
 //   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
-//   node run.mjs media                    players behind an authorize route and a media route
+//   node run.mjs media                    alone those behind an authorize route and a media route
 //
 // SIDEBEAT_BIN names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
@@ -16,7 +16,7 @@ import {demo} from './demo.mjs';
 import {eme} from './eme.mjs';
 import {files} from './files.mjs';
 import {media} from './media.mjs';
-import {emeTable, silenceTables, tables, write} from './report.mjs';
+import {emeTable, mediaTables, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
 import {REPORT_S, silence} from './silence.mjs';
 
@@ -81,13 +81,19 @@ async function main() {
   if (names.length === 0 || names.includes('eme')) {
     interfaces = await eme({chromium, files: pages, headend: far, proxy: near, check}).catch(why => (check('EME: runs to its end', false, why.stack), []));
   }
-  if (names.includes('media')) {
-    await media({chromium, files: pages, headend: far, proxy: near, check}).catch(why => check('media: runs to its end', false, why.stack));
+  let streams = [];
+  if (names.length === 0 || names.includes('media')) {
+    streams = await media({chromium, files: pages, headend: far, log, proxy: near, check}).catch(why => (check('media: runs to its end', false, why.stack), []));
   }
   for (const result of results) result.silent = await result.silent;
   const {counters, open: left} = await far.books();
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
   check('books: nothing is left open', left.length === 0, JSON.stringify(left));
+  if (streams.length > 0) {
+    const page = mediaTables({rows: streams, command: 'node run.mjs --write'});
+    writeFileSync(path.join(out, 'media.md'), `${page}\n`);
+    if (process.argv.includes('--write') && tally.failed === 0) write(path.join(here, '../../docs/players.md'), {media: page});
+  }
   if (results.length > 0) {
     const command = 'node run.mjs --write';
     const parts = {

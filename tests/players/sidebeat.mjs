@@ -71,6 +71,7 @@ export async function headend(dir, certs, interval) {
       return reply.json().token;
     },
     books: async () => (await call(`${base}/sim/books`)).json(),
+    fault: fault => post('faults', fault),
     kill: whom => post('kill', whom),
     settings: settings => post('settings', settings),
     async log(since, wait) {
@@ -126,6 +127,7 @@ kind = "media"
 path = "/media"
 authority = "firstlight"
 origin = "${base}"
+inject-cmcd = true
 
 [[route]]
 path = "/fl"

@@ -394,6 +394,7 @@ impl World {
             let mut far = self.far();
             far.mark("reports", player as u64, 0);
             let report = Report {
+                at_end: false,
                 by_interval: far.rng.chance(700),
                 playhead: None,
                 playing: far.rng.pick(&plays),

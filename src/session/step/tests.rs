@@ -918,7 +918,8 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend([None, Some(Stream::Live), Some(Stream::Vod)].map(Input::Media));
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
     let stream = Some(Stream::Live);
-    let report = |playing| Report { by_interval: true, playhead: Some(ENDLESS), playing, stream, until: Some(ENDLESS) };
+    let (at_end, by_interval, playhead, until) = (true, true, Some(ENDLESS), Some(ENDLESS));
+    let report = |playing| Report { at_end, by_interval, playhead, playing, stream, until };
     all.extend(playing.map(report).map(Input::Report));
     for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
         for ask in ASKS {

@@ -256,3 +256,23 @@ fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
         assert_eq!(playhead.map(|at| at.as_secs()), Some(told), "{playing:?} {until:?}");
     }
 }
+
+/// dash.js at the end of a period; a player that fails is done wherever it is.
+#[test]
+fn a_player_that_says_that_it_has_ended_long_before_its_end_plays_on() {
+    for (at_end, until, expected) in [
+        (true, Some(secs(120)), PLAYS),
+        (true, Some(secs(112)), Playing::Done),
+        (true, None, Playing::Done),
+        (false, Some(secs(120)), Playing::Done),
+    ] {
+        let mut lab = Lab::live(Policy::default());
+        lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing: PLAYS, until, ..Report::default() }));
+        lab.wait(secs(10));
+        lab.feed(Input::Report(Report { at_end, playing: Playing::Done, ..Report::default() }));
+        assert_eq!(lab.session.playing(), Some(expected), "{at_end} {until:?}");
+        lab.wait(secs(10));
+        let playhead = lab.session.told(lab.now).playhead.map(|at| at.as_secs());
+        assert_eq!(playhead, Some(if expected == PLAYS { 120 } else { 110 }), "{at_end} {until:?}");
+    }
+}
