@@ -4,15 +4,16 @@ mod inject;
 pub(super) mod slate;
 mod text;
 mod time;
+mod timing;
 
 use quick_xml::Reader as XmlReader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
 use self::inject::Inject;
-use self::text::{attributes, local, plain, value};
+use self::text::{attributes, local, plain};
+use self::timing::Timing;
 use super::places::{Named, Places};
-use super::playhead::{Collect, Template};
 use super::uri::{Absolute, Base};
 use super::{Edit, Found, MOST, Plan, Purpose, Unfit};
 
@@ -43,38 +44,26 @@ enum Text {
 }
 
 struct Reader<'a> {
-    collect: Collect,
-    end_ms: Option<u64>,
     found: Found,
     inject: Inject,
-    live: bool,
     open: Vec<Open>,
-    /// Where the next one begins, if it does not say.
-    period_end_ms: u64,
-    period_ms: u64,
     places: Places,
     plan: &'a Plan<'a>,
-    /// The template that is open, and how many elements are around it.
-    template: Option<(usize, Template)>,
     text: &'a str,
+    timing: Timing,
 }
 
 pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     let mut xml = XmlReader::from_str(text);
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
-        collect: Collect::default(),
-        end_ms: None,
         found: Found::default(),
         inject: Inject::default(),
-        live: false,
         open: Vec::new(),
-        period_end_ms: 0,
-        period_ms: 0,
         places: Places::new(|uri| escape(uri)),
         plan,
-        template: None,
         text,
+        timing: Timing::default(),
     };
     for _ in 0..MOST {
         let before = position(&xml);
@@ -119,7 +108,7 @@ impl<'a> Reader<'a> {
 
     fn empty(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
         self.element(start, before)?;
-        self.whole();
+        self.timing.end(self.open.len());
         if let Some(edit) = self.inject.empty(start, self.open.len(), before..after, self.plan.cmcd) {
             self.found.edits.push(edit);
         }
@@ -131,7 +120,7 @@ impl<'a> Reader<'a> {
             self.found.edits.push(edit);
         }
         let closed = self.open.pop();
-        self.whole();
+        self.timing.end(self.open.len());
         let Some(Open { base: own, text }) = closed else { return };
         if own.is_some() {
             self.places.forget();
@@ -181,23 +170,12 @@ impl<'a> Reader<'a> {
     /// What an element says in attributes.
     fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), Unfit> {
         let name = start.local_name();
-        match name.as_ref() {
-            "MPD" => {
-                self.live = value(start, "type").as_deref() == Some("dynamic");
-                self.end_ms = milliseconds(start, "mediaPresentationDuration");
-            }
-            "Period" => {
-                if let Some(edit) = self.inject.period(before, self.plan.cmcd) {
-                    self.found.edits.push(edit);
-                }
-                self.period_ms = milliseconds(start, "start").unwrap_or(self.period_end_ms);
-                let lasts = milliseconds(start, "duration").unwrap_or_default();
-                self.period_end_ms = self.period_ms.saturating_add(lasts);
-            }
-            "S" => self.run(start),
-            "SegmentTemplate" => self.template(start),
-            _ => {}
+        if name.as_ref() == "Period"
+            && let Some(edit) = self.inject.period(before, self.plan.cmcd)
+        {
+            self.found.edits.push(edit);
         }
+        self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
         if !leads(name.as_ref()) && memchr::memchr(b':', start.attributes_raw().as_bytes()).is_none() {
             return Ok(());
         }
@@ -231,44 +209,11 @@ impl<'a> Reader<'a> {
         (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
 
-    fn template(&mut self, start: &BytesStart<'_>) {
-        let Some(media) = value(start, "media").filter(|_| !self.live) else { return };
-        let number = |name, default| value(start, name).map_or(Some(default), |text| text.parse().ok());
-        let path = base(&self.open, self.plan).resolve_any(&media).path;
-        if let (Some(duration), Some(first), Some(origin), Some(timescale @ 1..)) = (
-            number("duration", 0),
-            number("startNumber", 1),
-            number("presentationTimeOffset", 0),
-            number("timescale", 1),
-        ) {
-            let path = path.split('?').next().unwrap_or_default().to_owned();
-            let (offset, runs) = (self.period_ms, Vec::new());
-            let template = Template { duration, first, offset, origin, path, runs, timescale };
-            self.template = Some((self.open.len(), template));
-        }
-    }
-
-    fn run(&mut self, start: &BytesStart<'_>) {
-        let number = |name| value(start, name).and_then(|text| text.parse().ok());
-        let repeat = value(start, "r").and_then(|text| text.parse().ok()).unwrap_or_default();
-        if let (Some((_, template)), Some(duration)) = (&mut self.template, number("d")) {
-            template.run(number("t"), duration, repeat);
-        }
-    }
-
-    /// The template that began at this depth is whole.
-    fn whole(&mut self) {
-        if let Some((_, template)) = self.template.take_if(|(depth, _)| *depth == self.open.len()) {
-            self.collect.template(template);
-        }
-    }
-
     fn finish(mut self) -> Result<Found, Unfit> {
         if !self.open.is_empty() || !self.inject.is_mpd() {
             return Err(Unfit::Broken);
         }
-        self.found.facts.live = Some(self.live);
-        self.found.facts.playheads = self.collect.finish(self.end_ms.filter(|_| !self.live));
+        (self.found.facts.live, self.found.facts.playheads) = self.timing.finish();
         // An element that is filled at its end was noted behind what it holds.
         self.found.edits.sort_by_key(|edit| edit.at.start);
         Ok(self.found)
@@ -301,9 +246,4 @@ fn owned(base: &Base<'_>, absolute: Absolute<'_>) -> Owned {
     let inside = tls == base.tls && authority == base.authority && path.starts_with(base.root);
     let root = if inside { base.root } else { "/" };
     Owned { authority: authority.into_owned(), path, root: root.to_owned(), tls }
-}
-
-fn milliseconds(start: &BytesStart<'_>, name: &str) -> Option<u64> {
-    let time = value(start, name).and_then(|text| time::duration(&text))?;
-    u64::try_from(time.as_millis()).ok()
 }

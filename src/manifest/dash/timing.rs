@@ -1,0 +1,81 @@
+//! Where in time the segments of an MPD begin: what its periods, templates and timelines say.
+
+use quick_xml::events::BytesStart;
+
+use super::super::playhead::{Collect, Playheads, Template};
+use super::super::uri::Base;
+use super::text::value;
+use super::time;
+
+#[derive(Default)]
+pub(super) struct Timing {
+    collect: Collect,
+    end_ms: Option<u64>,
+    live: bool,
+    /// Where the next period begins, if it does not say.
+    period_end_ms: u64,
+    period_ms: u64,
+    /// The template that is open, and how many elements are around it.
+    template: Option<(usize, Template)>,
+}
+
+impl Timing {
+    /// `depth`: how many elements are around it. `base`: where its relative URIs begin.
+    pub(super) fn element<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> Base<'a>) {
+        match start.local_name().as_ref() {
+            "MPD" => {
+                self.live = value(start, "type").as_deref() == Some("dynamic");
+                self.end_ms = milliseconds(start, "mediaPresentationDuration");
+            }
+            "Period" => {
+                self.period_ms = milliseconds(start, "start").unwrap_or(self.period_end_ms);
+                let lasts = milliseconds(start, "duration").unwrap_or_default();
+                self.period_end_ms = self.period_ms.saturating_add(lasts);
+            }
+            "S" => self.run(start),
+            "SegmentTemplate" => self.template(start, depth, base),
+            _ => {}
+        }
+    }
+
+    fn template<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> Base<'a>) {
+        let Some(media) = value(start, "media").filter(|_| !self.live) else { return };
+        let number = |name, default| value(start, name).map_or(Some(default), |text| text.parse().ok());
+        if let (Some(duration), Some(first), Some(origin), Some(timescale @ 1..)) = (
+            number("duration", 0),
+            number("startNumber", 1),
+            number("presentationTimeOffset", 0),
+            number("timescale", 1),
+        ) {
+            let path = base().resolve_any(&media).path;
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            let (offset, runs) = (self.period_ms, Vec::new());
+            self.template = Some((depth, Template { duration, first, offset, origin, path, runs, timescale }));
+        }
+    }
+
+    fn run(&mut self, start: &BytesStart<'_>) {
+        let number = |name| value(start, name).and_then(|text| text.parse().ok());
+        let repeat = value(start, "r").and_then(|text| text.parse().ok()).unwrap_or_default();
+        if let (Some((_, template)), Some(duration)) = (&mut self.template, number("d")) {
+            template.run(number("t"), duration, repeat);
+        }
+    }
+
+    /// An element at this depth has ended: a template that began there is whole.
+    pub(super) fn end(&mut self, depth: usize) {
+        if let Some((_, template)) = self.template.take_if(|(from, _)| *from == depth) {
+            self.collect.template(template);
+        }
+    }
+
+    /// Whether it is live, and where the segments of one that is not begin.
+    pub(super) fn finish(self) -> (Option<bool>, Playheads) {
+        (Some(self.live), self.collect.finish(self.end_ms.filter(|_| !self.live)))
+    }
+}
+
+fn milliseconds(start: &BytesStart<'_>, name: &str) -> Option<u64> {
+    let time = value(start, name).and_then(|text| time::duration(&text))?;
+    u64::try_from(time.as_millis()).ok()
+}
