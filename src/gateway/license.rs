@@ -133,7 +133,9 @@ impl Story<'_> {
             flight.belong((*key, id));
         }
         self.mirror_request(*key, session, &answer);
-        Some(match (answer, session) {
+        // While the license server is asked. Of a renewal's answer this says nothing: it has yet to come.
+        let written = session.map(|id| self.gateway.sessions.written(*key, id));
+        let ending = match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
             (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
@@ -141,7 +143,11 @@ impl Story<'_> {
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Pass, Some(id)) => self.pass_under(&managed, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
-        })
+        };
+        if let Some(written) = written {
+            written.await;
+        }
+        Some(ending)
     }
 
     /// Asks the core, and looks whether a session that may go on was ended since its last beat.

@@ -20,6 +20,7 @@ use super::verdict::{Fault, FaultKind, Reason};
 mod answered;
 mod credit;
 mod due;
+mod opened;
 mod resume;
 mod told;
 mod zap;

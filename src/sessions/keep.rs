@@ -59,11 +59,17 @@ impl Sessions {
             (AskKind::Close | AskKind::Open, Some(store)) => Some(store.durable()),
             (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
         };
-        async move {
-            if let Some(wait) = wait {
-                let _slow = tokio::time::timeout(PATIENCE, wait).await;
-            }
-        }
+        in_time(wait)
+    }
+
+    /// Resolves when what is now known of this session is safe. A player that has a license, or knows where its
+    /// media are, plays: no crash may lose its session. Asked for before the license is, it costs nothing.
+    pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
+        let wait = self.store.as_ref().and_then(|store| {
+            let mark = self.with(key, |device, _| device.playback_mut(id)?.card.written)?;
+            Some(store.durable_up_to(mark))
+        });
+        in_time(wait)
     }
 
     /// Hands over what changed in this step.
@@ -80,9 +86,10 @@ impl Sessions {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
                     let card = playback.card.record.get_or_insert_with(|| card_record(&playback.card.card)).clone();
                     let timeline = playback.card.timeline.record();
-                    if let Some(playback) = PlaybackRecord::of(playback, &moment) {
-                        let record = SessionRecord { card, device: key.0, playback, timeline };
+                    if let Some(record) = PlaybackRecord::of(playback, &moment) {
+                        let record = SessionRecord { card, device: key.0, playback: record, timeline };
                         store.put(Record::Session(Box::new(record)));
+                        playback.card.written = Some(store.mark());
                     }
                 }
             }
@@ -178,6 +185,12 @@ impl Restored {
             ("remembered", remembered),
             ("resumed", resumed),
         ]
+    }
+}
+
+async fn in_time(wait: Option<impl Future<Output = ()>>) {
+    if let Some(wait) = wait {
+        let _slow = tokio::time::timeout(PATIENCE, wait).await;
     }
 }
 

@@ -11,7 +11,7 @@ use super::card::{Card, DeviceKey};
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::session::{Device, Playback, Slot, Stamp};
-use crate::store::CardRecord;
+use crate::store::{CardRecord, Mark};
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Kept {
     /// What the store has of it, if anything.
     pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
+    /// Where its newest record stands among all changes, if this process handed one over.
+    pub(super) written: Option<Mark>,
 }
 
 impl Kept {
@@ -36,6 +38,7 @@ impl Kept {
             slotted: None,
             stamp: None,
             timeline: Timeline::default(),
+            written: None,
         }
     }
 }

@@ -60,6 +60,16 @@ impl dyn Store {
         self.pending().durable()
     }
 
+    /// What was handed over until now.
+    pub fn mark(&self) -> Mark {
+        self.pending().mark()
+    }
+
+    /// As [`Self::durable`], of everything up to this mark. The writer hears of it now.
+    pub fn durable_up_to(&self, mark: Mark) -> impl Future<Output = ()> + Send + use<> {
+        self.pending().durable_up_to(mark)
+    }
+
     /// Changes cannot be written at present.
     pub fn is_degraded(&self) -> bool {
         self.pending().is_degraded()

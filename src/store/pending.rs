@@ -55,12 +55,20 @@ impl Pending {
         }
     }
 
+    pub fn mark(&self) -> Mark {
+        self.state().added
+    }
+
     /// What `durable` of the store says. The mark is taken now, not when it is first polled.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.durable_up_to(self.mark())
+    }
+
+    /// As [`Self::durable`], of everything up to this mark. The writer hears of it now.
+    pub fn durable_up_to(&self, mark: Mark) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state();
-        let mark = state.added;
         let waits = (state.settled < mark && !self.is_degraded()).then(oneshot::channel).map(|(tell, told)| {
-            state.wanted = mark;
+            state.wanted = state.wanted.max(mark);
             state.waiting.push((mark, tell));
             self.stir.notify_all();
             told

@@ -34,6 +34,9 @@ impl Far {
             let record = known.get(&book.id);
             assert!(record.is_some() || book.hurt || book.slept, "nothing durable is known of {book:?}");
             let grant = record.and_then(|record| record.grant.as_ref());
+            let licensed = self.watch.shadow(book.id).licensed;
+            assert!(grant.is_some() || !licensed || book.hurt || book.slept, "played, and lost: {book:?}");
+            self.sums.add_all(licensed.then_some("resumed while a license was out"));
             let newest = grant.is_some_and(|grant| self.head.tokens[grant.token.expose()].1 == book.serial);
             self.sums.add(if newest { "resumed with the newest token" } else { "resumed without the newest token" });
             book.hurt |= !newest;

@@ -28,7 +28,7 @@ use super::watch::Watch;
 use super::witness::Witness;
 
 /// What must have happened in a run of many seeds, beside all endings.
-pub(crate) const HAPPENINGS: [&str; 51] = [
+pub(crate) const HAPPENINGS: [&str; 52] = [
     "authority answers again",
     "authority call failed",
     "beat",
@@ -71,6 +71,7 @@ pub(crate) const HAPPENINGS: [&str; 51] = [
     "requests doubled",
     "requests lost",
     "resumed",
+    "resumed while a license was out",
     "resumed with the newest token",
     "resumed without the newest token",
     "stale answers",

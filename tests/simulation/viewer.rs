@@ -66,6 +66,7 @@ impl Viewer {
             let served = rng.pick(&[Served::Plain, Served::Renews { every }, Served::Stays]);
             (rng.millis(10, 500), (!rng.chance(30)).then_some(served), rng.millis(5_000, 100_000))
         };
+        let written = self.sessions.written(self.key, id);
         tokio::time::sleep(takes).await;
         let Some(served) = served else { return };
         let lasts = self.dated.then_some(lasts);
@@ -74,6 +75,8 @@ impl Viewer {
         if self.call.kind == CallKind::Release {
             self.sessions.release(self.key, id, self.call.key_session);
         }
+        written.await;
+        self.line.far().watch.shadow(SessionId(id.0 >> 32)).licensed = true;
     }
 
     /// In a task of its own, as the gateway does: who hangs up loses no token.

@@ -18,6 +18,8 @@ pub(crate) struct Shadow {
     flying: Option<(Ticket, AskKind, Instant)>,
     pub(crate) killed: bool,
     killed_at: Option<Instant>,
+    /// Its player has a license.
+    pub(crate) licensed: bool,
     /// A beat that is about to set out was noted as late.
     pub(crate) late: bool,
     opened: bool,

@@ -122,6 +122,9 @@ impl Gateway {
             let event = authority.error_name();
             return Err(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event)));
         }
+        if let Some(id) = admission.session {
+            self.sessions.written(key, id).await;
+        }
         self.shelf.seat(now, registration.id).bound.store(admission.session.is_some(), Ordering::Relaxed);
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::super::effect::{Ask, Effect, Effects, Event, Told};
 use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{Beats, Lane, Over, Session, State};
+use super::super::state::{Lane, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
 use crate::config::Enforcement;
@@ -52,77 +52,6 @@ impl Session {
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
             let (kind, ticket, told) = (AskKind::Close, Ticket(0), Told::default());
             fx.push(Effect::Ask(Ask { grant: Some(grant), kind, ticket, told }));
-        }
-    }
-
-    fn opened(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Opening { .. } | State::Owing { .. } => self.opened_in_time(now, lane, result, policy, fx),
-            // The player left, or an operator killed it, while the authority was deciding.
-            State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
-                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), Some(away)) => {
-                    self.granted(now, lane, grant, policy, fx);
-                    self.away = Some(away.could_go_on(self.beat_after(now, policy)));
-                }
-                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => self.hold(now, grant),
-                (Err(_) | Ok(_), _) => {}
-            },
-            State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
-        }
-    }
-
-    fn opened_in_time(
-        &mut self,
-        now: Instant,
-        lane: &Lane,
-        result: Result<Verdict, Fault>,
-        policy: &Policy,
-        fx: &mut Effects,
-    ) {
-        match result {
-            Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
-            Ok(Verdict::Unconfirmed(grant, fault)) => {
-                let after = fault.reason.retry_after;
-                fx.note(Event::Failed(AskKind::Open, fault.reason));
-                self.begin(now, lane, grant, policy, fx);
-                self.miss(now, lane, after, policy, fx);
-            }
-            Ok(Verdict::Blackout(reason)) => {
-                fx.note(Event::Blackout(reason.clone()));
-                if policy.stop_on_blackout {
-                    self.kill_by_authority(now, reason, policy, fx);
-                } else {
-                    self.close(now, Over::Unmanaged, policy, fx);
-                }
-            }
-            Ok(Verdict::Denied(denial, reason)) => {
-                fx.note(Event::Failed(AskKind::Open, reason.clone()));
-                self.close(now, Over::Denied(denial, reason), policy, fx);
-            }
-            Ok(Verdict::Disabled) => self.close(now, Over::Unmanaged, policy, fx),
-            Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
-                fx.note(Event::Failed(AskKind::Open, reason.clone()));
-                self.kill_by_authority(now, reason, policy, fx);
-            }
-            Ok(Verdict::Alive { .. } | Verdict::Closed) => self.owe(now, unexpected(), policy, fx),
-            Err(fault) => self.owe(now, fault, policy, fx),
-        }
-    }
-
-    fn begin(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
-        self.granted(now, lane, grant, policy, fx);
-        self.enter(State::Live { beat: self.beat_after_sleep(now, now, lane.slept, policy) });
-    }
-
-    fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
-        fx.note(Event::Opened { interval: grant.interval });
-        self.hold(now, grant);
-        (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
-        self.took = now.saturating_duration_since(lane.since);
-        self.heard(now);
-        self.schedule = policy.schedule.clone().unwrap_or_default();
-        if policy.enforcement == Enforcement::Renewal && policy.renews {
-            self.beats = Beats::Renewals { every: None };
         }
     }
 
@@ -198,7 +127,7 @@ impl Session {
         }
     }
 
-    fn hold(&mut self, now: Instant, grant: Grant) {
+    pub(super) fn hold(&mut self, now: Instant, grant: Grant) {
         let Grant { interval, lifetime, token } = grant;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
         self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
@@ -242,7 +171,14 @@ impl Session {
     }
 
     /// `lane`: of the lost beat. `after`: when the authority wants to be asked again.
-    fn miss(&mut self, now: Instant, lane: &Lane, after: Option<Duration>, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn miss(
+        &mut self,
+        now: Instant,
+        lane: &Lane,
+        after: Option<Duration>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
         let early = self.failing_until.filter(|due| lane.since < *due);
         let missed = match self.state {
             State::Failing { missed, .. } if early.is_some() => missed,
@@ -291,12 +227,12 @@ impl Session {
         }
     }
 
-    fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Killed(by.clone()));
         self.enter(State::Killed { by, until: now + policy.kill_memory });
     }
 }
 
-fn unexpected() -> Fault {
+pub(super) fn unexpected() -> Fault {
     Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, "the reply fits another call") }
 }

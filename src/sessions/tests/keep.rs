@@ -71,6 +71,28 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     assert_eq!(restored, Restored { remembered: 1, ..Restored::default() });
 }
 
+/// Else a crash right after its license would lose the session of a player that plays.
+#[tokio::test]
+async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
+    let memory = Memory::manual();
+    let mut stage = stage(&memory);
+    let waits = stage.wait(1);
+    stage.grant(AskKind::Open).await;
+    memory.commit();
+    waits.await.unwrap();
+    let id = stage.admit(1, LONG).await.session.unwrap();
+    let mut written = std::pin::pin!(stage.sessions.written(key(), id));
+    assert!(tokio::time::timeout(SHORT, &mut written).await.is_err(), "a crash would not know the grant");
+    memory.commit();
+    written.await;
+    let (_, restored, _) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    // What is safe is not waited for again, whatever else happens.
+    let other = stage.wait(2);
+    stage.sessions.written(key(), id).await;
+    drop(other);
+}
+
 /// A player that was told to stop may still renew: that is no reason to open its session again.
 #[tokio::test]
 async fn what_was_stopped_stays_so_after_a_crash() {

@@ -1,0 +1,91 @@
+//! What an open brings: a grant, a decision against it, or nothing to go by.
+
+use std::time::Instant;
+
+use super::super::effect::{Effects, Event};
+use super::super::grant::{AskKind, Grant};
+use super::super::policy::Policy;
+use super::super::state::{Beats, Lane, Over, Session, State};
+use super::super::verdict::{Fault, Verdict};
+use super::answered::unexpected;
+use crate::config::Enforcement;
+
+impl Session {
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        lane: &Lane,
+        result: Result<Verdict, Fault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        match self.state {
+            State::Opening { .. } | State::Owing { .. } => self.opened_in_time(now, lane, result, policy, fx),
+            // The player left, or an operator killed it, while the authority was deciding.
+            State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), Some(away)) => {
+                    self.granted(now, lane, grant, policy, fx);
+                    self.away = Some(away.could_go_on(self.beat_after(now, policy)));
+                }
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => self.hold(now, grant),
+                (Err(_) | Ok(_), _) => {}
+            },
+            State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
+        }
+    }
+
+    fn opened_in_time(
+        &mut self,
+        now: Instant,
+        lane: &Lane,
+        result: Result<Verdict, Fault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        match result {
+            Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
+            Ok(Verdict::Unconfirmed(grant, fault)) => {
+                let after = fault.reason.retry_after;
+                fx.note(Event::Failed(AskKind::Open, fault.reason));
+                self.begin(now, lane, grant, policy, fx);
+                self.miss(now, lane, after, policy, fx);
+            }
+            Ok(Verdict::Blackout(reason)) => {
+                fx.note(Event::Blackout(reason.clone()));
+                if policy.stop_on_blackout {
+                    self.kill_by_authority(now, reason, policy, fx);
+                } else {
+                    self.close(now, Over::Unmanaged, policy, fx);
+                }
+            }
+            Ok(Verdict::Denied(denial, reason)) => {
+                fx.note(Event::Failed(AskKind::Open, reason.clone()));
+                self.close(now, Over::Denied(denial, reason), policy, fx);
+            }
+            Ok(Verdict::Disabled) => self.close(now, Over::Unmanaged, policy, fx),
+            Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
+                fx.note(Event::Failed(AskKind::Open, reason.clone()));
+                self.kill_by_authority(now, reason, policy, fx);
+            }
+            Ok(Verdict::Alive { .. } | Verdict::Closed) => self.owe(now, unexpected(), policy, fx),
+            Err(fault) => self.owe(now, fault, policy, fx),
+        }
+    }
+
+    fn begin(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        self.granted(now, lane, grant, policy, fx);
+        self.enter(State::Live { beat: self.beat_after_sleep(now, now, lane.slept, policy) });
+    }
+
+    fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        fx.note(Event::Opened { interval: grant.interval });
+        self.hold(now, grant);
+        (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
+        self.took = now.saturating_duration_since(lane.since);
+        self.heard(now);
+        self.schedule = policy.schedule.clone().unwrap_or_default();
+        if policy.enforcement == Enforcement::Renewal && policy.renews {
+            self.beats = Beats::Renewals { every: None };
+        }
+    }
+}
