@@ -1,8 +1,9 @@
 //! A small channel, for trying and testing media routes: live and as titles, in HLS and DASH, with its slate.
 //!
-//! Two rounds of 8 s in four segments each, picture and sound apart, in clear (`channel/asset/make.sh` makes
-//! them). The programme is eight rounds, the slate one. Live, they play over and over by wall time: everything is
-//! computed from the time of day, and nothing is kept.
+//! Two rounds of 8 s in four segments each, picture and sound apart (`channel/asset/make.sh` makes them): the
+//! programme encrypted with the first ClearKey key that the simulator knows, the slate in clear. The programme is
+//! eight rounds, the slate one. Live, they play over and over by wall time: everything is computed from the time of
+//! day, and nothing is kept.
 //!
 //! | path | |
 //! |---|---|
@@ -51,7 +52,7 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
     Some(match below {
         "a.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.audio, "a", window, live)),
         "main.m3u8" => text(hls::MEDIA_TYPE, hls::main()),
-        "main.mpd" => text(dash::MEDIA_TYPE, dash::mpd(window, wall, live)),
+        "main.mpd" => text(dash::MEDIA_TYPE, dash::mpd(title, window, wall, live)),
         "v.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.video, "v", window, live)),
         _ => Page { body: segment(title, below)?, media_type: "video/mp4" },
     })
@@ -79,6 +80,10 @@ fn segment(title: &Title, path: &str) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::super::options::DEMO_KEYS;
     use super::*;
 
     fn text(path: &str, wall: Duration) -> String {
@@ -96,6 +101,29 @@ mod tests {
         assert!(early.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", (1_795_307_401 / 2) - WINDOW)), "{early}");
         assert!(!early.contains("ENDLIST"));
         assert!(text("/vod/v.m3u8", at(0)).contains("#EXT-X-ENDLIST"));
+    }
+
+    #[test]
+    fn the_programme_is_encrypted_with_the_first_key_and_the_slate_is_clear() {
+        let wall = Duration::from_secs(1_795_307_401);
+        let id = DEMO_KEYS[0].id;
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let holds = |path: &str, what: &[u8]| memchr::memmem::find(&page(path, wall).unwrap().body, what).is_some();
+        for (folder, encrypted) in [("live", true), ("vod", true), ("slate", false), ("slate-live", false)] {
+            for track in ["a", "v"] {
+                let playlist = text(&format!("/{folder}/{track}.m3u8"), wall);
+                let uri = format!("URI=\"data:text/plain;base64,{}\"", STANDARD.encode(id));
+                assert_eq!(playlist.matches(&uri).count(), usize::from(encrypted), "{playlist}");
+                assert_eq!(playlist.contains("#EXT-X-KEY"), encrypted);
+                let init = format!("/{folder}/{track}/init.mp4");
+                assert!(holds(&init, b"tenc") == encrypted && holds(&init, &id) == encrypted);
+                assert_eq!(holds(&format!("/{folder}/{track}/3.m4s"), b"senc"), encrypted);
+            }
+            let mpd = text(&format!("/{folder}/main.mpd"), wall);
+            let (sets, protected) = (mpd.matches("<AdaptationSet").count(), mpd.matches("default_KID").count());
+            assert_eq!(protected, if encrypted { sets } else { 0 });
+            assert_eq!(mpd.replace('-', "").matches(&hex).count(), protected);
+        }
     }
 
     #[test]

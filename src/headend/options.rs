@@ -26,7 +26,7 @@ impl fmt::Debug for ClearKey {
     }
 }
 
-/// The two keys of the demo content.
+/// The two keys of the demo content; the first is the channel's as well.
 pub const DEMO_KEYS: [ClearKey; 2] = [
     ClearKey::new(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
     ClearKey::new(0xffee_ddcc_bbaa_9988_7766_5544_3322_1100, 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),

@@ -1,6 +1,7 @@
-// Unmodified players behind an authorize route, a media route and a license route: they play; a second device over the
-// limit is refused; a kill stops the picture; a blackout shows the slate in its place; beats that fail in line end
-// what is live and nothing else; and the bookmark is where the player is.
+// Unmodified players behind an authorize route, a media route and a license route: they play what is encrypted, by
+// licenses of their playback; a second device over the limit is refused; a kill stops the picture, and licenses; a
+// blackout shows the slate, which is in clear, in its place; beats that fail in line end what is live and nothing else;
+// and the bookmark is where the player is.
 //
 // Every wait is for a signal and has a generous limit: a loaded machine makes it slower and no worse.
 import {bookmarks} from './bookmark.mjs';
@@ -13,6 +14,8 @@ const PATIENCE_MS = 60_000;
 const SEGMENT_MS = 2000;
 /** The failures in line that are allowed: the default of `max-allowed-failures`. */
 const FAILURES = 2;
+/** One key, so one key session and one license, however long it plays. */
+const LICENSES = 1;
 
 export const MEDIA = [
   {id: 'shaka', name: 'Shaka Player', manifest: 'main.mpd', reports: ['requests']},
@@ -25,8 +28,13 @@ export async function media(stage) {
   const blackout = [];
   await stage.headend.settings({firstlight: {blackout, frequency_ms: BEAT_MS, limit: 1}});
   // What an authorization says is a setting of the whole head-end: one at a time.
-  const shared = {...stage, blackout, alone: oneAtATime()};
+  const shared = {...stage, blackout, alone: oneAtATime(), granted: []};
+  const {seq} = await stage.log.now();
   const rows = await Promise.all(MEDIA.map(player => one(player, shared)));
+  await stage.log.more(0);
+  const served = stage.log.calls.filter(call => call.seq > seq && call.endpoint === 'license');
+  stage.check('media: the license server saw the licenses that were given, and no other call',
+    served.length === shared.granted.length && served.every(call => call.status === 200), `${served.length} of ${shared.granted.length}`);
   return rows.flat();
 }
 
@@ -38,7 +46,7 @@ async function one(player, stage) {
   const row = {live: {player, type: 'live'}, vod: {player, type: 'vod'}};
   const tracks = [
     async () => {
-      for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]));
+      for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
     },
     async () => {
       row.live.slate = await blacksOut(cases.live);
@@ -55,12 +63,13 @@ async function one(player, stage) {
 
 /** Opens a page of its own user, and closes it as a viewer does. */
 async function playing(at, {name, reports = 'requests', user, second = false}, act) {
-  const {alone, chromium, files, headend, player, proxy, type} = at;
+  const {alone, chromium, files, granted, headend, player, proxy, type} = at;
   const content = `${player.id}-${type}-${name}`;
   const device = `dev-${content}${second ? '-second' : ''}`;
   const tab = await open(chromium, proxy.license);
-  Object.assign(tab, {content, device, media: []});
+  Object.assign(tab, {content, device, licenses: [], media: []});
   tab.page.on('requestfinished', request => void watch(tab, request));
+  tab.page.on('request', request => void licenses(tab, request, granted));
   try {
     const query = {authorize: proxy.authorize, content, device, player: player.id, reports, type, user: user ?? content};
     await alone(async () => {
@@ -88,6 +97,30 @@ async function watch(tab, request) {
   };
   if (entry.manifest && entry.status === 200) entry.slate ||= (await reply.text().catch(() => '')).includes('/~s/');
   tab.media.push(entry);
+}
+
+/** What was asked of the license route, but the stop call and reports. */
+async function licenses(tab, request, granted) {
+  if (request.method() !== 'POST' || !/\/fl\//.test(request.url()) || /\/~(stop|report)(\?|$)/.test(request.url())) return;
+  // The players add their CMCD.
+  const call = {url: request.url().split('?')[0], status: null};
+  tab.licenses.push(call);
+  call.status = (await request.response().catch(() => null))?.status() ?? 0;
+  if (call.status === 200) granted.push(call);
+}
+
+/** So many licenses, each at the URL of the authorization; and they are the session's that has the content. */
+async function licensed(tab, {expect, proxy}, when) {
+  await settles(() => tab.licenses, calls => calls.length > 0 && calls.every(({status}) => status !== null));
+  const url = await tab.page.evaluate(() => window.license);
+  const fits = /\/fl\/~[0-9a-f]{32}$/.test(url) && tab.licenses.length === LICENSES && tab.licenses.every(call => call.url === url && call.status === 200);
+  expect(`has its license by its authorization, and no more of them ${when}`, fits, JSON.stringify({url, licenses: tab.licenses}));
+  const sessions = await proxy.sessions(tab.device);
+  const {eme, timeline} = await proxy.session(tab.device);
+  const opened = timeline.filter(({event}) => event === 'opened').length;
+  const one = sessions.length === 1 && opened === 1 && eme.length === LICENSES && eme[0].messages['license-request'] === 1;
+  expect(`license and content are of one session, opened once, ${when}`, one, JSON.stringify({eme, sessions, timeline}));
+  return tab.licenses.length;
 }
 
 /** Until its session is over, and its place free. */
@@ -118,7 +151,7 @@ export async function settles(value, fits) {
   }
 }
 
-const trouble = async tab => JSON.stringify({errors: await tab.page.evaluate(() => window.errors), trouble: tab.trouble, media: tab.media.slice(-5)});
+const trouble = async tab => JSON.stringify({licenses: tab.licenses, errors: await tab.page.evaluate(() => window.errors), trouble: tab.trouble, media: tab.media.slice(-5)});
 
 /** A second device too many is refused; then a kill. */
 async function stops(at) {
@@ -130,11 +163,12 @@ async function stops(at) {
     at.expect('has one session that the head-end confirms', session?.state === 'live', JSON.stringify(session?.state));
     const refused = await playing(at, {name: 'killed', second: true}, async second => {
       const told = await until(second, () => window.errors.length > 0);
-      at.expect('a second device over the limit is refused', told, await trouble(second));
+      at.expect('a second device over the limit is refused', told && second.licenses.length === 0, await trouble(second));
       return (await second.page.evaluate(() => window.errors))[0]?.code;
     });
     at.expect('and the first goes on', await moves(tab, 1), await trouble(tab));
-    return {plays: played, refused, ...await killed(tab, session, at)};
+    const posts = await licensed(tab, at, 'before its kill');
+    return {plays: played, posts, refused, ...await killed(tab, session, at)};
   });
 }
 
@@ -170,6 +204,20 @@ async function killed(tab, session, {expect, proxy, type}) {
   };
 }
 
+/** After a kill the player asks for a license again, by its own renewal code. Gives the replies' status. */
+async function renews(at) {
+  return playing(at, {name: 'renewed'}, async tab => {
+    if (!await plays(tab, 1)) return void at.expect('plays, before its renewal', false, await trouble(tab));
+    await licensed(tab, at, 'before its renewal');
+    await at.proxy.kill((await at.proxy.session(tab.device)).id);
+    await tab.page.evaluate(() => window.probe.renew());
+    const refused = await settles(() => tab.licenses.slice(LICENSES), calls => calls.length > 0 && calls.every(({status}) => status !== null));
+    const all = refused.length > 0 && refused.every(({status}) => status === 403);
+    at.expect('a license is refused after a kill', all, JSON.stringify({licenses: tab.licenses, trouble: await trouble(tab)}));
+    return refused[0]?.status;
+  });
+}
+
 /** Milliseconds from the blackout at the head-end to the beat that brings it, and to the end of the first segment of the slate. */
 async function blacksOut(at) {
   const {alone, blackout, expect, headend, log, player} = at;
@@ -189,6 +237,7 @@ async function blacksOut(at) {
     const old = tab.media.filter(reply => reply.manifest && !reply.slate && reply.start > told + 100);
     expect('the first manifest after the beat is the slate\'s', old.length === 0, JSON.stringify(old));
     expect('the player goes on playing', await moves(tab, 3), await trouble(tab));
+    await licensed(tab, at, 'with its blackout');
     return shown && {beat: told - ordered, shown: shown.end - ordered};
   });
 }

@@ -75,10 +75,10 @@ export function mediaTables({rows, command}) {
   return [
     `Measured with \`${command}\`; one beat every second, segments and reloads every 2 s.`,
     '**Stopping and going over**',
-    table(['Player', 'Second device is told', 'Kill to last byte', 'Kill to picture standing still', 'Buffer at the kill', 'Kill: the page is told', 'Blackout to its beat', 'Blackout to slate', 'Beats failed in line'],
+    table(['Player', 'License POSTs', 'Second device is told', 'Kill to last byte', 'Kill to picture standing still', 'Buffer at the kill', 'Kill: the page is told', 'Kill: a renewal', 'Blackout to its beat', 'Blackout to slate', 'Beats failed in line'],
       rows.map(row => [
-        name(row), `\`${row.refused}\``, row.lastByte > 0 ? ms(row.lastByte) : 'none came', seconds(row.still), seconds(row.had),
-        row.told ? `\`${row.told.code}\` after ${seconds(row.told.after)}` : 'nothing', row.slate ? seconds(row.slate.beat) : '–', row.slate ? seconds(row.slate.shown) : '–',
+        name(row), row.posts, `\`${row.refused}\``, row.lastByte > 0 ? ms(row.lastByte) : 'none came', seconds(row.still), seconds(row.had),
+        row.told ? `\`${row.told.code}\` after ${seconds(row.told.after)}` : 'nothing', row.renewal, row.slate ? seconds(row.slate.beat) : '–', row.slate ? seconds(row.slate.shown) : '–',
         row.failures ? `${row.failures.ended ? 'ended with' : 'goes on after'} ${row.failures.beats}` : '–',
       ])),
     '**The bookmark of a title**, ahead (+) or behind (−) of the player\'s own position, the worst of three beats',

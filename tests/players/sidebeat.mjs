@@ -143,13 +143,15 @@ export async function proxy(dir, certs, base, origin) {
   await start('run', ['run', '-c', file], port, dir);
   await opens(admin, () => true, 'the admin API');
   const of = async path => (await call(`http://127.0.0.1:${admin}${path}`)).json();
+  const sessions = async device => (await of('/v1/sessions')).sessions.filter(row => row.device === device);
   return {
     admin: `http://127.0.0.1:${admin}`,
     /** The latest session of a device with its timeline. */
     async session(device) {
-      const row = (await of('/v1/sessions')).sessions.filter(row => row.device === device).at(-1);
+      const row = (await sessions(device)).at(-1);
       return row && of(`/v1/sessions/${row.id}`);
     },
+    sessions,
     authorize: `https://localhost:${port}/authorize`,
     kill: id => call(`http://127.0.0.1:${admin}/v1/sessions/${id}/kill`, {method: 'POST'}),
     license: `https://localhost:${port}/ck`,

@@ -3,11 +3,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::title::Title;
 use super::{ROUND, SEGMENT, SEGMENTS};
 
 pub(super) const MEDIA_TYPE: &str = "application/dash+xml";
 
-pub(super) fn mpd((first, end): (u64, u64), wall: Duration, live: bool) -> String {
+/// Of what is encrypted: the key's id, and ClearKey by the scheme that Shaka and dash.js both know.
+const PROTECTION: &str = "<ContentProtection schemeIdUri=\"urn:mpeg:dash:mp4protection:2011\" value=\"cenc\" \
+     cenc:default_KID=\"00112233-4455-6677-8899-aabbccddeeff\"/>\
+     <ContentProtection schemeIdUri=\"urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e\" value=\"ClearKey1.0\"/>";
+
+pub(super) fn mpd(title: &Title, (first, end): (u64, u64), wall: Duration, live: bool) -> String {
     let kind = if live {
         format!(
             "type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" minimumUpdatePeriod=\"PT2S\" \
@@ -19,23 +25,25 @@ pub(super) fn mpd((first, end): (u64, u64), wall: Duration, live: bool) -> Strin
     };
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
-         profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" minBufferTime=\"PT2S\" {kind}>\n"
+         xmlns:cenc=\"urn:mpeg:cenc:2013\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" \
+         minBufferTime=\"PT2S\" {kind}>\n"
     );
     // The round that has begun is announced whole: its segments come available by the clock.
     for round in first / SEGMENTS..=end.saturating_sub(u64::from(!live)) / SEGMENTS {
         let (start, length) = (round * ROUND.as_secs(), ROUND.as_secs());
         // Writing into a String cannot fail.
         let _written = writeln!(text, "<Period id=\"{round}\" start=\"PT{start}S\" duration=\"PT{length}S\">");
-        for (name, kind, codecs, more) in [
-            ("v", "video", "avc1.4d4015", "bandwidth=\"90000\" width=\"320\" height=\"180\""),
-            ("a", "audio", "mp4a.40.2", "bandwidth=\"26000\" audioSamplingRate=\"44100\""),
+        for (track, name, kind, codecs, more) in [
+            (&title.video, "v", "video", "avc1.4d4015", "bandwidth=\"90000\" width=\"320\" height=\"180\""),
+            (&title.audio, "a", "audio", "mp4a.40.2", "bandwidth=\"26000\" audioSamplingRate=\"44100\""),
         ] {
+            let protection = track.key().map_or("", |_| PROTECTION);
             let (number, duration) = (round * SEGMENTS, SEGMENT.as_secs());
             let _written = writeln!(
                 text,
                 "<AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" \
-                 startWithSAP=\"1\"><SegmentTemplate media=\"{name}/$Number$.m4s\" initialization=\"{name}/init.mp4\" \
-                 startNumber=\"{number}\" duration=\"{duration}\"/>\
+                 startWithSAP=\"1\">{protection}<SegmentTemplate media=\"{name}/$Number$.m4s\" \
+                 initialization=\"{name}/init.mp4\" startNumber=\"{number}\" duration=\"{duration}\"/>\
                  <Representation id=\"{name}\" codecs=\"{codecs}\" {more}/></AdaptationSet>"
             );
         }

@@ -24,6 +24,9 @@ pub(super) fn playlist(track: &Track, name: &str, (first, end): (u64, u64), live
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:{first}\n\
          #EXT-X-DISCONTINUITY-SEQUENCE:{begun}\n#EXT-X-MAP:URI=\"{name}/init.mp4\"\n"
     );
+    if let Some(key) = track.key() {
+        text.extend([key, "\n"]);
+    }
     for number in first..end {
         if number % SEGMENTS == 0 && (live || number > 0) {
             text.push_str("#EXT-X-DISCONTINUITY\n");

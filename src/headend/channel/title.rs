@@ -41,6 +41,11 @@ impl Track {
         self.values("#EXTINF:").nth(usize::try_from(index).ok()?)?.strip_suffix(',')
     }
 
+    /// The tag of its key, as players are told it. None: in clear.
+    pub(super) fn key(&self) -> Option<&'static str> {
+        self.playlist.lines().find(|line| line.starts_with("#EXT-X-KEY:"))
+    }
+
     fn values(&self, tag: &'static str) -> impl Iterator<Item = &'static str> {
         self.playlist.lines().filter_map(move |line| line.strip_prefix(tag))
     }
