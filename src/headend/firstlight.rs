@@ -89,9 +89,12 @@ pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
     let drm = text("drm").to_ascii_lowercase();
     let drm = if LICENSES.iter().any(|(name, _)| *name == drm) { drm.as_str() } else { "widevine" };
     let license = own(&format!("{}/license/{drm}", call.services.as_deref().unwrap_or_default()));
+    // Whatever it is called, it is the channel.
+    let channel = if kind == "live" { "live" } else { "vod" };
+    let format = if text("format") == "hls" { "m3u8" } else { "mpd" };
     success(&json!({
         "contentId": content,
-        "contentUrl": settings.content_url.clone().unwrap_or_else(|| own(&format!("/content/{content}.mpd"))),
+        "contentUrl": settings.content_url.clone().unwrap_or_else(|| own(&format!("/{channel}/main.{format}"))),
         "licenseUrl": settings.license_url.clone().unwrap_or(license),
         "heartbeatFlag": settings.flag && !dark,
         "heartbeatFreq": settings.frequency_ms,
