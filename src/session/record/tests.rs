@@ -401,6 +401,22 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     );
 }
 
+/// As in `device`, without a restart.
+#[test]
+fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
+    let mut life = Life::begin(Policy { max_failures: Some(2), ..Policy::default() });
+    for step in [Step::Answer(0), Step::End(End::Lost), Step::Answer(0)] {
+        life.act(&step);
+    }
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let restored = record.restore((), &life.moment(), &life.policy);
+    let (mut device, mut out) = (Device::default(), Outbox::new());
+    device.resume(restored, life.now, false, &life.policy, &mut out);
+    let later = life.now + life.policy.end_memory + SECOND;
+    device.deliver(life.id, later, Input::Tick, &life.policy, &mut out);
+    assert_eq!(device.playbacks().len(), 1, "its player may ask for very long");
+}
+
 /// It was on credit, the process died, and its first beat after that finds that the authority has let it expire:
 /// it opens another session, as it would have without the restart.
 #[test]

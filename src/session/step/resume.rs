@@ -90,7 +90,8 @@ fn remembered(now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Ins
     };
     let longest = match why {
         Over::Denied(..) | Over::Spent { .. } => policy.kill_memory,
-        Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
+        Over::Ended(end) => policy.memory_of(end),
+        Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
     };
     (until.min(now + longest), why)
 }
