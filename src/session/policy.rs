@@ -78,6 +78,12 @@ impl Policy {
         }
     }
 
+    /// For how long one that ended so is remembered: where its player must not undo the end, for as long as it may
+    /// ask.
+    pub(super) fn memory_of(&self, end: End) -> Duration {
+        if self.begins_again(end) { self.end_memory } else { self.kill_memory }
+    }
+
     /// For how long one that nobody could decide on is refused without asking again.
     pub(super) fn refusal_memory(&self) -> Duration {
         self.denial_memory.min(Duration::from_secs(1))

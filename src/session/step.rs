@@ -243,9 +243,8 @@ impl Session {
             // It has played: whoever has that token stays refused, as after a kill.
             Over::Denied(..) if self.credit.is_some() => policy.kill_memory,
             Over::Denied(..) => policy.denial_memory,
-            // Its player may ask for very long.
-            Over::Ended(End::Lost) if !policy.begins_again(End::Lost) => policy.kill_memory,
-            Over::Ended(_) | Over::Unmanaged => policy.end_memory,
+            Over::Ended(end) => policy.memory_of(*end),
+            Over::Unmanaged => policy.end_memory,
             Over::Spent { .. } => policy.kill_memory,
             Over::Unreachable(_) => policy.refusal_memory(),
         };

@@ -14,7 +14,7 @@ use super::timeline::{Entry, Happened, Timeline};
 use super::{Asking, Sessions};
 use crate::clock::{Moment, Span};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, End, Event, Input, Outbox, PlaybackRecord, Stamp};
+use crate::session::{AskKind, Device, End, Event, Input, Outbox, PlaybackRecord, Stamp, StateRecord};
 use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
 
 /// Where a restored session belongs in today's configuration.
@@ -33,7 +33,7 @@ pub enum Home {
 pub struct Restored {
     /// On their way back to the authority.
     pub closing: usize,
-    /// Their authority is not configured any more.
+    /// Not over, and their authority is not configured any more.
     pub dropped: usize,
     pub killed: usize,
     /// Opens that were under way: nobody knows what they brought.
@@ -114,7 +114,9 @@ impl Sessions {
             let id = record.playback.id;
             let (card, leaves) = match home(&record.card) {
                 Home::Gone => {
-                    restored.dropped += 1;
+                    // What is over holds nothing that anybody could give back.
+                    let over = matches!(record.playback.session.state, StateRecord::Closed { .. });
+                    restored.dropped += usize::from(!over);
                     if let Some(store) = &self.store {
                         store.forget(Key::Session(id));
                     }

@@ -69,6 +69,10 @@ impl Pending {
         let mut state = self.state();
         let waits = (state.settled < mark && !self.is_degraded()).then(oneshot::channel).map(|(tell, told)| {
             state.wanted = state.wanted.max(mark);
+            if state.waiting.len() == state.waiting.capacity() {
+                // Before it grows: a disk that hangs is waited for by every call, for a while.
+                state.waiting.retain(|(_, tell)| !tell.is_closed());
+            }
             state.waiting.push((mark, tell));
             self.stir.notify_all();
             told
@@ -178,6 +182,16 @@ mod tests {
         pending.add(KEY, None);
         let _waits = pending.durable();
         assert_eq!(pending.take_next(Duration::ZERO, NEVER).unwrap().1, Mark(2));
+    }
+
+    /// A disk that hangs for hours is waited for by every call, for a second each.
+    #[test]
+    fn who_has_given_up_waiting_is_not_kept() {
+        let pending = Pending::default();
+        pending.add(KEY, None);
+        let _waits = pending.durable();
+        (0..10_000).for_each(|_| drop(pending.durable()));
+        assert!(pending.state().waiting.len() < 100);
     }
 
     #[test]

@@ -712,6 +712,20 @@ fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
     assert_eq!(stage.call(LICENSE.with(2)).0, 2);
 }
 
+/// It would be opened for a programme that is over, and then never end by that again.
+#[test]
+fn a_programme_that_is_over_stays_so_however_long_its_player_asks() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.deliver(1, Input::End(End::Programme));
+    stage.settle();
+    for _ in 0..3 {
+        assert_eq!(*refused(&stage.call(LICENSE.with(1)).1), Refusal::Ended(End::Programme));
+        stage.tick(stage.policy.end_memory);
+    }
+    assert_eq!(stage.call(LICENSE.with(2)).0, 2);
+}
+
 #[test]
 fn while_it_is_closing_only_a_license_begins_anew() {
     for (call, id) in [(RENEWAL, 1), (CERTIFICATE, 1), (RELEASE, 1), (LICENSE, 2)] {

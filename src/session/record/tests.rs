@@ -401,6 +401,40 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     );
 }
 
+/// As in `device`, without a restart.
+#[test]
+fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
+    let mut life = Life::begin(Policy { max_failures: Some(2), ..Policy::default() });
+    for step in [Step::Answer(0), Step::End(End::Lost), Step::Answer(0)] {
+        life.act(&step);
+    }
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let restored = record.restore((), &life.moment(), &life.policy);
+    let (mut device, mut out) = (Device::default(), Outbox::new());
+    device.resume(restored, life.now, false, &life.policy, &mut out);
+    let later = life.now + life.policy.end_memory + SECOND;
+    device.deliver(life.id, later, Input::Tick, &life.policy, &mut out);
+    assert_eq!(device.playbacks().len(), 1, "its player may ask for very long");
+}
+
+/// A denial is remembered for seconds; an hour more would be a viewer who cannot play.
+#[test]
+fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back() {
+    let mut life = Life::begin(Policy::default());
+    let (ticket, kind) = life.open.take().unwrap();
+    let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, Reason::new(403, None, "full")));
+    let mut out = Outbox::new();
+    life.device.deliver(life.id, life.now, Input::Answered(ticket, kind, denied), &life.policy, &mut out);
+    let day = SECOND * 86_400;
+    let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
+    let found = Moment { now: life.now + SECOND, wall: day };
+    let restored = through_bytes(&record).restore((), &found, &life.policy);
+    let mut device = Device::default();
+    device.resume(restored, found.now, false, &life.policy, &mut out);
+    let State::Closed { until, .. } = *device.playbacks()[0].session.state() else { panic!() };
+    assert_eq!(until, found.now + life.policy.denial_memory);
+}
+
 /// It was on credit, the process died, and its first beat after that finds that the authority has let it expire:
 /// it opens another session, as it would have without the restart.
 #[test]

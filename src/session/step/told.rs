@@ -33,7 +33,7 @@ impl Session {
                 let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
-                if before.is_some_and(|before| !before.is_under_way()) && reports.playing == Playing::Plays {
+                if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
                     self.resume(now, policy);
                 }
                 match reports.playing {

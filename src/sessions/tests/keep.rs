@@ -93,6 +93,33 @@ async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
     drop(other);
 }
 
+/// What is over needs no authority any more: nothing is lost with it.
+#[tokio::test]
+async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    first.play(1).await;
+    first.sessions.stop(key(), None);
+    first.grant(AskKind::Close).await;
+    tokio::time::timeout(LONG, async {
+        while first.sessions.list()[0].state != "closed" {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    })
+    .await
+    .unwrap();
+    drop(writer);
+    memory.commit();
+    let memory = memory.crash();
+    let next = stage(&memory);
+    let records = (memory.clone() as Arc<dyn Store>).load().sessions;
+    assert_eq!(records.len(), 1);
+    assert_eq!(next.sessions.restore(records, |_| Home::Gone), Restored::default());
+    memory.commit();
+    assert!(memory.is_empty());
+}
+
 /// A player that was told to stop may still renew: that is no reason to open its session again.
 #[tokio::test]
 async fn what_was_stopped_stays_so_after_a_crash() {

@@ -205,6 +205,26 @@ fn a_player_that_plays_again_is_beaten_at_once_if_the_last_beat_is_old() {
     assert_eq!(lab.count(AskKind::Beat), 0, "not every authority wants it");
 }
 
+/// Most players say that they buffer or seek before they say that they play.
+#[test]
+fn a_player_that_buffers_or_seeks_before_it_plays_again_is_beaten_at_once() {
+    for between in [Playing::Buffers, Playing::Seeks] {
+        let mut lab = Lab::live(counting(None));
+        lab.feed(report(PAUSED));
+        lab.wait(secs(15));
+        lab.feed(report(between));
+        lab.feed(report(PLAYS));
+        assert_eq!(lab.count(AskKind::Beat), 1, "{between:?}");
+    }
+    // One that plays on was not gone.
+    let mut lab = Lab::live(counting(None));
+    lab.feed(report(PLAYS));
+    lab.wait(secs(15));
+    lab.feed(report(Playing::Buffers));
+    lab.feed(report(PLAYS));
+    assert_eq!(lab.count(AskKind::Beat), 0);
+}
+
 #[test]
 fn a_paused_player_may_rest() {
     for (beat_while_paused, beats) in [(true, 1), (false, 0)] {
