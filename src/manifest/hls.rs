@@ -75,7 +75,12 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         if count == MOST {
             return Err(Unfit::Many);
         }
-        reader.line(text.get(begin..end).unwrap_or_default().trim_ascii());
+        // For players a CR alone ends a line, too.
+        text.get(begin..end)
+            .unwrap_or_default()
+            .trim_ascii()
+            .split('\r')
+            .for_each(|line| reader.line(line.trim_ascii()));
         begin = end + 1;
     }
     Ok(reader.finish())
@@ -152,6 +157,7 @@ impl<'a> Reader<'a> {
                 self.multivariant = true;
                 self.announced = true;
             }
+            "#EXT-X-SKIP" => self.skip(value),
             "#EXT-X-TARGETDURATION" => self.tail.target_s = number(),
             _ => {}
         }
@@ -170,6 +176,13 @@ impl<'a> Reader<'a> {
             self.variables.push((name, value));
             self.places.forget();
         }
+    }
+
+    /// Segments that the player has already, from the number of its playlist on.
+    fn skip(&mut self, value: &str) {
+        let skipped = attributes(value).find(|(key, _)| *key == "SKIPPED-SEGMENTS");
+        let skipped = skipped.and_then(|(_, number)| number.trim().parse().ok());
+        self.tail.next = self.tail.next.saturating_add(skipped.unwrap_or_default());
     }
 
     fn rendition(&mut self, value: &str) {

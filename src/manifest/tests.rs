@@ -248,6 +248,25 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     assert!(once.ends_with("\n/media/~p/0123/~h/other.examples/1.ts\n") && once.contains("\n{$h}/1.ts\n"), "{once}");
 }
 
+/// Players skip what stands before a manifest, and take each of CR, LF and CRLF for the end of a line.
+#[test]
+fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
+    let (head, bound) = ("\n \t#EXTM3U\n", "/media/~p/0123/~h/other.examples/1.ts");
+    assert_eq!(edited(Format::Hls, &format!("{head}//other.example/1.ts\n"), &plan()), format!("{head}{bound}\n"));
+    let text = "#EXTM3U\r#EXTINF:4,\r//other.example/1.ts\r#EXT-X-MAP:URI=\"//other.example/1.ts\"\r";
+    assert_eq!(edited(Format::Hls, text, &plan()), text.replace("//other.example/1.ts", bound));
+    let text = format!("<!--{}--><MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>", "x".repeat(5000));
+    assert_eq!(edited(Format::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
+}
+
+/// Segments that a player has already are skipped in what it is sent, and counted all the same.
+#[test]
+fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
+    let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
+    let tail = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
+    assert_eq!(tail.map(|tail| tail.next), Some(31));
+}
+
 #[test]
 fn formats_are_told_by_path_and_by_type() {
     for (path, format) in
