@@ -259,6 +259,21 @@ fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
     assert_eq!(edited(Format::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
 }
 
+/// A player works dots out before it asks: they must not climb out of the path that it is given.
+#[test]
+fn dots_in_absolute_uris_are_worked_out() {
+    for (uri, bound) in [
+        ("/vod/show/../../x/1.ts", "~h/cdn.examples/x/1.ts"),
+        ("https://cdn.example/vod/a/%2e%2e/%2E./1.ts?../x", "~h/cdn.examples/1.ts?../x"),
+        ("//other.example/../../1.ts", "~h/other.examples/1.ts"),
+        ("//other.example/a/./b/..", "~h/other.examples/a/"),
+        ("//other.example/a//b.ts", "~h/other.examples/a//b.ts"),
+    ] {
+        let text = edited(Format::Hls, &format!("#EXTM3U\n{uri}\n"), &plan());
+        assert_eq!(text, format!("#EXTM3U\n{OWN}{bound}\n"), "{uri}");
+    }
+}
+
 /// Segments that a player has already are skipped in what it is sent, and counted all the same.
 #[test]
 fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
