@@ -274,12 +274,34 @@ fn dots_in_absolute_uris_are_worked_out() {
     }
 }
 
+/// What a set says holds for its representations, each of which may begin elsewhere.
+#[test]
+fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
+    let text = "<MPD><Period><AdaptationSet><SegmentTemplate media=\"$Number$.m4s\" initialization=\"i/1.mp4\"/>\
+        <Representation><BaseURL>a/</BaseURL></Representation><Representation><BaseURL>b/</BaseURL></Representation>\
+        </AdaptationSet><AdaptationSet><SegmentTemplate media=\"x.m4s\"/></AdaptationSet></Period></MPD>";
+    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let at = "/media/~p/0123/~h/cdn.examples/vod/show/";
+    let expected = text.replace(">a/", &format!(">{at}a/")).replace(">b/", &format!(">{at}b/"));
+    assert_eq!(all, expected.replace("x.m4s", &format!("{at}x.m4s")));
+}
+
 /// Segments that a player has already are skipped in what it is sent, and counted all the same.
 #[test]
 fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
     let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
     let tail = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
     assert_eq!(tail.map(|tail| tail.next), Some(31));
+}
+
+/// A patch is no MPD that we could edit, and a list from elsewhere leads elsewhere: a player without them asks
+/// for the MPD, and for the list, by way of us.
+#[test]
+fn what_would_bring_unedited_news_is_taken_off() {
+    let text = "<MPD><PatchLocation ttl=\"9\">https://cdn.example/vod/p</PatchLocation><ContentSteering a=\"1\" \
+        proxyServerURL=\"https://x/\" b=\"2\">//s/l</ContentSteering><Period/></MPD>";
+    let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
+    assert_eq!(edited(Format::Dash, text, &plan()), expected);
 }
 
 #[test]

@@ -54,6 +54,11 @@ impl<'a> Base<'a> {
         self.reach_plain(uri)
     }
 
+    /// Whether it binds to the manifest's own URL, if nobody touches it.
+    pub(super) fn stays(&self, uri: &str) -> bool {
+        matches!(self.reach(uri), Reach::Stays)
+    }
+
     /// The URI with its host, wherever that is; none for what is on no web server.
     pub fn absolute<'b>(&self, uri: &'b str) -> Option<Absolute<'b>>
     where
