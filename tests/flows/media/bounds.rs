@@ -119,6 +119,7 @@ async fn a_made_up_path_reaches_nobody() {
         "169.254.169.254",
         "[fe80::1]",
         "[::1]:80",
+        "[::1].cdn.example",
         "cdn.example",
         "evilcdn.example",
         "x.cdn.example:22",
