@@ -35,7 +35,13 @@ impl Endpoint {
         if host.is_empty() {
             return Err("names no host");
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        // Behind brackets anything may stand for all the parser cares.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("" | ":") => Some(if tls { 443 } else { 80 }),
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()),
+            None => None,
+        };
+        let port = port.ok_or("has something else than a port behind its host")?;
         Ok(Self { host, port, tls, uri })
     }
 
@@ -125,6 +131,10 @@ mod tests {
             ("https://u:p@drm.example", "must not hold a user name or password"),
             ("https://drm.example/#a", "must not have a fragment (#)"),
             ("http://:80/", "names no host"),
+            // One host to whoever looks at its end, another one to whoever connects.
+            ("http://[::1].cdn.example/", "has something else than a port behind its host"),
+            ("http://[::1]x:80/", "has something else than a port behind its host"),
+            ("http://drm.example:65536/", "has something else than a port behind its host"),
         ] {
             assert_eq!(Endpoint::parse(text).err(), Some(what), "{text}");
         }

@@ -216,7 +216,7 @@ impl Story<'_> {
         if let Some(refusal) = self.killed() {
             return self.turned("segment", &refusal);
         }
-        if streamed.status == StatusCode::OK
+        if streamed.status.is_success()
             && let Some(format) = Format::of_media_type(fetch::media_type(&streamed.headers))
         {
             // Its path did not tell.

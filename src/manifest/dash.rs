@@ -40,11 +40,14 @@ enum Text {
     Base,
     License,
     Manifest,
+    Patch,
     Steering,
 }
 
 struct Reader<'a> {
     found: Found,
+    /// Edits of relative URIs, by index, that elements within the one at this depth inherit.
+    inherited: Vec<(usize, usize)>,
     inject: Inject,
     open: Vec<Open>,
     places: Places,
@@ -58,6 +61,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         found: Found::default(),
+        inherited: Vec::new(),
         inject: Inject::default(),
         open: Vec::new(),
         places: Places::new(|uri| escape(uri)),
@@ -97,7 +101,8 @@ impl<'a> Reader<'a> {
         let text = match start.local_name().as_ref() {
             "BaseURL" => Some(Text::Base),
             "ContentSteering" => Some(Text::Steering),
-            "ImportedMPD" | "Location" | "PatchLocation" => Some(Text::Manifest),
+            "ImportedMPD" | "Location" => Some(Text::Manifest),
+            "PatchLocation" => Some(Text::Patch),
             name if name.eq_ignore_ascii_case("laurl") => Some(Text::License),
             _ => None,
         };
@@ -120,6 +125,7 @@ impl<'a> Reader<'a> {
             self.found.edits.push(edit);
         }
         let closed = self.open.pop();
+        self.inherited.retain(|(depth, _)| *depth <= self.open.len());
         self.timing.end(self.open.len());
         let Some(Open { base: own, text }) = closed else { return };
         if own.is_some() {
@@ -131,18 +137,23 @@ impl<'a> Reader<'a> {
         let purpose = match kind {
             Text::Base => Purpose::Segment,
             Text::Manifest => Purpose::Manifest,
+            // A patch is no MPD that could be edited: a player without it asks for the whole.
+            Text::Patch => return self.take_off(from, before),
             Text::Steering => return self.steering(from, before, plain.trim()),
             Text::License => return self.license(raw, from, plain.trim()),
         };
         // A location is the MPD's own, whatever its base is.
         let base = if kind == Text::Manifest { self.plan.base } else { base(&self.open, self.plan) };
-        self.places.bind_whole(self.plan, &base, from..before, plain.trim(), purpose, &mut self.found);
+        let bound = self.places.bind_whole(self.plan, &base, from..before, plain.trim(), purpose, &mut self.found);
         if kind == Text::Base {
             let base = owned(&base, base.resolve_any(plain.trim()));
             if let Some(parent) = self.open.last_mut() {
                 // Of several, the first: the others lead to the same files.
                 parent.base.get_or_insert(base);
                 self.places.forget();
+            }
+            if bound.is_some() {
+                self.inherit();
             }
         }
     }
@@ -153,10 +164,18 @@ impl<'a> Reader<'a> {
         let base = self.plan.base;
         self.places.bind_whole(self.plan, &base, from..before, plain, Purpose::Steering, &mut self.found);
         let bound = self.found.edits.len() > edits || plain.starts_with(self.plan.own);
+        if !bound {
+            self.found.left = left;
+            self.take_off(from, before);
+        }
+    }
+
+    /// The element whose text this is.
+    fn take_off(&mut self, from: usize, before: usize) {
         let start = self.text.get(..from).and_then(|text| text.rfind('<'));
         let end = self.text.get(before..).and_then(|text| text.find('>'));
-        if let (false, Some(start), Some(more)) = (bound, start, end) {
-            self.found.left = left;
+        if let (Some(start), Some(more)) = (start, end) {
+            self.found.edits.retain(|edit| edit.at.start < start);
             self.found.edits.push(Edit { at: start..before + more + 1, with: "".into() });
         }
     }
@@ -184,9 +203,14 @@ impl<'a> Reader<'a> {
                 ("SegmentTemplate" | "SegmentURL", "index" | "media")
                 | ("SegmentTemplate", "bitstreamSwitching" | "initialization")
                 | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
-                    self.attribute(raw, Purpose::Segment);
+                    let within = usize::from(name.as_ref() != "SegmentTemplate");
+                    self.segment(raw, self.open.len().saturating_sub(within));
                 }
-                ("ContentSteering", "proxyServerURL") => self.attribute(raw, Purpose::Steering),
+                ("ContentSteering", "proxyServerURL") => {
+                    // The list passes through us, and another proxy could not reach what it stands at.
+                    let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
+                    self.found.edits.push(Edit { at, with: "".into() });
+                }
                 (_, "href") if key.contains(':') => self.attribute(raw, Purpose::Manifest),
                 (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
                     let at = self.offset(raw);
@@ -202,6 +226,25 @@ impl<'a> Reader<'a> {
         let uri = Named { at: self.offset(raw), purpose, raw };
         let base = base(&self.open, self.plan);
         self.places.bind(self.plan, &base, &uri, plain, &mut self.found, false);
+    }
+
+    /// `depth`: of the element that has this list or template, for itself and for what is in it.
+    fn segment(&mut self, raw: &str, depth: usize) {
+        let edits = self.found.edits.len();
+        self.attribute(raw, Purpose::Segment);
+        let relative = self.plan.all && base(&self.open, self.plan).stays(&plain(raw));
+        if relative && self.found.edits.len() > edits {
+            self.inherited.push((depth, edits));
+        }
+    }
+
+    /// Of what has a base of its own: by that, which is bound, its relative URIs are bound as well.
+    fn inherit(&mut self) {
+        for (_, index) in self.inherited.drain(..) {
+            if let Some(edit) = self.found.edits.get_mut(index) {
+                *edit = Edit::insert(edit.at.start, "");
+            }
+        }
     }
 
     /// `raw` is a slice of the text.

@@ -75,7 +75,12 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         if count == MOST {
             return Err(Unfit::Many);
         }
-        reader.line(text.get(begin..end).unwrap_or_default().trim_ascii());
+        // For players a CR alone ends a line, too.
+        text.get(begin..end)
+            .unwrap_or_default()
+            .trim_ascii()
+            .split('\r')
+            .for_each(|line| reader.line(line.trim_ascii()));
         begin = end + 1;
     }
     Ok(reader.finish())
@@ -152,6 +157,7 @@ impl<'a> Reader<'a> {
                 self.multivariant = true;
                 self.announced = true;
             }
+            "#EXT-X-SKIP" => self.skip(value),
             "#EXT-X-TARGETDURATION" => self.tail.target_s = number(),
             _ => {}
         }
@@ -166,10 +172,32 @@ impl<'a> Reader<'a> {
 
     fn define(&mut self, value: &'a str) {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
-        if let (Some(name), Some(value), true) = (find("NAME"), find("VALUE"), self.variables.len() < VARIABLES) {
+        let (Some(name), Some(value)) = (find("NAME"), find("VALUE")) else { return };
+        self.lead(value);
+        if self.variables.len() < VARIABLES {
             self.variables.push((name, value));
             self.places.forget();
         }
+    }
+
+    /// Other playlists import it. What a URI of theirs can only begin with leads them through us.
+    fn lead(&mut self, value: &'a str) {
+        let absolute = value.split_once("//").is_some_and(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'));
+        let Some(to) = self.plan.base.absolute(value).filter(|_| absolute) else { return };
+        let Some(bound) = (self.plan.bind)(&to, Purpose::Segment) else { return };
+        let bare = to.path == "/" && !value.ends_with('/');
+        let bound = if bare { bound.trim_end_matches('/') } else { &bound };
+        if bound != value {
+            let at = self.offset(value);
+            self.found.edits.push(Edit { at: at..at + value.len(), with: quoted(bound).into() });
+        }
+    }
+
+    /// Segments that the player has already, from the number of its playlist on.
+    fn skip(&mut self, value: &str) {
+        let skipped = attributes(value).find(|(key, _)| *key == "SKIPPED-SEGMENTS");
+        let skipped = skipped.and_then(|(_, number)| number.trim().parse().ok());
+        self.tail.next = self.tail.next.saturating_add(skipped.unwrap_or_default());
     }
 
     fn rendition(&mut self, value: &str) {
@@ -205,6 +233,10 @@ impl<'a> Reader<'a> {
     fn uri(&mut self, uri: &'a str, purpose: Purpose, wanted: bool) -> Option<Key> {
         let named = self.named(uri, purpose);
         let plain = |uri| substituted(&self.variables, uri);
+        if uri.starts_with("{$") && plain(uri).starts_with("{$") {
+            // Only the player knows what it begins with.
+            return None;
+        }
         self.places.bind(self.plan, &self.plan.base, &named, plain, &mut self.found, wanted)
     }
 

@@ -167,8 +167,9 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let shift = bytes.len() - text.len();
     let is_one = match format {
-        Format::Dash => memchr::memmem::find(text.get(..text.len().min(4096)).unwrap_or_default(), b"MPD").is_some(),
-        Format::Hls => text.starts_with(b"#EXTM3U"),
+        Format::Dash => memchr::memmem::find(text, b"MPD").is_some(),
+        // Players skip what stands before.
+        Format::Hls => text.trim_ascii_start().starts_with(b"#EXTM3U"),
     };
     if !is_one {
         return Err(Unfit::Foreign);

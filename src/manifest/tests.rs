@@ -103,6 +103,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"/i.m3u8\"\n\
         #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let expected = text
+        .replace("VALUE=\"https://other.example", "VALUE=\"/media/~p/0123/~h/other.examples")
         .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
         .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
     assert_eq!(edited(Format::Hls, text, &plan()), expected);
@@ -248,6 +249,82 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     assert!(once.ends_with("\n/media/~p/0123/~h/other.examples/1.ts\n") && once.contains("\n{$h}/1.ts\n"), "{once}");
 }
 
+/// Players skip what stands before a manifest, and take each of CR, LF and CRLF for the end of a line.
+#[test]
+fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
+    let (head, bound) = ("\n \t#EXTM3U\n", "/media/~p/0123/~h/other.examples/1.ts");
+    assert_eq!(edited(Format::Hls, &format!("{head}//other.example/1.ts\n"), &plan()), format!("{head}{bound}\n"));
+    let text = "#EXTM3U\r#EXTINF:4,\r//other.example/1.ts\r#EXT-X-MAP:URI=\"//other.example/1.ts\"\r";
+    assert_eq!(edited(Format::Hls, text, &plan()), text.replace("//other.example/1.ts", bound));
+    let text = format!("<!--{}--><MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>", "x".repeat(5000));
+    assert_eq!(edited(Format::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
+}
+
+/// A player works dots out before it asks: they must not climb out of the path that it is given.
+#[test]
+fn dots_in_absolute_uris_are_worked_out() {
+    for (uri, bound) in [
+        ("/vod/show/../../x/1.ts", "~h/cdn.examples/x/1.ts"),
+        ("https://cdn.example/vod/a/%2e%2e/%2E./1.ts?../x", "~h/cdn.examples/1.ts?../x"),
+        ("//other.example/../../1.ts", "~h/other.examples/1.ts"),
+        ("//other.example/a/./b/..", "~h/other.examples/a/"),
+        ("//other.example/a//b.ts", "~h/other.examples/a//b.ts"),
+    ] {
+        let text = edited(Format::Hls, &format!("#EXTM3U\n{uri}\n"), &plan());
+        assert_eq!(text, format!("#EXTM3U\n{OWN}{bound}\n"), "{uri}");
+    }
+}
+
+/// What a set says holds for its representations, each of which may begin elsewhere.
+#[test]
+fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
+    let text = "<MPD><Period><AdaptationSet><SegmentTemplate media=\"$Number$.m4s\" initialization=\"i/1.mp4\"/>\
+        <Representation><BaseURL>a/</BaseURL></Representation><Representation><BaseURL>b/</BaseURL></Representation>\
+        </AdaptationSet><AdaptationSet><SegmentTemplate media=\"x.m4s\"/></AdaptationSet></Period></MPD>";
+    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let at = "/media/~p/0123/~h/cdn.examples/vod/show/";
+    let expected = text.replace(">a/", &format!(">{at}a/")).replace(">b/", &format!(">{at}b/"));
+    assert_eq!(all, expected.replace("x.m4s", &format!("{at}x.m4s")));
+}
+
+/// A media playlist imports what the multivariant one defines, and players fill it in.
+#[test]
+fn variables_that_are_imported_keep_to_the_route() {
+    let define = |value: &str| format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"{value}\"\n");
+    for (value, bound) in [
+        ("https://other.example", "/media/~p/0123/~h/other.examples"),
+        ("//other.example/a/?x=", "/media/~p/0123/~h/other.examples/a/?x="),
+        // These may stand behind others.
+        ("/p", "/p"),
+        ("a/b", "a/b"),
+        ("1080p", "1080p"),
+    ] {
+        assert_eq!(edited(Format::Hls, &define(value), &plan()), define(bound));
+        assert_eq!(edited(Format::Hls, &define(bound), &plan()), define(bound));
+    }
+    // Not ours to bind where we do not know what it begins with.
+    let text = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXTINF:4,\n{$h}/1.ts\n";
+    assert_eq!(edited(Format::Hls, text, &Plan { all: true, ..plan() }), text);
+}
+
+/// Segments that a player has already are skipped in what it is sent, and counted all the same.
+#[test]
+fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
+    let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
+    let tail = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
+    assert_eq!(tail.map(|tail| tail.next), Some(31));
+}
+
+/// A patch is no MPD that we could edit, and a list from elsewhere leads elsewhere: a player without them asks
+/// for the MPD, and for the list, by way of us.
+#[test]
+fn what_would_bring_unedited_news_is_taken_off() {
+    let text = "<MPD><PatchLocation ttl=\"9\">https://cdn.example/vod/p</PatchLocation><ContentSteering a=\"1\" \
+        proxyServerURL=\"https://x/\" b=\"2\">//s/l</ContentSteering><Period/></MPD>";
+    let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
+    assert_eq!(edited(Format::Dash, text, &plan()), expected);
+}
+
 #[test]
 fn formats_are_told_by_path_and_by_type() {
     for (path, format) in
@@ -374,12 +451,16 @@ proptest! {
         let define = if variable { "#EXT-X-DEFINE:NAME=\"h\",VALUE=\"https://c.example\"\n" } else { "" };
         let expected = files.iter().map(|uri| {
             let plain = if variable { uri.replace("{$h}", "https://c.example") } else { uri.clone() };
+            if plain.starts_with("{$") {
+                return uri.clone();
+            }
             alone(&plain, &plan, |bound| hls::attributes::quoted(bound).into_owned()).unwrap_or_else(|| uri.clone())
         });
         let half = files.len() / 2;
         let expected: Vec<_> = expected.collect();
         let playlist = |files: &[String]| format!("#EXTM3U\n{define}{}", files.join("\n"));
-        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), playlist(&expected));
+        let defined = playlist(&expected).replacen("VALUE=\"https://c.example", &format!("VALUE=\"{OWN}~h/c.examples"), 1);
+        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), defined);
         let escape = |uri: &str| quick_xml::escape::escape(uri).into_owned();
         let segments = |files: &[String]| files.iter().map(|uri| format!("<SegmentURL media=\"{uri}\"/>")).collect::<String>();
         let mpd = |files: &[String]| {

@@ -54,6 +54,11 @@ impl<'a> Base<'a> {
         self.reach_plain(uri)
     }
 
+    /// Whether it binds to the manifest's own URL, if nobody touches it.
+    pub(super) fn stays(&self, uri: &str) -> bool {
+        matches!(self.reach(uri), Reach::Stays)
+    }
+
     /// The URI with its host, wherever that is; none for what is on no web server.
     pub fn absolute<'b>(&self, uri: &'b str) -> Option<Absolute<'b>>
     where
@@ -96,7 +101,7 @@ impl<'a> Base<'a> {
             return Reach::Escapes(at_host(self.tls, uri));
         }
         if uri.starts_with('/') {
-            return Reach::Escapes(self.rooted(uri.to_owned()));
+            return Reach::Escapes(self.rooted(without_dots(uri)));
         }
         if self.climbs_out(uri) { Reach::Escapes(self.resolve(uri)) } else { Reach::Stays }
     }
@@ -137,28 +142,45 @@ impl<'a> Base<'a> {
             return self.rooted(format!("{}{query}", self.path));
         }
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let mut steps: Vec<&str> = folder.split('/').collect();
-        let mut last = "";
-        for step in path.split('/') {
-            last = step;
-            if is_up(step) {
-                if steps.len() > 1 {
-                    steps.pop();
-                }
-            } else if !is_here(step) || step.is_empty() {
-                steps.push(step);
-            }
-        }
-        let mut whole = steps.join("/");
-        if (is_up(last) || is_here(last)) && !whole.ends_with('/') {
-            whole.push('/');
-        }
-        if !whole.starts_with('/') {
-            whole.insert(0, '/');
-        }
+        let mut whole = joined(folder, path);
         whole.push_str(query);
         self.rooted(whole)
     }
+}
+
+/// The path at the folder, dots worked out.
+fn joined(folder: &str, path: &str) -> String {
+    let mut steps: Vec<&str> = folder.split('/').collect();
+    let mut last = "";
+    for step in path.split('/') {
+        last = step;
+        if is_up(step) {
+            if steps.len() > 1 {
+                steps.pop();
+            }
+        } else if !is_here(step) || step.is_empty() {
+            steps.push(step);
+        }
+    }
+    let mut whole = steps.join("/");
+    if (is_up(last) || is_here(last)) && !whole.ends_with('/') {
+        whole.push('/');
+    }
+    if !whole.starts_with('/') {
+        whole.insert(0, '/');
+    }
+    whole
+}
+
+/// Of a path that begins with `/`. Players work dots out before they ask: left as they are, they would climb out of
+/// the path by which a player reaches this.
+fn without_dots(uri: &str) -> String {
+    let path = path_of(uri);
+    if !path.contains("/.") && !path.contains("/%") {
+        return uri.to_owned();
+    }
+    let query = uri.get(path.len()..).unwrap_or_default();
+    joined("", path.get(1..).unwrap_or_default()) + query
 }
 
 /// A relative path that can be nothing else, and climbs nowhere.
@@ -197,7 +219,7 @@ fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
     let rest = rest.trim_start_matches('/');
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') { without_dots(path) } else { format!("/{path}") };
     Absolute { authority: Cow::Borrowed(authority), path, tls }
 }
 

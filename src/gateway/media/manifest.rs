@@ -24,7 +24,7 @@ pub(super) struct Fetched {
 /// What came instead of one.
 pub(super) enum Instead {
     Failure(Failure),
-    /// Not a 200: passed on as it is.
+    /// No success: passed on as it is.
     Reply(Box<Streamed>),
     Unfit(Unfit),
 }
@@ -38,6 +38,10 @@ impl Story<'_> {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
+        // Its server may have held it back. A playlist that is to end does so when it is asked for again.
+        if let Some(refusal) = self.killed().filter(|_| !self.media.end_playlists) {
+            return self.turned("manifest", &refusal);
+        }
         match self.edited(map, target, format, &fetched.body, (false, None)) {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
@@ -104,7 +108,7 @@ impl Story<'_> {
     /// Within the route's bounds of size and time.
     pub(super) async fn whole(&self, target: &Target) -> Result<Fetched, Instead> {
         let Streamed { body, headers, status } = self.fetch(target, true).await.map_err(Instead::Failure)?;
-        if status != StatusCode::OK {
+        if !status.is_success() {
             return Err(Instead::Reply(Box::new(Streamed { body, headers, status })));
         }
         if fetch::is_encoded(&headers) {

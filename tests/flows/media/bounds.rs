@@ -2,8 +2,9 @@
 
 use http::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
-use super::origin::Origin;
+use super::origin::{Asked, Origin};
 use super::{HLS, begin, fetch, folder, live, route};
 
 const JSON: &str = "application/json";
@@ -21,6 +22,52 @@ async fn a_killed_live_playlist_may_end() {
     // A playlist that it never had cannot end where it stopped.
     let other = fetch(&stage, "tv", &format!("{}/other.m3u8", folder(&path))).await;
     assert_eq!(other.error(), (403, "session_killed".into()));
+    stage.end().await;
+}
+
+async fn answer_manifest(asked: &mut Asked, status: &str) {
+    let text = "#EXTM3U\n#EXTINF:4,\n/7.m4s\n";
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {HLS}\r\ncontent-length: {}\r\n\r\n", text.len());
+    asked.stream.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
+}
+
+/// A server may hold a live playlist back until it has more to say.
+#[tokio::test]
+async fn a_manifest_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let next = format!("{}/next.m3u8", folder(&path));
+    let (reply, ()) = tokio::join!(fetch(&stage, "tv", &next), async {
+        let mut asked = origin.next().await;
+        let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+        stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+        stage.only_session("killed").await;
+        answer_manifest(&mut asked, "200 OK").await;
+    });
+    assert_eq!(reply.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_manifest_is_edited_with_whatever_success_it_comes() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for name in ["next.m3u8", "next"] {
+        let next = format!("{}/{name}", folder(&path));
+        let answers = async {
+            // One whose path does not tell what it is may be asked for twice.
+            loop {
+                answer_manifest(&mut origin.next().await, "203 Non-Authoritative Information").await;
+            }
+        };
+        let reply = tokio::select! {
+            reply = fetch(&stage, "tv", &next) => reply,
+            () = answers => unreachable!(),
+        };
+        assert!(reply.text().contains("\n/media/~") && !reply.text().contains("\n/7"), "{name}: {}", reply.text());
+    }
     stage.end().await;
 }
 
@@ -72,6 +119,7 @@ async fn a_made_up_path_reaches_nobody() {
         "169.254.169.254",
         "[fe80::1]",
         "[::1]:80",
+        "[::1].cdn.example",
         "cdn.example",
         "evilcdn.example",
         "x.cdn.example:22",
