@@ -145,7 +145,7 @@ impl Story<'_> {
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         };
         if let Some(written) = written {
-            written.await;
+            let _late = tokio::time::timeout_at(self.deadline.into(), written).await;
         }
         Some(ending)
     }

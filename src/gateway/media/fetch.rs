@@ -14,8 +14,9 @@ use crate::cmcd;
 use crate::gateway::query;
 use crate::upstream::{Call, Fault, Streamed};
 
-/// Passed on for whatever is asked for.
-static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, USER_AGENT];
+/// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
+/// slate's, which the authority names.
+static PASSED: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
 /// Passed on for what is not edited: a part, or a copy of what the player has already.
 static OF_SEGMENTS: [HeaderName; 5] = [ACCEPT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
 
@@ -43,7 +44,7 @@ impl Story<'_> {
             body: bytes::Bytes::new(),
             deadline: self.gateway.clock.now() + self.route.config.timeout,
             endpoint: &target.endpoint,
-            headers: self.headers(plain),
+            headers: self.headers(target, plain),
             method: self.asked.method.clone(),
             path_and_query: self.path(target).ok_or(Failure::Unspeakable)?,
             reply_max: 0,
@@ -74,9 +75,13 @@ impl Story<'_> {
         query::without(self.asked.uri.query(), &names)
     }
 
-    fn headers(&self, plain: bool) -> HeaderMap {
+    fn headers(&self, target: &Target, plain: bool) -> HeaderMap {
         let from = &self.asked.headers;
-        let mut names: Vec<HeaderName> = PASSED.iter().chain(&self.route.config.headers).cloned().collect();
+        let mut names: Vec<HeaderName> = PASSED.to_vec();
+        if !target.slate {
+            names.push(AUTHORIZATION);
+            names.extend(self.route.config.headers.iter().cloned());
+        }
         if !plain {
             names.extend(OF_SEGMENTS.iter().cloned());
         }

@@ -60,9 +60,14 @@ impl Origin {
         asked.await.unwrap_or_else(|_| panic!("nobody asks the origin")).unwrap()
     }
 
+    /// Of all requests so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
     /// All request lines so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.heads.lock().unwrap().iter().map(|head| head.lines().next().unwrap().to_owned()).collect()
+        self.heads().iter().map(|head| head.lines().next().unwrap().to_owned()).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::{DASH, HLS, begin, fetch, folder, live, route};
-use crate::media::origin::{Origin, Pages};
+use crate::media::origin::{Origin, Pages, get};
 use crate::stage::Stage;
 
 const SLATE_HLS: &str = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
@@ -42,6 +42,10 @@ async fn a_live_playlist_goes_on_with_the_slate() {
     assert!(reply.text().contains("\n8.m4s\n"));
     black_out(&stage, &origin).await;
     let reply = fetch(&stage, "tv", &path).await;
+    // Who asks is the programme's business.
+    let (_, _player) = get(stage.proxy, &path, "x-device-id: tv\r\nauthorization: hush\r\n").await;
+    let last = origin.heads().pop().unwrap().to_ascii_lowercase();
+    assert!(last.contains("/slate/") && !last.contains("hush"), "{last}");
     let slate = format!("{}/~s/p/{}/slate", folder(&path), origin.address);
     let expected = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:9\n\
@@ -49,7 +53,7 @@ async fn a_live_playlist_goes_on_with_the_slate() {
          #EXT-X-MAP:URI=\"{slate}/init.mp4\"\n#EXTINF:2.0,\n{slate}/0.m4s\n#EXTINF:2.0,\n{slate}/1.m4s\n"
     );
     assert!(reply.text().starts_with(&expected), "{}\n{expected}", reply.text());
-    assert_eq!(stage.metric("media_requests_total", &["outcome=\"slate\""]).await, 1.0);
+    assert_eq!(stage.metric("media_requests_total", &["outcome=\"slate\""]).await, 2.0);
     stage.end().await;
 }
 
