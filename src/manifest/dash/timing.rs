@@ -4,7 +4,7 @@ use quick_xml::events::BytesStart;
 
 use super::super::playhead::{Collect, Playheads, Template};
 use super::super::uri::Base;
-use super::text::value;
+use super::text::{attributes, value};
 use super::time;
 
 #[derive(Default)]
@@ -54,11 +54,20 @@ impl Timing {
         }
     }
 
+    /// There are thousands of these, and numbers need no references: they are read once, as they stand.
     fn run(&mut self, start: &BytesStart<'_>) {
-        let number = |name| value(start, name).and_then(|text| text.parse().ok());
-        let repeat = value(start, "r").and_then(|text| text.parse().ok()).unwrap_or_default();
-        if let (Some((_, template)), Some(duration)) = (&mut self.template, number("d")) {
-            template.run(number("t"), duration, repeat);
+        let Some((_, template)) = &mut self.template else { return };
+        let (mut at, mut duration, mut repeat) = (None, None, 0);
+        for (name, raw) in attributes(start) {
+            match name {
+                "d" => duration = raw.parse().ok(),
+                "r" => repeat = raw.parse().unwrap_or_default(),
+                "t" => at = raw.parse().ok(),
+                _ => {}
+            }
+        }
+        if let Some(duration) = duration {
+            template.run(at, duration, repeat);
         }
     }
 
