@@ -65,7 +65,7 @@ impl dyn Store {
         self.pending().mark()
     }
 
-    /// As [`Self::durable`], of everything up to this mark. The writer hears of it now.
+    /// As `durable`, of everything up to this mark. The writer hears of it now.
     pub fn durable_up_to(&self, mark: Mark) -> impl Future<Output = ()> + Send + use<> {
         self.pending().durable_up_to(mark)
     }
