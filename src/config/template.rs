@@ -47,6 +47,14 @@ impl Template {
         if text { Ok(Self(parts)) } else { Err(WHAT) }
     }
 
+    /// The headers of the authorize call that it needs.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Place(Place::Header(name)) => Some(name),
+            Part::Place(_) | Part::Text(_) => None,
+        })
+    }
+
     /// None if something that it needs is not known, or cannot stand in a header.
     pub fn fill(&self, known: impl Fn(&Place) -> Option<String>) -> Option<HeaderValue> {
         let mut whole = String::new();

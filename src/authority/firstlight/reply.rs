@@ -129,6 +129,7 @@ impl<'a> Said<'a> {
         const MOST: usize = 16;
         let names = &config.names;
         let header = value.get(names.of("header")).unwrap_or(&Value::Null);
+        let code = header.get(names.of("code")).filter(|code| !code.is_null());
         let text = |of: &Value, name: &str| match of.get(names.of(name)) {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Number(number)) => number.to_string(),
@@ -139,7 +140,7 @@ impl<'a> Said<'a> {
         let fields = Fields::of(value, names);
         Self {
             blackout: fields.as_ref().and_then(Fields::blackout),
-            code: header.get(names.of("code")).map_or(0, |code| code.as_i64().unwrap_or(-1)),
+            code: code.map_or(0, |code| code.as_i64().unwrap_or(-1)),
             errors: errors.map(|error| (text(error, "code"), text(error, "description"))).collect(),
             fields,
             message: text(header, "message"),

@@ -148,7 +148,7 @@ fn headers_are_written_by_template() {
     let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
     let who = Who { block: &block, registration: &registration, token: &token };
     let lines = "tracking-header = \"\"\n[authority.headers]\nx-content = \"{contentId};{catalogType}\"\n\
-        authorization = \"{heartbeatToken}\"\nx-user = \"{header:authorization}\"\nx-no = \"{header:x-no}\"\n\
+        authorization = \"{heartbeatToken}\"\nx-user = \"{header:authorization}\"\nx-no = \"{header:x-client-id}\"\n\
         x-device-id = \"{deviceId}\"\nx-call = \"{trackingId}\"";
     let headers = dialect(lines).beat(who, Phase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
     let of = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
@@ -226,6 +226,7 @@ const TABLE: &[(u16, &str, &str)] = &[
     (200, r#"{"header":{"code":"odd"}}"#, "INFRA"),
     (200, CONTINUE, "ok"),
     (200, r#"{"header":{"code":0}}"#, "ok"),
+    (200, r#"{"header":{"code":null}}"#, "ok"),
     (200, r#"{"data":null}"#, "ok"),
     (200, "", "ok"),
     (201, "", "ok"),

@@ -39,7 +39,9 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
         actions.unwrap_or_else(|| vec![default.to_owned()])
     };
     let codes = table.list("concurrency-error-codes", "[\"HB-CONCURRENCY\", \"LIMIT-*\"]", code);
-    let pass_headers = table.list("pass-headers", "[\"authorization\"]", words::header_name);
+    let pass_headers = table.list("pass-headers", "[\"authorization\"]", words::header_name).unwrap_or_else(|| {
+        ["authorization", "x-authorization", "x-client-id", "x-device-id"].map(HeaderName::from_static).into()
+    });
     let tracking = table.word("tracking-header", |text| match text {
         "" => Ok(None),
         name => words::header_name(name).map(Some),
@@ -50,15 +52,13 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
         ca: table.file("ca"),
         concurrency_error_codes: codes.unwrap_or_else(|| code("HB-CONCURRENCY").into_iter().collect()),
         continue_actions: actions("continue-actions", "CONTINUE"),
-        headers: headers(&table.table("headers")),
+        headers: headers(&table.table("headers"), &pass_headers),
         // heartbeatSyncIntervalMs
         interval: table.duration("sync-interval", SYNC).unwrap_or(Duration::from_mins(1)),
         max_failures: max_failures(table),
         multi_stream_mode: flag("multi-stream-mode", false),
         names: names(&table.table("fields")),
-        pass_headers: pass_headers.unwrap_or_else(|| {
-            ["authorization", "x-authorization", "x-client-id", "x-device-id"].map(HeaderName::from_static).into()
-        }),
+        pass_headers,
         // showPostEventSlateTimeMs
         post_slate: table.duration("post-slate-duration", SLATE).unwrap_or(Duration::from_mins(15)),
         record_bookmark: flag("record-bookmark", false),
@@ -133,10 +133,14 @@ fn names(table: &Section<'_>) -> Names {
     Names(names)
 }
 
-fn headers(table: &Section<'_>) -> Vec<(HeaderName, Template)> {
+/// `passed`: what is kept of an authorize call, and nothing else can be filled in.
+fn headers(table: &Section<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, Template)> {
     let mut headers = Vec::new();
     for key in table.names() {
         let Some(template) = table.word(&key, Template::parse) else { continue };
+        if let Some(unknown) = template.headers().find(|name| !passed.contains(name)) {
+            table.fault(&key, format!("wants the header {unknown}, which is not in pass-headers"));
+        }
         match words::header_name(&key) {
             Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
             Ok(name) => headers.push((name, template)),

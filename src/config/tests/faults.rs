@@ -10,7 +10,8 @@ fn each_fault_has_its_line_its_key_and_advice() {
     let table: &[(&str, &[&str])] = &[
         (
             "[[authority]]\nname = \"q\"\nkind = \"firstlight\"\nmax-allowed-failures = 0\nfail-when = \"reaches\"\n\
-             stream-concurrency-path = \"user\"\nsync-interval = \"10ms\"\n[authority.fields]\nhearbeatToken = \"t\"",
+             stream-concurrency-path = \"user\"\nsync-interval = \"10ms\"\n[authority.fields]\nhearbeatToken = \"t\"\n\
+             [authority.headers]\nx-user = \"{header:x-user}\"",
             &[
                 "line 1: authority[0].heartbeat-url: is missing: write the base of the heartbeat service, \
                  the vendor's heartbeatEndPointUrl",
@@ -19,6 +20,7 @@ fn each_fault_has_its_line_its_key_and_advice() {
                 "line 6: authority[0].stream-concurrency-path: must hold {deviceId}",
                 "line 7: authority[0].sync-interval: must be at least 1s",
                 "line 9: authority[0].fields.hearbeatToken: is not a field of the contract; did you mean heartbeatToken?",
+                "line 11: authority[0].headers.x-user: wants the header x-user, which is not in pass-headers",
             ],
         ),
         (
