@@ -42,6 +42,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
+    use super::super::tests::registration;
     use super::*;
     use crate::clock::Clock;
 
@@ -58,20 +59,6 @@ mod tests {
             let mut written = self.0.lock().unwrap();
             written.0.insert(registration.id);
             written.1 += 1;
-        }
-    }
-
-    fn registration() -> Registration {
-        Registration {
-            authority: None,
-            block: None,
-            content_url: None,
-            device: "tv".into(),
-            headers: Vec::new(),
-            id: PlaybackId::random(),
-            license_url: None,
-            route: "/authorize".into(),
-            rung: "header",
         }
     }
 

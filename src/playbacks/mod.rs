@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn registration() -> Registration {
+    pub(super) fn registration() -> Registration {
         Registration {
             authority: None,
             block: None,

@@ -66,7 +66,7 @@ impl Sessions {
     /// media are, plays: no crash may lose its session. Asked for before the license is, it costs nothing.
     pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
         let wait = self.store.as_ref().and_then(|store| {
-            let mark = self.with(key, |device, _| device.playback_mut(id)?.card.written)?;
+            let mark = self.table.with(key, |seat| seat.device.playback_mut(id)?.card.written)?;
             Some(store.durable_up_to(mark))
         });
         in_time(wait)

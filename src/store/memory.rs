@@ -45,7 +45,7 @@ impl Memory {
         Arc::new(Self { kept: Mutex::new(kept), pending: Arc::default() })
     }
 
-    /// Commits whenever somebody asks for durability, or after `pace` at the latest; for ever.
+    /// Commits once every `pace`, for ever.
     pub async fn commit_always(self: Arc<Self>, pace: std::time::Duration) {
         loop {
             self.commit();
