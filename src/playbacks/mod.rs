@@ -7,10 +7,10 @@
 
 mod archive;
 mod block;
+mod generations;
 mod rewrite;
 mod time;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use http::{HeaderName, HeaderValue};
 
 pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
+pub use self::generations::Generations;
 pub use self::rewrite::{CONTENT, Taken, Targets};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
@@ -58,20 +59,12 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// All registrations of this process. Two generations: what is used moves to the young one, and the
-/// old one is forgotten when the young one is full or half of [`Registrations::LIFE`] has passed.
+/// All registrations of this process.
 #[derive(Default)]
 pub struct Registrations {
     /// None: they end with the process.
     archive: Option<Box<dyn Archive>>,
-    generations: Mutex<Generations>,
-}
-
-#[derive(Default)]
-struct Generations {
-    began: Option<Instant>,
-    old: HashMap<PlaybackId, Arc<Registration>>,
-    young: HashMap<PlaybackId, Arc<Registration>>,
+    generations: Mutex<Generations<Registration>>,
 }
 
 impl Registrations {
@@ -84,7 +77,7 @@ impl Registrations {
     pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
         let registration = Arc::new(registration);
         self.with(now, |generations| {
-            generations.young.insert(registration.id, registration.clone());
+            generations.insert(registration.id, registration.clone());
             self.archive.iter().for_each(|archive| archive.keep(&registration));
         });
         registration
@@ -93,11 +86,9 @@ impl Registrations {
     /// Looking counts as use.
     pub fn find(&self, now: Instant, id: PlaybackId) -> Option<Arc<Registration>> {
         self.with(now, |generations| {
-            if let Some(found) = generations.old.remove(&id) {
-                self.archive.iter().for_each(|archive| archive.keep(&found));
-                generations.young.insert(id, found);
-            }
-            generations.young.get(&id).cloned()
+            let (found, was_old) = generations.find(id)?;
+            self.archive.iter().filter(|_| was_old).for_each(|archive| archive.keep(&found));
+            Some(found)
         })
     }
 
@@ -108,39 +99,20 @@ impl Registrations {
     }
 
     pub fn len(&self) -> usize {
-        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.old.len() + generations.young.len()
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Generations) -> R) -> R {
+    fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Generations<Registration>) -> R) -> R {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = generations.turn(now);
         if let Some(archive) = &self.archive {
-            gone.into_keys().for_each(|id| archive.forget(id));
+            gone.for_each(|id| archive.forget(id));
         }
         act(&mut generations)
-    }
-}
-
-impl Generations {
-    /// Gives what is forgotten with it.
-    fn turn(&mut self, now: Instant) -> HashMap<PlaybackId, Arc<Registration>> {
-        let began = *self.began.get_or_insert(now);
-        let age = now.saturating_duration_since(began);
-        if self.young.len() < Registrations::MOST / 2 && age < Registrations::LIFE / 2 {
-            return HashMap::new();
-        }
-        self.began = Some(now);
-        let mut gone = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-        if age >= Registrations::LIFE {
-            // Nobody looked for a whole life.
-            gone.extend(self.old.drain());
-        }
-        gone
     }
 }
 

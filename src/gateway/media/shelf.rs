@@ -2,7 +2,6 @@
 //!
 //! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +9,7 @@ use std::time::Instant;
 use super::playhead::Wanted;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
-use crate::playbacks::Registrations;
+use crate::playbacks::Generations;
 use crate::session::Stream;
 
 /// Playlists of one playback.
@@ -22,14 +21,7 @@ const MPD_HEAD: usize = 8 * 1024;
 
 #[derive(Default)]
 pub struct Shelf {
-    seats: Mutex<Seats>,
-}
-
-#[derive(Default)]
-struct Seats {
-    old: HashMap<PlaybackId, Arc<Seat>>,
-    turned: Option<Instant>,
-    young: HashMap<PlaybackId, Arc<Seat>>,
+    seats: Mutex<Generations<Seat>>,
 }
 
 #[derive(Default)]
@@ -56,16 +48,13 @@ pub(super) struct Learned {
 impl Shelf {
     pub(super) fn seat(&self, now: Instant, id: PlaybackId) -> Arc<Seat> {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let turned = *seats.turned.get_or_insert(now);
-        let aged = now.saturating_duration_since(turned) >= Registrations::LIFE / 2;
-        if aged || seats.young.len() >= Registrations::MOST / 2 {
-            seats.turned = Some(now);
-            seats.old = std::mem::take(&mut seats.young);
+        drop(seats.turn(now));
+        if let Some((seat, _)) = seats.find(id) {
+            return seat;
         }
-        if let Some(seat) = seats.old.remove(&id) {
-            seats.young.insert(id, seat);
-        }
-        seats.young.entry(id).or_default().clone()
+        let seat = Arc::<Seat>::default();
+        seats.insert(id, seat.clone());
+        seat
     }
 }
 

@@ -1,0 +1,63 @@
+//! What is known by the ids of playbacks, and forgotten when nobody uses it.
+//!
+//! Two generations: what is used moves to the young one, and the old one goes when the young one is full or half
+//! of [`Registrations::LIFE`] has passed. Bounded by [`Registrations::MOST`].
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Registrations;
+use crate::ids::PlaybackId;
+
+#[derive(Debug)]
+pub struct Generations<V> {
+    began: Option<Instant>,
+    pub(super) old: HashMap<PlaybackId, Arc<V>>,
+    pub(super) young: HashMap<PlaybackId, Arc<V>>,
+}
+
+impl<V> Default for Generations<V> {
+    fn default() -> Self {
+        Self { began: None, old: HashMap::new(), young: HashMap::new() }
+    }
+}
+
+impl<V> Generations<V> {
+    pub fn insert(&mut self, id: PlaybackId, value: Arc<V>) {
+        self.young.insert(id, value);
+    }
+
+    /// Looking counts as use. Says, too, whether it was old until now.
+    pub fn find(&mut self, id: PlaybackId) -> Option<(Arc<V>, bool)> {
+        let aged = self.old.remove(&id);
+        let was_old = aged.is_some();
+        self.young.extend(aged.map(|aged| (id, aged)));
+        Some((self.young.get(&id)?.clone(), was_old))
+    }
+
+    pub fn len(&self) -> usize {
+        self.old.len() + self.young.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// To be called before anything else at this time. Gives what is forgotten with it.
+    pub fn turn(&mut self, now: Instant) -> impl Iterator<Item = PlaybackId> + use<V> {
+        let began = *self.began.get_or_insert(now);
+        let age = now.saturating_duration_since(began);
+        let mut gone = HashMap::new();
+        if self.young.len() >= Registrations::MOST / 2 || age >= Registrations::LIFE / 2 {
+            self.began = Some(now);
+            gone = mem::replace(&mut self.old, mem::take(&mut self.young));
+        }
+        if age >= Registrations::LIFE {
+            // Nobody looked for a whole life.
+            gone.extend(self.old.drain());
+        }
+        gone.into_keys()
+    }
+}
