@@ -125,8 +125,8 @@ impl Writer {
 
 fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>> {
     let mut writing = database.begin_write().map_err(boxed)?;
-    // After a kill the file is ready at once, and not walked through twice.
-    writing.set_quick_repair(true);
+    // Damage is then told from a commit that a crash cut off, and never taken for one.
+    writing.set_two_phase_commit(true);
     {
         let mut registrations = writing.open_table(REGISTRATIONS).map_err(boxed)?;
         let mut sessions = writing.open_table(SESSIONS).map_err(boxed)?;

@@ -64,56 +64,59 @@ pub fn check(path: &Path) -> Result<(), Fault> {
     if head == MAGIC { Ok(()) } else { Err(Fault::Foreign(path.to_owned())) }
 }
 
-/// Looks at the file, makes it if there is none, and only then opens it to write.
+/// Makes the file if there is none, looks at it, and only then opens it to write.
 pub(super) fn open(path: &Path) -> Result<(Database, Loaded), Fault> {
     check(path)?;
     if !path.exists() {
         create(path).map_err(|error| Fault::Io(path.to_owned(), error))?;
     }
-    let (loaded, format) = inspect(path)?;
-    let database = reopen(path).map_err(|error| fault(path, error))?;
+    let io = |error| Fault::Io(path.to_owned(), error);
+    let overlay = Overlay::new(lock(path)?).map_err(io)?;
+    let (database, loaded, format) = inspect(path, overlay.clone())?;
+    overlay.let_through().map_err(io)?;
     if format < FORMAT {
-        mark(&database).map_err(|error| Fault::Io(path.to_owned(), error))?;
+        mark(&database).map_err(io)?;
     }
     Ok((database, loaded))
+}
+
+/// For as long as the file is open. redb locks a file that it opens itself in the same way.
+fn lock(path: &Path) -> Result<File, Fault> {
+    let io = |error| Fault::Io(path.to_owned(), error);
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Fault::Busy(path.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(io(error)),
+    }
 }
 
 /// From now on an older sidebeat refuses the file: it could not read what will be written.
 fn mark(database: &Database) -> io::Result<()> {
     let mut writing = database.begin_write().map_err(io::Error::other)?;
-    writing.set_quick_repair(true);
+    writing.set_two_phase_commit(true);
     writing.open_table(ABOUT).map_err(io::Error::other)?.insert("format", FORMAT).map_err(io::Error::other)?;
     writing.commit().map_err(io::Error::other)
 }
 
-/// Opens a file that was found good.
+/// Opens a file that was found good and could not be written since.
 pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
     Builder::new().set_cache_size(CACHE).open(path)
 }
 
-/// Reads all of the file under its lock, through an overlay: nothing of it changes.
-fn inspect(path: &Path) -> Result<(Loaded, u32), Fault> {
-    let io = |error| Fault::Io(path.to_owned(), error);
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-    let held = file.try_clone().map_err(io)?;
-    match held.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(Fault::Busy(path.to_owned())),
-        Err(fs::TryLockError::Error(error)) => return Err(io(error)),
-    }
-    let overlay = Overlay::new(file).map_err(io)?;
+/// Checks and reads all of the file, through an overlay: nothing of it changes.
+fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Fault> {
     // A file that was cut off may meet an assertion of the library; that is a damage like any other.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
-    let read = read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))?;
-    held.unlock().map_err(io)?;
-    Ok(read)
+    read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))
 }
 
-fn read(path: &Path, overlay: Overlay) -> Result<(Loaded, u32), Fault> {
+fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Fault> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
     let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
-    load(path, &database)
+    let (loaded, format) = load(path, &database)?;
+    Ok((database, loaded, format))
 }
 
 /// All records, and the format of the file.

@@ -1,49 +1,157 @@
-//! A file that is looked at and not touched: what would be written to it stays in memory.
+//! A file that is looked at before it is touched: until it is found good, what would be written to it stays in memory.
 //!
 //! redb repairs a file that its process left in a hurry while it opens it. Whether the file is ours
-//! and whole must be known before that.
+//! and whole must be known before that; once it is, the same open database goes on with the file itself.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
 const PAGE: usize = 4096;
 
-#[derive(Debug)]
-pub(super) struct Overlay {
-    file: File,
-    /// Of the file; what lies behind is in pages or zero.
-    written: u64,
-    state: Mutex<State>,
-}
+#[derive(Clone, Debug)]
+pub(super) struct Overlay(Arc<Shared>);
 
 #[derive(Debug)]
-struct State {
+struct Shared {
+    file: File,
+    /// None: everything goes to the file.
+    held: Mutex<Option<Held>>,
+}
+
+/// What the database would have made of the file so far.
+#[derive(Debug)]
+struct Held {
+    /// Of the file; what lies behind is in pages or zero.
+    in_file: u64,
     len: u64,
-    pages: HashMap<u64, Box<[u8; PAGE]>>,
+    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
 }
 
 impl Overlay {
+    /// Nothing of the file changes before [`Self::let_through`].
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let written = file.metadata()?.len();
-        Ok(Self { file, written, state: Mutex::new(State { len: written, pages: HashMap::new() }) })
+        let len = file.metadata()?.len();
+        let held = Held { in_file: len, len, pages: BTreeMap::new() };
+        Ok(Self(Arc::new(Shared { file, held: Mutex::new(Some(held)) })))
     }
 
-    /// A page as it stands in the file; zero behind its end.
-    fn read_page(&self, page: u64) -> io::Result<Box<[u8; PAGE]>> {
-        let mut bytes = Box::new([0; PAGE]);
-        let start = page * PAGE as u64;
-        let there = self.written.saturating_sub(start).min(PAGE as u64) as usize;
-        if let Some(there) = bytes.get_mut(..there) {
-            self.file.read_exact_at(there, start)?;
+    /// The file was found good: it becomes what the database has made of it, and from now on goes along.
+    ///
+    /// # Errors
+    /// It cannot be written. What is in it then is as whole as after a crash.
+    pub(super) fn let_through(&self) -> io::Result<()> {
+        let mut held = self.held();
+        let Some(Held { in_file, len, pages }) = held.take() else { return Ok(()) };
+        let file = &self.0.file;
+        if len != in_file {
+            file.set_len(len)?;
         }
-        Ok(bytes)
+        // The head says which of the rest counts: it comes last.
+        for (page, bytes) in pages.iter().rev() {
+            if *page == 0 {
+                file.sync_data()?;
+            }
+            let start = page * PAGE as u64;
+            let within = len.saturating_sub(start).min(PAGE as u64) as usize;
+            file.write_all_at(bytes.get(..within).unwrap_or(&bytes[..]), start)?;
+        }
+        file.sync_data()
     }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StorageBackend for Overlay {
+    fn len(&self) -> io::Result<u64> {
+        match &*self.held() {
+            Some(held) => Ok(held.len),
+            None => Ok(self.0.file.metadata()?.len()),
+        }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match &*self.held() {
+            Some(held) => held.read(&self.0.file, offset, out),
+            None => self.0.file.read_exact_at(out, offset),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        match &mut *self.held() {
+            Some(held) => held.len = len,
+            None => self.0.file.set_len(len)?,
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        match &*self.held() {
+            Some(_) => Ok(()),
+            None => self.0.file.sync_data(),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        match &mut *self.held() {
+            Some(held) => held.write(&self.0.file, offset, data),
+            None => self.0.file.write_all_at(data, offset),
+        }
+    }
+}
+
+impl Held {
+    fn read(&self, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let end = offset.saturating_add(out.len() as u64);
+        if end > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let there = self.in_file.saturating_sub(offset).min(out.len() as u64) as usize;
+        let (in_file, behind) = out.split_at_mut(there);
+        file.read_exact_at(in_file, offset)?;
+        behind.fill(0);
+        for (page, bytes) in self.pages.range(offset / PAGE as u64..end.div_ceil(PAGE as u64)) {
+            lay_over(page * PAGE as u64, bytes, offset, out);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
+            let (part, more) = rest.split_at(rest.len().min(PAGE - within));
+            let held = match self.pages.entry(page) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(free) => free.insert(page_of(file, self.in_file, page)?),
+            };
+            if let Some(to) = held.get_mut(within..within + part.len()) {
+                to.copy_from_slice(part);
+            }
+            at += part.len() as u64;
+            rest = more;
+        }
+        Ok(())
+    }
+}
+
+/// A page as it stands in the file; zero behind its end.
+fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; PAGE]>> {
+    let mut bytes = Box::new([0; PAGE]);
+    let start = page * PAGE as u64;
+    let there = in_file.saturating_sub(start).min(PAGE as u64) as usize;
+    if let Some(there) = bytes.get_mut(..there) {
+        file.read_exact_at(there, start)?;
+    }
+    Ok(bytes)
 }
 
 /// What a page has of these bytes, both at their places in the file.
@@ -56,55 +164,71 @@ fn lay_over(start: u64, page: &[u8; PAGE], offset: u64, out: &mut [u8]) {
     }
 }
 
-impl StorageBackend for Overlay {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner).len)
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Grow(u64),
+        Write(u64, Vec<u8>),
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if offset.saturating_add(out.len() as u64) > state.len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let there = self.written.saturating_sub(offset).min(out.len() as u64) as usize;
-        let (in_file, behind) = out.split_at_mut(there);
-        self.file.read_exact_at(in_file, offset)?;
-        behind.fill(0);
-        for page in offset / PAGE as u64..(offset + out.len() as u64).div_ceil(PAGE as u64) {
-            if let Some(bytes) = state.pages.get(&page) {
-                lay_over(page * PAGE as u64, bytes, offset, out);
-            }
-        }
-        Ok(())
+    fn a_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            1 => (0u64..20_000).prop_map(Step::Grow),
+            4 => (0u64..20_000, prop::collection::vec(any::<u8>(), 1..9000)).prop_map(|(at, data)| Step::Write(at, data)),
+        ]
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.len = len;
-        Ok(())
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at = offset;
-        let mut rest = data;
-        while !rest.is_empty() {
-            let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
-            let (part, more) = rest.split_at(rest.len().min(PAGE - within));
-            let held = match state.pages.entry(page) {
-                Entry::Occupied(held) => held.into_mut(),
-                Entry::Vacant(free) => free.insert(self.read_page(page)?),
+        /// Whatever is done to it, before and after the file is found good.
+        #[test]
+        fn what_is_held_is_read_and_comes_into_the_file_when_it_is_let_through(
+            content in prop::collection::vec(any::<u8>(), 0..12_000),
+            steps in prop::collection::vec(a_step(), 0..12),
+            good_at in 0usize..12,
+        ) {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&content).unwrap();
+            let overlay = Overlay::new(file.try_clone().unwrap()).unwrap();
+            let in_file = || {
+                let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+                file.read_exact_at(&mut bytes, 0).unwrap();
+                bytes
             };
-            if let Some(to) = held.get_mut(within..within + part.len()) {
-                to.copy_from_slice(part);
+            let mut model = content.clone();
+            for (step, done) in steps.iter().enumerate() {
+                if step == good_at {
+                    prop_assert!(in_file() == content, "touched");
+                    overlay.let_through().unwrap();
+                }
+                match done {
+                    Step::Grow(by) => model.resize(model.len() + *by as usize, 0),
+                    // As the library does: it never writes behind the end.
+                    Step::Write(at, data) => {
+                        let at = *at as usize;
+                        model.resize(model.len().max(at + data.len()), 0);
+                        model[at..at + data.len()].copy_from_slice(data);
+                    }
+                }
+                overlay.set_len(model.len() as u64).unwrap();
+                if let Step::Write(at, data) = done {
+                    overlay.write(*at, data).unwrap();
+                }
+                let mut read = vec![0; model.len()];
+                overlay.read(0, &mut read).unwrap();
+                prop_assert!(read == model);
+                prop_assert!(overlay.read(1, &mut read).is_err(), "behind the end");
             }
-            at += part.len() as u64;
-            rest = more;
+            overlay.let_through().unwrap();
+            prop_assert!(in_file() == model);
         }
-        Ok(())
     }
 }
