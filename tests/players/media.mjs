@@ -1,11 +1,12 @@
 // Unmodified players behind an authorize route, a media route and a license route: they play what is encrypted, by
 // licenses of their playback; a second device over the limit is refused; a kill stops the picture, and licenses; a
 // blackout shows the slate, which is in clear, in its place; beats that fail in line end what is live and nothing else;
-// and the bookmark is where the player is.
+// a live player that fetches nothing more has gone; and the bookmark is where the player is.
 //
 // Every wait is for a signal and has a generous limit: a loaded machine makes it slower and no worse.
 import {bookmarks} from './bookmark.mjs';
 import {open} from './browser.mjs';
+import {MEDIA_SILENCE_S} from './sidebeat.mjs';
 
 const BEAT_MS = 1000;
 /** For anything to happen at all. */
@@ -50,6 +51,7 @@ async function one(player, stage) {
     },
     async () => {
       row.live.slate = await blacksOut(cases.live);
+      row.live.silent = await vanishes(cases.live);
       for (const type of ['live', 'vod']) row[type].failures = await fails(cases[type]);
       row.vod.bookmarks = [];
       for (const reports of player.reports) {
@@ -62,7 +64,7 @@ async function one(player, stage) {
 }
 
 /** Opens a page of its own user, and closes it as a viewer does. */
-async function playing(at, {name, reports = 'requests', user, second = false}, act) {
+async function playing(at, {name, reports = 'requests', user, second = false, beacon = 'yes', authorize = at.proxy.authorize}, act) {
   const {alone, chromium, files, granted, headend, player, proxy, type} = at;
   const content = `${player.id}-${type}-${name}`;
   const device = `dev-${content}${second ? '-second' : ''}`;
@@ -71,7 +73,7 @@ async function playing(at, {name, reports = 'requests', user, second = false}, a
   tab.page.on('requestfinished', request => void watch(tab, request));
   tab.page.on('request', request => void licenses(tab, request, granted));
   try {
-    const query = {authorize: proxy.authorize, content, device, player: player.id, reports, type, user: user ?? content};
+    const query = {authorize, beacon, content, device, player: player.id, reports, type, user: user ?? content};
     await alone(async () => {
       await headend.settings({firstlight: {content_url: `${headend.base}/${type}/${player.manifest}`}});
       await tab.page.goto(`${files.origin}/pages/media.html?${new URLSearchParams(query)}`);
@@ -87,7 +89,7 @@ async function playing(at, {name, reports = 'requests', user, second = false}, a
 
 /** What came by the media route, with the browser's own times. */
 async function watch(tab, request) {
-  if (!request.url().includes('/media/')) return;
+  if (!/\/media(-silent)?\//.test(request.url())) return;
   const {startTime, responseEnd} = request.timing();
   const reply = await request.response().catch(() => null);
   const path = new URL(request.url()).pathname;
@@ -101,7 +103,7 @@ async function watch(tab, request) {
 
 /** What was asked of the license route, but the stop call and reports. */
 async function licenses(tab, request, granted) {
-  if (request.method() !== 'POST' || !/\/fl\//.test(request.url()) || /\/~(stop|report)(\?|$)/.test(request.url())) return;
+  if (request.method() !== 'POST' || !/\/fl(-silent)?\//.test(request.url()) || /\/~(stop|report)(\?|$)/.test(request.url())) return;
   // The players add their CMCD.
   const call = {url: request.url().split('?')[0], status: null};
   tab.licenses.push(call);
@@ -267,6 +269,23 @@ async function fails(at) {
     const beats = failed().filter(call => call.seq < closing?.seq).length - 1;
     expect('with the third', beats === FAILURES + 1, `${beats} beats`);
     return {beats, ended: true};
+  });
+}
+
+/** A page that is closed and says nothing. Gives the time until the head-end has its place again. */
+async function vanishes(at) {
+  const {expect, log, proxy} = at;
+  return playing(at, {name: 'vanishes', beacon: 'no', authorize: proxy.authorizeSilent}, async tab => {
+    if (!await plays(tab, 2)) return void expect('plays, before it vanishes', false, await trouble(tab));
+    const closed = performance.now();
+    await tab.page.close({runBeforeUnload: true});
+    const freed = await log.until(call => call.device === tab.device && call.endpoint === 'stream-delete', MEDIA_SILENCE_S * 1000 + PATIENCE_MS);
+    const after = freed && Math.round(freed.at - closed);
+    const [early, late] = [MEDIA_SILENCE_S * 1000 - 2 * SEGMENT_MS, MEDIA_SILENCE_S * 1000 + 1000];
+    expect('one that fetches nothing more has given its place back', after >= early && after <= late, `${after} ms after closing`);
+    const session = await settles(() => proxy.session(tab.device), session => session?.state === 'closed');
+    expect('the reason is that it fetched nothing more', session?.timeline.some(({detail}) => /\bmedia-silent\b/.test(detail)), JSON.stringify(session));
+    return after;
   });
 }
 

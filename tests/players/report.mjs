@@ -1,6 +1,8 @@
 // The tables of docs/players.md, each part between its two markers.
 import {readFileSync, writeFileSync} from 'node:fs';
 
+import {LONGEST_S, MEDIA_SILENCE_S} from './sidebeat.mjs';
+
 const row = cells => `| ${cells.join(' | ')} |`;
 const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
 const ms = value => value === null || value === undefined ? 'none' : `${Math.round(value)} ms`;
@@ -44,12 +46,15 @@ export function tables({results, versions, command, interval}) {
 }
 
 /** How soon a closed page frees its slot, by what tells sidebeat of it; one row for each player. */
-export function silenceTables({results, command, every}) {
+export function silenceTables({results, streams, command, every}) {
   const rows = results.filter(({player}) => !player.keys);
+  const stream = ({id}) => streams.find(({player, type}) => player.id === id && type === 'live');
   return [
     `How soon after its page was closed the slot of a player is free at the head-end, by what sidebeat has to go by (measured with \`${command}\`):`,
-    table(['Player', 'With the stop beacon', `With CMCD events every ${every} s, no beacon`, 'With neither'],
-      rows.map(({player, teardown, silent, target}) => [player.name, ms(teardown), target ? seconds(silent) : 'no CMCD: beacon only', '`endings.longest`'])),
+    table(['Player', 'With the stop beacon', `With CMCD events every ${every} s, no beacon`, `With neither, live media through sidebeat, \`media-silence = "${MEDIA_SILENCE_S}s"\``, `With neither, \`longest = "${LONGEST_S}s"\``],
+      rows.map(({player, teardown, silent, target, unsaid}) => [
+        player.name, ms(teardown), target ? seconds(silent) : 'no CMCD', stream(player) ? seconds(stream(player).silent) : 'not tried', seconds(unsaid),
+      ])),
     'The setting of each player, where `url` is the report URL:',
     table(['Player', 'Event target'], rows.filter(({target}) => target).map(({player, target}) => [player.name, `\`${target}\``])),
   ].join('\n\n');

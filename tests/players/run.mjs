@@ -9,6 +9,7 @@ import {execFileSync} from 'node:child_process';
 import {mkdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
+import {background} from './background.mjs';
 import {browser} from './browser.mjs';
 import {follow} from './calls.mjs';
 import {PLAYERS, run} from './cases.mjs';
@@ -18,7 +19,8 @@ import {files} from './files.mjs';
 import {media} from './media.mjs';
 import {emeTable, mediaTables, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
-import {REPORT_S, silence} from './silence.mjs';
+import {REPORTERS, REPORT_S, silence} from './silence.mjs';
+import {unsaid} from './unsaid.mjs';
 
 const here = import.meta.dirname;
 const out = path.join(here, 'out');
@@ -69,11 +71,13 @@ async function main() {
   for (const player of chosen) {
     try {
       const stage = {chromium, files: pages, headend: far, interval, log, proxy: near, check};
-      results.push({...await run(player, stage), ...await silence(player, stage)});
+      results.push({...await run(player, stage), ...await silence(player, stage), ...await unsaid(player, stage)});
     } catch (why) {
       check(`${player.name}: runs to its end`, false, why.stack);
     }
   }
+  const behind = chosen.filter(({id}) => id in REPORTERS).map(player => background(player, {chromium, files: pages, headend: far, proxy: near, check})
+    .catch(why => check(`${player.name}, in the background: runs to its end`, false, why.stack)));
   if (names.length === 0 || names.includes('demo')) {
     await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
   }
@@ -85,7 +89,8 @@ async function main() {
   if (names.length === 0 || names.includes('media')) {
     streams = await media({chromium, files: pages, headend: far, log, proxy: near, check}).catch(why => (check('media: runs to its end', false, why.stack), []));
   }
-  for (const result of results) result.silent = await result.silent;
+  for (const result of results) Object.assign(result, {silent: await result.silent, unsaid: await result.unsaid});
+  await Promise.all(behind);
   const {counters, open: left} = await far.books();
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
   check('books: nothing is left open', left.length === 0, JSON.stringify(left));
@@ -98,7 +103,7 @@ async function main() {
     const command = 'node run.mjs --write';
     const parts = {
       table: tables({results, versions: versions(chromium, sidebeat), command, interval}),
-      silence: silenceTables({results, command, every: REPORT_S}),
+      silence: silenceTables({results, streams, command, every: REPORT_S}),
       eme: emeTable({rows: interfaces, command}),
     };
     writeFileSync(path.join(out, 'table.md'), `${Object.values(parts).join('\n\n')}\n`);

@@ -81,6 +81,9 @@ export async function headend(dir, certs, interval) {
   };
 }
 
+/** Beside the ordinary routes: one whose sessions end after `longest`, and one whose live media may be silent so long. */
+export const LONGEST_S = 20, MEDIA_SILENCE_S = 6;
+
 const config = ({port, admin, certs, base, origin}) => `
 [server]
 listen = ["127.0.0.1:${port}"]
@@ -99,13 +102,8 @@ name = "ssm"
 kind = "nagra-ssm"
 url = "${base}/${TENANT}/ssm"
 tenant = "${TENANT}"
-
-[[route]]
-path = "/ck"
-authority = "ssm"
-license-server = "${base}/${TENANT}/ckls/contentlicenseservice/v1/licenses"
-content-token = ["header:nv-authorizations", "query:token"]
-device = ["token-claim:device.deviceId", "query:device"]
+${clearkey(base, '/ck')}
+${clearkey(base, '/ck-short', `endings.longest = "${LONGEST_S}s"`)}
 
 [[authority]]
 name = "firstlight"
@@ -113,24 +111,39 @@ kind = "firstlight"
 heartbeat-url = "${base}/${TENANT}/fl/"
 stream-concurrency-url = "${base}/${TENANT}/fl/"
 record-bookmark = true
+${authorized(base, '')}
+${authorized(base, '-silent', `endings.media-silence = "${MEDIA_SILENCE_S}s"`)}
+`;
 
+const clearkey = (base, path, more = '') => `
+[[route]]
+path = "${path}"
+authority = "ssm"
+license-server = "${base}/${TENANT}/ckls/contentlicenseservice/v1/licenses"
+content-token = ["header:nv-authorizations", "query:token"]
+device = ["token-claim:device.deviceId", "query:device"]
+${more}`;
+
+/** Three routes that belong together; `more` is the media's. */
+const authorized = (base, name, more = '') => `
 [[route]]
 kind = "authorize"
-path = "/authorize"
+path = "/authorize${name}"
 authority = "firstlight"
 authorize-url = "${base}/${TENANT}/fl/media/content/authorize"
-license-route = "/fl"
-media-route = "/media"
+license-route = "/fl${name}"
+media-route = "/media${name}"
 
 [[route]]
 kind = "media"
-path = "/media"
+path = "/media${name}"
 authority = "firstlight"
 origin = "${base}"
 inject-cmcd = true
+${more}
 
 [[route]]
-path = "/fl"
+path = "/fl${name}"
 authority = "firstlight"
 license-server = "${base}/${TENANT}/fl/licenses"
 `;
@@ -153,7 +166,9 @@ export async function proxy(dir, certs, base, origin) {
     },
     sessions,
     authorize: `https://localhost:${port}/authorize`,
+    authorizeSilent: `https://localhost:${port}/authorize-silent`,
     kill: id => call(`http://127.0.0.1:${admin}/v1/sessions/${id}/kill`, {method: 'POST'}),
     license: `https://localhost:${port}/ck`,
+    short: `https://localhost:${port}/ck-short`,
   };
 }

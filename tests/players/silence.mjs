@@ -14,7 +14,7 @@ const GONE = 0.5;
 const SLACK_MS = 700;
 
 /** What sidebeat hears from the reports. Shaka 5.2 sends no state. */
-const REPORTERS = {
+export const REPORTERS = {
   shaka: {plays: 'reports', paused: 'reports'},
   dashjs: {plays: 'plays', paused: 'paused'},
   hlsjs: {plays: 'plays', paused: 'paused'},
@@ -47,7 +47,7 @@ export async function silence(player, {chromium, files, headend, log, proxy, che
 const written = json => json.slice(1, -1).replaceAll(/"(\w+)":/g, '$1: ').replaceAll('"', "'").replaceAll(/,(?! )/g, ', ');
 
 /** The replies to the page's reports, as they come. */
-function heard(page) {
+export function heard(page) {
   const replies = [];
   page.on('response', reply => {
     if (reply.request().method() === 'POST' && reply.url().includes('/~report?')) replies.push(reply.status());
@@ -94,7 +94,7 @@ async function falls({at, device, expect, log, proxy, words}) {
 }
 
 /** Until the picture has moved on by that many seconds; the content is a loop. */
-async function moves(tab, seconds) {
+export async function moves(tab, seconds) {
   await tab.page.waitForFunction(() => document.querySelector('video')?.currentTime > 0, undefined, {timeout: 20_000, polling: 100});
   await tab.page.evaluate(seconds => new Promise(done => {
     const video = document.querySelector('video');
@@ -108,7 +108,7 @@ async function moves(tab, seconds) {
 }
 
 /** The session of the device as soon as it fits, or as it is after a while. */
-async function settles(proxy, device, fits) {
+export async function settles(proxy, device, fits) {
   for (let left = 30; ; left -= 1) {
     const session = await proxy.session(device);
     if (left === 0 || (session && fits(session))) return session;

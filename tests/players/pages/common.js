@@ -1,6 +1,7 @@
 // What every page here shares with a page of a real service: where the license URL and the token come
 // from, a line that shows an error to the viewer, and one line that says that the page is gone. With
-// `reports` in its URL the page does not say so: its player reports to sidebeat every so many seconds.
+// `reports` in its URL the page does not say so: its player reports to sidebeat every so many seconds. With
+// `beacon=no` nobody says anything.
 const query = new URLSearchParams(location.search);
 const license = query.get('license'), token = query.get('token'), content = query.get('content');
 const headers = {'nv-authorizations': token};
@@ -8,7 +9,7 @@ const manifest = name => new URL(`${content}/${name}`, location.origin + '/').hr
 
 const whose = new URLSearchParams({token, device: query.get('device')});
 const reportUrl = `${license}/~report?${whose}`, reportEvery = Number(query.get('reports'));
-if (!reportEvery) addEventListener('pagehide', () => navigator.sendBeacon(`${license}/~stop?${whose}`));
+if (!reportEvery && query.get('beacon') !== 'no') addEventListener('pagehide', () => navigator.sendBeacon(`${license}/~stop?${whose}`));
 
 window.errors = [];
 function show(code, text, status, body) {
