@@ -22,7 +22,7 @@ use crate::telemetry::Telemetry;
 
 /// So long lies between the beginnings of two transactions: each costs some 0.3 ms, whatever it writes.
 /// An open waits for its record while it travels, which takes most of them longer.
-const APART: Duration = Duration::from_millis(8);
+const APART: Duration = Duration::from_millis(10);
 /// What nobody waits for gathers so long, after that.
 const GATHERS: Duration = Duration::from_millis(2);
 /// A file that could not be written is tried again after this.
