@@ -254,6 +254,17 @@ async fn limits_come_from_the_token_or_the_settings() {
 }
 
 #[tokio::test]
+async fn a_head_end_may_end_the_oldest_session_at_its_limit() {
+    let sim = Sim::with(|options| options.settings.limit = 1).await;
+    sim.control("settings", json!({"on_limit": "end-oldest"})).await;
+    let first = sim.setup(&sim.token("account=ann&device=tv").await).await;
+    let second = sim.setup(&sim.token("account=ann&device=phone").await).await;
+    assert_eq!(sim.session("heartbeat", &first).await.code(), (404, 3002));
+    assert_eq!(sim.session("heartbeat", &second).await.status, 200);
+    assert_eq!(sim.await_log("session-killed").await["device"], "tv");
+}
+
+#[tokio::test]
 async fn a_kill_is_final_and_logged() {
     let sim = Sim::start().await;
     let content = sim.token("account=ann&device=tv").await;

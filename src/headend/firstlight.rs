@@ -15,7 +15,7 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::settings::LightSettings;
 use super::state::{Moment, State};
-use crate::authority::embedded::{Claim, Limit, Limits, Lost, OnLimit, Slot};
+use crate::authority::embedded::{Claim, Limit, Limits, Lost, Slot};
 use crate::ids::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
@@ -209,13 +209,13 @@ impl State {
         let limits = Limits {
             grace: self.settings.grace(),
             interval: std::time::Duration::from_millis(settings.frequency_ms.unwrap_or(60_000)),
-            on_limit: OnLimit::DenyNewest,
+            on_limit: self.settings.on_limit,
             per_account: settings.limit,
             per_content_group: None,
             per_device: None,
             per_device_group: None,
         };
-        let (slot, _none) = self
+        let (slot, _ended) = self
             .ledger
             .open(at.now, &claim, &limits)
             .map_err(|limit: Limit| failure(StatusCode::FORBIDDEN, "HB-CONCURRENCY", &limit.to_string()))?;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::authority::embedded::OnLimit;
+
 /// What `POST /sim/settings` can change. A change counts for sessions opened after it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +26,8 @@ pub struct Settings {
     /// Sessions of one account whose token names no `maxSessions`.
     pub limit: u32,
     pub limit_device: Option<u32>,
+    /// At a limit of an account: who asks is denied, or its oldest session is killed.
+    pub on_limit: OnLimit,
     /// Whether license servers want to see the session of a content token that asks for one.
     pub needs_session: bool,
     pub renewal_path: RenewalPath,
@@ -42,6 +46,7 @@ impl Default for Settings {
             lease: 60,
             limit: 2,
             limit_device: None,
+            on_limit: OnLimit::DenyNewest,
             needs_session: true,
             renewal_path: RenewalPath::Both,
             spelling: Spelling::Camel,

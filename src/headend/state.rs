@@ -15,7 +15,7 @@ use super::options::ClearKey;
 use super::settings::Settings;
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
-use crate::authority::embedded::{Claim, End, Ledger, Limit, Limits, Lost, OnLimit, Slot};
+use crate::authority::embedded::{Claim, End, Ledger, Limit, Limits, Lost, Slot};
 use crate::ids::random_u64;
 
 /// Live sessions at most.
@@ -110,7 +110,7 @@ impl State {
             device: &content.device,
             device_group: None,
         };
-        let (slot, _none) = self.ledger.open(at.now, &claim, &limits).map_err(|limit| match limit {
+        let (slot, _ended) = self.ledger.open(at.now, &claim, &limits).map_err(|limit| match limit {
             Limit::Account { .. } | Limit::ContentGroup { .. } | Limit::DeviceGroup { .. } => ssm::LIMIT,
             Limit::Device { .. } => ssm::LIMIT_DEVICE,
             Limit::Full { .. } => ssm::UNAVAILABLE,
@@ -223,7 +223,7 @@ impl State {
         Limits {
             grace: self.settings.grace(),
             interval: self.settings.interval(),
-            on_limit: OnLimit::DenyNewest,
+            on_limit: self.settings.on_limit,
             per_account: per_account.unwrap_or(self.settings.limit),
             per_content_group: None,
             per_device_group: None,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Row;
@@ -30,7 +31,8 @@ pub struct Limits {
 }
 
 /// Who gives way when a limit of the account or of one of its groups is reached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnLimit {
     DenyNewest,
     /// The oldest session that counts for the limit ends.
