@@ -226,8 +226,8 @@ impl SessionRecord {
             (StateRecord::Failing { missed, retry }, Some(_)) => {
                 State::Failing { missed: *missed, retry: time(*retry) }
             }
-            (StateRecord::Owing { since, tries }, None) => {
-                State::Owing { next: at.now, since: time(*since), tries: *tries }
+            (StateRecord::Owing { ran, since, tries }, None) => {
+                State::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
             }
             (StateRecord::Killed { by, until }, _) => State::Killed { by: by.clone(), until: time(*until) },
             (StateRecord::Live { beat }, Some(_)) => State::Live { beat: time(*beat) },

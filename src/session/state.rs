@@ -29,8 +29,9 @@ pub enum State {
     Live { beat: Instant },
     /// Not answered yet; `held` until the device's older playbacks are closed.
     Opening { held: bool, since: Instant },
-    /// Plays on credit since then: the open failed because nobody could say, and is tried again.
-    Owing { next: Instant, since: Instant, tries: u8 },
+    /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
+    /// had a session, and keeps the budget of what is running.
+    Owing { next: Instant, ran: bool, since: Instant, tries: u8 },
 }
 
 /// How a closed session came to be so.
@@ -125,7 +126,7 @@ pub struct Session {
     pub(super) seed: u32,
     /// The machine slept this long since the last good answer.
     pub(super) slept: Duration,
-    /// No end of its own before that time: the machine slept.
+    /// No end of its own before that time: the machine slept, or the process was not there.
     pub(super) spared: Option<Instant>,
     pub(super) state: State,
     /// What it plays, if anybody says.

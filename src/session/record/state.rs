@@ -7,18 +7,41 @@ use serde::{Deserialize, Serialize};
 use super::super::end::End;
 use super::super::state::{Over, State};
 use super::super::verdict::{Denial, Fault, Reason};
+use super::form::is_default;
 use crate::clock::{Moment, Wall};
 
 /// A state that holds a grant, may hold one, or must not be forgotten: all but a held open.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StateRecord {
-    Closed { until: Wall, why: OverRecord },
-    Closing { next: Wall, tries: u8, why: End },
-    Failing { missed: u8, retry: Wall },
-    Killed { by: Reason, until: Wall },
-    Live { beat: Wall },
-    Opening { since: Wall },
-    Owing { since: Wall, tries: u8 },
+    Closed {
+        until: Wall,
+        why: OverRecord,
+    },
+    Closing {
+        next: Wall,
+        tries: u8,
+        why: End,
+    },
+    Failing {
+        missed: u8,
+        retry: Wall,
+    },
+    Killed {
+        by: Reason,
+        until: Wall,
+    },
+    Live {
+        beat: Wall,
+    },
+    Opening {
+        since: Wall,
+    },
+    Owing {
+        #[serde(default, skip_serializing_if = "is_default")]
+        ran: bool,
+        since: Wall,
+        tries: u8,
+    },
 }
 
 /// How one that is over came to be so.
@@ -41,7 +64,9 @@ impl StateRecord {
             State::Killed { by, until } => Self::Killed { by: by.clone(), until: at.wall_of(*until) },
             State::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
             State::Opening { held: false, since } => Self::Opening { since: at.wall_of(*since) },
-            State::Owing { since, tries, .. } => Self::Owing { since: at.wall_of(*since), tries: *tries },
+            State::Owing { ran, since, tries, .. } => {
+                Self::Owing { ran: *ran, since: at.wall_of(*since), tries: *tries }
+            }
         })
     }
 }

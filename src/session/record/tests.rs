@@ -474,3 +474,63 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
         assert_eq!(asked(&fx).map(|(_, kind)| kind), Some(AskKind::Open), "{:?}", session.state());
     }
 }
+
+/// As [`Step::Answer`] with a fault and as [`Step::Tick`], until then.
+fn in_an_outage(life: &mut Life, until: Instant) {
+    while life.now < until && life.playback().is_some_and(|playback| playback.session.is_active()) {
+        life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
+    }
+}
+
+/// Written down, found by the next process so much later, and resumed there.
+fn restarted(life: &Life, away: Duration) -> Life {
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let moment = Moment { now: life.now + away, wall: life.moment().wall + away };
+    let (mut device, mut out) = (Device::default(), Outbox::new());
+    let restored = record.restore((), &moment, &life.policy);
+    device.resume(restored, moment.now, record.session.is_orphan(), &life.policy, &mut out);
+    let (id, now, tokens) = (life.id, moment.now, life.tokens);
+    let mut next = Life { device, id, now, open: None, policy: life.policy.clone(), tokens };
+    next.look(&out);
+    next
+}
+
+fn is_active(life: &Life) -> bool {
+    life.playback().is_some_and(|playback| playback.session.is_active())
+}
+
+#[test]
+fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
+    let on_unreachable = OnUnreachable {
+        new: Allowed { live: SECOND * 30, vod: SECOND * 30 },
+        running: Allowed { live: SECOND * 600, vod: SECOND * 600 },
+    };
+    let mut life = Life::begin(Policy { on_unreachable, ..Policy::default() });
+    life.act(&Step::Answer(0));
+    // Its token says that it is good for 90 s.
+    let expired = life.now + SECOND * 90;
+    in_an_outage(&mut life, expired + SECOND * 60);
+    while life.open.is_none() {
+        life.act(&Step::Tick);
+    }
+    life.act(&Step::Answer(5));
+    life.act(&Step::Answer(7));
+    assert!(matches!(life.playback().unwrap().session.state(), State::Owing { .. }));
+    let mut next = restarted(&life, SECOND * 20);
+    in_an_outage(&mut next, expired + SECOND * 1_000);
+    assert_eq!(next.now - expired, SECOND * 600);
+}
+
+/// The authority may have been back for long: nobody asked.
+#[test]
+fn one_that_owes_its_open_is_not_given_up_after_a_restart_before_it_was_tried() {
+    let mut life = Life::begin(on_credit());
+    life.act(&Step::Answer(7));
+    let mut next = restarted(&life, SECOND * 86_400);
+    while next.open.is_none() {
+        assert!(is_active(&next));
+        next.act(&Step::Tick);
+    }
+    next.act(&Step::Answer(0));
+    assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
+}

@@ -13,7 +13,7 @@ use super::super::policy::Policy;
 use super::super::report::Stream;
 use super::super::state::{Over, Session, State};
 use super::super::verdict::Fault;
-use crate::config::Allowed;
+use crate::config::{Allowed, OnUnreachable};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -21,19 +21,22 @@ const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)]
 /// What slept is awake within this time.
 const AWAKE: Duration = Duration::from_secs(5);
 
+/// Nothing is given up sooner after nobody was there.
+const CHANCE: Duration = Duration::from_secs(10);
+
 impl Session {
     /// The open failed, which is `since` when nobody could say.
     pub(super) fn owe(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
-        let (since, tries) = match self.state {
-            State::Owing { since, tries, .. } => (since, tries.saturating_add(1)),
+        let (ran, since, tries) = match self.state {
+            State::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
             State::Closed { .. }
             | State::Closing { .. }
             | State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
-            | State::Opening { .. } => (now, 0),
+            | State::Opening { .. } => (false, now, 0),
         };
-        let until = since + self.allowed(&policy.on_unreachable.new);
+        let until = self.budget_ends(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
         // Nonsense gives no credit, and takes none away.
         let owing = matches!(self.state, State::Owing { .. });
         if !(owing || fault.kind.is_infrastructure()) || self.credit_spent || until <= now {
@@ -43,13 +46,13 @@ impl Session {
         let pause = first.saturating_mul(1 << tries.min(10)).min(last);
         // Never all at once when the authority is back, whoever failed together.
         let next = now + pause / 2 + self.scatter(pause);
-        self.enter(State::Owing { next, since, tries });
+        self.enter(State::Owing { next, ran, since, tries });
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
     pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
         self.grant = None;
-        self.enter(State::Owing { next: now, since, tries: 0 });
+        self.enter(State::Owing { next: now, ran: true, since, tries: 0 });
     }
 
     fn close_unreachable(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
@@ -82,7 +85,10 @@ impl Session {
     /// When the budget of one that owes its open is spent.
     pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
         match self.state {
-            State::Owing { since, .. } => Some(self.spare(since + self.allowed(&policy.on_unreachable.new))),
+            State::Owing { ran, since, .. } => {
+                let OnUnreachable { new, running } = &policy.on_unreachable;
+                Some(self.spare(since + self.allowed(if ran { running } else { new })))
+            }
             State::Closed { .. }
             | State::Closing { .. }
             | State::Failing { .. }
@@ -145,9 +151,9 @@ impl Session {
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
     pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         match (&self.state, self.credit) {
-            (State::Owing { since, .. }, None) => {
+            (State::Owing { ran, since, .. }, None) => {
                 self.credit = Some(*since);
-                fx.note(Event::OnCredit { running: false });
+                fx.note(Event::OnCredit { running: *ran });
             }
             (State::Failing { .. }, None) => {
                 self.credit = self.credit_from(policy).filter(|from| now >= *from);
@@ -182,11 +188,10 @@ impl Session {
     /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
     /// chance to be heard.
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
-        const CHANCE: Duration = Duration::from_secs(10);
         (self.last_call, self.last_sign) = (now, now);
         self.slept = self.slept.saturating_add(by);
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
-        self.spared = Some(now + CHANCE.max(policy.grace));
+        self.give_chance(now, policy);
         if let Some(lane) = &mut self.lane {
             lane.slept = lane.slept.saturating_add(by);
         }
@@ -211,7 +216,12 @@ impl Session {
         if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(AWAKE)) }
     }
 
-    /// Nothing ends by itself before a chance after the machine slept.
+    /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
+    pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
+        self.spared = Some(now + CHANCE.max(policy.grace));
+    }
+
+    /// Nothing ends by itself before a chance after the machine slept, or the process was not there.
     pub(super) fn spare(&self, at: Instant) -> Instant {
         self.spared.map_or(at, |until| at.max(until))
     }

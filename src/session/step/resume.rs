@@ -44,9 +44,10 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             session.state = State::Closed { until, why };
         }
         State::Opening { .. } => {}
-        State::Owing { since, tries, .. } => {
+        State::Owing { ran, since, tries, .. } => {
             session.heard(now);
-            session.state = State::Owing { next: now + catch_up.max(closing), since: since.min(now), tries };
+            session.give_chance(now, policy);
+            session.state = State::Owing { next: now + catch_up.max(closing), ran, since: since.min(now), tries };
         }
         State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
         State::Failing { missed, .. } => match session.goes_on_credit(now, policy) {

@@ -1,6 +1,7 @@
 //! Each promise of the core under its own name, then every state against every input.
 
 mod counted;
+mod credit;
 
 use std::time::{Duration, Instant};
 
@@ -868,9 +869,6 @@ fn a_renewal_that_is_told_of_a_kill_kills() {
     lab.answer(Ok(Verdict::Killed(reason())));
     assert!(lab.session.is_killed());
 }
-
-#[path = "credit_tests.rs"]
-mod credit;
 
 // Totality.
 

@@ -176,6 +176,26 @@ fn one_that_the_authority_let_expire_meanwhile_opens_another_session() {
     }
 }
 
+/// The authority came back for a moment: long enough to say that the session is gone, and not for another.
+#[test]
+fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
+    let mut lab = Lab::beating(on_credit());
+    lab.feed(said(Stream::Live));
+    let expired = lab.session.last_good() + INTERVAL + lab.policy.grace;
+    while lab.now < expired + secs(100) || lab.flying.is_none() {
+        match lab.flying {
+            Some(_) => lab.answer(fault()),
+            None => lab.come_up(),
+        }
+    }
+    lab.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(lab.last(), AskKind::Open);
+    lab.answer(fault());
+    assert_eq!(lab.call(CallKind::License), Answer::Pass, "a new one's minute is long over");
+    never_answered(&mut lab);
+    assert_eq!(lab.now - expired, secs(600));
+}
+
 #[test]
 fn what_is_on_credit_is_scattered_when_the_authority_is_back() {
     let at = |seed: u32, mut lab: Lab| {
@@ -274,4 +294,13 @@ fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
         lab.feed(Input::Tick);
         assert!(lab.session.is_active(), "{end:?}");
     }
+}
+
+#[test]
+fn an_open_that_is_owed_is_tried_beyond_its_budget_after_a_sleep() {
+    let mut lab = Lab::owing(on_credit());
+    lab.wait(secs(59));
+    lab.feed(Input::Slept(secs(7_200)));
+    assert_eq!(never_answered(&mut lab), secs(10));
+    assert!(lab.count(AskKind::Open) > 2, "the one that failed, and more than one that a chance is worth");
 }
