@@ -39,8 +39,8 @@ pub enum State {
 pub enum Over {
     Denied(Denial, Reason),
     Ended(End),
-    /// As unreachable, after its credit was spent; remembered, so that it gets none anew. It may ask
-    /// `again` from then on.
+    /// As unreachable, after its credit was spent, that of a running one too; remembered, so that it gets
+    /// none anew. It may ask `again` from then on.
     Spent {
         again: Instant,
         fault: Fault,

@@ -158,11 +158,7 @@ impl Session {
         }
         let over = self.ends(policy).into_iter().find(|(_, at)| at.is_some_and(|at| now >= at));
         match over {
-            Some((End::Lost, _)) => {
-                // The authority has let it expire by its own rule: there is nothing left to give back.
-                self.grant = None;
-                self.close(now, Over::Ended(End::Lost), policy, fx);
-            }
+            Some((End::Lost, _)) => self.lose(now, policy, fx),
             Some((why, _)) => self.end(now, why, policy, fx),
             None => self.reach(now, policy, fx),
         }
@@ -252,7 +248,7 @@ impl Session {
             Over::Denied(denial, reason) => fx.note(Event::Refused(*denial, reason.clone())),
             Over::Ended(end) => fx.note(Event::Closed(*end)),
             Over::Unmanaged => fx.note(Event::Unmanaged),
-            // Noted as the failed call that it was.
+            // Noted as the failed call that it was, or as the loss of what was running.
             Over::Spent { .. } | Over::Unreachable(_) => {}
         }
         self.enter(State::Closed { until: now + memory, why });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::end::End;
 use super::*;
 use crate::clock::Clock;
+use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Stream, Verdict};
@@ -760,6 +761,29 @@ fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
     assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Unreachable(_)));
     stage.now += Duration::from_secs(1);
     assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+}
+
+#[test]
+fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
+    let minutes = |minutes: u64| Allowed { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
+    let on_unreachable = OnUnreachable { new: minutes(10), running: minutes(10) };
+    for call in [LICENSE, RENEWAL] {
+        let mut stage = Stage::under(Policy { on_unreachable: on_unreachable.clone(), ..Policy::default() });
+        let first = stage.play(LICENSE.with(1).under(100));
+        while stage.device.playbacks[0].session.is_active() {
+            match stage.flying.is_empty() {
+                true => stage.tick(Duration::from_secs(1)),
+                false => stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() })),
+            }
+        }
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)));
+        stage.now += Duration::from_secs(1);
+        // It may ask, and does not play before there is an answer.
+        let (second, answer) = stage.call(call.with(1).under(100));
+        assert_eq!((second == first, answer), (false, Answer::Wait));
+        stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
+    }
 }
 
 #[test]

@@ -55,8 +55,23 @@ impl Session {
         self.enter(State::Owing { next: now, ran: true, since, tries: 0 });
     }
 
+    /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
+    /// is nothing left to give back.
+    pub(super) fn lose(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        self.grant = None;
+        if self.credit_from(policy).is_some() {
+            self.close_unreachable(now, Fault::spent(), policy, fx);
+        } else {
+            self.close(now, Over::Ended(End::Lost), policy, fx);
+        }
+    }
+
     fn close_unreachable(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
-        let spent = self.credit_spent || self.credit.is_some();
+        let ran = matches!(self.state, State::Failing { .. } | State::Owing { ran: true, .. });
+        if ran {
+            fx.note(Event::Closed(End::Lost));
+        }
+        let spent = ran || self.credit_spent || self.credit.is_some();
         let again = now + policy.refusal_memory();
         self.close(now, if spent { Over::Spent { again, fault } } else { Over::Unreachable(fault) }, policy, fx);
     }

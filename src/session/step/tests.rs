@@ -184,6 +184,10 @@ impl Lab {
         self.asks.iter().filter(|ask| ask.kind == AskKind::Close).filter(fits).count()
     }
 
+    fn lost(&self) -> usize {
+        self.events.iter().filter(|event| **event == Event::Closed(End::Lost)).count()
+    }
+
     fn ended(&self) -> Option<End> {
         match &self.session.state {
             State::Closed { why: Over::Ended(end), .. } => Some(*end),
@@ -969,6 +973,25 @@ fn states() -> Vec<(&'static str, Reach)> {
             }
             assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
             lab
+        }),
+        ("closed, spent while it ran", || {
+            let mut lab = Lab::failing_on_credit();
+            lab.wait(secs(60));
+            while lab.session.is_active() {
+                match lab.flying {
+                    Some(_) => lab.answer(fault()),
+                    None => lab.come_up(),
+                }
+            }
+            assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
+            lab
+        }),
+        ("owing, having run", || {
+            let mut lab = Lab::failing_on_credit();
+            while lab.flying.is_none() {
+                lab.come_up();
+            }
+            told(told(lab, Ok(Verdict::Unknown(reason()))), fault())
         }),
         ("closing, lingering", || {
             let lab = told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault());

@@ -137,7 +137,8 @@ fn a_running_playback_goes_on_with_its_last_grant_until_its_budget_is_spent() {
         assert_eq!((lab.session.credit, lab.ended()), (Some(good + confirmed), None));
         assert!(lab.flying.is_some() || lab.call(CallKind::License) == Answer::Forward(grant("first")));
         never_answered(&mut lab);
-        assert_eq!((lab.ended(), lab.now - good), (Some(End::Lost), confirmed + secs(budget)), "{stream:?}");
+        assert_eq!((lab.lost(), lab.now - good), (1, confirmed + secs(budget)), "{stream:?}");
+        assert!(matches!(lab.call(CallKind::License), Answer::Refuse(Refusal::Unreachable(_))));
         assert_eq!(lab.events.last(), Some(&Event::Settled(secs(budget))));
         assert_eq!(lab.events.iter().filter(|event| **event == Event::OnCredit { running: true }).count(), 1);
         assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
@@ -156,7 +157,7 @@ fn renewals_that_are_lost_are_given_the_same_credit() {
         lab.now = lab.session.deadline().expect("a deadline").min(lab.now + INTERVAL);
         lab.feed(Input::Tick);
     }
-    assert_eq!((lab.ended(), lab.now - good), (Some(End::Lost), INTERVAL + lab.policy.grace + secs(60)));
+    assert_eq!((lab.lost(), lab.now - good), (1, INTERVAL + lab.policy.grace + secs(60)));
     assert!(lab.events.contains(&Event::Settled(secs(60))));
 }
 
@@ -193,7 +194,7 @@ fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
     lab.answer(fault());
     assert_eq!(lab.call(CallKind::License), Answer::Pass, "a new one's minute is long over");
     never_answered(&mut lab);
-    assert_eq!(lab.now - expired, secs(600));
+    assert_eq!((lab.lost(), lab.now - expired), (1, secs(600)));
 }
 
 #[test]
