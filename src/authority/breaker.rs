@@ -6,11 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Breaker {
     /// In a row, and since when.
     faults: u32,
     first: Option<Instant>,
+    /// Between two probes.
+    longest: Duration,
     open: Option<Open>,
 }
 
@@ -52,9 +54,15 @@ pub(super) enum Change {
 
 impl Breaker {
     pub(super) const FAULTS: u32 = 5;
-    pub(super) const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+    /// After which the first probe may set out; doubled with each that is lost.
+    const PAUSE: Duration = Duration::from_secs(1);
     /// A probe of which nothing is heard for so long is lost; calls are given up sooner.
     const PROBE: Duration = Duration::from_secs(30);
+
+    /// Probes at least this often.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { faults: 0, first: None, longest, open: None }
+    }
 
     /// None: the call is not to be made.
     pub(super) fn leave(&mut self, now: Instant) -> Option<Leave> {
@@ -105,18 +113,16 @@ impl Breaker {
             self.pause(now, leave, 2);
             return None;
         }
-        let [pause, _] = Self::PAUSES;
         (self.faults >= Self::FAULTS).then(|| {
-            self.open = Some(Open { pause, probe: None, next: now + pause });
+            self.open = Some(Open { pause: Self::PAUSE, probe: None, next: now + Self::PAUSE });
             Change::Opened
         })
     }
 
     /// A probe came to nothing; those that set out before it opened say nothing new.
     fn pause(&mut self, now: Instant, leave: Leave, times: u32) {
-        let [_, longest] = Self::PAUSES;
         if let (Some(open), Leave::Probe) = (&mut self.open, leave) {
-            open.pause = (open.pause * times).min(longest);
+            open.pause = (open.pause * times).min(self.longest);
             (open.probe, open.next) = (None, now + open.pause);
         }
     }
@@ -129,8 +135,10 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
+    const LONGEST: Duration = Duration::from_secs(30);
+
     fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(LONGEST);
         for fault in 1..=Breaker::FAULTS {
             let change = breaker.tell(now, Leave::Usual, Told::Lost);
             assert_eq!(change, (fault == Breaker::FAULTS).then_some(Change::Opened));
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_answer_in_between_begins_the_row_anew() {
-        let (now, mut breaker) = (Clock.now(), Breaker::default());
+        let (now, mut breaker) = (Clock.now(), Breaker::new(LONGEST));
         for _ in 0..3 {
             for _ in 1..Breaker::FAULTS {
                 assert_eq!(breaker.tell(now, Leave::Usual, Told::Lost), None);
@@ -185,7 +193,7 @@ mod tests {
         #[test]
         fn it_keeps_its_rules(moves in prop::collection::vec((0u8..5, 0u64..40_000), 1..200)) {
             let mut now = Clock.now();
-            let mut breaker = Breaker::default();
+            let mut breaker = Breaker::new(LONGEST);
             let (mut row, mut probes, mut usual) = (0, Vec::new(), 0);
             for (what, pause) in moves {
                 now += Duration::from_millis(pause);
@@ -210,9 +218,9 @@ mod tests {
                 row = match told { Told::Answered => 0, Told::Lost => row + 1, Told::Nothing => row };
                 prop_assert_eq!(breaker.is_open(), told != Told::Answered && (was_open || row >= Breaker::FAULTS));
                 prop_assert_eq!(change == Some(Change::Opened), breaker.is_open() && !was_open);
-                let longest = Breaker::PAUSES[1] + Breaker::PROBE;
+                let longest = LONGEST + Breaker::PROBE;
                 if breaker.is_open() && probes.is_empty() {
-                    let mut later = Breaker { faults: 0, first: None, open: breaker.open.take() };
+                    let mut later = Breaker { open: breaker.open.take(), ..Breaker::new(LONGEST) };
                     prop_assert_eq!(later.leave(now + longest), Some(Leave::Probe), "never shut for good");
                     breaker.open = later.open;
                     breaker.open.as_mut().unwrap().probe = None;

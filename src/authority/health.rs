@@ -18,7 +18,7 @@ pub(super) struct Health {
     ways: Mutex<Ways>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ways {
     /// Beats and closes.
     ours: Breaker,
@@ -35,6 +35,12 @@ pub(super) struct Past {
     /// A breaker was open in it.
     pub(super) open: bool,
 }
+
+/// While players wait, an authority that is away is worth a probe this often.
+const PLAYERS: Duration = Duration::from_secs(30);
+/// Nobody waits for a beat, and one that is not made is lost: asked as often as a lost one is sent again, an
+/// authority that is back is found so while the others still have tries left.
+const OURS: Duration = Duration::from_secs(3);
 
 /// Which calls a breaker stands before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,7 +70,8 @@ impl Calls {
 impl Health {
     /// `over` rings when an outage is over.
     pub(super) fn new(over: Arc<Notify>) -> Self {
-        Self { over, ways: Mutex::default() }
+        let ways = Ways { ours: Breaker::new(OURS), past: None, players: Breaker::new(PLAYERS) };
+        Self { over, ways: Mutex::new(ways) }
     }
 
     /// # Errors
@@ -190,6 +197,22 @@ mod tests {
         assert_eq!(health.tell(later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled)), Some(false));
         assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(7), open: true }));
         assert_eq!((health.past(), health.outage(later)), (None, None));
+    }
+
+    /// Beats of many sessions, of which each lost one is tried again within 3 s: about ten a second.
+    #[test]
+    fn beats_notice_the_end_of_an_outage_while_they_have_tries_left() {
+        let (began, health) = (Clock.now(), Health::new(Arc::default()));
+        let ends = began + Duration::from_secs(18);
+        let calls = (0u32..).map(|call| began + Duration::from_millis(100) * call);
+        let mut answered = calls.filter(|now| {
+            let Ok(leave) = health.leave(*now, AskKind::Beat) else { return false };
+            let result = if *now < ends { lost() } else { Ok(Verdict::Closed) };
+            health.tell(*now, AskKind::Beat, leave, &result);
+            result.is_ok()
+        });
+        let first = answered.next().unwrap();
+        assert!(first <= ends + crate::session::Policy::default().retry_after(2), "{:?} late", first - ends);
     }
 
     #[test]

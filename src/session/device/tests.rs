@@ -765,7 +765,8 @@ fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
 
 #[test]
 fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
-    let minutes = |minutes: u64| Allowed { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
+    let minutes =
+        |minutes: u64| Allowed { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
     let on_unreachable = OnUnreachable { new: minutes(10), running: minutes(10) };
     for call in [LICENSE, RENEWAL] {
         let mut stage = Stage::under(Policy { on_unreachable: on_unreachable.clone(), ..Policy::default() });
