@@ -260,7 +260,12 @@ impl Session {
 
     /// Uses, or may use, one of the device's places at the authority.
     pub fn takes_place(&self) -> bool {
-        !self.lingers && (self.grant.is_some() || self.lane.is_some() || (self.is_active() && !self.is_held()))
+        !self.lingers && (self.is_owed_a_close() || (self.is_active() && !self.is_held()))
+    }
+
+    /// The authority may hold it, though nobody may be waiting for its place.
+    pub fn is_owed_a_close(&self) -> bool {
+        self.grant.is_some() || self.lane.is_some()
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {

@@ -101,6 +101,7 @@ impl Session {
                 self.enter(State::Closing { next: now, tries: 0, why });
                 fx.push(Effect::Wake);
             }
+            State::Closing { .. } | State::Killed { .. } if self.lingers && why == End::Drained => self.close_now(now),
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => {}
         }
     }

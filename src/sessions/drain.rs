@@ -17,7 +17,7 @@ impl Sessions {
     /// `grace`. Returns how many sessions are still held at their authorities.
     pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
         let _late = tokio::time::timeout(grace, self.give_back(why)).await;
-        self.to_end().len()
+        self.left().len()
     }
 
     /// For the end of the process when the sessions stay: waits until no call to an authority is under
@@ -26,7 +26,7 @@ impl Sessions {
     pub async fn leave_open(&self, grace: Duration) -> usize {
         let settled = async { tokio::join!(self.pump.idle(), self.renewed()) };
         let _late = tokio::time::timeout(grace, settled).await;
-        self.to_end().len()
+        self.left().len()
     }
 
     /// Renewals are made by the gateway, on runtimes that end first: a token that one brings would be lost.
@@ -40,12 +40,15 @@ impl Sessions {
     /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
     /// by the gateway, and a call of a player may have come in behind us.
     async fn give_back(self: &Arc<Self>, why: End) {
+        // Once: what nobody waits for has one try more, however long the end takes.
+        let mut to_end = self.left();
         loop {
-            for (key, id) in self.to_end() {
+            for (key, id) in to_end {
                 self.deliver(key, id, Input::End(why));
             }
             self.pump.idle().await;
-            if self.to_end().is_empty() {
+            to_end = self.of(|session| session.is_active() || session.takes_place());
+            if to_end.is_empty() {
                 return;
             }
             tokio::time::sleep(LOOK).await;
@@ -53,8 +56,11 @@ impl Sessions {
     }
 
     /// Held ones too: they would open when the place of another is given back.
-    fn to_end(&self) -> Vec<(DeviceKey, SessionId)> {
-        let fits = |session: &Session| session.is_active() || session.takes_place();
+    fn left(&self) -> Vec<(DeviceKey, SessionId)> {
+        self.of(|session| session.is_active() || session.is_owed_a_close())
+    }
+
+    fn of(&self, fits: impl Fn(&Session) -> bool) -> Vec<(DeviceKey, SessionId)> {
         let mut to_end = self.table.collect(|key, playback| fits(&playback.session).then_some((key, playback.id)));
         // The table's own order is another one in every process.
         to_end.sort();

@@ -327,6 +327,32 @@ async fn the_end_of_the_process_tries_a_lost_close_again() {
     stage.emptied().await;
 }
 
+/// Lost twice, nobody waits for it any more; its place at the authority is taken all the same.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
+    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "lost") });
+    for (killed, answered) in [(false, true), (false, false), (true, true), (true, false)] {
+        let mut stage = Stage::new(Policy::default());
+        let id = stage.play(1).await;
+        let end = if killed { Input::Kill(Reason::new(403, None, "no")) } else { Input::End(End::Stopped) };
+        stage.sessions.deliver(key(), id, end);
+        for _ in 0..2 {
+            stage.asked().await.say(lost());
+        }
+        // The answer arrives; the next try would be seconds away.
+        tokio::time::sleep(SHORT).await;
+        let (sessions, began) = (stage.sessions.clone(), tokio::time::Instant::now());
+        let told = async {
+            let close = stage.asked().await;
+            assert_eq!((close.ask.kind, began.elapsed() < Duration::from_secs(1)), (AskKind::Close, true));
+            close.say(if answered { Ok(Verdict::Closed) } else { lost() });
+        };
+        let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+        assert_eq!(left, usize::from(!answered), "killed: {killed}");
+        stage.tasks.stop();
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() {
     let mut stage = Stage::new(brief());

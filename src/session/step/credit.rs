@@ -149,6 +149,20 @@ impl Session {
         again.then_some((next, tries))
     }
 
+    /// Nobody will be there for the try that it waits for.
+    pub(super) fn close_now(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Closing { next, .. } => *next = now,
+            State::Closed { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
+        }
+        self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
+    }
+
     /// Less and less often once nobody waits for it.
     fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
         let beyond = tries.saturating_sub(policy.close_tries).min(5);
