@@ -7,6 +7,7 @@
 //! What stands in every record is short, and what says nothing is left out: two records share a page.
 
 mod form;
+mod reports;
 mod stamp;
 mod state;
 
@@ -16,6 +17,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub use self::form::{expose, hide, is_default};
+use self::reports::ReportsRecord;
 pub use self::stamp::Stamp;
 pub use self::state::StateRecord;
 use super::end::End;
@@ -23,7 +25,7 @@ use super::grant::{AskKind, Grant};
 use super::lease::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
-use super::report::{Playing, Reports, Stream};
+use super::report::Stream;
 use super::schedule::{self, Schedule};
 use super::state::{Beats, Over, Session, State};
 use crate::clock::{Moment, Span, Wall};
@@ -92,6 +94,9 @@ pub struct SessionRecord {
     pub schedule: Vec<(Wall, schedule::Moment)>,
     #[serde(rename = "sd", alias = "seed")]
     pub seed: u32,
+    /// The machine slept this long since the last good answer: `last_good` is reckoned without that.
+    #[serde(rename = "sl", default, skip_serializing_if = "is_default")]
+    pub slept: Span,
     #[serde(rename = "s", alias = "state")]
     pub state: StateRecord,
     #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
@@ -109,17 +114,6 @@ pub struct GrantRecord {
     pub lifetime: Option<Span>,
     #[serde(rename = "t", alias = "token", serialize_with = "expose", deserialize_with = "hide")]
     pub token: Secret,
-}
-
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ReportsRecord {
-    pub at: Option<Wall>,
-    pub gaps: [Span; 2],
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub playhead: Option<(Wall, Span)>,
-    pub playing: Playing,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Span>,
 }
 
 impl PlaybackRecord {
@@ -185,15 +179,10 @@ impl SessionRecord {
             lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             renewals,
-            reports: session.reports.map(|reports| ReportsRecord {
-                at: reports.at.map(|seen| at.wall_of(seen)),
-                gaps: reports.gaps.map(Span::from),
-                playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead.into())),
-                playing: reports.playing,
-                until: reports.until.map(Span::from),
-            }),
+            reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
+            slept: session.slept.into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
             took: session.took.into(),
@@ -266,16 +255,10 @@ impl SessionRecord {
             generation: self.generation,
             lingers: false,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
-            reports: self.reports.as_ref().map(|reports| Reports {
-                at: reports.at.map(time),
-                gaps: reports.gaps.map(Duration::from),
-                playhead: reports.playhead.map(|(seen, playhead)| (time(seen), playhead.into())),
-                playing: reports.playing,
-                until: reports.until.map(Duration::from),
-            }),
+            reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
-            slept: Duration::ZERO,
+            slept: self.slept.into(),
             took: self.took.into(),
             spared: None,
             state,

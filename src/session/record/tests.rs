@@ -8,8 +8,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{Allowed, OnUnreachable};
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Reason, Report, Served,
-    Start, Ticket, Verdict, resume,
+    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Playing, Reason, Report,
+    Served, Start, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -296,6 +296,7 @@ proptest! {
             reports: None,
             schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
             seed: u32::MAX,
+            slept: Duration::from_nanos(interval).into(),
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
             took: Span::default(),
@@ -358,6 +359,23 @@ fn what_a_record_lacks_has_a_default() {
     for bare in [bare, old] {
         let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
         assert!(record.session.grant.is_none() && record.token.is_none() && record.session.took == Span::default());
+    }
+}
+
+/// The record was written again after the sleep: by the monotonic clock, its last beat was good a moment ago.
+#[test]
+fn what_expired_while_the_machine_slept_is_no_kill_after_a_crash_either() {
+    for (slept, killed) in [(SECOND, true), (SECOND * 3_600, false)] {
+        let mut life = Life::begin(Policy::default());
+        life.act(&Step::Answer(0));
+        let mut out = Outbox::new();
+        life.device.deliver(life.id, life.now, Input::Slept(slept), &life.policy, &mut out);
+        let mut next = restarted(&life, SECOND);
+        while next.open.is_none() {
+            next.act(&Step::Tick);
+        }
+        next.act(&Step::Answer(5));
+        assert_eq!(next.playback().unwrap().session.is_killed(), killed, "{slept:?}");
     }
 }
 
