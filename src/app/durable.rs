@@ -80,6 +80,7 @@ impl Durable {
             let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
             routes.home(card, authorities, known)
         });
+        authorities.recall(sessions);
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
         let Restored { closing, dropped, killed, orphaned, remembered, resumed } = restored;
         tracing::info!(resumed, closing, killed, orphaned, remembered, places, registered, "sessions restored");

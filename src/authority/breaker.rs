@@ -97,6 +97,11 @@ impl Breaker {
         }
     }
 
+    /// No answer has come since then.
+    pub(super) fn recall(&mut self, since: Instant) {
+        self.first = Some(self.first.map_or(since, |first| first.min(since)));
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }

@@ -110,6 +110,12 @@ impl Health {
         }
     }
 
+    /// Such calls have not been answered since then, as an earlier process knew: an answer to the first one is the
+    /// end of an outage.
+    pub(super) fn recall(&self, ask: AskKind, since: Instant) {
+        self.ways().breaker(Calls::of(ask)).recall(since);
+    }
+
     pub(super) fn is_open(&self, calls: Calls) -> bool {
         self.ways().breaker(calls).is_open()
     }
@@ -213,6 +219,17 @@ mod tests {
         });
         let first = answered.next().unwrap();
         assert!(first <= ends + crate::session::Policy::default().retry_after(2), "{:?} late", first - ends);
+    }
+
+    #[test]
+    fn an_outage_that_an_earlier_process_knew_is_over_with_the_first_answer() {
+        let (began, health) = (Clock.now(), Health::new(Arc::default()));
+        let now = began + Duration::from_secs(60);
+        health.recall(AskKind::Open, began + Duration::from_secs(5));
+        health.recall(AskKind::Open, began);
+        assert_eq!((health.has_past(), health.outage(now)), (false, None));
+        health.tell(now, AskKind::Open, Leave::Usual, &Ok(Verdict::Disabled));
+        assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(60), open: false }));
     }
 
     #[test]

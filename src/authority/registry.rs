@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::Authority;
 use crate::config;
-use crate::sessions::AuthorityId;
+use crate::sessions::{AuthorityId, Sessions};
 use crate::store::{SlotRecord, Store};
 
 #[derive(Debug)]
@@ -53,6 +53,14 @@ impl Authorities {
         let _once = self.store.set(store.clone());
         let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
         kept.sum()
+    }
+
+    /// Playbacks that were on credit in an earlier process still are: each outage goes on.
+    pub fn recall(&self, sessions: &Sessions) {
+        for authority in self.every() {
+            let Some(health) = authority.health() else { continue };
+            sessions.unanswered(&authority.id).into_iter().for_each(|(ask, since)| health.recall(ask, since));
+        }
     }
 
     fn fresh(&self, config: config::Authority) -> Authority {

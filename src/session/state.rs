@@ -226,6 +226,16 @@ impl Session {
         self.credit
     }
 
+    /// Which call will ask for that word.
+    pub fn asks_by(&self) -> AskKind {
+        match (&self.state, self.beats) {
+            (State::Opening { .. } | State::Owing { .. }, _) => AskKind::Open,
+            (State::Closed { .. } | State::Closing { .. } | State::Killed { .. }, _) => AskKind::Close,
+            (State::Failing { .. } | State::Live { .. }, Beats::Renewals { .. }) => AskKind::Renew,
+            (State::Failing { .. } | State::Live { .. }, Beats::Timer) => AskKind::Beat,
+        }
+    }
+
     /// What it plays, if anybody says.
     pub fn stream(&self) -> Option<Stream> {
         self.stream

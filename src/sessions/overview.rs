@@ -1,12 +1,13 @@
 //! All playbacks at a glance, for operators: never on the way of a call.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::row::{STATES, state_name};
 use super::table::Kept;
 use super::{AuthorityId, DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
-use crate::session::Playback;
+use crate::session::{AskKind, Playback};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FindFault {
@@ -48,6 +49,14 @@ impl Sessions {
             playback.card.card.authority == *authority && playback.session.on_credit().is_some()
         };
         self.table.collect(|_, playback| fits(playback).then_some(())).len()
+    }
+
+    /// Since when the calls for which they wait are not answered.
+    pub fn unanswered(&self, authority: &AuthorityId) -> Vec<(AskKind, Instant)> {
+        self.table.collect(|_, playback| {
+            let since = playback.session.on_credit().filter(|_| playback.card.card.authority == *authority)?;
+            Some((playback.session.asks_by(), since))
+        })
     }
 
     pub fn list(&self) -> Vec<Row> {

@@ -91,9 +91,21 @@ impl Home {
     /// Nothing expires: a process that is killed again and again on a busy machine may not get to beat.
     pub(crate) async fn without_expiry(self) -> Self {
         self.headend.settings(serde_json::json!({ "grace": 600 })).await;
+        self.far("grace = \"10m\"")
+    }
+
+    /// What is running plays on, and the head-end lets go of it soon.
+    pub(crate) async fn on_credit(self) -> Self {
+        self.headend.settings(serde_json::json!({ "grace": 0.2 })).await;
+        self.far("grace = \"200ms\"\ntimeout = \"300ms\"\non-unreachable = { running = \"10m\" }")
+    }
+
+    /// More of the head-end's configuration.
+    fn far(self, lines: &str) -> Self {
         let file = self.folder.path().join("config.toml");
         let config = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, config.replace("kind = \"nagra-ssm\"", "kind = \"nagra-ssm\"\ngrace = \"10m\"")).unwrap();
+        std::fs::write(file, config.replace("kind = \"nagra-ssm\"", &format!("kind = \"nagra-ssm\"\n{lines}")))
+            .unwrap();
         self
     }
 

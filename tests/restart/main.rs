@@ -166,6 +166,22 @@ async fn a_crash_between_the_answer_and_the_journal_is_known_after_the_restart()
     assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
 }
 
+/// It began before the crash; its end is the next process's to tell, whose first beat is answered.
+#[tokio::test]
+async fn an_outage_that_a_crash_fell_into_is_told_with_what_was_owed_in_it() {
+    let home = Home::new(0.3, "close", false).await.on_credit().await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    home.headend.fault("heartbeat", json!({ "status": 503 }), 1_000_000).await;
+    eventually("on credit", async || proxy.sessions().await[0]["on_credit_s"].is_number()).await;
+    proxy.kill();
+    home.headend.no_faults().await;
+    let proxy = home.proxy();
+    eventually("told", async || proxy.said("outage over") == 1).await;
+    assert_eq!((proxy.said("unconfirmed=1 without_session=0"), proxy.said("credit settled")), (1, 1));
+}
+
 #[tokio::test]
 async fn a_close_that_was_under_way_is_sent_again() {
     let home = Home::new(30.0, "close", false).await;

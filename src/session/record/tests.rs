@@ -472,8 +472,10 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
         let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
         let moment = Moment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
         let mut session = through_bytes(&record).session.restore(&moment, &life.policy);
-        resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
+        let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
         assert_eq!(session.on_credit().is_some(), owes);
+        let counted = fx.list.contains(&Effect::Note(Event::OnCredit { running: true }));
+        assert_eq!(counted, owes, "this process settles it, and tells of it");
         if !owes {
             continue;
         }

@@ -180,14 +180,10 @@ impl Session {
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
     pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         match (&self.state, self.credit) {
-            (State::Owing { ran, since, .. }, None) => {
-                self.credit = Some(*since);
-                fx.note(Event::OnCredit { running: *ran });
-            }
+            (State::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
             (State::Failing { .. }, None) => {
-                self.credit = self.credit_from(policy).filter(|from| now >= *from);
-                if self.credit.is_some() {
-                    fx.note(Event::OnCredit { running: true });
+                if let Some(from) = self.credit_from(policy).filter(|from| now >= *from) {
+                    self.take_credit(from, true, fx);
                 }
             }
             (
@@ -211,6 +207,12 @@ impl Session {
                 None,
             ) => {}
         }
+    }
+
+    /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
+    pub(super) fn take_credit(&mut self, since: Instant, running: bool, fx: &mut Effects) {
+        self.credit = Some(since);
+        fx.note(Event::OnCredit { running });
     }
 
     /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.

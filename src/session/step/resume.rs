@@ -47,14 +47,14 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         State::Owing { ran, since, tries, .. } => {
             session.heard(now);
             session.give_chance(now, policy);
-            session.state = State::Owing { next: now + catch_up.max(closing), ran, since: since.min(now), tries };
+            let since = since.min(now);
+            session.take_credit(since, ran, &mut fx);
+            session.state = State::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
         State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
         State::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
-                if session.credit.replace(since).is_none() {
-                    fx.note(Event::OnCredit { running: true });
-                }
+                session.take_credit(since, true, &mut fx);
                 session.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
                 session.spared = Some(now + session.allowed_silence(policy));
