@@ -23,9 +23,4 @@ impl Allowed {
     pub fn shorter(&self) -> Duration {
         self.live.min(self.vod)
     }
-
-    /// Whether it may be anything but zero.
-    pub fn is_some(&self) -> bool {
-        !self.live.max(self.vod).is_zero()
-    }
 }

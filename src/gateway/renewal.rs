@@ -72,8 +72,8 @@ impl Story<'_> {
 
     /// The authority gives no word, and the policy lets what is running go on: the license server renews.
     fn last_grant(&self, managed: &Managed<'_>, fault: &Fault, id: SessionId) -> Option<Grant> {
-        let goes_on = managed.card.policy().on_unreachable.running.is_some() && fault.kind.is_infrastructure();
         let sessions = &self.gateway.sessions;
+        let goes_on = fault.kind.is_infrastructure() && sessions.runs_on(managed.key, id);
         match goes_on.then(|| sessions.call_under(managed.key, id, CallKind::License)).flatten()? {
             Answer::Forward(grant) => Some(grant),
             Answer::Pass | Answer::Refuse(_) | Answer::Renew(..) | Answer::Wait => None,

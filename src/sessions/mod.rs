@@ -162,6 +162,14 @@ impl Sessions {
         })
     }
 
+    /// Whether its policy lets this playback go on with its last grant when nobody can say. False when it is forgotten.
+    pub fn runs_on(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
+        self.with(key, |device, _| {
+            let found = device.playback_mut(id);
+            found.is_some_and(|playback| playback.session.runs_on(&playback.card.card.policy()))
+        })
+    }
+
     pub fn answered(
         self: &Arc<Self>,
         key: DeviceKey,

@@ -225,6 +225,26 @@ async fn a_renewal_in_an_outage_goes_to_the_license_server_with_the_last_grant()
     stage.end().await;
 }
 
+#[tokio::test]
+async fn a_renewal_in_an_outage_is_judged_by_what_its_playback_plays() {
+    let script = Stage::widevine().authority("timeout = \"300ms\"\non-unreachable = { running-live = \"10m\" }");
+    let stage = script.settings(|settings| settings.limit = 99).start().await;
+    let (live, film, mute) =
+        (stage.player("live", "news").await, stage.player("film", "film").await, stage.player("mute", "news").await);
+    for player in [&live, &film, &mute] {
+        assert!(player.license("video").await.is_good());
+    }
+    report(&stage, &live, "live", "e=ps,sta=p,st=l,sid=\"a\",v=2\n").await;
+    report(&stage, &film, "film", "e=ps,sta=p,st=v,sid=\"b\",v=2\n").await;
+    away(&stage, "renewal", json!({"status": 503})).await;
+    assert!(live.renew("video").await.is_good());
+    for refused in [&film, &mute] {
+        assert_eq!(refused.renew("video").await.error(), (403, "authority_refused".to_owned()));
+    }
+    stage.headend.no_faults().await;
+    stage.end().await;
+}
+
 /// The head-end let the session expire meanwhile, and says so to the player's own renewal.
 #[tokio::test]
 async fn a_renewal_after_an_outage_is_no_kill_where_the_session_is_opened_anew() {

@@ -125,7 +125,12 @@ impl Session {
     /// From when on a session whose beats are lost is on credit, if that may be.
     pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
         let failing = matches!(self.state, State::Failing { .. });
-        (failing && !self.allowed(&policy.on_unreachable.running).is_zero()).then(|| self.confirmed_until(policy))
+        (failing && self.runs_on(policy)).then(|| self.confirmed_until(policy))
+    }
+
+    /// Whether it may play on without the authority's word, being of its kind.
+    pub fn runs_on(&self, policy: &Policy) -> bool {
+        !self.allowed(&policy.on_unreachable.running).is_zero()
     }
 
     /// A lost beat is sent again; on credit less often, and scattered.
