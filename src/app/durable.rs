@@ -1,6 +1,6 @@
 //! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,10 +113,11 @@ fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> u
     registrations.restore(Clock.now(), found)
 }
 
-/// The places that sessions of this authority hold, by their tokens.
-fn claimed(authority: &Authority, records: &[SessionRecord]) -> HashSet<u64> {
+/// The places that sessions of this authority hold, by their tokens, and how often each beats.
+fn claimed(authority: &Authority, records: &[SessionRecord]) -> HashMap<u64, Duration> {
     let ours = records.iter().filter(|record| record.card.authority == authority.name);
-    ours.filter_map(|record| record.playback.session.grant.as_ref()?.token.expose().parse().ok()).collect()
+    let grants = ours.filter_map(|record| record.playback.session.grant.as_ref());
+    grants.filter_map(|grant| Some((grant.token.expose().parse().ok()?, grant.interval.into()))).collect()
 }
 
 fn forget_strangers(store: &Arc<dyn Store>, authorities: &Authorities, slots: &[SlotRecord]) -> usize {

@@ -3,7 +3,7 @@
 //! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::Client`] for
 //! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -111,17 +111,19 @@ impl Counter {
     }
 
     /// From now on its places are written down in `store`. Takes back what an earlier process left;
-    /// of the held ones those that a session still knows, by its token. Returns how many are held.
-    pub(super) fn keep(&self, keeping: Keeping, records: &[SlotRecord], claimed: &HashSet<u64>) -> usize {
+    /// of the held ones those that a session still knows, by its token. It goes on at the interval that it was
+    /// given, also where today's is shorter. Returns how many are held.
+    pub(super) fn keep(&self, keeping: Keeping, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> usize {
         let moment = Clock.moment();
-        let lifetime = self.config.interval.saturating_add(self.config.grace);
         let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.track();
         for record in records.iter().filter(|record| record.authority == keeping.authority) {
-            if record.held.is_some() && !claimed.contains(&record.slot) {
+            let given = claimed.get(&record.slot);
+            if record.held.is_some() && given.is_none() {
                 keeping.store.forget(Key::Slot(record.authority.clone(), record.slot));
             } else {
-                ledger.restore(record, lifetime, &moment);
+                let interval = given.map_or(self.config.interval, |given| self.config.interval.max(*given));
+                ledger.restore(record, interval.saturating_add(self.config.grace), &moment);
             }
         }
         let held = ledger.len();

@@ -19,7 +19,7 @@ mod registry;
 mod slots;
 mod wire;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -140,9 +140,10 @@ impl Authority {
     }
 
     /// Lets an embedded authority write its places down in `store`, after taking back `records`. A held
-    /// place that none of the `claimed` tokens names is free: its open was never answered. Returns how
-    /// many are held; none for other authorities, which count for themselves.
-    fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashSet<u64>) -> Option<usize> {
+    /// place that none of the `claimed` tokens names is free: its open was never answered; the others live by the
+    /// interval beside their token. Returns how many are held; none for other authorities, which count for
+    /// themselves.
+    fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> Option<usize> {
         let keeping = Keeping { authority: self.name.clone(), store: store.clone() };
         Some(self.counter()?.keep(keeping, records, claimed))
     }

@@ -4,8 +4,9 @@
 //! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by
 //! [`super::Client`] and `admin`; changed by `app` alone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -43,12 +44,13 @@ impl Authorities {
     }
 
     /// From now on embedded ones write their places down in `store`, and those that come later too. They take
-    /// back what an earlier process left, of the held ones those that `claimed` names. Returns how many are held.
+    /// back what an earlier process left, of the held ones those that `claimed` names, each for as long as
+    /// its session beats. Returns how many are held.
     pub fn keep_in(
         &self,
         store: &Arc<dyn Store>,
         slots: &[SlotRecord],
-        claimed: impl Fn(&Authority) -> HashSet<u64>,
+        claimed: impl Fn(&Authority) -> HashMap<u64, Duration>,
     ) -> usize {
         let _once = self.store.set(store.clone());
         let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
@@ -66,7 +68,7 @@ impl Authorities {
     fn fresh(&self, config: config::Authority) -> Authority {
         let authority = Authority::new(config, &self.over);
         if let Some(store) = self.store.get() {
-            authority.keep(store, &[], &HashSet::new());
+            authority.keep(store, &[], &HashMap::new());
         }
         authority
     }
@@ -129,6 +131,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::clock::{Clock, Wall};
+    use crate::secret::Secret;
+    use crate::session::{Grant, Verdict};
+    use crate::store::{Memory, SlotHeld};
 
     const HOME: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n";
     const SSM: &str = "[[authority]]\nname = \"home\"\nkind = \"nagra-ssm\"\nurl = \"http://127.0.0.1:9/ssm\"\n";
@@ -154,6 +160,29 @@ mod tests {
         let after = authorities.of(&before.id).unwrap();
         assert_eq!((allowed(&before), allowed(&after)), (1, 2), "who has the old value keeps its settings");
         assert_eq!(authorities.current().len(), 1);
+    }
+
+    /// Sessions beat as they did before the restart, whatever the configuration says now.
+    #[test]
+    fn a_place_that_is_taken_back_lives_by_the_interval_of_its_session() {
+        let authorities = Authorities::new(read(&format!("{HOME}interval = \"5s\"\ngrace = \"10s\"\n")));
+        let held = SlotHeld {
+            account: "ann".to_owned(),
+            beats: 0,
+            content: String::new(),
+            device: "tv".to_owned(),
+            groups: [None, None],
+            opened: Wall::default(),
+        };
+        let slot = SlotRecord { authority: "home".into(), ended: None, held: Some(held), kept: None, slot: 7 };
+        let (store, interval): (Arc<dyn Store>, _) = (Memory::manual(), Duration::from_secs(30));
+        assert_eq!(authorities.keep_in(&store, &[slot], |_| [(7, interval)].into()), 1);
+        let grant = Grant { interval, lifetime: None, token: Secret::new("7") };
+        let (home, now) = (authorities.by_name("home").unwrap(), Clock.now());
+        for beat in 1..4 {
+            let verdict = home.counter().unwrap().beat(now + (interval + Duration::from_secs(9)) * beat, &grant);
+            assert!(matches!(verdict, Verdict::Alive { .. }), "{verdict:?}");
+        }
     }
 
     #[test]

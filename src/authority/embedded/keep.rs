@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     /// Takes a slot of an earlier run back, whatever the limits are now: they hold for those to come.
-    /// `lifetime`: interval and grace of today.
+    /// `lifetime`: from one beat to the next.
     pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &Moment) {
         let slot = Slot(record.slot);
         self.next = self.next.max(slot.0.wrapping_add(1));
@@ -85,6 +85,7 @@ impl Ledger {
             self.arm(until, slot);
         } else if let Some(held) = record.held.as_ref().filter(|_| !self.sessions.contains_key(&slot)) {
             let places = self.places(&held.account, &held.groups, slot);
+            let lifetime = lifetime.min(super::limit::LIFETIME_LONGEST);
             let until = at.now + lifetime;
             let session = Session {
                 armed: until,

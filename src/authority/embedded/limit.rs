@@ -11,7 +11,7 @@ use super::Row;
 pub const NAME_LONGEST: usize = 512;
 
 /// Keeps `now + lifetime` far from the end of time.
-const LIFETIME_LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+pub(super) const LIFETIME_LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
