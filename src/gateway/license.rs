@@ -10,16 +10,17 @@ use super::Gateway;
 use super::asked::Asked;
 use super::flight::Flight;
 use super::forward::{self, Failure};
+use super::lesson::{escapes, learn};
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::drm::{Kind, Lease, Message, System};
+use crate::drm::{Kind, Message};
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
-use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report, Served};
+use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::telemetry::{CallLabels, Outcome};
 use crate::upstream::Reply;
@@ -133,10 +134,16 @@ impl Story<'_> {
             flight.belong((*key, id));
         }
         self.mirror_request(*key, session, &answer);
-        // While the license server is asked. Of a renewal's answer this says nothing: it has yet to come.
-        let written = session.map(|id| self.gateway.sessions.written(*key, id));
+        let is_safe = |id| self.gateway.sessions.written(*key, id);
+        // While the license server is asked.
+        let mut written = session.map(is_safe);
         let ending = match (answer, session) {
-            (Answer::Renew(grant, ticket), Some(id)) => self.renew(&managed, grant, ticket, id).await,
+            (Answer::Renew(grant, ticket), Some(id)) => {
+                let ending = self.renew(&managed, grant, ticket, id).await;
+                // Its answer brought the token that a next process must go on with.
+                written = Some(is_safe(id));
+                ending
+            }
             (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
             (_, _) if self.is_deserted(call.kind) => return None,
@@ -274,53 +281,5 @@ impl Story<'_> {
         let phase = Phase::of(managed.call.kind);
         let turned = Turned::by_refusal(refusal, phase, ask, managed.authority.error_name());
         (Outcome::Refused, self.turn_away(phase, &turned, session))
-    }
-}
-
-const OWN_URL: &str = "the license names a renewal URL of its own: players that obey it renew past sidebeat";
-const TOO_RARE: &str = "licenses renew more rarely than the authority wants beats";
-
-fn escapes(lease: &Lease, interval: Duration) -> impl Iterator<Item = &'static str> {
-    let too_rare = lease.can_renew && Duration::from_secs(lease.renewal_delay_s) > interval;
-    [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
-}
-
-/// Whether renewals will come, as the license says in clear.
-fn learn(message: Option<&Message>) -> Served {
-    match message {
-        Some(Message { system: System::Widevine, lease: Some(lease), .. }) => {
-            let every = (lease.renewal_delay_s > 0).then(|| Duration::from_secs(lease.renewal_delay_s.min(86_400)));
-            if lease.can_renew || every.is_some() { Served::Renews { every } } else { Served::Stays }
-        }
-        Some(_) | None => Served::Plain,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn licenses_that_cost_a_session_its_beats_are_told() {
-        let rows: [(bool, u64, bool, &[&str]); 5] = [
-            (true, 30, false, &[]),
-            (true, 31, false, &[TOO_RARE]),
-            (false, 31, false, &[]),
-            (true, 30, true, &[OWN_URL]),
-            (true, 60, true, &[OWN_URL, TOO_RARE]),
-        ];
-        for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
-            let lease = Lease {
-                can_renew,
-                duration_s: 60,
-                own_renewal_url,
-                recovery_s: 0,
-                renewal_delay_s,
-                retry_s: 10,
-                ..Lease::default()
-            };
-            let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
-            assert_eq!(found, told, "{lease:?}");
-        }
     }
 }

@@ -12,6 +12,7 @@ mod flight;
 mod forward;
 mod home;
 mod identity;
+mod lesson;
 mod license;
 mod media;
 mod mirror;

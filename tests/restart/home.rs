@@ -46,7 +46,9 @@ impl Home {
              [store]\nkind = \"journal\"\non-exit = \"{on_exit}\"\n\
              [[authority]]\nname = \"far\"\n{authority}\n\
              [[route]]\npath = \"/license\"\nauthority = \"far\"\nsession-control = \"always\"\ndevice = [\"header:x-device-id\"]\n\
-             license-server = \"{license}\"\n"
+             license-server = \"{license}\"\n\
+             [[route]]\npath = \"/widevine\"\nauthority = \"far\"\ndevice = [\"header:x-device-id\"]\n\
+             license-server = \"{base}/wvls/contentlicenseservice/v1/licenses\"\n"
         );
         let home = Self::furnished(&config, FarSide { address: bound.address, tasks }, deaths);
         // A beat whose answer died with us is made again with the token before it.

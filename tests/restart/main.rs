@@ -9,6 +9,7 @@ mod home;
 mod pace;
 #[path = "../support/process.rs"]
 mod process;
+mod renewed;
 #[path = "../support/web.rs"]
 mod web;
 

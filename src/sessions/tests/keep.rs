@@ -93,6 +93,29 @@ async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
     drop(other);
 }
 
+/// Else a crash right after it would leave the token before, which the authority has replaced.
+#[tokio::test]
+async fn what_a_renewal_brought_is_written_before_its_player_has_a_license() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    let id = first.play(1).await;
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    drop(writer);
+    memory.commit();
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
+    assert!(first.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
+    let mut written = std::pin::pin!(first.sessions.written(key(), id));
+    assert!(tokio::time::timeout(SHORT, &mut written).await.is_err(), "a crash would not know the token");
+    memory.commit();
+    written.await;
+    let (next, ..) = after_a_crash(&memory);
+    let admission = next.admit(1, HOUR).await;
+    assert!(matches!(admission.answer, Answer::Forward(grant) if grant.token.expose() == "newest"));
+}
+
 /// What is over needs no authority any more: nothing is lost with it.
 #[tokio::test]
 async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
