@@ -341,10 +341,10 @@ async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
         }
         // The answer arrives; the next try would be seconds away.
         tokio::time::sleep(SHORT).await;
-        let (sessions, began) = (stage.sessions.clone(), tokio::time::Instant::now());
+        let (sessions, began) = (stage.sessions.clone(), Clock.now());
         let told = async {
             let close = stage.asked().await;
-            assert_eq!((close.ask.kind, began.elapsed() < Duration::from_secs(1)), (AskKind::Close, true));
+            assert_eq!((close.ask.kind, Clock.now() - began < Duration::from_secs(1)), (AskKind::Close, true));
             close.say(if answered { Ok(Verdict::Closed) } else { lost() });
         };
         let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);

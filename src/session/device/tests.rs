@@ -769,7 +769,7 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
         |minutes: u64| Allowed { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
     let on_unreachable = OnUnreachable { new: minutes(10), running: minutes(10) };
     for call in [LICENSE, RENEWAL] {
-        let mut stage = Stage::under(Policy { on_unreachable: on_unreachable.clone(), ..Policy::default() });
+        let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
         let first = stage.play(LICENSE.with(1).under(100));
         while stage.device.playbacks[0].session.is_active() {
             match stage.flying.is_empty() {
