@@ -36,8 +36,9 @@ pub(super) struct Past {
     pub(super) open: bool,
 }
 
-/// While players wait, an authority that is away is worth a probe this often.
-const PLAYERS: Duration = Duration::from_secs(30);
+/// A probe costs one player the wait; one that is not made, where no beats are, leaves them refused though the
+/// authority is back.
+const PLAYERS: Duration = Duration::from_secs(10);
 /// Nobody waits for a beat, and one that is not made is lost: asked as often as a lost one is sent again, an
 /// authority that is back is found so while the others still have tries left.
 const OURS: Duration = Duration::from_secs(3);
