@@ -20,6 +20,8 @@ use crate::telemetry::Outcome;
 
 /// What the renewal came to for the player.
 enum News {
+    /// The session is gone at the authority, and was opened anew already.
+    Forward(Grant),
     License(Vec<u8>),
     /// The session is gone at the authority, but goes on and is opened anew: the license server is asked.
     Pass,
@@ -51,15 +53,17 @@ impl Story<'_> {
             // be granted, if this answer was late, and nobody would make it.
             let decided = (denied || unknown).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
-                Some(Answer::Pass) => News::Pass,
+                Some(Answer::Forward(grant)) => News::Forward(grant),
+                Some(Answer::Pass | Answer::Wait) => News::Pass,
                 Some(Answer::Refuse(refusal)) if unknown => News::Refused(refusal),
-                Some(_) | None => news,
+                Some(Answer::Refuse(_) | Answer::Renew(..)) | None => news,
             };
             // The player may be gone; the session goes on all the same.
             let _gone = tell.send(news);
         });
         let news = tokio::time::timeout_at(self.deadline.into(), told).await;
         match news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long")) {
+            News::Forward(grant) => self.serve(managed, &grant, id).await,
             News::License(license) => (Outcome::Served, reply(self.route, &license)),
             News::Pass => self.pass_under(managed, id).await,
             News::Refused(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
