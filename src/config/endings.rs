@@ -25,6 +25,8 @@ pub struct Endings {
     pub report_silence: bool,
     /// The stop call or beacon.
     pub stop: bool,
+    /// How long after its player's last call a playback ends of which nothing has reached its player. None: it stays.
+    pub unused: Option<Duration>,
 }
 
 impl Default for Endings {
@@ -39,6 +41,7 @@ impl Default for Endings {
             renewals_overdue: Some(2.0),
             report_silence: true,
             stop: true,
+            unused: Some(Duration::from_secs(30)),
         }
     }
 }

@@ -10,13 +10,12 @@ use super::Gateway;
 use super::asked::Asked;
 use super::flight::Flight;
 use super::forward::{self, Failure};
-use super::lesson::{escapes, learn};
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::drm::{Kind, Message};
+use crate::drm::Message;
 use crate::edge::{Peer, ReplyBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
@@ -146,7 +145,10 @@ impl Story<'_> {
             }
             (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
             (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
-            (_, _) if self.is_deserted(call.kind) => return None,
+            (_, _) if self.is_deserted(call.kind) => {
+                self.unserved(&managed, session);
+                return None;
+            }
             (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
             (Answer::Pass, Some(id)) => self.pass_under(&managed, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
@@ -199,15 +201,18 @@ impl Story<'_> {
 
     /// To the license server without a session: none applies.
     async fn pass(&self) -> Ending {
-        let reply = self.forward(self.own_token()).await;
-        self.conclude(reply, Outcome::Passed)
+        let (ending, _) = self.exchange(self.own_token(), Outcome::Passed).await;
+        if ending.0 == Outcome::Passed {
+            self.note_unknown();
+        }
+        ending
     }
 
     /// To the license server for a playback that has no grant.
     pub(super) async fn pass_under(&self, managed: &Managed<'_>, id: SessionId) -> Ending {
-        let reply = self.forward(self.own_token()).await;
-        self.teach(managed, id, &reply);
-        self.conclude(reply, Outcome::Passed)
+        let (ending, message) = self.exchange(self.own_token(), Outcome::Passed).await;
+        self.teach(managed, id, ending.0, message.as_ref());
+        ending
     }
 
     /// Without a session the content token stands alone, also when the player could only put it in
@@ -219,44 +224,25 @@ impl Story<'_> {
 
     pub(super) async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
         let content = self.asked.token.as_ref().or(managed.card.token.as_ref());
-        let reply = self.forward(managed.authority.license_header(content, grant)).await;
-        if let Some(message) = self.teach(managed, id, &reply) {
-            self.look_for_escapes(&message, grant);
+        let authorization = managed.authority.license_header(content, grant);
+        let (ending, message) = self.exchange(authorization, Outcome::Served).await;
+        self.teach(managed, id, ending.0, message.as_ref());
+        if let Some(message) = &message {
+            self.look_for_escapes(message, grant);
         }
-        self.conclude(reply, Outcome::Served)
+        ending
     }
 
-    /// Tells the session what the player got, which one without a grant will need as well.
-    fn teach(&self, managed: &Managed<'_>, id: SessionId, reply: &Result<Reply, Failure>) -> Option<Message> {
-        let reply = reply.as_ref().ok().filter(|reply| reply.status.is_success())?;
-        let message = forward::recognise_reply(self.route, reply);
-        self.mirror_reply(managed.key, id, message.as_ref());
-        let (sessions, served) = (&self.gateway.sessions, learn(message.as_ref()));
-        match managed.call.kind {
-            CallKind::Certificate => {}
-            CallKind::Release => {
-                sessions.deliver(managed.key, id, Input::Served(served));
-                sessions.release(managed.key, id, managed.call.key_session);
-            }
-            // What nobody knows may be a license without an end; a known message of another kind is none.
-            CallKind::License | CallKind::Renewal
-                if message.as_ref().is_none_or(|message| message.kind == Kind::License) =>
-            {
-                let lasts = message.as_ref().and_then(Message::lasts);
-                sessions.licensed(managed.key, id, served, (self.asked.key_session(&managed.call), lasts));
-            }
-            CallKind::License | CallKind::Renewal => drop(sessions.deliver(managed.key, id, Input::Served(served))),
-        }
-        message
-    }
-
-    /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
-    fn look_for_escapes(&self, message: &Message, grant: &Grant) {
-        let Some(lease) = &message.lease else { return };
-        for escape in escapes(lease, grant.interval) {
-            let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
-            tracing::warn!(route = &*self.route.path, renewal_s, interval_s, "{escape}");
-        }
+    /// What the license server answers: as the player gets it, and what a good reply shows in clear.
+    async fn exchange(
+        &self,
+        authorization: Option<(HeaderName, HeaderValue)>,
+        good: Outcome,
+    ) -> (Ending, Option<Message>) {
+        let reply = self.forward(authorization).await;
+        let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
+        let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
+        (self.conclude(reply, good), message)
     }
 
     fn conclude(&self, reply: Result<Reply, Failure>, good: Outcome) -> Ending {

@@ -116,6 +116,10 @@ impl Story<'_> {
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         let report = self.report(&target);
         match self.flow(report) {
+            // Whoever looks does not play yet.
+            Flow::Absent if self.asked.method == Method::HEAD && is_manifest(&target.path) => {
+                self.pass(&map, &target).await
+            }
             Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
             Flow::Over(refusal, since) => self.over(below, target, &refusal, since).await,
             Flow::Absent if self.is_bound() && is_manifest(&target.path) => {
@@ -223,8 +227,19 @@ impl Story<'_> {
             drop(streamed);
             return self.manifest(map, target, format).await;
         }
+        if streamed.status.is_success() || streamed.status == StatusCode::NOT_MODIFIED {
+            self.got();
+        }
         self.count("segment", "passed");
         self.onward(map, target, streamed)
+    }
+
+    /// The player has something of it: said once for each of its sessions.
+    fn got(&self) {
+        let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) else { return };
+        if !self.seat.got.swap(true, Ordering::Relaxed) {
+            self.gateway.sessions.used(key, self.registration.token());
+        }
     }
 
     /// As it comes.

@@ -21,6 +21,7 @@ mod refusal;
 mod renewal;
 mod route;
 mod signs;
+mod taught;
 mod twin;
 
 use std::sync::Arc;

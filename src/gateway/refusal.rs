@@ -163,7 +163,8 @@ fn ended(end: End) -> &'static str {
         | End::MediaSilent
         | End::Orphaned
         | End::RenewalsOverdue
-        | End::Silent => "This session has expired; play again.",
+        | End::Silent
+        | End::Unused => "This session has expired; play again.",
         End::Programme => "This programme is over; ask for the next one.",
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",
         End::Zapped => "This device plays something else now.",

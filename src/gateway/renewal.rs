@@ -15,7 +15,9 @@ use crate::authority::Renewal;
 use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
-use crate::session::{Answer, AskKind, CallKind, Fault, FaultKind, Grant, Reason, Refusal, Served, Ticket, Verdict};
+use crate::session::{
+    Answer, AskKind, CallKind, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
+};
 use crate::telemetry::Outcome;
 
 /// What the renewal came to for the player.
@@ -46,8 +48,9 @@ impl Story<'_> {
             let (denied, unknown) =
                 (matches!(result, Ok(Verdict::Denied(..))), matches!(result, Ok(Verdict::Unknown(_))));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
-            if matches!(news, News::License(_)) {
-                sessions.licensed(key, id, Served::Plain, (key_session, lasts));
+            match news {
+                News::License(_) => sessions.licensed(key, id, Served::Plain, (key_session, lasts)),
+                News::Forward(_) | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
             }
             // Whether it was killed or had expired is the core's to say. Not asked as a renewal: that could
             // be granted, if this answer was late, and nobody would make it.

@@ -131,5 +131,6 @@ pub(super) fn read(told: &cmcd::Report) -> Report {
     let playhead = told.playhead_ms.map(Duration::from_millis);
     let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
     let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
-    Report { at_end, by_interval, playhead, playing, stream, until: None }
+    let starts = told.state == Some(State::Starting);
+    Report { at_end, by_interval, playhead, playing, starts, stream, until: None }
 }

@@ -33,12 +33,14 @@ pub enum End {
     Silent,
     /// The stop call, a beacon, or an operator's teardown.
     Stopped,
+    /// Nothing that its player asked for reached it, and it asks no more.
+    Unused,
     /// The same device started another playback.
     Zapped,
 }
 
 impl End {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
@@ -53,6 +55,7 @@ impl End {
         Self::RenewalsOverdue,
         Self::Silent,
         Self::Stopped,
+        Self::Unused,
         Self::Zapped,
     ];
 
@@ -72,6 +75,7 @@ impl End {
             Self::RenewalsOverdue => "renewals-overdue",
             Self::Silent => "silent",
             Self::Stopped => "stopped",
+            Self::Unused => "unused",
             Self::Zapped => "zapped",
         }
     }
@@ -93,7 +97,8 @@ impl End {
             | Self::MediaSilent
             | Self::Orphaned
             | Self::RenewalsOverdue
-            | Self::Silent => false,
+            | Self::Silent
+            | Self::Unused => false,
         }
     }
 }

@@ -40,6 +40,10 @@ pub enum Input {
     Streams(Stream),
     /// Its deadline has come.
     Tick,
+    /// What its player asked for has not reached it.
+    Unserved,
+    /// Its player got something to play by that is no license: media, or what nobody can read.
+    Used,
     /// The device starts something else; its close may wait until then.
     Zap(Instant),
 }

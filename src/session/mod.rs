@@ -34,7 +34,7 @@ pub use self::record::{PlaybackRecord, SessionRecord, Stamp, StateRecord};
 pub use self::record::{expose, hide, is_default};
 pub use self::report::{Playing, Report, Stream};
 pub use self::schedule::{Moment, Schedule, Times};
-pub use self::state::{Beats, Session, State};
+pub use self::state::{Beats, Session, State, Use};
 pub use self::step::{resume, step};
 pub use self::verdict::{Blackout, Denial, Fault, FaultKind, Reason, Verdict};
 pub use self::wheel::{Slot, Wheel};

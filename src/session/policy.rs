@@ -74,6 +74,7 @@ impl Policy {
             | End::RenewalsOverdue
             | End::Silent
             | End::Stopped
+            | End::Unused
             | End::Zapped => true,
         }
     }

@@ -27,7 +27,7 @@ use super::playback::Playback;
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
-use super::state::{Beats, Over, Session, State};
+use super::state::{Beats, Over, Session, State, Use};
 use crate::clock::{Moment, Span, Wall};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
@@ -104,6 +104,9 @@ pub struct SessionRecord {
     /// How long the last good answer took.
     #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
     pub took: Span,
+    /// An older journal does not know: it plays.
+    #[serde(rename = "u", default, skip_serializing_if = "is_default")]
+    pub usage: Use,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -125,11 +128,7 @@ impl PlaybackRecord {
             contents: playback.contents.to_vec(),
             id: playback.id,
             key_sessions: playback.key_sessions.to_vec(),
-            leases: playback
-                .leases()
-                .iter()
-                .map(|lease| (lease.key_session, lease.ends.map(|ends| at.wall_of(ends))))
-                .collect(),
+            leases: playback.leases().iter().map(|of| (of.key_session, of.ends.map(|ends| at.wall_of(ends)))).collect(),
             later_tokens: playback.later_tokens.to_vec(),
             session: SessionRecord::of(&playback.session, at)?,
             token: playback.token,
@@ -186,6 +185,7 @@ impl SessionRecord {
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
             took: session.took.into(),
+            usage: session.usage,
         })
     }
 
@@ -263,6 +263,7 @@ impl SessionRecord {
             spared: None,
             state,
             stream: self.stream,
+            usage: self.usage,
         }
     }
 }

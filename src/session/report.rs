@@ -19,6 +19,8 @@ pub struct Report {
     /// Since the content's beginning, if it says.
     pub playhead: Option<Duration>,
     pub playing: Playing,
+    /// [`Playing::Plays`] means that it is on the way to its first picture.
+    pub starts: bool,
     pub stream: Option<Stream>,
     /// The playhead comes no further than this without another word: it is all that the player has asked for.
     pub until: Option<Duration>,
@@ -87,7 +89,7 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { at_end: _, by_interval, playhead, playing, stream: _, until } = report;
+        let Report { at_end: _, by_interval, playhead, playing, starts: _, stream: _, until } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
         Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, until }
     }
@@ -180,6 +182,7 @@ mod tests {
         let grant = Grant { interval: Duration::from_secs(3000), lifetime: None, token: Secret::new("t") };
         let answer = Input::Answered(ticket.unwrap(), AskKind::Open, Ok(Verdict::Granted(grant)));
         step(&mut session, now, answer, policy);
+        step(&mut session, now, Input::Used, policy);
         (session, now)
     }
 

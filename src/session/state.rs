@@ -5,6 +5,7 @@ mod law;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use super::effect::{Refusal, Told};
 use super::end::End;
@@ -70,6 +71,17 @@ pub enum Beats {
     Timer,
 }
 
+/// Whether its player got anything to play by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Use {
+    /// It asked, and nobody knows yet what became of that.
+    Asked,
+    #[default]
+    Got,
+    /// What it asked for has not reached it.
+    Nothing,
+}
+
 /// The authority call in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lane {
@@ -131,6 +143,7 @@ pub struct Session {
     pub(super) state: State,
     /// What it plays, if anybody says.
     pub(super) stream: Option<Stream>,
+    pub(super) usage: Use,
 }
 
 impl Session {
@@ -165,6 +178,7 @@ impl Session {
             spared: None,
             state: State::Opening { held: true, since: now },
             stream: policy.stream,
+            usage: Use::Asked,
         }
     }
 

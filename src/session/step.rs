@@ -23,6 +23,7 @@ mod due;
 mod opened;
 mod resume;
 mod told;
+mod usage;
 mod zap;
 
 pub use self::resume::resume;
@@ -37,7 +38,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
-        Input::Licensed(until) => session.licensed_until = until,
+        Input::Licensed(until) => session.licensed(until),
         Input::Media(stream) => session.media(now, stream, policy),
         Input::Report(report) => session.report(now, report, policy, &mut fx),
         Input::Return => session.come_back(now, policy, &mut fx),
@@ -46,6 +47,8 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Start => session.start(now),
         Input::Streams(stream) => session.stream = Some(stream),
         Input::Tick => session.tick(now, policy, &mut fx),
+        Input::Unserved => session.unserved(),
+        Input::Used => session.use_it(),
         Input::Zap(close) => session.zap(now, close, policy, &mut fx),
     }
     session.settle(now, policy, &mut fx);
@@ -83,6 +86,7 @@ impl Session {
     /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
     fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
         self.heard(now);
+        self.asks(kind);
         let Some(grant) = self.grant.clone() else { return Answer::Wait };
         match kind {
             CallKind::Certificate => Answer::Pass,

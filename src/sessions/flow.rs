@@ -54,6 +54,14 @@ impl Sessions {
         flow
     }
 
+    /// The player of this playback got something to play by that is no license.
+    pub fn used(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) {
+        let newest = self.with(key, |device, _| {
+            device.playbacks().iter().rev().find(|playback| playback.has_token(token)).map(|playback| playback.id)
+        });
+        let _known = newest.is_some_and(|id| self.deliver(key, id, Input::Used));
+    }
+
     /// Resolves when something has changed for this device, which may be that the playback is over. None:
     /// nothing is known of it.
     pub fn change(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<OwnedNotified> {

@@ -134,6 +134,7 @@ impl Stage {
         self.grant(AskKind::Open).await;
         let admission = waits.await.expect("an admission");
         assert!(matches!(admission.answer, Answer::Forward(_)));
+        self.sessions.used(key(), Fingerprint(token));
         admission.session.expect("a session")
     }
 

@@ -12,7 +12,7 @@ use crate::upstream::{Upstream, good, nobody, status};
 
 const AUTHORITY: &str = "authority = \"head-end\"\ntimeout = \"500ms\"";
 
-/// One call to a license server; the session stays.
+/// One call to a license server; the session stays for a while, because players try again.
 async fn expect(url: &str, lines: &str, error: &str) {
     let stage = Stage::script().upstream("/license", url, lines).start().await;
     let tv = stage.player("tv", "news").await.in_a_browser();

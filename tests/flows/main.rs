@@ -39,5 +39,6 @@ mod reloading;
 mod renewing;
 mod silence;
 mod systems;
+mod unused;
 mod wrapping;
 mod zap;

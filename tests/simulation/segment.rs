@@ -29,6 +29,7 @@ impl Segment {
         if !told(&sessions.fetched(key, token, Fetched { report, stream })) {
             return;
         }
+        sessions.used(key, token);
         let end = line.far().clock_now() + takes;
         while let Some(change) = sessions.change(key, token) {
             // What changed before is seen now, and what changes from here on wakes.

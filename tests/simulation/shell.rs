@@ -399,6 +399,7 @@ impl World {
                 by_interval: far.rng.chance(700),
                 playhead: None,
                 playing: far.rng.pick(&plays),
+                starts: far.rng.chance(100),
                 stream: far.rng.pick(&streams),
                 until: None,
             };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Refusal, Served, Ticket, Verdict};
+use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served, Ticket, Verdict};
 use sidebeat::sessions::{Admission, Card, DeviceKey, Sessions};
 use sidebeat::task::Tasks;
 use tokio::sync::oneshot;
@@ -68,7 +68,10 @@ impl Viewer {
         };
         let written = self.sessions.written(self.key, id);
         tokio::time::sleep(takes).await;
-        let Some(served) = served else { return };
+        let Some(served) = served else {
+            self.sessions.deliver(self.key, id, Input::Unserved);
+            return;
+        };
         let lasts = self.dated.then_some(lasts);
         let key_session = self.call.key_session.unwrap_or(Fingerprint(0));
         self.sessions.licensed(self.key, id, served, (key_session, lasts));

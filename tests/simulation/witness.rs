@@ -72,6 +72,8 @@ impl Far {
             "open lost in a restart" => self.orphans.retain(|orphan| *orphan != id),
             "opened" if self.policy.enforcement == Enforcement::Renewal && self.policy.renews => self.carry(id),
             "renewals carry the session" => self.carry(id),
+            // Its end was not written when the process died.
+            "resumed" => drop(self.over.remove(&id)),
             _ => {}
         }
     }

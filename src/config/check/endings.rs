@@ -12,6 +12,7 @@ pub(super) fn endings(table: &Section<'_>) -> Endings {
     let flag = |key: &str, otherwise| table.flag(key).unwrap_or(otherwise);
     let gone = table.duration_or_off("connections-gone", SHORTEST..=LONGEST);
     let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=LONGEST);
+    let unused = table.duration_or_off("unused", SHORTEST..=LONGEST);
     let rounds = table.number_or_off("renewals-overdue", 1.0..=100.0);
     Endings {
         connections_gone: gone.unwrap_or(otherwise.connections_gone),
@@ -23,5 +24,6 @@ pub(super) fn endings(table: &Section<'_>) -> Endings {
         renewals_overdue: rounds.unwrap_or(otherwise.renewals_overdue),
         report_silence: flag("report-silence", otherwise.report_silence),
         stop: flag("stop", otherwise.stop),
+        unused: unused.unwrap_or(otherwise.unused),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::place::{Map, Target};
 use super::{Refusal, Story, is_manifest, redirect, refusal, told};
@@ -21,7 +21,7 @@ use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
-use crate::session::{Answer, AskKind, Call, CallKind, Opens};
+use crate::session::{Answer, AskKind, Call, CallKind, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
 use crate::token::Unverified;
@@ -83,7 +83,9 @@ impl Gateway {
             route: route.path.clone(),
             rung,
         };
-        if let Some(authority) = managed.filter(|authority| !authority.needs_token()) {
+        // Whoever looks does not play yet: the path that it is sent to begins a playback when it is fetched.
+        let plays = asked.method == Method::GET;
+        if let Some(authority) = managed.filter(|authority| plays && !authority.needs_token()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
             let card = Arc::new(self.card_of(route, authority, counted, &registration, &rest));
             let content = Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()]);
@@ -124,8 +126,12 @@ impl Gateway {
         }
         if let Some(id) = admission.session {
             self.sessions.written(key, id).await;
+            // Until it follows the redirect, or gets what it asked for.
+            self.sessions.deliver(key, id, Input::Unserved);
         }
-        self.shelf.seat(now, registration.id).bound.store(admission.session.is_some(), Ordering::Relaxed);
+        let seat = self.shelf.seat(now, registration.id);
+        seat.bound.store(admission.session.is_some(), Ordering::Relaxed);
+        seat.got.store(false, Ordering::Relaxed);
         Ok(())
     }
 

@@ -51,6 +51,7 @@ impl Story<'_> {
                     // Before this it was not known.
                     let _known = self.flow(None);
                 }
+                self.got();
                 self.count("manifest", "passed");
                 self.sent(body, fetched.headers)
             }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::Response;
+use http::{Method, Response};
 
 use super::Story;
 use super::place::Target;
@@ -32,7 +32,10 @@ impl Story<'_> {
             && !end.is_wanted()
             && self.route.policy.now().begins_again(*end)
         {
-            // It was taken for gone, and is not.
+            // It was taken for gone, and is not; whoever looks does not play yet.
+            if self.asked.method == Method::HEAD {
+                return self.pass(&self.map(None), &target).await;
+            }
             if self.is_authorized() {
                 return self.begin(&self.map(None), &target).await;
             }

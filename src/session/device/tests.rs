@@ -119,6 +119,9 @@ impl Stage {
     fn answer(&mut self, result: Result<Verdict, Fault>) {
         let (SessionId(id), ask) = self.flying.remove(0);
         self.deliver(id, Input::Answered(ask.ticket, ask.kind, result));
+        if ask.kind == AskKind::Open {
+            self.deliver(id, Input::Used);
+        }
     }
 
     fn settle(&mut self) {

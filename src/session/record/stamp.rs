@@ -7,7 +7,7 @@ use super::super::grant::AskKind;
 use super::super::playback::Playback;
 use super::super::report::{Playing, Stream};
 use super::super::schedule::Schedule;
-use super::super::state::{Beats, Over, Session, State};
+use super::super::state::{Beats, Over, Session, State, Use};
 use crate::secret::{Fingerprint, Secret};
 
 /// What of a playback was written last: tells whether it must be written again.
@@ -23,6 +23,8 @@ pub struct Stamp {
     schedule: Schedule,
     state: (u8, u8),
     stream: Option<Stream>,
+    /// Nothing of it has reached its player; the rest is one after a restart.
+    unused: bool,
 }
 
 /// A beat that only confirms is written when it is this much younger than the one that was.
@@ -71,6 +73,7 @@ impl Stamp {
             schedule: session.schedule.clone(),
             state,
             stream: session.stream,
+            unused: session.usage == Use::Nothing,
         })
     }
 
@@ -90,6 +93,7 @@ impl Stamp {
             || self.playing != newer.playing
             || self.schedule != newer.schedule
             || self.stream != newer.stream
+            || self.unused != newer.unused
             || newer.last_good < self.last_good
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }

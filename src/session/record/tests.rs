@@ -24,6 +24,8 @@ enum Step {
     Report(bool, Playing),
     Served(Served),
     Tick,
+    Unserved,
+    Used,
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -38,6 +40,8 @@ fn a_step() -> impl Strategy<Value = Step> {
         2 => prop::sample::select(vec![Served::Plain, Served::Stays, Served::Renews { every: Some(SECOND * 20) }])
             .prop_map(Step::Served),
         4 => Just(Step::Tick),
+        1 => Just(Step::Unserved),
+        2 => Just(Step::Used),
     ]
 }
 
@@ -130,6 +134,8 @@ impl Life {
                 Input::Report(Report { by_interval: *by_interval, playing: *playing, ..Report::default() })
             }
             Step::Served(served) => Input::Served(*served),
+            Step::Unserved => Input::Unserved,
+            Step::Used => Input::Used,
             Step::Tick => {
                 let due = self.playback().and_then(|playback| playback.session.deadline());
                 self.now = self.now.max(due.unwrap_or(self.now));
@@ -231,7 +237,10 @@ proptest! {
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
-                if record.session.renewals {
+                if session.usage == Use::Nothing {
+                    super::super::step(&mut restored.session, moment.now + SECOND * 29, Input::Tick, &life.policy);
+                    prop_assert!(restored.session.is_active(), "it may ask again");
+                } else if record.session.renewals {
                     prop_assert!(at >= moment.now + SECOND * 60, "a full round of evidence");
                 } else {
                     at = at.max(*beat);
@@ -300,6 +309,7 @@ proptest! {
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
             took: Span::default(),
+            usage: Use::Asked,
         };
         let policy = Policy::default();
         let moment = Clock.moment();
@@ -465,6 +475,7 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
     ] {
         let mut life = Life::begin(policy);
         life.act(&Step::Answer(0));
+        life.act(&Step::Used);
         let until = life.now + SECOND * before;
         while life.now < until && life.playback().is_some_and(|playback| playback.session.is_active()) {
             life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
@@ -527,6 +538,7 @@ fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
     };
     let mut life = Life::begin(Policy { on_unreachable, ..Policy::default() });
     life.act(&Step::Answer(0));
+    life.act(&Step::Used);
     // Its token says that it is good for 90 s.
     let expired = life.now + SECOND * 90;
     in_an_outage(&mut life, expired + SECOND * 60);

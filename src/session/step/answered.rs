@@ -163,6 +163,7 @@ impl Session {
         }
         if ask == AskKind::Renew {
             self.heard(now);
+            self.use_it();
             if policy.enforcement == Enforcement::Auto {
                 self.carry(None, policy, fx);
             }

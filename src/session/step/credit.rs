@@ -94,6 +94,7 @@ impl Session {
             CallKind::Certificate => {}
             CallKind::License | CallKind::Release | CallKind::Renewal => self.heard(now),
         }
+        self.asks(kind);
         Answer::Pass
     }
 

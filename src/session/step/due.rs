@@ -10,10 +10,11 @@ use super::super::wheel::Wheel;
 
 impl Session {
     /// By what a session that is granted may end of itself, and when.
-    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 6] {
+    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 7] {
         let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
+            (End::Unused, self.unused_at(policy)),
             (End::Longest, Some(self.last_sign + policy.endings.longest)),
             (End::MediaSilent, self.media_silent_at(policy)),
             (End::Silent, self.silent_at(policy)),

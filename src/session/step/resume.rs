@@ -37,6 +37,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | State::Opening { .. }
         | State::Owing { .. } => fx.note(Event::Resumed),
     }
+    session.may_have_got_it();
     match session.state {
         State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),
         State::Closed { ref why, until } => {

@@ -2,6 +2,7 @@
 
 mod counted;
 mod credit;
+mod unused;
 
 use std::time::{Duration, Instant};
 
@@ -152,9 +153,13 @@ impl Lab {
         self.flown = self.now;
     }
 
+    /// What an open brings reaches its player.
     fn answer(&mut self, result: Result<Verdict, Fault>) {
         let (ticket, kind) = self.flying.expect("a call in flight");
         self.feed(Input::Answered(ticket, kind, result));
+        if kind == AskKind::Open {
+            self.feed(Input::Used);
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -907,7 +912,16 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
 
 fn inputs(ticket: Ticket) -> Vec<Input> {
     let Ticket(number) = ticket;
-    let mut all = vec![Input::Alone, Input::Back, Input::Kill(reason()), Input::Return, Input::Start, Input::Tick];
+    let mut all = vec![
+        Input::Alone,
+        Input::Back,
+        Input::Kill(reason()),
+        Input::Return,
+        Input::Start,
+        Input::Tick,
+        Input::Unserved,
+        Input::Used,
+    ];
     let now = Clock.now();
     all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
     all.extend([now, now + secs(1), now + secs(60)].map(Input::Zap));
@@ -921,7 +935,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
     let stream = Some(Stream::Live);
     let (at_end, by_interval, playhead, until) = (true, true, Some(ENDLESS), Some(ENDLESS));
-    let report = |playing| Report { at_end, by_interval, playhead, playing, stream, until };
+    let report = |playing| Report { at_end, by_interval, playhead, playing, starts: false, stream, until };
     all.extend(playing.map(report).map(Input::Report));
     for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
         for ask in ASKS {

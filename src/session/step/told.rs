@@ -19,6 +19,7 @@ impl Session {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
                 self.fetches = true;
                 self.last_sign = now;
+                self.asks_for_media(now);
                 self.stream = policy.stream.or(stream).or(self.stream);
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
@@ -35,6 +36,9 @@ impl Session {
                 self.reports = Some(reports);
                 if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
                     self.resume(now, policy);
+                }
+                if report.playing == Playing::Plays && !report.starts {
+                    self.use_it();
                 }
                 match reports.playing {
                     Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),

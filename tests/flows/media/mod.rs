@@ -7,11 +7,12 @@ mod slate;
 use http::Method;
 use tokio::io::AsyncWriteExt;
 
-use self::origin::{Asked, Origin, Pages, get, read, rest};
+pub(crate) use self::origin::Origin;
+use self::origin::{Asked, Pages, get, read, rest};
 use crate::stage::{Script, Stage};
 use crate::web::Reply;
 
-const HLS: &str = "application/vnd.apple.mpegurl";
+pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 const MIB: usize = 1 << 20;
 
@@ -24,7 +25,7 @@ pub(crate) fn route(origin: &Origin, lines: &str) -> Script {
     ))
 }
 
-async fn fetch(stage: &Stage, device: &str, path: &str) -> Reply {
+pub(crate) async fn fetch(stage: &Stage, device: &str, path: &str) -> Reply {
     let mut tv = stage.stranger().with("x-device-id", device);
     tv.path = path.to_owned();
     tv.post("").method(Method::GET).await

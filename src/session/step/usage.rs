@@ -1,0 +1,63 @@
+//! Whether its player got anything to play by. One that got nothing, and asks no more, is not there: its tab was
+//! closed while the open was under way, or its license server turned it away. Timer beats would keep its session.
+
+use std::time::Instant;
+
+use super::super::call::CallKind;
+use super::super::policy::Policy;
+use super::super::state::{Session, Use};
+
+impl Session {
+    /// A license, a renewal, media, or the player's word that it plays.
+    pub(super) fn use_it(&mut self) {
+        self.usage = Use::Got;
+    }
+
+    /// A license reached the player.
+    pub(super) fn licensed(&mut self, until: Option<Instant>) {
+        self.licensed_until = until;
+        self.use_it();
+    }
+
+    pub(super) fn unserved(&mut self) {
+        self.usage = match self.usage {
+            Use::Asked | Use::Nothing => Use::Nothing,
+            Use::Got => Use::Got,
+        };
+    }
+
+    /// From now on an answer may be on its way.
+    pub(super) fn asks(&mut self, kind: CallKind) {
+        match (kind, self.usage) {
+            (CallKind::License | CallKind::Renewal, Use::Nothing) => self.usage = Use::Asked,
+            (CallKind::License | CallKind::Renewal, Use::Asked | Use::Got)
+            | (CallKind::Certificate | CallKind::Release, _) => {}
+        }
+    }
+
+    /// Until it gets some, that is a call like one for a license; later it is a sign of life and no more.
+    pub(super) fn asks_for_media(&mut self, now: Instant) {
+        match self.usage {
+            Use::Asked | Use::Nothing => self.last_call = now,
+            Use::Got => {}
+        }
+    }
+
+    /// When a player that got nothing has asked for long no more. Its reports do not count: a page that shows an
+    /// error may send them for hours.
+    pub(super) fn unused_at(&self, policy: &Policy) -> Option<Instant> {
+        let unused = match self.usage {
+            Use::Asked | Use::Nothing => policy.endings.unused,
+            Use::Got => None,
+        };
+        unused.map(|unused| self.last_call + unused)
+    }
+
+    /// After a restart: what was on its way when the process died may have reached its player.
+    pub(super) fn may_have_got_it(&mut self) {
+        self.usage = match self.usage {
+            Use::Asked | Use::Got => Use::Got,
+            Use::Nothing => Use::Nothing,
+        };
+    }
+}

@@ -1,0 +1,181 @@
+//! A session of which nothing reaches its player ends soon, however well it is beaten.
+
+use http::Method;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::media::{self, Origin};
+use crate::player::CLEARKEY;
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good, nobody, status};
+
+/// So soon that no beat of a stage comes first, and later than a busy machine needs for a license call.
+const SOON: &str = "[route.endings]\nunused = \"700ms\"";
+
+fn route(server: &str) -> Script {
+    Stage::script().upstream("/license", server, &format!("authority = \"head-end\"\ntimeout = \"5s\"\n{SOON}"))
+}
+
+async fn ended_unused(stage: &Stage) {
+    stage.only_session("closed").await;
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"unused\""]).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_license_server_that_refuses_or_is_down_holds_no_place() {
+    let refusing = Upstream::answering(|_| status(403)).await;
+    for url in [refusing.url(), format!("http://{}/acquire", nobody().await)] {
+        let stage = route(&url).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert_eq!(tv.post(CLEARKEY).await.status, 403);
+        assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+        ended_unused(&stage).await;
+        // Whoever tries again begins anew.
+        assert_eq!(tv.post(CLEARKEY).await.status, 403);
+        assert_eq!(stage.headend.count("setup").await, 2);
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_given_to_the_player_is_no_use() {
+    let html = Upstream::answering(|_| good("text/html", "<html>maintenance</html>")).await;
+    let body = "[route.body]\nserver-reply = \"json:license\"\nplayer-reply = \"raw\"";
+    let lines = format!("authority = \"head-end\"\n{SOON}\n{body}");
+    let stage = Stage::script().upstream("/license", &html.url(), &lines).start().await;
+    assert_eq!(stage.player("tv", "news").await.post(CLEARKEY).await.status, 403);
+    ended_unused(&stage).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_player_that_hangs_up_while_its_session_is_opened_holds_no_place() {
+    let stage = Stage::script().route("/license", "clearkey", SOON).start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 300}), 1).await;
+    let tv = stage.player("tv", "news").await;
+    {
+        let call = std::pin::pin!(tv.post(CLEARKEY).attempt());
+        tokio::select! {
+            _reply = call => panic!("the open takes longer"),
+            () = stage.eventually("opening", async || stage.each("state").await == ["opening"]) => {}
+        }
+    }
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    ended_unused(&stage).await;
+    assert_eq!(stage.headend.count("license-clearkey").await, 0, "a license for nobody");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_license_that_comes_when_the_player_has_hung_up_is_no_use() {
+    let go = std::sync::Arc::new(Semaphore::new(0));
+    let held = go.clone();
+    let server = Upstream::raw(move |mut stream| {
+        let held = held.clone();
+        async move {
+            let _go = held.acquire().await;
+            let reply = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+            let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await;
+        }
+    })
+    .await;
+    let stage = route(&server.url()).start().await;
+    let tv = stage.player("tv", "news").await;
+    {
+        let call = std::pin::pin!(tv.post(CLEARKEY).attempt());
+        tokio::select! {
+            _reply = call => panic!("the license is held back"),
+            () = stage.eventually("asked", async || stage.each("state").await == ["live"]) => {}
+        }
+    }
+    go.add_permits(1);
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    ended_unused(&stage).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_player_that_got_its_license_stays() {
+    let stage = Stage::script().route("/license", "clearkey", SOON).heartbeat(0.5).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.nth("heartbeat", 4).await;
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+/// A license in words that nobody knows may have come by it.
+#[tokio::test]
+async fn a_call_of_its_token_that_nobody_can_read_is_use() {
+    let server = Upstream::answering(|asked| match &asked.body[..] {
+        b"hello" => good("application/x-any", "license"),
+        _ => status(403),
+    })
+    .await;
+    let stage = route(&server.url()).heartbeat(0.5).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert_eq!(tv.post(CLEARKEY).await.status, 403);
+    assert!(tv.post("hello").await.is_good());
+    stage.headend.nth("heartbeat", 4).await;
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+/// The path of its content with us.
+async fn register(stage: &Stage, device: &str, content: &str) -> String {
+    let order = json!({
+        "authority": "home", "device": device, "license-route": "/license", "media-route": "/media",
+        "authorization": {"contentId": "c", "heartbeatFlag": true, "heartbeatToken": "t", "contentUrl": content},
+    });
+    let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await.json();
+    let url = reply["authorization"]["contentUrl"].as_str().unwrap_or_else(|| panic!("{reply}"));
+    url[url.find("/media/~").unwrap()..].to_owned()
+}
+
+#[tokio::test]
+async fn media_that_are_never_fetched_hold_no_place_and_media_that_are_do() {
+    let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
+    let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
+    let stage = media::route(&origin, SOON).start().await;
+    let (_, reply) = media::begin(&stage, "tv", "/media/film.m3u8").await;
+    assert!(reply.is_good());
+    // Of what is registered, the one manifest may be all that ever comes by.
+    let registered = register(&stage, "box", &format!("{}/vod/film.m3u8", origin.url())).await;
+    let (_, reply) = media::begin(&stage, "box", &registered).await;
+    assert!(reply.is_good());
+    for (device, path) in [("phone", "/media/film.m3u8"), ("fridge", "/media/none.m3u8")] {
+        let sent = media::fetch(&stage, device, path).await;
+        assert_eq!(sent.status, 302, "{device}");
+        // The one does not follow, and the other gets nothing there.
+        if device == "fridge" {
+            let lost = async { drop(origin.next().await) };
+            let (reply, ()) = tokio::join!(media::fetch(&stage, device, sent.header("location")), lost);
+            assert_eq!(reply.status, 502);
+        }
+    }
+    stage.eventually("ended", async || stage.metric("sessions_ended_total", &["reason=\"unused\""]).await == 2.0).await;
+    let rows = stage.sessions().await;
+    let live: Vec<_> = rows.iter().filter(|row| row["state"] == "live").map(|row| &row["device"]).collect();
+    assert_eq!(live.len(), 2, "{live:?}");
+    assert!(live.iter().all(|device| *device == "tv" || *device == "box"), "{live:?}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn who_only_looks_begins_no_session() {
+    let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
+    let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
+    let stage = media::route(&origin, "").start().await;
+    let mut tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8");
+    let sent = tv.post("").method(Method::HEAD).await;
+    assert_eq!(sent.status, 302);
+    tv = tv.at(sent.header("location"));
+    let looked = tv.post("").method(Method::HEAD).await;
+    assert_eq!((looked.status.as_u16(), origin.lines()), (200, vec!["HEAD /vod/film.m3u8 HTTP/1.1".to_owned()]));
+    assert!(stage.sessions().await.is_empty());
+    // What it was sent to begins when it is fetched.
+    let again = tv.post("").method(Method::GET).await;
+    assert_eq!(again.status, 302);
+    assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
