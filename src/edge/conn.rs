@@ -25,6 +25,7 @@ use super::line::Line;
 use super::patience::Patient;
 use super::permit::Gate;
 use super::service::Calls;
+use super::ties::Ties;
 use super::watch::Watched;
 use super::{Cors, Handler, Peer, tls};
 use crate::config::Limits;
@@ -86,6 +87,7 @@ impl Worker {
     {
         let (limits, line) = (self.shared.limits.load_full(), Arc::new(Line::default()));
         let stream = Watched::new(self.patient(stream, 1, &limits), Arc::clone(&line));
+        let ties = peer.ties.clone();
         let calls = Calls { line, peer, worker: Arc::clone(&self) };
         // hyper restarts the head's deadline when a request is finished, so this is also the idle
         // time of a kept-alive connection; it must be longer than a player's renewal interval.
@@ -93,7 +95,7 @@ impl Worker {
         http1.header_read_timeout(limits.idle);
         let served = Box::pin(http1.serve_connection(TokioIo::new(stream), calls));
         // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
-        drive(served, Arc::clone(&self.shared), limits, std::future::pending())
+        drive(served, ties, Arc::clone(&self.shared), limits, std::future::pending())
     }
 
     pub(super) async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: Peer, acceptor: TlsAcceptor) {
@@ -125,12 +127,13 @@ impl Worker {
     {
         let (limits, line) = (self.shared.limits.load_full(), Arc::new(Line::default()));
         let stream = self.patient(stream, PREFACE, &limits);
+        let ties = peer.ties.clone();
         let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
         let mut http2 = self.http2.clone();
         http2.keep_alive_interval(limits.idle / 2).keep_alive_timeout(limits.first_byte);
         let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
         let idle = idleness(line, limits.idle);
-        drive(served, Arc::clone(&self.shared), limits, idle)
+        drive(served, ties, Arc::clone(&self.shared), limits, idle)
     }
 
     fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {
@@ -162,16 +165,23 @@ async fn idleness(line: Arc<Line>, idle: Duration) {
 /// The connection comes boxed, since an async function would hold it twice.
 async fn drive<C: Graceful>(
     mut connection: Pin<Box<C>>,
+    ties: Ties,
     shared: Arc<Shared>,
     limits: Arc<Limits>,
     idle: impl Future<Output = ()>,
 ) {
     tokio::select! {
-        ended = connection.as_mut() => return note(ended, &shared.counters),
+        ended = connection.as_mut() => {
+            if ended.as_ref().is_err_and(C::is_ours) {
+                ties.end();
+            }
+            return note(ended, &shared.counters);
+        }
         () = shared.stop.cancelled() => {}
         () = sleep(limits.lifetime) => add(&shared.counters.lifetimes_ended),
         () = idle => {}
     }
+    ties.end();
     connection.as_mut().finish();
     if let Ok(ended) = timeout(limits.drain, connection).await {
         note(ended, &shared.counters);
@@ -192,17 +202,30 @@ fn note(ended: hyper::Result<()>, counters: &Counters) {
 /// A hyper connection that can be asked to end after its running calls.
 trait Graceful: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
+
+    /// Whether such an end was our doing, and the peer may well be there.
+    fn is_ours(fault: &hyper::Error) -> bool;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection<TokioIo<S>, Calls> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+
+    /// The idle time of a kept-alive connection, or a reply that was cut.
+    fn is_ours(fault: &hyper::Error) -> bool {
+        fault.is_timeout() || fault.is_user()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection<TokioIo<S>, Calls, Streams> {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+
+    /// Who does not answer a ping is gone.
+    fn is_ours(_fault: &hyper::Error) -> bool {
+        false
     }
 }
 

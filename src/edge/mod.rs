@@ -38,7 +38,7 @@ pub use self::cors::{Caller, Cors};
 pub use self::counters::Counters;
 pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
 pub use self::stream::{Cut, Sending};
-pub use self::ties::Ties;
+pub use self::ties::{Held, Ties};
 pub use self::tls::{CertificateFault, Certificates, Shown};
 
 /// Who is at the other end of a connection.

@@ -21,6 +21,7 @@ use super::counters::add;
 use super::line::{Line, Running};
 use super::permit::Permit;
 use super::reply::Refusal;
+use super::ties::Ties;
 use super::{Peer, Reply, ReplyBody, Sending, body, guard};
 
 const OVERLOADED: Refusal = Refusal {
@@ -50,6 +51,7 @@ impl Service<Request<Incoming>> for Calls {
         let finish = Finish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
+            ties: self.peer.ties.clone(),
             version: parts.version,
             worker: Arc::clone(&self.worker),
             caller,
@@ -106,6 +108,7 @@ struct Finish {
     caller: Caller,
     close: bool,
     preflight: Option<HeaderMap>,
+    ties: Ties,
     version: Version,
     worker: Arc<Worker>,
 }
@@ -149,6 +152,9 @@ impl Finish {
             headers.remove(CONNECTION);
         } else if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if headers.contains_key(CONNECTION) {
+            self.ties.end();
         }
         reply
     }

@@ -1,23 +1,50 @@
 //! What ends with a connection: values that the handler leaves with it, dropped when it is gone.
 //!
-//! So a handler learns of a connection's end without knowing one. A call that still runs keeps them.
+//! So a handler learns of a connection's end without knowing one. A call that still runs keeps them. A connection
+//! that we end ourselves says nothing of its peer, and its values are told so.
 
-use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A value that ends with a connection.
+pub trait Held: Send + 'static {
+    /// In place of its drop, where the end was ours: idle time, longest life, a reply that closes.
+    fn let_go(self: Box<Self>);
+}
+
 #[derive(Clone, Default)]
-pub struct Ties(Arc<Mutex<Vec<(u64, Box<dyn Any + Send>)>>>);
+pub struct Ties(Arc<Bundle>);
+
+#[derive(Default)]
+struct Bundle {
+    held: Mutex<Vec<(u64, Box<dyn Held>)>>,
+    ours: AtomicBool,
+}
 
 impl Ties {
     /// A connection with more behind it is a proxy's, and its end says nothing of one of them.
     const MOST: usize = 64;
 
     /// Keeps what `make` gives until the connection ends, once for each name.
-    pub fn hold<T: Send + 'static>(&self, name: u64, make: impl FnOnce() -> T) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn hold<T: Held>(&self, name: u64, make: impl FnOnce() -> T) {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() < Self::MOST && held.iter().all(|(known, _)| *known != name) {
             held.push((name, Box::new(make())));
+        }
+    }
+
+    /// From now on the connection's end is our doing, whoever is faster.
+    pub(super) fn end(&self) {
+        self.0.ours.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        if self.ours.load(Ordering::Relaxed) {
+            let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+            held.drain(..).for_each(|(_, held)| held.let_go());
         }
     }
 }
@@ -32,24 +59,43 @@ impl fmt::Debug for Ties {
 mod tests {
     use super::*;
 
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicBool>, Arc<()>);
+
+    impl Held for Counted {
+        fn let_go(self: Box<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn each_name_is_held_once_until_all_is_gone() {
-        let (ties, value) = (Ties::default(), Arc::new(()));
+        let (ties, value) = (Ties::default(), Counted::default());
         for name in [1, 1, 2, 1] {
-            ties.hold(name, || Arc::clone(&value));
+            ties.hold(name, || value.clone());
         }
-        assert_eq!(Arc::strong_count(&value), 3);
+        assert_eq!(Arc::strong_count(&value.1), 3);
         let call = ties.clone();
         drop(ties);
-        assert_eq!(Arc::strong_count(&value), 3, "a call still runs");
+        assert_eq!(Arc::strong_count(&value.1), 3, "a call still runs");
         drop(call);
-        assert_eq!(Arc::strong_count(&value), 1);
+        assert_eq!((Arc::strong_count(&value.1), value.0.load(Ordering::Relaxed)), (1, false));
+    }
+
+    #[test]
+    fn an_end_of_ours_is_told() {
+        let (ties, value) = (Ties::default(), Counted::default());
+        ties.hold(1, || value.clone());
+        ties.end();
+        assert!(!value.0.load(Ordering::Relaxed), "it may still be of use");
+        drop(ties);
+        assert!(value.0.load(Ordering::Relaxed));
     }
 
     #[test]
     fn it_holds_only_so_many() {
         let ties = Ties::default();
-        (0..1_000).for_each(|name| ties.hold(name, || ()));
-        assert_eq!(ties.0.lock().unwrap().len(), Ties::MOST);
+        (0..1_000).for_each(|name| ties.hold(name, Counted::default));
+        assert_eq!(ties.0.held.lock().unwrap().len(), Ties::MOST);
     }
 }

@@ -16,11 +16,11 @@ use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::drm::Message;
-use crate::edge::{Peer, ReplyBody, body};
+use crate::edge::{Held, Peer, ReplyBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
-use crate::sessions::{Admission, Card, DeviceKey};
+use crate::sessions::{Admission, Card, DeviceKey, Tie};
 use crate::telemetry::{CallLabels, Outcome};
 use crate::upstream::Reply;
 
@@ -45,6 +45,13 @@ pub(super) struct Managed<'a> {
     /// How long ago the content token expired.
     pub(super) expired: Option<Duration>,
     pub(super) key: DeviceKey,
+}
+
+/// A device's connection, left with the edge.
+impl Held for Tie {
+    fn let_go(self: Box<Self>) {
+        Self::let_go(*self);
+    }
 }
 
 /// No playback has this id, or none of this route.

@@ -98,7 +98,7 @@ impl<C> Device<C> {
         if !stays {
             return self.call(now, call, policy, start, out);
         }
-        let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
+        let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
 

@@ -10,6 +10,8 @@ use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// A call that was told to wait asks again; its player may have gone meanwhile.
+    Again(CallKind),
     /// The last connection of its player is gone.
     Alone,
     /// The authority, or the way to it, answered the call with this ticket.

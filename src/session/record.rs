@@ -231,7 +231,7 @@ impl SessionRecord {
         };
         let grant = grant.filter(|_| !matches!(state, State::Closed { .. }));
         Session {
-            // Who was connected is not any more.
+            // Who was connected is not any more, by our doing: that is no evidence.
             alone: None,
             away: None,
             credit: self

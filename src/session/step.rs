@@ -32,10 +32,14 @@ pub use self::resume::resume;
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     match input {
+        Input::Again(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::Alone => session.alone = session.alone.or(Some(now)),
         Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
         Input::Back => session.alone = None,
-        Input::Call(kind) => fx.answer = Some(session.call(now, kind, policy)),
+        Input::Call(kind) => {
+            session.alone = None;
+            fx.answer = Some(session.call(now, kind, policy));
+        }
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
         Input::Licensed(until) => session.licensed(until),
@@ -59,7 +63,6 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 
 impl Session {
     fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
-        self.alone = None;
         match &self.state {
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))

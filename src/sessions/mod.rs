@@ -158,7 +158,7 @@ impl Sessions {
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<Answer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
-            device.deliver(id, self.clock.now(), Input::Call(kind), &card.policy(), out)
+            device.deliver(id, self.clock.now(), Input::Again(kind), &card.policy(), out)
         })
     }
 

@@ -10,23 +10,32 @@ use super::card::DeviceKey;
 /// One connection of a device, until it is dropped.
 pub struct Tie {
     key: DeviceKey,
+    /// Its end is our doing, and no evidence.
+    ours: bool,
     sessions: Arc<Sessions>,
+}
+
+impl Tie {
+    /// The connection ends from our side: its device is not told.
+    pub fn let_go(mut self) {
+        self.ours = true;
+    }
 }
 
 impl Sessions {
     /// A connection begins to serve this device.
     pub fn tie(self: &Arc<Self>, key: DeviceKey) -> Tie {
-        self.count(key, |connections| *connections += 1);
-        Tie { key, sessions: Arc::clone(self) }
+        self.count(key, true, |connections| *connections += 1);
+        Tie { key, ours: false, sessions: Arc::clone(self) }
     }
 
-    /// Under the device's lock, so that an end and a beginning cannot overtake each other.
-    fn count(self: &Arc<Self>, key: DeviceKey, change: impl FnOnce(&mut usize)) {
+    /// `tells`: whether the first and the last one are news to the device. Under the device's lock, so that an end and a beginning cannot overtake each other.
+    fn count(self: &Arc<Self>, key: DeviceKey, tells: bool, change: impl FnOnce(&mut usize)) {
         self.with_seat(key, |seat, out| {
             let before = seat.connections;
             change(&mut seat.connections);
             let connected = seat.connections > 0;
-            if connected != (before > 0) {
+            if tells && connected != (before > 0) {
                 let policy = |kept: &super::Kept| kept.card.policy();
                 seat.device.connected(self.clock.now(), connected, policy, out);
             }
@@ -36,6 +45,6 @@ impl Sessions {
 
 impl Drop for Tie {
     fn drop(&mut self) {
-        self.sessions.count(self.key, |connections| *connections -= 1);
+        self.sessions.count(self.key, !self.ours, |connections| *connections -= 1);
     }
 }

@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::player::{CLEARKEY, Player, widevine_new, widevine_renewal};
 use crate::stage::{Script, Stage};
@@ -213,5 +214,43 @@ async fn back_to_the_last_channel_before_it_was_closed_is_the_same_session() {
     calls.join_all().await;
     assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (1, 0));
     assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_we_closed_is_no_evidence() {
+    for limits in ["idle = \"300ms\"", "lifetime = \"300ms\""] {
+        let stage = route("widevine", AT_ONCE).limits(limits).start().await;
+        let tv = stage.player("tv", "news").await;
+        let mut line = connect(&stage, "127.0.0.1").await;
+        post(&mut line, &tv, widevine_new("video")).await;
+        stage.eventually("closed", async || line.is_closed()).await;
+        stage.eventually("gone", async || stage.metric("edge_connections", &[]).await == 0.0).await;
+        assert_eq!(gone(&stage).await, [false], "{limits}");
+        // What the player closes still is.
+        let mut line = connect(&stage, "127.0.0.1").await;
+        post(&mut line, &tv, widevine_renewal("video")).await;
+        drop(line);
+        stage.eventually("gone", async || gone(&stage).await == [true]).await;
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_after_which_we_close_is_no_evidence() {
+    let stage = route("widevine", AT_ONCE).start().await;
+    let tv = stage.player("tv", "news").await;
+    let body = widevine_new("video");
+    let mut head = "POST /license HTTP/1.1\r\nhost: proxy.test\r\ntransfer-encoding: chunked\r\n".to_owned();
+    tv.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    let mut stream = TcpStream::connect(stage.proxy).await.unwrap();
+    let request = [head.as_bytes(), format!("\r\n{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    stream.write_all(&request).await.unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.unwrap();
+    assert!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
+    drop(stream);
+    stage.eventually("gone", async || stage.metric("edge_connections", &[]).await == 0.0).await;
+    assert_eq!(gone(&stage).await, [false]);
     stage.end().await;
 }

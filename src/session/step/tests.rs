@@ -102,7 +102,7 @@ impl Lab {
     }
 
     fn feed(&mut self, input: Input) -> Option<Answer> {
-        let called = matches!(input, Input::Call(_));
+        let called = matches!(input, Input::Again(_) | Input::Call(_));
         let killed = self.session.is_killed();
         if let Input::Answered(ticket, ask, _) = &input
             && self.flying == Some((*ticket, *ask))
@@ -747,7 +747,13 @@ fn over(mut lab: Lab, start: Instant) -> (Option<End>, Duration) {
 #[test]
 fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
     let grace = Policy::default().grace;
-    for (back, rounds) in [(None, 1), (Some(Input::Back), 2), (Some(Input::Call(CallKind::Certificate)), 2)] {
+    for (back, rounds) in [
+        (None, 1),
+        (Some(Input::Back), 2),
+        (Some(Input::Call(CallKind::Certificate)), 2),
+        // Asked before its connection was gone.
+        (Some(Input::Again(CallKind::License)), 1),
+    ] {
         let mut lab = Lab::renewing();
         let start = lab.now;
         lab.feed(Input::Alone);
@@ -927,6 +933,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend([now, now + secs(1), now + secs(60)].map(Input::Zap));
     all.extend([Stream::Live, Stream::Vod].map(Input::Streams));
     all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
+    all.extend(CALLS.map(Input::Again));
     all.extend(CALLS.map(Input::Call));
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
