@@ -42,7 +42,7 @@ use crate::edge::reply::Refusal;
 use crate::edge::{Peer, Sending};
 use crate::manifest::Format;
 use crate::playbacks::{self, Registration};
-use crate::session::Report;
+use crate::session::{Media, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
 use crate::telemetry::MediaLabels;
 
@@ -195,13 +195,20 @@ impl Story<'_> {
 
     fn flow(&self, report: Option<Report>) -> Flow {
         let Some(key) = self.key else { return Flow::Goes };
-        let stream = report.and_then(|report| report.stream).or_else(|| self.seat.learned().stream());
+        let media = self.media(report);
         let token = self.registration.token();
-        let flow = self.gateway.sessions.fetched(key, token, Fetched { report, stream });
+        let flow = self.gateway.sessions.fetched(key, token, Fetched { media, report });
         if flow == Flow::Goes {
             self.seat.bound.store(true, Ordering::Relaxed);
         }
         flow
+    }
+
+    fn media(&self, report: Option<Report>) -> Media {
+        let learned = self.seat.learned();
+        let past_us = self.media.direct || learned.elsewhere;
+        let again = if past_us { learned.reload } else { Some(Duration::ZERO) };
+        Media { again, stream: report.and_then(|report| report.stream).or_else(|| learned.stream()) }
     }
 
     async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {

@@ -49,6 +49,8 @@ struct Reader<'a> {
     /// Edits of relative URIs, by index, that elements within the one at this depth inherit.
     inherited: Vec<(usize, usize)>,
     inject: Inject,
+    /// It is asked for at another place next time, which is not the route.
+    moves: bool,
     open: Vec<Open>,
     places: Places,
     plan: &'a Plan<'a>,
@@ -63,6 +65,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         found: Found::default(),
         inherited: Vec::new(),
         inject: Inject::default(),
+        moves: false,
         open: Vec::new(),
         places: Places::new(|uri| escape(uri)),
         plan,
@@ -144,7 +147,9 @@ impl<'a> Reader<'a> {
         };
         // A location is the MPD's own, whatever its base is.
         let base = if kind == Text::Manifest { self.plan.base } else { base(&self.open, self.plan) };
+        let left = self.found.left;
         let bound = self.places.bind_whole(self.plan, &base, from..before, plain.trim(), purpose, &mut self.found);
+        self.moves |= kind == Text::Manifest && self.found.left > left;
         if kind == Text::Base {
             let base = owned(&base, base.resolve_any(plain.trim()));
             if let Some(parent) = self.open.last_mut() {
@@ -256,6 +261,7 @@ impl<'a> Reader<'a> {
         if !self.open.is_empty() || !self.inject.is_mpd() {
             return Err(Unfit::Broken);
         }
+        self.found.facts.reload = self.timing.reload().filter(|_| !self.moves);
         (self.found.facts.live, self.found.facts.playheads) = self.timing.finish();
         // An element that is filled at its end was noted behind what it holds.
         self.found.edits.sort_by_key(|edit| edit.at.start);

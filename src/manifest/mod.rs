@@ -15,6 +15,8 @@ mod steering;
 mod tests;
 mod uri;
 
+use std::time::Duration;
+
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
@@ -76,9 +78,13 @@ pub struct Cmcd<'a> {
 pub struct Facts {
     /// Sound alone, as the player's playlists go: their paths at the origin.
     pub audio: Vec<String>,
+    /// Some of what it names is fetched past the route.
+    pub elsewhere: bool,
     /// Whether more is to come; a multivariant playlist does not say.
     pub live: Option<bool>,
     pub playheads: Playheads,
+    /// Within which time a player of something live asks for it again, if that is certain.
+    pub reload: Option<Duration>,
     /// Of an HLS media playlist.
     pub tail: Option<Tail>,
 }
@@ -179,6 +185,12 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
         Format::Dash => dash::read(text, plan)?,
         Format::Hls => hls::read(text, plan)?,
     };
+    let facts = &mut found.facts;
+    facts.elsewhere = found.left > 0;
+    if let Some(tail) = facts.tail.filter(|tail| facts.live == Some(true) && tail.target_s > 0) {
+        // RFC 8216 section 6.3.4.
+        facts.reload = Some(Duration::from_secs(tail.target_s));
+    }
     found.edits.iter_mut().for_each(|edit| edit.shift(shift));
     Ok(found)
 }

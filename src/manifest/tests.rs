@@ -518,3 +518,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
+    let hls = |tags: &str| format!("#EXTM3U\n{tags}#EXTINF:4,\n7.m4s\n");
+    let dash = |attributes: &str, within: &str| format!("<MPD {attributes}>{within}<Period/></MPD>");
+    let update = "type=\"dynamic\" minimumUpdatePeriod=\"PT1M30S\"";
+    let rows = [
+        (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n"), Some(6)),
+        (Format::Hls, hls(""), None),
+        (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n#EXT-X-ENDLIST\n"), None),
+        (Format::Dash, dash(update, ""), Some(90)),
+        (Format::Dash, dash("type=\"dynamic\"", ""), None),
+        (Format::Dash, dash("type=\"dynamic\" minimumUpdatePeriod=\"PT0S\"", ""), None),
+        (Format::Dash, dash(&update.replace("dynamic", "static"), ""), None),
+        (Format::Dash, dash(update, "<Location>https://cdn.example/vod/x</Location>"), Some(90)),
+        (Format::Dash, dash(update, "<Location>https://ELSEWHERE/x</Location>"), None),
+    ];
+    for (format, text, reload) in rows {
+        let text = text.replace("ELSEWHERE", "unlisted.test");
+        let listed = |to: &Absolute<'_>, purpose| bind(to, purpose).filter(|_| to.authority != "unlisted.test");
+        let facts = read(format, text.as_bytes(), &Plan { bind: &listed, ..plan() }, LARGEST).unwrap().facts;
+        assert_eq!(facts.reload, reload.map(std::time::Duration::from_secs), "{text}");
+        assert_eq!(facts.elsewhere, text.contains("unlisted"), "{text}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::call::CallKind;
 use super::end::End;
 use super::grant::{AskKind, Ticket};
-use super::report::{Report, Stream};
+use super::report::{Media, Report, Stream};
 use super::verdict::{Fault, Reason, Verdict};
 
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub enum Input {
     Kill(Reason),
     /// By when all of its licenses have run out; none where one may never.
     Licensed(Option<Instant>),
-    /// The player fetched a part of what it plays; what that is, if anybody says.
-    Media(Option<Stream>),
+    /// The player asks for a part of what it plays.
+    Media(Media),
     /// The player tells about itself.
     Report(Report),
     /// The viewer comes back to what was zapped away.

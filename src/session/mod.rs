@@ -32,7 +32,7 @@ pub use self::playback::{Playback, Start};
 pub use self::policy::Policy;
 pub use self::record::{PlaybackRecord, SessionRecord, Stamp, StateRecord};
 pub use self::record::{expose, hide, is_default};
-pub use self::report::{Playing, Report, Stream};
+pub use self::report::{Media, Playing, Report, Stream};
 pub use self::schedule::{Moment, Schedule, Times};
 pub use self::state::{Beats, Session, State, Use};
 pub use self::step::{resume, step};

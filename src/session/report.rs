@@ -26,6 +26,15 @@ pub struct Report {
     pub until: Option<Duration>,
 }
 
+/// What a request for media tells of what it is a part of.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Media {
+    /// Within which time its player surely asks for more of it through us, if it is live. None: segments do not pass
+    /// through us, and nobody knows when the manifest does.
+    pub again: Option<Duration>,
+    pub stream: Option<Stream>,
+}
+
 /// What is played: the far side can send it again later, or not.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Stream {
@@ -359,6 +368,23 @@ mod tests {
         assert_eq!(over(&mut session, &policy), (began + SECOND * 170, End::Silent));
     }
 
+    fn media(stream: Stream) -> Input {
+        Input::Media(Media { again: Some(Duration::ZERO), stream: Some(stream) })
+    }
+
+    /// Its segments come from elsewhere: only its manifest is asked for through us, if it is at all.
+    #[test]
+    fn a_live_player_that_need_not_come_back_in_time_is_not_gone() {
+        let policy = fetching();
+        for (again, is_over) in [(None, false), (Some(46), false), (Some(45), true), (Some(4), true)] {
+            let (mut session, began) = live(&policy);
+            let again = again.map(|again| SECOND * again);
+            step(&mut session, began, media(Stream::Live), &policy);
+            step(&mut session, began, Input::Media(Media { again, stream: Some(Stream::Live) }), &policy);
+            assert_eq!(session.deadline() == Some(began + SECOND * 90), is_over, "{again:?}");
+        }
+    }
+
     fn fetching() -> Policy {
         Policy { endings: Endings { media_silence: Some(SECOND * 90), ..Endings::default() }, ..Policy::default() }
     }
@@ -367,8 +393,8 @@ mod tests {
     fn a_player_that_fetches_nothing_more_of_something_live_is_gone() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        step(&mut session, began + SECOND, Input::Media(Some(Stream::Live)), &policy);
-        step(&mut session, began + SECOND * 5, Input::Media(Some(Stream::Live)), &policy);
+        step(&mut session, began + SECOND, media(Stream::Live), &policy);
+        step(&mut session, began + SECOND * 5, media(Stream::Live), &policy);
         assert_eq!(over(&mut session, &policy), (began + SECOND * 95, End::MediaSilent));
     }
 
@@ -376,9 +402,9 @@ mod tests {
     fn a_paused_player_and_one_with_all_of_its_title_may_fetch_nothing() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        step(&mut session, began, Input::Media(Some(Stream::Vod)), &policy);
+        step(&mut session, began, media(Stream::Vod), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
-        step(&mut session, began, Input::Media(Some(Stream::Live)), &policy);
+        step(&mut session, began, media(Stream::Live), &policy);
         happened(&mut session, began, Playing::Paused);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
         happened(&mut session, began + SECOND, Playing::Plays);

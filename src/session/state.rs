@@ -104,7 +104,7 @@ pub struct Session {
     /// It had its credit in an earlier playback of the same thing.
     pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
-    /// Its player fetches its media through us.
+    /// If it is live, its player asks for more of it through us before silence would end it.
     pub(super) fetches: bool,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,

@@ -43,7 +43,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
         Input::Licensed(until) => session.licensed(until),
-        Input::Media(stream) => session.media(now, stream, policy),
+        Input::Media(media) => session.media(now, media, policy),
         Input::Report(report) => session.report(now, report, policy, &mut fx),
         Input::Return => session.come_back(now, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),

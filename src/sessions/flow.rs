@@ -12,7 +12,7 @@ use super::table::Seat;
 use super::{DeviceKey, Kept, Sessions};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{Input, Playback, Refusal, Report, State, Stream};
+use crate::session::{Input, Media, Playback, Refusal, Report, State};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Flow {
@@ -27,8 +27,7 @@ pub enum Flow {
 /// What a request for media tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetched {
-    /// What it is of, if anybody says.
-    pub stream: Option<Stream>,
+    pub media: Media,
     /// What the player said of itself with it.
     pub report: Option<Report>,
 }
@@ -73,7 +72,7 @@ impl Sessions {
     }
 
     fn note_media(self: &Arc<Self>, key: DeviceKey, id: SessionId, fetched: Fetched) {
-        self.deliver(key, id, Input::Media(fetched.stream));
+        self.deliver(key, id, Input::Media(fetched.media));
         if let Some(report) = fetched.report {
             self.deliver(key, id, Input::Report(report));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Refusal, Report, Stream};
+use sidebeat::session::{Media, Refusal, Report};
 use sidebeat::sessions::{DeviceKey, Fetched, Flow, Sessions};
 
 use super::far::{Far, Line};
@@ -15,7 +15,7 @@ pub(crate) struct Segment {
     pub(crate) line: Arc<Line>,
     pub(crate) report: Option<Report>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) stream: Option<Stream>,
+    pub(crate) media: Media,
     /// How long its bytes take.
     pub(crate) takes: Duration,
     pub(crate) token: Fingerprint,
@@ -24,9 +24,9 @@ pub(crate) struct Segment {
 impl Segment {
     /// Dropped at any moment when the player hangs up.
     pub(crate) async fn play(self) {
-        let Self { device, key, line, report, sessions, stream, takes, token } = self;
+        let Self { device, key, line, report, sessions, media, takes, token } = self;
         let told = |flow: &Flow| line.far().flows((device, token), flow);
-        if !told(&sessions.fetched(key, token, Fetched { report, stream })) {
+        if !told(&sessions.fetched(key, token, Fetched { media, report })) {
             return;
         }
         sessions.used(key, token);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
 use sidebeat::ids::{Chance, SessionId};
-use sidebeat::session::{CallKind, End, Input, Playing, Policy, Reason, Report, Stream};
+use sidebeat::session::{CallKind, End, Input, Media, Playing, Policy, Reason, Report, Stream};
 use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
 use sidebeat::store::{CardRecord, Memory, Store};
 use sidebeat::task::Tasks;
@@ -424,7 +424,10 @@ impl World {
                 line: Arc::new(Line(self.far.clone())),
                 report: far.rng.chance(200).then_some(report),
                 sessions: life.sessions.clone(),
-                stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
+                media: Media {
+                    again: far.rng.chance(900).then_some(Duration::ZERO),
+                    stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
+                },
                 takes: far.rng.millis(10, 8_000),
                 token: self.players[player].token(),
             }

@@ -8,8 +8,8 @@ use sidebeat::clock::Clock;
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
-    Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Outbox, Playing,
-    Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
+    Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Media, Outbox,
+    Playing, Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
 };
 
 use super::cast::{Cast, DEVICES};
@@ -290,7 +290,8 @@ impl World {
     fn fetch(&mut self, player: usize) {
         if self.players[player].fetches {
             let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
-            self.tell(player, &Input::Media(stream));
+            let again = self.rng.chance(900).then_some(Duration::ZERO);
+            self.tell(player, &Input::Media(Media { again, stream }));
         }
     }
 

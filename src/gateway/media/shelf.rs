@@ -4,7 +4,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::playhead::Wanted;
 use crate::ids::PlaybackId;
@@ -40,10 +40,14 @@ pub(super) struct Seat {
 #[derive(Default)]
 pub(super) struct Learned {
     audio: Vec<String>,
+    /// Some of what its newest manifest names is fetched past us.
+    pub(super) elsewhere: bool,
     live: Option<bool>,
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
     playheads: Vec<(String, Playheads)>,
+    /// Within which time that is surely asked for again.
+    pub(super) reload: Option<Duration>,
     tails: Vec<(String, Tail)>,
 }
 
@@ -70,6 +74,9 @@ impl Learned {
     /// What a manifest of this playback, at this path of its server, said.
     pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
         self.live = facts.live.or(self.live);
+        if facts.live.is_some() {
+            (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload);
+        }
         if !facts.audio.is_empty() {
             self.audio = facts.audio;
         }

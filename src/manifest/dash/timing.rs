@@ -1,5 +1,7 @@
 //! Where in time the segments of an MPD begin: what its periods, templates and timelines say.
 
+use std::time::Duration;
+
 use quick_xml::events::BytesStart;
 
 use super::super::playhead::{Collect, Playheads, Template};
@@ -12,6 +14,8 @@ pub(super) struct Timing {
     collect: Collect,
     end_ms: Option<u64>,
     live: bool,
+    /// How often it is loaded again. Zero stands for whenever the media say so, which may be never.
+    update_ms: Option<u64>,
     /// Where the next period begins, if it does not say.
     period_end_ms: u64,
     period_ms: u64,
@@ -26,6 +30,7 @@ impl Timing {
             "MPD" => {
                 self.live = value(start, "type").as_deref() == Some("dynamic");
                 self.end_ms = milliseconds(start, "mediaPresentationDuration");
+                self.update_ms = milliseconds(start, "minimumUpdatePeriod");
             }
             "Period" => {
                 self.period_ms = milliseconds(start, "start").unwrap_or(self.period_end_ms);
@@ -76,6 +81,10 @@ impl Timing {
         if let Some((_, template)) = self.template.take_if(|(from, _)| *from == depth) {
             self.collect.template(template);
         }
+    }
+
+    pub(super) fn reload(&self) -> Option<Duration> {
+        self.update_ms.filter(|update| self.live && *update > 0).map(Duration::from_millis)
     }
 
     /// Whether it is live, and where the segments of one that is not begin.

@@ -12,7 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Denial, Fault, FaultKind, Grant, Playing, Report, Served, Stream, Verdict};
+use crate::session::{Denial, Fault, FaultKind, Grant, Media, Playing, Report, Served, Stream, Verdict};
 
 const INTERVAL: Duration = secs(30);
 
@@ -938,7 +938,8 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
     all.extend([Served::Plain, Served::Stays].map(Input::Served));
-    all.extend([None, Some(Stream::Live), Some(Stream::Vod)].map(Input::Media));
+    let media = |stream| [None, Some(Duration::ZERO), Some(ENDLESS)].map(|again| Media { again, stream });
+    all.extend([None, Some(Stream::Live), Some(Stream::Vod)].into_iter().flat_map(media).map(Input::Media));
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
     let stream = Some(Stream::Live);
     let (at_end, by_interval, playhead, until) = (true, true, Some(ENDLESS), Some(ENDLESS));

@@ -7,17 +7,19 @@ use super::super::effect::{Effects, Event};
 use super::super::end::End;
 use super::super::input::Served;
 use super::super::policy::Policy;
-use super::super::report::{Playing, Report, Reports, Stream};
+use super::super::report::{Media, Playing, Report, Reports};
 use super::super::state::{Beats, Session, State};
 use super::due::bounded;
 use crate::config::Enforcement;
 
 impl Session {
-    pub(super) fn media(&mut self, now: Instant, stream: Option<Stream>, policy: &Policy) {
+    pub(super) fn media(&mut self, now: Instant, Media { again, stream }: Media, policy: &Policy) {
         self.alone = None;
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                self.fetches = true;
+                // Once may be late, and is no evidence.
+                let silence = policy.endings.media_silence.unwrap_or_default();
+                self.fetches = again.is_some_and(|again| again.saturating_mul(2) <= silence);
                 self.last_sign = now;
                 self.asks_for_media(now);
                 self.stream = policy.stream.or(stream).or(self.stream);

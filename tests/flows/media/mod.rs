@@ -356,3 +356,24 @@ async fn a_live_player_that_fetches_nothing_more_is_gone() {
     assert_eq!(fetch(&stage, "tv", &path).await.status, 302);
     stage.end().await;
 }
+
+/// Whose segments come straight from the origin shows itself by its manifest alone.
+#[tokio::test]
+async fn a_live_player_that_need_not_ask_again_is_not_gone() {
+    let mpd = |update: &str| {
+        format!("<MPD type=\"dynamic\"{update}><Period><SegmentTemplate media=\"$Number$.m4s\"/></Period></MPD>")
+    };
+    let often = " minimumUpdatePeriod=\"PT0.1S\"";
+    let pages = vec![("/vod/often.mpd", DASH, mpd(often)), ("/vod/never.mpd", DASH, mpd(""))];
+    let origin = Origin::with(pages).await;
+    let lines = "segments = \"direct\"\n[route.endings]\nmedia-silence = \"300ms\"";
+    let stage = route(&origin, lines).start().await;
+    begin(&stage, "tv", "/media/never.mpd").await;
+    begin(&stage, "phone", "/media/often.mpd").await;
+    stage.eventually("one closed", async || stage.each("state").await.contains(&"closed".to_owned())).await;
+    let rows = stage.sessions().await;
+    let live: Vec<_> = rows.iter().filter(|row| row["state"] == "live").map(|row| &row["device"]).collect();
+    assert_eq!(live, ["tv"]);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"media-silent\""]).await, 1.0);
+    stage.end().await;
+}

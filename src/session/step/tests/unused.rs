@@ -59,7 +59,7 @@ fn whatever_reaches_the_player_is_use_and_stays_it() {
         (starts, false),
         (report(Playing::Unsaid), false),
         (report(Playing::Paused), false),
-        (Input::Media(None), false),
+        (Input::Media(Media::default()), false),
         (Input::Served(Served::Plain), false),
         (Input::Unserved, false),
     ];
@@ -83,7 +83,7 @@ fn an_accepted_renewal_is_use() {
 fn a_request_for_media_is_a_call_until_something_came() {
     let mut lab = opened();
     lab.wait(secs(20));
-    lab.feed(Input::Media(None));
+    lab.feed(Input::Media(Media::default()));
     let start = lab.now;
     assert_eq!(over(lab, start), (Some(End::Unused), AFTER));
 }
