@@ -399,16 +399,19 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_player_and_one_with_all_of_its_title_may_fetch_nothing() {
+    fn one_with_all_of_its_title_may_fetch_nothing_and_a_paused_player_for_ten_minutes() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
         step(&mut session, began, media(Stream::Vod), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
         step(&mut session, began, media(Stream::Live), &policy);
         happened(&mut session, began, Playing::Paused);
-        assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        assert_eq!(session.deadline().unwrap(), began + SECOND * 600);
         happened(&mut session, began + SECOND, Playing::Plays);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 91, End::MediaSilent));
+        assert_eq!(session.deadline().unwrap(), began + SECOND * 91);
+        // Its page was closed while it was paused.
+        happened(&mut session, began + SECOND * 2, Playing::Paused);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 602, End::MediaSilent));
     }
 
     #[test]

@@ -8,6 +8,10 @@ use super::super::report::Playing;
 use super::super::state::{Beats, Session, State};
 use super::super::wheel::Wheel;
 
+/// A paused player of something live goes on asking for its playlists, and a browser that slows its page does not
+/// slow it to less than once a minute: whoever fetches nothing for so long was closed.
+const PAUSED: Duration = Duration::from_secs(600);
+
 impl Session {
     /// By what a session that is granted may end of itself, and when.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 7] {
@@ -80,11 +84,12 @@ impl Session {
         }
     }
 
-    /// When a player of something live must have been gone: it fetches nothing more. A paused one need not,
-    /// nor one that has all of what it plays.
+    /// When a player of something live must have been gone: it fetches nothing more. One that has all of what it
+    /// plays need not, and a paused one has longer.
     fn media_silent_at(&self, policy: &Policy) -> Option<Instant> {
-        let live = self.fetches && self.is_live() && self.playing() != Some(Playing::Paused);
-        policy.endings.media_silence.filter(|_| live).map(|silence| self.last_sign + silence)
+        let silence = policy.endings.media_silence.filter(|_| self.fetches && self.is_live())?;
+        let paused = self.playing() == Some(Playing::Paused);
+        Some(self.last_sign + if paused { silence.max(PAUSED) } else { silence })
     }
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
