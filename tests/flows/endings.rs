@@ -254,3 +254,16 @@ async fn a_reply_after_which_we_close_is_no_evidence() {
     assert_eq!(gone(&stage).await, [false]);
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_player_that_gives_no_sign_for_the_longest_time_is_over() {
+    let stage = route("clearkey", "[route.endings]\nlongest = \"2500ms\"").heartbeat(0.5).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    assert_eq!(ended(&stage, "longest").await, 1.0);
+    assert!(stage.headend.count("heartbeat").await >= 1, "it was beaten until then");
+    // Who was believed gone and is not may start again.
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.end().await;
+}

@@ -13,17 +13,18 @@ use super::super::wheel::Wheel;
 const PAUSED: Duration = Duration::from_secs(600);
 
 impl Session {
-    /// By what a session that is granted may end of itself, and when.
+    /// By what a session that is granted may end of itself, and when: the strongest evidence first, which is the
+    /// reason when several have come, after the end that the authority has made already.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 7] {
         let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
         let ends = [
             (End::Lost, failing.then(|| self.lost_at(policy))),
             (End::Unused, self.unused_at(policy)),
-            (End::Longest, Some(self.last_sign + policy.endings.longest)),
-            (End::MediaSilent, self.media_silent_at(policy)),
-            (End::Silent, self.silent_at(policy)),
             (End::RenewalsOverdue, self.overdue_at(policy)),
+            (End::Silent, self.silent_at(policy)),
+            (End::MediaSilent, self.media_silent_at(policy)),
             (End::LicenseExpired, self.unlicensed_at(policy)),
+            (End::Longest, Some(self.last_sign + policy.endings.longest)),
         ];
         ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }

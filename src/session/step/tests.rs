@@ -775,6 +775,36 @@ fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
     }
 }
 
+/// The process was not given its time, and finds several at once.
+#[test]
+fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
+    let mut lab = Lab::live(endings(Endings { longest: secs(20), ..Endings::default() }));
+    let everything = [
+        Input::Served(Served::Renews { every: None }),
+        Input::Licensed(Some(lab.now)),
+        Input::Media(Media { again: Some(Duration::ZERO), stream: Some(Stream::Live) }),
+        Input::Report(Report { by_interval: true, playing: Playing::Plays, ..Report::default() }),
+    ];
+    everything.into_iter().for_each(|input| drop(lab.feed(input)));
+    lab.wait(secs(3600));
+    let mut order = Vec::new();
+    loop {
+        let come = lab.session.ends(&lab.policy).into_iter().find(|(_, at)| at.is_some_and(|at| at <= lab.now));
+        let Some((end, _)) = come else { break };
+        order.push(end);
+        let endings = &mut lab.policy.endings;
+        match end {
+            End::RenewalsOverdue => endings.renewals_overdue = None,
+            End::Silent => endings.report_silence = false,
+            End::MediaSilent => endings.media_silence = None,
+            End::LicenseExpired => endings.license_expiry = false,
+            _ => endings.longest = secs(86_400),
+        }
+    }
+    let strength = [End::RenewalsOverdue, End::Silent, End::MediaSilent, End::LicenseExpired, End::Longest];
+    assert_eq!(order, strength);
+}
+
 #[test]
 fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
     for (dwell, gone, over_after) in
