@@ -160,6 +160,10 @@ impl Story<'_> {
             (Answer::Pass, Some(id)) => self.pass_under(&managed, id).await,
             (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
         };
+        if let (CallKind::Release, Some(id)) = (call.kind, session) {
+            // The message itself is the evidence, whatever the license server had to say to it.
+            self.gateway.sessions.release(*key, id, call.key_session);
+        }
         if let Some(written) = written {
             let _late = tokio::time::timeout_at(self.deadline.into(), written).await;
         }

@@ -21,10 +21,7 @@ impl Story<'_> {
         let license = message.is_none_or(|message| message.kind == Kind::License);
         match managed.call.kind {
             CallKind::Certificate => {}
-            CallKind::Release => {
-                sessions.deliver(key, id, Input::Served(served));
-                sessions.release(key, id, managed.call.key_session);
-            }
+            CallKind::Release => drop(sessions.deliver(key, id, Input::Served(served))),
             // The player may have gone while the license server was asked.
             CallKind::License | CallKind::Renewal if license && !self.flight.is_some_and(Flight::give_up) => {
                 let lasts = message.and_then(Message::lasts);

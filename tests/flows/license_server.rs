@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use sidebeat::clock::Clock;
 
-use crate::player::CLEARKEY;
+use crate::player::{CLEARKEY, widevine_new};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good, nobody, status};
 
@@ -142,6 +142,26 @@ async fn its_own_errors_are_no_faults() {
     }
     assert_eq!(stage.metric("upstream_faults_total", &[]).await, 0.0);
     stage.end().await;
+}
+
+/// The player has given its license up, whatever becomes of the message.
+#[tokio::test]
+async fn a_release_is_heard_though_the_license_server_refuses_it_or_is_gone() {
+    for is_gone in [false, true] {
+        let server = Upstream::answering(|asked| {
+            let asks = asked.body[..] == widevine_new("video")[..];
+            if asks { good("application/octet-stream", "license") } else { status(403) }
+        })
+        .await;
+        let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.license("video").await.is_good());
+        let _server = (!is_gone).then_some(server);
+        assert_eq!(tv.release("video").await.status, 403);
+        assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+        assert_eq!(stage.metric("sessions_ended_total", &["reason=\"released\""]).await, 1.0);
+        stage.end().await;
+    }
 }
 
 #[tokio::test]

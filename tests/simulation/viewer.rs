@@ -68,6 +68,9 @@ impl Viewer {
         };
         let written = self.sessions.written(self.key, id);
         tokio::time::sleep(takes).await;
+        if self.call.kind == CallKind::Release {
+            self.sessions.release(self.key, id, self.call.key_session);
+        }
         let Some(served) = served else {
             self.sessions.deliver(self.key, id, Input::Unserved);
             return;
@@ -75,9 +78,6 @@ impl Viewer {
         let lasts = self.dated.then_some(lasts);
         let key_session = self.call.key_session.unwrap_or(Fingerprint(0));
         self.sessions.licensed(self.key, id, served, (key_session, lasts));
-        if self.call.kind == CallKind::Release {
-            self.sessions.release(self.key, id, self.call.key_session);
-        }
         written.await;
         self.line.far().watch.shadow(SessionId(id.0 >> 32)).licensed = true;
     }
