@@ -2,7 +2,7 @@
 //!
 //! No player says that it is gone: it falls silent. A player that reports by interval and then
 //! misses two and a half rounds, with no other sign of life, is over. One that tells of events alone
-//! is never silent. A paused or hidden one, or one that does not say, is given more time, because
+//! is never silent before it has said that it reached its end or failed. A paused or hidden one, or one that does not say, is given more time, because
 //! browsers slow the timers of pages that nobody sees to one a minute.
 
 use std::time::{Duration, Instant};
@@ -64,6 +64,14 @@ pub enum Playing {
 }
 
 impl Playing {
+    /// It has neither reached its end nor failed.
+    fn goes_on(self) -> bool {
+        match self {
+            Self::Done | Self::Fails => false,
+            Self::Buffers | Self::Paused | Self::Plays | Self::Quit | Self::Seeks | Self::Unsaid => true,
+        }
+    }
+
     /// It plays, or will without anybody's doing.
     pub(super) fn is_under_way(self) -> bool {
         match self {
@@ -156,18 +164,27 @@ impl Reports {
         Some(if runs { self.until.map_or(run, |until| run.min(until.max(playhead))) } else { playhead })
     }
 
-    /// For how long this player may give no sign of life; without end if it never reports by interval.
-    /// One short gap is no interval: a report came late, or a copied page reports in between.
+    /// For how long this player may give no sign of life; without end if it never reports by interval, unless it
+    /// said that it plays no more. One short gap is no interval: a report came late, or a copied page reports in
+    /// between.
     pub(super) fn allowed_silence(&self) -> Option<Duration> {
-        let _by_interval = self.at?;
         let [newest, before] = self.gaps;
         let rounds = newest.max(before) * 5 / 2;
-        Some(match self.playing {
-            Playing::Paused | Playing::Unsaid => rounds.max(Self::HIDDEN),
-            Playing::Buffers | Playing::Done | Playing::Fails | Playing::Plays | Playing::Quit | Playing::Seeks => {
-                rounds
-            }
-        })
+        match self.playing {
+            Playing::Done | Playing::Fails => Some(rounds),
+            Playing::Buffers | Playing::Plays | Playing::Quit | Playing::Seeks => self.at.map(|_by_interval| rounds),
+            Playing::Paused | Playing::Unsaid => self.at.map(|_by_interval| rounds.max(Self::HIDDEN)),
+        }
+    }
+
+    /// It said that it plays no more, and had never to say anything by interval: its silence begins with that.
+    pub(super) fn is_last_word(&self, before: Option<Playing>) -> bool {
+        self.at.is_none() && !self.playing.goes_on() && before.is_none_or(Playing::goes_on)
+    }
+
+    /// It asks for a license, whatever it said before.
+    pub(super) fn again(self) -> Self {
+        Self { playing: if self.playing.goes_on() { self.playing } else { Playing::Unsaid }, ..self }
     }
 }
 
@@ -324,6 +341,37 @@ mod tests {
         let (mut session, began) = live(&policy);
         happened(&mut session, began, Playing::Plays);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
+    }
+
+    #[test]
+    fn a_player_that_tells_of_events_alone_is_silent_after_its_last_word() {
+        let policy = Policy::default();
+        for last in [Playing::Done, Playing::Fails] {
+            let (mut session, began) = live(&policy);
+            happened(&mut session, began, Playing::Plays);
+            let end = began + SECOND * 1000;
+            happened(&mut session, end, last);
+            // Said twice is not said later.
+            happened(&mut session, end + SECOND * 10, last);
+            assert_eq!(over(&mut session, &policy), (end + SECOND * 75, End::Silent), "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_player_that_plays_again_after_its_last_word_stays() {
+        let policy = Policy::default();
+        let again = Report { playing: Playing::Plays, ..Report::default() };
+        for sign in [Input::Report(again), Input::Call(CallKind::License)] {
+            let (mut session, began) = live(&policy);
+            happened(&mut session, began, Playing::Done);
+            step(&mut session, began + SECOND * 60, sign, &policy);
+            assert!(session.deadline().unwrap() > began + SECOND * 2999);
+        }
+        // By its media, for as long as it fetches some.
+        let (mut session, began) = live(&policy);
+        happened(&mut session, began, Playing::Done);
+        step(&mut session, began + SECOND * 60, media(Stream::Vod), &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 135, End::Silent));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Session {
                 }
                 match reports.playing {
                     Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
+                    Playing::Done | Playing::Fails if reports.is_last_word(before) => self.last_sign = now,
                     Playing::Done | Playing::Fails | Playing::Quit => {}
                     Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid => {
                         self.last_sign = now;

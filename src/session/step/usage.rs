@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::super::call::CallKind;
 use super::super::policy::Policy;
+use super::super::report::Reports;
 use super::super::state::{Session, Use};
 
 impl Session {
@@ -26,8 +27,11 @@ impl Session {
         };
     }
 
-    /// From now on an answer may be on its way.
+    /// From now on an answer may be on its way. Who asks for a license plays on, or again.
     pub(super) fn asks(&mut self, kind: CallKind) {
+        if kind == CallKind::License {
+            self.reports = self.reports.map(Reports::again);
+        }
         match (kind, self.usage) {
             (CallKind::License | CallKind::Renewal, Use::Nothing) => self.usage = Use::Asked,
             (CallKind::License | CallKind::Renewal, Use::Asked | Use::Got)
