@@ -292,6 +292,12 @@ impl Session {
         self.grant.is_some() || self.lane.is_some()
     }
 
+    /// It is over, and its place is on its way back to the authority. That of a lost close is not waited for,
+    /// but while it is asked for again.
+    pub fn gives_back(&self) -> bool {
+        !self.is_active() && (self.lane.is_some() || (self.grant.is_some() && !self.lingers))
+    }
+
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
         self.grant.as_ref().map_or(Duration::ZERO, |grant| grant.interval) + policy.grace
     }

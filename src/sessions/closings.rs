@@ -1,7 +1,9 @@
-//! Closes that are under way, by account: who is told "limit reached" may only have to wait for one.
+//! Places that are being given back, by account: who is told "limit reached" may only have to wait for one.
 //!
 //! A household that stops one stream and starts another is not over its limit, but the two calls can
-//! overtake each other. Owned by the pump; the authority stays the only one who counts.
+//! overtake each other. A place is on its way back from the moment at which its session ends, though a
+//! beat may have to be answered first or a lost close be tried again: so each closing session holds one
+//! of these. Owned by the pump; the authority stays the only one who counts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,18 +17,19 @@ type Account = (AuthorityId, String);
 
 #[derive(Default)]
 pub(super) struct Closings {
-    /// Every account with closes under way, and what is cancelled with the last one. Who waits is woken in
-    /// the order of waiting.
+    /// How many each account has, and what is cancelled with the last one. Who waits is woken in the order
+    /// of waiting.
     under_way: Arc<Mutex<HashMap<Account, (usize, CancellationToken)>>>,
 }
 
-/// A close under way, until it is dropped.
+/// A place on its way back, until this is dropped.
+#[derive(Debug)]
 pub(super) struct Closing {
     account: Account,
     of: Arc<Mutex<HashMap<Account, (usize, CancellationToken)>>>,
 }
 
-/// Resolves when the account has no close under way any more.
+/// Resolves when the account gives nothing back any more.
 pub(super) struct Settled(CancellationToken);
 
 impl Settled {
@@ -36,7 +39,7 @@ impl Settled {
 }
 
 impl Closings {
-    /// To be held while a close of this card's account is under way.
+    /// To be held while a place of this card's account is on its way back.
     pub(super) fn begin(&self, card: &Card) -> Closing {
         let account = account(card);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +47,7 @@ impl Closings {
         Closing { account, of: self.under_way.clone() }
     }
 
-    /// None if the account has no close under way.
+    /// None if the account gives nothing back.
     pub(super) fn of(&self, card: &Card) -> Option<Settled> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.get(&account(card)).map(|(_, settled)| Settled(settled.clone()))

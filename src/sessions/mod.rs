@@ -233,6 +233,7 @@ impl Sessions {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
             self.keep(key, device);
+            self.pump.mark_closing(device);
             self.schedule(key, device);
             result
         });

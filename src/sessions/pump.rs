@@ -16,8 +16,9 @@ use super::Sessions;
 use super::card::{Card, DeviceKey};
 use super::closings::Closings;
 use super::strays::{Strays, is_stray};
+use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Reason, Ticket, Verdict};
+use crate::session::{Ask, AskKind, Denial, Device, Fault, FaultKind, Reason, Ticket, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -70,8 +71,8 @@ impl Pump {
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
         let (asker, permits, patience) = (self.asker.clone(), self.permits.clone(), self.patience);
         let (closings, strays) = (self.closings.clone(), self.strays());
-        // From now on, so that an open that is sent after this close was asked for knows of it.
-        let closing = (asking.ask.kind == AskKind::Close).then(|| closings.begin(&asking.card));
+        // No session holds one for what is given straight back.
+        let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
@@ -89,9 +90,8 @@ impl Pump {
                 // An open is written down while it travels: nobody acts on its answer before.
                 tokio::join!(asked, known).0
             };
-            drop(closing);
-            if is_stray(&ask) {
-                strays.look_after(ask.clone(), card.clone(), &result);
+            if let Some(closing) = closing {
+                strays.look_after(ask.clone(), card.clone(), closing, &result);
             }
             let late = match (ask.kind, &result) {
                 (AskKind::Open, Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _))) => Some(grant.clone()),
@@ -100,12 +100,27 @@ impl Pump {
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
+                let closing = closings.begin(&card);
                 let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told: ask.told };
                 let result = asker.ask(&close, &card).await;
-                strays.look_after(close, card, &result);
+                strays.look_after(close, card, closing, &result);
             }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
+    }
+
+    /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
+    /// own device waits for is not given back: the next one of that device takes it.
+    pub(super) fn mark_closing(&self, device: &mut Device<Kept>) {
+        let awaited = device.playbacks().iter().any(|playback| playback.session.is_held());
+        for playback in device.playbacks_mut() {
+            let is_closing = !awaited && playback.session.gives_back();
+            match (is_closing, playback.card.closing.is_some()) {
+                (true, false) => playback.card.closing = Some(self.closings.begin(&playback.card.card)),
+                (false, true) => playback.card.closing = None,
+                (true, true) | (false, false) => {}
+            }
+        }
     }
 
     fn strays(&self) -> Strays {
@@ -125,7 +140,7 @@ impl Pump {
     }
 }
 
-/// Of the six seconds of a license call, what the open may spend on waiting for a close.
+/// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// Later than this after it was asked for, an open is not made a second time: no license call waits so

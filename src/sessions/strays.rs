@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::card::Card;
+use super::closings::Closing;
 use super::pump::Asker;
 use crate::session::{Ask, AskKind, Fault, Ticket, Verdict};
 use crate::task::Tasks;
@@ -33,8 +34,8 @@ pub(super) fn is_stray(ask: &Ask) -> bool {
 }
 
 impl Strays {
-    /// `result`: of the close's first try.
-    pub(super) fn look_after(&self, ask: Ask, card: Arc<Card>, result: &Result<Verdict, Fault>) {
+    /// `result`: of the close's first try. As with a session's, an open waits for the second one and no longer.
+    pub(super) fn look_after(&self, ask: Ask, card: Arc<Card>, closing: Closing, result: &Result<Verdict, Fault>) {
         if !is_lost(result) {
             return;
         }
@@ -43,20 +44,22 @@ impl Strays {
         let work = async move {
             tokio::select! {
                 () = strays.tasks.stopped() => {}
-                () = strays.close(&ask, &card, left) => {}
+                () = strays.close(&ask, &card, closing, left) => {}
             }
         };
         self.tasks.spawn_on(&self.control, work);
     }
 
-    async fn close(&self, ask: &Ask, card: &Card, mut left: Duration) {
+    async fn close(&self, ask: &Ask, card: &Card, closing: Closing, mut left: Duration) {
         let [mut pause, longest] = PAUSES;
+        let mut closing = Some(closing);
         while let Some(rest) = left.checked_sub(pause) {
             tokio::time::sleep(pause).await;
             let _permit = self.permits.acquire().await;
             if !is_lost(&self.asker.ask(ask, card).await) {
                 return;
             }
+            drop(closing.take());
             (left, pause) = (rest, (pause * 2).min(longest));
         }
     }

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use super::card::{Card, DeviceKey};
+use super::closings::Closing;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::session::{Device, Playback, Slot, Stamp};
@@ -17,6 +18,8 @@ use crate::store::{CardRecord, Mark};
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) card: Arc<Card>,
+    /// While its place is on its way back.
+    pub(super) closing: Option<Closing>,
     pub(super) mirror: Mirror,
     /// The card as it is written down, once it was.
     pub(super) record: Option<Arc<CardRecord>>,
@@ -33,6 +36,7 @@ impl Kept {
     pub(super) fn new(card: Arc<Card>) -> Self {
         Self {
             card,
+            closing: None,
             mirror: Mirror::default(),
             record: None,
             slotted: None,

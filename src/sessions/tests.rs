@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use crate::session::{Ask, CallKind, Denial, End, Grant, Opens, Playing, Policy, Report};
 use crate::task::Tasks;
 
+mod household;
 mod keep;
 
 type Answered = Result<Verdict, Fault>;
@@ -108,14 +109,22 @@ impl Stage {
     }
 
     fn admit(&self, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
+        self.admit_of(key(), token, within)
+    }
+
+    fn admit_of(&self, key: DeviceKey, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
         let (sessions, card) = (self.sessions.clone(), self.card.clone());
-        async move { sessions.admit(key(), &license(token), &card, Clock.now() + within).await }
+        async move { sessions.admit(key, &license(token), &card, Clock.now() + within).await }
     }
 
     /// Lets a player wait in a task of its own.
     fn wait(&self, token: u64) -> oneshot::Receiver<Admission> {
+        self.wait_of(key(), token)
+    }
+
+    fn wait_of(&self, key: DeviceKey, token: u64) -> oneshot::Receiver<Admission> {
         let (tell, told) = oneshot::channel();
-        let admit = self.admit(token, HOUR);
+        let admit = self.admit_of(key, token, HOUR);
         self.tasks.spawn(async move { drop(tell.send(admit.await)) });
         told
     }

@@ -26,10 +26,10 @@ fn after_a_crash(memory: &Arc<Memory>) -> (Stage, Restored, Arc<Memory>) {
 }
 
 /// Writes all that comes, until it is dropped.
-struct Writing(tokio::task::JoinHandle<()>);
+pub(super) struct Writing(tokio::task::JoinHandle<()>);
 
 impl Writing {
-    fn begin(memory: &Arc<Memory>) -> Self {
+    pub(super) fn begin(memory: &Arc<Memory>) -> Self {
         Self(Handle::current().spawn(memory.clone().commit_always(Duration::from_millis(2))))
     }
 }

@@ -1,0 +1,165 @@
+//! A household that stops one stream and starts another, at an authority that has one place for it.
+
+use super::keep::Writing;
+use super::*;
+use crate::store::{Loaded, Memory};
+
+/// Another device of the account: the stage's card names no account but its device, which stands for one.
+fn bedroom() -> DeviceKey {
+    DeviceKey::new("test", "header", "bedroom")
+}
+
+fn too_many() -> Answered {
+    Ok(Verdict::Denied(Denial::Limit, Reason::new(400, Some(1007), "too many")))
+}
+
+fn lost() -> Answered {
+    Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") })
+}
+
+impl Stage {
+    /// The bedroom wants to play, and meets the limit.
+    async fn one_too_many(&mut self) -> oneshot::Receiver<Admission> {
+        let waits = self.wait_of(bedroom(), 2);
+        self.turn_down().await;
+        waits
+    }
+
+    /// The kitchen plays, and its beat is under way.
+    async fn beats(&mut self) -> (SessionId, Open) {
+        let id = self.play(1).await;
+        tokio::time::sleep(HOUR).await;
+        let beat = self.asked().await;
+        assert_eq!(beat.ask.kind, AskKind::Beat);
+        (id, beat)
+    }
+
+    /// The next call is an open, and one too many.
+    async fn turn_down(&mut self) {
+        let open = self.asked().await;
+        assert_eq!(open.ask.kind, AskKind::Open);
+        open.say(too_many());
+    }
+
+    /// The bedroom's open is made once more, and no oftener.
+    async fn has_room(&mut self, waits: oneshot::Receiver<Admission>) {
+        self.grant(AskKind::Open).await;
+        assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+        assert!(self.asked.try_recv().is_err());
+        self.tasks.stop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_a_session_that_has_ended_while_its_beat_is_under_way() {
+    let mut stage = Stage::new(Policy::default());
+    let (_, beat) = stage.beats().await;
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    let waits = stage.one_too_many().await;
+    assert_eq!(beat.yes(HOUR), AskKind::Beat);
+    stage.grant(AskKind::Close).await;
+    stage.has_room(waits).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_the_second_try_of_a_lost_close() {
+    let mut stage = Stage::new(Policy::default());
+    stage.play(1).await;
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    let close = stage.asked().await;
+    let waits = stage.one_too_many().await;
+    close.say(lost());
+    stage.grant(AskKind::Close).await;
+    stage.has_room(waits).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_an_operators_kill_to_give_its_place_back() {
+    let mut stage = Stage::new(Policy::default());
+    let (id, beat) = stage.beats().await;
+    assert!(stage.sessions.deliver(key(), id, Input::Kill(Reason::new(0, None, "by an operator"))));
+    let waits = stage.one_too_many().await;
+    assert_eq!(beat.yes(HOUR), AskKind::Beat);
+    stage.grant(AskKind::Close).await;
+    stage.has_room(waits).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_a_close_that_a_restart_sends_again() {
+    let memory = Memory::manual();
+    let store = |memory: &Arc<Memory>| Some(memory.clone() as Arc<dyn Store>);
+    let mut first = Stage::with(Policy::default(), store(&memory), |_| {});
+    let writing = Writing::begin(&memory);
+    first.play(1).await;
+    assert_eq!(first.sessions.stop(key(), None), 1);
+    assert_eq!(first.asked().await.ask.kind, AskKind::Close);
+    drop(writing);
+    let memory = memory.crash();
+    let _writing = Writing::begin(&memory);
+    let mut next = Stage::with(Policy::default(), store(&memory), |_| {});
+    let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
+    let card = next.card.clone();
+    assert_eq!(next.sessions.restore(sessions, |_| Home::Here(card.clone())).closing, 1);
+    let waits = next.wait_of(bedroom(), 2);
+    // Which of the two sets out first is chance.
+    let mut call = next.asked().await;
+    if call.ask.kind == AskKind::Open {
+        call.say(too_many());
+        call = next.asked().await;
+    } else {
+        next.turn_down().await;
+    }
+    let close = call;
+    assert_eq!(close.yes(HOUR), AskKind::Close);
+    next.has_room(waits).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_the_second_try_of_what_is_given_straight_back() {
+    for late in [false, true] {
+        let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+        let given_up = stage.wait(1);
+        let open = stage.asked().await;
+        drop(given_up.await.expect("an admission"));
+        if late {
+            stage.emptied().await;
+        }
+        assert_eq!(open.yes(HOUR), AskKind::Open);
+        let close = stage.asked().await;
+        stage.card.policy.change(Policy::default());
+        let waits = stage.one_too_many().await;
+        close.say(lost());
+        stage.grant(AskKind::Close).await;
+        stage.has_room(waits).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
+    let mut stage = Stage::new(Policy::default());
+    stage.play(1).await;
+    assert_eq!(stage.sessions.stop(key(), None), 1);
+    for _ in 0..2 {
+        let close = stage.asked().await;
+        assert_eq!(close.ask.kind, AskKind::Close);
+        close.say(lost());
+    }
+    let waits = stage.one_too_many().await;
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    stage.tasks.stop();
+}
+
+/// Else the neighbour would take the place of whoever only changed the channel.
+#[tokio::test(start_paused = true)]
+async fn an_open_does_not_wait_for_a_place_that_its_own_device_waits_for() {
+    let mut stage = Stage::new(Policy::default());
+    stage.play(1).await;
+    let zaps = stage.wait(3);
+    let close = stage.asked().await;
+    let waits = stage.one_too_many().await;
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    assert_eq!(close.yes(HOUR), AskKind::Close);
+    stage.grant(AskKind::Open).await;
+    assert!(matches!(zaps.await.expect("an admission").answer, Answer::Forward(_)));
+    stage.tasks.stop();
+}
