@@ -125,6 +125,7 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
         (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(6002)) => Ok(Verdict::Killed(reason)),
         (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),
+        (AskKind::Open, _, Some(1018)) => Ok(Verdict::Denied(Denial::InUse, reason)),
         (_, _, Some(1008)) => Ok(Verdict::Disabled),
         (_, _, Some(1003 | EXPIRED | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
         (_, _, Some(4000 | 4001 | 6002)) => refused(reason),

@@ -148,7 +148,7 @@ impl Turned {
 fn denied(denial: Denial) -> (&'static str, &'static str) {
     match denial {
         Denial::Limit => ("limit_reached", "Too many devices play on this account."),
-        Denial::Rejected => ("setup_rejected", "The head-end did not grant a session."),
+        Denial::InUse | Denial::Rejected => ("setup_rejected", "The head-end did not grant a session."),
         Denial::Token => ("token_rejected", "The head-end did not accept the token."),
     }
 }

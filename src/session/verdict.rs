@@ -57,12 +57,26 @@ impl Verdict {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Denial {
+    /// Another session still has the name that the token gives to this one. To whoever asks later it is
+    /// [`Self::Rejected`], and written so.
+    #[serde(rename(serialize = "Rejected"))]
+    InUse,
     /// Too many sessions.
     Limit,
     /// Anything else that the authority will not grant.
     Rejected,
     /// The token is wrong, expired or already used.
     Token,
+}
+
+impl Denial {
+    /// The same open may be granted when another session is closed.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::InUse | Self::Limit => true,
+            Self::Rejected | Self::Token => false,
+        }
+    }
 }
 
 /// No decision: the way to the authority failed, or what came back made no sense. Never a kill.

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use super::closings::Closings;
 use super::strays::{Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Denial, Device, Fault, FaultKind, Reason, Ticket, Verdict};
+use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Reason, Ticket, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -77,10 +77,9 @@ impl Pump {
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
             let Asking { ask, card, id, key } = asking;
-            let in_time = || sessions.clock.now() < latest;
             let asked = async {
                 let permit = tokio::time::timeout(patience, permits.acquire()).await;
-                if permit.is_ok() { perform(&*asker, &closings, &ask, &card, in_time).await } else { Err(busy()) }
+                if permit.is_ok() { sessions.perform(&ask, &card, latest).await } else { Err(busy()) }
             };
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
@@ -147,28 +146,34 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
 pub(super) const LATEST: Duration = Duration::from_secs(7);
 
-/// One call; and an open that met the limit while a place of the same account was being given back is
-/// made once more when it has been, if it is still in time.
-async fn perform(
-    asker: &dyn Asker,
-    closings: &Closings,
-    ask: &Ask,
-    card: &Card,
-    in_time: impl Fn() -> bool,
-) -> Result<Verdict, Fault> {
-    if ask.kind != AskKind::Open {
-        return asker.ask(ask, card).await;
-    }
-    let before = closings.of(card);
-    let result = asker.ask(ask, card).await;
-    match (&result, before.or_else(|| closings.of(card))) {
-        (Ok(Verdict::Denied(Denial::Limit, _)), Some(settled)) => {
-            // A close that takes longer is in trouble, and the player will not wait for it either.
-            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
-            if in_time() { asker.ask(ask, card).await } else { result }
+impl Sessions {
+    /// One call; and an open that met the limit, or a session of its name, while a place of the same account
+    /// was being given back is made once more when it has been, if that is before `latest`.
+    async fn perform(&self, ask: &Ask, card: &Card, latest: Instant) -> Result<Verdict, Fault> {
+        let Pump { asker, closings, .. } = &self.pump;
+        if ask.kind != AskKind::Open {
+            return asker.ask(ask, card).await;
         }
-        (Ok(_) | Err(_), _) => result,
+        let before = closings.of(card);
+        let result = asker.ask(ask, card).await;
+        match (&result, before.or_else(|| closings.of(card))) {
+            (Ok(Verdict::Denied(denial, _)), Some(settled)) if denial.may_pass() => {
+                // A close that takes longer is in trouble, and the player will not wait for it either.
+                let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
+                if self.clock.now() >= latest {
+                    return result;
+                }
+                let again = asker.ask(ask, card).await;
+                self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&again));
+                again
+            }
+            (Ok(_) | Err(_), _) => result,
+        }
     }
+}
+
+fn result_name(result: &Result<Verdict, Fault>) -> &'static str {
+    result.as_ref().map_or_else(|fault| fault.kind.name(), Verdict::name)
 }
 
 fn busy() -> Fault {

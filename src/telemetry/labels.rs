@@ -13,6 +13,12 @@ pub(super) struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AskedAgain {
+    pub(super) authority: Arc<str>,
+    pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct AuthorityCalls {
     pub(super) authority: Arc<str>,
     pub(super) calls: &'static str,

@@ -12,8 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::labels::{
-    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit, Delivered,
-    Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, Saving, SlotEnd, StateLabel,
+    AskedAgain, AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit,
+    Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, Saving, SlotEnd,
+    StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
@@ -48,6 +49,7 @@ pub struct Metrics {
     media_bytes: Family<RouteLabel, Counter>,
     media_requests: Family<MediaLabels, Counter>,
     on_credit: Family<AuthorityLabel, Gauge>,
+    opens_asked_again: Family<AskedAgain, Counter>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
@@ -93,6 +95,7 @@ impl Default for Metrics {
             media_bytes: Family::default(),
             media_requests: Family::default(),
             on_credit: Family::default(),
+            opens_asked_again: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
             reloads: Family::default(),
@@ -152,6 +155,11 @@ impl Metrics {
         let result = result.unwrap_or_else(FaultKind::name);
         self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
+    }
+
+    /// An open that had met the limit while a place of its account was being given back.
+    pub fn open_asked_again(&self, authority: &Arc<str>, result: &'static str) {
+        self.opens_asked_again.get_or_create(&AskedAgain { authority: authority.clone(), result }).inc();
     }
 
     /// A call that was not made, because none was answered lately.

@@ -153,7 +153,26 @@ async fn a_household_that_stops_one_stream_and_starts_another_is_not_over_its_li
     assert_eq!(stage.headend.open().await, ["bedroom film"]);
     // The kitchen's, the bedroom's that came too early, and the bedroom's that did not.
     assert_eq!(stage.headend.count("setup").await, 3);
+    assert_eq!(stage.metric("opens_asked_again_total", &["result=\"granted\""]).await, 1.0);
     assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_operators_own_session_id_is_free_again_when_another_device_wants_it() {
+    let stage = Stage::clearkey().start().await;
+    let player = async |device: &str| {
+        let query = format!("account=ann&device={device}&external=household-1&content=news");
+        stage.player_with(device, &stage.headend.token(&query).await)
+    };
+    let (kitchen, study, bedroom) = (player("kitchen").await, player("study").await, player("bedroom").await);
+    assert!(kitchen.post(CLEARKEY).await.is_good());
+    assert_eq!(study.post(CLEARKEY).await.refusal(), (403, "setup_rejected".to_owned(), Some(1018)), "it plays on");
+    stage.headend.fault("teardown", json!({"delay_ms": 700}), 1).await;
+    kitchen.stop().await;
+    assert!(bedroom.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["bedroom news"]);
+    assert_eq!(stage.metric("opens_asked_again_total", &["result=\"granted\""]).await, 1.0);
     stage.end().await;
 }
 

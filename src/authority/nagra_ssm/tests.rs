@@ -46,6 +46,7 @@ fn granted(body: &str) -> Grant {
 fn word(result: &Result<Verdict, Fault>) -> &'static str {
     match result {
         Ok(Verdict::Denied(Denial::Limit, _)) => "limit",
+        Ok(Verdict::Denied(Denial::InUse, _)) => "in use",
         Ok(Verdict::Denied(Denial::Rejected, _)) => "rejected",
         Ok(Verdict::Denied(Denial::Token, _)) => "token",
         Ok(verdict) => verdict.name(),
@@ -83,7 +84,7 @@ const TABLE: &[(u16, Option<i64>, [&str; 4])] = &[
     (400, Some(1012), ["rejected", "rejected", "rejected", "rejected"]),
     (400, Some(1013), ["rejected", "rejected", "rejected", "rejected"]),
     (400, Some(1017), ["rejected", "rejected", "rejected", "rejected"]),
-    (400, Some(1018), ["rejected", "rejected", "rejected", "rejected"]),
+    (400, Some(1018), ["rejected", "rejected", "in use", "rejected"]),
     (400, Some(3001), ["rejected", "rejected", "rejected", "rejected"]),
     (400, Some(3004), ["rejected", "rejected", "rejected", "rejected"]),
     (404, Some(3004), ["rejected", "closed", "rejected", "rejected"]),

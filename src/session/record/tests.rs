@@ -445,6 +445,14 @@ fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
     assert_eq!(device.playbacks().len(), 1, "its player may ask for very long");
 }
 
+/// What only an open that is under way has to know is not written: the version before reads all of it.
+#[test]
+fn a_name_in_use_is_remembered_as_any_other_rejection() {
+    use crate::session::Denial;
+    assert_eq!(serde_json::to_string(&Denial::InUse).unwrap(), "\"Rejected\"");
+    assert_eq!(serde_json::from_str::<Denial>("\"Rejected\"").unwrap(), Denial::Rejected);
+}
+
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.
 #[test]
 fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back() {

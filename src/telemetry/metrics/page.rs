@@ -75,6 +75,8 @@ impl Metrics {
         registry.register("media_requests", "Requests for manifests and segments", self.media_requests.clone());
         let help = "Time of players' calls, upstream included";
         registry.register_with_unit("license_call", help, Unit::Seconds, self.license_seconds.clone());
+        let help = "Opens that met the limit and were made again when a place had come back, by result";
+        registry.register("opens_asked_again", help, self.opens_asked_again.clone());
         registry.register("panics", "Panics caught", self.panics.clone());
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads, by result", self.reloads.clone());
