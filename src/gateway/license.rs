@@ -129,10 +129,12 @@ impl Story<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
     pub(super) async fn tell(&self) -> Option<Ending> {
         let Some(managed) = self.managed() else {
-            return Some(match self.turn_killed_away() {
-                Some(ending) => ending,
-                None => self.pass().await,
-            });
+            if let Some(ending) = self.turn_killed_away() {
+                return Some(ending);
+            }
+            let ending = self.pass().await;
+            // Killed while the license server was asked.
+            return Some(self.turn_killed_away().unwrap_or(ending));
         };
         let Managed { call, key, .. } = &managed;
         let Admission { answer, session } = self.admit(&managed).await;
@@ -167,7 +169,17 @@ impl Story<'_> {
         if let Some(written) = written {
             let _late = tokio::time::timeout_at(self.deadline.into(), written).await;
         }
-        Some(ending)
+        Some(self.unless_killed(&managed, session, ending))
+    }
+
+    /// Killed while an upstream was asked: what it said is not passed on.
+    fn unless_killed(&self, managed: &Managed<'_>, session: Option<SessionId>, ending: Ending) -> Ending {
+        let (outcome, _) = &ending;
+        let killed = session.filter(|_| *outcome != Outcome::Refused);
+        match killed.and_then(|id| self.gateway.sessions.killed_by(managed.key, id)) {
+            Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
+            None => ending,
+        }
     }
 
     /// Asks the core, and looks whether a session that may go on was ended since its last beat.

@@ -274,7 +274,20 @@ impl Session {
     }
 
     pub fn is_killed(&self) -> bool {
-        matches!(self.state, State::Killed { .. })
+        self.killed_by().is_some()
+    }
+
+    /// Why it was killed, if it was.
+    pub fn killed_by(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Killed { by, .. } => Some(by),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => None,
+        }
     }
 
     /// Waits for its device's older playbacks.

@@ -42,7 +42,7 @@ use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
-    Start, State, Ticket, Verdict, Wheel,
+    Start, Ticket, Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -184,18 +184,14 @@ impl Sessions {
     /// Why the playback of this content token was killed, if it was.
     pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
         self.with(key, |device, _| {
-            device.playbacks().iter().filter(|playback| playback.has_token(token)).find_map(|playback| {
-                match playback.session.state() {
-                    State::Killed { by, .. } => Some(by.clone()),
-                    State::Closed { .. }
-                    | State::Closing { .. }
-                    | State::Failing { .. }
-                    | State::Live { .. }
-                    | State::Opening { .. }
-                    | State::Owing { .. } => None,
-                }
-            })
+            let mut of_token = device.playbacks().iter().filter(|playback| playback.has_token(token));
+            of_token.find_map(|playback| playback.session.killed_by().cloned())
         })
+    }
+
+    /// Why this session was killed, if it was.
+    pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Reason> {
+        self.with(key, |device, _| device.playback_mut(id)?.session.killed_by().cloned())
     }
 
     /// Whether this content token is, or was, one of that playback's. False when it is forgotten.

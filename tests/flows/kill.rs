@@ -1,12 +1,17 @@
 //! The head-end ends a session, and the viewer is told, once and for good.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
+use crate::upstream::Upstream;
 
 #[tokio::test]
 async fn a_kill_is_found_by_the_next_beat_and_told_with_the_head_ends_own_words() {
@@ -142,6 +147,65 @@ async fn an_operators_kill_refuses_the_player_and_gives_the_session_back() {
         (Some("Session ended by operator"), "session_killed")
     );
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    stage.end().await;
+}
+
+/// An upstream that tells when it is asked, and says this when it may.
+async fn held(reply: &'static str) -> (Upstream, mpsc::UnboundedReceiver<()>, Arc<Notify>) {
+    let (tell, asked) = mpsc::unbounded_channel();
+    let go = Arc::new(Notify::new());
+    let (waits, length) = (go.clone(), reply.len());
+    let upstream = Upstream::raw(move |mut stream| {
+        let (tell, waits) = (tell.clone(), waits.clone());
+        async move {
+            let may = waits.notified();
+            let _over = tell.send(());
+            may.await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            let _gone = stream.write_all(format!("{head}{reply}").as_bytes()).await;
+        }
+    });
+    (upstream.await, asked, go)
+}
+
+async fn kill_the_only_one(stage: &Stage) {
+    let id = stage.each("id").await.remove(0);
+    assert_eq!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.json()["done"], "killed");
+}
+
+#[tokio::test]
+async fn a_license_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+    let (server, mut asked, go) = held("a license, or what nobody knows").await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    let mut calls = JoinSet::new();
+    for call in [tv.license("video"), tv.post("no message of any DRM")] {
+        calls.spawn(call.into_future());
+        asked.recv().await.unwrap();
+    }
+    kill_the_only_one(&stage).await;
+    go.notify_waiters();
+    for refused in calls.join_all().await {
+        assert_eq!(refused.refusal(), (403, "session_killed".to_owned(), None));
+    }
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+    let (ssm, mut asked, go) = held(r#"{"errorCode":0,"license":"bGljZW5zZQ=="}"#).await;
+    let stage = Stage::widevine().authority(&format!("renewal-url = \"{}\"", ssm.url())).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    let mut call = JoinSet::new();
+    call.spawn(tv.renew("video").into_future());
+    asked.recv().await.unwrap();
+    kill_the_only_one(&stage).await;
+    go.notify_waiters();
+    let refused = call.join_all().await.remove(0);
+    assert_eq!(refused.refusal(), (403, "session_killed".to_owned(), None));
+    stage.headend.next("teardown", 0).await;
     stage.end().await;
 }
 
