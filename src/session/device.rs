@@ -21,13 +21,11 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 mod place;
+mod room;
 mod zaps;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
 pub type Outbox = Vec<(SessionId, Effect)>;
-
-/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
-const REMEMBERED: usize = 32;
 
 #[derive(Debug)]
 pub struct Device<C> {
@@ -87,6 +85,7 @@ impl<C> Device<C> {
             return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
         }
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
+            _ if p.was_left_by_another(call) => false,
             State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
             State::Closed { .. }
             | State::Failing { .. }
@@ -146,6 +145,28 @@ impl<C> Device<C> {
         for (id, policy) in ids {
             self.deliver(id, now, if connected { Input::Back } else { Input::Alone }, &policy, out);
         }
+    }
+
+    /// The player of this content token, or of whatever it is, stops: `input` says how. False where another
+    /// player goes on with the same playback.
+    pub fn leave(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        token: Option<Fingerprint>,
+        input: Input,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(playback) = self.playback_mut(id) else { return false };
+        if token.is_some_and(|token| playback.goes_on_without(token)) {
+            return false;
+        }
+        self.deliver(id, now, input, policy, out);
+        if let Some(playback) = self.playback_mut(id) {
+            playback.left = token.filter(|_| !playback.session.is_active());
+        }
+        true
     }
 
     /// The player released the license of this key session. True when it was the playback's last; a
@@ -228,51 +249,6 @@ impl<C> Device<C> {
         self.make_room(active, now, policy, out);
         self.step(id, now, Input::Return, policy, out);
         self.playbacks.len() - 1
-    }
-
-    /// Zaps as many of these away, the first ones first, as the device has too many with one more.
-    /// Returns how long the one more waits.
-    fn make_room(&mut self, active: Vec<SessionId>, now: Instant, policy: &Policy, out: &mut Outbox) -> Duration {
-        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
-        if surplus == 0 {
-            return Duration::ZERO;
-        }
-        let hold = self.zaps.next(now, policy);
-        for id in active.into_iter().take(surplus) {
-            self.step(id, now, Input::Zap(now + hold.min(policy.re_entry)), policy, out);
-        }
-        hold
-    }
-
-    /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
-    fn forget_surplus(&mut self, out: &mut Outbox) {
-        let mut surplus = self.playbacks.iter().filter(|p| p.is_spent()).count().saturating_sub(REMEMBERED);
-        let goes = |p: &Playback<C>| {
-            let goes = surplus > 0 && p.is_spent();
-            surplus -= usize::from(goes);
-            goes
-        };
-        self.forget_all(goes, out);
-    }
-
-    fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {
-        self.playbacks.retain(|p| {
-            let goes = goes(p);
-            out.extend(goes.then_some((p.id, Effect::Forget)));
-            !goes
-        });
-    }
-
-    /// Lets held playbacks go, oldest first, while the device has places left.
-    fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        loop {
-            let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
-            let held = self.playbacks.iter().find(|p| p.session.is_held() && now >= p.session.not_before).map(|p| p.id);
-            match held {
-                Some(id) if taken < policy.sessions_per_device => self.step(id, now, Input::Start, policy, out),
-                Some(_) | None => return,
-            };
-        }
     }
 }
 

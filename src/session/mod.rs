@@ -18,6 +18,7 @@ mod report;
 mod schedule;
 mod state;
 mod step;
+mod turns;
 mod verdict;
 mod wheel;
 

@@ -10,7 +10,8 @@ use arrayvec::ArrayVec;
 use super::call::{Call, CallKind};
 use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
-use super::state::{Session, State};
+use super::state::{Beats, Session, State};
+use super::turns::Turns;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -38,10 +39,13 @@ pub struct Playback<C> {
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
     pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
     pub(super) leases: Leases,
+    /// The content token that the stop named by which it is over: other players of it may go on.
+    pub(super) left: Option<Fingerprint>,
     /// Those that came after the first one for the same content.
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
+    pub(super) turns: Turns,
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.
@@ -62,9 +66,11 @@ impl<C> Playback<C> {
             content: call.content,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
+            left: None,
             later_tokens: ArrayVec::new(),
             leases: Leases::default(),
             token: call.token,
+            turns: Turns::default(),
         }
     }
 
@@ -117,6 +123,7 @@ impl<C> Playback<C> {
 
     pub(super) fn learn(&mut self, call: &Call) {
         self.learn_content(call);
+        self.turns.note(call, self.is_of(call));
         // A release may be of another day's playback: it names a key session that may never have been here.
         let Some(key_session) = call.key_session.filter(|_| call.kind != CallKind::Release) else { return };
         if self.key_sessions.contains(&key_session) {
@@ -147,6 +154,19 @@ impl<C> Playback<C> {
             self.later_tokens.remove(0);
         }
         self.later_tokens.push(token);
+    }
+
+    /// The player of this content token stops. True when another one is known to go on, whose renewals keep
+    /// the session and end it when they stay away; by timer nobody would ever know.
+    pub(super) fn goes_on_without(&mut self, token: Fingerprint) -> bool {
+        let renews = matches!(self.session.beats(), Beats::Renewals { .. });
+        self.turns.stop(token) && renews
+    }
+
+    /// A stop that named another content token ended it: this renewal's player was not stopped.
+    pub(super) fn was_left_by_another(&self, call: &Call) -> bool {
+        let other = self.left.zip(call.token).is_some_and(|(left, token)| left != token);
+        other && call.kind == CallKind::Renewal && !self.session.is_killed()
     }
 
     /// True when it was the last one.

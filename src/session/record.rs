@@ -7,6 +7,7 @@
 //! What stands in every record is short, and what says nothing is left out: two records share a page.
 
 mod form;
+mod grant;
 mod reports;
 mod stamp;
 mod state;
@@ -17,20 +18,22 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub use self::form::{expose, hide, is_default};
+use self::grant::GrantRecord;
 use self::reports::ReportsRecord;
 pub use self::stamp::Stamp;
 pub use self::state::StateRecord;
 use super::end::End;
-use super::grant::{AskKind, Grant};
+use super::grant::AskKind;
 use super::lease::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
 use super::state::{Beats, Over, Session, State, Use};
+use super::turns::Turns;
 use crate::clock::{Moment, Span, Wall};
 use crate::ids::SessionId;
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::Fingerprint;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {
@@ -47,6 +50,9 @@ pub struct PlaybackRecord {
     /// By when the licenses of its key sessions run out, if that is known.
     #[serde(rename = "l", alias = "leases", default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<(Fingerprint, Option<Wall>)>,
+    /// The content token that the stop named by which it is over.
+    #[serde(rename = "lt", default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Fingerprint>,
     #[serde(rename = "ts", alias = "later_tokens", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
     #[serde(rename = "s", alias = "session")]
@@ -109,16 +115,6 @@ pub struct SessionRecord {
     pub usage: Use,
 }
 
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct GrantRecord {
-    #[serde(rename = "i", alias = "interval")]
-    pub interval: Span,
-    #[serde(rename = "l", alias = "lifetime", default, skip_serializing_if = "Option::is_none")]
-    pub lifetime: Option<Span>,
-    #[serde(rename = "t", alias = "token", serialize_with = "expose", deserialize_with = "hide")]
-    pub token: Secret,
-}
-
 impl PlaybackRecord {
     /// None where [`Stamp::of`] is none.
     pub fn of<C>(playback: &Playback<C>, at: &Moment) -> Option<Self> {
@@ -129,6 +125,7 @@ impl PlaybackRecord {
             id: playback.id,
             key_sessions: playback.key_sessions.to_vec(),
             leases: playback.leases().iter().map(|of| (of.key_session, of.ends.map(|ends| at.wall_of(ends)))).collect(),
+            left: playback.left,
             later_tokens: playback.later_tokens.to_vec(),
             session: SessionRecord::of(&playback.session, at)?,
             token: playback.token,
@@ -149,8 +146,10 @@ impl PlaybackRecord {
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),
             key_sessions: self.key_sessions.iter().copied().take(super::playback::KEY_SESSIONS).collect(),
             leases,
+            left: self.left,
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
+            turns: Turns::default(),
         }
     }
 }
@@ -265,17 +264,6 @@ impl SessionRecord {
             stream: self.stream,
             usage: self.usage,
         }
-    }
-}
-
-impl GrantRecord {
-    fn of(grant: &Grant) -> Self {
-        Self { interval: grant.interval.into(), lifetime: grant.lifetime.map(Span::from), token: grant.token.clone() }
-    }
-
-    fn restore(&self) -> Grant {
-        let Self { interval, lifetime, token } = self.clone();
-        Grant { interval: super::step::bounded(interval.into()), lifetime: lifetime.map(Duration::from), token }
     }
 }
 

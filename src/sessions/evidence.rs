@@ -44,7 +44,17 @@ impl Sessions {
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
         let mut playing = self.playing(key, token);
         playing.retain(|id| self.policy(key, *id).is_some_and(|policy| policy.endings.stop));
-        playing.into_iter().filter(|id| self.deliver(key, *id, Input::End(End::Stopped))).count()
+        playing.into_iter().filter(|id| self.leave(key, *id, token, Input::End(End::Stopped))).count()
+    }
+
+    fn leave(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Option<Fingerprint>, input: Input) -> bool {
+        self.notice_sleep();
+        self.with(key, |device, out| {
+            let Some(policy) = device.playback_mut(id).map(|playback| playback.card.card.policy()) else {
+                return false;
+            };
+            device.leave(id, self.clock.now(), token, input, &policy, out)
+        })
     }
 
     /// What a player tells about itself: about the playback of this content token, or about its only
@@ -60,7 +70,17 @@ impl Sessions {
             }
         };
         for id in playing {
-            self.deliver(key, id, Input::Report(report));
+            let input = Input::Report(report);
+            match report.playing {
+                Playing::Quit => drop(self.leave(key, id, token, input)),
+                Playing::Buffers
+                | Playing::Done
+                | Playing::Fails
+                | Playing::Paused
+                | Playing::Plays
+                | Playing::Seeks
+                | Playing::Unsaid => drop(self.deliver(key, id, input)),
+            }
         }
     }
 

@@ -200,6 +200,55 @@ async fn two_tabs_of_one_device_are_two_playbacks_where_there_is_room_and_else_a
     }
 }
 
+/// A player of the news with a content token of its own.
+async fn tab(stage: &Stage) -> Player {
+    stage.player_with("tv", &stage.headend.token("account=ann&device=tv&content=news&once=true").await)
+}
+
+#[tokio::test]
+async fn closing_one_of_two_tabs_with_the_same_content_ends_the_other_in_no_way() {
+    for (places, turns) in [(1, false), (2, false), (1, true), (2, true)] {
+        let stage = route("widevine", &format!("sessions-per-device = {places}")).start().await;
+        let (one, other) = (tab(&stage).await, tab(&stage).await);
+        assert!(one.license("one").await.is_good() && other.license("other").await.is_good());
+        if turns {
+            assert!(one.renew("one").await.is_good() && other.renew("other").await.is_good());
+        }
+        // By a call and a beacon.
+        for _ in 0..2 {
+            assert_eq!(one.stop().await.status, 204);
+        }
+        let renewed = other.renew("other").await;
+        assert!(renewed.is_good(), "{places} places: {:?}", renewed.error());
+        one.stop().await;
+        assert!(other.renew("other").await.is_good());
+        assert_eq!(stage.headend.open().await, ["tv news"]);
+        // While they take turns the session goes on; else the other one has opened another.
+        let opened = if turns { 1 } else { 2 };
+        assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (opened, opened - 1));
+        other.stop().await;
+        stage.headend.nth("teardown", opened).await;
+        assert_eq!(stage.headend.open().await, [""; 0]);
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_player_that_fetches_a_fresh_token_for_every_license_has_one_session_and_is_stopped_at_once() {
+    let stage = route("widevine", "sessions-per-device = 2").start().await;
+    let first = tab(&stage).await;
+    assert!(first.license("audio").await.is_good());
+    for key_session in ["video", "video, rotated"] {
+        assert!(tab(&stage).await.license(key_session).await.is_good());
+        assert!(tab(&stage).await.renew(key_session).await.is_good());
+    }
+    first.stop().await;
+    stage.headend.next("teardown", 0).await;
+    assert_eq!(stage.headend.count("setup").await, 1);
+    assert_eq!(stage.headend.open().await, [""; 0]);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn back_to_the_last_channel_before_it_was_closed_is_the_same_session() {
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;

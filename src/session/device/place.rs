@@ -29,7 +29,8 @@ pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, pol
     if call.kind == CallKind::License && playback.session.may_return(now, policy) {
         return Place::Return(index);
     }
-    let fresh = begins(call).filter(|_| begins_again(playback.session.state(), now, call.kind, policy));
+    let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
+    let fresh = begins(call).filter(|_| anew);
     let Some(fresh) = fresh else { return Place::At(index) };
     // Found by its key session, it may still carry the token of another one that was killed.
     let killed = playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
-use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Stream, Verdict};
+use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Served, Stream, Verdict};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
@@ -85,6 +85,23 @@ impl Stage {
         let mut out = Outbox::new();
         self.device.deliver(SessionId(id), self.now, input, &self.policy, &mut out);
         self.take(out);
+    }
+
+    /// A stop call that names this content token.
+    fn stop(&mut self, id: u64, token: u64) -> bool {
+        let mut out = Outbox::new();
+        let (token, input) = (Some(Fingerprint(token)), Input::End(End::Stopped));
+        let stopped = self.device.leave(SessionId(id), self.now, token, input, &self.policy, &mut out);
+        self.take(out);
+        stopped
+    }
+
+    /// A renewal that the authority grants.
+    fn renew(&mut self, call: Call) -> u64 {
+        let (id, Answer::Renew(_, ticket)) = self.call(call) else { panic!("no renewal: {call:?}") };
+        let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+        self.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+        id
     }
 
     fn take(&mut self, out: Outbox) {
@@ -678,6 +695,104 @@ fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
     assert!(!stage.device.release(SessionId(1), Some(Fingerprint(999))));
 }
 
+// Two tabs with the same content: each has a content token of its own, and they share one session.
+
+fn two_tabs(places: usize) -> Stage {
+    let mut stage = Stage::under(Policy { sessions_per_device: places, ..Policy::default() });
+    stage.play(LICENSE.with(1).of(9).under(100));
+    assert!(matches!(stage.call(LICENSE.with(2).of(9).under(200)), (1, Answer::Forward(_))));
+    stage
+}
+
+#[test]
+fn a_stop_that_names_one_of_two_tabs_leaves_the_other_to_begin_anew() {
+    for (places, closed) in [(1, true), (2, true), (1, false), (2, false)] {
+        let mut stage = two_tabs(places);
+        assert!(stage.stop(1, 1), "nothing shows yet that there are two");
+        if closed {
+            stage.settle();
+        }
+        let left_over = RENEWAL.with(1).of(9).under(100);
+        assert_eq!(stage.call(left_over), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+        assert_eq!(stage.call(RENEWAL.with(2).of(9).under(200)), (2, Answer::Wait));
+        stage.settle();
+        assert_eq!(stage.renew(RENEWAL.with(2).of(9).under(200)), 2);
+        assert_eq!(stage.told, "o1 c1 o2 ", "{places} places");
+    }
+}
+
+#[test]
+fn a_stop_that_names_no_tab_or_an_operators_stops_both() {
+    let mut stage = two_tabs(1);
+    stage.deliver(1, Input::End(End::Stopped));
+    stage.settle();
+    for (token, key_session) in [(1, 100), (2, 200)] {
+        let renewal = RENEWAL.with(token).of(9).under(key_session);
+        assert_eq!(stage.call(renewal), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+    }
+}
+
+#[test]
+fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
+    let mut stage = two_tabs(1);
+    let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
+    renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
+    // By a call and a beacon.
+    assert!(!stage.stop(1, 1) && !stage.stop(1, 1));
+    assert_eq!(stage.renew(renewals[1]), 1);
+    assert_eq!(stage.told, "o1 ");
+    assert!(stage.stop(1, 2));
+    assert_eq!(stage.told, "o1 c1 ");
+
+    // The other one is gone without a word: its renewals stay away.
+    let mut stage = two_tabs(1);
+    stage.deliver(1, Input::Served(Served::Renews { every: Some(Duration::from_secs(30)) }));
+    renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
+    assert!(!stage.stop(1, 1));
+    for _ in 0..10 {
+        stage.tick(Duration::from_secs(15));
+    }
+    assert!(!matches!(stage.state(1), State::Live { .. }), "nothing holds the place for ever");
+}
+
+/// By timer, nothing would show that the other tab is gone as well.
+#[test]
+fn tabs_that_do_not_renew_hold_no_place_after_a_stop() {
+    let mut stage = two_tabs(1);
+    let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
+    stage.policy.renews = false;
+    for renewal in renewals {
+        assert!(matches!(stage.call(renewal), (1, Answer::Forward(_))));
+    }
+    assert!(stage.stop(1, 1));
+    assert_eq!(stage.told, "o1 c1 ");
+}
+
+#[test]
+fn a_waiting_renewal_of_the_other_tab_begins_anew_and_one_of_the_stopped_tab_does_not() {
+    let mut stage = two_tabs(1);
+    stage.tick(Duration::from_secs(31));
+    assert_eq!(stage.told, "o1 b1 ");
+    let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
+    renewals.into_iter().for_each(|renewal| assert_eq!(stage.call(renewal), (1, Answer::Wait)));
+    assert!(stage.stop(1, 1));
+    assert!(matches!(refused(&stage.call_again(1, renewals[0]).1), Refusal::Ended(End::Stopped)));
+    assert_eq!(stage.call_again(1, renewals[1]), (2, Answer::Wait));
+    stage.settle();
+    assert_eq!(stage.told, "o1 b1 c1 o2 ");
+}
+
+#[test]
+fn what_a_tab_has_left_may_still_be_killed() {
+    let mut stage = two_tabs(1);
+    assert!(stage.stop(1, 1));
+    stage.deliver(1, Input::Kill(reason()));
+    stage.settle();
+    for call in [RENEWAL.with(2).of(9).under(200), LICENSE.with(2).of(9)] {
+        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))));
+    }
+}
+
 // What opens again.
 
 #[test]
@@ -813,7 +928,7 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
             stage.answer(Ok(Verdict::Denied(Denial::Token, reason())));
         }
     }
-    assert!(stage.device.playbacks.len() <= REMEMBERED + 3, "{} playbacks", stage.device.playbacks.len());
+    assert!(stage.device.playbacks.len() <= room::REMEMBERED + 3, "{} playbacks", stage.device.playbacks.len());
     // What is forgotten for room's sake is never a kill.
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
 }

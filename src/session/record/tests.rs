@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Allowed, OnUnreachable};
+use crate::secret::Secret;
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Input, Opens, Outbox, Playing, Reason, Report,
-    Served, Start, Ticket, Verdict, resume,
+    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Grant, Input, Opens, Outbox, Playing, Reason,
+    Refusal, Report, Served, Start, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -443,6 +444,27 @@ fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
     let later = life.now + life.policy.end_memory + SECOND;
     device.deliver(life.id, later, Input::Tick, &life.policy, &mut out);
     assert_eq!(device.playbacks().len(), 1, "its player may ask for very long");
+}
+
+#[test]
+fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    let (mut out, input) = (Outbox::new(), Input::End(End::Stopped));
+    assert!(life.device.leave(life.id, life.now, Some(Fingerprint(1)), input, &life.policy, &mut out));
+    life.look(&out);
+    life.act(&Step::Answer(0));
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let mut device = Device::default();
+    let restored = record.restore((), &life.moment(), &life.policy);
+    device.resume(restored, life.now, false, &life.policy, &mut out);
+    let mut renew = |token| {
+        let call = Call { token: Some(Fingerprint(token)), ..license(CallKind::Renewal) };
+        let start = || Start { card: (), id: SessionId(8), seed: 99 };
+        device.call(life.now, &call, &life.policy, start, &mut out)
+    };
+    assert_eq!(renew(1), (Some(life.id), Answer::Refuse(Refusal::Ended(End::Stopped))));
+    assert_eq!(renew(2), (Some(SessionId(8)), Answer::Wait));
 }
 
 /// What only an open that is under way has to know is not written: the version before reads all of it.

@@ -1,0 +1,66 @@
+//! The places of a device: who gives way to whom, who may start, and who is forgotten.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::Effect;
+use super::super::input::Input;
+use super::super::playback::Playback;
+use super::super::policy::Policy;
+use super::{Device, Outbox};
+use crate::ids::SessionId;
+
+/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
+pub(super) const REMEMBERED: usize = 32;
+
+impl<C> Device<C> {
+    /// Zaps as many of these away, the first ones first, as the device has too many with one more.
+    /// Returns how long the one more waits.
+    pub(super) fn make_room(
+        &mut self,
+        active: Vec<SessionId>,
+        now: Instant,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) -> Duration {
+        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+        if surplus == 0 {
+            return Duration::ZERO;
+        }
+        let hold = self.zaps.next(now, policy);
+        for id in active.into_iter().take(surplus) {
+            self.step(id, now, Input::Zap(now + hold.min(policy.re_entry)), policy, out);
+        }
+        hold
+    }
+
+    /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
+    pub(super) fn forget_surplus(&mut self, out: &mut Outbox) {
+        let mut surplus = self.playbacks.iter().filter(|p| p.is_spent()).count().saturating_sub(REMEMBERED);
+        let goes = |p: &Playback<C>| {
+            let goes = surplus > 0 && p.is_spent();
+            surplus -= usize::from(goes);
+            goes
+        };
+        self.forget_all(goes, out);
+    }
+
+    pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {
+        self.playbacks.retain(|p| {
+            let goes = goes(p);
+            out.extend(goes.then_some((p.id, Effect::Forget)));
+            !goes
+        });
+    }
+
+    /// Lets held playbacks go, oldest first, while the device has places left.
+    pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+        loop {
+            let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
+            let held = self.playbacks.iter().find(|p| p.session.is_held() && now >= p.session.not_before).map(|p| p.id);
+            match held {
+                Some(id) if taken < policy.sessions_per_device => self.step(id, now, Input::Start, policy, out),
+                Some(_) | None => return,
+            };
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a playback has several players: two tabs of one device with the same content.
+//!
+//! Their licenses tell nothing, because a player may fetch a fresh content token for each. But whoever
+//! refreshes its token does not go back to an old one: a renewal with a token that another one came
+//! after shows that both are in use. Not kept over a restart: the next renewals show it again.
+
+use super::call::{Call, CallKind};
+use super::playback::TOKENS;
+use crate::secret::Fingerprint;
+
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// With which token it was called last.
+    last: Option<Fingerprint>,
+    /// Tokens in use beside each other, and whether their player has stopped. Most playbacks have none.
+    players: Vec<(Fingerprint, bool)>,
+}
+
+impl Turns {
+    /// `known`: the playback had this call's token before.
+    pub(super) fn note(&mut self, call: &Call, known: bool) {
+        let Some(token) = call.token else { return };
+        let before = self.last.replace(token).filter(|before| *before != token);
+        if let (CallKind::Renewal, true, Some(before)) = (call.kind, known, before) {
+            self.add(before);
+            self.add(token);
+        }
+    }
+
+    fn add(&mut self, token: Fingerprint) {
+        if self.players.iter().any(|(of, _)| *of == token) {
+            return;
+        }
+        if self.players.len() == TOKENS {
+            self.players.remove(0);
+        }
+        self.players.push((token, false));
+    }
+
+    /// The player of this token stops. True when others are known that have not.
+    pub(super) fn stop(&mut self, token: Fingerprint) -> bool {
+        let mut one_of_them = false;
+        for (_, stopped) in self.players.iter_mut().filter(|(of, _)| *of == token) {
+            (*stopped, one_of_them) = (true, true);
+        }
+        let others = self.players.iter().filter(|(_, stopped)| !stopped).count();
+        // A token that took no turns is mostly a fresh one of one of them.
+        others > usize::from(!one_of_them)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Opens;
+
+    /// `l1` is a license with token 1, `r1` a renewal, `s1` a stop; `+` behind a stop: others go on.
+    fn plays(story: &str) -> String {
+        let (mut turns, mut known, mut told) = (Turns::default(), Vec::new(), Vec::new());
+        for word in story.split(' ').map(|word| word.trim_end_matches('+')) {
+            let token = Fingerprint(word[1..].parse().unwrap());
+            if word.starts_with('s') {
+                let more = turns.stop(token);
+                told.push(if more { format!("{word}+") } else { word.to_owned() });
+                continue;
+            }
+            let kind = if word.starts_with('l') { CallKind::License } else { CallKind::Renewal };
+            let call = Call { content: None, key_session: None, kind, opens: Opens::Yes, token: Some(token) };
+            turns.note(&call, known.contains(&token));
+            known.push(token);
+            told.push(word.to_owned());
+        }
+        told.join(" ")
+    }
+
+    #[test]
+    fn only_tokens_that_take_turns_are_of_several_players() {
+        let stories = [
+            // One player: a fixed token; one that is refreshed; a fresh one for every call.
+            "l1 l1 r1 r1 s1",
+            "l1 r1 l2 r2 r2 s1",
+            "l1 r1 l2 r2 r2 s2",
+            "l1 l2 r3 r4 r5 s1",
+            // Picture and sound with a token each, asked for again after a lost reply.
+            "l1 l2 l1 r3 s1",
+            // Two: nothing shows it before the first renewals.
+            "l1 l2 s1",
+            "l1 r1 l2 r1 r2 s1+ r2 s2",
+            "l1 l2 r1 r2 s2+ r1 s1",
+            // The same stop twice, by a call and a beacon.
+            "l1 l2 r1 r2 s1+ s1+ s2",
+            // One of them refreshes its token, and stops first, or last.
+            "l1 l2 r1 r2 r3 r1 s3+",
+            "l1 l2 r1 r2 s1+ r3 s3",
+            // A third that has not renewed yet.
+            "l1 l2 r1 r2 l3 s3+ s1+ s2",
+        ];
+        for story in stories {
+            assert_eq!(plays(story), story);
+        }
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        let mut turns = Turns::default();
+        for token in 0..1_000 {
+            let token = Some(Fingerprint(token));
+            turns.note(
+                &Call { content: None, key_session: None, kind: CallKind::Renewal, opens: Opens::Yes, token },
+                true,
+            );
+        }
+        assert_eq!(turns.players.len(), TOKENS);
+    }
+}
