@@ -101,7 +101,8 @@ struct Measured {
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
     let key = DeviceKey::new("head-end", "header", &number.to_string());
     let token = Some(Fingerprint(number));
-    let call = Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
+    let call =
+        Call { challenge: None, content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
     let start = Clock.now();
     let admission = sessions.admit(key, &call, &card(), start + Duration::from_secs(6)).await;
     let license = tokio::time::sleep(ROUND_TRIP);
@@ -150,7 +151,14 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         let sessions = sessions(tasks, Some(journal.clone()));
         let key = DeviceKey::new("head-end", "header", "one");
         let token = Some(Fingerprint(1));
-        let call = Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
+        let call = Call {
+            challenge: None,
+            content: None,
+            key_session: None,
+            kind: CallKind::License,
+            opens: Opens::Yes,
+            token,
+        };
         sessions.admit(key, &call, &card(), Clock.now() + Duration::from_secs(6)).await;
         (journal.clone() as Arc<dyn Store>).durable().await;
         journal.end();

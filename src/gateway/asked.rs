@@ -90,6 +90,8 @@ impl Asked {
         };
         let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id);
         Some(Call {
+            // ClearKey's says the keys and nothing more.
+            challenge: (message.system != System::ClearKey).then(|| Fingerprint::of(&self.body)),
             // What is registered is one playback of its own: another one of the same content has another token.
             content: content.filter(|_| self.registration.is_none()),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),

@@ -21,6 +21,8 @@ pub enum Opens {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
+    /// The message itself: the same once more is a retry. None where each one of a title is the same.
+    pub challenge: Option<Fingerprint>,
     /// What is played: the content token's content id, else what the DRM message names.
     pub content: Option<Fingerprint>,
     /// Correlates the calls of one key session (Widevine `request_id`).

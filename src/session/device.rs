@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use self::place::{Place, place};
+use self::turned::Turned;
 use self::zaps::Zaps;
 use super::call::Call;
 use super::effect::{Answer, Effect, Effects, Refusal};
@@ -22,6 +23,7 @@ use crate::secret::Fingerprint;
 
 mod place;
 mod room;
+mod turned;
 mod zaps;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
@@ -30,12 +32,13 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 #[derive(Debug)]
 pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
+    turned: Turned,
     zaps: Zaps,
 }
 
 impl<C> Default for Device<C> {
     fn default() -> Self {
-        Self { playbacks: Vec::new(), zaps: Zaps::default() }
+        Self { playbacks: Vec::new(), turned: Turned::default(), zaps: Zaps::default() }
     }
 }
 
@@ -50,7 +53,11 @@ impl<C> Device<C> {
         start: impl FnOnce() -> Start<C>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
-        let index = match place(&self.playbacks, now, call, policy) {
+        let place = place(&self.playbacks, now, call, policy);
+        if place.begins() && self.is_full(policy) && self.turned.is_retry(now, call, policy) {
+            return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
+        }
+        let index = match place {
             Place::At(index) => index,
             Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
             Place::Fresh => self.begin(now, call, policy, start(), out),
@@ -82,6 +89,7 @@ impl<C> Device<C> {
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         if self.has_lost_its_turn(id, now, call, policy) {
+            self.turned.note(now, call, policy);
             return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
         }
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
@@ -98,16 +106,16 @@ impl<C> Device<C> {
             return self.call(now, call, policy, start, out);
         }
         let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
+        if matches!(answer, Some(Answer::Refuse(Refusal::Ended(End::Zapped)))) {
+            self.turned.note(now, call, policy);
+        }
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
 
     /// Its playback is gone: it was over, and made room for another of the same name.
     fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &Call, policy: &Policy) -> bool {
         let gone = !self.playbacks.iter().any(|p| p.id == id);
-        gone && match place(&self.playbacks, now, call, policy) {
-            Place::Fresh | Place::Return(_) => true,
-            Place::At(_) | Place::Expired | Place::Nowhere => false,
-        }
+        gone && place(&self.playbacks, now, call, policy).begins()
     }
 
     /// Anything else that happens to one playback. An id that is gone is ignored.

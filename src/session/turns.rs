@@ -65,7 +65,8 @@ mod tests {
                 continue;
             }
             let kind = if word.starts_with('l') { CallKind::License } else { CallKind::Renewal };
-            let call = Call { content: None, key_session: None, kind, opens: Opens::Yes, token: Some(token) };
+            let call =
+                Call { challenge: None, content: None, key_session: None, kind, opens: Opens::Yes, token: Some(token) };
             turns.note(&call, known.contains(&token));
             known.push(token);
             told.push(word.to_owned());
@@ -106,7 +107,14 @@ mod tests {
         for token in 0..1_000 {
             let token = Some(Fingerprint(token));
             turns.note(
-                &Call { content: None, key_session: None, kind: CallKind::Renewal, opens: Opens::Yes, token },
+                &Call {
+                    challenge: None,
+                    content: None,
+                    key_session: None,
+                    kind: CallKind::Renewal,
+                    opens: Opens::Yes,
+                    token,
+                },
                 true,
             );
         }

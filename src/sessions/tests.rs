@@ -164,7 +164,7 @@ fn key() -> DeviceKey {
 
 fn license(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call { content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
+    Call { challenge: None, content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
 }
 
 #[tokio::test]

@@ -53,6 +53,27 @@ async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
     stage.end().await;
 }
 
+/// Two tabs begin together; the players of both ask again by themselves.
+#[tokio::test]
+async fn a_players_own_retry_does_not_undo_a_zap_and_pressing_play_again_does() {
+    let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
+    let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
+    let mut calls = JoinSet::new();
+    calls.spawn(news.license("one").into_future());
+    stage.eventually("opening", async || stage.each("state").await == ["opening"]).await;
+    assert!(film.license("other").await.is_good());
+    assert_eq!(calls.join_all().await[0].error(), (403, "session_ended".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(news.license("one").await.error(), (403, "session_ended".to_owned()));
+        assert!(film.license("other").await.is_good());
+    }
+    assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (2, 1));
+    assert!(news.license("one, once more").await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_zap_away_and_back_plays_again() {
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;

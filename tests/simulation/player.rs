@@ -79,6 +79,7 @@ impl Player {
             CallKind::Renewal => Some(rng.pick(&self.key_sessions)),
         };
         Call {
+            challenge: None,
             content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
             key_session: key_session.map(Fingerprint),
             kind,
@@ -94,6 +95,7 @@ impl Player {
         }
         let (key_session, token) = rng.pick(&self.left_over);
         Some(Call {
+            challenge: None,
             content: None,
             key_session: Some(Fingerprint(key_session)),
             kind: CallKind::Renewal,

@@ -111,6 +111,7 @@ impl Gateway {
         content: Option<Fingerprint>,
     ) -> Result<(), Box<Turned>> {
         let call = Call {
+            challenge: None,
             content,
             key_session: None,
             kind: CallKind::License,

@@ -18,6 +18,16 @@ pub(super) enum Place {
     Return(usize),
 }
 
+impl Place {
+    /// Something plays with it that did not before.
+    pub(super) fn begins(&self) -> bool {
+        match self {
+            Self::Fresh | Self::Return(_) => true,
+            Self::At(_) | Self::Expired | Self::Nowhere => false,
+        }
+    }
+}
+
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
     let Some((index, playback)) = find(playbacks, now, call, policy) else {

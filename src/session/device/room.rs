@@ -13,6 +13,11 @@ use crate::ids::SessionId;
 pub(super) const REMEMBERED: usize = 32;
 
 impl<C> Device<C> {
+    /// What begins now ends another one.
+    pub(super) fn is_full(&self, policy: &Policy) -> bool {
+        self.playbacks.iter().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
+    }
+
     /// Zaps as many of these away, the first ones first, as the device has too many with one more.
     /// Returns how long the one more waits.
     pub(super) fn make_room(

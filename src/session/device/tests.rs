@@ -16,7 +16,7 @@ const RELEASE: Call = call(CallKind::Release);
 const RENEWAL: Call = call(CallKind::Renewal);
 
 const fn call(kind: CallKind) -> Call {
-    Call { content: None, key_session: None, kind, opens: Opens::Yes, token: None }
+    Call { challenge: None, content: None, key_session: None, kind, opens: Opens::Yes, token: None }
 }
 
 impl Call {
@@ -30,6 +30,10 @@ impl Call {
 
     const fn with(self, token: u64) -> Self {
         Self { token: Some(Fingerprint(token)), ..self }
+    }
+
+    const fn saying(self, challenge: u64) -> Self {
+        Self { challenge: Some(Fingerprint(challenge)), ..self }
     }
 
     const fn expired(self) -> Self {
@@ -408,6 +412,55 @@ fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
     stage.settle();
     assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))));
     assert_eq!(stage.told, "o1 c1 o3 ");
+}
+
+/// Two tabs behind one place: the players of both ask again by themselves.
+#[test]
+fn a_retry_of_a_call_that_was_zapped_away_does_not_zap_back() {
+    let calls = [
+        (LICENSE.with(1).under(100), LICENSE.with(2).under(200)),
+        (LICENSE.with(1).saying(100), LICENSE.with(2).saying(200)),
+        // The key session says another challenge.
+        (LICENSE.with(1).under(100).saying(101), LICENSE.with(2).under(200).saying(201)),
+    ];
+    for (one, other) in calls {
+        let mut stage = Stage::new();
+        stage.call(one);
+        assert_eq!(stage.call(other), (2, Answer::Wait));
+        let zapped = Answer::Refuse(Refusal::Ended(End::Zapped));
+        assert_eq!(stage.call_again(1, one), (1, zapped.clone()));
+        stage.settle();
+        for _ in 0..10 {
+            stage.tick(Duration::from_secs(1));
+            assert_eq!(stage.call(one), (0, zapped.clone()));
+            assert!(matches!(stage.call(other), (2, Answer::Forward(_))));
+        }
+        assert_eq!(stage.told, "o1 c1 o2 ");
+        // Its viewer presses play.
+        let anew = one.under(102).saying(103);
+        assert_eq!(stage.call(anew), (3, Answer::Wait));
+        stage.settle();
+        assert_eq!(stage.told, "o1 c1 o2 c2 o3 ");
+    }
+}
+
+#[test]
+fn a_retry_of_a_call_that_was_zapped_away_takes_a_place_that_is_free_or_asks_after_its_time() {
+    for stopped in [true, false] {
+        let mut stage = Stage::new();
+        let (one, other) = (LICENSE.with(1).under(100), LICENSE.with(2).under(200));
+        stage.call(one);
+        stage.call(other);
+        stage.call_again(1, one);
+        stage.settle();
+        if stopped {
+            stage.deliver(2, Input::End(End::Stopped));
+            stage.settle();
+        } else {
+            stage.tick(stage.policy.denial_memory);
+        }
+        assert_eq!(stage.call(one), (3, Answer::Wait), "stopped: {stopped}");
+    }
 }
 
 /// Picture and sound of two players behind one device, while nothing can be opened: whose own playback

@@ -58,6 +58,7 @@ struct Life {
 
 fn license(kind: CallKind) -> Call {
     Call {
+        challenge: None,
         content: Some(Fingerprint(5)),
         key_session: Some(Fingerprint(6)),
         kind,
