@@ -1,20 +1,22 @@
 //! One session: its state, its grant, and the one call it may have in flight.
 
 mod law;
+mod over;
 
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::effect::{Refusal, Told};
+pub(super) use self::over::Over;
+use super::effect::Told;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
 use super::schedule::Schedule;
 use super::step::Away;
-use super::verdict::{Denial, Fault, Reason};
+use super::verdict::Reason;
 
 #[derive(Clone, Debug)]
 pub enum State {
@@ -33,33 +35,6 @@ pub enum State {
     /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
     /// had a session, and keeps the budget of what is running.
     Owing { next: Instant, ran: bool, since: Instant, tries: u8 },
-}
-
-/// How a closed session came to be so.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Over {
-    Denied(Denial, Reason),
-    Ended(End),
-    /// As unreachable, after its credit was spent, that of a running one too; remembered, so that it gets
-    /// none anew. It may ask `again` from then on.
-    Spent {
-        again: Instant,
-        fault: Fault,
-    },
-    Unmanaged,
-    Unreachable(Fault),
-}
-
-impl Over {
-    /// What it is to whoever still asks; none where nobody need manage it.
-    pub fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Denied(denial, reason) => Some(Refusal::Denied(*denial, reason.clone())),
-            Self::Ended(end) => Some(Refusal::Ended(*end)),
-            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
-            Self::Unmanaged => None,
-        }
-    }
 }
 
 /// Who sends the beats.

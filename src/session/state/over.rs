@@ -1,0 +1,34 @@
+//! What stays of a session that is over, for whoever still asks.
+
+use std::time::Instant;
+
+use super::super::effect::Refusal;
+use super::super::end::End;
+use super::super::verdict::{Denial, Fault, Reason};
+
+/// How a closed session came to be so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Over {
+    Denied(Denial, Reason),
+    Ended(End),
+    /// As unreachable, after its credit was spent, that of a running one too; remembered, so that it gets
+    /// none anew. It may ask `again` from then on.
+    Spent {
+        again: Instant,
+        fault: Fault,
+    },
+    Unmanaged,
+    Unreachable(Fault),
+}
+
+impl Over {
+    /// What it is to whoever still asks; none where nobody need manage it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Denied(denial, reason) => Some(Refusal::Denied(*denial, reason.clone())),
+            Self::Ended(end) => Some(Refusal::Ended(*end)),
+            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
+            Self::Unmanaged => None,
+        }
+    }
+}
