@@ -1,12 +1,14 @@
 //! The composition: everything is built here, top to bottom, and taken down in the other order.
 //!
-//! Sockets are bound early, so that a taken port is known before a session exists, and served late.
+//! Signals are heard first. Sockets are bound early, so that a taken port is known before a session exists, and
+//! served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
 //! ([`Reload`]).
 
 mod durable;
 mod reload;
+mod signals;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -15,11 +17,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::durable::Durable;
 pub use self::reload::Reload;
 use self::reload::{named, restart_only};
+pub use self::signals::Signals;
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
@@ -48,6 +50,7 @@ pub struct App {
     on_exit: OnExit,
     reload: Arc<Reload>,
     sessions: Arc<Sessions>,
+    signals: Signals,
     tasks: Tasks,
 }
 
@@ -90,7 +93,7 @@ pub enum Fault {
 impl App {
     /// Builds and binds everything; nothing is served yet. Must run on the control runtime.
     pub async fn build(config: Config) -> Result<Self, Fault> {
-        let clock = Clock;
+        let (clock, signals) = (Clock, Signals::hear()?);
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
@@ -161,7 +164,12 @@ impl App {
         };
         reload.show(clock.wall());
         let (on_exit, reload) = (store.on_exit, Arc::new(reload));
-        Ok(Self { admin, admin_listener, call, deaths, durable, edge, on_exit, reload, sessions, tasks })
+        Ok(Self { admin, admin_listener, call, deaths, durable, edge, on_exit, reload, sessions, signals, tasks })
+    }
+
+    /// Signals that were heard since before there was a configuration to build it from.
+    pub fn hearing(self, signals: Signals) -> Self {
+        Self { signals, ..self }
     }
 
     /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
@@ -188,7 +196,8 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, durable, edge, on_exit, reload, sessions, tasks } = self;
+        let Self { admin, admin_listener, call, mut deaths, durable, edge, on_exit, reload, sessions, signals, tasks } =
+            self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         if let Some(listener) = admin_listener {
@@ -198,7 +207,7 @@ impl App {
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
         let end = tokio::select! {
-            end = signals(&reload) => end,
+            () = signals.follow(&reload) => Ok(()),
             () = until => Ok(()),
             Some(name) = deaths.recv() => Err(Fault::Death(name)),
         };
@@ -248,20 +257,6 @@ fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), cert
     let bound = server.listen.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
     names.extend(bound.map(|ip| ip.to_string()));
     certs::ensure(&server.tls.certificate, &server.tls.key, &names, clock.wall()).map(|_written| ())
-}
-
-/// Handles SIGHUP; ends with SIGTERM or SIGINT.
-async fn signals(reload: &Reload) -> Result<(), Fault> {
-    let listen = |kind| signal(kind).map_err(Fault::Signals);
-    let (mut hangup, mut interrupt) = (listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?);
-    let mut terminate = listen(SignalKind::terminate())?;
-    loop {
-        tokio::select! {
-            Some(()) = hangup.recv() => reload.hang_up(),
-            Some(()) = interrupt.recv() => return Ok(()),
-            Some(()) = terminate.recv() => return Ok(()),
-        }
-    }
 }
 
 /// A panic in one call must not end the others. It is counted and logged by its place alone: its

@@ -9,7 +9,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Order};
-use crate::app::{self, App};
+use crate::app::{self, App, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat, StoreKind};
@@ -42,10 +42,7 @@ pub fn run(command: Command) -> ExitCode {
             say(args::HELP);
             ExitCode::SUCCESS
         }
-        Command::Run { config: file } => with_config(&file.clone(), |config| {
-            telemetry::start_log(&config.log);
-            on_runtime(serve(config, file))
-        }),
+        Command::Run { config } => on_runtime(serve(config)),
         Command::Sessions { admin, config, json, order, token_file } => {
             sessions(admin.as_deref(), &config, json, &order, token_file.as_deref())
         }
@@ -70,12 +67,14 @@ fn complain(text: &str) -> ExitCode {
 fn with_config(file: &Path, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match load(file) {
         Ok(config) => act(config),
-        Err(Faults(faults)) => {
-            let count = faults.len();
-            let plural = if count == 1 { "" } else { "s" };
-            complain(&format!("{}: {count} fault{plural}\n{}", file.display(), Faults(faults).to_string().trim_end()))
-        }
+        Err(faults) => complain_of(file, faults),
     }
+}
+
+fn complain_of(file: &Path, Faults(faults): Faults) -> ExitCode {
+    let count = faults.len();
+    let plural = if count == 1 { "" } else { "s" };
+    complain(&format!("{}: {count} fault{plural}\n{}", file.display(), Faults(faults).to_string().trim_end()))
 }
 
 fn load(file: &Path) -> Result<Config, Faults> {
@@ -91,10 +90,19 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, file: PathBuf) -> ExitCode {
+async fn serve(file: PathBuf) -> ExitCode {
+    let signals = match Signals::hear() {
+        Ok(signals) => signals,
+        Err(fault) => return complain(&fault.to_string()),
+    };
+    let config = match load(&file) {
+        Ok(config) => config,
+        Err(faults) => return complain_of(&file, faults),
+    };
+    telemetry::start_log(&config.log);
     raise_descriptor_limit();
     let app = match App::build(config).await {
-        Ok(app) => app.reloading(move || load(&file)),
+        Ok(app) => app.hearing(signals).reloading(move || load(&file)),
         Err(fault) => return complain(&fault.to_string()),
     };
     for bound in app.addresses() {

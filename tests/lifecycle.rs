@@ -12,9 +12,10 @@ mod process;
 #[path = "support/web.rs"]
 mod web;
 
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -298,6 +299,38 @@ async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
     assert_eq!(home.headend.story().await.iter().filter(|call| *call == "setup").count(), 1);
     assert!(home.headend.open().await.is_empty());
+}
+
+/// Its CA file is a pipe that nobody writes to, until we do.
+#[tokio::test]
+async fn a_signal_that_comes_during_the_start_is_acted_on_after_it() {
+    let home = Home::secure().await;
+    let (file, at) = (home.folder.path().join("config.toml"), |name: &str| home.folder.path().join(name));
+    assert!(home.proxy().terminate().await.success());
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("[[route]]", "ca = \"pipe.pem\"\n[[route]]")).unwrap();
+    let ca = std::fs::read(home.certificates().join("ca.pem")).unwrap();
+    std::fs::write(at("ca.pem"), &ca).unwrap();
+    for signals in [&["-HUP"][..], &["-TERM"], &["-INT"], &["-HUP", "-TERM"]] {
+        assert!(Command::new("mkfifo").arg(at("pipe.pem")).status().unwrap().success());
+        let mut proxy = Proxy::begin(&file);
+        // Opens as soon as it is read; who reads it again finds a file.
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(at("pipe.pem")).unwrap();
+        std::fs::rename(at("ca.pem"), at("pipe.pem")).unwrap();
+        signals.iter().for_each(|signal| proxy.signal(signal));
+        pipe.write_all(&ca).unwrap();
+        drop(pipe);
+        proxy.await_start();
+        match signals {
+            ["-HUP"] => {
+                proxy.says("configuration reloaded");
+                assert!(proxy.get("/readyz").await.unwrap().is_good());
+                assert!(proxy.terminate().await.success());
+            }
+            _ => assert_eq!(proxy.ended().await.code(), Some(0), "{signals:?}"),
+        }
+        std::fs::rename(at("pipe.pem"), at("ca.pem")).unwrap();
+    }
 }
 
 #[tokio::test]

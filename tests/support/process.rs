@@ -46,6 +46,13 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(config: &Path) -> Self {
+        let mut proxy = Self::begin(config);
+        proxy.await_start();
+        proxy
+    }
+
+    /// It may not serve yet.
+    pub(crate) fn begin(config: &Path) -> Self {
         let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = channel();
@@ -59,10 +66,12 @@ impl Proxy {
             }
         });
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut proxy = Self { admin: unknown, child: Some(child), heard, lines, players: unknown };
-        proxy.players = address(&proxy.says("players: "));
-        proxy.admin = address(&proxy.says("admin: "));
-        proxy
+        Self { admin: unknown, child: Some(child), heard, lines, players: unknown }
+    }
+
+    pub(crate) fn await_start(&mut self) {
+        self.players = address(&self.says("players: "));
+        self.admin = address(&self.says("admin: "));
     }
 
     /// Waits for the next line of the log that says so.
