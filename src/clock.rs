@@ -7,6 +7,7 @@
 
 mod span;
 
+use std::ops::Add;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -60,8 +61,8 @@ impl Clock {
     }
 
     /// As [`Self::now`], but running on while the machine sleeps: for times that others go by.
-    pub fn unslept(&self) -> Instant {
-        self.now() + self.suspended()
+    pub fn unslept(&self) -> Unslept {
+        Unslept(self.now() + self.suspended())
     }
 
     /// Both times at once.
@@ -129,6 +130,26 @@ pub struct Moment {
     pub wall: Duration,
 }
 
+/// A moment of the clock that runs on while the machine sleeps. A type of its own: beside a deadline it
+/// would be off by all the sleep since the machine was started.
+#[derive(Clone, Copy, Debug)]
+pub struct Unslept(Instant);
+
+impl Unslept {
+    /// How long ago the other was; nothing if it is yet to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
+    }
+}
+
+impl Add<Duration> for Unslept {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0 + later)
+    }
+}
+
 /// Wall time since the epoch as it is written down: in nanoseconds. Read as a [`Span`] is.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Wall(u64);
@@ -189,8 +210,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wall_and_suspension_are_steered_apart_from_deadlines() {
         let (now, clock) = (Clock.now(), Clock::steered(WALL));
+        let awake = clock.unslept();
         clock.suspend(HOUR);
         assert_eq!((clock.now(), clock.wall(), clock.suspended()), (now, WALL + HOUR, HOUR));
+        assert_eq!(clock.unslept().since(awake), HOUR);
         clock.step_wall(-7_200_000);
         assert_eq!((clock.now(), clock.wall(), clock.suspended()), (now, WALL - HOUR, HOUR));
     }

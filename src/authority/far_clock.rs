@@ -1,12 +1,14 @@
 //! The time as an authority tells it, by the `Date` of its replies.
 //!
 //! Tokens are judged in the time of those who sign and check them. What was heard is carried on by
-//! the monotonic clock (with what it slept: [`crate::clock::Clock::unslept`]), so that a device clock that is wrong, or set right meanwhile, changes
-//! nothing. Reads no clock; taught by the client, asked by the gateway.
+//! the monotonic clock, with what the machine slept, so that a device clock that is wrong, or set right
+//! meanwhile, changes nothing. Reads no clock; taught by the client, asked by the gateway.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Unslept;
 
 /// From 2020 to 2100, in seconds since the epoch: another date is a mistake.
 const PLAUSIBLE: std::ops::Range<Duration> = Duration::from_secs(1_577_836_800)..Duration::from_secs(4_102_444_800);
@@ -24,7 +26,7 @@ pub(super) struct FarClock {
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
-    at: Instant,
+    at: Unslept,
     date: Duration,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Lesson {
 
 impl FarClock {
     /// The newest date wins; an implausible one is ignored. `date` and `wall` since the epoch.
-    pub(super) fn learn(&self, now: Instant, wall: Duration, date: Duration) -> Option<Lesson> {
+    pub(super) fn learn(&self, now: Unslept, wall: Duration, date: Duration) -> Option<Lesson> {
         if !PLAUSIBLE.contains(&date) {
             return None;
         }
@@ -50,9 +52,9 @@ impl FarClock {
     }
 
     /// The authority's time since the epoch; none when nothing was heard lately.
-    pub(super) fn read(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn read(&self, now: Unslept) -> Option<Duration> {
         let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let since = now.saturating_duration_since(heard.at);
+        let since = now.since(heard.at);
         (since <= FRESH).then(|| heard.date + since)
     }
 }
@@ -70,12 +72,12 @@ mod tests {
 
     #[test]
     fn nothing_heard_is_nothing_known() {
-        assert_eq!(FarClock::default().read(Clock.now()), None);
+        assert_eq!(FarClock::default().read(Clock.unslept()), None);
     }
 
     #[test]
     fn the_newest_date_is_carried_on_for_a_while() {
-        let (far, now) = (FarClock::default(), Clock.now());
+        let (far, now) = (FarClock::default(), Clock.unslept());
         far.learn(now, WALL, WALL + seconds(86_400)).unwrap();
         far.learn(now + seconds(5), WALL, WALL - seconds(86_400)).unwrap();
         assert_eq!(far.read(now + seconds(5)), Some(WALL - seconds(86_400)));
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_device_clock_does_not_matter_once_a_date_is_heard() {
-        let (far, now) = (FarClock::default(), Clock.now());
+        let (far, now) = (FarClock::default(), Clock.unslept());
         for wall in [Duration::ZERO, WALL, WALL * 3] {
             far.learn(now, wall, WALL).unwrap();
             assert_eq!(far.read(now), Some(WALL));
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_device_clock_that_steps_between_two_replies_changes_nothing() {
-        let (far, now, day) = (FarClock::default(), Clock.now(), seconds(86_400));
+        let (far, now, day) = (FarClock::default(), Clock.unslept(), seconds(86_400));
         far.learn(now, WALL, WALL).unwrap();
         for (after, wall) in [(5, WALL + day), (10, WALL - day), (15, WALL)] {
             let before = far.read(now + seconds(after)).unwrap();
@@ -108,7 +110,7 @@ mod tests {
 
     #[test]
     fn implausible_dates_are_ignored() {
-        let (far, now) = (FarClock::default(), Clock.now());
+        let (far, now) = (FarClock::default(), Clock.unslept());
         far.learn(now, WALL, WALL).unwrap();
         for date in [Duration::ZERO, seconds(1_577_836_799), seconds(4_102_444_800), Duration::MAX] {
             assert_eq!(far.learn(now, WALL, date), None, "{date:?}");
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_is_warned_about_once() {
-        let (far, now) = (FarClock::default(), Clock.now());
+        let (far, now) = (FarClock::default(), Clock.unslept());
         let offs = [0, 30, 31, 31, 0, 90].map(|off| far.learn(now, WALL, WALL - seconds(off)).unwrap());
         assert_eq!(offs.map(|lesson| lesson.warn), [false, false, true, false, false, false]);
         assert_eq!(offs.map(|lesson| lesson.offset), [0.0, -30.0, -31.0, -31.0, 0.0, -90.0]);

@@ -36,6 +36,7 @@ use self::health::Health;
 pub use self::outage::watch;
 pub use self::registry::Authorities;
 pub use self::slots::{Held, Kept, RESERVED};
+use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable};
 use crate::playbacks::Block;
 use crate::secret::Secret;
@@ -163,10 +164,10 @@ impl Authority {
     }
 
     /// The time since the epoch in which its tokens are judged; none while it has not told lately.
-    pub fn time(&self, now: Instant) -> Option<Duration> {
+    pub fn time(&self, clock: Clock) -> Option<Duration> {
         match &self.kind {
             Kind::Embedded(_) | Kind::FirstLight(_) => None,
-            Kind::NagraSsm(ssm) => ssm.clock.read(now),
+            Kind::NagraSsm(ssm) => ssm.clock.read(clock.unslept()),
         }
     }
 

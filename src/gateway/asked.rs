@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -14,6 +14,7 @@ use super::identity::{self, Counted, Evidence};
 use super::query;
 use super::route::Route;
 use crate::authority::Authority;
+use crate::clock::{Clock, Moment};
 use crate::cmcd;
 use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
@@ -121,7 +122,8 @@ impl Asked {
         call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
     }
 
-    pub(super) fn card(&self, route: &Route, authority: &Authority, now: Instant, wall: Duration) -> Arc<Card> {
+    pub(super) fn card(&self, route: &Route, authority: &Authority, clock: Clock) -> Arc<Card> {
+        let Moment { now, wall } = clock.moment();
         let (device, rung) = self.device.clone().unwrap_or_default();
         let block = self.registration.as_ref().and_then(|registration| registration.block.as_ref());
         Arc::new(Card {
@@ -133,7 +135,7 @@ impl Asked {
             device,
             device_group: self.counted.device_group.clone(),
             error_name: authority.error_name(),
-            kill_memory: self.kill_memory(authority.time(now).unwrap_or(wall)),
+            kill_memory: self.kill_memory(authority.time(clock).unwrap_or(wall)),
             opened: wall,
             policy: route.policy.clone(),
             registration: self.registration.clone(),

@@ -4,12 +4,13 @@
 //! silence, the head-end judges, and its reply tells the time. That only a call that would open a
 //! session is refused is the core's rule; what is running goes on with the token that it has.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::asked::Asked;
 use super::license::{Ending, Managed, Story};
 use super::refusal::{Phase, Turned};
 use crate::authority::Authority;
+use crate::clock::Clock;
 use crate::session::AskKind;
 use crate::telemetry::Outcome;
 
@@ -19,8 +20,8 @@ const LEEWAY: Duration = Duration::from_secs(30);
 impl Asked {
     /// How long ago the content token expired, if it is certain that it has. Of a comma list the
     /// first token counts.
-    pub(super) fn expired_for(&self, authority: &Authority, now: Instant) -> Option<Duration> {
-        let time = authority.time(now)?;
+    pub(super) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
+        let time = authority.time(clock)?;
         self.claims.as_ref()?.expired_for(time).filter(|ago| *ago > LEEWAY)
     }
 }

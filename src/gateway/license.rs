@@ -198,11 +198,11 @@ impl Story<'_> {
 
     fn managed(&self) -> Option<Managed<'_>> {
         let authority = self.route.authority.as_deref()?;
-        let (now, wall) = (self.gateway.clock.unslept(), self.gateway.clock.wall());
-        let expired = self.asked.expired_for(authority, now);
+        let clock = self.gateway.clock;
+        let expired = self.asked.expired_for(authority, clock);
         let call = self.asked.call(self.route, authority, expired.is_some())?;
         let key = self.asked.key(authority)?;
-        let card = self.asked.card(self.route, authority, now, wall);
+        let card = self.asked.card(self.route, authority, clock);
         Some(Managed { authority, call, card, expired, key })
     }
 

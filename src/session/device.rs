@@ -219,6 +219,9 @@ impl<C> Device<C> {
 
     fn step(&mut self, id: SessionId, now: Instant, input: Input, policy: &Policy, out: &mut Outbox) -> Option<Answer> {
         let playback = self.playback_mut(id)?;
+        if let Input::Slept(by) = input {
+            playback.leases.slept(now, by);
+        }
         let Effects { answer, list } = step(&mut playback.session, now, input, policy);
         let forget = list.contains(&Effect::Forget);
         out.extend(list.into_iter().map(|effect| (id, effect)));

@@ -43,6 +43,12 @@ impl Leases {
         self.0.retain(|lease| lease.key_session != key_session);
     }
 
+    /// The machine slept, and the player's clock did not: all run out so much sooner by ours.
+    pub(super) fn slept(&mut self, now: Instant, by: Duration) {
+        let ends = self.0.iter_mut().filter_map(|lease| lease.ends.as_mut());
+        ends.for_each(|ends| *ends = ends.checked_sub(by).unwrap_or(now));
+    }
+
     pub(super) fn as_slice(&self) -> &[KeyLease] {
         &self.0
     }

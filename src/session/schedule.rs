@@ -105,6 +105,11 @@ impl Schedule {
         *self = new;
     }
 
+    /// The machine slept: the world did not, and its moments come so much sooner by our clock.
+    pub(super) fn slept(&mut self, now: Instant, by: Duration) {
+        self.left.iter_mut().for_each(|(at, _)| *at = at.checked_sub(by).unwrap_or(now));
+    }
+
     /// When the next moment comes; at once for one that had passed.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }

@@ -911,6 +911,24 @@ fn while_it_is_closing_only_a_license_begins_anew() {
 }
 
 #[test]
+fn licenses_run_out_while_the_machine_sleeps() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    let licensed = |stage: &mut Stage, key, lasts| {
+        let (now, policy, mut out) = (stage.now, stage.policy.clone(), Outbox::new());
+        stage.device.licensed(SessionId(1), now, Fingerprint(key), Some(lasts), &policy, &mut out);
+    };
+    let last_end = |stage: &Stage| stage.device.playbacks[0].session.licensed_until.expect("an end") - stage.now;
+    licensed(&mut stage, 1, minutes(60));
+    stage.deliver(1, Input::Slept(minutes(50)));
+    assert_eq!(last_end(&stage), minutes(10));
+    // What is made of all of them after a sleep, and not of the newest alone.
+    licensed(&mut stage, 2, minutes(5));
+    assert_eq!(last_end(&stage), minutes(10));
+}
+
+#[test]
 fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));

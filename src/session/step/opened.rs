@@ -84,6 +84,7 @@ impl Session {
         self.took = now.saturating_duration_since(lane.since);
         self.heard(now);
         self.schedule = policy.schedule.clone().unwrap_or_default();
+        self.schedule.slept(now, lane.slept);
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
         }

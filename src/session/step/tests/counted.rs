@@ -162,6 +162,24 @@ fn a_playback_ends_with_its_programme() {
 }
 
 #[test]
+fn a_programme_goes_on_while_the_machine_sleeps() {
+    let mut lab = Lab::opening(Policy::default());
+    lab.policy.schedule = Some(programme(lab.now, 1005, 1090));
+    lab.feed(Input::Slept(secs(20)));
+    lab.answer(granted());
+    let began = lab.now;
+    lab.feed(Input::Slept(secs(30)));
+    assert_eq!(over(lab, began), (Some(End::Programme), secs(40)));
+
+    let mut lab = Lab::opening(Policy::default());
+    lab.policy.schedule = Some(programme(lab.now, 1005, 1090));
+    lab.answer(granted());
+    let began = lab.now;
+    lab.feed(Input::Slept(secs(3_600)));
+    assert_eq!(over(lab, began), (Some(End::Programme), Duration::ZERO), "it was over before we woke");
+}
+
+#[test]
 fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
     for (stop_on_end, ends) in [(false, 1010), (true, 900)] {
         let mut lab = Lab::opening(Policy { stop_on_end, ..Policy::default() });
