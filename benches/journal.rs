@@ -17,7 +17,7 @@ use sidebeat::ids::SessionId;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{Ask, AskKind, Call, CallKind, Grant, Opens, Policy, Verdict};
 use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Verdicts};
-use sidebeat::store::{Journal, Record, SessionRecord, Store};
+use sidebeat::store::{Dialect, Journal, Record, SessionRecord, Store};
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
 use tokio::runtime;
@@ -66,6 +66,7 @@ fn card() -> Arc<Card> {
         content_group: None,
         device: "a device".to_owned(),
         device_group: None,
+        dialect: Dialect::NagraSsm,
         error_name: |_| "error",
         opened: Clock.wall(),
         kill_memory: None,

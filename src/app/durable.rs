@@ -1,6 +1,6 @@
 //! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,13 @@ use crate::telemetry::Telemetry;
 
 /// The last changes get this long when the process ends.
 const LAST: Duration = Duration::from_secs(3);
+
+/// Places of authorities that are not configured any more.
+#[derive(Clone, Copy, Default)]
+struct Strangers {
+    dropped: usize,
+    kept: usize,
+}
 
 /// The journal and its writer, if sessions are to outlive the process.
 #[derive(Default)]
@@ -75,22 +82,16 @@ impl Durable {
         let Loaded { registrations: registered, sessions: records, slots } = store.load();
         let registered = take_back(registrations, registered);
         let places = authorities.keep_in(&store, &slots, |authority| claimed(authority, &records));
-        let dropped_places = forget_strangers(&store, authorities, &slots);
+        let places_of_strangers = keep_strangers(&store, authorities, &slots, &records);
         let restored = sessions.restore(records, |card| {
             let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
             routes.home(card, authorities, known)
         });
         authorities.recall(sessions);
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
-        let Restored { closing, dropped, killed, orphaned, remembered, resumed } = restored;
+        let Restored { closing, dropped: _, killed, orphaned, remembered, resumed, stranded: _ } = restored;
         tracing::info!(resumed, closing, killed, orphaned, remembered, places, registered, "sessions restored");
-        if dropped + dropped_places > 0 {
-            tracing::warn!(
-                sessions = dropped,
-                places = dropped_places,
-                "dropped from the journal: their authority is not configured any more, nobody can give them back"
-            );
-        }
+        tell_of_strangers(&restored, places_of_strangers);
     }
 
     /// Writes what is left. Nothing may be handed over any more.
@@ -113,15 +114,57 @@ fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> u
     registrations.restore(Clock.now(), found)
 }
 
-/// The places that sessions of this authority hold, by their tokens, and how often each beats.
+/// The places that sessions of this authority hold, and how often each beats.
 fn claimed(authority: &Authority, records: &[SessionRecord]) -> HashMap<u64, Duration> {
-    let ours = records.iter().filter(|record| record.card.authority == authority.name);
-    let grants = ours.filter_map(|record| record.playback.session.grant.as_ref());
-    grants.filter_map(|grant| Some((grant.token.expose().parse().ok()?, grant.interval.into()))).collect()
+    let ours = records.iter().filter(|record| authority.keeps(&record.card));
+    let every = |record: &SessionRecord| record.playback.session.grant.as_ref().map(|grant| grant.interval.into());
+    ours.filter_map(|record| Some((place(record)?, every(record)?))).collect()
 }
 
-fn forget_strangers(store: &Arc<dyn Store>, authorities: &Authorities, slots: &[SlotRecord]) -> usize {
+/// Of an embedded authority the token is the number of the place.
+fn place(record: &SessionRecord) -> Option<u64> {
+    record.playback.session.grant.as_ref()?.token.expose().parse().ok()
+}
+
+/// Places of authorities that are not configured any more stay in the journal as long as the sessions that
+/// claim them, and those that are kept for a device until their time.
+fn keep_strangers(
+    store: &Arc<dyn Store>,
+    authorities: &Authorities,
+    slots: &[SlotRecord],
+    records: &[SessionRecord],
+) -> Strangers {
+    let wall = Clock.wall();
     let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
-    let strangers = slots.iter().filter(|slot| !known(&slot.authority));
-    strangers.map(|slot| store.forget(Key::Slot(slot.authority.clone(), slot.slot))).count()
+    let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
+    let claims: HashSet<_> = matter.filter_map(|record| Some((&record.card.authority, place(record)?))).collect();
+    let mut strangers = Strangers::default();
+    for slot in slots.iter().filter(|slot| !known(&slot.authority)) {
+        let waits = slot.kept.as_ref().is_some_and(|kept| Duration::from(kept.until) > wall);
+        if waits || claims.contains(&(&slot.authority, slot.slot)) {
+            strangers.kept += 1;
+        } else {
+            strangers.dropped += 1;
+            store.forget(Key::Slot(slot.authority.clone(), slot.slot));
+        }
+    }
+    strangers
+}
+
+fn tell_of_strangers(restored: &Restored, places: Strangers) {
+    if restored.stranded + places.kept > 0 {
+        tracing::warn!(
+            sessions = restored.stranded,
+            places = places.kept,
+            "kept in the journal: their authority is not configured any more, nobody beats them or gives them back; \
+             if that is a mistake, configure one of the same name and kind and restart before they expire"
+        );
+    }
+    if restored.dropped + places.dropped > 0 {
+        tracing::warn!(
+            sessions = restored.dropped,
+            places = places.dropped,
+            "dropped from the journal: their authority is not configured any more, and must have let them expire"
+        );
+    }
 }

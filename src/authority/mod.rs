@@ -42,7 +42,7 @@ use crate::playbacks::Block;
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
 use crate::sessions::AuthorityId;
-use crate::store::{SlotRecord, Store};
+use crate::store::{CardRecord, Dialect, SlotRecord, Store};
 
 /// One authority with its settings. What it knows and counts is shared with the values of the same
 /// authority that a reload makes after this one.
@@ -97,6 +97,20 @@ impl Authority {
             | (Kind::NagraSsm(_), AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_)) => return None,
         };
         Some(Self { id: self.id.clone(), kind, name: self.name.clone() })
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self.kind {
+            Kind::Embedded(_) => Dialect::Embedded,
+            Kind::FirstLight(_) => Dialect::FirstLight,
+            Kind::NagraSsm(_) => Dialect::NagraSsm,
+        }
+    }
+
+    /// Whether this session of an earlier process is held there: one of another kind that had the name could do
+    /// nothing with its token, and is none of its business.
+    pub fn keeps(&self, session: &CardRecord) -> bool {
+        session.authority == self.name && session.dialect.is_none_or(|dialect| dialect == self.dialect())
     }
 
     /// The counter of an embedded authority.

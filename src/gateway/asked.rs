@@ -134,6 +134,7 @@ impl Asked {
             content_group: self.counted.content_group.clone(),
             device,
             device_group: self.counted.device_group.clone(),
+            dialect: authority.dialect(),
             error_name: authority.error_name(),
             kill_memory: self.kill_memory(authority.time(clock).unwrap_or(wall)),
             opened: wall,

@@ -14,7 +14,9 @@ use crate::store::CardRecord;
 impl Routes {
     /// Policy and dialect are today's; who plays what is the record's.
     pub fn home(&self, record: &CardRecord, authorities: &Authorities, registered: Option<Arc<Registration>>) -> Home {
-        let Some(authority) = authorities.by_name(&record.authority) else { return Home::Gone };
+        let Some(authority) = authorities.by_name(&record.authority).filter(|authority| authority.keeps(record)) else {
+            return Home::Gone;
+        };
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
@@ -50,6 +52,7 @@ fn card(
         content_group,
         device,
         device_group,
+        dialect: _,
         kill_memory,
         opened,
         registration: _,
@@ -69,6 +72,7 @@ fn card(
         content_group,
         device,
         device_group,
+        dialect: authority.dialect(),
         error_name: authority.error_name(),
         kill_memory: kill_memory.map(Into::into),
         opened: opened.into(),

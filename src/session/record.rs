@@ -8,6 +8,7 @@
 
 mod form;
 mod grant;
+mod matters;
 mod reports;
 mod stamp;
 mod state;

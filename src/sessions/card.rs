@@ -10,6 +10,7 @@ use crate::ids::{self, SessionId};
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy, Schedule, Stream};
+use crate::store::Dialect;
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -84,6 +85,8 @@ pub struct Card {
     /// As the identity ladder found it.
     pub device: String,
     pub device_group: Option<String>,
+    /// The authority's.
+    pub dialect: Dialect,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
     /// In place of the policy's own, where its content token tells.

@@ -20,7 +20,7 @@ use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
 /// Where a restored session belongs in today's configuration.
 #[derive(Debug)]
 pub enum Home {
-    /// Its authority is gone: nobody can be told anything.
+    /// Its authority is gone, or another kind has its name: nobody can be told anything.
     Gone,
     /// Route and authority are as they were.
     Here(Arc<Card>),
@@ -33,7 +33,7 @@ pub enum Home {
 pub struct Restored {
     /// On their way back to the authority.
     pub closing: usize,
-    /// Not over, and their authority is not configured any more.
+    /// Not over, and their authority is not configured any more; it must have let them expire.
     pub dropped: usize,
     pub killed: usize,
     /// Opens that were under way: nobody knows what they brought.
@@ -41,6 +41,8 @@ pub struct Restored {
     /// Over, and known for their left-over calls.
     pub remembered: usize,
     pub resumed: usize,
+    /// Not over, and kept as they are until their authority is configured again, or has let them expire.
+    pub stranded: usize,
 }
 
 /// A disk that takes longer is in trouble: the call goes on without it.
@@ -114,12 +116,7 @@ impl Sessions {
             let id = record.playback.id;
             let (card, leaves) = match home(&record.card) {
                 Home::Gone => {
-                    // What is over holds nothing that anybody could give back.
-                    let over = matches!(record.playback.session.state, StateRecord::Closed { .. });
-                    restored.dropped += usize::from(!over);
-                    if let Some(store) = &self.store {
-                        store.forget(Key::Session(id));
-                    }
+                    self.strand(record, moment.wall, &mut restored);
                     continue;
                 }
                 Home::Here(card) => (card, false),
@@ -135,6 +132,17 @@ impl Sessions {
             }
         }
         restored
+    }
+
+    /// Nobody can give it back today. By its record somebody can at a later start, if the name of its authority
+    /// was a mistake. What is over holds nothing, and is only remembered.
+    fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut Restored) {
+        let over = matches!(record.playback.session.state, StateRecord::Closed { .. });
+        let kept = record.playback.session.matters_until() > wall;
+        *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(!over);
+        if let Some(store) = self.store.as_ref().filter(|_| !kept) {
+            store.forget(Key::Session(record.playback.id));
+        }
     }
 
     fn take_back(
@@ -177,8 +185,8 @@ impl Restored {
     }
 
     /// Each with its name in metrics.
-    pub fn counts(&self) -> [(&'static str, usize); 6] {
-        let Self { closing, dropped, killed, orphaned, remembered, resumed } = *self;
+    pub fn counts(&self) -> [(&'static str, usize); 7] {
+        let Self { closing, dropped, killed, orphaned, remembered, resumed, stranded } = *self;
         [
             ("closing", closing),
             ("dropped", dropped),
@@ -186,6 +194,7 @@ impl Restored {
             ("orphaned", orphaned),
             ("remembered", remembered),
             ("resumed", resumed),
+            ("stranded", stranded),
         ]
     }
 }
@@ -204,6 +213,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
         content_group,
         device,
         device_group,
+        dialect,
         kill_memory,
         opened,
         registration,
@@ -220,6 +230,7 @@ fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
         content_group: content_group.clone(),
         device: device.clone(),
         device_group: device_group.clone(),
+        dialect: Some(*dialect),
         kill_memory: kill_memory.map(Span::from),
         opened: (*opened).into(),
         registration: registration.as_ref().map(|registration| registration.id),

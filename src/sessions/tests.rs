@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{Ask, CallKind, Denial, End, Grant, Opens, Playing, Policy, Report};
+use crate::store::Dialect;
 use crate::task::Tasks;
 
 mod household;
@@ -94,6 +95,7 @@ impl Stage {
             content_group: None,
             device: "device".to_owned(),
             device_group: None,
+            dialect: Dialect::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
             opened: Duration::ZERO,

@@ -64,6 +64,9 @@ pub struct CardRecord {
     pub device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_group: Option<String>,
+    /// Older versions did not say.
+    #[serde(rename = "di", default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<Span>,
     #[serde(rename = "o", alias = "opened")]
@@ -85,6 +88,17 @@ pub struct CardRecord {
         skip_serializing_if = "Option::is_none"
     )]
     pub token: Option<Secret>,
+}
+
+/// Which kind of authority a session's token is of: no other kind is asked about it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Dialect {
+    #[serde(rename = "e")]
+    Embedded,
+    #[serde(rename = "f")]
+    FirstLight,
+    #[serde(rename = "s")]
+    NagraSsm,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

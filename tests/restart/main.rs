@@ -285,6 +285,43 @@ async fn the_embedded_authoritys_places_outlive_a_crash() {
 }
 
 #[tokio::test]
+async fn what_a_mistyped_or_a_changed_authority_left_behind_comes_back_with_it() {
+    for embedded in [false, true] {
+        let home = Home::new(30.0, "keep", embedded).await;
+        let mut proxy = home.proxy();
+        let token = home.token("tv", "news").await;
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+        let before = proxy.sessions().await[0]["id"].clone();
+        proxy.kill();
+
+        let file = home.folder.path().join("config.toml");
+        let right = std::fs::read_to_string(&file).unwrap();
+        let kinds = ["kind = \"embedded\"", "kind = \"nagra-ssm\"\nurl = \"http://127.0.0.1:1\""];
+        let [kind, other] = if embedded { kinds } else { [kinds[1], kinds[0]] };
+        let begins = right.find(kind.split('\n').next().unwrap()).unwrap();
+        let ends = begins + right[begins..].find("[[route]]").unwrap();
+        let changed = format!("{}{other}\n{}", &right[..begins], &right[ends..]);
+        for wrong in [right.replace("\"far\"", "\"fra\""), changed] {
+            std::fs::write(&file, &wrong).unwrap();
+            let mut proxy = home.proxy();
+            assert!(proxy.said("kept in the journal") == 1 && proxy.sessions().await.is_empty(), "{wrong}");
+            proxy.kill();
+        }
+        std::fs::write(&file, right).unwrap();
+        let proxy = home.proxy();
+        let after = proxy.sessions().await;
+        assert_eq!((&after[0]["id"], &after[0]["state"]), (&before, &json!("live")));
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+        if embedded {
+            let slots = proxy.admin(Method::GET, "/v1/authorities/far/slots").await;
+            assert_eq!(slots["slots"].as_array().unwrap().len(), 1, "its place is held again");
+        } else {
+            assert_eq!(home.headend.count("setup").await, 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_journal_that_cannot_be_used_stops_the_start_and_stays_as_it_is() {
     let home = Home::new(30.0, "close", false).await;
     let checked = home.run("check");

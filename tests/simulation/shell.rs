@@ -12,7 +12,7 @@ use sidebeat::clock::Clock;
 use sidebeat::ids::{Chance, SessionId};
 use sidebeat::session::{CallKind, End, Input, Media, Playing, Policy, Reason, Report, Stream};
 use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
-use sidebeat::store::{CardRecord, Memory, Store};
+use sidebeat::store::{CardRecord, Dialect, Memory, Store};
 use sidebeat::task::Tasks;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{AbortHandle, JoinSet};
@@ -118,6 +118,7 @@ impl Names {
             content_group: None,
             device: self.devices[device].clone(),
             device_group: None,
+            dialect: Dialect::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
             opened,

@@ -152,6 +152,7 @@ impl Gateway {
             content_group: counted.content_group,
             device: registration.device.clone(),
             device_group: counted.device_group,
+            dialect: authority.dialect(),
             error_name: authority.error_name(),
             kill_memory: None,
             opened: self.clock.wall(),

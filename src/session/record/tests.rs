@@ -354,6 +354,27 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
 }
 
 #[test]
+fn a_record_matters_for_as_long_as_it_is_held_or_remembered() {
+    let record = |more: &str| -> SessionRecord {
+        serde_json::from_str(&format!(r#"{{"g":1,"lc":1000000000,"lg":1000000000,"ls":1000000000,"sd":3,{more}}}"#))
+            .unwrap()
+    };
+    let (grant, reason) = (r#""gr":{"i":30000000000,"t":"t"}"#, r#"{"code":403,"error_code":null,"message":"no"}"#);
+    let hour = 3600;
+    for (more, until) in [
+        (format!(r#""s":{{"Live":{{"beat":1}}}},{grant}"#), 31 + hour),
+        (format!(r#""s":{{"Live":{{"beat":1}}}},"gu":86400000000000,{grant}"#), 1 + 12 * hour),
+        (format!(r#""s":{{"Live":{{"beat":1}}}},"gu":7200000000000,{grant}"#), 2 * hour),
+        (format!(r#""s":{{"Killed":{{"by":{reason},"until":9000000000}}}}"#), 9),
+        (format!(r#""s":{{"Killed":{{"by":{reason},"until":9000000000}}}},{grant}"#), 31 + hour),
+        (r#""s":{"Closed":{"until":9000000000,"why":{"Ended":"Stopped"}}}"#.to_owned(), 9),
+        (r#""s":{"Opening":{"since":9000000000}},"o":true"#.to_owned(), 0),
+    ] {
+        assert_eq!(record(&more).matters_until(), SECOND * until, "{more}");
+    }
+}
+
+#[test]
 fn a_record_shows_no_token() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));

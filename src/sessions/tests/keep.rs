@@ -1,8 +1,9 @@
 //! The shell with a store: what it writes before it speaks, and what the next process makes of it.
 
 use super::*;
-use crate::session::End;
-use crate::store::{Loaded, Memory};
+use crate::clock::Wall;
+use crate::session::{End, StateRecord};
+use crate::store::{Loaded, Memory, SessionRecord};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -138,9 +139,25 @@ async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
     let next = stage(&memory);
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
     assert_eq!(records.len(), 1);
-    assert_eq!(next.sessions.restore(records, |_| Home::Gone), Restored::default());
+    assert_eq!(next.sessions.restore(records.clone(), |_| Home::Gone), Restored::default());
+    memory.commit();
+    assert_eq!(memory.len(), 1, "its player may still ask, should its authority come back");
+    assert_eq!(next.sessions.restore(ended_long_ago(records), |_| Home::Gone), Restored::default());
     memory.commit();
     assert!(memory.is_empty());
+}
+
+/// The same, if the process before had been away for a day.
+fn ended_long_ago(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for SessionRecord { playback, .. } in &mut records {
+        let earlier = |wall: &mut Wall| *wall = Duration::from(*wall).saturating_sub(DAY).into();
+        earlier(&mut playback.session.last_good);
+        if let StateRecord::Closed { until, .. } | StateRecord::Killed { until, .. } = &mut playback.session.state {
+            earlier(until);
+        }
+    }
+    records
 }
 
 /// A player that was told to stop may still renew: that is no reason to open its session again.
@@ -283,36 +300,52 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
 }
 
 #[tokio::test]
-async fn what_has_no_place_any_more_is_given_back_or_dropped() {
-    for gone in [false, true] {
-        let memory = Memory::manual();
-        let writer = Writing::begin(&memory);
-        let mut first = stage(&memory);
-        first.play(1).await;
-        drop(writer);
-        memory.commit();
-        let memory = memory.crash();
-        let mut next = stage(&memory);
-        let store: Arc<dyn Store> = memory.clone();
-        let card = next.card.clone();
-        let home = |_: &_| if gone { Home::Gone } else { Home::Leaving(card.clone()) };
-        let restored = next.sessions.restore(store.load().sessions, home);
-        memory.commit();
-        if gone {
-            assert_eq!(restored, Restored { dropped: 1, ..Restored::default() });
-            assert!(memory.is_empty() && next.sessions.list().is_empty());
-        } else {
-            assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
-            let ended = |what: &Happened| matches!(what, Happened::Core(Event::Closed(End::Stopped)));
-            tokio::time::timeout(LONG, async {
-                while !next.sessions.list()[0].timeline.entries().any(|entry| ended(&entry.what)) {
-                    tokio::time::sleep(SHORT / 4).await;
-                }
-            })
-            .await
-            .unwrap();
+async fn what_has_no_route_any_more_is_given_back() {
+    let memory = one_that_plays().await;
+    let mut next = stage(&memory);
+    let card = next.card.clone();
+    let records = (memory.clone() as Arc<dyn Store>).load().sessions;
+    next.sessions.restore(records, |_| Home::Leaving(card.clone()));
+    memory.commit();
+    assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
+    let ended = |what: &Happened| matches!(what, Happened::Core(Event::Closed(End::Stopped)));
+    tokio::time::timeout(LONG, async {
+        while !next.sessions.list()[0].timeline.entries().any(|entry| ended(&entry.what)) {
+            tokio::time::sleep(SHORT / 4).await;
         }
-    }
+    })
+    .await
+    .unwrap();
+}
+
+/// What a crash left of one playback that has a license.
+async fn one_that_plays() -> Arc<Memory> {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    stage(&memory).play(1).await;
+    drop(writer);
+    memory.commit();
+    memory.crash()
+}
+
+/// Its name may have been mistyped.
+#[tokio::test]
+async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_expired() {
+    let memory = one_that_plays().await;
+    let next = stage(&memory);
+    let records = (memory.clone() as Arc<dyn Store>).load().sessions;
+    let restored = next.sessions.restore(records.clone(), |_| Home::Gone);
+    assert_eq!(restored, Restored { stranded: 1, ..Restored::default() });
+    assert!(next.sessions.list().is_empty());
+    memory.commit();
+    let (back, restored, _) = after_a_crash(&memory);
+    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!(back.sessions.list()[0].state, "live");
+
+    let restored = next.sessions.restore(ended_long_ago(records), |_| Home::Gone);
+    assert_eq!(restored, Restored { dropped: 1, ..Restored::default() });
+    memory.commit();
+    assert!(memory.is_empty());
 }
 
 /// It owed its open, so it is over as soon as it is zapped away, and goes at once: too many others are remembered.
