@@ -11,6 +11,9 @@ use super::far::Far;
 use super::headend::Fate;
 
 impl Far {
+    /// So long the writer takes for an open that sets out.
+    const WRITES_WITHIN: Duration = Duration::from_millis(100);
+
     /// Nobody knows any more what was open.
     pub(crate) fn lose_all(&mut self) {
         self.head.hurt_all();
@@ -24,6 +27,8 @@ impl Far {
         // One that is over holds nothing, and nothing is given back for it.
         let known: BTreeMap<_, _> =
             known.filter(|(_, record)| !matches!(record.state, StateRecord::Closed { .. })).collect();
+        // An end that was not written was none.
+        self.over.retain(|id| !known.contains_key(id));
         // Times that were written by another wall clock tell little.
         let stepped = self.stepped.is_some_and(|at| now < at + Duration::from_secs(120));
         for book in self.head.books.iter_mut().filter(|book| known.contains_key(&book.id)) {
@@ -32,6 +37,9 @@ impl Far {
         }
         for book in self.head.books.iter_mut().filter(|book| book.fate == Fate::Open) {
             let record = known.get(&book.id);
+            // Nobody acted on its answer before it was written, and a stalled process writes late.
+            let young = self.stalled || now <= book.heard + Self::WRITES_WITHIN;
+            book.hurt |= record.is_none() && !book.acted_on && young;
             assert!(record.is_some() || book.hurt || book.slept, "nothing durable is known of {book:?}");
             let grant = record.and_then(|record| record.grant.as_ref());
             let licensed = self.watch.shadow(book.id).licensed;

@@ -157,6 +157,11 @@ impl Far {
         at + self.clock.now().duration_since(began) + self.clock.suspended()
     }
 
+    /// When this life began, in the head-end's time.
+    pub(crate) fn began(&self) -> Instant {
+        self.start.0
+    }
+
     /// As the process sees it: without the time that the machine slept in this life.
     pub(crate) fn awake(&self) -> Instant {
         let (at, began) = self.start;
@@ -219,6 +224,9 @@ impl Far {
         self.next += 1;
         let number = self.next;
         let parcel = Parcel { content, from, kind, number, token: token.clone() };
+        if kind == AskKind::Open {
+            self.stirs.notify_one();
+        }
         let given_up = kind == AskKind::Open && !self.watch.is_flying(from.1, ticket, kind);
         let (lost, takes) = self.dispatch(now, parcel);
         if lost {
@@ -352,7 +360,8 @@ impl Far {
     pub(crate) fn come_back(&mut self, trip: &Trip) -> Result<Verdict, Fault> {
         let now = self.now();
         self.catch_up(now);
-        self.flying.remove(&trip.number);
+        // What slept on its way, or was late, confirms only what was before.
+        let fresh = self.flying.remove(&trip.number).is_some_and(|(_, _, heard)| heard);
         let (_, id) = trip.from;
         let (result, granted) = self.results.remove(&trip.number).unwrap_or((timeout(), None));
         // A reply that is later than the limit: most are given up before.
@@ -377,6 +386,7 @@ impl Far {
                 Ok(_) | Err(_) => None,
             };
             self.intervals.extend(interval.map(|interval| (id, interval)));
+            trip.token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
         } else {
             self.sums.add("stale answers");
         }

@@ -20,19 +20,21 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct Book {
     account: usize,
+    /// The proxy has acted on the open's answer.
+    pub(crate) acted_on: bool,
     pub(crate) closes_asked: u32,
     pub(crate) closes_failed: u32,
     pub(crate) device: usize,
     pub(crate) fate: Fate,
-    heard: Instant,
-    /// A call for it was lost, late or refused: it may expire without our fault.
+    pub(crate) heard: Instant,
+    /// A call for it was lost, late or refused, and none was answered since: it may expire without our fault.
     pub(crate) hurt: bool,
     pub(crate) id: SessionId,
     pub(crate) interval: Duration,
     /// The player's renewals carried it, so the player could let it expire.
     pub(crate) renewed: bool,
     pub(crate) serial: u64,
-    /// The proxy's machine slept while it was open, so it may have run out.
+    /// The proxy's machine slept while it was open, and nobody has heard since that it has not run out.
     pub(crate) slept: bool,
 }
 
@@ -73,6 +75,16 @@ impl HeadEnd {
             let book = self.book_of(token);
             self.books[book].hurt = true;
         }
+    }
+
+    /// The proxy has heard that this session lives, and has its newest token: nothing before that excuses what comes.
+    pub(crate) fn heal(&mut self, asked_with: &Secret, result: &Result<Verdict, Fault>) {
+        let Ok(Verdict::Alive { token, .. }) = result else { return };
+        let (at, serial) = self.tokens[token.as_ref().unwrap_or(asked_with).expose()];
+        let book = &mut self.books[at];
+        let newest = serial == book.serial;
+        book.hurt &= !newest;
+        book.slept &= !newest;
     }
 
     pub(crate) fn sleep(&mut self) {
@@ -158,6 +170,7 @@ impl HeadEnd {
         let at = self.books.len();
         self.books.push(Book {
             account,
+            acted_on: false,
             closes_asked: 0,
             closes_failed: 0,
             device,

@@ -2,8 +2,9 @@
 //! players, the head-end with its books, and the watch over the promises.
 //!
 //! `SIDEBEAT_SEED` replays one seed and shows every move; `SIDEBEAT_SEEDS` and `SIDEBEAT_STEPS` say how
-//! many and how long. A failure prints its seed, its step and the last moves. A longer run:
-//! `SIDEBEAT_SEEDS=4096 SIDEBEAT_STEPS=20000 cargo test --release --test simulation`.
+//! many and how long. A failure prints what replays it, its step and the last moves. A longer run, by a profile that is
+//! fast and checks the core's laws:
+//! `SIDEBEAT_SEEDS=4096 SIDEBEAT_STEPS=20000 cargo test --profile checked --test simulation`.
 //! No clock is read but once, for a base; every other instant is that plus virtual time.
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ mod tests {
     }
 
     fn run_core(seed: u64, steps: u64) -> (u64, Tally) {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, steps);
         (0..steps).for_each(|step| world.step(step));
         world.finish();
         (world.watch.trace, world.tally)
@@ -82,6 +83,11 @@ mod tests {
         let sum = storm(|seed| shell::run(seed, steps()).1, Sums::plus);
         println!("{sum:?}");
         sum.iter().for_each(|sum| sum.assert_that_all_of_it_happened(&shell::HAPPENINGS));
+    }
+
+    #[test]
+    fn a_failure_tells_its_seed_and_its_steps() {
+        assert_eq!(World::new(17, 20_000).watch.replay(), "SIDEBEAT_SEED=17 SIDEBEAT_STEPS=20000");
     }
 
     #[test]

@@ -164,7 +164,7 @@ enum Died {
 
 /// All lives of one seed; gives the trace and the sums.
 pub(crate) fn run(seed: u64, steps: u64) -> (u64, Sums) {
-    let mut world = World::new(seed);
+    let mut world = World::new(seed, steps);
     let _heard = tracing::subscriber::set_default(Witness(world.far.clone()));
     loop {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -180,14 +180,14 @@ pub(crate) fn run(seed: u64, steps: u64) -> (u64, Sums) {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, steps: u64) -> Self {
         let epoch = Clock.now();
         let mut rng = Rng::new(seed ^ 0xfa12);
         let Cast { ample, head, players, policy } = Cast::draw(&mut rng);
         let policy = Arc::new(policy);
         let (dated, mortal, stored) = (rng.chance(400), rng.chance(600), rng.chance(600));
         let devices: Vec<_> = (0..DEVICES).map(|device| device.to_string()).collect();
-        let mut watch = Watch::new(seed, epoch);
+        let mut watch = Watch::new((seed, steps), epoch);
         watch.written_within = Watch::WRITTEN;
         let far = Far::new(rng, head, policy.clone(), watch);
         Self {

@@ -33,6 +33,8 @@ pub(crate) struct Watch {
     base: Instant,
     moves: VecDeque<(u64, Duration, &'static str, u64, u64)>,
     seed: u64,
+    /// As many are in the run.
+    steps: u64,
     /// A replay shows every move.
     shown: usize,
     shadows: Vec<Shadow>,
@@ -45,7 +47,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(seed: u64, base: Instant) -> Self {
+    pub(crate) fn new((seed, steps): (u64, u64), base: Instant) -> Self {
         let (banned, moves, shadows) = (HashMap::new(), VecDeque::new(), Vec::new());
         let shown = if std::env::var_os("SIDEBEAT_SEED").is_some() { usize::MAX } else { 60 };
         Self {
@@ -53,6 +55,7 @@ impl Watch {
             base,
             moves,
             seed,
+            steps,
             shown,
             shadows,
             slept: None,
@@ -64,6 +67,11 @@ impl Watch {
 
     pub(crate) fn base(&self) -> Instant {
         self.base
+    }
+
+    /// The setting under which it happens again: a run ends differently after another count of steps.
+    pub(crate) fn replay(&self) -> String {
+        format!("SIDEBEAT_SEED={} SIDEBEAT_STEPS={}", self.seed, self.steps)
     }
 
     /// Adds to the trace, and to what a failure shows.
@@ -254,7 +262,7 @@ impl Drop for Watch {
         if !std::thread::panicking() {
             return;
         }
-        println!("SIDEBEAT_SEED={} failed at step {}; the last moves:", self.seed, self.step);
+        println!("{} failed at step {}; the last moves:", self.replay(), self.step);
         for (step, at, what, a, b) in &self.moves {
             println!("{step:6} {:12.3} s  {what} {a} {b}", at.as_secs_f64());
         }

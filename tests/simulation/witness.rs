@@ -70,7 +70,12 @@ impl Far {
             "on credit" => self.watch.may_open_again(id),
             "killed" => self.hear_of_a_kill(id),
             "open lost in a restart" => self.orphans.retain(|orphan| *orphan != id),
-            "opened" if self.policy.enforcement == Enforcement::Renewal && self.policy.renews => self.carry(id),
+            "opened" => {
+                self.books_of(id).for_each(|book| book.acted_on = true);
+                if self.policy.enforcement == Enforcement::Renewal && self.policy.renews {
+                    self.carry(id);
+                }
+            }
             "renewals carry the session" => self.carry(id),
             // Its end was not written when the process died.
             "resumed" => drop(self.over.remove(&id)),

@@ -14,7 +14,7 @@ use sidebeat::session::{
 
 use super::cast::{Cast, DEVICES};
 use super::headend::{Book, Fate, HeadEnd};
-use super::network::{Flight, Happening, Network, error};
+use super::network::{Flight, Happening, Network, TIMEOUT, error};
 use super::player::Player;
 use super::rng::Rng;
 use super::watch::Watch;
@@ -101,7 +101,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, steps: u64) -> Self {
         let now = Clock.now();
         let mut rng = Rng::new(seed);
         let Cast { ample, head, players, policy } = Cast::draw(&mut rng);
@@ -118,7 +118,7 @@ impl World {
             rng,
             stalled: false,
             tally: Tally::default(),
-            watch: Watch::new(seed, now),
+            watch: Watch::new((seed, steps), now),
             wheel: Wheel::new(now),
             woken: Vec::new(),
         }
@@ -450,7 +450,7 @@ impl World {
     }
 
     fn answer(&mut self, flight: Flight, result: Result<Verdict, Fault>) {
-        let Flight { device, id, kind, ticket, token, .. } = flight;
+        let Flight { device, id, kind, sent, ticket, token } = flight;
         self.watch.mark(self.now, "answer", id.0, u64::from(ticket.0));
         if let (AskKind::Close, Some(token), Err(_)) = (kind, &token, &result) {
             let at = self.head.book_of(token);
@@ -465,7 +465,11 @@ impl World {
             return;
         };
         let known = playback.session.interval();
-        self.watch.answered(self.now, id, (ticket, kind), known, &result);
+        if self.watch.answered(self.now, id, (ticket, kind), known, &result) {
+            // One that was late confirms only what was before.
+            let fresh = self.now <= sent + TIMEOUT;
+            token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
+        }
         self.deliver(device, id, Input::Answered(ticket, kind, result));
     }
 
