@@ -1,13 +1,13 @@
 //! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Fault;
-use crate::authority::{Authorities, Authority};
+use crate::authority::{self, Authorities};
 use crate::clock::Clock;
 use crate::config::{self, StoreKind};
 use crate::gateway::{Routes, rung};
@@ -81,7 +81,7 @@ impl Durable {
         let Some(store) = self.store() else { return };
         let Loaded { registrations: registered, sessions: records, slots } = store.load();
         let registered = take_back(registrations, registered);
-        let places = authorities.keep_in(&store, &slots, |authority| claimed(authority, &records));
+        let places = authorities.keep_in(&store, &slots, &records);
         let places_of_strangers = keep_strangers(&store, authorities, &slots, &records);
         let restored = sessions.restore(records, |card| {
             let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
@@ -114,18 +114,6 @@ fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> u
     registrations.restore(Clock.now(), found)
 }
 
-/// The places that sessions of this authority hold, and how often each beats.
-fn claimed(authority: &Authority, records: &[SessionRecord]) -> HashMap<u64, Duration> {
-    let ours = records.iter().filter(|record| authority.keeps(&record.card));
-    let every = |record: &SessionRecord| record.playback.session.grant.as_ref().map(|grant| grant.interval.into());
-    ours.filter_map(|record| Some((place(record)?, every(record)?))).collect()
-}
-
-/// Of an embedded authority the token is the number of the place.
-fn place(record: &SessionRecord) -> Option<u64> {
-    record.playback.session.grant.as_ref()?.token.expose().parse().ok()
-}
-
 /// Places of authorities that are not configured any more stay in the journal as long as the sessions that
 /// claim them, and those that are kept for a device until their time.
 fn keep_strangers(
@@ -137,7 +125,8 @@ fn keep_strangers(
     let wall = Clock.wall();
     let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
     let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
-    let claims: HashSet<_> = matter.filter_map(|record| Some((&record.card.authority, place(record)?))).collect();
+    let claims: HashSet<_> =
+        matter.filter_map(|record| Some((&record.card.authority, authority::claim(record)?.0))).collect();
     let mut strangers = Strangers::default();
     for slot in slots.iter().filter(|slot| !known(&slot.authority)) {
         let waits = slot.kept.as_ref().is_some_and(|kept| Duration::from(kept.until) > wall);

@@ -16,7 +16,7 @@ use crate::ids;
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Grant, Reason, Verdict};
 use crate::sessions::Card;
-use crate::store::{Key, SlotRecord};
+use crate::store::{Key, SessionRecord, SlotRecord};
 
 pub struct Counter {
     config: Embedded,
@@ -168,8 +168,20 @@ fn rejected(why: &str) -> Verdict {
     Verdict::Denied(Denial::Rejected, Reason::new(403, None, why))
 }
 
+/// The place that a session of an earlier process holds, if its authority was an embedded one, and how often it
+/// beats.
+pub fn claim(session: &SessionRecord) -> Option<(u64, Duration)> {
+    let grant = session.playback.session.grant.as_ref()?;
+    Some((number(&grant.token)?, grant.interval.into()))
+}
+
 fn slot(grant: &Grant) -> Option<Slot> {
-    grant.token.expose().parse().ok().map(Slot)
+    number(&grant.token).map(Slot)
+}
+
+/// Its tokens are the numbers of the places.
+fn number(token: &Secret) -> Option<u64> {
+    token.expose().parse().ok()
 }
 
 pub(super) fn error_name(ask: AskKind) -> &'static str {

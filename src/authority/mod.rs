@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 
 use self::books::Keeping;
 pub use self::client::{Client, Renewal};
-pub use self::counter::Counter;
+pub use self::counter::{Counter, claim};
 use self::far_clock::FarClock;
 pub use self::health::Calls;
 use self::health::Health;

@@ -6,15 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::Authority;
+use super::counter::claim;
 use crate::config;
 use crate::sessions::{AuthorityId, Sessions};
-use crate::store::{SlotRecord, Store};
+use crate::store::{SessionRecord, SlotRecord, Store};
 
 #[derive(Debug)]
 pub struct Authorities {
@@ -44,15 +44,12 @@ impl Authorities {
     }
 
     /// From now on embedded ones write their places down in `store`, and those that come later too. They take
-    /// back what an earlier process left, of the held ones those that `claimed` names, each for as long as
-    /// its session beats. Returns how many are held.
-    pub fn keep_in(
-        &self,
-        store: &Arc<dyn Store>,
-        slots: &[SlotRecord],
-        claimed: impl Fn(&Authority) -> HashMap<u64, Duration>,
-    ) -> usize {
+    /// back what an earlier process left, of the held ones those that its sessions hold, each for as long as its
+    /// session beats. Returns how many are held.
+    pub fn keep_in(&self, store: &Arc<dyn Store>, slots: &[SlotRecord], sessions: &[SessionRecord]) -> usize {
         let _once = self.store.set(store.clone());
+        let claimed =
+            |one: &Authority| sessions.iter().filter(|held| one.keeps(&held.card)).filter_map(claim).collect();
         let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
         kept.sum()
     }
@@ -129,6 +126,7 @@ impl All {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::clock::{Clock, Wall};
@@ -176,9 +174,9 @@ mod tests {
         };
         let slot = SlotRecord { authority: "home".into(), ended: None, held: Some(held), kept: None, slot: 7 };
         let (store, interval): (Arc<dyn Store>, _) = (Memory::manual(), Duration::from_secs(30));
-        assert_eq!(authorities.keep_in(&store, &[slot], |_| [(7, interval)].into()), 1);
-        let grant = Grant { interval, lifetime: None, token: Secret::new("7") };
         let (home, now) = (authorities.by_name("home").unwrap(), Clock.now());
+        assert_eq!(home.keep(&store, &[slot], &[(7, interval)].into()), Some(1));
+        let grant = Grant { interval, lifetime: None, token: Secret::new("7") };
         for beat in 1..4 {
             let verdict = home.counter().unwrap().beat(now + (interval + Duration::from_secs(9)) * beat, &grant);
             assert!(matches!(verdict, Verdict::Alive { .. }), "{verdict:?}");

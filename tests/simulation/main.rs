@@ -1,5 +1,6 @@
-//! Two worlds under a seeded storm: the real shell (`shell`), and the core alone (`world`). They share
-//! players, the head-end with its books, and the watch over the promises.
+//! Worlds under a seeded storm: the real shell (`shell`), and the core alone (`world`), which share
+//! players, the head-end with its books, and the watch over the promises; and the real shell with the embedded
+//! authority (`household`).
 //!
 //! `SIDEBEAT_SEED` replays one seed and shows every move; `SIDEBEAT_SEEDS` and `SIDEBEAT_STEPS` say how
 //! many and how long. A failure prints what replays it, its step and the last moves. A longer run, by a profile that is
@@ -15,6 +16,8 @@ mod cast;
 mod far;
 #[cfg(test)]
 mod headend;
+#[cfg(test)]
+mod household;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
@@ -38,6 +41,7 @@ mod world;
 
 #[cfg(test)]
 mod tests {
+    use super::household;
     use super::shell;
     use super::sums::Sums;
     use super::world::{Tally, World};
@@ -83,6 +87,14 @@ mod tests {
         let sum = storm(|seed| shell::run(seed, steps()).1, Sums::plus);
         println!("{sum:?}");
         sum.iter().for_each(|sum| sum.assert_that_all_of_it_happened(&shell::HAPPENINGS));
+    }
+
+    #[test]
+    fn ledger_and_sessions_agree_wherever_the_process_crashes() {
+        // Its days are short: a tenth crashes often enough.
+        let sum = storm(|seed| household::run(seed, steps() / 10), Sums::plus);
+        println!("{sum:?}");
+        sum.iter().for_each(|sum| sum.assert_that_these_happened(&household::HAPPENINGS));
     }
 
     #[test]

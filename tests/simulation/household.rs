@@ -1,0 +1,281 @@
+//! The embedded authority under crashes: its ledger, and the sessions that hold its places, must agree after every
+//! restart and whenever all is quiet.
+//!
+//! The real shell, client, counter and store; a crash may come between any two writings. No place is held that no
+//! session claims, and no session plays without its place.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sidebeat::authority::{Authorities, Authority, Client, claim};
+use sidebeat::clock::Clock;
+use sidebeat::config::{self, Endings};
+use sidebeat::ids::Chance;
+use sidebeat::secret::{Fingerprint, Secret};
+use sidebeat::session::{Call, CallKind, End, Grant, Opens, Policy, StateRecord};
+use sidebeat::sessions::{Card, DeviceKey, Home, Pump, Sessions, Standing, pace};
+use sidebeat::store::{CardRecord, Dialect, Loaded, Memory, SessionRecord, Store};
+use sidebeat::task::Tasks;
+use sidebeat::upstream::{Pool, Trust};
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinSet;
+
+use super::rng::Rng;
+use super::sums::Sums;
+
+/// Three of an account that may have two places.
+const DEVICES: usize = 6;
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// What must have happened in a run of many seeds.
+pub(crate) const HAPPENINGS: [&str; 6] =
+    ["crashes", "ended by an operator", "places free again", "places held again", "quiet", "sessions without a place"];
+
+pub(crate) struct Household {
+    chance: Arc<Mutex<Rng>>,
+    config: String,
+    replay: String,
+    rng: Rng,
+    store: Arc<Memory>,
+    sums: Sums,
+    wall: Duration,
+}
+
+/// One process.
+struct Life {
+    calls: JoinSet<()>,
+    clock: Clock,
+    home: Arc<Authority>,
+    policy: Arc<Standing>,
+    sessions: Arc<Sessions>,
+}
+
+/// All lives of one seed.
+pub(crate) fn run(seed: u64, steps: u64) -> Sums {
+    let mut household = Household::new(seed, steps);
+    let mut left = steps;
+    while left > 0 {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        left = runtime.block_on(household.live(left));
+        drop(runtime);
+        household.store = household.store.crash();
+    }
+    household.sums.clone()
+}
+
+impl Household {
+    fn new(seed: u64, steps: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0xe11b);
+        let on_limit = rng.pick(&["deny-newest", "end-oldest"]);
+        let config = format!(
+            "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 2\ninterval = \"5s\"\n\
+             grace = \"2s\"\non-limit = \"{on_limit}\"\n\
+             [[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\nauthority = \"home\"\n"
+        );
+        Self {
+            chance: Arc::new(Mutex::new(Rng::new(seed ^ 0x1d5))),
+            config,
+            replay: format!("SIDEBEAT_SEED={seed} SIDEBEAT_STEPS={}", steps * 10),
+            rng,
+            store: Memory::manual(),
+            sums: Sums::default(),
+            wall: Duration::from_secs(1_800_000_000),
+        }
+    }
+
+    /// Until it crashes, or nothing is left to do. Gives the steps that are left.
+    async fn live(&mut self, steps: u64) -> u64 {
+        let mut life = self.begin();
+        for left in (0..steps).rev() {
+            if self.rng.chance(20) {
+                self.sums.add("crashes");
+                self.wall = life.clock.wall() + self.rng.millis(10, 20_000);
+                return left;
+            }
+            self.act(&mut life).await;
+        }
+        life.calls.abort_all();
+        life.sessions.drain(End::Drained, Duration::from_secs(60)).await;
+        self.store.commit();
+        assert!(life.held().is_empty(), "nobody plays, and places are held");
+        0
+    }
+
+    fn begin(&mut self) -> Life {
+        let clock = Clock::steered(self.wall);
+        let (tasks, _deaths) = Tasks::new();
+        let read = config::parse(&self.config, Path::new(""), std::iter::empty()).expect("it is good");
+        let authorities = Authorities::new(read.authorities);
+        let home = authorities.by_name("home").expect("it is configured");
+        let pool = Pool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
+        let client = Client::new(authorities.clone(), clock, pool, Arc::default());
+        let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
+        let chance = self.chance.clone();
+        let chance = Chance::Given(Arc::new(move || chance.lock().expect("nobody else has it").next()));
+        let store: Arc<dyn Store> = self.store.clone();
+        let Loaded { sessions: records, slots, .. } = store.load();
+        let sessions = Sessions::with_chance(chance, clock, pump, Arc::default(), Some(store.clone()));
+        let policy =
+            Policy { endings: Endings { longest: Duration::from_secs(300), ..Endings::default() }, ..policy() };
+        let life = Life {
+            calls: JoinSet::new(),
+            clock,
+            home,
+            policy: Arc::new(Standing::new(policy)),
+            sessions: sessions.clone(),
+        };
+        authorities.keep_in(&store, &slots, &records);
+        self.look_at_restart(&life, &found_in(&records), slots.iter().filter(|slot| slot.held.is_some()).count());
+        sessions.restore(records, |record| Home::Here(life.card_of(record)));
+        tasks.spawn(pace(sessions, tasks.clone()));
+        life
+    }
+
+    /// What is held now is what sessions claim, and every session that plays has its place.
+    fn look_at_restart(&mut self, life: &Life, found: &Found, written: usize) {
+        let held = life.held();
+        assert!(
+            held.is_subset(&found.claims),
+            "places that nobody claims: {held:?} {:?}, {}",
+            found.claims,
+            self.replay
+        );
+        for slot in found.playing.difference(&held) {
+            assert!(life.was_ended(*slot), "plays without its place: {slot}, {}", self.replay);
+            self.sums.add("sessions without a place");
+        }
+        (0..held.len()).for_each(|_| self.sums.add("places held again"));
+        (held.len()..written).for_each(|_| self.sums.add("places free again"));
+    }
+
+    async fn act(&mut self, life: &mut Life) {
+        let device = self.rng.below(DEVICES);
+        match self.rng.below(100) {
+            0..35 => {
+                let content = self.rng.next() % 3;
+                life.play(device, content);
+            }
+            35..45 => drop(life.sessions.stop(key(device), None)),
+            45..48 => self.sums.add_all(life.end_oldest().then_some("ended by an operator")),
+            48..68 => drop(self.store.commit()),
+            68..72 => self.be_quiet(life).await,
+            72..95 => tokio::time::sleep(self.rng.millis(1, 200)).await,
+            _ => tokio::time::sleep(self.rng.millis(200, 20_000)).await,
+        }
+        while life.calls.try_join_next().is_some_and(|ended| ended.is_ok()) {}
+    }
+
+    /// Nothing is under way any more, and all is written: ledger, sessions and store say the same.
+    async fn be_quiet(&mut self, life: &Life) {
+        let moves = |life: &Life| life.sessions.list().iter().any(|row| !SETTLED.contains(&row.state));
+        for turn in 0.. {
+            assert!(turn < 1_000, "never quiet: {:?}, {}", life.sessions.list(), self.replay);
+            self.store.commit();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if !moves(life) {
+                break;
+            }
+        }
+        // Whoever lost his place hears of it at his next beat.
+        tokio::time::sleep(INTERVAL * 2).await;
+        self.store.commit();
+        if moves(life) {
+            return;
+        }
+        self.sums.add("quiet");
+        let Loaded { sessions, slots, .. } = self.store.crash().load();
+        let written: BTreeSet<_> = slots.iter().filter(|slot| slot.held.is_some()).map(|slot| slot.slot).collect();
+        let found = found_in(&sessions);
+        assert_eq!(life.held(), found.playing, "ledger and sessions, {}", self.replay);
+        assert_eq!(life.held(), written, "ledger and store, {}", self.replay);
+    }
+}
+
+const SETTLED: [&str; 3] = ["closed", "killed", "live"];
+
+/// The places in sessions' records.
+struct Found {
+    claims: BTreeSet<u64>,
+    playing: BTreeSet<u64>,
+}
+
+fn found_in(records: &[SessionRecord]) -> Found {
+    let plays = |record: &&SessionRecord| {
+        matches!(record.playback.session.state, StateRecord::Failing { .. } | StateRecord::Live { .. })
+    };
+    Found {
+        claims: records.iter().filter_map(|record| Some(claim(record)?.0)).collect(),
+        playing: records.iter().filter(plays).filter_map(|record| Some(claim(record)?.0)).collect(),
+    }
+}
+
+fn policy() -> Policy {
+    Policy { grace: Duration::from_secs(2), renews: false, ..Policy::default() }
+}
+
+fn key(device: usize) -> DeviceKey {
+    DeviceKey::new("home", "header", &device.to_string())
+}
+
+impl Life {
+    fn held(&self) -> BTreeSet<u64> {
+        let (held, _) = self.home.counter().expect("it is embedded").slots(self.clock.now());
+        held.into_iter().map(|held| held.slot.0).collect()
+    }
+
+    /// By an operator. False where nobody plays.
+    fn end_oldest(&self) -> bool {
+        let (counter, now) = (self.home.counter().expect("it is embedded"), self.clock.now());
+        counter.slots(now).0.first().is_some_and(|held| counter.end(now, held.slot))
+    }
+
+    /// Its player is yet to be told why.
+    fn was_ended(&self, slot: u64) -> bool {
+        let token = Secret::new(slot.to_string());
+        self.home.killed(&Grant { interval: INTERVAL, lifetime: None, token }).is_some()
+    }
+
+    fn play(&mut self, device: usize, content: u64) {
+        let call = Call {
+            challenge: None,
+            content: Some(Fingerprint(content)),
+            key_session: None,
+            kind: CallKind::License,
+            opens: Opens::Yes,
+            token: None,
+        };
+        let card = self.card(device.to_string(), self.clock.wall());
+        let (deadline, sessions) = (self.clock.now() + Duration::from_secs(6), self.sessions.clone());
+        self.calls.spawn(async move { drop(sessions.admit(key(device), &call, &card, deadline).await) });
+    }
+
+    fn card_of(&self, record: &CardRecord) -> Arc<Card> {
+        self.card(record.device.clone(), record.opened.into())
+    }
+
+    fn card(&self, device: String, opened: Duration) -> Arc<Card> {
+        let account = device.parse::<usize>().expect("a device of ours") % 2;
+        Arc::new(Card {
+            account: Some(account.to_string()),
+            authority: self.home.id.clone(),
+            authority_name: self.home.name.clone(),
+            content: None,
+            content_group: None,
+            device,
+            device_group: None,
+            dialect: Dialect::Embedded,
+            error_name: |_| "error",
+            kill_memory: None,
+            opened,
+            policy: self.policy.clone(),
+            registration: None,
+            route: "/l".into(),
+            rung: "header",
+            schedule: None,
+            stream: None,
+            token: None,
+        })
+    }
+}
