@@ -102,6 +102,12 @@ impl Breaker {
         self.first = Some(self.first.map_or(since, |first| first.min(since)));
     }
 
+    /// The same after a reload, which may have mended what kept it open: worth a try at once, as at its beginning.
+    pub(super) fn renewed(&self, now: Instant) -> Self {
+        let open = self.open.as_ref().map(|_| Open { pause: Self::PAUSE, probe: None, next: now });
+        Self { faults: self.faults, first: self.first, longest: self.longest, open }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }

@@ -75,6 +75,13 @@ impl Health {
         Self { over, ways: Mutex::new(ways) }
     }
 
+    /// For the calls after a reload; those before it tell the old one, and hold up nothing.
+    pub(super) fn renewed(&self, now: Instant) -> Self {
+        let Ways { ours, past, players } = &*self.ways();
+        let ways = Ways { ours: ours.renewed(now), past: *past, players: players.renewed(now) };
+        Self { over: self.over.clone(), ways: Mutex::new(ways) }
+    }
+
     /// # Errors
     /// The call is not to be made: none like it was answered lately.
     pub(super) fn leave(&self, now: Instant, ask: AskKind) -> Result<Leave, Fault> {
@@ -231,6 +238,28 @@ mod tests {
         assert_eq!((health.has_past(), health.outage(now)), (false, None));
         health.tell(now, AskKind::Open, Leave::Usual, &Ok(Verdict::Disabled));
         assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(60), open: false }));
+    }
+
+    #[test]
+    fn a_reload_has_the_authority_tried_at_once_and_goes_on_with_the_outage() {
+        let (now, before) = (Clock.now(), Health::new(Arc::default()));
+        open(&before, now, AskKind::Open);
+        // Long pauses lie between its probes by now, and one of them is under way.
+        let mut later = now;
+        for _ in 0..8 {
+            later += PLAYERS;
+            assert_eq!(before.leave(later, AskKind::Open), Ok(Leave::Probe));
+            before.tell(later, AskKind::Open, Leave::Probe, &lost());
+        }
+        later += PLAYERS;
+        assert_eq!(before.leave(later, AskKind::Open), Ok(Leave::Probe));
+        let after = before.renewed(later);
+        assert_eq!(after.leave(later, AskKind::Open), Ok(Leave::Probe));
+        before.tell(later, AskKind::Open, Leave::Probe, &lost());
+        assert_eq!(after.outage(later), Some(later - now));
+        after.tell(later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled));
+        assert_eq!(after.leave(later, AskKind::Open), Ok(Leave::Usual));
+        assert_eq!(after.past(), Some(Past { lasted: later - now, open: true }));
     }
 
     #[test]

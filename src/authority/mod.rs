@@ -264,11 +264,15 @@ impl Authority {
 }
 
 impl Ssm {
-    /// What was learned of the renewal path holds for the paths that it was learned of.
+    /// What was learned of the renewal path, and of the time, holds for the places that it was learned of.
     fn renewed(&self, config: Box<NagraSsm>) -> Self {
-        let same = (&config.renewal, &config.renewal_other) == (&self.config.renewal, &self.config.renewal_other);
-        let use_other_renewal = if same { self.use_other_renewal.clone() } else { Arc::default() };
-        Self { clock: self.clock.clone(), config, health: self.health.clone(), use_other_renewal }
+        let (old, new) = (&self.config, &config);
+        let renewal = (&new.renewal, &new.renewal_other) == (&old.renewal, &old.renewal_other);
+        let rest = (&new.setup, &new.heartbeat, &new.teardown) == (&old.setup, &old.heartbeat, &old.teardown);
+        let use_other_renewal = if renewal { self.use_other_renewal.clone() } else { Arc::default() };
+        let clock = if renewal && rest { self.clock.clone() } else { Arc::default() };
+        let health = Arc::new(self.health.renewed(Clock.now()));
+        Self { clock, config, health, use_other_renewal }
     }
 
     /// Where renewals go, and where to try when that is not found.

@@ -68,6 +68,23 @@ async fn the_next_call_goes_to_the_new_license_server() {
 }
 
 #[tokio::test]
+async fn a_mended_authority_is_asked_at_once() {
+    let wrong = "setup-url = \"http://127.0.0.1:1/\"\ntimeout = \"1s\"";
+    let stage = Stage::clearkey().authority(wrong).start().await;
+    for number in 0.. {
+        let player = stage.player(&format!("tv-{number}"), "news").await;
+        assert_eq!(player.post(CLEARKEY).await.error(), (403, "authority_unreachable".to_owned()));
+        // A second and more lies between its probes now.
+        if stage.metric("authority_calls_total", &["call=\"open\""]).await >= 6.0 {
+            break;
+        }
+    }
+    stage.reload(&Stage::clearkey());
+    assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_call_in_flight_ends_under_the_configuration_with_which_it_began() {
     let (old, new) = (license_server("old").await, license_server("new").await);
     let script = |server: &Upstream| Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"");
