@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sidebeat::admin::{self, Order};
 use sidebeat::app::App;
+use sidebeat::clock::Clock;
 use sidebeat::config::{self, Endpoint};
 use sidebeat::task::Tasks;
 use tokio::net::TcpListener;
@@ -198,6 +199,25 @@ async fn the_newest_is_denied_and_a_stop_makes_room_at_once() {
         home.until(<[_]>::is_empty).await;
         // The phone's refusal is remembered for a moment; another device was never refused.
         home.play("pad").await.is_license();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_token_takes_no_place_and_what_nobody_can_read_is_no_expired_one() {
+    at_home("", async |home| {
+        let with = |exp: u64| token(&json!({ "exp": exp, "contentRights": [{ "sessionControl": {} }] }));
+        let now = Clock.wall().as_secs();
+        let said = home.play_with("tv", &[("nv-authorizations", &with(now - 60))]).await;
+        assert_eq!((said.status, &said.body["error"]), (403, &json!("token_expired")), "{}", said.body);
+        assert!(home.slots().await.is_empty() && home.licenses.lock().unwrap().is_empty());
+        // Within the leeway, still good, of no kind that we know, and none.
+        let tokens = [("a", with(now - 5)), ("b", with(now + 600)), ("c", "opaque".to_owned())];
+        for (device, token) in &tokens {
+            home.play_with(device, &[("nv-authorizations", token)]).await.is_license();
+        }
+        home.play("d").await.is_license();
+        assert_eq!(home.slots().await.len(), 4);
     })
     .await;
 }

@@ -99,9 +99,8 @@ impl Asked {
             kind,
             opens: match (&self.token, authority.needs_token()) {
                 (_, _) if self.is_authorized() => Opens::Yes,
-                (_, false) => Opens::Yes,
-                (Some(_), true) if expired => Opens::Expired,
-                (Some(_), true) => Opens::Yes,
+                (Some(_), _) if expired => Opens::Expired,
+                (Some(_), true) | (_, false) => Opens::Yes,
                 (None, true) => Opens::No,
             },
             token: self.playback(),

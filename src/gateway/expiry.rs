@@ -1,7 +1,7 @@
 //! Content tokens that have expired: refused here, where the head-end could only say the same.
 //!
 //! Judged in the authority's own time, and only while that is known: after a start, or after some
-//! silence, the head-end judges, and its reply tells the time. That only a call that would open a
+//! silence, the head-end judges, and its reply tells the time. An embedded authority goes by this machine's. That only a call that would open a
 //! session is refused is the core's rule; what is running goes on with the token that it has.
 
 use std::time::Duration;
