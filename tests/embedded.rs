@@ -286,6 +286,15 @@ async fn groups_have_limits_within_the_account() {
         home.play_with("pc-1", &[("x-package", "sports")]).await.is_refused("limit_reached", full);
         let none = "the account holds all of its 0 sessions for this kind of content";
         home.play_with("pc-2", &[("x-package", "adult")]).await.is_refused("limit_reached", none);
+        let slots = home.slots().await;
+        let groups = |slot: &Value| (slot["device_group"].clone(), slot["content_group"].clone());
+        let (phone, nothing) = (json!("phone"), Value::Null);
+        let expected = [(json!("tv"), nothing.clone()), (phone.clone(), json!("sports")), (phone, nothing)];
+        assert_eq!(slots.iter().map(groups).collect::<Vec<_>>(), expected);
+        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
+        let shown =
+            admin::order(&admin, None, &Order::ListSlots { authority: "home".to_owned() }, false).await.unwrap();
+        assert!(shown.contains("GROUPS") && shown.contains("phone, sports"), "{shown}");
         home.play_with("pc-3", &[("x-package", "news")]).await.is_license();
         let full = "the account holds all of its 4 sessions";
         home.play("pc-4").await.is_refused("limit_reached", full);

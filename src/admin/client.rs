@@ -114,18 +114,22 @@ fn slots(authority: &str) -> Result<String, String> {
 }
 
 fn slot_table(value: &Value) -> String {
-    const HEAD: [&str; 6] = ["ID", "ACCOUNT", "DEVICE", "CONTENT", "OPENED", "BEATS"];
+    const HEAD: [&str; 7] = ["ID", "ACCOUNT", "DEVICE", "CONTENT", "GROUPS", "OPENED", "BEATS"];
     let mut lines = vec![HEAD.map(str::to_owned)];
     for slot in value["slots"].as_array().into_iter().flatten() {
         let opened = format!("{:.0} s ago", slot["opened_s_ago"].as_f64().unwrap_or_default());
         let [id, account, device, content, beats] =
             ["id", "account", "device", "content", "beats"].map(|key| field(slot, key));
-        lines.push([id, account, device, content, opened, beats]);
+        let groups = ["device_group", "content_group"].into_iter().filter(|of| !slot[of].is_null());
+        let groups: Vec<_> = groups.map(|of| field(slot, of)).collect();
+        let groups = if groups.is_empty() { "-".to_owned() } else { groups.join(", ") };
+        lines.push([id, account, device, content, groups, opened, beats]);
     }
     for kept in value["reserved"].as_array().into_iter().flatten() {
         let left = format!("{:.0} s left", kept["for_s"].as_f64().unwrap_or_default());
         let nothing = || "-".to_owned();
-        lines.push(["reserved".to_owned(), field(kept, "account"), field(kept, "device"), nothing(), left, nothing()]);
+        let [account, device] = ["account", "device"].map(|key| field(kept, key));
+        lines.push(["reserved".to_owned(), account, device, nothing(), nothing(), left, nothing()]);
     }
     if lines.len() == 1 { "nobody plays\n".to_owned() } else { columns(&lines) }
 }

@@ -75,6 +75,8 @@ fn row(held: &Held, wall: std::time::Duration) -> Value {
         "id": format!("{:016x}", held.slot.0),
         "account": held.account,
         "device": held.device,
+        "device_group": held.device_group,
+        "content_group": held.content_group,
         "content": (!held.content.is_empty()).then_some(&held.content),
         "opened": seconds(wall.saturating_sub(held.age)),
         "opened_s_ago": seconds(held.age),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Fault;
+use super::reload::turn_out;
 use crate::authority::{self, Authorities};
 use crate::clock::Clock;
 use crate::config::{self, StoreKind};
@@ -82,6 +83,7 @@ impl Durable {
         let Loaded { registrations: registered, sessions: records, slots } = store.load();
         let registered = take_back(registrations, registered);
         let places = authorities.keep_in(&store, &slots, &records);
+        turn_out(authorities, telemetry);
         let places_of_strangers = keep_strangers(&store, authorities, &slots, &records);
         let restored = sessions.restore(records, |card| {
             let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));

@@ -17,7 +17,7 @@ use crate::config::{AuthorityKind, Config, Endpoint, Faults};
 use crate::edge::{Certificates, Shown, Terms};
 use crate::gateway::{Configured, Routes};
 use crate::secret::Secret;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, SlotEnd, Telemetry};
 use crate::upstream::{Pins, Trust};
 
 type Load = Box<dyn Fn() -> Result<Config, Faults> + Send + Sync>;
@@ -86,6 +86,7 @@ impl Reload {
         telemetry::change_log(&log);
         self.trust.take(ready.pins);
         let kinds = self.authorities.renew(authorities);
+        turn_out(&self.authorities, &self.telemetry);
         stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
         let limits = Arc::new(server.limits);
         self.terms.change(server.origins, limits.clone());
@@ -134,6 +135,14 @@ impl Reload {
         if let Some(not_after) = self.certificates.as_ref().and_then(|certificates| certificates.not_after()) {
             self.telemetry.metrics.certificate_not_after(not_after.as_secs());
         }
+    }
+}
+
+/// Who may not play any more loses his places; his player hears of it at its next beat or license call.
+pub(super) fn turn_out(authorities: &Authorities, telemetry: &Telemetry) {
+    for (authority, sessions) in authorities.turn_out() {
+        tracing::info!(authority = &*authority, sessions, "may not play any more");
+        telemetry.metrics.slots_ended(&authority, SlotEnd::Denied, sessions);
     }
 }
 

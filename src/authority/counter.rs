@@ -154,7 +154,11 @@ impl Counter {
         }
     }
 
-    fn unwelcome(&self, account: &str, device: &str) -> Option<&'static str> {
+    pub(super) fn admits_all(&self) -> bool {
+        self.config.allow.is_empty() && self.config.deny.is_empty()
+    }
+
+    pub(super) fn unwelcome(&self, account: &str, device: &str) -> Option<&'static str> {
         let among = |list: &[Pattern]| list.iter().any(|pattern| pattern.fits(account) || pattern.fits(device));
         if among(&self.config.deny) {
             return Some("this account or device is on the deny list");

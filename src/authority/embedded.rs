@@ -9,6 +9,7 @@
 
 mod admit;
 mod claim;
+mod deny;
 mod index;
 mod keep;
 mod limit;

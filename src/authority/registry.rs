@@ -62,6 +62,12 @@ impl Authorities {
         }
     }
 
+    /// Embedded ones end the sessions of those who may not play any more. Gives how many, where there were some.
+    pub fn turn_out(&self) -> Vec<(Arc<str>, usize)> {
+        let ended = |one: Arc<Authority>| Some((one.name.clone(), one.counter()?.turn_out()));
+        self.current().into_iter().filter_map(ended).filter(|(_, ended)| *ended > 0).collect()
+    }
+
     fn fresh(&self, config: config::Authority) -> Authority {
         let authority = Authority::new(config, &self.over);
         if let Some(store) = self.store.get() {

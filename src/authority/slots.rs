@@ -14,7 +14,9 @@ pub struct Held {
     pub account: String,
     pub beats: u64,
     pub content: String,
+    pub content_group: Option<String>,
     pub device: String,
+    pub device_group: Option<String>,
     /// Since it was opened or last beaten.
     pub last_good: Duration,
     /// Since it was opened.
@@ -43,7 +45,9 @@ impl Counter {
                 age: now.saturating_duration_since(row.opened),
                 beats: row.beats,
                 content: row.content.to_owned(),
+                content_group: row.content_group.map(str::to_owned),
                 device: row.device.to_owned(),
+                device_group: row.device_group.map(str::to_owned),
                 last_good: now.saturating_duration_since(row.last),
                 slot: row.slot,
             })
@@ -55,6 +59,12 @@ impl Counter {
             rest: reserved.until.saturating_duration_since(now),
         });
         (held, kept.collect())
+    }
+
+    /// Takes the places of those who may not play any more, by the lists as they are now. Returns how many.
+    pub(super) fn turn_out(&self) -> usize {
+        let unwelcome = |account: &str, device: &str| self.unwelcome(account, device).is_some();
+        if self.admits_all() { 0 } else { self.ledger().turn_out(unwelcome) }
     }
 
     /// False if nobody holds this place.

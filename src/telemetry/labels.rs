@@ -106,6 +106,8 @@ impl Outcome {
 /// Why a session of an embedded authority ended against its will.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlotEnd {
+    /// By the lists of who may play, which have changed.
+    Denied,
     /// By an operator.
     Ended,
     /// By an operator, for another device.
@@ -117,6 +119,7 @@ pub enum SlotEnd {
 impl SlotEnd {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Denied => "denied",
             Self::Ended => "ended",
             Self::Moved => "moved",
             Self::Replaced => "replaced",

@@ -68,6 +68,40 @@ async fn the_next_call_goes_to_the_new_license_server() {
 }
 
 #[tokio::test]
+async fn who_comes_on_the_deny_list_loses_his_sessions_and_nobody_else_does() {
+    let server = license_server("key").await;
+    let denying = |list: &str| {
+        let authority = format!(
+            "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"header:x-account\"]\n\
+             interval = \"200ms\"\n{list}"
+        );
+        let route = "authority = \"home\"\nsession-control = \"always\"";
+        Stage::script().authority(&authority).upstream("/license", &server.url(), route)
+    };
+    let stage = denying("").start().await;
+    let of = |account: &str| stage.stranger().with("x-device-id", account).with("x-account", account);
+    let players = ["ann", "bob", "eve"].map(of);
+    for player in &players {
+        assert!(player.post(CLEARKEY).await.is_good());
+    }
+    stage.reload(&denying("deny = [\"ann\"]"));
+    let slots = stage.ask(Method::GET, "/v1/authorities/home/slots").await.json();
+    let accounts: Vec<_> = slots["slots"].as_array().unwrap().iter().map(|slot| slot["account"].clone()).collect();
+    assert_eq!(accounts, ["bob", "eve"]);
+    stage.eventually("told by its beat", async || stage.each("state").await == ["killed", "live", "live"]).await;
+    let told = players[0].post(CLEARKEY).await.json();
+    let message = "this account or device may not play any more";
+    assert_eq!((&told["error"], &told["message"]), (&json!("session_killed"), &json!(message)));
+    // The list of those who may play has no room for eve.
+    stage.reload(&denying("allow = [\"b*\"]"));
+    let told = players[2].post(CLEARKEY).await.json();
+    assert_eq!((&told["error"], &told["message"]), (&json!("session_killed"), &json!(message)));
+    assert!(players[1].post(CLEARKEY).await.is_good());
+    assert_eq!(stage.metric("slots_ended_total", &["reason=\"denied\""]).await, 2.0);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_mended_authority_is_asked_at_once() {
     let wrong = "setup-url = \"http://127.0.0.1:1/\"\ntimeout = \"1s\"";
     let stage = Stage::clearkey().authority(wrong).start().await;

@@ -322,6 +322,23 @@ async fn what_a_mistyped_or_a_changed_authority_left_behind_comes_back_with_it()
 }
 
 #[tokio::test]
+async fn who_may_not_play_any_more_after_a_restart_does_not() {
+    let home = Home::new(30.0, "keep", true).await;
+    let mut proxy = home.proxy();
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    proxy.kill();
+    let file = home.folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let denies = "kind = \"embedded\"\ndeny = [\"tv\"]";
+    std::fs::write(&file, config.replace("kind = \"embedded\"", denies)).unwrap();
+    let proxy = home.proxy();
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().json()["error"], "session_killed");
+    let slots = proxy.admin(Method::GET, "/v1/authorities/far/slots").await;
+    assert_eq!(slots["slots"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_journal_that_cannot_be_used_stops_the_start_and_stays_as_it_is() {
     let home = Home::new(30.0, "close", false).await;
     let checked = home.run("check");

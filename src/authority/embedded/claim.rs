@@ -21,6 +21,16 @@ pub(super) enum Grouped {
     Device,
 }
 
+/// The group by its name in the index.
+pub(super) fn group_of(name: &str) -> &str {
+    let read = || {
+        let (length, rest) = name.get(1..)?.split_once(':')?;
+        rest.get(..length.parse().ok()?)
+    };
+    // A journal's may be of any form.
+    read().unwrap_or(name)
+}
+
 impl Claim<'_> {
     pub(super) fn fits(&self) -> bool {
         let names = [Some(self.account), Some(self.content), self.content_group, Some(self.device), self.device_group];
@@ -34,5 +44,29 @@ impl Claim<'_> {
             Grouped::Device => ('d', self.device_group?),
         };
         Some(format!("{kind}{}:{group}{}", group.len(), self.account))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_read_from_its_name_in_the_index() {
+        for group in ["sports", "", "7:7", "größe"] {
+            let claim = Claim {
+                account: "3:ann",
+                content: "c",
+                content_group: Some(group),
+                device: "tv",
+                device_group: Some(group),
+            };
+            for of in [Grouped::Content, Grouped::Device] {
+                assert_eq!(group_of(&claim.group(of).unwrap()), group);
+            }
+        }
+        for odd in ["", "c", "c9:x", "ö1:x", "c2:ö"] {
+            assert!(odd.starts_with(group_of(odd)) || odd.ends_with(group_of(odd)), "{odd}");
+        }
     }
 }

@@ -117,7 +117,8 @@ impl From<Cause> for SlotCause {
     fn from(cause: Cause) -> Self {
         match cause {
             Cause::Move => Self::Move,
-            Cause::Order => Self::Order,
+            // Older versions know no other word for it.
+            Cause::Deny | Cause::Order => Self::Order,
             Cause::Replace => Self::Replace,
         }
     }

@@ -11,6 +11,8 @@ use super::Slot;
 /// Why a session was ended against its will; shown to its player.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Cause {
+    #[error("this account or device may not play any more")]
+    Deny,
     #[error("this playback was moved to another device")]
     Move,
     #[error("the session was killed")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Slot;
+use super::{Slot, claim};
 
 /// One live session as [`super::Ledger::list`] shows it.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,9 @@ pub struct Row<'a> {
     /// Beats confirmed since it was opened; the opening is none.
     pub beats: u64,
     pub content: &'a str,
+    pub content_group: Option<&'a str>,
     pub device: &'a str,
+    pub device_group: Option<&'a str>,
     /// When it was opened or last beaten.
     pub last: Instant,
     pub opened: Instant,
@@ -43,11 +45,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn row(&self, slot: Slot) -> Row<'_> {
+        let [content_group, device_group] =
+            self.places.groups.each_ref().map(|group| group.as_deref().map(claim::group_of));
         Row {
             account: &self.places.account,
             beats: self.beats,
             content: &self.content,
+            content_group,
             device: &self.device,
+            device_group,
             last: self.last,
             opened: self.opened,
             slot,
