@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::books::{Books, Keeping};
-use super::embedded::{Claim, Ledger, Limit, Limits, Lost, OnLimit, Slot};
+use super::embedded::{Claim, Ledger, Limit, Limits, Lost, Slot};
 use crate::clock::Clock;
-use crate::config::{self, Embedded, Groups, Pattern};
+use crate::config::{Embedded, Groups, Pattern};
 use crate::ids;
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Grant, Reason, Verdict};
@@ -143,10 +143,7 @@ impl Counter {
         Limits {
             grace: *grace,
             interval: *interval,
-            on_limit: match self.config.on_limit {
-                config::OnLimit::DenyNewest => OnLimit::DenyNewest,
-                config::OnLimit::EndOldest => OnLimit::EndOldest,
-            },
+            on_limit: self.config.on_limit,
             per_account: self.config.sessions_per_account,
             per_content_group: limit(content_groups, claim.content_group),
             per_device: None,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Rung;
 
 /// Limits that sidebeat itself enforces.
@@ -31,10 +33,12 @@ pub enum AccountRung {
     Rung(Rung),
 }
 
-/// Who gives way at a limit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Who gives way when a limit of the account or of one of its groups is reached.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnLimit {
     DenyNewest,
+    /// The oldest session that counts for the limit ends.
     EndOldest,
 }
 

@@ -3,10 +3,14 @@
 use super::{Cause, End, Ledger, Slot};
 
 impl Ledger {
-    /// Ends every session of an account and device that are unwelcome by now. Returns how many.
+    /// Ends every session of an account and device that are unwelcome by now, and keeps no place for them. Returns
+    /// how many sessions.
     pub fn turn_out(&mut self, unwelcome: impl Fn(&str, &str) -> bool) -> usize {
-        let unwelcome = self.list().filter(|row| unwelcome(row.account, row.device));
-        let slots: Vec<Slot> = unwelcome.map(|row| row.slot).collect();
-        slots.into_iter().filter(|slot| self.end(*slot, End::Kill(Cause::Deny), None).is_some()).count()
+        let kept = self.reserved.iter().filter(|(_, kept)| unwelcome(&kept.places.account, &kept.device));
+        let kept: Vec<Slot> = kept.map(|(slot, _)| *slot).collect();
+        kept.into_iter().for_each(|slot| self.lapse(slot));
+        let held = self.list().filter(|row| unwelcome(row.account, row.device));
+        let held: Vec<Slot> = held.map(|row| row.slot).collect();
+        held.into_iter().filter(|slot| self.end(*slot, End::Kill(Cause::Deny), None).is_some()).count()
     }
 }

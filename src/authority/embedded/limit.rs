@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Row;
+pub use crate::config::OnLimit;
 
 /// The longest account, device or content name, in bytes; keeps the ledger's memory bounded.
 pub const NAME_LONGEST: usize = 512;
@@ -28,15 +28,6 @@ pub struct Limits {
     pub per_device: Option<u32>,
     /// Live sessions of the account in the claim's device group; not counted if absent.
     pub per_device_group: Option<u32>,
-}
-
-/// Who gives way when a limit of the account or of one of its groups is reached.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnLimit {
-    DenyNewest,
-    /// The oldest session that counts for the limit ends.
-    EndOldest,
 }
 
 impl Limits {

@@ -57,6 +57,16 @@ fn the_account_limit_names_its_holders() {
 }
 
 #[test]
+fn no_place_is_kept_for_who_may_not_play_any_more() {
+    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let slot = ledger.grant(now, "ann", "phone", "film", &limits(1, None)).unwrap();
+    assert!(ledger.move_to(now, slot, "tv", 60 * SECOND));
+    assert!(ledger.grant(now, "ann", "pad", "film", &limits(1, None)).is_err(), "it is kept for the tv");
+    assert_eq!(ledger.turn_out(|_, device| device == "tv"), 0);
+    assert!(ledger.grant(now, "ann", "pad", "film", &limits(1, None)).is_ok());
+}
+
+#[test]
 fn the_device_limit_counts_over_accounts() {
     let (mut ledger, now) = (Ledger::new(10, 1), base());
     ledger.grant(now, "ann", "tv", "news", &limits(9, Some(1))).unwrap();
