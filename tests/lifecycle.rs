@@ -15,8 +15,10 @@ mod web;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -301,6 +303,13 @@ async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
     assert!(home.headend.open().await.is_empty());
 }
 
+/// A pipe that somebody reads. Given up, and left to its thread, when nobody comes.
+fn opened(pipe: PathBuf) -> std::fs::File {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(std::fs::OpenOptions::new().write(true).open(pipe)));
+    told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap()
+}
+
 /// Its CA file is a pipe that nobody writes to, until we do.
 #[tokio::test]
 async fn a_signal_that_comes_during_the_start_is_acted_on_after_it() {
@@ -315,7 +324,7 @@ async fn a_signal_that_comes_during_the_start_is_acted_on_after_it() {
         assert!(Command::new("mkfifo").arg(at("pipe.pem")).status().unwrap().success());
         let mut proxy = Proxy::begin(&file);
         // Opens as soon as it is read; who reads it again finds a file.
-        let mut pipe = std::fs::OpenOptions::new().write(true).open(at("pipe.pem")).unwrap();
+        let mut pipe = opened(at("pipe.pem"));
         std::fs::rename(at("ca.pem"), at("pipe.pem")).unwrap();
         signals.iter().for_each(|signal| proxy.signal(signal));
         pipe.write_all(&ca).unwrap();

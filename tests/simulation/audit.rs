@@ -38,7 +38,9 @@ impl Far {
         for book in self.head.books.iter_mut().filter(|book| book.fate == Fate::Open) {
             let record = known.get(&book.id);
             // Nobody acted on its answer before it was written, and a stalled process writes late.
-            let young = self.stalled || now <= book.heard + Self::WRITES_WITHIN;
+            let written_by = book.heard + Self::WRITES_WITHIN;
+            let stalled = self.stalled.filter(|[from, _]| *from <= written_by);
+            let young = now <= stalled.map_or(written_by, |[_, to]| written_by.max(to + Self::WRITES_WITHIN));
             book.hurt |= record.is_none() && !book.acted_on && young;
             assert!(record.is_some() || book.hurt || book.slept, "nothing durable is known of {book:?}");
             let grant = record.and_then(|record| record.grant.as_ref());

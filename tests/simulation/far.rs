@@ -94,7 +94,8 @@ pub(crate) struct Far {
     pub(crate) slept: bool,
     spent: HashSet<u64>,
     /// The proxy was not always given its time when it wanted it.
-    pub(crate) stalled: bool,
+    /// When the process was last not given its time.
+    pub(crate) stalled: Option<[Instant; 2]>,
     /// The time of the head-end, and that of the clock, when this life began.
     start: (Instant, Instant),
     /// When the wall clock was set last.
@@ -135,7 +136,7 @@ impl Far {
             rng,
             slept: false,
             spent: HashSet::new(),
-            stalled: false,
+            stalled: None,
             start: (epoch, epoch),
             stepped: None,
             stirs: Arc::default(),

@@ -498,9 +498,10 @@ impl World {
             if !far.faulty {
                 return;
             }
-            far.stalled = true;
             far.sums.add("stalls");
-            far.rng.millis(10, 3_000)
+            let (now, by) = (far.now(), far.rng.millis(10, 3_000));
+            far.stalled = Some([now, now + by]);
+            by
         };
         // What was begun has set out before.
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -141,7 +141,7 @@ impl Far {
         let book = &self.head.books[self.head.book_of(&grant.token)];
         assert_eq!((book.device, book.id), from, "a token of another playback");
         if let Fate::Killed { at } = book.fate
-            && !(book.renewed || book.hurt || self.stalled || self.slept)
+            && !(book.renewed || book.hurt || self.stalled.is_some() || self.slept)
         {
             let slow = book.interval + Duration::from_secs(2);
             // Nobody could be told while the process was away.
