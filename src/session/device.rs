@@ -13,7 +13,7 @@ use self::zaps::Zaps;
 use super::call::Call;
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
-use super::input::Input;
+use super::input::{Farewell, Input};
 use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
@@ -155,25 +155,33 @@ impl<C> Device<C> {
         }
     }
 
-    /// The player of this content token, or of whatever it is, stops: `input` says how. False where another
-    /// player goes on with the same playback.
+    /// The player of this content token, or of whatever it is, leaves. False where that ends nothing: it is not
+    /// believed, another player goes on with the same playback, or it was over.
     pub fn leave(
         &mut self,
         id: SessionId,
         now: Instant,
         token: Option<Fingerprint>,
-        input: Input,
+        how: Farewell,
         policy: &Policy,
         out: &mut Outbox,
     ) -> bool {
-        let Some(playback) = self.playback_mut(id) else { return false };
-        if token.is_some_and(|token| playback.goes_on_without(token)) {
+        let (believed, input) = match how {
+            Farewell::Quit(report) => (policy.endings.quit, Input::Report(report)),
+            Farewell::Stop => (policy.endings.stop, Input::End(End::Stopped)),
+        };
+        let Some(playback) = self.playback_mut(id).filter(|playback| playback.session.is_active()) else {
             return false;
+        };
+        match (believed, how) {
+            (true, _) if token.is_some_and(|token| playback.goes_on_without(token)) => return false,
+            (false, Farewell::Stop) => return false,
+            (false, Farewell::Quit(_)) | (true, _) => drop(self.deliver(id, now, input, policy, out)),
         }
-        self.deliver(id, now, input, policy, out);
-        if let Some(playback) = self.playback_mut(id) {
-            playback.left = token.filter(|_| !playback.session.is_active());
-        }
+        let Some(playback) = self.playback_mut(id).filter(|playback| !playback.session.is_active()) else {
+            return false;
+        };
+        playback.left = token;
         true
     }
 
@@ -194,6 +202,7 @@ impl<C> Device<C> {
         // Most devices have one: room for more would be most of what a restart takes.
         self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
+        self.end_surplus(now, policy, out);
     }
 
     #[cfg(test)]

@@ -50,6 +50,15 @@ pub enum Input {
     Zap(Instant),
 }
 
+/// How a player says that it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Farewell {
+    /// By a report.
+    Quit(Report),
+    /// By the stop call, or a beacon.
+    Stop,
+}
+
 /// What the license server's reply taught.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Served {

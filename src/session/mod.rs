@@ -27,7 +27,7 @@ pub use self::device::{Device, Outbox};
 pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Told};
 pub use self::end::End;
 pub use self::grant::{AskKind, Grant, Ticket};
-pub use self::input::{Input, Served};
+pub use self::input::{Farewell, Input, Served};
 pub use self::lease::KeyLease;
 pub use self::playback::{Playback, Start};
 pub use self::policy::Policy;

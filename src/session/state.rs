@@ -147,7 +147,7 @@ impl Session {
             lingers: false,
             lost_close: None,
             reports: None,
-            schedule: Schedule::default(),
+            schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             slept: Duration::ZERO,
             spared: None,
@@ -228,11 +228,6 @@ impl Session {
     /// What it plays, if anybody says.
     pub fn stream(&self) -> Option<Stream> {
         self.stream
-    }
-
-    /// Its credit is spent, and the authority has not spoken since.
-    pub(super) fn has_spent(&self) -> bool {
-        matches!(self.state, State::Closed { why: Over::Spent { .. }, .. })
     }
 
     /// Opening, live, failing or owing: the player may go on.

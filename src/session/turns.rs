@@ -20,11 +20,17 @@ impl Turns {
     /// `known`: the playback had this call's token before.
     pub(super) fn note(&mut self, call: &Call, known: bool) {
         let Some(token) = call.token else { return };
+        self.goes_on(token);
         let before = self.last.replace(token).filter(|before| *before != token);
         if let (CallKind::Renewal, true, Some(before)) = (call.kind, known, before) {
             self.add(before);
             self.add(token);
         }
+    }
+
+    /// Whoever calls again did not stop, or came back: from a reload, or from its browser's cache.
+    fn goes_on(&mut self, token: Fingerprint) {
+        self.players.iter_mut().filter(|(of, _)| *of == token).for_each(|(_, stopped)| *stopped = false);
     }
 
     fn add(&mut self, token: Fingerprint) {
@@ -93,6 +99,8 @@ mod tests {
             // One of them refreshes its token, and stops first, or last.
             "l1 l2 r1 r2 r3 r1 s3+",
             "l1 l2 r1 r2 s1+ r3 s3",
+            // The first one was only loaded again.
+            "l1 l2 r1 r2 s1+ l1 r1 s2+ s1",
             // A third that has not renewed yet.
             "l1 l2 r1 r2 l3 s3+ s1+ s2",
         ];

@@ -57,9 +57,7 @@ impl Verdict {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Denial {
-    /// Another session still has the name that the token gives to this one. To whoever asks later it is
-    /// [`Self::Rejected`], and written so.
-    #[serde(rename(serialize = "Rejected"))]
+    /// Another session still has the name that the token gives to this one.
     InUse,
     /// Too many sessions.
     Limit,

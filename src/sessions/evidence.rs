@@ -11,7 +11,7 @@ use super::table::Seat;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{End, Input, Playing, Report, Served, Stream};
+use crate::session::{End, Farewell, Input, Playing, Report, Served, Stream};
 
 impl Sessions {
     /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
@@ -23,6 +23,7 @@ impl Sessions {
         served: Served,
         (key_session, lasts): (Fingerprint, Option<Duration>),
     ) {
+        self.notice_sleep();
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return };
             let (now, policy) = (self.clock.now(), &playback.card.card.policy());
@@ -42,18 +43,17 @@ impl Sessions {
     /// Ends the playback of this content token, or all of the device's without one, where stop calls
     /// are believed. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
-        let mut playing = self.playing(key, token);
-        playing.retain(|id| self.policy(key, *id).is_some_and(|policy| policy.endings.stop));
-        playing.into_iter().filter(|id| self.leave(key, *id, token, Input::End(End::Stopped))).count()
+        let playing = self.playing(key, token).into_iter();
+        playing.filter(|id| self.leave(key, *id, token, Farewell::Stop)).count()
     }
 
-    fn leave(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Option<Fingerprint>, input: Input) -> bool {
+    fn leave(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Option<Fingerprint>, how: Farewell) -> bool {
         self.notice_sleep();
         self.with(key, |device, out| {
             let Some(policy) = device.playback_mut(id).map(|playback| playback.card.card.policy()) else {
                 return false;
             };
-            device.leave(id, self.clock.now(), token, input, &policy, out)
+            device.leave(id, self.clock.now(), token, how, &policy, out)
         })
     }
 
@@ -70,16 +70,15 @@ impl Sessions {
             }
         };
         for id in playing {
-            let input = Input::Report(report);
             match report.playing {
-                Playing::Quit => drop(self.leave(key, id, token, input)),
+                Playing::Quit => drop(self.leave(key, id, token, Farewell::Quit(report))),
                 Playing::Buffers
                 | Playing::Done
                 | Playing::Fails
                 | Playing::Paused
                 | Playing::Plays
                 | Playing::Seeks
-                | Playing::Unsaid => drop(self.deliver(key, id, input)),
+                | Playing::Unsaid => drop(self.deliver(key, id, Input::Report(report))),
             }
         }
     }

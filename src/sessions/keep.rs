@@ -137,7 +137,17 @@ impl Sessions {
     /// Nobody can give it back today. By its record somebody can at a later start, if the name of its authority
     /// was a mistake. What is over holds nothing, and is only remembered.
     fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut Restored) {
-        let over = matches!(record.playback.session.state, StateRecord::Closed { .. });
+        let session = &record.playback.session;
+        let holds = session.grant.is_some();
+        let over = match session.state {
+            StateRecord::Closed { .. } => true,
+            StateRecord::Killed { .. } => !holds,
+            StateRecord::Closing { .. }
+            | StateRecord::Failing { .. }
+            | StateRecord::Live { .. }
+            | StateRecord::Opening { .. }
+            | StateRecord::Owing { .. } => false,
+        };
         let kept = record.playback.session.matters_until() > wall;
         *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(!over);
         if let Some(store) = self.store.as_ref().filter(|_| !kept) {
@@ -155,7 +165,8 @@ impl Sessions {
     ) {
         let policy = card.policy();
         let mut kept = Kept::new(card);
-        kept.record = Some(record.card.clone());
+        // One of an older version says less: it is made anew when it is written.
+        kept.record = record.card.dialect.is_some().then(|| record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
         let orphan = record.playback.session.is_orphan();

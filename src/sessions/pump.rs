@@ -109,11 +109,13 @@ impl Pump {
     }
 
     /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
-    /// own device waits for is not given back: the next one of that device takes it.
+    /// own device waits for is not given back: the next ones of that device take it.
     pub(super) fn mark_closing(&self, device: &mut Device<Kept>) {
-        let awaited = device.playbacks().iter().any(|playback| playback.session.is_held());
+        let mut awaited = device.playbacks().iter().filter(|playback| playback.session.is_held()).count();
         for playback in device.playbacks_mut() {
-            let is_closing = !awaited && playback.session.gives_back();
+            let gives_back = playback.session.gives_back();
+            let is_closing = gives_back && awaited == 0;
+            awaited -= usize::from(gives_back && awaited > 0);
             match (is_closing, playback.card.closing.is_some()) {
                 (true, false) => playback.card.closing = Some(self.closings.begin(&playback.card.card)),
                 (false, true) => playback.card.closing = None,

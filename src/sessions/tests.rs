@@ -569,6 +569,20 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
     }
 }
 
+/// It was on its way while the machine slept, and lasts from now on.
+#[tokio::test(start_paused = true)]
+async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {
+    let clock = Clock::steered(WALL);
+    let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
+    let id = stage.play(1).await;
+    clock.suspend(HOUR);
+    stage.sessions.licensed(key(), id, crate::session::Served::Stays, (Fingerprint(9), Some(HOUR)));
+    stage.grant(AskKind::Beat).await;
+    tokio::time::sleep(HOUR / 2).await;
+    assert_eq!(stage.sessions.list()[0].state, "live", "it plays on");
+    stage.tasks.stop();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
     let clock = Clock::steered(WALL);

@@ -24,8 +24,9 @@ pub use self::record::{
 pub use self::registration::{Registered, RegistrationRecord};
 
 /// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
-/// is marked with this one before anything is written to it. Format 1 had long names in its records.
-pub const FORMAT: u32 = 2;
+/// is marked with this one before anything is written to it. Format 1 had long names in its records;
+/// 2 knew fewer endings.
+pub const FORMAT: u32 = 3;
 
 /// Everything that was written, in no order.
 #[derive(Debug, Default)]

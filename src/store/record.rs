@@ -147,6 +147,7 @@ pub struct SlotEnded {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SlotCause {
+    Deny,
     Move,
     Order,
     Replace,

@@ -116,9 +116,9 @@ fn groups(places: &Places) -> [Option<String>; 2] {
 impl From<Cause> for SlotCause {
     fn from(cause: Cause) -> Self {
         match cause {
+            Cause::Deny => Self::Deny,
             Cause::Move => Self::Move,
-            // Older versions know no other word for it.
-            Cause::Deny | Cause::Order => Self::Order,
+            Cause::Order => Self::Order,
             Cause::Replace => Self::Replace,
         }
     }
@@ -127,6 +127,7 @@ impl From<Cause> for SlotCause {
 impl From<SlotCause> for Cause {
     fn from(cause: SlotCause) -> Self {
         match cause {
+            SlotCause::Deny => Self::Deny,
             SlotCause::Move => Self::Move,
             SlotCause::Order => Self::Order,
             SlotCause::Replace => Self::Replace,

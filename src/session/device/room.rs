@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::effect::Effect;
+use super::super::end::End;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
@@ -36,6 +37,16 @@ impl<C> Device<C> {
             self.step(id, now, Input::Zap(now + hold.min(policy.re_entry)), policy, out);
         }
         hold
+    }
+
+    /// One whose authority was gone for a while may come back beside its successor. The older one gives way: nobody
+    /// has asked for it since.
+    pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+        let active = |playbacks: &[Playback<C>]| playbacks.iter().filter(|p| p.session.is_active()).count();
+        for _ in policy.sessions_per_device..active(&self.playbacks) {
+            let Some(oldest) = self.playbacks.iter().find(|p| p.session.is_active()).map(|p| p.id) else { return };
+            self.step(oldest, now, Input::End(End::Zapped), policy, out);
+        }
     }
 
     /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.

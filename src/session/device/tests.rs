@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::super::end::End;
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
-use crate::session::{Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, Reason, Served, Stream, Verdict};
+use crate::session::{
+    Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, PlaybackRecord, Playing, Reason, Report, Served,
+    Stream, Verdict,
+};
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
 const LICENSE: Call = call(CallKind::License);
@@ -93,9 +96,12 @@ impl Stage {
 
     /// A stop call that names this content token.
     fn stop(&mut self, id: u64, token: u64) -> bool {
-        let mut out = Outbox::new();
-        let (token, input) = (Some(Fingerprint(token)), Input::End(End::Stopped));
-        let stopped = self.device.leave(SessionId(id), self.now, token, input, &self.policy, &mut out);
+        self.leave(id, token, Farewell::Stop)
+    }
+
+    fn leave(&mut self, id: u64, token: u64, how: Farewell) -> bool {
+        let (mut out, token) = (Outbox::new(), Some(Fingerprint(token)));
+        let stopped = self.device.leave(SessionId(id), self.now, token, how, &self.policy, &mut out);
         self.take(out);
         stopped
     }
@@ -790,12 +796,22 @@ fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
     let mut stage = two_tabs(1);
     let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
     renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
+    // Of a player that is not believed.
+    stage.policy.endings.quit = false;
+    assert!(!stage.leave(1, 2, Farewell::Quit(Report { playing: Playing::Quit, ..Report::default() })));
     // By a call and a beacon.
     assert!(!stage.stop(1, 1) && !stage.stop(1, 1));
     assert_eq!(stage.renew(renewals[1]), 1);
     assert_eq!(stage.told, "o1 ");
     assert!(stage.stop(1, 2));
     assert_eq!(stage.told, "o1 c1 ");
+
+    // The first one was only loaded again.
+    let mut stage = two_tabs(1);
+    renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
+    assert!(!stage.stop(1, 1));
+    assert_eq!(stage.renew(renewals[0]), 1);
+    assert!(!stage.stop(1, 2) && stage.stop(1, 1));
 
     // The other one is gone without a word: its renewals stay away.
     let mut stage = two_tabs(1);
@@ -844,6 +860,16 @@ fn what_a_tab_has_left_may_still_be_killed() {
     for call in [RENEWAL.with(2).of(9).under(200), LICENSE.with(2).of(9)] {
         assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))));
     }
+}
+
+/// It was zapped away meanwhile: nothing is left of it to be begun anew.
+#[test]
+fn a_stop_of_what_is_over_says_nothing_of_the_other_tab() {
+    let mut stage = two_tabs(1);
+    stage.deliver(1, Input::End(End::Zapped));
+    stage.settle();
+    assert!(!stage.stop(1, 1));
+    assert_eq!(stage.call(RENEWAL.with(2).of(9).under(200)), (1, Answer::Refuse(Refusal::Ended(End::Zapped))));
 }
 
 // What opens again.
@@ -974,6 +1000,55 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
         stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
         assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
     }
+}
+
+/// Stopped before its one probe was answered, as a viewer does who loads the page again and again.
+#[test]
+fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
+    let ten = Allowed { live: Duration::from_secs(600), vod: Duration::from_secs(600) };
+    let on_unreachable = OnUnreachable { new: ten, running: ten };
+    let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
+    let unreachable = || Err(Fault { kind: FaultKind::Unreachable, reason: reason() });
+    let call = LICENSE.with(1).under(100);
+    stage.call(call);
+    while stage.device.playbacks.iter().any(|playback| playback.session.is_active()) {
+        match stage.flying.is_empty() {
+            true => stage.tick(Duration::from_secs(1)),
+            false => stage.answer(unreachable()),
+        }
+    }
+    for _ in 0..2 {
+        stage.now += Duration::from_secs(5);
+        let (id, answer) = stage.call(call);
+        assert_eq!(answer, Answer::Wait);
+        stage.stop(id, 1);
+        stage.answer(unreachable());
+    }
+    stage.now += Duration::from_secs(5);
+    assert_eq!(stage.call(call).1, Answer::Wait);
+    stage.answer(unreachable());
+    assert!(matches!(refused(&stage.call(call).1), Refusal::Unreachable(_)));
+}
+
+/// Its authority was not configured for a while, and it played anew meanwhile.
+#[test]
+fn one_that_comes_back_beside_its_successor_gives_way() {
+    let (mut old, mut stage) = (Stage::new(), Stage::new());
+    stage.next = 2;
+    old.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    let moment = Moment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let records = [&old, &stage].map(|of| PlaybackRecord::of(&of.device.playbacks[0], &moment).unwrap());
+    let (mut next, mut out) = (Stage::new(), Outbox::new());
+    for record in records {
+        next.device.resume(record.restore((), &moment, &next.policy), next.now, false, &next.policy, &mut out);
+    }
+    assert!(matches!(next.state(1), State::Closing { why: End::Zapped, .. }));
+    assert!(matches!(next.state(2), State::Live { .. }));
+    let closes = |(id, effect): &(SessionId, Effect)| {
+        *id == SessionId(1) && matches!(effect, Effect::Ask(Ask { kind: AskKind::Close, .. }))
+    };
+    assert_eq!(out.iter().filter(|told| closes(told)).count(), 1);
 }
 
 #[test]

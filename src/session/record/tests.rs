@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Fault, FaultKind, Grant, Input, Opens, Outbox, Playing, Reason,
-    Refusal, Report, Served, Start, Ticket, Verdict, resume,
+    Answer, Call, CallKind, Device, Effect, Event, Farewell, Fault, FaultKind, Grant, Input, Opens, Outbox, Playing,
+    Reason, Refusal, Report, Served, Start, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -472,8 +472,9 @@ fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
 fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
-    let (mut out, input) = (Outbox::new(), Input::End(End::Stopped));
-    assert!(life.device.leave(life.id, life.now, Some(Fingerprint(1)), input, &life.policy, &mut out));
+    let mut out = Outbox::new();
+    let token = Some(Fingerprint(1));
+    assert!(life.device.leave(life.id, life.now, token, Farewell::Stop, &life.policy, &mut out));
     life.look(&out);
     life.act(&Step::Answer(0));
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
@@ -489,12 +490,13 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     assert_eq!(renew(2), (Some(SessionId(8)), Answer::Wait));
 }
 
-/// What only an open that is under way has to know is not written: the version before reads all of it.
+/// A version that does not know a name takes the whole file for damaged.
 #[test]
-fn a_name_in_use_is_remembered_as_any_other_rejection() {
-    use crate::session::Denial;
-    assert_eq!(serde_json::to_string(&Denial::InUse).unwrap(), "\"Rejected\"");
-    assert_eq!(serde_json::from_str::<Denial>("\"Rejected\"").unwrap(), Denial::Rejected);
+fn a_new_name_of_an_ending_needs_a_new_format() {
+    const KNOWN: &str = "Abandoned Drained Expired LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
+                         RenewalsOverdue Silent Stopped Unused Zapped";
+    let names = End::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
+    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 3));
 }
 
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.

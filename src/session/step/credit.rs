@@ -85,6 +85,8 @@ impl Session {
             self.end(now, why, policy, fx);
         } else if self.budget_ends(policy).is_some_and(|at| now >= at) {
             self.close_unreachable(now, Fault::spent(), policy, fx);
+        } else {
+            self.reach(now, policy, fx);
         }
     }
 
@@ -111,6 +113,21 @@ impl Session {
             | State::Killed { .. }
             | State::Live { .. }
             | State::Opening { .. } => None,
+        }
+    }
+
+    /// Its credit is spent, and the authority has not spoken since.
+    pub(in super::super) fn has_spent(&self) -> bool {
+        match &self.state {
+            State::Closed { why: Over::Spent { .. }, .. } => true,
+            State::Closed { why: Over::Denied(..) | Over::Unmanaged, .. } => false,
+            State::Closed { why: Over::Ended(_) | Over::Unreachable(_), .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => self.credit_spent,
         }
     }
 

@@ -83,8 +83,6 @@ impl Session {
         (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
         self.heard(now);
-        self.schedule = policy.schedule.clone().unwrap_or_default();
-        self.schedule.slept(now, lane.slept);
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
         }

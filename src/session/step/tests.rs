@@ -1116,7 +1116,7 @@ proptest! {
         let policy = Policy { beat_on_resume, beat_while_paused, stream: live.then_some(Stream::Live), max_failures, stop_on_blackout, stop_on_end, ..policy };
         let mut lab = Lab::held(policy);
         let times = crate::session::Times { end: end.map(secs), start: end.map(secs), ..Default::default() };
-        lab.policy.schedule = Some(crate::session::Schedule::new(lab.now, secs(1_000), &times));
+        lab.session.schedule = crate::session::Schedule::new(lab.now, secs(1_000), &times);
         for (index, pause) in moves {
             lab.wait(millis(pause));
             let inputs = inputs(Ticket(lab.session.generation));

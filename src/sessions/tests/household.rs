@@ -163,3 +163,22 @@ async fn an_open_does_not_wait_for_a_place_that_its_own_device_waits_for() {
     assert!(matches!(zaps.await.expect("an admission").answer, Answer::Forward(_)));
     stage.tasks.stop();
 }
+
+/// A device with two places stops both streams and starts one: the second place is nobody's.
+#[tokio::test(start_paused = true)]
+async fn an_open_waits_for_the_place_that_its_owner_does_not_take_again() {
+    let mut stage = Stage::new(Policy { sessions_per_device: 2, settle: [Duration::ZERO; 2], ..Policy::default() });
+    stage.play(1).await;
+    stage.play(3).await;
+    assert_eq!(stage.sessions.stop(key(), None), 2);
+    let (first, second) = (stage.asked().await, stage.asked().await);
+    let next = stage.wait(4);
+    let waits = stage.one_too_many().await;
+    assert_eq!((first.yes(HOUR), second.yes(HOUR)), (AskKind::Close, AskKind::Close));
+    stage.grant(AskKind::Open).await;
+    stage.grant(AskKind::Open).await;
+    for admission in [next, waits] {
+        assert!(matches!(admission.await.expect("an admission").answer, Answer::Forward(_)));
+    }
+    stage.tasks.stop();
+}

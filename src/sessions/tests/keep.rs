@@ -348,6 +348,39 @@ async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_
     assert!(memory.is_empty());
 }
 
+/// What holds nothing waits for nobody, however long it is remembered.
+#[tokio::test]
+async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
+    let memory = one_that_plays().await;
+    let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
+    let (by, until) = (Reason::new(403, None, "killed"), (Clock.wall() + HOUR).into());
+    for record in &mut records {
+        record.playback.session.state = StateRecord::Killed { by: by.clone(), until };
+        record.playback.session.grant = None;
+    }
+    assert_eq!(stage(&memory).sessions.restore(records, |_| Home::Gone), Restored::default());
+    memory.commit();
+    assert!(!memory.is_empty());
+}
+
+/// An older version did not write which kind its authority was.
+#[tokio::test]
+async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
+    let memory = one_that_plays().await;
+    let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
+    let dialect = records[0].card.dialect;
+    assert!(dialect.is_some());
+    let mut card = (*records[0].card).clone();
+    card.dialect = None;
+    records[0].card = Arc::new(card);
+    let next = stage(&memory);
+    let home = next.card.clone();
+    assert_eq!(next.sessions.restore(records, |_| Home::Here(home.clone())).resumed, 1);
+    assert_eq!(next.sessions.stop(key(), None), 1);
+    memory.commit();
+    assert_eq!((memory.clone() as Arc<dyn Store>).load().sessions[0].card.dialect, dialect);
+}
+
 /// It owed its open, so it is over as soon as it is zapped away, and goes at once: too many others are remembered.
 #[tokio::test(start_paused = true)]
 async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {

@@ -149,7 +149,7 @@ fn programme(now: Instant, begins: u64, ends: u64) -> Schedule {
 #[test]
 fn a_playback_ends_with_its_programme() {
     let mut lab = Lab::opening(Policy::default());
-    lab.policy.schedule = Some(programme(lab.now, 1005, 1010));
+    lab.session.schedule = programme(lab.now, 1005, 1010);
     lab.answer(granted());
     let began = lab.now;
     lab.come_up();
@@ -164,7 +164,7 @@ fn a_playback_ends_with_its_programme() {
 #[test]
 fn a_programme_goes_on_while_the_machine_sleeps() {
     let mut lab = Lab::opening(Policy::default());
-    lab.policy.schedule = Some(programme(lab.now, 1005, 1090));
+    lab.session.schedule = programme(lab.now, 1005, 1090);
     lab.feed(Input::Slept(secs(20)));
     lab.answer(granted());
     let began = lab.now;
@@ -172,7 +172,7 @@ fn a_programme_goes_on_while_the_machine_sleeps() {
     assert_eq!(over(lab, began), (Some(End::Programme), secs(40)));
 
     let mut lab = Lab::opening(Policy::default());
-    lab.policy.schedule = Some(programme(lab.now, 1005, 1090));
+    lab.session.schedule = programme(lab.now, 1005, 1090);
     lab.answer(granted());
     let began = lab.now;
     lab.feed(Input::Slept(secs(3_600)));
@@ -183,7 +183,7 @@ fn a_programme_goes_on_while_the_machine_sleeps() {
 fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
     for (stop_on_end, ends) in [(false, 1010), (true, 900)] {
         let mut lab = Lab::opening(Policy { stop_on_end, ..Policy::default() });
-        lab.policy.schedule = Some(programme(lab.now, 800, ends));
+        lab.session.schedule = programme(lab.now, 800, ends);
         lab.answer(granted());
         lab.come_up();
         assert_eq!(lab.events.last(), Some(&Event::Reached(Moment::LiveEventEnd)));
@@ -196,7 +196,7 @@ fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
 #[test]
 fn a_beat_can_move_the_end_of_the_programme() {
     let mut lab = Lab::opening(Policy::default());
-    lab.policy.schedule = Some(programme(lab.now, 900, 1060));
+    lab.session.schedule = programme(lab.now, 900, 1060);
     lab.answer(granted());
     lab.come_up();
     let schedule = Some(programme(lab.now, 900, 1005));
