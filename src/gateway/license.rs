@@ -128,14 +128,7 @@ impl Gateway {
 impl Story<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
     pub(super) async fn tell(&self) -> Option<Ending> {
-        let Some(managed) = self.managed() else {
-            if let Some(ending) = self.turn_killed_away() {
-                return Some(ending);
-            }
-            let ending = self.pass().await;
-            // Killed while the license server was asked.
-            return Some(self.turn_killed_away().unwrap_or(ending));
-        };
+        let Some(managed) = self.managed() else { return Some(self.tell_unmanaged().await) };
         let Managed { call, key, .. } = &managed;
         let Admission { answer, session } = self.admit(&managed).await;
         if let (Some(flight), Some(id)) = (self.flight, session) {
@@ -143,33 +136,44 @@ impl Story<'_> {
         }
         self.mirror_request(*key, session, &answer);
         let is_safe = |id| self.gateway.sessions.written(*key, id);
-        // While the license server is asked.
-        let mut written = session.map(is_safe);
-        let ending = match (answer, session) {
-            (Answer::Renew(grant, ticket), Some(id)) => {
-                let ending = self.renew(&managed, grant, ticket, id).await;
-                // Its answer brought the token that a next process must go on with.
-                written = Some(is_safe(id));
-                ending
-            }
-            (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(&managed),
-            (Answer::Refuse(refusal), _) => self.refuse(&managed, AskKind::Open, &refusal, session),
-            (_, _) if self.is_deserted(call.kind) => {
-                self.unserved(&managed, session);
-                return None;
-            }
-            (Answer::Forward(grant), Some(id)) => self.serve(&managed, &grant, id).await,
-            (Answer::Pass, Some(id)) => self.pass_under(&managed, id).await,
-            (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
-        };
+        let renews = matches!(answer, Answer::Renew(..));
+        // Waited for while the license server is asked; but a renewal's answer brings the token that a next
+        // process must go on with.
+        let early = session.filter(|_| !renews).map(is_safe);
+        let ending = self.act(&managed, answer, session).await?;
         if let (CallKind::Release, Some(id)) = (call.kind, session) {
             // The message itself is the evidence, whatever the license server had to say to it.
             self.gateway.sessions.release(*key, id, call.key_session);
         }
-        if let Some(written) = written {
+        if let Some(written) = early.or_else(|| session.map(is_safe)) {
             let _late = tokio::time::timeout_at(self.deadline.into(), written).await;
         }
         Some(self.unless_killed(&managed, session, ending))
+    }
+
+    /// What the core answered.
+    async fn act(&self, managed: &Managed<'_>, answer: Answer, session: Option<SessionId>) -> Option<Ending> {
+        Some(match (answer, session) {
+            (Answer::Renew(grant, ticket), Some(id)) => self.renew(managed, grant, ticket, id).await,
+            (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(managed),
+            (Answer::Refuse(refusal), _) => self.refuse(managed, AskKind::Open, &refusal, session),
+            (_, _) if self.is_deserted(managed.call.kind) => {
+                self.unserved(managed, session);
+                return None;
+            }
+            (Answer::Forward(grant), Some(id)) => self.serve(managed, &grant, id).await,
+            (Answer::Pass, Some(id)) => self.pass_under(managed, id).await,
+            (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => self.pass().await,
+        })
+    }
+
+    async fn tell_unmanaged(&self) -> Ending {
+        if let Some(ending) = self.turn_killed_away() {
+            return ending;
+        }
+        let ending = self.pass().await;
+        // Killed while the license server was asked.
+        self.turn_killed_away().unwrap_or(ending)
     }
 
     /// Killed while an upstream was asked: what it said is not passed on.
