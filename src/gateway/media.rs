@@ -206,8 +206,7 @@ impl Story<'_> {
 
     fn media(&self, report: Option<Report>) -> Media {
         let learned = self.seat.learned();
-        let past_us = self.media.direct || learned.elsewhere;
-        let again = if past_us { learned.reload } else { Some(Duration::ZERO) };
+        let again = learned.again(self.media.direct);
         Media { again, stream: report.and_then(|report| report.stream).or_else(|| learned.stream()) }
     }
 

@@ -78,7 +78,8 @@ pub struct Cmcd<'a> {
 pub struct Facts {
     /// Sound alone, as the player's playlists go: their paths at the origin.
     pub audio: Vec<String>,
-    /// Some of what it names is fetched past the route.
+    /// Some of the manifests and segments that it names are fetched past the route. What is fetched once, such as a
+    /// key, shows nothing of a player.
     pub elsewhere: bool,
     /// Whether more is to come; a multivariant playlist does not say.
     pub live: Option<bool>,
@@ -186,7 +187,6 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
         Format::Hls => hls::read(text, plan)?,
     };
     let facts = &mut found.facts;
-    facts.elsewhere = found.left > 0;
     if let Some(tail) = facts.tail.filter(|tail| facts.live == Some(true) && tail.target_s > 0) {
         // RFC 8216 section 6.3.4.
         facts.reload = Some(Duration::from_secs(tail.target_s));

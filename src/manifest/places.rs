@@ -79,7 +79,7 @@ impl Places {
     ) -> Option<Key> {
         let Named { at, purpose, raw } = *uri;
         if let Some((folder, name)) = self.folder(plan, base, uri, &plain) {
-            note(&folder.lead, at..at + folder.text.len(), found);
+            note(&folder.lead, purpose, at..at + folder.text.len(), found);
             return wanted.then(|| folder.path.and(without_query(name)));
         }
         let path = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), purpose, found);
@@ -98,7 +98,7 @@ impl Places {
         found: &mut Found,
     ) -> Option<String> {
         let (stays, to) = resolved(base, uri)?;
-        note(&lead(plan, stays, &to, uri, purpose, self.write), at, found);
+        note(&lead(plan, stays, &to, uri, purpose, self.write), purpose, at, found);
         Some(to.path)
     }
 
@@ -155,10 +155,13 @@ fn resolved<'b>(base: &Base<'b>, uri: &'b str) -> Option<(bool, Absolute<'b>)> {
     }
 }
 
-fn note(lead: &Lead, at: Range<usize>, found: &mut Found) {
+fn note(lead: &Lead, purpose: Purpose, at: Range<usize>, found: &mut Found) {
     match lead {
         Lead::Kept => {}
-        Lead::Left => found.left += 1,
+        Lead::Left => {
+            found.left += 1;
+            found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
+        }
         Lead::To(with) => found.edits.push(Edit { at, with: with.clone() }),
     }
 }

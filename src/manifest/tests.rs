@@ -526,6 +526,12 @@ fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
     let update = "type=\"dynamic\" minimumUpdatePeriod=\"PT1M30S\"";
     let rows = [
         (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n"), Some(6)),
+        (
+            Format::Hls,
+            hls("#EXT-X-TARGETDURATION:6\n#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys.example/k\"\n"),
+            Some(6),
+        ),
+        (Format::Hls, hls("#EXT-X-STREAM-INF:BANDWIDTH=1\nhttps://ELSEWHERE/v.m3u8\n"), None),
         (Format::Hls, hls(""), None),
         (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n#EXT-X-ENDLIST\n"), None),
         (Format::Dash, dash(update, ""), Some(90)),

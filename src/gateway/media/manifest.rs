@@ -47,8 +47,9 @@ impl Story<'_> {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
                 self.seat.learned().note_playheads(&target.path, playheads);
                 self.seat.learned().note(&target.path, format, &fetched.body, facts);
-                if live == Some(true) {
-                    // Before this it was not known.
+                if live != Some(false) {
+                    // Before this it was not known, nor whether the player is seen again. Of a playlist that names
+                    // others, somebody else may know that it is live.
                     let _known = self.flow(None);
                 }
                 self.got();

@@ -41,14 +41,16 @@ pub(super) struct Seat {
 pub(super) struct Learned {
     audio: Vec<String>,
     /// Some of what its newest manifest names is fetched past us.
-    pub(super) elsewhere: bool,
+    elsewhere: bool,
     live: Option<bool>,
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
     playheads: Vec<(String, Playheads)>,
     /// Within which time that is surely asked for again.
-    pub(super) reload: Option<Duration>,
+    reload: Option<Duration>,
     tails: Vec<(String, Tail)>,
+    /// Some of its playlists are: whoever goes over to one of them is seen no more.
+    variants_elsewhere: bool,
 }
 
 impl Shelf {
@@ -74,8 +76,9 @@ impl Learned {
     /// What a manifest of this playback, at this path of its server, said.
     pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
         self.live = facts.live.or(self.live);
-        if facts.live.is_some() {
-            (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload);
+        match facts.live {
+            Some(_) => (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload),
+            None => self.variants_elsewhere = facts.elsewhere,
         }
         if !facts.audio.is_empty() {
             self.audio = facts.audio;
@@ -92,6 +95,16 @@ impl Learned {
     pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
         if !playheads.is_empty() {
             put(&mut self.playheads, path, playheads, PLAYHEADS);
+        }
+    }
+
+    /// Within which time its player surely asks for more of it through us, as [`crate::session::Media::again`].
+    /// `direct`: its segments do not pass through us.
+    pub(super) fn again(&self, direct: bool) -> Option<Duration> {
+        match (self.variants_elsewhere, self.elsewhere || direct) {
+            (true, _) => None,
+            (false, true) => self.reload,
+            (false, false) => Some(Duration::ZERO),
         }
     }
 
@@ -130,4 +143,38 @@ fn put<T>(list: &mut Vec<(String, T)>, path: &str, value: T, most: usize) {
         list.remove(0);
     }
     list.push((path.to_owned(), value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What its player does next, it may do past us, whatever it did last.
+    #[test]
+    fn a_player_with_playlists_elsewhere_is_not_sure_to_ask_again() {
+        let reload = Some(Duration::from_secs(4));
+        let facts = |live, elsewhere, reload| Facts { elsewhere, live, reload, ..Facts::default() };
+        let main = |elsewhere| facts(None, elsewhere, None);
+        let media = |elsewhere| facts(Some(true), elsewhere, reload);
+        for (said, direct, again) in [
+            (vec![], false, Some(Duration::ZERO)),
+            (vec![main(false)], false, Some(Duration::ZERO)),
+            (vec![main(false)], true, None),
+            (vec![main(true)], false, None),
+            (vec![main(true), media(false)], false, None),
+            (vec![main(true), media(true)], true, None),
+            (vec![main(true), media(false), main(false)], false, Some(Duration::ZERO)),
+            (vec![media(true), main(true), main(false)], false, reload),
+            (vec![main(false), media(false)], false, Some(Duration::ZERO)),
+            (vec![main(false), media(false)], true, reload),
+            (vec![main(false), media(true)], false, reload),
+            (vec![main(false), media(true), media(false)], false, Some(Duration::ZERO)),
+        ] {
+            let mut learned = Learned::default();
+            for facts in said.clone() {
+                learned.note("/main", Format::Hls, b"", facts);
+            }
+            assert_eq!(learned.again(direct), again, "{said:?} {direct}");
+        }
+    }
 }

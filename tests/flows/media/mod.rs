@@ -377,3 +377,26 @@ async fn a_live_player_that_need_not_ask_again_is_not_gone() {
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"media-silent\""]).await, 1.0);
     stage.end().await;
 }
+
+/// The playlist that names the others does not say that it is live, but somebody else may.
+#[tokio::test]
+async fn a_live_player_whose_playlists_are_elsewhere_is_not_gone() {
+    let main = |uri: &str| format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{uri}\n");
+    let pages = vec![
+        ("/vod/past.m3u8", HLS, main("https://elsewhere.example/v.m3u8")),
+        ("/vod/through.m3u8", HLS, main("v.m3u8")),
+    ];
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "[route.endings]\nmedia-silence = \"300ms\"").start().await;
+    for (device, path) in [("tv", "/media/past.m3u8"), ("phone", "/media/through.m3u8")] {
+        let sent = fetch(&stage, device, path).await;
+        let told = format!("{}?CMCD=st%3Dl", sent.header("location"));
+        assert!(fetch(&stage, device, &told).await.is_good(), "{device}");
+    }
+    stage.eventually("one closed", async || stage.each("state").await.contains(&"closed".to_owned())).await;
+    let rows = stage.sessions().await;
+    let live: Vec<_> = rows.iter().filter(|row| row["state"] == "live").map(|row| &row["device"]).collect();
+    assert_eq!(live, ["tv"]);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"media-silent\""]).await, 1.0);
+    stage.end().await;
+}
