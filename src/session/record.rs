@@ -64,6 +64,15 @@ pub struct PlaybackRecord {
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SessionRecord {
+    /// Within which time its player surely asks for more media.
+    #[serde(
+        rename = "f",
+        alias = "fetches",
+        default,
+        deserialize_with = "form::again",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub again: Option<Span>,
     /// Plays since then without the authority's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<Wall>,
@@ -71,8 +80,6 @@ pub struct SessionRecord {
     pub credit_spent: bool,
     #[serde(rename = "e", alias = "every", default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
-    #[serde(rename = "f", alias = "fetches", default, skip_serializing_if = "is_default")]
-    pub fetches: bool,
     #[serde(rename = "g", alias = "generation")]
     pub generation: u32,
     #[serde(rename = "gu", alias = "good_until", default, skip_serializing_if = "Option::is_none")]
@@ -165,10 +172,10 @@ impl SessionRecord {
             Beats::Timer => (None, false),
         };
         Some(Self {
+            again: session.again.map(Span::from),
             credit: session.credit.map(|since| at.wall_of(since)),
             credit_spent: session.credit_spent,
             every: every.map(Span::from),
-            fetches: session.fetches,
             generation: session.generation,
             good_until: session.good_until.map(|until| at.wall_of(until)),
             grant: session.grant.as_ref().map(GrantRecord::of),
@@ -231,6 +238,7 @@ impl SessionRecord {
         };
         let grant = grant.filter(|_| !matches!(state, State::Closed { .. }));
         Session {
+            again: self.again.map(Duration::from),
             // Who was connected is not any more, by our doing: that is no evidence.
             alone: None,
             away: None,
@@ -241,7 +249,6 @@ impl SessionRecord {
             credit_spent: self.credit_spent,
             beats: if self.renewals { Beats::Renewals { every: self.every.map(Duration::from) } } else { Beats::Timer },
             deadline: Some(at.now),
-            fetches: self.fetches,
             grant,
             good_until: self.good_until.map(time),
             lane: None,

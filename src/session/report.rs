@@ -433,6 +433,24 @@ mod tests {
         }
     }
 
+    /// The silence that ends it may be set shorter while it plays, and while nobody is there.
+    #[test]
+    fn how_soon_a_player_asks_again_is_judged_by_the_silence_as_it_stands() {
+        let after = |policy: &Policy, silence| {
+            let media_silence = Some(SECOND * silence);
+            Policy { endings: Endings { media_silence, ..policy.endings }, ..policy.clone() }
+        };
+        let policy = fetching();
+        let (mut session, began) = live(&policy);
+        let again = Media { again: Some(SECOND * 30), stream: Some(Stream::Live) };
+        step(&mut session, began, Input::Media(again), &policy);
+        assert_eq!(session.deadline(), Some(began + SECOND * 90));
+        step(&mut session, began + SECOND, Input::Tick, &after(&policy, 10));
+        assert!(session.deadline().unwrap() > began + SECOND * 90);
+        step(&mut session, began + SECOND * 2, Input::Tick, &after(&policy, 60));
+        assert_eq!(session.deadline(), Some(began + SECOND * 60));
+    }
+
     fn fetching() -> Policy {
         Policy { endings: Endings { media_silence: Some(SECOND * 90), ..Endings::default() }, ..Policy::default() }
     }

@@ -69,6 +69,8 @@ pub(super) struct Lane {
 
 #[derive(Debug)]
 pub struct Session {
+    /// Within which time its player surely asks for more of it through us, if it is live.
+    pub(super) again: Option<Duration>,
     /// Since when no connection of its player is there.
     pub(super) alone: Option<Instant>,
     /// Set when it was zapped away.
@@ -79,8 +81,6 @@ pub struct Session {
     /// It had its credit in an earlier playback of the same thing.
     pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
-    /// If it is live, its player asks for more of it through us before silence would end it.
-    pub(super) fetches: bool,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
     pub(super) grant: Option<Grant>,
     /// When the token ends, if it says so.
@@ -125,13 +125,13 @@ impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
+            again: None,
             alone: None,
             away: None,
             beats: Beats::Timer,
             credit: None,
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
-            fetches: false,
             grant: None,
             good_until: None,
             lane: None,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serializer};
 
+use crate::clock::Span;
 use crate::secret::Secret;
 
 /// A field that says nothing is left out.
@@ -16,4 +17,19 @@ pub fn expose<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> 
 
 pub fn hide<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
     String::deserialize(from).map(Secret::new)
+}
+
+/// How soon a player asks again. Older journals say whether that was soon enough by the settings of their time; then
+/// it is taken to be at once.
+pub(super) fn again<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Again(Span),
+        SoonEnough(bool),
+    }
+    Ok(match Said::deserialize(from)? {
+        Said::Again(again) => Some(again),
+        Said::SoonEnough(is) => is.then(Span::default),
+    })
 }

@@ -291,10 +291,10 @@ proptest! {
         let wall = |index: usize| walls.get(index).map(|nanos| Wall::from(Duration::from_nanos(*nanos))).unwrap_or_default();
         let token = Secret::new("t");
         let record = SessionRecord {
+            again: live.then(|| Duration::from_nanos(interval).into()),
             credit: Some(wall(1)),
             credit_spent: live,
             every: Some(Duration::from_nanos(interval).into()),
-            fetches: live,
             generation: u32::MAX,
             good_until: Some(wall(0)),
             grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval).into(), lifetime: None, token }),

@@ -88,7 +88,9 @@ impl Session {
     /// When a player of something live must have been gone: it fetches nothing more. One that has all of what it
     /// plays need not, and a paused one has longer.
     fn media_silent_at(&self, policy: &Policy) -> Option<Instant> {
-        let silence = policy.endings.media_silence.filter(|_| self.fetches && self.is_live())?;
+        let silence = policy.endings.media_silence.filter(|_| self.is_live())?;
+        // Once may be late, and is no evidence.
+        self.again.filter(|again| again.saturating_mul(2) <= silence)?;
         let paused = self.playing() == Some(Playing::Paused);
         Some(self.last_sign + if paused { silence.max(PAUSED) } else { silence })
     }

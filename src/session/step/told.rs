@@ -17,9 +17,7 @@ impl Session {
         self.alone = None;
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                // Once may be late, and is no evidence.
-                let silence = policy.endings.media_silence.unwrap_or_default();
-                self.fetches = again.is_some_and(|again| again.saturating_mul(2) <= silence);
+                self.again = again;
                 self.last_sign = now;
                 self.asks_for_media(now);
                 self.stream = policy.stream.or(stream).or(self.stream);

@@ -57,7 +57,8 @@ fn a_record_of_the_version_before_is_read_whole() {
     assert_eq!(grant.lifetime.map(Duration::from), Some(Duration::new(90, 1)));
     assert_eq!(session.every.map(Duration::from), Some(Duration::from_secs(40)));
     assert_eq!(Duration::from(session.took), Duration::from_nanos(12));
-    assert!(session.credit_spent && session.fetches && session.opening && session.renewals);
+    assert!(session.credit_spent && session.opening && session.renewals);
+    assert_eq!(session.again, Some(Span::default()));
     let reports = session.reports.as_ref().unwrap();
     assert_eq!(reports.gaps.map(Duration::from), [30, 31].map(Duration::from_secs));
     assert_eq!((session.schedule.len(), session.seed, session.generation), (1, u32::MAX, 3));
@@ -87,6 +88,7 @@ fn what_is_written_is_read_again() {
     };
     bare.card = Arc::new(card);
     let mut told = full.clone();
+    told.playback.session.again = Some(Duration::from_secs(30).into());
     told.timeline.entries = [Event::Closed(End::Orphaned), Event::Killed(Reason::new(403, Some(3002), "\"no\"\n"))]
         .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
         .to_vec();
@@ -121,7 +123,7 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
     record.timeline.entries.truncate(1);
     let session = &mut playback.session;
     (session.credit, session.credit_spent, session.opening) = (None, false, false);
-    (session.every, session.renewals, session.fetches) = (None, false, false);
+    (session.every, session.renewals, session.again) = (None, false, None);
     (session.good_until, session.reports, session.stream) = (None, None, None);
     session.schedule.clear();
     if let Some(grant) = &mut session.grant {
