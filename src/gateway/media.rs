@@ -240,10 +240,9 @@ impl Story<'_> {
         self.onward(map, target, streamed)
     }
 
-    /// The player has something of it: said once for each of its sessions.
+    /// The player has something of it.
     fn got(&self) {
-        let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) else { return };
-        if !self.seat.got.swap(true, Ordering::Relaxed) {
+        if let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) {
             self.gateway.sessions.used(key, self.registration.token());
         }
     }

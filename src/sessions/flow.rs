@@ -10,9 +10,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::table::Seat;
 use super::{DeviceKey, Kept, Sessions};
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{Input, Media, Playback, Refusal, Report, State};
+use crate::session::{Device, Input, Media, Playback, Refusal, Report, State};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Flow {
@@ -35,48 +34,47 @@ pub struct Fetched {
 impl Sessions {
     /// Whether the media of the newest playback of this token may flow.
     pub fn flow(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Flow {
-        self.with(key, |device, _| {
-            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token));
-            newest.map_or(Flow::Absent, flow)
-        })
+        self.with(key, |device, _| newest(device, token).map_or(Flow::Absent, flow))
     }
 
     /// The player asks for media of this playback, which proves its life if it may have it.
     pub fn fetched(self: &Arc<Self>, key: DeviceKey, token: Fingerprint, fetched: Fetched) -> Flow {
-        let (id, flow) = self.with(key, |device, _| {
-            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token));
-            newest.map_or((None, Flow::Absent), |playback| (Some(playback.id), flow(playback)))
-        });
-        if let (Some(id), Flow::Goes) = (id, &flow) {
-            self.note_media(key, id, fetched);
-        }
-        flow
+        self.notice_sleep();
+        self.with(key, |device, out| {
+            let Some(playback) = newest(device, token) else { return Flow::Absent };
+            let flow = flow(playback);
+            if flow == Flow::Goes {
+                let (id, now, policy) = (playback.id, self.clock.now(), playback.card.card.policy());
+                device.deliver(id, now, Input::Media(fetched.media), &policy, out);
+                if let Some(report) = fetched.report {
+                    device.deliver(id, now, Input::Report(report), &policy, out);
+                }
+            }
+            flow
+        })
     }
 
-    /// The player of this playback got something to play by that is no license.
+    /// The player of this playback got something to play by that is no license. Said of every part of its media, so
+    /// what is known already costs a look.
     pub fn used(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) {
-        let newest = self.with(key, |device, _| {
-            device.playbacks().iter().rev().find(|playback| playback.has_token(token)).map(|playback| playback.id)
+        let unused = self.table.with(key, |Seat { device, .. }| {
+            newest(device, token).filter(|playback| playback.session.is_unused()).map(|playback| playback.id)
         });
-        let _known = newest.is_some_and(|id| self.deliver(key, id, Input::Used));
+        let _known = unused.is_some_and(|id| self.deliver(key, id, Input::Used));
     }
 
     /// Resolves when something has changed for this device, which may be that the playback is over. None:
     /// nothing is known of it.
     pub fn change(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<OwnedNotified> {
         self.with_seat(key, |Seat { device, wake, .. }, _| {
-            let known = device.playbacks().iter().any(|playback| playback.has_token(token));
             // Made under the lock under which every wake happens, so that none is missed from now on.
-            known.then(|| wake.clone().notified_owned())
+            newest(device, token).map(|_| wake.clone().notified_owned())
         })
     }
+}
 
-    fn note_media(self: &Arc<Self>, key: DeviceKey, id: SessionId, fetched: Fetched) {
-        self.deliver(key, id, Input::Media(fetched.media));
-        if let Some(report) = fetched.report {
-            self.deliver(key, id, Input::Report(report));
-        }
-    }
+fn newest(device: &Device<Kept>, token: Fingerprint) -> Option<&Playback<Kept>> {
+    device.playbacks().iter().rev().find(|playback| playback.has_token(token))
 }
 
 fn flow(playback: &Playback<Kept>) -> Flow {

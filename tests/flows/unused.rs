@@ -1,7 +1,7 @@
 //! A session of which nothing reaches its player ends soon, however well it is beaten.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::media::{self, Origin};
@@ -123,13 +123,51 @@ async fn a_call_of_its_token_that_nobody_can_read_is_use() {
 
 /// The path of its content with us.
 async fn register(stage: &Stage, device: &str, content: &str) -> String {
+    registered(stage, device, content).await.0
+}
+
+/// The paths of its content and its licenses with us.
+async fn registered(stage: &Stage, device: &str, content: &str) -> (String, String) {
     let order = json!({
         "authority": "home", "device": device, "license-route": "/license", "media-route": "/media",
         "authorization": {"contentId": "c", "heartbeatFlag": true, "heartbeatToken": "t", "contentUrl": content},
     });
     let reply = stage.tell(Method::POST, "/v1/playbacks", &order).await.json();
-    let url = reply["authorization"]["contentUrl"].as_str().unwrap_or_else(|| panic!("{reply}"));
-    url[url.find("/media/~").unwrap()..].to_owned()
+    let path = |url: &Value, route: &str| {
+        let url = url.as_str().unwrap_or_else(|| panic!("{reply}"));
+        url[url.find(route).unwrap()..].to_owned()
+    };
+    (path(&reply["authorization"]["contentUrl"], "/media/~"), path(&reply["license-url"], "/license/~"))
+}
+
+/// Its player goes on by the license that it has, in a session that began with a license that it did not get.
+#[tokio::test]
+async fn a_player_that_fetches_media_in_a_session_without_a_license_stays() {
+    let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
+    let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
+    let refusing = Upstream::answering(|_| status(403)).await;
+    let licenses = format!("authority = \"home\"\n{SOON}");
+    let stage = media::route(&origin, SOON).upstream("/license", &refusing.url(), &licenses).start().await;
+    let (content, license) = registered(&stage, "tv", &format!("{}/vod/film.m3u8", origin.url())).await;
+    let (path, reply) = media::begin(&stage, "tv", &content).await;
+    assert!(reply.is_good());
+    let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+    assert!(stage.ask(Method::DELETE, &format!("/v1/sessions/{id}")).await.is_good());
+    stage.only_session("closed").await;
+    let tv = stage.stranger().with("x-device-id", "tv").at(&license);
+    assert_eq!(tv.post(CLEARKEY).await.status, 403);
+    let segment = path.replace("film.m3u8", "7.m4s");
+    let (reply, ()) = tokio::join!(media::fetch(&stage, "tv", &segment), async {
+        media::answer(&mut origin.next().await, 4, 4).await;
+    });
+    assert!(reply.is_good(), "{}", reply.text());
+    // One that begins later and gets nothing is over.
+    assert_eq!(media::fetch(&stage, "phone", "/media/film.m3u8").await.status, 302);
+    stage.eventually("ended", async || stage.metric("sessions_ended_total", &["reason=\"unused\""]).await > 0.0).await;
+    let rows = stage.sessions().await;
+    let live: Vec<_> = rows.iter().filter(|row| row["state"] == "live").map(|row| &row["device"]).collect();
+    assert_eq!(live, ["tv"]);
+    stage.end().await;
 }
 
 #[tokio::test]

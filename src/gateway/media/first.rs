@@ -132,7 +132,6 @@ impl Gateway {
         }
         let seat = self.shelf.seat(now, registration.id);
         seat.bound.store(admission.session.is_some(), Ordering::Relaxed);
-        seat.got.store(false, Ordering::Relaxed);
         Ok(())
     }
 

@@ -28,8 +28,6 @@ pub struct Shelf {
 pub(super) struct Seat {
     /// A session was opened for it.
     pub(super) bound: AtomicBool,
-    /// Something of it has reached its player since its session was opened.
-    pub(super) got: AtomicBool,
     /// Its kill has been measured.
     pub(super) effective: AtomicBool,
     learned: Mutex<Learned>,

@@ -41,19 +41,23 @@ impl Session {
 
     /// Until it gets some, that is a call like one for a license; later it is a sign of life and no more.
     pub(super) fn asks_for_media(&mut self, now: Instant) {
+        if self.is_unused() {
+            self.last_call = now;
+        }
+    }
+
+    /// Its player has got nothing to play by.
+    pub fn is_unused(&self) -> bool {
         match self.usage {
-            Use::Asked | Use::Nothing => self.last_call = now,
-            Use::Got => {}
+            Use::Asked | Use::Nothing => true,
+            Use::Got => false,
         }
     }
 
     /// When a player that got nothing has asked for long no more. Its reports do not count: a page that shows an
     /// error may send them for hours.
     pub(super) fn unused_at(&self, policy: &Policy) -> Option<Instant> {
-        let unused = match self.usage {
-            Use::Asked | Use::Nothing => policy.endings.unused,
-            Use::Got => None,
-        };
+        let unused = policy.endings.unused.filter(|_| self.is_unused());
         unused.map(|unused| self.last_call + unused)
     }
 

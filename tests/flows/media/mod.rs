@@ -51,7 +51,7 @@ fn live() -> Pages {
     vec![("/vod/live.m3u8", HLS, text.to_owned())]
 }
 
-async fn answer(asked: &mut Asked, length: usize, first: usize) {
+pub(crate) async fn answer(asked: &mut Asked, length: usize, first: usize) {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\ncontent-length: {length}\r\n\r\n");
     asked.stream.write_all(head.as_bytes()).await.unwrap();
     asked.stream.write_all(&vec![b'x'; first]).await.unwrap();
