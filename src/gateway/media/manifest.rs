@@ -38,9 +38,9 @@ impl Story<'_> {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
-        // Its server may have held it back. A playlist that is to end does so when it is asked for again.
-        if let Some(refusal) = self.killed().filter(|_| !self.media.end_playlists) {
-            return self.turned("manifest", &refusal);
+        // Its server may have held it back.
+        if let Some(refusal) = self.killed() {
+            return self.ended_or_turned("manifest", target, &refusal, Some(fetched)).await;
         }
         match self.edited(map, target, format, &fetched.body, (false, None)) {
             Ok((body, mut facts)) => {
@@ -67,13 +67,17 @@ impl Story<'_> {
     }
 
     /// A killed live playlist behind the last segment that its player knows. None where it cannot end so.
-    pub(super) async fn ended(&self, target: &Target) -> Option<Response<Sending>> {
+    /// `fetched`: it has come already.
+    pub(super) async fn ended(&self, target: &Target, fetched: Option<Fetched>) -> Option<Response<Sending>> {
         let (live, tail) = {
             let learned = self.seat.learned();
             (learned.is_live(), learned.tail(&target.path))
         };
         let (true, Some(tail), true) = (live, tail, self.asked.method == Method::GET) else { return None };
-        let Fetched { body, headers } = self.whole(target).await.ok()?;
+        let Fetched { body, headers } = match fetched {
+            Some(fetched) => fetched,
+            None => self.whole(target).await.ok()?,
+        };
         let (body, _) = self.edited(&self.map(None), target, Format::Hls, &body, (false, Some(tail.next))).ok()?;
         self.count("manifest", "ended");
         Some(self.sent(body, headers))
@@ -85,6 +89,9 @@ impl Story<'_> {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
+        if let Some(refusal) = self.killed() {
+            return self.turned("manifest", &refusal);
+        }
         let base = target.base();
         let bind = |uri: &str| map.bind(&base.absolute(uri)?, Purpose::Steering, false);
         match manifest::steered(&body, bind) {
@@ -97,7 +104,11 @@ impl Story<'_> {
     }
 
     async fn head(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
-        match self.fetch(target, true).await {
+        let fetched = self.fetch(target, true).await;
+        if let Some(refusal) = self.killed() {
+            return self.turned("manifest", &refusal);
+        }
+        match fetched {
             Ok(mut streamed) => {
                 fetch::edited(&mut streamed.headers);
                 self.count("manifest", "passed");

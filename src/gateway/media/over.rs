@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Response};
 
 use super::Story;
+use super::manifest::Fetched;
 use super::place::Target;
 use super::told::is_manifest;
 use crate::config::Endpoint;
@@ -47,14 +48,26 @@ impl Story<'_> {
             // Nothing was on its way when it was killed.
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
         }
+        let kind = if manifest { "manifest" } else { "segment" };
+        self.ended_or_turned(kind, &target, refusal, None).await
+    }
+
+    /// `fetched`: what is asked for has come already.
+    pub(super) async fn ended_or_turned(
+        &self,
+        kind: &'static str,
+        target: &Target,
+        refusal: &session::Refusal,
+        fetched: Option<Fetched>,
+    ) -> Response<Sending> {
         if self.media.end_playlists
             && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
             && Format::of_path(&target.path) == Some(Format::Hls)
-            && let Some(ended) = self.ended(&target).await
+            && let Some(ended) = self.ended(target, fetched).await
         {
             return ended;
         }
-        self.turned(if manifest { "manifest" } else { "segment" }, refusal)
+        self.turned(kind, refusal)
     }
 
     pub(super) fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {

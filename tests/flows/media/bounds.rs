@@ -6,6 +6,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::origin::{Asked, Origin};
 use super::{HLS, begin, fetch, folder, live, route};
+use crate::stage::Stage;
+use crate::web::Reply;
 
 const JSON: &str = "application/json";
 
@@ -26,7 +28,10 @@ async fn a_killed_live_playlist_may_end() {
 }
 
 async fn answer_manifest(asked: &mut Asked, status: &str) {
-    let text = "#EXTM3U\n#EXTINF:4,\n/7.m4s\n";
+    answer_text(asked, status, "#EXTM3U\n#EXTINF:4,\n/7.m4s\n").await;
+}
+
+async fn answer_text(asked: &mut Asked, status: &str, text: &str) {
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: {HLS}\r\ncontent-length: {}\r\n\r\n", text.len());
     asked.stream.write_all(format!("{head}{text}").as_bytes()).await.unwrap();
 }
@@ -46,6 +51,60 @@ async fn a_manifest_that_was_asked_for_before_a_kill_does_not_come_after_it() {
         answer_manifest(&mut asked, "200 OK").await;
     });
     assert_eq!(reply.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+/// Kills the only session while this request is at the origin, which then answers with `text`.
+async fn killed_meanwhile(stage: &Stage, origin: &Origin, (method, path): (Method, &str), text: &str) -> Reply {
+    let tv = stage.stranger().with("x-device-id", "tv").at(path);
+    let (reply, ()) = tokio::join!(tv.post("").method(method), async {
+        let mut asked = origin.next().await;
+        let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+        stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+        stage.only_session("killed").await;
+        answer_text(&mut asked, "200 OK", text).await;
+    });
+    reply
+}
+
+/// Only a live playlist that the player knows can end; whatever else is on its way comes no more.
+#[tokio::test]
+async fn what_cannot_end_does_not_come_after_a_kill() {
+    let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
+    for (method, name, text) in [
+        (Method::GET, "main.m3u8", main),
+        (Method::GET, "title.m3u8", title),
+        (Method::GET, "next.m3u8", &live()[0].2),
+        (Method::GET, "main.mpd", "<MPD><Period/></MPD>"),
+        (Method::GET, "error.m3u8", "<html>no</html>"),
+        (Method::GET, "~g/p/ORIGIN/list", "{\"VERSION\": 1}"),
+        (Method::HEAD, "next.m3u8", ""),
+    ] {
+        let origin = Origin::with(live()).await;
+        let stage = route(&origin, "when-killed = \"end\"").start().await;
+        let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+        let path = format!("{}/{}", folder(&path), name.replace("ORIGIN", &origin.address.to_string()));
+        let reply = killed_meanwhile(&stage, &origin, (method.clone(), &path), text).await;
+        assert_eq!(reply.status, 403, "{method} {name}");
+        if method == Method::GET {
+            assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{name}");
+        }
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_live_playlist_that_was_asked_for_before_a_kill_ends_with_what_its_player_knows() {
+    let origin = Origin::with(vec![]).await;
+    let stage = route(&origin, "when-killed = \"end\"").start().await;
+    let text = &live()[0].2;
+    let ((path, _), ()) = tokio::join!(begin(&stage, "tv", "/media/live.m3u8"), async {
+        answer_text(&mut origin.next().await, "200 OK", text).await;
+    });
+    let later = format!("{text}#EXTINF:4,\n9.m4s\n");
+    let reply = killed_meanwhile(&stage, &origin, (Method::GET, &path), &later).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, format!("{text}#EXT-X-ENDLIST\n")));
     stage.end().await;
 }
 
