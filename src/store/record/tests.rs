@@ -67,6 +67,25 @@ fn a_record_of_the_version_before_is_read_whole() {
     assert_eq!(record.timeline.entries[1].1, Event::Resumed);
 }
 
+/// Older formats said whether the player asks again soon enough.
+#[test]
+fn how_soon_a_player_asks_again_is_read_of_every_version() {
+    let read = |said: &str| {
+        let text = OLD.replace("\"fetches\":true,", said);
+        decode(text.as_bytes()).playback.session.again.map(Duration::from)
+    };
+    for (said, again) in [
+        ("", None),
+        ("\"fetches\":true,", Some(Duration::ZERO)),
+        ("\"f\":true,", Some(Duration::ZERO)),
+        ("\"f\":false,", None),
+        ("\"f\":0,", Some(Duration::ZERO)),
+        ("\"f\":30000000000,", Some(Duration::from_secs(30))),
+    ] {
+        assert_eq!(read(said), again, "{said}");
+    }
+}
+
 #[test]
 fn what_is_written_is_read_again() {
     let full = decode(OLD.as_bytes());
