@@ -175,7 +175,19 @@ fn columns<const N: usize>(lines: &[[String; N]]) -> String {
 
 fn story(value: &Value) -> String {
     let mut text = String::new();
-    for key in ["id", "state", "device", "device_by", "account", "content", "authority", "route", "paced_by", "beats"] {
+    for key in [
+        "id",
+        "state",
+        "device",
+        "device_by",
+        "account",
+        "content",
+        "authority",
+        "route",
+        "paced_by",
+        "beats",
+        "served",
+    ] {
         let _infallible = writeln!(text, "{key:<12} {}", field(value, key));
     }
     for session in value["eme"].as_array().into_iter().flatten() {

@@ -26,6 +26,7 @@ pub(super) fn row(row: &Row) -> Value {
         "interval_s": row.interval.map(seconds),
         "paced_by": row.paced_by,
         "player": row.player,
+        "served": row.served,
         "connections_gone_s": row.connections_gone.map(seconds),
         "stream": row.stream,
         "on_credit_s": row.on_credit.map(seconds),

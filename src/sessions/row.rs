@@ -34,6 +34,8 @@ pub struct Row {
     pub paced_by: &'static str,
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
+    /// Whether anything has reached its player that it can play by.
+    pub served: bool,
     pub state: &'static str,
     /// `live` or `vod`, if anybody says.
     pub stream: Option<&'static str>,
@@ -66,6 +68,7 @@ impl Row {
                 Beats::Timer => "timer",
             },
             player: session.playing().map(playing_name),
+            served: session.is_served(),
             state: state_name(session.state()),
             stream: session.stream().map(|stream| match stream {
                 Stream::Live => "live",

@@ -29,6 +29,7 @@ async fn sessions_are_listed_and_shown_with_their_story() {
         ("key_sessions", json!(1)),
         ("paced_by", json!("renewals")),
         ("route", json!("/license")),
+        ("served", json!(true)),
         ("state", json!("live")),
     ] {
         assert_eq!(first[field], value, "{field}");

@@ -17,7 +17,7 @@ fn route(server: &str) -> Script {
 }
 
 async fn ended_unused(stage: &Stage) {
-    stage.only_session("closed").await;
+    assert_eq!(stage.only_session("closed").await["served"], false);
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"unused\""]).await, 1.0);
 }
 

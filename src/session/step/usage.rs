@@ -9,6 +9,11 @@ use super::super::report::Reports;
 use super::super::state::{Session, Use};
 
 impl Session {
+    /// Whether anything has reached its player that it can play by.
+    pub fn is_served(&self) -> bool {
+        self.usage == Use::Got
+    }
+
     /// A license, a renewal, media, or the player's word that it plays.
     pub(super) fn use_it(&mut self) {
         self.usage = Use::Got;
