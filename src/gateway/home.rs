@@ -23,7 +23,10 @@ impl Routes {
             Some(route) => Home::Here(Arc::new(card(record, &authority, route.policy.clone(), registered))),
             None => {
                 let (fraction, grace) = authority.pace();
-                let policy = Policy { fraction, grace, renews: authority.renews(), ..Policy::default() };
+                // It is given back itself, and takes nobody's place.
+                let sessions_per_device = usize::MAX;
+                let policy =
+                    Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
                 let policy = authority.refine(policy);
                 Home::Leaving(Arc::new(card(record, &authority, Arc::new(Standing::new(policy)), registered)))
             }

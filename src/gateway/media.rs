@@ -207,7 +207,8 @@ impl Story<'_> {
     fn media(&self, report: Option<Report>) -> Media {
         let learned = self.seat.learned();
         let again = learned.again(self.media.direct);
-        Media { again, stream: report.and_then(|report| report.stream).or_else(|| learned.stream()) }
+        let leads_past = learned.leads_past();
+        Media { again, leads_past, stream: report.and_then(|report| report.stream).or_else(|| learned.stream()) }
     }
 
     async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {

@@ -86,6 +86,8 @@ pub struct SessionRecord {
     pub good_until: Option<Wall>,
     #[serde(rename = "gr", alias = "grant", default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
+    #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
+    pub leads_past: bool,
     #[serde(rename = "lc", alias = "last_call")]
     pub last_call: Wall,
     #[serde(rename = "lg", alias = "last_good")]
@@ -179,6 +181,7 @@ impl SessionRecord {
             generation: session.generation,
             good_until: session.good_until.map(|until| at.wall_of(until)),
             grant: session.grant.as_ref().map(GrantRecord::of),
+            leads_past: session.leads_past,
             last_call: at.wall_of(session.last_call),
             last_good: at.wall_of(session.last_good),
             last_sign: at.wall_of(session.last_sign),
@@ -254,6 +257,7 @@ impl SessionRecord {
             lane: None,
             failing_until: None,
             given_up: ArrayVec::new(),
+            leads_past: self.leads_past,
             last_call: time(self.last_call),
             last_good: time(self.last_good),
             last_sign: time(self.last_sign),

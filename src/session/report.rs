@@ -32,6 +32,8 @@ pub struct Media {
     /// Within which time its player surely asks for more of it through us, if it is live. None: segments do not pass
     /// through us, and nobody knows when the manifest does.
     pub again: Option<Duration>,
+    /// Whether some of its playlists are past us: who goes over to one of them is seen no more. None: as before.
+    pub leads_past: Option<bool>,
     pub stream: Option<Stream>,
 }
 
@@ -417,7 +419,7 @@ mod tests {
     }
 
     fn media(stream: Stream) -> Input {
-        Input::Media(Media { again: Some(Duration::ZERO), stream: Some(stream) })
+        Input::Media(Media { again: Some(Duration::ZERO), leads_past: None, stream: Some(stream) })
     }
 
     /// Its segments come from elsewhere: only its manifest is asked for through us, if it is at all.
@@ -428,7 +430,12 @@ mod tests {
             let (mut session, began) = live(&policy);
             let again = again.map(|again| SECOND * again);
             step(&mut session, began, media(Stream::Live), &policy);
-            step(&mut session, began, Input::Media(Media { again, stream: Some(Stream::Live) }), &policy);
+            step(
+                &mut session,
+                began,
+                Input::Media(Media { again, leads_past: None, stream: Some(Stream::Live) }),
+                &policy,
+            );
             assert_eq!(session.deadline() == Some(began + SECOND * 90), is_over, "{again:?}");
         }
     }
@@ -442,7 +449,7 @@ mod tests {
         };
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        let again = Media { again: Some(SECOND * 30), stream: Some(Stream::Live) };
+        let again = Media { again: Some(SECOND * 30), leads_past: None, stream: Some(Stream::Live) };
         step(&mut session, began, Input::Media(again), &policy);
         assert_eq!(session.deadline(), Some(began + SECOND * 90));
         step(&mut session, began + SECOND, Input::Tick, &after(&policy, 10));

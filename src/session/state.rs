@@ -90,6 +90,8 @@ pub struct Session {
     pub(super) failing_until: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
+    /// Some of the playlists of what it plays are past us.
+    pub(super) leads_past: bool,
     /// When the player last called.
     pub(super) last_call: Instant,
     pub(super) last_good: Instant,
@@ -137,6 +139,7 @@ impl Session {
             lane: None,
             failing_until: None,
             given_up: ArrayVec::new(),
+            leads_past: false,
             last_call: now,
             last_good: now,
             took: Duration::ZERO,

@@ -22,6 +22,7 @@ mod credit;
 mod due;
 mod opened;
 mod resume;
+mod slept;
 mod told;
 mod usage;
 mod zap;
@@ -247,7 +248,7 @@ impl Session {
             // It has played: whoever has that token stays refused, as after a kill.
             Over::Denied(..) if self.credit.is_some() => policy.kill_memory,
             Over::Denied(..) => policy.denial_memory,
-            Over::Ended(end) => policy.memory_of(*end),
+            Over::Ended(end) => self.memory_of(*end, policy),
             Over::Unmanaged => policy.end_memory,
             Over::Spent { .. } => policy.kill_memory,
             Over::Unreachable(_) => policy.refusal_memory(),

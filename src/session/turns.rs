@@ -20,7 +20,9 @@ impl Turns {
     /// `known`: the playback had this call's token before.
     pub(super) fn note(&mut self, call: &Call, known: bool) {
         let Some(token) = call.token else { return };
-        self.goes_on(token);
+        if call.kind != CallKind::Release {
+            self.goes_on(token);
+        }
         let before = self.last.replace(token).filter(|before| *before != token);
         if let (CallKind::Renewal, true, Some(before)) = (call.kind, known, before) {
             self.add(before);
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
     use crate::session::Opens;
 
-    /// `l1` is a license with token 1, `r1` a renewal, `s1` a stop; `+` behind a stop: others go on.
+    /// `l1` is a license with token 1, `r1` a renewal, `g1` a release, `s1` a stop; `+` behind a stop: others go on.
     fn plays(story: &str) -> String {
         let (mut turns, mut known, mut told) = (Turns::default(), Vec::new(), Vec::new());
         for word in story.split(' ').map(|word| word.trim_end_matches('+')) {
@@ -70,7 +72,11 @@ mod tests {
                 told.push(if more { format!("{word}+") } else { word.to_owned() });
                 continue;
             }
-            let kind = if word.starts_with('l') { CallKind::License } else { CallKind::Renewal };
+            let kind = match word.split_at(1).0 {
+                "g" => CallKind::Release,
+                "l" => CallKind::License,
+                _ => CallKind::Renewal,
+            };
             let call =
                 Call { challenge: None, content: None, key_session: None, kind, opens: Opens::Yes, token: Some(token) };
             turns.note(&call, known.contains(&token));
@@ -99,6 +105,8 @@ mod tests {
             // One of them refreshes its token, and stops first, or last.
             "l1 l2 r1 r2 r3 r1 s3+",
             "l1 l2 r1 r2 s1+ r3 s3",
+            // The first one gives its license up as well.
+            "l1 l2 r1 r2 s1+ g1 s2",
             // The first one was only loaded again.
             "l1 l2 r1 r2 s1+ l1 r1 s2+ s1",
             // A third that has not renewed yet.

@@ -426,6 +426,7 @@ impl World {
                 report: far.rng.chance(200).then_some(report),
                 sessions: life.sessions.clone(),
                 media: Media {
+                    leads_past: None,
                     again: far.rng.chance(900).then_some(Duration::ZERO),
                     stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
                 },

@@ -291,7 +291,7 @@ impl World {
         if self.players[player].fetches {
             let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
             let again = self.rng.chance(900).then_some(Duration::ZERO);
-            self.tell(player, &Input::Media(Media { again, stream }));
+            self.tell(player, &Input::Media(Media { again, leads_past: None, stream }));
         }
     }
 

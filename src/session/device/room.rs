@@ -39,13 +39,16 @@ impl<C> Device<C> {
         hold
     }
 
-    /// One whose authority was gone for a while may come back beside its successor. The older one gives way: nobody
-    /// has asked for it since.
+    /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
+    /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now.
     pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        let active = |playbacks: &[Playback<C>]| playbacks.iter().filter(|p| p.session.is_active()).count();
-        for _ in policy.sessions_per_device..active(&self.playbacks) {
-            let Some(oldest) = self.playbacks.iter().find(|p| p.session.is_active()).map(|p| p.id) else { return };
-            self.step(oldest, now, Input::End(End::Zapped), policy, out);
+        let active = self.playbacks.iter().filter(|p| p.session.is_active()).count();
+        let Some(began) = self.playbacks.last().map(|newest| newest.began) else { return };
+        let old = |p: &&Playback<C>| p.session.is_active() && p.session.last_good() < began;
+        let surplus = active.saturating_sub(policy.sessions_per_device);
+        let gone: Vec<_> = self.playbacks.iter().filter(old).take(surplus).map(|p| p.id).collect();
+        for id in gone {
+            self.step(id, now, Input::End(End::Zapped), policy, out);
         }
     }
 

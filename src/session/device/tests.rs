@@ -1018,16 +1018,26 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
         }
     }
     for _ in 0..2 {
-        stage.now += Duration::from_secs(5);
+        // Longer than what ended otherwise is remembered.
+        stage.tick(stage.policy.end_memory + Duration::from_secs(5));
         let (id, answer) = stage.call(call);
         assert_eq!(answer, Answer::Wait);
         stage.stop(id, 1);
         stage.answer(unreachable());
     }
-    stage.now += Duration::from_secs(5);
+    stage.tick(Duration::from_secs(5));
     assert_eq!(stage.call(call).1, Answer::Wait);
     stage.answer(unreachable());
     assert!(matches!(refused(&stage.call(call).1), Refusal::Unreachable(_)));
+    // The authority has spoken, though nobody waits for its word any more.
+    stage.tick(Duration::from_secs(5));
+    let (id, _) = stage.call(call);
+    stage.stop(id, 1);
+    stage.settle();
+    stage.tick(Duration::from_secs(5));
+    stage.call(call);
+    stage.answer(unreachable());
+    assert_eq!(stage.call(call).1, Answer::Pass);
 }
 
 /// Its authority was not configured for a while, and it played anew meanwhile.
@@ -1036,6 +1046,7 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
     let (mut old, mut stage) = (Stage::new(), Stage::new());
     stage.next = 2;
     old.play(LICENSE.with(1));
+    stage.now += Duration::from_secs(60);
     stage.play(LICENSE.with(2));
     let moment = Moment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
     let records = [&old, &stage].map(|of| PlaybackRecord::of(&of.device.playbacks[0], &moment).unwrap());
@@ -1049,6 +1060,22 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
         *id == SessionId(1) && matches!(effect, Effect::Ask(Ask { kind: AskKind::Close, .. }))
     };
     assert_eq!(out.iter().filter(|told| closes(told)).count(), 1);
+
+    // Those that play beside each other go on, though there is room for one by now.
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.now += Duration::from_secs(10);
+    stage.play(LICENSE.with(2));
+    stage.tick(Duration::from_secs(21));
+    stage.settle();
+    let moment = Moment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let mut next = Stage::new();
+    for playback in &stage.device.playbacks {
+        let record = PlaybackRecord::of(playback, &moment).unwrap();
+        let restored = record.restore((), &moment, &next.policy);
+        next.device.resume(restored, moment.now, false, &next.policy, &mut Outbox::new());
+    }
+    assert!(matches!((next.state(1), next.state(2)), (State::Live { .. }, State::Live { .. })));
 }
 
 #[test]

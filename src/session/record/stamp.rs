@@ -17,6 +17,7 @@ pub struct Stamp {
     grant: Option<(Secret, Duration)>,
     in_open: bool,
     last_good: Instant,
+    leads_past: bool,
     licensed_until: Option<Instant>,
     names: [(usize, Option<Fingerprint>); 3],
     playing: Option<Playing>,
@@ -67,6 +68,7 @@ impl Stamp {
             grant: session.grant.as_ref().map(|grant| (grant.token.clone(), grant.interval)),
             in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             last_good: session.last_good,
+            leads_past: session.leads_past,
             licensed_until: session.licensed_until,
             names: [names(&playback.key_sessions), names(&playback.later_tokens), names(&playback.contents)],
             playing: session.playing(),
@@ -93,6 +95,7 @@ impl Stamp {
             || self.playing != newer.playing
             || self.schedule != newer.schedule
             || self.stream != newer.stream
+            || self.leads_past != newer.leads_past
             || self.unused != newer.unused
             || newer.last_good < self.last_good
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT

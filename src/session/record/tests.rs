@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Farewell, Fault, FaultKind, Grant, Input, Opens, Outbox, Playing,
-    Reason, Refusal, Report, Served, Start, Ticket, Verdict, resume,
+    Answer, Call, CallKind, Device, Effect, Event, Farewell, Fault, FaultKind, Grant, Input, Media, Opens, Outbox,
+    Playing, Reason, Refusal, Report, Served, Start, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -298,6 +298,7 @@ proptest! {
             generation: u32::MAX,
             good_until: Some(wall(0)),
             grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval).into(), lifetime: None, token }),
+            leads_past: true,
             last_call: wall(1),
             last_good: wall(2),
             last_sign: wall(3),
@@ -488,6 +489,26 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     };
     assert_eq!(renew(1), (Some(life.id), Answer::Refuse(Refusal::Ended(End::Stopped))));
     assert_eq!(renew(2), (Some(SessionId(8)), Answer::Wait));
+}
+
+/// The next process has not read the playlist that names the others, and its player may never ask for it again.
+#[test]
+fn what_leads_past_us_is_known_after_a_restart() {
+    for leads_past in [false, true] {
+        let mut life = Life::begin(Policy::default());
+        life.act(&Step::Answer(0));
+        let media =
+            |leads_past| Input::Media(Media { again: Some(Duration::ZERO), leads_past, stream: Some(Stream::Live) });
+        life.device.deliver(life.id, life.now, media(Some(leads_past)), &life.policy, &mut Outbox::new());
+        life.act(&Step::Used);
+        let mut next = restarted(&life, SECOND);
+        next.device.deliver(next.id, next.now, media(None), &next.policy, &mut Outbox::new());
+        for _ in 0..20 {
+            next.act(&Step::Pass(10_000));
+            next.act(&Step::Answer(0));
+        }
+        assert_eq!(is_active(&next), leads_past);
+    }
 }
 
 /// A version that does not know a name takes the whole file for damaged.

@@ -230,6 +230,7 @@ impl Session {
 
     pub(super) fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Killed(by.clone()));
+        self.credit_spent = false;
         self.enter(State::Killed { by, until: now + policy.kill_memory });
     }
 }

@@ -18,12 +18,6 @@ use crate::config::{Allowed, OnUnreachable};
 /// Between two tries of an open that is owed: doubled from the first to the last.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-/// What slept is awake within this time.
-const AWAKE: Duration = Duration::from_secs(5);
-
-/// Nothing is given up sooner after nobody was there.
-const CHANCE: Duration = Duration::from_secs(10);
-
 impl Session {
     /// The open failed, which is `since` when nobody could say.
     pub(super) fn owe(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
@@ -129,6 +123,13 @@ impl Session {
             | State::Opening { .. }
             | State::Owing { .. } => self.credit_spent,
         }
+    }
+
+    /// For how long it is remembered that it ended so. What has spent its budget is remembered as long as any that
+    /// did: its next one is not to have another.
+    pub(in super::super) fn memory_of(&self, end: End, policy: &Policy) -> Duration {
+        let memory = policy.memory_of(end);
+        if self.credit_spent { memory.max(policy.kill_memory) } else { memory }
     }
 
     /// By its kind; unknown counts as the stricter.
@@ -238,62 +239,12 @@ impl Session {
         fx.note(Event::OnCredit { running });
     }
 
-    /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.
-    /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
-    /// chance to be heard.
-    pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
-        (self.last_call, self.last_sign) = (now, now);
-        self.slept = self.slept.saturating_add(by);
-        self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
-        self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
-        self.schedule.slept(now, by);
-        self.give_chance(now, policy);
-        if let Some(lane) = &mut self.lane {
-            lane.slept = lane.slept.saturating_add(by);
-        }
-        let scatter = self.scatter(AWAKE);
-        match &mut self.state {
-            State::Closing { next: due, .. }
-            | State::Failing { retry: due, .. }
-            | State::Live { beat: due }
-            | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
-            State::Killed { .. } => {
-                if let Some((due, _)) = &mut self.lost_close {
-                    *due = earlier(now, *due, by, scatter);
-                }
-            }
-            State::Closed { .. } | State::Opening { .. } => {}
-        }
-    }
-
-    /// As [`Self::beat_after`], when the machine slept while the last call was under way.
-    pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
-        let beat = self.beat_after(since, policy);
-        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(AWAKE)) }
-    }
-
-    /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
-    pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
-        self.spared = Some(now + CHANCE.max(policy.grace));
-    }
-
-    /// Nothing ends by itself before a chance after the machine slept, or the process was not there.
-    pub(super) fn spare(&self, at: Instant) -> Instant {
-        self.spared.map_or(at, |until| at.max(until))
-    }
-
     /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and
     /// generation.
-    fn scatter(&self, most: Duration) -> Duration {
+    pub(super) fn scatter(&self, most: Duration) -> Duration {
         const MIX: u64 = 0xd6e8_feb8_6659_fd93;
         let once = (u64::from(self.seed) << 32 | u64::from(self.generation)).wrapping_mul(MIX);
         let mixed = (once ^ once >> 32).wrapping_mul(MIX) >> 40;
         most.mul_f64(mixed as f64 / f64::from(1 << 24))
     }
-}
-
-/// What was due then is due by so much sooner, if not in the past, and a little later than others.
-fn earlier(now: Instant, due: Instant, by: Duration, scatter: Duration) -> Instant {
-    let sooner = due.checked_sub(by).unwrap_or(now).max(now);
-    due.min(sooner + scatter)
 }

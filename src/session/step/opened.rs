@@ -27,7 +27,10 @@ impl Session {
                     self.granted(now, lane, grant, policy, fx);
                     self.away = Some(away.could_go_on(self.beat_after(now, policy)));
                 }
-                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => self.hold(now, grant),
+                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => {
+                    self.credit_spent = false;
+                    self.hold(now, grant);
+                }
                 (Err(_) | Ok(_), _) => {}
             },
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}

@@ -41,7 +41,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     match session.state {
         State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),
         State::Closed { ref why, until } => {
-            let (until, why) = remembered(now, (session.last_sign, until), why, policy);
+            let (until, why) = session.remembered(now, until, why, policy);
             session.state = State::Closed { until, why };
         }
         State::Opening { .. } => {}
@@ -82,24 +82,24 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     fx
 }
 
-/// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
-/// sign `since` on.
-fn remembered(now: Instant, (since, until): (Instant, Instant), why: &Over, policy: &Policy) -> (Instant, Over) {
-    let why = match why {
-        Over::Spent { again, fault } => {
-            Over::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
-        }
-        Over::Denied(..) | Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => why.clone(),
-    };
-    let longest = match why {
-        Over::Denied(..) | Over::Spent { .. } => policy.kill_memory,
-        Over::Ended(end) => policy.memory_of(end),
-        Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
-    };
-    (until.min(now + longest.min(until.saturating_duration_since(since))), why)
-}
-
 impl Session {
+    /// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
+    /// sign on.
+    fn remembered(&self, now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Instant, Over) {
+        let why = match why {
+            Over::Spent { again, fault } => {
+                Over::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
+            }
+            Over::Denied(..) | Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => why.clone(),
+        };
+        let longest = match why {
+            Over::Denied(..) | Over::Spent { .. } => policy.kill_memory,
+            Over::Ended(end) => self.memory_of(end, policy),
+            Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
+        };
+        (until.min(now + longest.min(until.saturating_duration_since(self.last_sign))), why)
+    }
+
     /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
     fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
         let from = self.credit_from(policy)?;

@@ -782,7 +782,7 @@ fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
     let everything = [
         Input::Served(Served::Renews { every: None }),
         Input::Licensed(Some(lab.now)),
-        Input::Media(Media { again: Some(Duration::ZERO), stream: Some(Stream::Live) }),
+        Input::Media(Media { again: Some(Duration::ZERO), leads_past: None, stream: Some(Stream::Live) }),
         Input::Report(Report { by_interval: true, playing: Playing::Plays, ..Report::default() }),
     ];
     everything.into_iter().for_each(|input| drop(lab.feed(input)));
@@ -968,7 +968,13 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.extend(End::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
     all.extend([Served::Plain, Served::Stays].map(Input::Served));
-    let media = |stream| [None, Some(Duration::ZERO), Some(ENDLESS)].map(|again| Media { again, stream });
+    let media = |stream| {
+        [None, Some(Duration::ZERO), Some(ENDLESS)].map(|again| Media {
+            again,
+            leads_past: Some(again.is_none()),
+            stream,
+        })
+    };
     all.extend([None, Some(Stream::Live), Some(Stream::Vod)].into_iter().flat_map(media).map(Input::Media));
     let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
     let stream = Some(Stream::Live);

@@ -13,11 +13,12 @@ use super::due::bounded;
 use crate::config::Enforcement;
 
 impl Session {
-    pub(super) fn media(&mut self, now: Instant, Media { again, stream }: Media, policy: &Policy) {
+    pub(super) fn media(&mut self, now: Instant, Media { again, leads_past, stream }: Media, policy: &Policy) {
         self.alone = None;
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
-                self.again = again;
+                self.leads_past = leads_past.unwrap_or(self.leads_past);
+                self.again = again.filter(|_| !self.leads_past);
                 self.last_sign = now;
                 self.asks_for_media(now);
                 self.stream = policy.stream.or(stream).or(self.stream);

@@ -1,0 +1,64 @@
+//! After the machine slept, or the process was not there: what was due, and what may not be blamed on the player.
+
+use std::time::{Duration, Instant};
+
+use super::super::policy::Policy;
+use super::super::state::{Session, State};
+
+/// What slept is awake within this time.
+const AWAKE: Duration = Duration::from_secs(5);
+
+/// Nothing is given up sooner after nobody was there.
+const CHANCE: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.
+    /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
+    /// chance to be heard.
+    pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
+        (self.last_call, self.last_sign) = (now, now);
+        self.slept = self.slept.saturating_add(by);
+        self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        self.schedule.slept(now, by);
+        self.give_chance(now, policy);
+        if let Some(lane) = &mut self.lane {
+            lane.slept = lane.slept.saturating_add(by);
+        }
+        let scatter = self.scatter(AWAKE);
+        match &mut self.state {
+            State::Closing { next: due, .. }
+            | State::Failing { retry: due, .. }
+            | State::Live { beat: due }
+            | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
+            State::Killed { .. } => {
+                if let Some((due, _)) = &mut self.lost_close {
+                    *due = earlier(now, *due, by, scatter);
+                }
+            }
+            State::Closed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// As [`Self::beat_after`], when the machine slept while the last call was under way.
+    pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
+        let beat = self.beat_after(since, policy);
+        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(AWAKE)) }
+    }
+
+    /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
+    pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
+        self.spared = Some(now + CHANCE.max(policy.grace));
+    }
+
+    /// Nothing ends by itself before a chance after the machine slept, or the process was not there.
+    pub(super) fn spare(&self, at: Instant) -> Instant {
+        self.spared.map_or(at, |until| at.max(until))
+    }
+}
+
+/// What was due then is due by so much sooner, if not in the past, and a little later than others.
+fn earlier(now: Instant, due: Instant, by: Duration, scatter: Duration) -> Instant {
+    let sooner = due.checked_sub(by).unwrap_or(now).max(now);
+    due.min(sooner + scatter)
+}
