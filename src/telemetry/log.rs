@@ -49,5 +49,37 @@ fn keep(change: Change) {
 }
 
 fn filter(log: &Log) -> EnvFilter {
-    EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+    EnvFilter::try_new(ours(&log.filter)).unwrap_or_else(|_| EnvFilter::new(ours("info")))
+}
+
+/// A level without a part is meant for our own lines. Dependencies log errors alone unless they are named:
+/// a peer's odd frames make h2 write lines longer than the frames.
+fn ours(filter: &str) -> String {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_level = |part: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+    let mut directives = vec!["error".to_owned()];
+    directives.extend(filter.split(',').map(|part| match part.trim() {
+        level if is_level(level) => format!("sidebeat={level}"),
+        named => named.to_owned(),
+    }));
+    directives.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_our_own_lines_and_dependencies_log_errors_unless_they_are_named() {
+        for (written, meant) in [
+            ("info", "error,sidebeat=info"),
+            ("trace", "error,sidebeat=trace"),
+            ("info,sidebeat::edge=debug", "error,sidebeat=info,sidebeat::edge=debug"),
+            ("debug, h2=trace", "error,sidebeat=debug,h2=trace"),
+            ("sidebeat[call{device}]=trace", "error,sidebeat[call{device}]=trace"),
+        ] {
+            assert_eq!(ours(written), meant);
+            assert!(EnvFilter::try_new(ours(written)).is_ok(), "{meant}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod debt;
 mod labels;
 mod log;
+mod log_rate;
 mod metrics;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tracing::{debug, info, warn};
 use self::debt::{Debt, Debts};
 pub use self::labels::{CallLabels, Delivery, MediaLabels, Outcome, SlotEnd};
 pub use self::log::{change as change_log, start as start_log};
+pub use self::log_rate::{LOG_WINDOW, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
 use crate::events::{Hub, Playback};
 use crate::session::{AskKind, Event};

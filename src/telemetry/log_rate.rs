@@ -1,0 +1,207 @@
+//! Limits how many log lines one source can cause, and counts the lines that were left out.
+//!
+//! A *source* is whoever provokes a line: an address, a device, an account. A *kind* is the line's
+//! reason, from a table of ours. The first lines of a kind are written for each source; the rest are
+//! counted, and [`tell_suppressed`] writes one line about them. Time is an argument. The map is bounded,
+//! and so is the number of lines of all sources together: a caller with many addresses fills no disk.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::task::Tasks;
+
+/// After this time a source may cause lines again.
+pub const LOG_WINDOW: Duration = Duration::from_secs(10);
+/// Lines of one kind that one source causes in a window. A player that retries a refusal comes up to 27
+/// times in three seconds, so its first tries are all there.
+const MAX_LINES_PER_SOURCE: u32 = 20;
+/// Lines of all sources together in a window.
+const MAX_LINES_PER_WINDOW: u32 = 1_000;
+/// Sources that are told apart. What a source beyond them causes is counted, and not written.
+const MAX_SOURCES: usize = 4_096;
+
+#[derive(Debug)]
+pub struct LogRateLimiter<S> {
+    windows: Mutex<LogWindows<S>>,
+}
+
+#[derive(Debug)]
+struct LogWindows<S> {
+    by_source: HashMap<(&'static str, S), LogWindow>,
+    /// Lines of sources that found no place in the map.
+    others: LogWindow,
+    total: LogWindow,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LogWindow {
+    began: Option<Instant>,
+    suppressed: u64,
+    /// When the first of the suppressed lines would have been written.
+    suppressed_since: Option<Instant>,
+    written: u32,
+}
+
+/// Lines that were left out since the last time that somebody asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SuppressedLines<S> {
+    pub kind: &'static str,
+    pub lines: u64,
+    /// From the first of them until now.
+    pub over: Duration,
+    /// `None`: of many sources.
+    pub source: Option<S>,
+}
+
+impl<S> Default for LogRateLimiter<S> {
+    fn default() -> Self {
+        let (others, total) = (LogWindow::default(), LogWindow::default());
+        Self { windows: Mutex::new(LogWindows { by_source: HashMap::new(), others, total }) }
+    }
+}
+
+impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
+    /// Whether a line of this kind about this source is to be written now; otherwise it is counted.
+    pub fn allow(&self, kind: &'static str, source: S, now: Instant) -> bool {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let LogWindows { by_source, others, total } = &mut *windows;
+        let key = (kind, source);
+        let full = by_source.len() >= MAX_SOURCES && !by_source.contains_key(&key);
+        if full {
+            others.suppress(now);
+            return false;
+        }
+        let window = by_source.entry(key).or_default();
+        if window.has_room(MAX_LINES_PER_SOURCE, now) && total.has_room(MAX_LINES_PER_WINDOW, now) {
+            window.written += 1;
+            total.written += 1;
+            return true;
+        }
+        window.suppress(now);
+        false
+    }
+
+    /// What was left out since the last call. Forgets sources that are quiet again.
+    pub fn take_suppressed(&self, now: Instant) -> Vec<SuppressedLines<S>> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = Vec::new();
+        windows.by_source.retain(|(kind, source), window| {
+            let was_suppressed = window.suppressed > 0;
+            told.extend(window.take_suppressed(kind, Some(source.clone()), now));
+            was_suppressed || !window.is_over(now)
+        });
+        told.extend(windows.others.take_suppressed("other", None, now));
+        told
+    }
+}
+
+impl LogWindow {
+    fn is_over(&self, now: Instant) -> bool {
+        self.began.is_none_or(|began| now.saturating_duration_since(began) >= LOG_WINDOW)
+    }
+
+    fn has_room(&mut self, max_lines: u32, now: Instant) -> bool {
+        if self.is_over(now) {
+            self.began = Some(now);
+            self.written = 0;
+        }
+        self.written < max_lines
+    }
+
+    fn suppress(&mut self, now: Instant) {
+        self.suppressed += 1;
+        self.suppressed_since.get_or_insert(now);
+    }
+
+    fn take_suppressed<S>(
+        &mut self,
+        kind: &'static str,
+        source: Option<S>,
+        now: Instant,
+    ) -> Option<SuppressedLines<S>> {
+        let since = self.suppressed_since.take()?;
+        let lines = std::mem::take(&mut self.suppressed);
+        Some(SuppressedLines { kind, lines, over: now.saturating_duration_since(since), source })
+    }
+}
+
+/// Until the process stops: one line per window for each source whose lines were left out. The lines
+/// about them count toward nothing, and there are at most as many as sources that are told apart.
+pub async fn tell_suppressed<S>(limiter: Arc<LogRateLimiter<S>>, clock: Clock, tasks: Tasks)
+where
+    S: Clone + Display + Eq + Hash,
+{
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOG_WINDOW) => {}
+            () = tasks.stopped() => return,
+        }
+        let mut told = limiter.take_suppressed(clock.now());
+        // The loudest are told by name, the others in one line.
+        told.sort_by_key(|lines| std::cmp::Reverse(lines.lines));
+        let rest = told.split_off(told.len().min(MAX_SUMMARIES));
+        for SuppressedLines { kind, lines, over, source } in told {
+            let (source, seconds) = (source.map(|source| source.to_string()), over.as_secs().max(1));
+            tracing::info!(error = kind, source, "… and {lines} more like it in {seconds} s");
+        }
+        if !rest.is_empty() {
+            let (lines, sources) = (rest.iter().map(|lines| lines.lines).sum::<u64>(), rest.len());
+            tracing::info!(sources, "… and {lines} more of other sources");
+        }
+    }
+}
+
+/// Lines about suppressed lines, each time.
+const MAX_SUMMARIES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start() -> Instant {
+        Clock.now()
+    }
+
+    #[test]
+    fn a_source_writes_its_first_lines_and_the_rest_are_counted() {
+        let (limiter, now) = (LogRateLimiter::default(), start());
+        let written = (0..500).filter(|_| limiter.allow("malformed", 1, now)).count();
+        assert_eq!(written, MAX_LINES_PER_SOURCE as usize);
+        assert!(limiter.allow("malformed", 2, now), "another source has lines of its own");
+        assert!(limiter.allow("host_twice", 1, now), "and so has another kind");
+        let later = now + LOG_WINDOW;
+        let told = limiter.take_suppressed(later);
+        let expected = SuppressedLines { kind: "malformed", lines: 480, over: LOG_WINDOW, source: Some(1) };
+        assert_eq!(told, [expected]);
+        assert!(limiter.allow("malformed", 1, later), "a new window begins");
+        assert!(limiter.take_suppressed(later).is_empty(), "nothing is told twice");
+    }
+
+    #[test]
+    fn lines_left_out_are_counted_across_windows_until_they_are_told() {
+        let (limiter, now) = (LogRateLimiter::default(), start());
+        for round in 0..3 {
+            let at = now + LOG_WINDOW * round;
+            (0..100).for_each(|_| _ = limiter.allow("malformed", 1, at));
+        }
+        let told = limiter.take_suppressed(now + LOG_WINDOW * 3);
+        assert_eq!(told[0].lines, 3 * (100 - u64::from(MAX_LINES_PER_SOURCE)));
+    }
+
+    #[test]
+    fn many_sources_together_write_a_bounded_number_of_lines_in_bounded_memory() {
+        let (limiter, now) = (LogRateLimiter::default(), start());
+        let calls = 3 * MAX_SOURCES;
+        let written = (0..calls).filter(|source| limiter.allow("malformed", *source, now)).count();
+        assert_eq!(written, MAX_LINES_PER_WINDOW as usize);
+        assert!(limiter.windows.lock().unwrap().by_source.len() <= MAX_SOURCES);
+        let told: u64 = limiter.take_suppressed(now + LOG_WINDOW).iter().map(|lines| lines.lines).sum();
+        assert_eq!(told, (calls - written) as u64, "every line is either written or counted");
+        limiter.take_suppressed(now + LOG_WINDOW * 2);
+        assert!(limiter.windows.lock().unwrap().by_source.is_empty(), "quiet sources are forgotten");
+    }
+}
