@@ -202,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_long_wish_is_not_echoed() {
+        for (bytes, echoed) in [(1, true), (LONGEST_ECHO, true), (LONGEST_ECHO + 1, false), (64 * 1024, false)] {
+            let wish = HeaderValue::try_from("x".repeat(bytes)).unwrap();
+            let request = HeaderMap::from_iter([(ACCESS_CONTROL_REQUEST_HEADERS, wish.clone())]);
+            let (mut reply, caller) = (HeaderMap::new(), Caller::Allow(HeaderValue::from_static("null")));
+            Cors::new(Origins::Any).mark(&caller, Some(&request), &mut reply);
+            let expected = if echoed { wish } else { HEADERS };
+            assert_eq!(reply[ACCESS_CONTROL_ALLOW_HEADERS], expected, "{bytes} bytes");
+        }
+    }
+
+    #[test]
     fn a_page_off_the_list_gets_403_and_no_headers() {
         let request = headers(&[("origin", "https://evil.example")]);
         let caller = listed().caller(&request);

@@ -100,11 +100,39 @@ mod tests {
     type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], Result<(), Breach>);
 
     fn verdict(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Breach> {
+        verdict_over(false, version, method, uri, headers)
+    }
+
+    fn verdict_over(
+        tls: bool,
+        version: Version,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), Breach> {
         let mut request = Request::builder().version(version).method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0, false)
+        check(&request.body(()).unwrap().into_parts().0, tls)
+    }
+
+    /// `http://h:80/` names `h` and `https://h:443/` does; with the other one's port they name other servers.
+    #[test]
+    fn a_host_without_a_port_means_the_default_port_of_its_connection() {
+        for (tls, default, other) in [(false, 80, 443), (true, 443, 80)] {
+            for (target, host, expected) in [
+                (format!("https://h:{default}/a"), "h".to_owned(), Ok(())),
+                ("https://h/a".to_owned(), format!("h:{default}"), Ok(())),
+                (format!("https://h:{other}/a"), "h".to_owned(), Err(Breach::HostMismatch)),
+                ("https://h/a".to_owned(), format!("h:{other}"), Err(Breach::HostMismatch)),
+            ] {
+                for version in [Version::HTTP_11, Version::HTTP_2] {
+                    let found = verdict_over(tls, version, "POST", &target, &[("host", &host)]);
+                    assert_eq!(found, expected, "TLS: {tls}, {target}, Host: {host}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -178,6 +178,17 @@ mod tests {
         }
     }
 
+    /// The 32 KiB are for each head, and not for all heads of a kept connection.
+    #[test]
+    fn heads_of_a_kept_connection_may_add_up_to_more_than_the_longest_head() {
+        let filled = PLAIN.replace("Host: h", &format!("Host: h\r\nX-Fill: {}", "a".repeat(LONGEST_HEAD / 3)));
+        let mut scanner = Scanner::default();
+        for call in 0..50 {
+            assert_eq!(scanner.feed(filled.as_bytes()), None, "call {call}");
+        }
+        assert_eq!(scanner.requests, 50);
+    }
+
     #[test]
     fn a_body_is_no_head() {
         let smuggled = format!("POST /a HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BARE}{PLAIN}", BARE.len());
