@@ -389,3 +389,99 @@ async fn drain_gives_up_after_its_grace() {
     edge.serving.end().await;
     assert_eq!(held.read(&mut [0; 64]).await.unwrap_or(0), 0, "cut, not answered");
 }
+
+// Proxies in front of us
+
+const VIEWER: &str = "203.0.113.9";
+const PROXY_V1: &str = "PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n";
+
+fn trusting_this_machine() -> Setup {
+    Setup { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..Setup::default() }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_names_the_viewer_of_each_call() {
+    let edge = trusting_this_machine().run().await;
+    let mut stream = edge.connect().await;
+    // One connection of the proxy carries calls of several viewers.
+    for (headers, address, via) in [
+        ("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 203.0.113.9, 127.0.0.7\r\n", VIEWER, true),
+        ("Forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\n", "2001:db8::9", true),
+        ("X-Forwarded-For: rubbish\r\n", "127.0.0.1", false),
+        ("", "127.0.0.1", false),
+    ] {
+        let asked = format!("GET /a HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+        assert_eq!(status(&ask(&mut stream, &asked).await.unwrap()), 200, "{headers}");
+        let peer = edge.take_seen().remove(0).peer;
+        assert_eq!((peer.address.to_string().as_str(), peer.proxy.is_some()), (address, via), "{headers}");
+    }
+    assert_eq!(edge.counters.forwarded_unreadable.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_name_a_viewer() {
+    let edge = Setup { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Setup::default() }.run().await;
+    let asked = "GET /a HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9\r\n\r\n";
+    assert_eq!(status(&ask(&mut edge.connect().await, asked).await.unwrap()), 200);
+    let peer = edge.take_seen().remove(0).peer;
+    assert!(peer.address.is_loopback() && peer.proxy.is_none(), "{peer:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_protocol_header_names_the_viewer_of_a_connection() {
+    let edge = Setup { proxy_protocol: true, ..trusting_this_machine() }.run().await;
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x01\x12\x67\x01\xbb";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let headers: [(&[u8], &str); 4] =
+        [(PROXY_V1.as_bytes(), VIEWER), (v2, VIEWER), (local, "127.0.0.1"), (b"PROXY UNKNOWN\r\n", "127.0.0.1")];
+    for (header, address) in headers {
+        let mut stream = edge.connect().await;
+        // In pieces, as a slow network brings it, and with the first request right behind.
+        let (first, rest) = header.split_at(7);
+        stream.write_all(first).await.unwrap();
+        stream.write_all(&[rest, GET.as_bytes()].concat()).await.unwrap();
+        assert_eq!(status(&read_reply(&mut stream).await.unwrap()), 200);
+        // Of the connection, so of its next call as well; and the viewer is no trusted proxy.
+        let next = "GET /a HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
+        assert_eq!(status(&ask(&mut stream, next).await.unwrap()), 200);
+        let seen: Vec<_> = edge.take_seen().iter().map(|seen| seen.peer.address.to_string()).collect();
+        let second = if address == VIEWER { VIEWER } else { "6.6.6.6" };
+        assert_eq!(seen, [address, second]);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_protocol_header_comes_before_the_tls_handshake() {
+    let edge = Setup { proxy_protocol: true, ..trusting_this_machine() }.run().await;
+    let mut tcp = tokio::net::TcpStream::connect(edge.tls).await.unwrap();
+    tcp.write_all(PROXY_V1.as_bytes()).await.unwrap();
+    let mut stream = Client::trusting(edge.directory.path()).shake(tcp).await.unwrap();
+    assert_eq!(status(&ask(&mut stream, GET).await.unwrap()), 200);
+    assert_eq!(edge.take_seen().remove(0).peer.address.to_string(), VIEWER);
+}
+
+#[tokio::test]
+async fn without_a_good_proxy_protocol_header_a_connection_is_closed_and_counted() {
+    let short = Limits { first_byte: SHORT, ..limits() };
+    let edge = Setup { limits: short, proxy_protocol: true, ..trusting_this_machine() }.run().await;
+    for bytes in [GET, "PROXY TCP4 nobody 10.0.0.1 1 2\r\n", "PROXY TCP4 203.0.113.9 10.0.", ""] {
+        let mut stream = edge.connect().await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, b"", "{bytes}");
+    }
+    assert_eq!(edge.counters.proxy_headers_refused.load(Ordering::Relaxed), 4);
+    assert!(edge.take_seen().is_empty());
+    edge.until_no_connection().await;
+}
+
+#[tokio::test]
+async fn a_strangers_proxy_protocol_header_closes_its_connection() {
+    let edge = Setup { proxy_protocol: true, trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Setup::default() }
+        .run()
+        .await;
+    let mut stream = edge.connect().await;
+    let _sent = stream.write_all(format!("{PROXY_V1}{GET}").as_bytes()).await;
+    assert_eq!(read_to_end(&mut stream).await, b"");
+    assert_eq!(edge.counters.proxy_headers_refused.load(Ordering::Relaxed), 1);
+    assert!(edge.take_seen().is_empty());
+}

@@ -41,15 +41,25 @@ impl Admin {
         let edge = &self.edge;
         let open = i64::try_from(edge.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("edge_connections", "Players' connections now", ConstGauge::new(open));
-        let rows: [(&str, &str, &AtomicU64); 13] = [
+        let rows: [(&str, &str, &AtomicU64); 15] = [
             ("edge_accepted", "Connections accepted", &edge.accepted),
             ("edge_accept_starved", "Accepts that failed for want of descriptors or memory", &edge.accept_starved),
             ("edge_bodies_broken", "Request bodies that were cut off or could not be read", &edge.bodies_broken),
             ("edge_bodies_exceeding", "Request bodies larger than allowed", &edge.bodies_exceeding),
             ("edge_bodies_stalled", "Request bodies that took too long", &edge.bodies_stalled),
             ("edge_calls", "Requests that passed the framing rules", &edge.calls),
+            (
+                "edge_forwarded_unreadable",
+                "Calls of trusted proxies whose word about the viewer's address could not be read",
+                &edge.forwarded_unreadable,
+            ),
             ("edge_handshakes_failed", "TLS handshakes that failed", &edge.handshakes_failed),
             ("edge_lifetimes_ended", "Connections closed at the end of their longest life", &edge.lifetimes_ended),
+            (
+                "edge_proxy_headers_refused",
+                "Connections closed for want of a good PROXY protocol header of a trusted proxy",
+                &edge.proxy_headers_refused,
+            ),
             ("edge_refused_connections", "Connections closed because too many were open", &edge.refused_connections),
             ("edge_refused_calls", "Calls refused because too many were in flight", &edge.refused_calls),
             ("edge_refused_origins", "Preflights of pages not on the list", &edge.refused_origins),

@@ -88,8 +88,8 @@ impl Reload {
         let kinds = self.authorities.renew(authorities);
         turn_out(&self.authorities, &self.telemetry);
         stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
-        let limits = Arc::new(server.limits);
-        self.terms.change(server.origins, limits.clone());
+        self.terms.change(&server);
+        let limits = self.terms.limits();
         let routes = Configured { authorize, routes };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));
@@ -179,6 +179,7 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
         ("log.format", format!("{:?}", log.format)),
         ("server.listen", format!("{:?}", server.listen)),
         ("server.listen-plain", format!("{:?}", server.listen_plain)),
+        ("server.proxy-protocol", format!("{:?}", server.proxy_protocol)),
         ("server.public-url", format!("{:?}", server.public_url)),
         ("server.tls.client-ca", format!("{:?}", server.tls.client_ca)),
         ("server.workers", server.workers.to_string()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Endpoint, Rung};
+use super::{Endpoint, Rung, ViewerHeader};
 
 #[derive(Debug)]
 pub struct Authorize {
@@ -29,4 +29,6 @@ pub struct Authorize {
     /// Whether CMCD is taken off what goes to the service.
     pub strip_cmcd: bool,
     pub timeout: Duration,
+    /// Headers that we write with the viewer's address; their names are among `headers`.
+    pub viewer_headers: Vec<ViewerHeader>,
 }

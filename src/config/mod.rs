@@ -15,6 +15,7 @@ mod firstlight;
 mod media;
 mod near;
 mod outage;
+mod proxies;
 mod raw;
 mod route;
 mod section;
@@ -23,6 +24,7 @@ mod take;
 mod template;
 mod units;
 mod value;
+mod viewer_header;
 mod webhook;
 mod words;
 
@@ -44,11 +46,13 @@ pub use self::fault::{Fault, Faults};
 pub use self::firstlight::{Code, FirstLight, Names, StreamConcurrency};
 pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
+pub use self::proxies::{ForwardedHeader, TrustedProxies};
 pub use self::route::{
     Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
 };
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::template::{Place, Template};
+pub use self::viewer_header::ViewerHeader;
 pub use self::webhook::Webhook;
 use crate::secret::Secret;
 
@@ -67,15 +71,21 @@ pub struct Config {
 /// `[server]`: what players connect to.
 #[derive(Debug)]
 pub struct Server {
+    /// Which header of a trusted proxy names the viewer.
+    pub forwarded_header: ForwardedHeader,
     pub limits: Limits,
     /// HTTPS, HTTP/1.1 and HTTP/2 by ALPN.
     pub listen: Vec<SocketAddr>,
     /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
     pub listen_plain: Vec<SocketAddr>,
     pub origins: Origins,
+    /// Those of `listen` and `listen_plain` whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<SocketAddr>,
     /// How players reach us, without a slash at its end; none: as their `Host` says.
     pub public_url: Option<String>,
     pub tls: Tls,
+    /// Who may say for whom it calls.
+    pub trusted_proxies: TrustedProxies,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
     pub workers: usize,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Endings, Endpoint, Media};
+use super::{Endings, Endpoint, Media, ViewerHeader};
 
 /// `[[route]]`: a path prefix that players use.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Route {
     pub strip_cmcd: bool,
     /// From connect to the last byte of the license server's reply.
     pub timeout: Duration,
+    /// Headers that we write with the viewer's address; their names are among `headers`.
+    pub viewer_headers: Vec<ViewerHeader>,
     pub wrapping: Wrappings,
 }
 

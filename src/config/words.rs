@@ -3,12 +3,13 @@
 //! One function per word, from text to its type or to what should be written instead. None of
 //! them repeats the text, which may hold a secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+use ipnet::{IpNet, Ipv4Net};
 
-use super::{AccountRung, Endpoint, HostPattern, Pattern, Rung, TokenSource, Wrapping};
+use super::{AccountRung, Endpoint, HostPattern, Pattern, Rung, TokenSource, ViewerHeader, Wrapping};
 
 /// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
@@ -24,6 +25,18 @@ pub(super) fn account_rung(text: &str) -> Result<AccountRung, String> {
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:8443\" or \"[::1]:8443\"".to_owned())
+}
+
+/// An address, or a network as CIDR. One of IPv4-mapped addresses is the IPv4 network that it stands for.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    const WHAT: &str = "must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"";
+    let read = || Some(if text.contains('/') { text.parse().ok()? } else { IpNet::from(text.parse::<IpAddr>().ok()?) });
+    let network: IpNet = read().ok_or(WHAT)?;
+    let IpNet::V6(six) = network else { return Ok(network) };
+    match (six.addr().to_ipv4_mapped(), six.prefix_len().checked_sub(96)) {
+        (Some(four), Some(prefix)) => Ipv4Net::new(four, prefix).map(IpNet::V4).map_err(|_| WHAT.to_owned()),
+        (Some(_), None) | (None, _) => Ok(network),
+    }
 }
 
 pub(super) fn group_rung(text: &str) -> Result<Rung, String> {
@@ -44,6 +57,14 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
         return Err(format!("must not be {name}, which sidebeat writes itself"));
     }
     Ok(name)
+}
+
+/// A header that is passed on, or with `: TEMPLATE` behind its name one that we write.
+pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHeader>), String> {
+    let Some((name, template)) = text.split_once(':') else { return Ok((header_name(text)?, None)) };
+    let name = header_name(name.trim())?;
+    let header = ViewerHeader::new(name.clone(), template.trim())?;
+    Ok((name, Some(header)))
 }
 
 /// Marked as sensitive: an operator may put an API key into any header.
@@ -234,6 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_proxy_is_an_address_or_a_network() {
+        for (text, inside, outside) in [
+            ("10.0.0.2", "10.0.0.2", "10.0.0.3"),
+            ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
+            // As `ip addr` shows it.
+            ("172.17.0.1/16", "172.17.9.9", "172.18.0.1"),
+            ("::1", "::1", "::2"),
+            ("fd00::/8", "fd12::1", "fe80::1"),
+            ("::ffff:192.0.2.0/120", "192.0.2.7", "192.0.3.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("0.0.0.0/0", "8.8.8.8", "::1"),
+        ] {
+            let network = network(text).unwrap();
+            assert!(network.contains(&inside.parse::<IpAddr>().unwrap()), "{text}");
+            assert!(!network.contains(&outside.parse::<IpAddr>().unwrap()), "{text}");
+        }
+        for text in
+            ["", "proxy", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.1:80", "::1/129", "[::1]", "*", "fe80::1%lo"]
+        {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn route_paths() {
         let plain = "must be a plain path, such as \"/license\"";
         for (text, what) in [
@@ -269,6 +314,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(origin(text).ok().as_deref(), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_passed_on_or_written() {
+        assert_eq!(upstream_header("X-Trace"), Ok((HeaderName::from_static("x-trace"), None)));
+        let (name, written) = upstream_header("x-forwarded-for: {viewer-address}").unwrap();
+        assert_eq!(
+            (name.as_str(), written.map(|header| header.name().clone())),
+            ("x-forwarded-for", Some(name.clone()))
+        );
+        for text in ["", "a b", "x-trace:", "x-trace: 1", ": {viewer-address}", "host: {viewer-address}"] {
+            assert!(upstream_header(text).is_err(), "{text}");
         }
     }
 

@@ -26,8 +26,9 @@ use super::patience::Patient;
 use super::permit::Gate;
 use super::service::Calls;
 use super::ties::Ties;
+use super::viewer::ForwardingRules;
 use super::watch::Watched;
-use super::{Cors, Handler, Peer, tls};
+use super::{Cors, Handler, Peer, proxy_protocol, tls};
 use crate::config::Limits;
 use crate::secret::scrub;
 use crate::task::Tasks;
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Gate>,
     pub(super) cors: ArcSwap<Cors>,
     pub(super) counters: Arc<Counters>,
+    pub(super) forwarding: ArcSwap<ForwardingRules>,
     pub(super) limits: ArcSwap<Limits>,
     /// Cancelled when drain begins.
     pub(super) stop: CancellationToken,
@@ -78,6 +80,28 @@ impl Worker {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST);
         Self { handler, http1, http2, shared }
+    }
+
+    /// Reads the PROXY protocol header that the listener expects, and takes the viewer's address from it.
+    /// None: the connection is to be closed.
+    pub(super) async fn introduce(&self, mut stream: TcpStream, peer: Peer) -> Option<(TcpStream, Peer)> {
+        let shared = &self.shared;
+        if !shared.forwarding.load().trusts(peer.address) {
+            return self.note_stranger(&peer, "the peer is not one of server.trusted-proxies");
+        }
+        let deadline = shared.limits.load().first_byte;
+        match timeout(deadline, proxy_protocol::read(&mut stream)).await {
+            Ok(Ok(Some(viewer))) => Some((stream, Peer { address: viewer, proxy: Some(peer.address), ..peer })),
+            Ok(Ok(None)) => Some((stream, peer)),
+            Ok(Err(fault)) => self.note_stranger(&peer, &fault.to_string()),
+            Err(_late) => self.note_stranger(&peer, "the PROXY protocol header did not come in time"),
+        }
+    }
+
+    fn note_stranger(&self, peer: &Peer, why: &str) -> Option<(TcpStream, Peer)> {
+        add(&self.shared.counters.proxy_headers_refused);
+        tracing::info!(peer = %peer.address, why, "closed a connection that expects a PROXY protocol header");
+        None
     }
 
     /// HTTP/1.1 over a byte stream that needs no more handshake.

@@ -22,12 +22,17 @@ pub struct Counters {
     pub bodies_stalled: AtomicU64,
     /// Requests handed to the handler.
     pub calls: AtomicU64,
+    /// Calls of trusted proxies whose word about the viewer's address could not be read.
+    pub forwarded_unreadable: AtomicU64,
     /// TLS handshakes that failed or took longer than allowed.
     pub handshakes_failed: AtomicU64,
     /// Connections closed because their longest life was over.
     pub lifetimes_ended: AtomicU64,
     /// Connections open now.
     pub open: AtomicU64,
+    /// Connections closed: the PROXY protocol header that their listener expects was missing, broken or late,
+    /// or came from a peer that is not trusted.
+    pub proxy_headers_refused: AtomicU64,
     /// Connections closed at once: too many were open.
     pub refused_connections: AtomicU64,
     /// Calls answered 403: too many were in flight.

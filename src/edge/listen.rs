@@ -21,6 +21,14 @@ const BACKLOG: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
 const REST: Duration = Duration::from_millis(50);
 
+/// One worker's listener, and what its connections begin with.
+pub(super) struct Socket {
+    pub(super) listener: StdListener,
+    /// Whether a PROXY protocol header comes first.
+    pub(super) proxy_protocol: bool,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
 /// A socket for each of `workers`, all on one address. Must run inside a runtime; the sockets may
 /// be served on others. Port 0 takes a free port, the same for all.
 pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
@@ -52,7 +60,8 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 
 /// Takes connections until drain begins. Returns early only on a fatal error, which then ends the
 /// process through `Tasks::critical`.
-pub(super) async fn accept(listener: StdListener, worker: Arc<Worker>, tls: Option<TlsAcceptor>) {
+pub(super) async fn accept(socket: Socket, worker: Arc<Worker>) {
+    let Socket { listener, proxy_protocol, tls } = socket;
     let shared = Arc::clone(&worker.shared);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -60,7 +69,7 @@ pub(super) async fn accept(listener: StdListener, worker: Arc<Worker>, tls: Opti
     };
     tokio::select! {
         () = shared.stop.cancelled() => {}
-        fault = take_connections(&listener, &worker, tls.as_ref()) => return fatal(&fault),
+        fault = take_connections(&listener, &worker, tls.as_ref(), proxy_protocol) => return fatal(&fault),
     }
     drop(listener);
     // The listener is closed by now; an acceptor that ends before the process does is a death.
@@ -71,10 +80,15 @@ fn fatal(fault: &io::Error) {
     tracing::error!(%fault, "a listener broke");
 }
 
-async fn take_connections(listener: &TcpListener, worker: &Arc<Worker>, tls: Option<&TlsAcceptor>) -> io::Error {
+async fn take_connections(
+    listener: &TcpListener,
+    worker: &Arc<Worker>,
+    tls: Option<&TlsAcceptor>,
+    proxy_protocol: bool,
+) -> io::Error {
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => admit(stream, address, worker, tls),
+            Ok((stream, address)) => admit(stream, address, worker, tls, proxy_protocol),
             Err(fault) => match triage(&fault) {
                 Triage::Continue => {}
                 Triage::Fail => return fault,
@@ -88,7 +102,13 @@ async fn take_connections(listener: &TcpListener, worker: &Arc<Worker>, tls: Opt
     }
 }
 
-fn admit(stream: TcpStream, address: SocketAddr, worker: &Arc<Worker>, tls: Option<&TlsAcceptor>) {
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    worker: &Arc<Worker>,
+    tls: Option<&TlsAcceptor>,
+    proxy_protocol: bool,
+) {
     let shared = &worker.shared;
     add(&shared.counters.accepted);
     let Some(permit) = shared.connections.enter() else {
@@ -98,10 +118,27 @@ fn admit(stream: TcpStream, address: SocketAddr, worker: &Arc<Worker>, tls: Opti
     // Replies are written whole; waiting to fill a segment would only delay them.
     let _refused = stream.set_nodelay(true);
     let place = Place::take(Arc::clone(shared), permit);
-    let peer =
-        Peer { address: address.ip().to_canonical(), certificate: None, ties: Ties::default(), tls: tls.is_some() };
-    let worker = Arc::clone(worker);
-    match tls.cloned() {
+    let peer = Peer {
+        address: address.ip().to_canonical(),
+        certificate: None,
+        proxy: None,
+        ties: Ties::default(),
+        tls: tls.is_some(),
+    };
+    let (worker, acceptor) = (Arc::clone(worker), tls.cloned());
+    if proxy_protocol {
+        shared.tasks.spawn(shared.tracker.track_future(async move {
+            let _place = place;
+            // Boxed, so that an idle connection does not carry what reading its header took.
+            let Some((stream, peer)) = Box::pin(worker.introduce(stream, peer)).await else { return };
+            match acceptor {
+                Some(acceptor) => worker.serve_tls(stream, peer, acceptor).await,
+                None => worker.serve_http1(stream, peer).await,
+            }
+        }));
+        return;
+    }
+    match acceptor {
         Some(acceptor) => shared.tasks.spawn(shared.tracker.track_future(async move {
             let _place = place;
             worker.serve_tls(stream, peer, acceptor).await;

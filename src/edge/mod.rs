@@ -15,6 +15,7 @@ mod line;
 mod listen;
 mod patience;
 mod permit;
+mod proxy_protocol;
 pub mod reply;
 mod serve;
 mod service;
@@ -22,6 +23,7 @@ mod stream;
 mod ties;
 mod tls;
 mod validity;
+mod viewer;
 mod watch;
 
 use std::future::Future;
@@ -44,9 +46,13 @@ pub use self::tls::{CertificateFault, Certificates, Shown};
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
+    /// The viewer's: that of the connection's other end or, where a trusted proxy speaks there, the one for
+    /// which it calls. All that is counted or told by address goes by this one. Never an IPv4-mapped one.
     pub address: IpAddr,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
+    /// The trusted proxy that named `address`, if one did.
+    pub proxy: Option<IpAddr>,
     /// What the handler leaves with the connection.
     pub ties: Ties,
     pub tls: bool,

@@ -4,7 +4,7 @@
 //! handler, so that a connection and its upstream pool never cross threads. `app` builds it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,7 +17,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::conn::{Shared, Worker};
+use super::listen::Socket;
 use super::permit::Gate;
+use super::viewer::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
 use crate::config;
 use crate::task::Tasks;
@@ -48,11 +50,6 @@ pub struct Edge {
     sockets: Vec<Vec<Socket>>,
 }
 
-struct Socket {
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-}
-
 impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
@@ -62,6 +59,7 @@ impl Edge {
             connections: Gate::new(server.limits.connections),
             cors: ArcSwap::from_pointee(Cors::new(server.origins.clone())),
             counters,
+            forwarding: ArcSwap::from_pointee(ForwardingRules::of(server)),
             limits: ArcSwap::from_pointee(server.limits.clone()),
             stop: CancellationToken::new(),
             tasks,
@@ -73,9 +71,9 @@ impl Edge {
             let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
             let config = tls::server_config(&server.tls, Arc::clone(&certificates))?;
             edge.certificates = Some(certificates);
-            edge.listen(&server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
+            edge.listen(server, &server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
         }
-        edge.listen(&server.listen_plain, None)?;
+        edge.listen(server, &server.listen_plain, None)?;
         Ok(edge)
     }
 
@@ -115,8 +113,14 @@ impl Edge {
         Ok(Serving { shared: self.shared, threads, finish: guard })
     }
 
-    fn listen(&mut self, addresses: &[SocketAddr], tls: Option<&TlsAcceptor>) -> Result<(), Fault> {
+    fn listen(
+        &mut self,
+        server: &config::Server,
+        addresses: &[SocketAddr],
+        tls: Option<&TlsAcceptor>,
+    ) -> Result<(), Fault> {
         for &address in addresses {
+            let proxy_protocol = server.proxy_protocol.contains(&address);
             let fault = |why| Fault::Bind { address, why };
             let listeners = listen::bind(address, self.sockets.len()).map_err(fault)?;
             if let Some(first) = listeners.first() {
@@ -124,7 +128,7 @@ impl Edge {
                 self.bound.push(Bound { address, tls: tls.is_some() });
             }
             for (sockets, listener) in self.sockets.iter_mut().zip(listeners) {
-                sockets.push(Socket { listener, tls: tls.cloned() });
+                sockets.push(Socket { listener, proxy_protocol, tls: tls.cloned() });
             }
         }
         Ok(())
@@ -144,8 +148,8 @@ async fn work(
         stop.cancel();
     });
     let worker = Arc::new(Worker::new(Arc::clone(&shared), make()));
-    for Socket { listener, tls } in sockets {
-        shared.tasks.critical("edge acceptor", listen::accept(listener, Arc::clone(&worker), tls));
+    for socket in sockets {
+        shared.tasks.critical("edge acceptor", listen::accept(socket, Arc::clone(&worker)));
     }
     finish.cancelled().await;
 }
@@ -156,11 +160,13 @@ pub struct Terms(Arc<Shared>);
 
 impl Terms {
     /// Origins and numbers hold for the next call, times for the next connection.
-    pub fn change(&self, origins: config::Origins, limits: Arc<config::Limits>) {
+    pub fn change(&self, server: &config::Server) {
+        let limits = &server.limits;
         self.0.calls.change(limits.in_flight);
         self.0.connections.change(limits.connections);
-        self.0.cors.store(Arc::new(Cors::new(origins)));
-        self.0.limits.store(limits);
+        self.0.cors.store(Arc::new(Cors::new(server.origins.clone())));
+        self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));
+        self.0.limits.store(Arc::new(limits.clone()));
     }
 
     pub fn limits(&self) -> Arc<config::Limits> {

@@ -22,6 +22,7 @@ use super::line::{Line, Running};
 use super::permit::Permit;
 use super::reply::Refusal;
 use super::ties::Ties;
+use super::viewer::Told;
 use super::{Peer, Reply, ReplyBody, Sending, body, guard};
 
 const OVERLOADED: Refusal = Refusal {
@@ -70,12 +71,32 @@ impl Service<Request<Incoming>> for Calls {
         };
         add(&self.worker.shared.counters.calls);
         guard::drop_hop_by_hop(&mut parts.headers);
-        let reply = self.worker.handler.call(&self.peer, Request::from_parts(parts, body));
+        let viewer = self.viewer(&parts.headers);
+        let reply = self.worker.handler.call(viewer.as_ref().unwrap_or(&self.peer), Request::from_parts(parts, body));
         Answer { state: Some(State::Call { reply, _permit: permit }), finish, running: Some(running) }
     }
 }
 
 impl Calls {
+    /// For whom a trusted proxy calls; none where the peer calls for itself.
+    fn viewer(&self, headers: &HeaderMap) -> Option<Peer> {
+        match self.worker.shared.forwarding.load().read(self.peer.address, headers) {
+            Told::Nothing => None,
+            Told::Unreadable => {
+                add(&self.worker.shared.counters.forwarded_unreadable);
+                tracing::debug!(proxy = %self.peer.address, "a trusted proxy names no viewer that can be read");
+                None
+            }
+            Told::Viewer(address) => Some(Peer {
+                address,
+                certificate: None,
+                proxy: Some(self.peer.address),
+                ties: Ties::of_a_proxy(),
+                tls: self.peer.tls,
+            }),
+        }
+    }
+
     fn refuse(&self, breach: Breach) -> Response<ReplyBody> {
         self.worker.shared.counters.breach(breach);
         let status = if breach == Breach::Connect { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::BAD_REQUEST };

@@ -26,6 +26,13 @@ impl Ties {
     /// A connection with more behind it is a proxy's, and its end says nothing of one of them.
     const MOST: usize = 64;
 
+    /// For a call that came over a proxy's connection, whose end says nothing of the viewer's.
+    pub(super) fn of_a_proxy() -> Self {
+        let ties = Self::default();
+        ties.end();
+        ties
+    }
+
     /// Keeps what `make` gives until the connection ends, once for each name.
     pub fn hold<T: Held>(&self, name: u64, make: impl FnOnce() -> T) {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,6 +38,7 @@ pub use self::route::{Configured, Routes};
 use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
+use crate::config::ViewerHeader;
 use crate::edge::reply::Refusal;
 use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
 use crate::playbacks::Registrations;
@@ -74,10 +75,11 @@ impl Handler for Arc<Gateway> {
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Sending> {
+    async fn answer(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Sending> {
         let routes = self.routes.load_full();
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();
+            write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
             return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
         }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
@@ -85,6 +87,7 @@ impl Gateway {
                 .map(Sending::Whole);
         };
         let rest = rest.to_owned();
+        write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
@@ -110,6 +113,13 @@ impl Gateway {
             (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request).await,
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
+    }
+}
+
+/// Before anybody looks at the request, so that what the player wrote there is met nowhere.
+fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Request<Incoming>) {
+    for header in headers {
+        header.write(peer.address, request.headers_mut());
     }
 }
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::{Body, Frame, Incoming};
+use ipnet::IpNet;
 use sidebeat::clock::Clock;
-use sidebeat::config::{Limits, Origins, Server, Tls};
+use sidebeat::config::{ForwardedHeader, Limits, Origins, Server, Tls, TrustedProxies};
 use sidebeat::edge::certs;
 use sidebeat::edge::{Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, Sending, Serving, body};
 use sidebeat::task::{Deaths, Tasks};
@@ -106,14 +107,26 @@ impl Handler for Recorder {
 
 pub(crate) struct Setup {
     pub(crate) client_ca: Option<std::path::PathBuf>,
+    pub(crate) forwarded_header: ForwardedHeader,
     pub(crate) limits: Limits,
     pub(crate) origins: Origins,
+    /// Whether both listeners expect a PROXY protocol header.
+    pub(crate) proxy_protocol: bool,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) workers: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { client_ca: None, limits: limits(), origins: Origins::Any, workers: 1 }
+        Self {
+            client_ca: None,
+            forwarded_header: ForwardedHeader::Any,
+            limits: limits(),
+            origins: Origins::Any,
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
+            workers: 1,
+        }
     }
 }
 
@@ -153,16 +166,19 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
     make_pair(directory);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Server {
+        forwarded_header: setup.forwarded_header,
         limits: setup.limits.clone(),
         listen: vec![any],
         listen_plain: vec![any],
         origins: setup.origins.clone(),
+        proxy_protocol: if setup.proxy_protocol { vec![any] } else { Vec::new() },
         public_url: None,
         tls: Tls {
             certificate: directory.join("leaf.pem"),
             client_ca: setup.client_ca.clone(),
             key: directory.join("leaf.key"),
         },
+        trusted_proxies: TrustedProxies::new(setup.trusted_proxies.clone()),
         workers: setup.workers,
     }
 }

@@ -57,6 +57,11 @@ impl Client {
     pub(crate) async fn connect(&self, address: SocketAddr) -> std::io::Result<Stream> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        self.shake(stream).await
+    }
+
+    /// The handshake over a connection that is there.
+    pub(crate) async fn shake(&self, stream: TcpStream) -> std::io::Result<Stream> {
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::clone(self.config.as_ref().unwrap())).connect(name, stream).await
     }

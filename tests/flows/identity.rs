@@ -99,6 +99,31 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
     stage.end().await;
 }
 
+/// One machine in front of us speaks for many households.
+#[tokio::test]
+async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_names() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = "authority = \"head-end\"\ndevice = [\"peer\"]\nheaders = [\"x-viewer: {viewer-address}\"]";
+    let script = Stage::script().server("trusted-proxies = [\"127.0.0.1\"]");
+    let stage = script.upstream("/license", &license.url(), route).start().await;
+    for address in ["203.0.113.9", "2001:db8::9"] {
+        let token = stage.headend.token(&format!("account={address}&device=tv&content=news")).await;
+        let call = stage.stranger().post(CLEARKEY).header("nv-authorizations", &token).header("x-viewer", "6.6.6.6");
+        assert!(call.header("x-forwarded-for", &format!("6.6.6.6, {address}")).await.is_good());
+        assert_eq!(license.seen().last().unwrap().header("x-viewer"), address);
+    }
+    let mut devices = stage.each("device").await;
+    devices.sort();
+    assert_eq!(devices, ["2001:db8::9", "203.0.113.9"]);
+    // The stop call of one is not the other's.
+    assert_eq!(stage.stranger().stop().header("x-forwarded-for", "203.0.113.9").await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage
+        .eventually("ended", async || stage.each("state").await.iter().filter(|state| *state == "live").count() == 1)
+        .await;
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_stop_with_a_device_token_ends_what_the_device_plays() {
     let license = Upstream::answering(|_| good("application/json", "{}")).await;

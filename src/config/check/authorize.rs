@@ -1,6 +1,6 @@
 //! `[[route]]` with `kind = "authorize"`.
 
-use super::route::{Frame, authority, device, strip_cmcd, timeout};
+use super::route::{Frame, authority, device, strip_cmcd, timeout, upstream_headers};
 use crate::config::section::Section;
 use crate::config::words;
 use crate::config::{Authorize, Endpoint};
@@ -23,7 +23,7 @@ pub(super) fn authorize(
         }
         Some(route)
     };
-    let headers = table.list("headers", "[\"x-authorization\"]", words::header_name).unwrap_or_default();
+    let (headers, viewer_headers) = upstream_headers(table, "[\"x-authorization\"]");
     let authority = authority(table, frame.authorities);
     let authorize = Authorize {
         ca: table.file("ca"),
@@ -35,6 +35,7 @@ pub(super) fn authorize(
         media_route: route("media-route"),
         strip_cmcd: strip_cmcd(table).unwrap_or(false),
         timeout: timeout(table, frame.call),
+        viewer_headers,
         authority: authority?,
         authorize_url: url?,
         path: path?,

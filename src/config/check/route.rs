@@ -14,7 +14,8 @@ use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
 use crate::config::{
-    Authorize, Endpoint, Enforcement, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
+    Authorize, Endpoint, Enforcement, Refusal, Route, Rung, SessionControl, TokenSource, ViewerHeader, Wrapping,
+    Wrappings,
 };
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
@@ -91,7 +92,7 @@ fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> 
 
 /// What routes of both kinds have. No license passes here: the keys about licenses have no meaning yet.
 fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, frame: &Frame<'_>) -> Option<Route> {
-    let headers = table.list("headers", "[\"x-correlation-id\"]", words::header_name);
+    let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
     let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
     let raw = || Wrapping::Raw;
     let route = Route {
@@ -101,7 +102,7 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         device: device(table, frame.client_ca),
         endings: endings(&table.table("endings")),
         enforcement: Enforcement::Heartbeat,
-        headers: headers.unwrap_or_default(),
+        headers,
         kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
         media: None,
         re_entry: re_entry(table),
@@ -110,12 +111,20 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
         strip_cmcd: true,
         timeout: timeout(table, frame.call),
+        viewer_headers,
         wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
         // Last, so that all of the table is read before a missing one gives up.
         license_server: upstream?,
         path: path?,
     };
     Some(route)
+}
+
+/// The names of all headers that go on to the upstream, and those of them that we write.
+pub(super) fn upstream_headers(table: &Section<'_>, example: &str) -> (Vec<HeaderName>, Vec<ViewerHeader>) {
+    let headers = table.list("headers", example, words::upstream_header).unwrap_or_default();
+    let (names, written): (Vec<_>, Vec<_>) = headers.into_iter().unzip();
+    (names, written.into_iter().flatten().collect())
 }
 
 pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {

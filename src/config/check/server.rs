@@ -8,9 +8,15 @@ use std::time::Duration;
 
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{Limits, Origins, Server, Tls};
+use crate::config::{ForwardedHeader, Limits, Origins, Server, Tls, TrustedProxies};
 
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+
+const FORWARDED_HEADER: [(&str, ForwardedHeader); 3] = [
+    ("any", ForwardedHeader::Any),
+    ("forwarded", ForwardedHeader::Forwarded),
+    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
+];
 
 /// `admin` is the address of the admin listener, which no other listener can share.
 pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
@@ -19,13 +25,19 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     let listen_plain = table.list("listen-plain", "[\"127.0.0.1:8080\"]", words::address);
     let listen_plain = listen_plain.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 8080))]);
     check_listeners(table, &listen, &listen_plain, admin);
+    let trusted_proxies = trusted_proxies(table);
+    let forwarded_header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
+    let proxy_protocol = proxy_protocol(table, listen.iter().chain(&listen_plain), &trusted_proxies);
     Server {
+        forwarded_header,
         limits: limits(&table.table("limits")),
         listen,
         listen_plain,
         origins: origins(table),
+        proxy_protocol,
         public_url: table.word("public-url", words::public_url),
         tls: tls(&table.table("tls")),
+        trusted_proxies,
         workers: workers(table),
     }
 }
@@ -51,6 +63,26 @@ fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAd
         }
         taken.push(*address);
     }
+}
+
+fn trusted_proxies(table: &Section<'_>) -> TrustedProxies {
+    let networks = table.list("trusted-proxies", "[\"10.0.0.2\", \"172.16.0.0/12\"]", words::network);
+    TrustedProxies::new(networks.unwrap_or_default())
+}
+
+fn proxy_protocol<'l>(
+    table: &Section<'_>,
+    listeners: impl Iterator<Item = &'l SocketAddr> + Clone,
+    trusted: &TrustedProxies,
+) -> Vec<SocketAddr> {
+    let expecting = table.list("proxy-protocol", "[\"0.0.0.0:8443\"]", words::address).unwrap_or_default();
+    for address in expecting.iter().filter(|address| !listeners.clone().any(|listener| listener == *address)) {
+        table.fault("proxy-protocol", format!("has {address}, which is in neither listen nor listen-plain"));
+    }
+    if !expecting.is_empty() && trusted.is_empty() && !table.has("trusted-proxies") {
+        table.fault("proxy-protocol", "needs server.trusted-proxies, or every connection would be closed");
+    }
+    expecting
 }
 
 fn origins(table: &Section<'_>) -> Origins {

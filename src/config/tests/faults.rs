@@ -32,6 +32,20 @@ fn each_fault_has_its_line_its_key_and_advice() {
                 "line 5: route[0].content-paths[0]: must be names with dots between them",
             ],
         ),
+        (
+            "[server]\ntrusted-proxies = [\n  \"10.0.0.2\",\n  \"proxy.example\",\n  \"10.0.0.0/33\",\n]\n\
+             forwarded-header = \"x-real-ip\"\nproxy-protocol = [\"0.0.0.0:8443\"]",
+            &[
+                "line 4: server.trusted-proxies[1]: must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"",
+                "line 5: server.trusted-proxies[2]: must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"",
+                "line 7: server.forwarded-header: must be \"any\", \"forwarded\" or \"x-forwarded-for\"",
+                "line 8: server.proxy-protocol: has 0.0.0.0:8443, which is in neither listen nor listen-plain",
+            ],
+        ),
+        (
+            "[server]\nproxy-protocol = [\"127.0.0.1:8443\"]",
+            &["line 2: server.proxy-protocol: needs server.trusted-proxies, or every connection would be closed"],
+        ),
         ("bogus = 1", &["line 1: bogus: is not a known key"]),
         ("[sever]\nlisten = []", &["line 1: sever: is not a known key; did you mean `server`?"]),
         (

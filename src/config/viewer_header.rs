@@ -1,0 +1,66 @@
+//! A header that sidebeat writes toward an upstream: `x-forwarded-for: {viewer-address}`.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What stands for the viewer's address.
+const PLACE: &str = "{viewer-address}";
+
+/// Written anew for each call, in place of the player's own of that name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ViewerHeader {
+    name: HeaderName,
+    /// The texts between the places.
+    texts: Vec<String>,
+}
+
+impl ViewerHeader {
+    /// # Errors
+    /// What should be written instead.
+    pub(super) fn new(name: HeaderName, template: &str) -> Result<Self, String> {
+        let texts: Vec<_> = template.split(PLACE).map(str::to_owned).collect();
+        let plain = texts.iter().all(|text| !text.contains(['{', '}']) && HeaderValue::from_str(text).is_ok());
+        if texts.len() < 2 || !plain {
+            return Err(format!("must hold {PLACE} behind the colon, and no other braces"));
+        }
+        Ok(Self { name, texts })
+    }
+
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    pub fn write(&self, viewer: IpAddr, headers: &mut HeaderMap) {
+        // Made of what was checked, and of an address.
+        if let Ok(value) = HeaderValue::try_from(self.texts.join(&viewer.to_string())) {
+            headers.insert(self.name.clone(), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_viewers_address_replaces_what_the_player_sent() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-client", HeaderValue::from_static("6.6.6.6"));
+        headers.append("x-client", HeaderValue::from_static("7.7.7.7"));
+        for (template, address, expected) in [
+            ("{viewer-address}", "203.0.113.9", "203.0.113.9"),
+            ("for=\"[{viewer-address}]\";proto=https", "2001:db8::9", "for=\"[2001:db8::9]\";proto=https"),
+            ("{viewer-address}, {viewer-address}", "::1", "::1, ::1"),
+        ] {
+            let header = ViewerHeader::new(HeaderName::from_static("x-client"), template).unwrap();
+            header.write(address.parse().unwrap(), &mut headers);
+            let values: Vec<_> = headers.get_all("x-client").iter().collect();
+            assert_eq!(values, [expected]);
+        }
+        for template in ["", "constant", "{viewer}", "{viewer-address}}", "{viewer-address}\n", "é{viewer-address}\0"]
+        {
+            assert!(ViewerHeader::new(HeaderName::from_static("x-client"), template).is_err(), "{template}");
+        }
+    }
+}

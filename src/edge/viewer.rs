@@ -1,0 +1,274 @@
+//! Whose address a call counts for: the viewer's, as told by proxies that are trusted, or the peer's.
+//!
+//! Pure functions over headers. A trusted proxy appends the address that called it, so the list is read
+//! from its right end: trusted addresses are further proxies, and the first other one is the viewer.
+//! What stands left of it may be the viewer's own invention. Where the list cannot be read, the peer
+//! stays who it is.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderName};
+
+use crate::config::{ForwardedHeader, Server, TrustedProxies};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Whom proxies that are trusted are believed to call for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ForwardingRules {
+    header: ForwardedHeader,
+    trusted: TrustedProxies,
+}
+
+/// What the headers of a trusted proxy say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Told {
+    /// The peer is no trusted proxy, or names nobody.
+    Nothing,
+    /// It names somebody, but not in a way that can be read, or two headers contradict each other.
+    Unreadable,
+    Viewer(IpAddr),
+}
+
+impl ForwardingRules {
+    pub(super) fn of(server: &Server) -> Self {
+        Self::new(server.trusted_proxies.clone(), server.forwarded_header)
+    }
+
+    fn new(trusted: TrustedProxies, header: ForwardedHeader) -> Self {
+        Self { header, trusted }
+    }
+
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.trusts(address)
+    }
+
+    /// Whom the peer at `from` calls for.
+    pub(super) fn read(&self, from: IpAddr, headers: &HeaderMap) -> Told {
+        if !self.trusted.trusts(from) {
+            return Told::Nothing;
+        }
+        let by_forwarded = || self.walk(headers, &FORWARDED, forwarded_hops);
+        let by_x_forwarded_for = || self.walk(headers, &X_FORWARDED_FOR, plain_hops);
+        match self.header {
+            ForwardedHeader::Forwarded => by_forwarded(),
+            ForwardedHeader::XForwardedFor => by_x_forwarded_for(),
+            ForwardedHeader::Any => match (by_forwarded(), by_x_forwarded_for()) {
+                (Told::Nothing, told) | (told, Told::Nothing) => told,
+                (one, other) if one == other => one,
+                // A proxy that writes one of them may pass on what the viewer wrote into the other.
+                (_, _) => Told::Unreadable,
+            },
+        }
+    }
+
+    /// From the last line to the first, and within each from right to left. Lines that are farther than the
+    /// viewer are not looked at.
+    fn walk(&self, headers: &HeaderMap, name: &HeaderName, hops: impl Fn(&str) -> Option<Vec<Option<IpAddr>>>) -> Told {
+        let mut farthest = None;
+        for line in headers.get_all(name).iter().rev() {
+            let Some(hops) = line.to_str().ok().and_then(&hops) else { return Told::Unreadable };
+            for hop in hops.into_iter().rev() {
+                match hop {
+                    Some(proxy) if self.trusted.trusts(proxy) => farthest = Some(proxy),
+                    Some(viewer) => return Told::Viewer(viewer),
+                    None => return Told::Unreadable,
+                }
+            }
+        }
+        // All of them are trusted: one of them is the viewer itself.
+        farthest.map_or(Told::Nothing, Told::Viewer)
+    }
+}
+
+/// The hops of a line of `X-Forwarded-For`; none for one that is no address.
+fn plain_hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
+    let hops = line.split(',').map(str::trim).filter(|hop| !hop.is_empty());
+    Some(hops.map(address).collect())
+}
+
+/// The hops of a line of `Forwarded` (RFC 7239 section 4); none for one whose `for` is no address, and
+/// none at all for a line that breaks the grammar: where it breaks, commas cannot be trusted either.
+fn forwarded_hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
+    let (mut hops, mut hop, mut rest) = (Vec::new(), ForwardedHop::default(), line.trim());
+    while !rest.is_empty() {
+        match rest.strip_prefix([';', ',']) {
+            Some(after) if rest.starts_with(',') => {
+                hops.extend(std::mem::take(&mut hop).end());
+                rest = after.trim_start();
+            }
+            Some(after) => rest = after.trim_start(),
+            None => {
+                let (name, value) = rest.split_once('=')?;
+                let (value, after) = token_or_quoted(value)?;
+                rest = after.trim_start();
+                if !rest.is_empty() && !rest.starts_with([';', ',']) {
+                    return None;
+                }
+                hop.take(name.trim_end(), &value)?;
+            }
+        }
+    }
+    hops.extend(hop.end());
+    Some(hops)
+}
+
+/// One element of `Forwarded`.
+#[derive(Default)]
+struct ForwardedHop {
+    address: Option<Option<IpAddr>>,
+    has_pairs: bool,
+}
+
+impl ForwardedHop {
+    /// None if the pair cannot stand here.
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+        self.has_pairs = true;
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
+            return None;
+        }
+        let twice = name.eq_ignore_ascii_case("for") && self.address.replace(address(value)).is_some();
+        (!twice).then_some(())
+    }
+
+    /// None for an empty element, which means nothing; an element without `for` is a hop of nobody.
+    fn end(self) -> Option<Option<IpAddr>> {
+        self.has_pairs.then(|| self.address.flatten())
+    }
+}
+
+/// The value and what follows it.
+fn token_or_quoted(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.bytes().position(|byte| !is_token_byte(byte) && !b":[]".contains(&byte)).unwrap_or(text.len());
+        let (token, after) = text.split_at_checked(end)?;
+        return (!token.is_empty()).then(|| (token.to_owned(), after));
+    };
+    let (mut value, mut characters) = (String::new(), quoted.char_indices());
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, quoted.get(at + 1..)?)),
+            '\\' => value.push(characters.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+/// RFC 9110 section 5.6.2. Addresses that should have been quoted are read all the same.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// An address with or without a port, IPv6 with or without brackets; IPv4-mapped is IPv4.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = || text.parse::<IpAddr>().ok();
+    let bracketed = || Some(IpAddr::V6(text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?));
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    bare().or_else(bracketed).or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(header: ForwardedHeader) -> ForwardingRules {
+        let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
+        ForwardingRules::new(TrustedProxies::new(trusted.into()), header)
+    }
+
+    fn told(header: ForwardedHeader, from: &str, lines: &[(&'static str, &str)]) -> Told {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        rules(header).read(from.parse().unwrap(), &headers)
+    }
+
+    fn viewer(address: &str) -> Told {
+        Told::Viewer(address.parse().unwrap())
+    }
+
+    #[test]
+    fn the_viewer_is_the_rightmost_address_that_is_no_trusted_proxy() {
+        const XFF: &str = "x-forwarded-for";
+        const FWD: &str = "forwarded";
+        let rows: &[(&[(&'static str, &str)], Told)] = &[
+            (&[], Told::Nothing),
+            (&[(XFF, "203.0.113.9")], viewer("203.0.113.9")),
+            (&[(XFF, "6.6.6.6, 203.0.113.9")], viewer("203.0.113.9")),
+            (&[(XFF, "6.6.6.6, 203.0.113.9, 10.1.1.1,10.0.0.3")], viewer("203.0.113.9")),
+            (&[(XFF, "10.1.1.1, 10.0.0.3")], viewer("10.1.1.1")),
+            (&[(XFF, "6.6.6.6"), (XFF, "203.0.113.9"), (XFF, "10.0.0.3")], viewer("203.0.113.9")),
+            (&[(XFF, "203.0.113.9:4711")], viewer("203.0.113.9")),
+            (&[(XFF, "[2001:db8::9]:4711")], viewer("2001:db8::9")),
+            (&[(XFF, "2001:db8::9")], viewer("2001:db8::9")),
+            (&[(XFF, "::ffff:203.0.113.9, ::ffff:10.0.0.3")], viewer("203.0.113.9")),
+            (&[(XFF, ", ,203.0.113.9, ")], viewer("203.0.113.9")),
+            (&[(XFF, "")], Told::Nothing),
+            // What the viewer invents stands left of what the proxy saw.
+            (&[(XFF, "<script>, 203.0.113.9")], viewer("203.0.113.9")),
+            (&[(XFF, "unknown")], Told::Unreadable),
+            (&[(XFF, "203.0.113.9, unknown, 10.0.0.3")], Told::Unreadable),
+            (&[(XFF, "203.0.113.999")], Told::Unreadable),
+            (&[(XFF, "fe80::1%eth0")], Told::Unreadable),
+            (&[(FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
+            (&[(FWD, "for=6.6.6.6;proto=http, For=\"203.0.113.9:4711\"; by=10.0.0.3 ;host=h")], viewer("203.0.113.9")),
+            (&[(FWD, "proto=https;for=\"[2001:db8::9]:4711\"")], viewer("2001:db8::9")),
+            (&[(FWD, "for=\"[2001:db8::9]\"")], viewer("2001:db8::9")),
+            (&[(FWD, "for=[2001:db8::9]")], viewer("2001:db8::9")),
+            (&[(FWD, "for=\"203\\.0.113.9\"")], viewer("203.0.113.9")),
+            (&[(FWD, "for=6.6.6.6"), (FWD, "for=203.0.113.9,for=10.0.0.3")], viewer("203.0.113.9")),
+            (&[(FWD, "for=\"a, for=6.6.6.6"), (FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
+            (&[(FWD, "for=unknown")], Told::Unreadable),
+            (&[(FWD, "for=_hidden")], Told::Unreadable),
+            (&[(FWD, "proto=https")], Told::Unreadable),
+            (&[(FWD, "for=203.0.113.9;for=6.6.6.6")], Told::Unreadable),
+            (&[(FWD, "203.0.113.9")], Told::Unreadable),
+            (&[(FWD, "for=")], Told::Unreadable),
+            // A quote that the viewer opens must not swallow what the proxy appends.
+            (&[(FWD, "for=6.6.6.6;by=\", for=\"[2001:db8::9]\"")], Told::Unreadable),
+            (&[(FWD, "for=6.6.6.6;by=\", for=203.0.113.9")], Told::Unreadable),
+            (&[(XFF, "203.0.113.9"), (FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
+            (&[(XFF, "203.0.113.9"), (FWD, "for=6.6.6.6")], Told::Unreadable),
+        ];
+        for (lines, expected) in rows {
+            for from in ["10.0.0.2", "::1"] {
+                assert_eq!(told(ForwardedHeader::Any, from, lines), *expected, "{lines:?}");
+            }
+            assert_eq!(told(ForwardedHeader::Any, "203.0.113.1", lines), Told::Nothing, "not trusted: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_header_that_is_configured_is_believed() {
+        let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=6.6.6.6")];
+        assert_eq!(told(ForwardedHeader::XForwardedFor, "10.0.0.2", &both), viewer("203.0.113.9"));
+        assert_eq!(told(ForwardedHeader::Forwarded, "10.0.0.2", &both), viewer("6.6.6.6"));
+        assert_eq!(told(ForwardedHeader::Forwarded, "10.0.0.2", &both[..1]), Told::Nothing);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_is_too_odd(line in "((for|by)?[=;,\"\\\\ ]|[0-9.:\\[\\]]{0,9}|[ -~])*", name in "(x-forwarded-for|forwarded)") {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(line).unwrap());
+            let _told = rules(ForwardedHeader::Any).read(IpAddr::from([10, 0, 0, 2]), &headers);
+        }
+
+        /// Whatever a viewer sends, a proxy that appends the address it saw decides.
+        #[test]
+        fn a_viewer_cannot_choose_its_address(invented in "[ -~]{0,40}") {
+            let line = format!("{invented}, 203.0.113.9");
+            let found = told(ForwardedHeader::XForwardedFor, "10.0.0.2", &[("x-forwarded-for", &line)]);
+            prop_assert_eq!(found, viewer("203.0.113.9"));
+            let line = format!("{invented}, for=203.0.113.9");
+            let found = told(ForwardedHeader::Forwarded, "10.0.0.2", &[("forwarded", &line)]);
+            prop_assert!(found == viewer("203.0.113.9") || found == Told::Unreadable, "{:?}", found);
+        }
+    }
+}
