@@ -231,11 +231,24 @@ fn infrastructure(fault: &upstream::Fault) -> Fault {
     let kind = match fault {
         upstream::Fault::Busy => FaultKind::Busy,
         upstream::Fault::Malformed | upstream::Fault::TooLarge => FaultKind::Malformed,
-        upstream::Fault::Slow { .. } => FaultKind::Timeout,
-        upstream::Fault::Connect(_) | upstream::Fault::Reset | upstream::Fault::Resolve | upstream::Fault::Tls(_) => {
-            FaultKind::Unreachable
-        }
+        upstream::Fault::Reset => FaultKind::Lost,
+        upstream::Fault::Slow { .. } if !fault.was_not_processed() => FaultKind::Timeout,
+        upstream::Fault::Connect(_)
+        | upstream::Fault::Refused
+        | upstream::Fault::Resolve
+        | upstream::Fault::Slow { .. }
+        | upstream::Fault::Tls(_) => FaultKind::Unreachable,
     };
-    let status = if kind == FaultKind::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    let status = match fault {
+        upstream::Fault::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
+        upstream::Fault::Busy
+        | upstream::Fault::Connect(_)
+        | upstream::Fault::Malformed
+        | upstream::Fault::Refused
+        | upstream::Fault::Reset
+        | upstream::Fault::Resolve
+        | upstream::Fault::Tls(_)
+        | upstream::Fault::TooLarge => StatusCode::BAD_GATEWAY,
+    };
     Fault { kind, reason: Reason::new(status.as_u16(), None, &fault.to_string()) }
 }

@@ -170,7 +170,7 @@ fn told(result: &Result<Verdict, Fault>) -> Told {
     match result.as_ref().map_err(|fault| fault.kind) {
         Ok(_) => Told::Answered,
         Err(FaultKind::Busy | FaultKind::Malformed) => Told::Nothing,
-        Err(FaultKind::Refused | FaultKind::Timeout | FaultKind::Unreachable) => Told::Lost,
+        Err(FaultKind::Lost | FaultKind::Refused | FaultKind::Timeout | FaultKind::Unreachable) => Told::Lost,
     }
 }
 
@@ -269,6 +269,7 @@ mod tests {
         assert_eq!(told(&Ok(Verdict::Killed(reason()))), Told::Answered);
         for (kind, expected) in [
             (FaultKind::Busy, Told::Nothing),
+            (FaultKind::Lost, Told::Lost),
             (FaultKind::Malformed, Told::Nothing),
             (FaultKind::Refused, Told::Lost),
             (FaultKind::Timeout, Told::Lost),

@@ -88,10 +88,14 @@ pub struct Fault {
 pub enum FaultKind {
     /// We have too many calls under way.
     Busy,
+    /// The call was sent, and the connection ended before an answer.
+    Lost,
     Malformed,
     /// It answered that it cannot answer now.
     Refused,
+    /// The call was sent, and no answer came in time.
     Timeout,
+    /// Nothing of the call reached it, or it turned the call away unprocessed.
     Unreachable,
 }
 
@@ -106,14 +110,24 @@ impl FaultKind {
     /// Nobody was there to decide. A reply that makes no sense came from somebody.
     pub fn is_infrastructure(self) -> bool {
         match self {
-            Self::Busy | Self::Refused | Self::Timeout | Self::Unreachable => true,
+            Self::Busy | Self::Lost | Self::Refused | Self::Timeout | Self::Unreachable => true,
             Self::Malformed => false,
+        }
+    }
+
+    /// Whether it is certain that the authority has not processed the call. False says that nobody knows: a token
+    /// may have been replaced, and a session opened, by an answer that never came or made no sense.
+    pub fn was_not_processed(self) -> bool {
+        match self {
+            Self::Busy | Self::Unreachable => true,
+            Self::Lost | Self::Malformed | Self::Refused | Self::Timeout => false,
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Lost => "lost",
             Self::Malformed => "malformed",
             Self::Refused => "refused",
             Self::Timeout => "timeout",

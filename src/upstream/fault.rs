@@ -13,6 +13,9 @@ pub enum Fault {
     Connect(io::ErrorKind),
     #[error("the reply is not valid HTTP")]
     Malformed,
+    /// It is certain that the server did not process the request.
+    #[error("the server turned the request away unprocessed")]
+    Refused,
     #[error("the connection ended before the whole reply had come")]
     Reset,
     #[error("the name of the server could not be resolved")]
@@ -44,11 +47,23 @@ impl Fault {
             Self::Busy => "busy",
             Self::Connect(_) => "connect",
             Self::Malformed => "malformed",
+            Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Resolve => "resolve",
             Self::Slow { .. } => "timeout",
             Self::Tls(_) => "tls",
             Self::TooLarge => "too_large",
+        }
+    }
+
+    /// Whether it is certain that the server has not processed the request: nothing of it was sent, or the server
+    /// said so. False says that nobody knows.
+    pub fn was_not_processed(&self) -> bool {
+        match self {
+            Self::Busy | Self::Connect(_) | Self::Refused | Self::Resolve | Self::Tls(_) => true,
+            Self::Slow { phase: Phase::Connect } => true,
+            Self::Slow { phase: Phase::Body | Phase::Head } => false,
+            Self::Malformed | Self::Reset | Self::TooLarge => false,
         }
     }
 
@@ -100,6 +115,7 @@ mod tests {
                 "the connection could not be opened: connection refused",
             ),
             (Fault::Malformed, "malformed", "the reply is not valid HTTP"),
+            (Fault::Refused, "refused", "the server turned the request away unprocessed"),
             (Fault::Reset, "reset", "the connection ended before the whole reply had come"),
             (Fault::Resolve, "resolve", "the name of the server could not be resolved"),
             (Fault::Slow { phase: Phase::Body }, "timeout", "the body of the reply took longer than allowed"),
@@ -112,5 +128,21 @@ mod tests {
             assert_eq!(fault.name(), name);
             assert_eq!(fault.to_string(), sentence);
         }
+    }
+
+    #[test]
+    fn a_fault_says_that_a_request_was_not_processed_only_where_that_is_certain() {
+        let slow = |phase| Fault::Slow { phase };
+        let certain = [
+            Fault::Busy,
+            Fault::Connect(io::ErrorKind::ConnectionReset),
+            Fault::Refused,
+            Fault::Resolve,
+            Fault::Tls(String::new()),
+            slow(Phase::Connect),
+        ];
+        assert!(certain.iter().all(Fault::was_not_processed));
+        let unknown = [Fault::Malformed, Fault::Reset, Fault::TooLarge, slow(Phase::Body), slow(Phase::Head)];
+        assert!(!unknown.iter().any(Fault::was_not_processed));
     }
 }

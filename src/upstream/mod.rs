@@ -2,7 +2,7 @@
 //!
 //! Owns the connections to them: a [`Pool`] per runtime sends one fresh [`Call`] at a time and
 //! collects its [`Reply`] within a deadline and a size. Never passes a player's request through,
-//! follows no redirect, decodes no body, and repeats nothing of which a byte may have been sent.
+//! follows no redirect, decodes no body, and repeats nothing that may have been processed (but what is idempotent).
 //! Called by `authority` and `gateway`; what a status means is theirs to say.
 
 mod connect;

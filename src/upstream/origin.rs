@@ -50,6 +50,8 @@ struct Idle {
 }
 
 struct Shared {
+    /// Which connection it is.
+    number: u64,
     sender: http2::SendRequest<Full<Bytes>>,
     used: Instant,
 }
@@ -105,8 +107,15 @@ impl Origin {
     }
 
     pub(super) fn keep(&self, wire: &Wire, now: Instant) {
-        if let Wire::Http2(sender) = wire {
-            self.stock().shared = Some(Shared { sender: sender.clone(), used: now });
+        if let Wire::Http2(sender, number) = wire {
+            self.stock().shared = Some(Shared { number: *number, sender: sender.clone(), used: now });
+        }
+    }
+
+    /// The server takes no more on this connection: the next calls open another, those under way stay on it.
+    pub(super) fn retire(&self, wire: &Wire) {
+        if let Wire::Http2(_, number) = wire {
+            self.stock().shared.take_if(|shared| shared.number == *number);
         }
     }
 
@@ -174,7 +183,7 @@ impl Stock {
         if let Some(shared) = &mut self.shared {
             if !shared.sender.is_closed() && now.saturating_duration_since(shared.used) < IDLE_TIME {
                 shared.used = now;
-                return Some(Wire::Http2(shared.sender.clone()));
+                return Some(Wire::Http2(shared.sender.clone(), shared.number));
             }
             self.shared = None;
         }

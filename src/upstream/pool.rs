@@ -1,7 +1,9 @@
 //! The pool: finds or opens a connection for a call, sends it once, keeps what can be kept.
 //!
-//! One per runtime: its connections' tasks run where its calls run. Owns the rule about repeating
-//! (never, unless not a byte was written on a kept connection) and the one timer of a call. A
+//! One per runtime: its connections' tasks run where its calls run. Owns the one timer of a call, and the rule about
+//! sending again: on another connection, and only what the server has certainly not processed. That is a request of
+//! which no byte was written, or whose HTTP/2 stream the server turned away. A request of an idempotent method, which
+//! POST is not, also goes once more when a kept connection ended before its reply (RFC 9110, 9.2.2). A
 //! dropped call drops its HTTP/1.1 connection, or resets its HTTP/2 stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +27,9 @@ use crate::task::Tasks;
 
 /// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
 const CALLS_MAX: usize = 1024;
+/// How often one request goes out: first on a kept connection that has died, then on one that the server gives up
+/// just then, and on a new one.
+const MAX_SENDS: u32 = 3;
 /// Origins come from the configuration and from redirects; beyond this, quiet ones are forgotten.
 const ORIGINS_KEPT: usize = 64;
 /// How long a used connection has to become ready for the next call.
@@ -121,24 +126,37 @@ impl Pool {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
         let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
-        // A kept connection may turn out to be dead before the request was written: one more attempt.
-        let (mut wire, mut repeatable) = match origin.reuse(now) {
+        let (mut wire, mut kept) = match origin.reuse(now) {
             Some(wire) => (wire, true),
             None => (self.open(&origin, now).await?, false),
         };
+        let mut lost = None;
+        let mut sends = 1;
         let response = loop {
             request::aim(&mut request, &origin.target, &wire);
             *phase = Phase::Head;
-            match wire.send(request).await {
+            let idempotent = (kept && request.method().is_idempotent()).then(|| Box::new(request.clone()));
+            let Unanswered { fault, unprocessed } = match wire.send(request).await {
                 Ok(response) => break response,
-                Err(Unanswered { unsent: Some(unsent), .. }) if repeatable => {
+                Err(unanswered) => unanswered,
+            };
+            origin.retire(&wire);
+            request = match (unprocessed, idempotent) {
+                _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(fault)),
+                (Some(request), _) => {
                     *phase = Phase::Connect;
-                    repeatable = false;
-                    request = *unsent;
-                    wire = self.open(&origin, now).await?;
+                    *request
                 }
-                Err(Unanswered { fault, .. }) => return Err(fault),
-            }
+                // It may have been processed: no later failure may say that it was not.
+                (None, Some(request)) if fault == Fault::Reset => {
+                    lost = Some(fault);
+                    *request
+                }
+                (None, _) => return Err(fault),
+            };
+            sends += 1;
+            kept = false;
+            wire = self.open(&origin, now).await.map_err(|fault| lost.clone().unwrap_or(fault))?;
         };
         Ok((response, place, wire))
     }

@@ -45,7 +45,7 @@ pub(super) fn aim(request: &mut Outgoing, target: &Target, wire: &Wire) {
                 *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
             }
         }
-        Wire::Http2 { .. } => {
+        Wire::Http2(..) => {
             request.headers_mut().remove(HOST);
             let mut parts = request.uri().clone().into_parts();
             parts.scheme = Some(Scheme::HTTPS);

@@ -22,6 +22,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::task::{Deaths, Tasks};
 
+mod turned_away;
+
 /// Long enough never to be met where a test expects a reply.
 const AMPLE: Duration = Duration::from_secs(20);
 /// For tests whose end is the deadline itself; what comes before it takes a few milliseconds.

@@ -3,13 +3,15 @@
 //! Owns the settings of hyper's connections and the task that drives each. Knows nothing of
 //! origins or of keeping.
 
+use std::error::Error;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +27,8 @@ const BUFFER_MAX: usize = 64 * 1024;
 const HEAD_MAX: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Streams before the server has said how many it takes: more of them could be refused.
+const STREAMS_BEFORE_SETTINGS: usize = 8;
 /// With streams open and nothing heard, a ping after this; idle connections are left in peace.
 const PING_AFTER: Duration = Duration::from_secs(5);
 const PONG_WITHIN: Duration = Duration::from_secs(2);
@@ -32,14 +36,8 @@ const PONG_WITHIN: Duration = Duration::from_secs(2);
 pub(super) enum Wire {
     /// Whoever holds it has the connection alone; dropped in mid-use, the connection closes.
     Http1(http1::SendRequest<Full<Bytes>>),
-    /// One of many senders into the same connection.
-    Http2(http2::SendRequest<Full<Bytes>>),
-}
-
-/// A request that brought no reply, and the request itself when no byte of it was written.
-pub(super) struct Unanswered {
-    pub(super) fault: Fault,
-    pub(super) unsent: Option<Box<Outgoing>>,
+    /// One of many senders into the same connection, which the number names.
+    Http2(http2::SendRequest<Full<Bytes>>, u64),
 }
 
 impl Wire {
@@ -64,28 +62,74 @@ impl Wire {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PONG_WITHIN)
+            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
             .max_header_list_size(HEAD_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
         tasks.spawn(async move { drop(connection.await) });
-        Ok(Self::Http2(sender))
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+        Ok(Self::Http2(sender, CONNECTIONS.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Sends, and waits for the head of the reply. Informational replies (1xx) are skipped.
     pub(super) async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await.map_err(Unanswered::from),
-            Self::Http2(sender) => sender.try_send_request(request).await.map_err(Unanswered::from),
+            Self::Http1(sender) => sender.try_send_request(request).await.map_err(Unanswered::of_http1),
+            Self::Http2(sender, _) => {
+                // hyper does not give back what it has handed to a stream, whatever becomes of that.
+                let spare = Box::new(request.clone());
+                sender.try_send_request(request).await.map_err(|error| Unanswered::of_http2(error, spare))
+            }
         }
     }
 }
 
-impl From<TrySendError<Outgoing>> for Unanswered {
-    fn from(mut error: TrySendError<Outgoing>) -> Self {
-        let unsent = error.take_message().map(Box::new);
-        Self { fault: Fault::of(error.error()), unsent }
+/// A request that brought no reply.
+pub(super) struct Unanswered {
+    /// [`Fault::Refused`] if it is certain that the server has not processed the request.
+    pub(super) fault: Fault,
+    /// To be sent elsewhere; none if that is not certain.
+    pub(super) unprocessed: Option<Box<Outgoing>>,
+}
+
+impl Unanswered {
+    /// hyper gives back a request that it has not begun to write.
+    fn of_http1(mut error: TrySendError<Outgoing>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::unprocessed(Box::new(request)),
+            None => Self { fault: Fault::of(error.error()), unprocessed: None },
+        }
     }
+
+    fn of_http2(mut error: TrySendError<Outgoing>, spare: Box<Outgoing>) -> Self {
+        // When its connection goes away, hyper drops the one request that waits for a free stream: with a `user`
+        // error, and before any of its body is written.
+        let waited = error.error().is_user() && !spare.body().is_end_stream();
+        match error.take_message() {
+            Some(request) => Self::unprocessed(Box::new(request)),
+            None if waited || is_turned_away(error.error()) => Self::unprocessed(spare),
+            None => Self { fault: Fault::of(error.error()), unprocessed: None },
+        }
+    }
+
+    fn unprocessed(request: Box<Outgoing>) -> Self {
+        Self { fault: Fault::Refused, unprocessed: Some(request) }
+    }
+}
+
+/// The server said that this stream was not processed: REFUSED_STREAM, or a GOAWAY whose last stream is below it
+/// (RFC 9113, 8.7 and 6.8). h2 gives a GOAWAY to such streams alone; those that it covers wait for their replies.
+fn is_turned_away(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<h2::Error>() {
+            let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return cause.is_remote() && (refused || cause.is_go_away());
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// Lets hyper's own tasks be counted like all others.

@@ -17,9 +17,9 @@ const LONGEST: Duration = Duration::from_secs(6);
 /// What goes wrong, and what a fault of it is called.
 fn troubles() -> [(Value, &'static str); 8] {
     [
-        (json!("drop"), "authority_unreachable"),
-        (json!("lose-reply"), "authority_unreachable"),
-        (json!("truncate"), "authority_unreachable"),
+        (json!("drop"), "authority_lost"),
+        (json!("lose-reply"), "authority_lost"),
+        (json!("truncate"), "authority_lost"),
         (json!("malformed"), "authority_malformed"),
         (json!({"delay_ms": 3000}), "authority_timeout"),
         (json!({"status": 503, "body": "busy"}), "authority_refused"),

@@ -84,7 +84,9 @@ async fn credit_that_is_spent_is_not_given_again() {
     let before = stage.headend.count("setup").await;
     stage
         .eventually("asked again", async || {
-            assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_unreachable".to_owned()));
+            // By the budget that is spent, or by the call that was dropped just now.
+            let (status, error) = tv.post(CLEARKEY).await.error();
+            assert!(status == 403 && ["authority_unreachable", "authority_lost"].contains(&&*error), "{error}");
             stage.headend.count("setup").await > before
         })
         .await;

@@ -361,8 +361,14 @@ fn a_session_that_ran_out_since_its_confirmation_travelled_is_no_kill() {
 
 #[test]
 fn a_fault_is_never_a_kill() {
-    for kind in [FaultKind::Busy, FaultKind::Malformed, FaultKind::Refused, FaultKind::Timeout, FaultKind::Unreachable]
-    {
+    for kind in [
+        FaultKind::Busy,
+        FaultKind::Lost,
+        FaultKind::Malformed,
+        FaultKind::Refused,
+        FaultKind::Timeout,
+        FaultKind::Unreachable,
+    ] {
         let fault = || Err(Fault { kind, reason: reason() });
         let mut lab = Lab::opening(Policy::default());
         lab.answer(fault());
