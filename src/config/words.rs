@@ -61,10 +61,31 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
 
 /// A header that is passed on, or with `: TEMPLATE` behind its name one that we write.
 pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHeader>), String> {
-    let Some((name, template)) = text.split_once(':') else { return Ok((header_name(text)?, None)) };
-    let name = header_name(name.trim())?;
+    let Some((name, template)) = text.split_once(':') else { return Ok((passed_header(text)?, None)) };
+    let name = passed_header(name.trim())?;
     let header = ViewerHeader::new(name.clone(), template.trim())?;
     Ok((name, Some(header)))
+}
+
+/// A request header that is passed on to a license server or an authorization service. Not one by which that server
+/// would see another request than the one that was judged here.
+pub(super) fn passed_header(text: &str) -> Result<HeaderName, String> {
+    let name = header_name(text)?;
+    const CHANGING: [&str; 7] = [
+        "content-encoding",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+    ];
+    if CHANGING.contains(&name.as_str()) {
+        return Err(format!(
+            "must not be {name}: the server would see another request than the one that sidebeat judged"
+        ));
+    }
+    Ok(name)
 }
 
 /// Marked as sensitive: an operator may put an API key into any header.
@@ -232,6 +253,14 @@ mod tests {
         ] {
             assert_eq!(wrapping(text).ok(), word, "{text}");
         }
+    }
+
+    #[test]
+    fn headers_that_change_the_request_are_not_passed() {
+        for name in ["Content-Encoding", "X-HTTP-Method-Override", "x-original-url", "x-rewrite-url", "host", ""] {
+            assert!(passed_header(name).is_err(), "{name}");
+        }
+        assert!(passed_header("x-correlation-id").is_ok());
     }
 
     #[test]

@@ -199,13 +199,11 @@ impl Validity {
     }
 }
 
-/// Why a body has no [`Message`]. All three mean: pass it through untouched and count it.
+/// Why a body has no [`Message`]. Both mean: pass it through untouched and count it.
 #[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
 pub enum Unrecognised {
     #[error("the body is compressed, and nothing is inflated")]
     Compressed,
-    #[error("the body is larger than 64 KiB")]
-    TooLarge,
     #[error("the body is no license message that is known")]
     Unknown,
 }
@@ -215,7 +213,6 @@ impl Unrecognised {
     pub fn label(self) -> &'static str {
         match self {
             Self::Compressed => "compressed",
-            Self::TooLarge => "too_large",
             Self::Unknown => "unknown",
         }
     }

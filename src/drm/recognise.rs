@@ -16,10 +16,8 @@ use super::utf16;
 use super::widevine;
 use super::wrap::base64_decode;
 
-/// No license message comes near it; larger bodies pass unread.
-const BODY_MAX: usize = 64 * 1024;
-/// What all wrappings of one body may decode to, together.
-const DECODED_MAX: usize = 128 * 1024;
+/// What all wrappings of one body may decode to, together and for each byte of it.
+const DECODED_PER_BYTE: usize = 2;
 /// Wrappings inside each other.
 const PEELS_MAX: u8 = 3;
 /// Values in one JSON body.
@@ -36,15 +34,12 @@ pub fn recognise(
     content_encoding: Option<&str>,
     body: &[u8],
 ) -> Result<Message, Unrecognised> {
-    if body.len() > BODY_MAX {
-        return Err(Unrecognised::TooLarge);
-    }
     let encoding = content_encoding.map(str::trim).unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Unrecognised::Compressed);
     }
     let form = content_type.is_some_and(form::is_content_type);
-    let mut search = Search { budget: DECODED_MAX, direction, form, peels: 0 };
+    let mut search = Search { budget: body.len().saturating_mul(DECODED_PER_BYTE), direction, form, peels: 0 };
     search.look(body).ok_or(Unrecognised::Unknown)
 }
 

@@ -4,14 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::flight::Challenge;
-use super::forward;
 use super::identity::{self, Counted, Evidence};
-use super::query;
+use super::onward::OnwardRequest;
 use super::route::Route;
 use crate::authority::Authority;
 use crate::clock::{Clock, Moment};
@@ -26,16 +24,13 @@ use crate::sessions::{Card, DeviceKey};
 use crate::token::Unverified;
 
 pub(super) struct Asked {
-    pub(super) body: Bytes,
     pub(super) claims: Option<Unverified>,
     counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
     pub(super) headers: HeaderMap,
     pub(super) message: Result<Message, Unrecognised>,
-    pub(super) method: Method,
-    /// Toward the license server: what follows the route's path, and the query without our names.
-    pub(super) path: String,
-    pub(super) query: Option<String>,
+    /// What the license server will get.
+    pub(super) onward: OnwardRequest,
     /// By the id in its path.
     pub(super) registration: Option<Arc<Registration>>,
     /// What the player says of itself.
@@ -51,10 +46,10 @@ impl Asked {
         peer: &Peer,
         (registration, rest): (Option<Arc<Registration>>, &str),
         parts: Parts,
-        body: Bytes,
+        mut onward: OnwardRequest,
     ) -> Self {
-        let Parts { headers, method, uri, .. } = parts;
-        let message = recognise(route, &headers, &body);
+        let Parts { headers, uri, .. } = parts;
+        let message = onward.recognise(route);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
         let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
@@ -66,10 +61,9 @@ impl Asked {
         let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
         // Of a registered playback the path names nothing more.
         let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| registration.is_none());
-        let path = onward_path(route, rest, rung);
-        let query = query::without(uri.query(), &our_names(route, authority));
+        onward.path = onward_path(route, rest, rung);
         let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        Self { body, claims, counted, device, headers, message, method, path, query, registration, told, token }
+        Self { claims, counted, device, headers, message, onward, registration, told, token }
     }
 
     /// What the core is asked, if a session may have to do with this call.
@@ -92,7 +86,7 @@ impl Asked {
         let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id);
         Some(Call {
             // ClearKey's says the keys and nothing more.
-            challenge: (message.system != System::ClearKey).then(|| Fingerprint::of(&self.body)),
+            challenge: (message.system != System::ClearKey).then(|| Fingerprint::of(&self.onward.body)),
             // What is registered is one playback of its own: another one of the same content has another token.
             content: content.filter(|_| self.registration.is_none()),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
@@ -155,20 +149,20 @@ impl Asked {
     /// that the license server would see or that we look at. None where nothing may be shared.
     pub(super) fn twin(&self, route: &Route) -> Option<Challenge> {
         let (device, rung) = self.device.as_ref().filter(|_| self.message.is_ok())?;
-        let query = self.query.as_deref().unwrap_or_default();
+        let OnwardRequest { body, headers, method, path, query } = &self.onward;
+        let query = query.as_deref().unwrap_or_default();
         let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
-        let words = [&*route.path, rung, device, self.method.as_str(), &self.path, query, token].map(str::as_bytes);
+        let words = [&*route.path, rung, device, method.as_str(), path, query, token].map(str::as_bytes);
         let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
-        let headers = forward::passed(route, &self.headers);
-        let headers = headers.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        Some(Challenge::of(words.into_iter().chain([origin, &id, &*self.body]).chain(headers)))
+        let headers = headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        Some(Challenge::of(words.into_iter().chain([origin, &id, body]).chain(headers)))
     }
 
     /// The bare DRM message, if the route's wrapping yields it.
     pub(super) fn challenge(&self, route: &Route) -> Option<Cow<'_, [u8]>> {
-        let bare = drm::wrap::unwrap(&route.config.wrapping.player_request, &self.body).ok()?;
+        let bare = drm::wrap::unwrap(&route.config.wrapping.server_request, &self.onward.body).ok()?;
         let wrapped = drm::recognise(Direction::Request, None, None, &bare).map_or(true, |message| message.wrapped);
         (!wrapped).then_some(bare)
     }
@@ -214,18 +208,6 @@ impl Asked {
                 })
             }
         }
-    }
-}
-
-fn recognise(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<Message, Unrecognised> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
-    match drm::wrap::unwrap(&route.config.wrapping.player_request, body) {
-        Ok(Cow::Owned(bare)) => drm::recognise(Direction::Request, None, encoding, &bare).map(|mut message| {
-            message.wrapped = true;
-            message
-        }),
-        Ok(Cow::Borrowed(_)) | Err(_) => drm::recognise(Direction::Request, content_type, encoding, body),
     }
 }
 

@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::Gateway;
 use super::forward;
 use super::identity::{self, Evidence};
+use super::onward;
 use super::query;
 use super::route::Authorizing;
 use crate::authority::Authority;
@@ -74,8 +75,14 @@ impl Gateway {
             Ok(body) => body,
             Err(fault) => return fault.reply(),
         };
+        // The device may be named in the body.
+        if let Err(unfit) = onward::check_encoding(&parts.headers) {
+            return unfit.reply();
+        }
         let caller = self.caller(route, authority, peer, rest, &parts, &body);
-        let Some(path_and_query) = onward(route, rest, parts.uri.query()) else { return fail(&Fault::Malformed) };
+        let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
+            return fail(&Fault::Malformed);
+        };
         let call = Call {
             body,
             deadline,
@@ -204,7 +211,7 @@ fn passed(route: &config::Authorize, authority: &Authority, from: &HeaderMap) ->
 }
 
 /// Path and query at the service; what only names the device to us is left out.
-fn onward(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
+fn onward_target(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
     let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
     let ours: Vec<_> = route
         .device

@@ -1,21 +1,14 @@
 //! A fresh request to the license server, and its reply on the way back.
 //!
-//! Nothing of the player's request is passed through as it is: method and path are rebuilt, headers
-//! come from an allow-list, the body is the one that was read. The license itself is never changed;
-//! only its wrapping is, where the route says so.
+//! Sends what `onward` has built and the core has judged, with the header that carries the session. The license
+//! itself is never changed; only its wrapping is, where the route says so.
 
-use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION,
-    USER_AGENT,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::asked::Asked;
 use super::license::Story;
 use super::route::Route;
-use crate::cmcd;
 use crate::config::Endpoint;
 use crate::drm::{self, Direction, Message};
 use crate::edge::ReplyBody;
@@ -26,11 +19,6 @@ const REPLY_MAX: usize = 1024 * 1024;
 
 /// A license server that sends us in circles.
 const MOST_REDIRECTS: usize = 3;
-
-const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
-
-/// Passed on for every route: what a license server may need to understand the body.
-static PASSED: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT];
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -64,18 +52,22 @@ impl Story<'_> {
     /// or the content token where none applies.
     pub(super) async fn forward(&self, authorization: Option<(HeaderName, HeaderValue)>) -> Result<Reply, Failure> {
         let Story { asked, deadline, flight: _, gateway, route } = *self;
-        let headers = onward_headers(route, &asked.headers, authorization);
-        let (headers, body) = rewrap_request(route, asked, headers)?;
+        let onward = &asked.onward;
+        let mut headers = onward.headers.clone();
+        // In place of the player's own, if its header is passed on as well: two could not be told apart.
+        if let Some((name, value)) = authorization {
+            headers.insert(name, value);
+        }
         let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         let server = registered.unwrap_or(&route.config.license_server);
-        let mut path = onward_path(server, &asked.path, asked.query.as_deref());
+        let mut path = onward_path(server, &onward.path, onward.query.as_deref());
         for _ in 0..MOST_REDIRECTS {
             let call = Call {
-                body: body.clone(),
+                body: onward.body.clone(),
                 deadline: deadline.min(gateway.clock.now() + route.config.timeout),
                 endpoint: server,
                 headers: headers.clone(),
-                method: asked.method.clone(),
+                method: onward.method.clone(),
                 path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
@@ -115,37 +107,6 @@ pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
     let bare = drm::wrap::unwrap(&route.config.wrapping.server_reply, &reply.body);
     let bare = bare.as_deref().unwrap_or(&reply.body);
     drm::recognise(Direction::Reply, text(CONTENT_TYPE), text(CONTENT_ENCODING), bare).ok()
-}
-
-fn onward_headers(route: &Route, from: &HeaderMap, authorization: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.extend(passed(route, from).map(|(name, value)| (name.clone(), value.clone())));
-    // In place of the player's own, if its header is passed on as well: two could not be told apart.
-    if let Some((name, value)) = authorization {
-        headers.insert(name, value);
-    }
-    headers
-}
-
-/// The player's headers that go on to the license server.
-pub(super) fn passed<'a>(
-    route: &'a Route,
-    from: &'a HeaderMap,
-) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-    let names = PASSED.iter().chain(&route.config.headers);
-    let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
-    names.filter_map(|name| Some((name, from.get(name)?)))
-}
-
-fn rewrap_request(route: &Route, asked: &Asked, mut headers: HeaderMap) -> Result<(HeaderMap, Bytes), Failure> {
-    let (from, to) = (&route.config.wrapping.player_request, &route.config.wrapping.server_request);
-    if from == to || asked.body.is_empty() {
-        return Ok((headers, asked.body.clone()));
-    }
-    let bare = drm::wrap::unwrap(from, &asked.body).map_err(Failure::Misfit)?;
-    let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
-    set_content_type(&mut headers, content_type);
-    Ok((headers, wrapped.into()))
 }
 
 pub(super) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'static str>) {

@@ -10,6 +10,7 @@ use super::Gateway;
 use super::asked::Asked;
 use super::flight::Flight;
 use super::forward::{self, Failure};
+use super::onward::OnwardRequest;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
@@ -21,7 +22,7 @@ use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
 use crate::sessions::{Admission, Card, DeviceKey, Tie};
-use crate::telemetry::{CallLabels, Outcome};
+use crate::telemetry::Outcome;
 use crate::upstream::Reply;
 
 pub(super) type Ending = (Outcome, Response<ReplyBody>);
@@ -78,7 +79,11 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         let authority = route.authority.as_deref();
-        let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, body));
+        let onward = match OnwardRequest::build(route, authority, rest, &parts, body) {
+            Ok(onward) => onward,
+            Err(unfit) => return self.refuse_unfit(route, unfit),
+        };
+        let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, onward));
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         if let Some(told) = &asked.told {
@@ -110,18 +115,6 @@ impl Gateway {
     fn note_told(&self, route: &Route, asked: &Asked, told: &cmcd::Report) {
         let Some(key) = route.authority.as_deref().and_then(|authority| asked.key(authority)) else { return };
         self.sessions.report(key, asked.playback(), Report { by_interval: false, ..signs::read(told) });
-    }
-
-    fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
-        let metrics = &self.telemetry.metrics;
-        let (drm, kind) = match &asked.message {
-            Ok(message) => (message.system.label(), message.kind.label()),
-            Err(unrecognised) => {
-                metrics.unrecognised(&route.path, unrecognised.label());
-                ("unknown", "unknown")
-            }
-        };
-        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod asked;
 mod authorize;
+mod call_notes;
+mod dot_segments;
 mod events;
 mod expiry;
 mod flight;
@@ -16,6 +18,7 @@ mod lesson;
 mod license;
 mod media;
 mod mirror;
+mod onward;
 mod query;
 mod refusal;
 mod renewal;
@@ -30,6 +33,7 @@ use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use self::dot_segments::has_dot_segment;
 pub use self::flight::Flights;
 pub use self::home::rung;
 pub use self::media::Shelf;
@@ -76,6 +80,10 @@ impl Handler for Arc<Gateway> {
 
 impl Gateway {
     async fn answer(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Sending> {
+        if has_dot_segment(request.uri().path()) {
+            return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
+                .map(Sending::Whole);
+        }
         let routes = self.routes.load_full();
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();

@@ -52,7 +52,7 @@ impl Story<'_> {
 
     /// What nobody can read may be a license: the playback of its token, if there is one, may play by it.
     pub(super) fn note_unknown(&self) {
-        let unknown = self.asked.message.is_err() && !self.asked.body.is_empty();
+        let unknown = self.asked.message.is_err() && !self.asked.onward.body.is_empty();
         let Some(authority) = self.route.authority.as_deref().filter(|_| unknown) else { return };
         if let (Some(key), Some(token)) = (self.asked.key(authority), self.asked.playback()) {
             self.gateway.sessions.used(key, token);

@@ -27,6 +27,7 @@ mod faults;
 mod firstlight;
 mod firstlight_media;
 mod identity;
+mod judged;
 mod kill;
 mod leaks;
 mod license_server;

@@ -100,13 +100,14 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/service.rs", &["error: "]),
-        marked("src/gateway/mod.rs", &["FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked("src/gateway/mod.rs", &["BAD_REQUEST, ", "FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),
         marked("src/gateway/media/told.rs", &["BAD_GATEWAY, ", "FORBIDDEN, ", "NOT_FOUND, "]),
         marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
+        names("src/gateway/onward.rs", &["impl UnfitRequest", "fn error("], ""),
         marked("src/gateway/twin.rs", &["error: "]),
     ]
     .into_iter()

@@ -6,6 +6,7 @@
 //! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
 
 use crate::config::{self, Endpoint};
+use crate::gateway::dot_segments::has_dot_segment;
 use crate::gateway::route::Route;
 use crate::manifest::{Absolute, Base, Purpose};
 use crate::playbacks::Registration;
@@ -46,7 +47,8 @@ impl Target {
 impl Map<'_> {
     /// What `rest`, behind the playback's id, leads to. None: to nothing that it may.
     pub(super) fn target(&self, rest: &str) -> Option<Target> {
-        if climbs(rest) {
+        // Steps upward would lead to what the route does not show.
+        if has_dot_segment(rest) {
             return None;
         }
         for (mark, slate, steering) in [("/~g/", false, true), ("/~h/", false, false), ("/~s/", true, false)] {
@@ -117,12 +119,4 @@ impl Map<'_> {
 
 fn root(origin: &Endpoint) -> String {
     format!("{}/", origin.path().trim_end_matches('/'))
-}
-
-/// Steps upward would lead to what the route does not show.
-fn climbs(path: &str) -> bool {
-    path.split('/').any(|step| {
-        let plain = step.replace("%2e", ".").replace("%2E", ".");
-        matches!(plain.as_str(), "." | "..") || plain.contains('\\')
-    })
 }

@@ -199,7 +199,7 @@ async fn a_made_up_path_reaches_nobody() {
             let reply = fetch(&stage, "tv", &path).await;
             assert!(!reply.is_good(), "{path}: {}", reply.text());
             assert!(
-                ["media_path", "bad_request", "origin_unavailable"].contains(&&*reply.error().1),
+                ["dot_segment", "media_path", "bad_request", "origin_unavailable"].contains(&&*reply.error().1),
                 "{path} {:?}",
                 reply.error()
             );

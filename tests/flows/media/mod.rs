@@ -294,8 +294,8 @@ async fn a_path_that_nobody_has_begun_is_begun_or_refused() {
     for (path, told) in [
         (format!("{unknown}/7.m4s"), (404, "playback_missing")),
         ("/media/7.m4s".to_owned(), (404, "playback_missing")),
-        (format!("{}/../secret.m3u8", folder(&path)), (404, "media_path")),
-        (format!("{}/%2e%2E/secret.ts", folder(&path)), (404, "media_path")),
+        (format!("{}/../secret.m3u8", folder(&path)), (400, "dot_segment")),
+        (format!("{}/%2e%2E/secret.ts", folder(&path)), (400, "dot_segment")),
         (format!("{}/~h/p/169.254.169.254/x", folder(&path)), (404, "media_path")),
     ] {
         assert_eq!(fetch(&stage, "tv", &path).await.error(), (told.0, told.1.to_owned()), "{path}");

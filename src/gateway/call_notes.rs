@@ -1,0 +1,35 @@
+//! Leaves the traces of a license call: counters, and what it tells of calls that nothing could be sent for.
+
+use std::time::Duration;
+
+use http::Response;
+
+use super::Gateway;
+use super::asked::Asked;
+use super::forward::Failure;
+use super::onward::UnfitRequest;
+use super::route::Route;
+use crate::edge::ReplyBody;
+use crate::telemetry::{CallLabels, Outcome};
+
+impl Gateway {
+    pub(super) fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
+        let metrics = &self.telemetry.metrics;
+        let (drm, kind) = match &asked.message {
+            Ok(message) => (message.system.label(), message.kind.label()),
+            Err(unrecognised) => {
+                metrics.unrecognised(&route.path, unrecognised.label());
+                ("unknown", "unknown")
+            }
+        };
+        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
+    }
+
+    /// Nothing could be sent for it, so nothing is asked of anybody.
+    pub(super) fn refuse_unfit(&self, route: &Route, unfit: UnfitRequest) -> Response<ReplyBody> {
+        if let UnfitRequest::Wrapping(misfit) = unfit {
+            self.telemetry.metrics.upstream_fault(&route.path, Failure::Misfit(misfit).name());
+        }
+        unfit.reply()
+    }
+}

@@ -1,0 +1,131 @@
+//! What is judged is what is sent: nothing that a player writes around its message lets the license server see another
+//! one than the one on which the session was decided.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+
+use crate::drm;
+use crate::player::{CLEARKEY, Player, widevine_new};
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good};
+
+/// One place for the whole house, which is taken.
+async fn full_house(server: &Upstream, limits: &str) -> Stage {
+    let stage = house(server).limits(limits).start().await;
+    let first = member(&stage, "tv-a").post(widevine_new("first")).await;
+    assert!(first.is_good(), "{}", first.text());
+    stage
+}
+
+fn house(server: &Upstream) -> Script {
+    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"cookie:house\"]";
+    let route = "authority = \"home\"\nsession-control = \"always\"\n";
+    Stage::script().authority(authority).upstream("/license", &format!("{}?of=us", server.url()), route)
+}
+
+/// A device of the house.
+fn member(stage: &Stage, device: &str) -> Player {
+    stage.stranger().with("x-device-id", device).with("cookie", "house=1")
+}
+
+async fn license_server() -> Upstream {
+    Upstream::answering(|_| good("application/octet-stream", &b"\x08\x02license"[..])).await
+}
+
+#[tokio::test]
+async fn a_body_that_the_server_would_read_in_another_way_is_refused() {
+    let server = license_server().await;
+    let stage = full_house(&server, "").await;
+    let tv = member(&stage, "tv-b");
+    for (encoding, error) in [
+        ("gzip", "content_encoding"),
+        ("GZIP", "content_encoding"),
+        ("identity, gzip", "content_encoding"),
+        ("br", "content_encoding"),
+        ("x-unknown", "content_encoding"),
+        // Sent as it is, and judged as it is.
+        ("identity", "limit_reached"),
+        ("", "limit_reached"),
+        ("Identity,", "limit_reached"),
+    ] {
+        let refused = tv.post(widevine_new("video")).header("content-encoding", encoding).await;
+        let status = if error == "limit_reached" { 403 } else { 415 };
+        assert_eq!(refused.error(), (status, error.to_owned()), "{encoding}");
+    }
+    let refused = tv.post(widevine_new("video")).header("content-encoding", "gzip").await;
+    assert_eq!(refused.header("accept-encoding"), "identity");
+    let utf_7 = tv.post("<a/>").header("content-type", "text/xml; charset=utf-7").await;
+    assert_eq!(utf_7.error(), (415, "charset".to_owned()));
+    assert_eq!(server.seen().len(), 1, "the license server saw none of it");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_challenge_of_any_size_is_judged_as_a_small_one() {
+    let server = license_server().await;
+    let stage = full_house(&server, "body-max = \"1MiB\"").await;
+    let tv = member(&stage, "tv-b");
+    for length in [0, 60_000, 70_000, 900_000] {
+        // A field that no server knows is one that every server skips.
+        let body = [widevine_new("video"), drm::l(99, vec![0; length])].concat();
+        assert_eq!(tv.post(body).await.error(), (403, "limit_reached".to_owned()), "{length}");
+    }
+    assert_eq!(server.seen().len(), 1);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_server_gets_exactly_what_was_judged() {
+    let server = license_server().await;
+    let route = "authority = \"head-end\"\n[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"";
+    let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await;
+    // Which of two fields of one name counts is each parser's choice: the one that was judged is sent.
+    let offline = drm::widevine_new_of(&drm::widevine_content(&drm::widevine_pssh(b"c", &[drm::KID]), 2, drm::RID));
+    let body =
+        format!("{{\"challenge\":\"{}\",\"challenge\":\"{}\"}}", drm::b64(widevine_new("video")), drm::b64(&offline));
+    assert!(tv.post(body).await.is_good());
+    assert_eq!(server.only().body, Bytes::from(widevine_new("video")));
+    assert_eq!(stage.each("state").await, ["live"]);
+    let refused = tv.post(json!({"other": 1}).to_string()).await;
+    assert_eq!(refused.error(), (403, "license_server_request_wrapping".to_owned()));
+    assert_eq!((server.seen().len(), stage.headend.count("setup").await), (1, 1));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_dot_segment_leaves_a_route_of_any_kind() {
+    let server = license_server().await;
+    let tables = format!(
+        "[[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"head-end\"\nauthorize-url = \"{0}\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{0}\"\n",
+        server.url()
+    );
+    let stage = Stage::script().upstream("/license", &server.url(), "").tables(&tables).start().await;
+    for route in ["/license", "/authorize", "/media", "/license/living-room"] {
+        for rest in [
+            "/../../internal/admin",
+            "/%2e%2e/internal/admin",
+            "/.%2E/x",
+            "/%252e%252e/x",
+            "/..%2fx",
+            "/..\\x",
+            "/..%5cx",
+            "/..;/x",
+            "/./x",
+            "/..",
+            "/../~stop",
+            "/%2e%2e/~report",
+            "/../~events",
+        ] {
+            for method in [Method::GET, Method::POST] {
+                let body = if method == Method::GET { "" } else { CLEARKEY };
+                let call = stage.stranger().at(route).post(body).method(method.clone()).below(rest);
+                assert_eq!(call.await.error(), (400, "dot_segment".to_owned()), "{method} {route}{rest}");
+            }
+        }
+    }
+    assert!(server.seen().is_empty());
+    stage.end().await;
+}
