@@ -5,15 +5,20 @@
 //! ends the process.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
+/// Pieces of heavy work that wait while as many run as may: beyond it, whoever asks is told to come again.
+const MAX_HEAVY_WAITING: usize = 64;
+
 #[derive(Clone, Debug)]
 pub struct Tasks {
+    heavy: Arc<HeavyWork>,
     tracker: TaskTracker,
     stop: CancellationToken,
     deaths: mpsc::Sender<&'static str>,
@@ -25,7 +30,7 @@ pub type Deaths = mpsc::Receiver<&'static str>;
 impl Tasks {
     pub fn new() -> (Self, Deaths) {
         let (deaths, heard) = mpsc::channel(8);
-        (Self { tracker: TaskTracker::new(), stop: CancellationToken::new(), deaths }, heard)
+        (Self { heavy: Arc::default(), tracker: TaskTracker::new(), stop: CancellationToken::new(), deaths }, heard)
     }
 
     /// Runs to its end, on the runtime of the caller, even if whoever asked for it goes away.
@@ -45,6 +50,28 @@ impl Tasks {
             let _guard = guard;
             work.await;
         });
+    }
+
+    /// Work that computes for more than a few milliseconds, on a thread of its own, so that it holds up nobody. At
+    /// most half of the cores do such work. It is carried through even if whoever asked for it goes away meanwhile.
+    ///
+    /// # Errors
+    /// Too many others wait.
+    pub async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TooBusy> {
+        let place = self.heavy.places.clone().try_acquire_owned().map_err(|_full| TooBusy)?;
+        let running = self.heavy.running.clone().acquire_owned().await.map_err(|_closed| TooBusy)?;
+        let done = self.tracker.spawn_blocking(move || {
+            let _until_done = (place, running);
+            work()
+        });
+        match done.await {
+            Ok(done) => Ok(done),
+            Err(fault) => match fault.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it whoever asked.
+                Err(_cancelled) => Err(TooBusy),
+            },
+        }
     }
 
     /// A thread for work that blocks; if it ends before [`Self::stop`], its name is reported. What is
@@ -88,6 +115,27 @@ impl Tasks {
     }
 }
 
+/// Too much heavy work is under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooBusy;
+
+/// How much heavy work there may be.
+#[derive(Debug)]
+struct HeavyWork {
+    /// Of what runs and what waits.
+    places: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+impl Default for HeavyWork {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let running = (cores / 2).max(1);
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { places: semaphore(running + MAX_HEAVY_WAITING), running: semaphore(running) }
+    }
+}
+
 struct DeathGuard {
     name: &'static str,
     tasks: Tasks,
@@ -99,5 +147,41 @@ impl Drop for DeathGuard {
             // A full queue already holds a death; one is enough to end the process.
             let _full = self.tasks.deaths.try_send(self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn heavy_work_runs_on_another_thread_and_what_is_too_much_is_turned_away() {
+        let (tasks, _deaths) = Tasks::new();
+        let serving = std::thread::current().id();
+        let thread = tasks.heavy(|| std::thread::current().id()).await.unwrap();
+        assert_ne!(thread, serving);
+        let (places, running) = (tasks.heavy.places.available_permits(), tasks.heavy.running.available_permits());
+        assert!(running >= 1 && places == running + MAX_HEAVY_WAITING);
+        let (release, held) = mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let calls: Vec<_> = (0..places)
+            .map(|_| {
+                let held = held.clone();
+                // Ends when the other end is dropped.
+                let mut call = Box::pin(tasks.heavy(move || held.lock().unwrap().recv().is_err()));
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(call.as_mut().poll(&mut context).is_pending());
+                call
+            })
+            .collect();
+        assert_eq!(tasks.heavy(|| ()).await, Err(TooBusy));
+        // Who goes away while it waits leaves its place; what runs is carried through, and holds its own.
+        drop(calls);
+        assert_eq!(tasks.heavy.running.available_permits(), 0);
+        assert_eq!(tasks.heavy.places.available_permits(), MAX_HEAVY_WAITING);
+        drop(release);
+        assert_eq!(tasks.heavy(|| 7).await, Ok(7));
     }
 }

@@ -44,6 +44,8 @@ enum Once {
 }
 
 struct Scan<'a> {
+    /// Whether the body ends as it should; looked at once.
+    closed: Option<bool>,
     custom: Option<String>,
     direction: Direction,
     leaf: Leaf<'a>,
@@ -55,7 +57,7 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn new(direction: Direction) -> Self {
         let (leaf, path) = (Leaf::default(), ArrayVec::new());
-        Self { custom: None, direction, leaf, message: None, nonce: Once::None, path }
+        Self { closed: None, custom: None, direction, leaf, message: None, nonce: Once::None, path }
     }
 
     fn run(mut self, text: &'a str) -> Option<Message> {
@@ -181,11 +183,11 @@ impl<'a> Scan<'a> {
 
     /// Nothing after the start of EncryptedData is of use. The end is looked at, because a body
     /// that was cut off must not pass.
-    fn is_told(&self, text: &str) -> bool {
+    fn is_told(&mut self, text: &str) -> bool {
         self.path.last() == Some(&Tag::EncryptedData)
             && self.direction == Direction::Request
             && self.nonce != Once::None
-            && is_closed(text)
+            && *self.closed.get_or_insert_with(|| is_closed(text))
     }
 
     fn finish(self) -> Option<Message> {

@@ -5,6 +5,7 @@
 //! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
 //! and segments are refused, transfers are cut; a blackout goes over to its slate.
 
+mod edit_job;
 mod fetch;
 mod first;
 mod guarded;
@@ -58,7 +59,7 @@ struct Story<'a> {
     media: &'a config::Media,
     peer: &'a Peer,
     registration: &'a Arc<Registration>,
-    route: &'a Route,
+    route: &'a Arc<Route>,
     seat: &'a Arc<Seat>,
 }
 

@@ -1,5 +1,6 @@
 //! DASH MPDs (ISO/IEC 23009-1), read once from the front to the back.
 
+mod base;
 mod inject;
 pub(super) mod slate;
 mod text;
@@ -10,12 +11,13 @@ use quick_xml::Reader as XmlReader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
+use self::base::{Owned, owned};
 use self::inject::Inject;
-use self::text::{attributes, local, plain};
+use self::text::{attributes, leads, local, plain, readable};
 use self::timing::Timing;
 use super::places::{Named, Places};
-use super::uri::{Absolute, Base};
-use super::{Edit, Found, MOST, Plan, Purpose, Unfit};
+use super::uri::Base;
+use super::{Edit, Found, MAX_EXPANDED_URI_BYTES, MOST, Plan, Purpose, Unfit};
 
 const DEEPEST: usize = 32;
 
@@ -25,14 +27,6 @@ struct Open {
     base: Option<Owned>,
     /// Its own text is a URI for this, from this byte on.
     text: Option<(Text, usize)>,
-}
-
-#[derive(Clone, Debug)]
-struct Owned {
-    authority: String,
-    path: String,
-    root: String,
-    tls: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,8 +40,8 @@ enum Text {
 
 struct Reader<'a> {
     found: Found,
-    /// Edits of relative URIs, by index, that elements within the one at this depth inherit.
-    inherited: Vec<(usize, usize)>,
+    /// For each depth: edits of relative URIs, by index, that elements within the one there inherit.
+    inherited: [Vec<usize>; DEEPEST + 1],
     inject: Inject,
     /// It is asked for at another place next time, which is not the route.
     moves: bool,
@@ -63,7 +57,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         found: Found::default(),
-        inherited: Vec::new(),
+        inherited: [const { Vec::new() }; DEEPEST + 1],
         inject: Inject::default(),
         moves: false,
         open: Vec::new(),
@@ -77,7 +71,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         match xml.read_event().map_err(|_| Unfit::Broken)? {
             Event::Start(start) => reader.start(&start, before, position(&xml))?,
             Event::Empty(start) => reader.empty(&start, before, position(&xml))?,
-            Event::End(_) => reader.end(before),
+            Event::End(_) => reader.end(before)?,
             Event::DocType(_) => return Err(Unfit::Broken),
             Event::Eof => return reader.finish(),
             Event::CData(_)
@@ -87,6 +81,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
             | Event::PI(_)
             | Event::Text(_) => {}
         }
+        reader.found.check(text.len())?;
     }
     Err(Unfit::Many)
 }
@@ -118,40 +113,54 @@ impl<'a> Reader<'a> {
         self.element(start, before)?;
         self.timing.end(self.open.len());
         if let Some(edit) = self.inject.empty(start, self.open.len(), before..after, self.plan.cmcd) {
-            self.found.edits.push(edit);
+            self.found.edit(edit);
         }
         Ok(())
     }
 
-    fn end(&mut self, before: usize) {
+    fn end(&mut self, before: usize) -> Result<(), Unfit> {
         if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
-            self.found.edits.push(edit);
+            self.found.edit(edit);
+        }
+        if let Some(within) = self.inherited.get_mut(self.open.len()) {
+            within.clear();
         }
         let closed = self.open.pop();
-        self.inherited.retain(|(depth, _)| *depth <= self.open.len());
         self.timing.end(self.open.len());
-        let Some(Open { base: own, text }) = closed else { return };
+        let Some(Open { base: own, text }) = closed else { return Ok(()) };
         if own.is_some() {
             self.places.forget();
         }
-        let Some((kind, from)) = text else { return };
-        let Some(raw) = self.text.get(from..before) else { return };
+        let Some((kind, from)) = text else { return Ok(()) };
+        let Some(raw) = self.text.get(from..before) else { return Ok(()) };
+        if !matches!(kind, Text::Patch | Text::Steering) {
+            readable(raw)?;
+        }
         let plain = plain(raw);
-        let purpose = match kind {
-            Text::Base => Purpose::Segment,
-            Text::Manifest => Purpose::Manifest,
+        match kind {
+            Text::Base => self.uri_text(raw, from, Purpose::Segment, plain.trim())?,
+            Text::Manifest => self.uri_text(raw, from, Purpose::Manifest, plain.trim())?,
             // A patch is no MPD that could be edited: a player without it asks for the whole.
-            Text::Patch => return self.take_off(from, before),
-            Text::Steering => return self.steering(from, before, plain.trim()),
-            Text::License => return self.license(raw, from, plain.trim()),
-        };
+            Text::Patch => self.take_off(from, before),
+            Text::Steering => self.steering(from, before, plain.trim()),
+            Text::License => self.license(raw, from, plain.trim()),
+        }
+        Ok(())
+    }
+
+    /// The text of an element, which is one URI.
+    fn uri_text(&mut self, raw: &str, from: usize, purpose: Purpose, plain: &str) -> Result<(), Unfit> {
+        let (at, manifest) = (from..from + raw.len(), purpose == Purpose::Manifest);
         // A location is the MPD's own, whatever its base is.
-        let base = if kind == Text::Manifest { self.plan.base } else { base(&self.open, self.plan) };
+        let base = if manifest { self.plan.base } else { base(&self.open, self.plan) };
         let left = self.found.left;
-        let bound = self.places.bind_whole(self.plan, &base, from..before, plain.trim(), purpose, &mut self.found);
-        self.moves |= kind == Text::Manifest && self.found.left > left;
-        if kind == Text::Base {
-            let base = owned(&base, base.resolve_any(plain.trim()));
+        let bound = self.places.bind_whole(self.plan, &base, at, plain, purpose, &mut self.found);
+        self.moves |= manifest && self.found.left > left;
+        if !manifest {
+            let base = owned(&base, base.resolve_any(plain));
+            if base.path.len() > MAX_EXPANDED_URI_BYTES {
+                return Err(Unfit::Grows);
+            }
             if let Some(parent) = self.open.last_mut() {
                 // Of several, the first: the others lead to the same files.
                 parent.base.get_or_insert(base);
@@ -161,6 +170,7 @@ impl<'a> Reader<'a> {
                 self.inherit();
             }
         }
+        Ok(())
     }
 
     /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
@@ -180,14 +190,15 @@ impl<'a> Reader<'a> {
         let start = self.text.get(..from).and_then(|text| text.rfind('<'));
         let end = self.text.get(before..).and_then(|text| text.find('>'));
         if let (Some(start), Some(more)) = (start, end) {
-            self.found.edits.retain(|edit| edit.at.start < start);
-            self.found.edits.push(Edit { at: start..before + more + 1, with: "".into() });
+            // What was found within it stands last.
+            while self.found.edits.pop_if(|edit| edit.at.start >= start).is_some() {}
+            self.found.edit(Edit { at: start..before + more + 1, with: "".into() });
         }
     }
 
     fn license(&mut self, raw: &str, from: usize, plain: &str) {
         if let Some(license) = self.plan.license.filter(|license| !plain.is_empty() && *license != plain) {
-            self.found.edits.push(Edit { at: from..from + raw.len(), with: escape(license).into() });
+            self.found.edit(Edit { at: from..from + raw.len(), with: escape(license).into() });
         }
     }
 
@@ -197,27 +208,37 @@ impl<'a> Reader<'a> {
         if name.as_ref() == "Period"
             && let Some(edit) = self.inject.period(before, self.plan.cmcd)
         {
-            self.found.edits.push(edit);
+            self.found.edit(edit);
+        }
+        if name.as_ref() == "SegmentTemplate" {
+            // Once more, for its times.
+            self.found.expansion.resolve(base(&self.open, self.plan).path.len());
         }
         self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
         if !leads(name.as_ref()) && memchr::memchr(b':', start.attributes_raw().as_bytes()).is_none() {
             return Ok(());
         }
         for (key, raw) in attributes(start) {
+            self.found.check(self.text.len())?;
             match (name.as_ref(), local(key)) {
                 ("SegmentTemplate" | "SegmentURL", "index" | "media")
                 | ("SegmentTemplate", "bitstreamSwitching" | "initialization")
                 | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
+                    readable(raw)?;
                     let within = usize::from(name.as_ref() != "SegmentTemplate");
                     self.segment(raw, self.open.len().saturating_sub(within));
                 }
                 ("ContentSteering", "proxyServerURL") => {
                     // The list passes through us, and another proxy could not reach what it stands at.
                     let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
-                    self.found.edits.push(Edit { at, with: "".into() });
+                    self.found.edit(Edit { at, with: "".into() });
                 }
-                (_, "href") if key.contains(':') => self.attribute(raw, Purpose::Manifest),
+                (_, "href") if key.contains(':') => {
+                    readable(raw)?;
+                    self.attribute(raw, Purpose::Manifest);
+                }
                 (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
+                    readable(raw)?;
                     let at = self.offset(raw);
                     self.license(raw, at, &plain(raw));
                 }
@@ -239,13 +260,13 @@ impl<'a> Reader<'a> {
         self.attribute(raw, Purpose::Segment);
         let relative = self.plan.all && base(&self.open, self.plan).stays(&plain(raw));
         if relative && self.found.edits.len() > edits {
-            self.inherited.push((depth, edits));
+            self.inherited.get_mut(depth).into_iter().for_each(|within| within.push(edits));
         }
     }
 
     /// Of what has a base of its own: by that, which is bound, its relative URIs are bound as well.
     fn inherit(&mut self) {
-        for (_, index) in self.inherited.drain(..) {
+        for index in self.inherited.iter_mut().flat_map(|within| within.drain(..)) {
             if let Some(edit) = self.found.edits.get_mut(index) {
                 *edit = Edit::insert(edit.at.start, "");
             }
@@ -272,27 +293,4 @@ impl<'a> Reader<'a> {
 /// Where relative URIs begin.
 fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
     open.iter().rev().find_map(|open| open.base.as_ref()).map_or(plan.base, Owned::base)
-}
-
-/// Elements with attributes that are URIs. Others may have prefixed ones.
-fn leads(name: &str) -> bool {
-    match name {
-        "BitstreamSwitching" | "ContentSteering" | "Initialization" | "RepresentationIndex" => true,
-        "SegmentTemplate" | "SegmentURL" => true,
-        name => name.eq_ignore_ascii_case("laurl"),
-    }
-}
-
-impl Owned {
-    fn base(&self) -> Base<'_> {
-        Base { authority: &self.authority, path: &self.path, root: &self.root, tls: self.tls }
-    }
-}
-
-fn owned(base: &Base<'_>, absolute: Absolute<'_>) -> Owned {
-    let Absolute { authority, mut path, tls } = absolute;
-    path.truncate(path.find('?').unwrap_or(path.len()));
-    let inside = tls == base.tls && authority == base.authority && path.starts_with(base.root);
-    let root = if inside { base.root } else { "/" };
-    Owned { authority: authority.into_owned(), path, root: root.to_owned(), tls }
 }

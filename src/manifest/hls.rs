@@ -2,11 +2,11 @@
 
 pub(super) mod attributes;
 pub(super) mod slate;
-
-use std::borrow::Cow;
+mod variables;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
+use self::variables::substituted;
 use super::places::{self, Named, Places};
 use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
@@ -80,16 +80,16 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
             .unwrap_or_default()
             .trim_ascii()
             .split('\r')
-            .for_each(|line| reader.line(line.trim_ascii()));
+            .try_for_each(|line| reader.line(line.trim_ascii()))?;
         begin = end + 1;
     }
     Ok(reader.finish())
 }
 
 impl<'a> Reader<'a> {
-    fn line(&mut self, line: &'a str) {
+    fn line(&mut self, line: &'a str) -> Result<(), Unfit> {
         if line.is_empty() {
-            return;
+            return Ok(());
         }
         if !line.starts_with('#') {
             return self.uri_line(line);
@@ -97,39 +97,45 @@ impl<'a> Reader<'a> {
         // Every other line is one of these.
         if let Some(value) = line.strip_prefix("#EXTINF:") {
             self.duration_ms = milliseconds(value);
-            return;
+            return Ok(());
         }
-        let Some((tag, value)) = line.split_once(':') else { return self.bare(line) };
-        self.note(tag, value);
+        let Some((tag, value)) = line.split_once(':') else {
+            self.bare(line);
+            return Ok(());
+        };
+        self.note(tag, value)?;
         if !tag.starts_with("#EXT-X-") {
-            return;
+            return Ok(());
         }
         for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
             let wanted = |(key, _): &(&str, &str)| key == name;
             let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
             if *purpose == Purpose::Steering {
-                self.steering(line, &uris);
+                self.steering(line, &uris)?;
                 continue;
             }
             for uri in uris {
-                self.uri(uri, *purpose, false);
+                self.uri(uri, *purpose, false)?;
             }
         }
+        Ok(())
     }
 
     /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
-    fn steering(&mut self, line: &'a str, uris: &[&'a str]) {
+    fn steering(&mut self, line: &'a str, uris: &[&'a str]) -> Result<(), Unfit> {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         for uri in uris {
             let before = self.found.edits.len();
-            self.uri(uri, Purpose::Steering, false);
+            self.uri(uri, Purpose::Steering, false)?;
             if self.found.edits.len() == before && !uri.starts_with(self.plan.own) {
                 self.found.left = left;
                 self.found.edits.truncate(edits);
                 let at = self.offset(line);
-                return self.found.edits.push(Edit { at: at..at + line.len(), with: "#".into() });
+                self.found.edit(Edit { at: at..at + line.len(), with: "#".into() });
+                break;
             }
         }
+        Ok(())
     }
 
     fn bare(&mut self, tag: &str) {
@@ -140,7 +146,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn note(&mut self, tag: &str, value: &'a str) {
+    fn note(&mut self, tag: &str, value: &'a str) -> Result<(), Unfit> {
         let number = || value.trim().parse::<u64>().unwrap_or_default();
         match tag {
             "#EXT-X-BYTERANGE" => self.range.0 = self.byte_range(value),
@@ -150,7 +156,7 @@ impl<'a> Reader<'a> {
             }
             "#EXT-X-MEDIA" => {
                 self.multivariant = true;
-                self.rendition(value);
+                self.rendition(value)?;
             }
             "#EXT-X-MEDIA-SEQUENCE" => self.tail.next = self.tail.next.saturating_add(number()),
             "#EXT-X-STREAM-INF" => {
@@ -161,6 +167,7 @@ impl<'a> Reader<'a> {
             "#EXT-X-TARGETDURATION" => self.tail.target_s = number(),
             _ => {}
         }
+        Ok(())
     }
 
     fn byte_range(&mut self, value: &str) -> u64 {
@@ -189,7 +196,7 @@ impl<'a> Reader<'a> {
         let bound = if bare { bound.trim_end_matches('/') } else { &bound };
         if bound != value {
             let at = self.offset(value);
-            self.found.edits.push(Edit { at: at..at + value.len(), with: quoted(bound).into() });
+            self.found.edit(Edit { at: at..at + value.len(), with: quoted(bound).into() });
         }
     }
 
@@ -200,22 +207,22 @@ impl<'a> Reader<'a> {
         self.tail.next = self.tail.next.saturating_add(skipped.unwrap_or_default());
     }
 
-    fn rendition(&mut self, value: &str) {
+    fn rendition(&mut self, value: &str) -> Result<(), Unfit> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
         if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
             && self.found.facts.audio.len() < RENDITIONS
         {
-            let path = places::path(&self.plan.base, &substituted(&self.variables, uri));
+            let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
             self.found.facts.audio.push(path);
         }
+        Ok(())
     }
 
-    fn uri_line(&mut self, uri: &'a str) {
+    fn uri_line(&mut self, uri: &'a str) -> Result<(), Unfit> {
         if std::mem::take(&mut self.announced) {
-            self.uri(uri, Purpose::Manifest, false);
-            return;
+            return self.uri(uri, Purpose::Manifest, false).map(|_path| ());
         }
-        let path = self.uri(uri, Purpose::Segment, self.plan.playheads);
+        let path = self.uri(uri, Purpose::Segment, self.plan.playheads)?;
         if let Some(path) = path {
             self.collect.note(path, self.range.0, self.start_ms);
         }
@@ -224,20 +231,23 @@ impl<'a> Reader<'a> {
         self.tail.next = self.tail.next.saturating_add(1);
         if self.plan.end == Some(self.tail.next) {
             let end = self.offset(uri) + uri.len();
-            let line = self.text.get(end..).and_then(|rest| rest.find('\n'));
+            let line = self.text.get(end..).and_then(|rest| rest.find(['\n', '\r']));
             self.cut = line.map(|more| end + more + 1);
         }
+        Ok(())
     }
 
     /// Its path at its server, if that is wanted.
-    fn uri(&mut self, uri: &'a str, purpose: Purpose, wanted: bool) -> Option<Key> {
+    fn uri(&mut self, uri: &'a str, purpose: Purpose, wanted: bool) -> Result<Option<Key>, Unfit> {
         let named = self.named(uri, purpose);
-        let plain = |uri| substituted(&self.variables, uri);
-        if uri.starts_with("{$") && plain(uri).starts_with("{$") {
+        let whole = substituted(&self.variables, uri)?;
+        if uri.starts_with("{$") && whole.starts_with("{$") {
             // Only the player knows what it begins with.
-            return None;
+            return Ok(None);
         }
-        self.places.bind(self.plan, &self.plan.base, &named, plain, &mut self.found, wanted)
+        let path = self.places.bind(self.plan, &self.plan.base, &named, |_| whole.clone(), &mut self.found, wanted);
+        self.found.check(self.text.len())?;
+        Ok(path)
     }
 
     /// `raw` is a slice of the text.
@@ -256,7 +266,7 @@ impl<'a> Reader<'a> {
             self.found.edits.retain(|edit| edit.at.end <= cut);
             let whole = self.text.get(..cut).is_some_and(|kept| kept.ends_with('\n'));
             let with = if whole { "#EXT-X-ENDLIST\n" } else { "\n#EXT-X-ENDLIST\n" };
-            self.found.edits.push(Edit { at: cut..self.text.len(), with: with.into() });
+            self.found.edit(Edit { at: cut..self.text.len(), with: with.into() });
         }
         let facts = &mut self.found.facts;
         facts.playheads =
@@ -264,34 +274,6 @@ impl<'a> Reader<'a> {
         *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
         self.found
     }
-}
-
-/// With the variables that this playlist itself defines; others stay.
-fn substituted<'a>(variables: &[(&str, &str)], uri: &'a str) -> Cow<'a, str> {
-    if variables.is_empty() || !uri.contains("{$") {
-        return Cow::Borrowed(uri);
-    }
-    let mut whole = String::with_capacity(uri.len());
-    let mut left = uri;
-    while let Some((before, rest)) = left.split_once('{') {
-        whole.push_str(before);
-        left = rest;
-        let Some(rest) = rest.strip_prefix('$') else {
-            whole.push('{');
-            continue;
-        };
-        let Some((name, after)) = rest.split_once('}') else {
-            whole.push('{');
-            break;
-        };
-        match variables.iter().find(|(known, _)| *known == name) {
-            Some((_, value)) => whole.push_str(value),
-            None => whole.extend(["{$", name, "}"]),
-        }
-        left = after;
-    }
-    whole.push_str(left);
-    Cow::Owned(whole)
 }
 
 fn milliseconds(value: &str) -> u64 {

@@ -7,6 +7,7 @@
 
 mod dash;
 mod edit;
+mod expansion;
 mod hls;
 mod places;
 mod playhead;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
+pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
 pub use self::steering::steered;
@@ -94,9 +96,22 @@ pub struct Facts {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Found {
     pub edits: Vec<Edit>,
+    pub expansion: ExpansionCount,
     pub facts: Facts,
     /// URIs that would leave the route and were not bound.
     pub left: usize,
+}
+
+impl Found {
+    fn edit(&mut self, edit: Edit) {
+        self.expansion.edit(&edit);
+        self.edits.push(edit);
+    }
+
+    /// Whether a manifest of this size may still be read on.
+    fn check(&self, size: usize) -> Result<(), Unfit> {
+        if self.edits.len() > MOST { Err(Unfit::Many) } else { self.expansion.check(size) }
+    }
 }
 
 /// Why a manifest is not edited.
@@ -110,6 +125,9 @@ pub enum Unfit {
     /// Neither a playlist nor an MPD.
     #[error("this is no manifest")]
     Foreign,
+    /// By its variables, its bases or the length of its own path.
+    #[error("the manifest would grow to more than twice its size")]
+    Grows,
     #[error("the manifest is larger than allowed")]
     Large,
     #[error("the manifest has too many parts")]
@@ -123,6 +141,7 @@ impl Unfit {
             Self::Broken => "broken",
             Self::Deep => "deep",
             Self::Foreign => "foreign",
+            Self::Grows => "grows",
             Self::Large => "large",
             Self::Many => "many",
         }

@@ -78,7 +78,7 @@ impl Places {
         wanted: bool,
     ) -> Option<Key> {
         let Named { at, purpose, raw } = *uri;
-        if let Some((folder, name)) = self.folder(plan, base, uri, &plain) {
+        if let Some((folder, name)) = self.folder(plan, base, uri, &plain, found) {
             note(&folder.lead, purpose, at..at + folder.text.len(), found);
             return wanted.then(|| folder.path.and(without_query(name)));
         }
@@ -97,6 +97,7 @@ impl Places {
         purpose: Purpose,
         found: &mut Found,
     ) -> Option<String> {
+        found.expansion.resolve(base.path.len() + uri.len());
         let (stays, to) = resolved(base, uri)?;
         note(&lead(plan, stays, &to, uri, purpose, self.write), purpose, at, found);
         Some(to.path)
@@ -109,6 +110,7 @@ impl Places {
         base: &Base<'_>,
         uri: &Named<'a>,
         plain: impl Fn(&'a str) -> Cow<'a, str>,
+        found: &mut Found,
     ) -> Option<(&Folder, &'a str)> {
         let (text, name) = split(uri.raw)?;
         let is = |folder: &Folder| folder.purpose == uri.purpose && folder.text == text;
@@ -116,6 +118,7 @@ impl Places {
             self.newest = match self.folders.iter().position(is) {
                 Some(known) => known,
                 None => {
+                    found.expansion.resolve(base.path.len() + uri.raw.len());
                     let folder = Folder::learn(plan, base, text, &plain(uri.raw), uri.purpose, self.write)?;
                     self.keep(folder)
                 }
@@ -162,7 +165,7 @@ fn note(lead: &Lead, purpose: Purpose, at: Range<usize>, found: &mut Found) {
             found.left += 1;
             found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
         }
-        Lead::To(with) => found.edits.push(Edit { at, with: with.clone() }),
+        Lead::To(with) => found.edit(Edit { at, with: with.clone() }),
     }
 }
 
@@ -204,10 +207,11 @@ fn split(uri: &str) -> Option<(&str, &str)> {
     if plain { uri.split_at_checked(folder) } else { None }
 }
 
-/// What plain names and queries are made of.
+/// What plain names and queries are made of. A query may hold variables: whatever stands for them, it leads to no
+/// other path.
 static NAME: Bytes = Bytes::new(b"$%(),-.0123456789=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
 static QUERY: Bytes =
-    Bytes::new(b"!$%&()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz|~");
+    Bytes::new(b"!$%&()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~");
 
 /// A set of bytes.
 struct Bytes([bool; 256]);

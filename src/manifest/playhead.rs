@@ -3,10 +3,13 @@
 //!
 //! Knows titles with an end alone; a live playhead is now.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A title of a day in segments of six seconds; later ones are not known.
 const MOST: usize = 14_400;
+const MAX_TEMPLATES: usize = 64;
 
 /// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,7 +21,7 @@ pub struct Playheads {
 }
 
 /// Segments by number or time.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Template {
     /// Of one segment, in units of `timescale`; only for numbers.
     pub(super) duration: u64,
@@ -35,7 +38,7 @@ pub(super) struct Template {
 }
 
 /// Segments of one length, one after another; in units of `timescale`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Run {
     pub(super) count: u64,
     pub(super) duration: u64,
@@ -44,6 +47,7 @@ pub(super) struct Run {
 
 #[derive(Default)]
 pub(super) struct Collect {
+    known: HashSet<u64>,
     listed: Vec<(u32, u32)>,
     templates: Vec<Template>,
 }
@@ -55,9 +59,16 @@ impl Collect {
         }
     }
 
+    pub(super) fn is_full_of_templates(&self) -> bool {
+        self.templates.len() >= MAX_TEMPLATES
+    }
+
+    /// Representations share them. They are told apart by their hashes, because comparing each with all takes the
+    /// product of their lengths; of two with one hash, one is lost, which costs a playhead.
     pub(super) fn template(&mut self, template: Template) {
-        const TEMPLATES: usize = 64;
-        if self.templates.len() < TEMPLATES && !self.templates.contains(&template) {
+        let mut hasher = DefaultHasher::new();
+        template.hash(&mut hasher);
+        if !self.is_full_of_templates() && self.known.insert(hasher.finish()) {
             self.templates.push(template);
         }
     }

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::edit_job::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::fetch::{self, Failure};
 use super::place::{Map, Target};
 use super::{Story, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
-use crate::manifest::{self, Absolute, Cmcd, Format, Found, Plan, Purpose, Unfit};
-use crate::secret::Fingerprint;
+use crate::manifest::{self, Format, Purpose, Unfit};
 use crate::upstream::{Fault, Phase, Streamed};
 
 /// A manifest from its server.
@@ -23,6 +23,8 @@ pub(super) struct Fetched {
 
 /// What came instead of one.
 pub(super) enum Instead {
+    /// More manifests are to be edited than can be.
+    Busy,
     Failure(Failure),
     /// No success: passed on as it is.
     Reply(Box<Streamed>),
@@ -42,7 +44,7 @@ impl Story<'_> {
         if let Some(refusal) = self.killed() {
             return self.ended_or_turned("manifest", target, &refusal, Some(fetched)).await;
         }
-        match self.edited(map, target, format, &fetched.body, (false, None)) {
+        match self.edited(map, target, format, &fetched.body, (false, None)).await {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
                 self.seat.learned().note_playheads(&target.path, playheads);
@@ -57,12 +59,12 @@ impl Story<'_> {
                 self.sent(body, fetched.headers)
             }
             // It leads nowhere, so that it need not be edited: mostly an error in a text of its own.
-            Err(Unfit::Foreign) => {
+            Err(Instead::Unfit(Unfit::Foreign)) => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
                 self.count("manifest", "passed");
                 self.sent(fetched.body, fetched.headers)
             }
-            Err(unfit) => self.instead(map, target, Instead::Unfit(unfit)),
+            Err(instead) => self.instead(map, target, instead),
         }
     }
 
@@ -78,7 +80,9 @@ impl Story<'_> {
             Some(fetched) => fetched,
             None => self.whole(target).await.ok()?,
         };
-        let (body, _) = self.edited(&self.map(None), target, Format::Hls, &body, (false, Some(tail.next))).ok()?;
+        let map = self.map(None);
+        let ended = self.edited(&map, target, Format::Hls, &body, (false, Some(tail.next)));
+        let (body, _) = ended.await.ok()?;
         self.count("manifest", "ended");
         Some(self.sent(body, headers))
     }
@@ -91,6 +95,9 @@ impl Story<'_> {
         };
         if let Some(refusal) = self.killed() {
             return self.turned("manifest", &refusal);
+        }
+        if body.len() > MAX_STEERING_LIST_BYTES {
+            return self.instead(map, target, Instead::Unfit(Unfit::Large));
         }
         let base = target.base();
         let bind = |uri: &str| map.bind(&base.absolute(uri)?, Purpose::Steering, false);
@@ -138,6 +145,11 @@ impl Story<'_> {
 
     pub(super) fn instead(&self, map: &Map<'_>, target: &Target, instead: Instead) -> Response<Sending> {
         match instead {
+            Instead::Busy => {
+                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "busy");
+                self.count("manifest", "failed");
+                told(BUSY)
+            }
             Instead::Failure(failure) => self.failed("manifest", &failure),
             Instead::Reply(streamed) => {
                 self.count("manifest", "passed");
@@ -153,37 +165,47 @@ impl Story<'_> {
         }
     }
 
-    /// For this playback. `elsewhere`: the player asked at another path than where it stands. `end`: as
-    /// [`Plan::end`].
-    pub(super) fn edited(
+    /// For this playback. `moved`: the player asked at another path than where it stands. `end`: as
+    /// [`manifest::Plan::end`].
+    pub(super) async fn edited(
         &self,
         map: &Map<'_>,
         target: &Target,
         format: Format,
         text: &Bytes,
-        (elsewhere, end): (bool, Option<u64>),
-    ) -> Result<(Bytes, manifest::Facts), Unfit> {
-        let own = map.own();
-        let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
-        let content = format!("{:016x}", Fingerprint::of(target.path.as_bytes()).0);
-        let cmcd = Cmcd { content: &content, session: &session };
-        let license = self.license();
-        let plan = Plan {
-            all: elsewhere || self.media.direct,
-            base: target.base(),
-            bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, target.slate),
-            cmcd: Some(&cmcd).filter(|_| self.media.inject_cmcd),
+        (moved, end): (bool, Option<u64>),
+    ) -> Result<(Bytes, manifest::Facts), Instead> {
+        let job = EditJob {
             end,
-            license: license.as_deref(),
-            own: &own,
+            format,
+            license: self.license(),
+            moved,
             playheads: self.seat.tells.load(Ordering::Relaxed),
+            registration: self.registration.clone(),
+            route: self.route.clone(),
+            slate: map.slate.cloned(),
+            target: target.clone(),
+            text: text.clone(),
         };
-        let Found { edits, facts, left } = manifest::read(format, text, &plan, self.media.manifest_max)?;
+        let edited = self.heavy(text.len(), move || job.run()).await?;
+        let EditedManifest { body, facts, left } = edited.map_err(Instead::Unfit)?;
         if left > 0 {
             self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "left");
             tracing::debug!(route = &*self.route.path, left, "URIs lead to servers that the route does not have");
         }
-        Ok((manifest::apply(text, &edits), facts))
+        Ok((body, facts))
+    }
+
+    /// Reading a text of so many bytes: a large one would hold up every other player of this thread.
+    pub(super) async fn heavy<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Instead> {
+        if bytes <= MAX_INLINE_EDIT_BYTES {
+            return Ok(work());
+        }
+        self.gateway.tasks.heavy(work).await.map_err(|_busy| Instead::Busy)
     }
 
     /// Where this playback asks for licenses.
@@ -210,6 +232,11 @@ impl Story<'_> {
     }
 }
 
+/// A handful of pathways; it is read on the thread that serves players.
+const MAX_STEERING_LIST_BYTES: usize = 64 * 1024;
+
+const BUSY: Refusal =
+    super::refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many large manifests are being edited");
 const MANIFEST: Refusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
 
 /// Where the origin sends the player, as a path of its playback.

@@ -50,12 +50,16 @@ impl Story<'_> {
     async fn mpd(&self, map: &Map<'_>, slate: &Endpoint, since: Instant) -> Result<String, Instead> {
         let target = Target::of_slate(slate, &in_format(slate.path(), Format::Dash));
         let (text, _) = self.slate_text(map, &target, Format::Dash).await?;
+        let bytes = text.len();
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let since = wall.saturating_sub(now.saturating_duration_since(since));
         let programme = self.seat.learned().mpd.clone();
-        let on = programme
-            .and_then(|programme| manifest::dash_slate(&text, &DashSlate { now: wall, programme: &programme, since }));
-        Ok(on.unwrap_or(text))
+        let Some(programme) = programme else { return Ok(text) };
+        let following = move || {
+            let on = manifest::dash_slate(&text, &DashSlate { now: wall, programme: &programme, since });
+            on.unwrap_or(text)
+        };
+        self.heavy(bytes, following).await
     }
 
     async fn playlist(
@@ -80,12 +84,12 @@ impl Story<'_> {
             (text, _) = self.slate_text(map, &target, Format::Hls).await?;
         }
         let elapsed = self.gateway.clock.now().saturating_duration_since(since);
-        Ok(manifest::hls_slate(&text, &tail, elapsed).unwrap_or(text))
+        self.heavy(text.len(), move || manifest::hls_slate(&text, &tail, elapsed).unwrap_or(text)).await
     }
 
     async fn slate_text(&self, map: &Map<'_>, target: &Target, format: Format) -> Result<(String, Facts), Instead> {
         let Fetched { body, .. } = self.whole(target).await?;
-        let (text, facts) = self.edited(map, target, format, &body, (true, None)).map_err(Instead::Unfit)?;
+        let (text, facts) = self.edited(map, target, format, &body, (true, None)).await?;
         Ok((String::from_utf8_lossy(&text).into_owned(), facts))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quick_xml::Reader as XmlReader;
 use quick_xml::events::Event;
 
+use super::super::MAX_EXTRA_OUTPUT_BYTES;
 use super::text::value;
 use super::{position, time};
 
@@ -41,7 +42,10 @@ pub fn insert(slate: &str, at: &Slate<'_>) -> Option<String> {
         date_text(start),
         date_text(at.now),
     );
-    for round in round.saturating_sub(1)..=round + 1 {
+    // A player that is behind still plays the one before. Of a very large slate it is left out.
+    let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
+    let behind = u32::from(inner.len().saturating_mul(3) <= most);
+    for round in round.saturating_sub(behind)..=round + 1 {
         let start = (begun + duration * round).as_secs_f64();
         let length = duration.as_secs_f64();
         // Writing into a String cannot fail.

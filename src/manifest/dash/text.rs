@@ -6,6 +6,8 @@ use quick_xml::Reader as XmlReader;
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 
+use super::Unfit;
+
 /// Longer texts are no URLs that anybody serves.
 const LONGEST_TEXT: usize = 16 * 1024;
 
@@ -57,4 +59,19 @@ pub(super) fn plain(raw: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(text)
+}
+
+/// A longer one would be read as nothing, and lead past the route; data that stand in a URI lead nowhere.
+pub(super) fn readable(raw: &str) -> Result<(), Unfit> {
+    let fits = raw.len() <= LONGEST_TEXT || raw.trim_start().starts_with("data:");
+    if fits { Ok(()) } else { Err(Unfit::Grows) }
+}
+
+/// Elements with attributes that are URIs. Others may have prefixed ones.
+pub(super) fn leads(name: &str) -> bool {
+    match name {
+        "BitstreamSwitching" | "ContentSteering" | "Initialization" | "RepresentationIndex" => true,
+        "SegmentTemplate" | "SegmentURL" => true,
+        name => name.eq_ignore_ascii_case("laurl"),
+    }
 }

@@ -44,7 +44,9 @@ impl Timing {
     }
 
     fn template<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> Base<'a>) {
-        let Some(media) = value(start, "media").filter(|_| !self.live) else { return };
+        let Some(media) = value(start, "media").filter(|_| !self.live && !self.collect.is_full_of_templates()) else {
+            return;
+        };
         let number = |name, default| value(start, name).map_or(Some(default), |text| text.parse().ok());
         if let (Some(duration), Some(first), Some(origin), Some(timescale @ 1..)) = (
             number("duration", 0),

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::super::MAX_EXTRA_OUTPUT_BYTES;
 use super::attributes::attributes;
 use super::milliseconds;
 
@@ -42,8 +43,9 @@ struct Slate<'a> {
 }
 
 /// The playlist that follows `tail`, so long after the slate began. `slate` is a media playlist with an end, its
-/// URIs in place. None: it has no segments.
+/// URIs in place. None: it has no segments, or what is repeated with each of its rounds is out of all proportion.
 pub fn continued(slate: &str, tail: &Tail, elapsed: Duration) -> Option<String> {
+    let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
     let slate = parse(slate);
     if slate.total_ms == 0 {
         return None;
@@ -62,6 +64,9 @@ pub fn continued(slate: &str, tail: &Tail, elapsed: Duration) -> Option<String> 
     );
     for index in first..end {
         slate.write(&mut text, index % count, index == first);
+        if text.len() > most {
+            return None;
+        }
     }
     Some(text)
 }

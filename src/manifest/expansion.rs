@@ -1,0 +1,45 @@
+//! Bounds on what a manifest may make of itself: output and work grow with its own size, and not with its square.
+//!
+//! A variable, a base or a long path of the playback can stand in every line. So every edit and every URI that is
+//! worked out is counted, and a manifest that goes beyond the bounds is refused.
+
+use super::{Edit, Unfit};
+
+/// Longest URI that variables or bases may be put together to; servers take no longer ones.
+pub const MAX_EXPANDED_URI_BYTES: usize = 8 * 1024;
+/// An edited manifest is at most this much larger than twice what came: short names of day-long windows grow by
+/// the path that they are bound to.
+pub const MAX_EXTRA_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of URIs that are worked out for each byte of the manifest.
+const MAX_RESOLVED_PER_BYTE: usize = 16;
+/// Beyond that: for small manifests below long paths.
+const MAX_EXTRA_RESOLVED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Counts what one manifest has cost so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ExpansionCount {
+    /// Bytes by which its edits let it grow.
+    pub added: usize,
+    /// Bytes of the URIs that were worked out.
+    pub resolved: usize,
+}
+
+impl ExpansionCount {
+    pub(super) fn edit(&mut self, edit: &Edit) {
+        self.added = self.added.saturating_add(edit.with.len().saturating_sub(edit.at.len()));
+    }
+
+    pub(super) fn resolve(&mut self, bytes: usize) {
+        self.resolved = self.resolved.saturating_add(bytes);
+    }
+
+    /// `size`: of the manifest as it came.
+    pub(super) fn check(&self, size: usize) -> Result<(), Unfit> {
+        let most_added = size.saturating_add(MAX_EXTRA_OUTPUT_BYTES);
+        let most_resolved = size.saturating_mul(MAX_RESOLVED_PER_BYTE).saturating_add(MAX_EXTRA_RESOLVED_BYTES);
+        if self.added > most_added || self.resolved > most_resolved {
+            return Err(Unfit::Grows);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! Variables of a playlist (draft-pantos-hls-rfc8216bis, section 4.3), filled in within bounds.
+
+use std::borrow::Cow;
+
+use super::super::{MAX_EXPANDED_URI_BYTES, Unfit};
+
+/// With the variables that this playlist itself defines; others stay. A variable of a megabyte may stand in a URI a
+/// thousand times.
+pub(super) fn substituted<'a>(variables: &[(&str, &str)], uri: &'a str) -> Result<Cow<'a, str>, Unfit> {
+    if variables.is_empty() || !uri.contains("{$") {
+        return Ok(Cow::Borrowed(uri));
+    }
+    let mut whole = String::with_capacity(uri.len().min(MAX_EXPANDED_URI_BYTES));
+    let mut left = uri;
+    while let Some((before, rest)) = left.split_once('{') {
+        if whole.len() > MAX_EXPANDED_URI_BYTES {
+            return Err(Unfit::Grows);
+        }
+        whole.push_str(before);
+        left = rest;
+        let Some(rest) = rest.strip_prefix('$') else {
+            whole.push('{');
+            continue;
+        };
+        let Some((name, after)) = rest.split_once('}') else {
+            whole.push('{');
+            break;
+        };
+        match variables.iter().find(|(known, _)| *known == name) {
+            // Longer ones are found out about before they are copied.
+            Some((_, value)) if value.len() > MAX_EXPANDED_URI_BYTES => return Err(Unfit::Grows),
+            Some((_, value)) => whole.push_str(value),
+            None => whole.extend(["{$", name, "}"]),
+        }
+        left = after;
+    }
+    whole.push_str(left);
+    if whole.len() > MAX_EXPANDED_URI_BYTES { Err(Unfit::Grows) } else { Ok(Cow::Owned(whole)) }
+}
