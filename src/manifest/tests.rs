@@ -247,6 +247,79 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     let text = "#EXTM3U\n{$h}/1.ts\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"//other.example\"\n{$h}/1.ts\n";
     let once = edited(Format::Hls, text, &plan());
     assert!(once.ends_with("\n/media/~p/0123/~h/other.examples/1.ts\n") && once.contains("\n{$h}/1.ts\n"), "{once}");
+    // The folder of both lines reads the same; with the variable the second one leads out of the route.
+    let text = "#EXTM3U\nv{$up}/1.ts\n#EXT-X-DEFINE:NAME=\"up\",VALUE=\"/../../../..\"\nv{$up}/1.ts\n";
+    let once = edited(Format::Hls, text, &plan());
+    assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n") && once.contains("\nv{$up}/1.ts\n#"), "{once}");
+}
+
+/// A live playlist may break off in its last line.
+#[test]
+fn an_end_stands_on_a_line_of_its_own() {
+    let head = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\n7.ts";
+    let ended = |rest: &str, end| edited(Format::Hls, &format!("{head}{rest}"), &Plan { end: Some(end), ..plan() });
+    for (rest, end, expected) in [
+        ("", 8, "\n#EXT-X-ENDLIST\n"),
+        ("\n", 8, "\n#EXT-X-ENDLIST\n"),
+        ("\r\n", 8, "\r\n#EXT-X-ENDLIST\n"),
+        ("\r", 8, "\r\n#EXT-X-ENDLIST\n"),
+        ("\n#EXTINF:4,\n8.ts", 8, "\n#EXT-X-ENDLIST\n"),
+        ("\r#EXTINF:4,\r8.ts\r", 8, "\r\n#EXT-X-ENDLIST\n"),
+        ("\n#EXTINF:4,\n8.ts", 9, "\n#EXTINF:4,\n8.ts\n#EXT-X-ENDLIST\n"),
+        // Its window has moved on.
+        ("\n#EXTINF:4,\n8.ts", 3, "\n#EXTINF:4,\n8.ts\n#EXT-X-ENDLIST\n"),
+    ] {
+        assert_eq!(ended(rest, end), format!("{head}{expected}"), "{rest:?} {end}");
+    }
+}
+
+#[test]
+fn a_document_type_is_refused_wherever_it_stands() {
+    for text in [
+        "<!DOCTYPE MPD><MPD></MPD>",
+        "<!DOCTYPE MPD [<!ENTITY a \"b\">]><MPD><Period>&a;</Period></MPD>",
+        "<?xml version=\"1.0\"?><!-- x --><!DOCTYPE MPD SYSTEM \"https://other.example/x.dtd\"><MPD></MPD>",
+        "<MPD><!DOCTYPE MPD></MPD>",
+    ] {
+        assert_eq!(read(Format::Dash, text.as_bytes(), &plan(), LARGEST), Err(Unfit::Broken), "{text}");
+    }
+    assert!(read(Format::Dash, b"<MPD></MPD>", &plan(), LARGEST).is_ok());
+}
+
+/// Above its own root no URI of the route's server may lead; another server is whole.
+#[test]
+fn a_base_on_another_server_has_no_root_but_its_own() {
+    let text = |base: &str| format!("<MPD><BaseURL>{base}</BaseURL><SegmentURL media=\"../../x/1.m4s\"/></MPD>");
+    let media = |base: &str| {
+        let text = edited(Format::Dash, &text(base), &plan());
+        text.split("media=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    for (base, bound) in [
+        ("//other.example/vod/a/", "../../x/1.m4s"),
+        ("http://cdn.example/vod/a/", "../../x/1.m4s"),
+        ("https://cdn.example:444/vod/a/", "../../x/1.m4s"),
+        ("https://cdn.example/vod/a/", "/media/~p/0123/~h/cdn.examples/x/1.m4s"),
+        ("https://CDN.example/vod/a/", "/media/~p/0123/~h/CDN.examples/x/1.m4s"),
+        ("../", "/media/~p/0123/~h/cdn.examples/x/1.m4s"),
+        ("a/", "../../x/1.m4s"),
+        ("https://cdn.example/vod/a/b/", "../../x/1.m4s"),
+    ] {
+        assert_eq!(media(base), bound, "{base}");
+    }
+}
+
+/// A step upward is no name of a file, however it is written, even in a folder that is known by then.
+#[test]
+fn a_step_upward_is_never_taken_for_a_name() {
+    for up in ["..", "%2e%2e", "%2E%2e", ".%2e", "%2e.", "..?x", "%2e%2e?x=1", "%2E%2E#f"] {
+        let text = edited(Format::Hls, &format!("#EXTM3U\n../1.ts\n../{up}\n"), &plan());
+        let query = up.find('?').map_or("", |at| &up[at..]);
+        assert_eq!(text, format!("#EXTM3U\n../1.ts\n{OWN}~h/cdn.examples/{query}\n"), "{up}");
+    }
+    for name in ["a..", "a%2e%2e", "1..ts"] {
+        let text = format!("#EXTM3U\n../1.ts\n../{name}\n");
+        assert_eq!(edited(Format::Hls, &text, &plan()), text, "{name}");
+    }
 }
 
 /// Players skip what stands before a manifest, and take each of CR, LF and CRLF for the end of a line.
