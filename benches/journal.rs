@@ -102,8 +102,15 @@ struct Measured {
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
     let key = DeviceKey::new("head-end", "header", &number.to_string());
     let token = Some(Fingerprint(number));
-    let call =
-        Call { challenge: None, content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token };
+    let call = Call {
+        challenge: None,
+        content: None,
+        content_token: token,
+        key_session: None,
+        kind: CallKind::License,
+        opens: Opens::Yes,
+        token,
+    };
     let start = Clock.now();
     let admission = sessions.admit(key, &call, &card(), start + Duration::from_secs(6)).await;
     let license = tokio::time::sleep(ROUND_TRIP);
@@ -155,6 +162,7 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         let call = Call {
             challenge: None,
             content: None,
+            content_token: token,
             key_session: None,
             kind: CallKind::License,
             opens: Opens::Yes,

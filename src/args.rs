@@ -24,7 +24,7 @@ sidebeat: session management for unmodified video players
   sidebeat certs init [NAME …]      a local CA and a certificate for these names and addresses
       --dir DIRECTORY               certs
       --force                       a new CA too
-  sidebeat sessions [list | show ID | kill ID | teardown ID]
+  sidebeat sessions [list | show ID | kill ID | forgive ID | teardown ID]
   sidebeat slots [list NAME | end NAME ID | move NAME ID DEVICE]
                                     the places of the embedded authority NAME
   sidebeat configuration            since when the running proxy has it, and why the last reload failed
@@ -156,10 +156,11 @@ fn order(words: &[String]) -> Result<Order, lexopt::Error> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         [] | ["list"] => Order::List,
+        ["forgive", id] => Order::Forgive((*id).to_owned()),
         ["kill", id] => Order::Kill((*id).to_owned()),
         ["show", id] => Order::Show((*id).to_owned()),
         ["teardown", id] => Order::Teardown((*id).to_owned()),
-        _ => return Err("sessions: say list, show ID, kill ID or teardown ID".into()),
+        _ => return Err("sessions: say list, show ID, kill ID, forgive ID or teardown ID".into()),
     })
 }
 

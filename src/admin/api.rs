@@ -14,7 +14,7 @@ use crate::config::Endpoint;
 use crate::edge::{ReplyBody, Sending, reply};
 use crate::events::Stream;
 use crate::ids::SessionId;
-use crate::session::{Blackout, End, Input, Reason};
+use crate::session::{Blackout, End, Input, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
@@ -76,13 +76,14 @@ impl Admin {
             (&Method::GET, ["v1", "authorities"]) => self.list_authorities(),
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
-                let by = Reason::new(403, None, "Session ended by operator");
+                let by = Reason::new(403, None, "Session ended by operator").wanted_by(KillSource::Operator);
                 self.act(key, id, Input::Kill(by), "killed")
             }),
             (&Method::POST, ["v1", "sessions", id, "blackout"]) => match slate(query) {
                 Ok(by) => self.with(id, |key, id| self.act(key, id, Input::Kill(by), "blacked out")),
                 Err(what) => fault(StatusCode::BAD_REQUEST, what),
             },
+            (&Method::POST, ["v1", "sessions", id, "forgive"]) => self.with(id, |key, id| self.forgive(key, id)),
             (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
                 self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
             }
@@ -123,6 +124,14 @@ impl Admin {
         good(&json!({ "authorities": list.collect::<Vec<_>>() }))
     }
 
+    fn forgive(&self, key: DeviceKey, id: SessionId) -> Response<ReplyBody> {
+        if !self.sessions.forgive(key, id) {
+            return fault(StatusCode::CONFLICT, "this session is not killed: there is nothing to forgive");
+        }
+        tracing::info!(session = %id.short(), "an operator asked: forgiven");
+        good(&json!({ "id": id.to_string(), "done": "forgiven" }))
+    }
+
     fn act(&self, key: DeviceKey, id: SessionId, input: Input, done: &str) -> Response<ReplyBody> {
         tracing::info!(session = %id.short(), "an operator asked: {done}");
         self.sessions.deliver(key, id, input);
@@ -137,8 +146,9 @@ fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
         Some(url) => Some(Endpoint::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
         None => None,
     };
+    let why = Reason::new(403, None, "Blacked out by operator").wanted_by(KillSource::Operator);
     let blackout = Blackout { action: "DENY".to_owned(), url };
-    Ok(Reason { blackout: Some(blackout.into()), ..Reason::new(403, None, "Blacked out by operator") })
+    Ok(Reason { blackout: Some(blackout.into()), ..why })
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {

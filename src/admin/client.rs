@@ -23,6 +23,7 @@ pub enum Order {
         authority: String,
         id: String,
     },
+    Forgive(String),
     Kill(String),
     List,
     ListSlots {
@@ -48,6 +49,7 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
             body = json!({ "device": device }).to_string().into();
             (Method::POST, format!("{}/{}/move", slots(authority)?, plain(id)?))
         }
+        Order::Forgive(id) => (Method::POST, format!("/v1/sessions/{}/forgive", plain(id)?)),
         Order::Kill(id) => (Method::POST, format!("/v1/sessions/{}/kill", plain(id)?)),
         Order::List => (Method::GET, "/v1/sessions".to_owned()),
         Order::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
@@ -62,7 +64,7 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         Order::List => table(&value),
         Order::ListSlots { .. } => slot_table(&value),
         Order::Show(_) => story(&value),
-        Order::EndSlot { .. } | Order::Kill(_) | Order::MoveSlot { .. } | Order::Teardown(_) => {
+        Order::EndSlot { .. } | Order::Forgive(_) | Order::Kill(_) | Order::MoveSlot { .. } | Order::Teardown(_) => {
             format!("{}: {}\n", field(&value, "id"), field(&value, "done"))
         }
     })

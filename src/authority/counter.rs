@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::books::{Books, Keeping};
-use super::embedded::{Claim, Ledger, Limit, Limits, Lost, Slot};
+use super::embedded::{Cause, Claim, Ledger, Limit, Limits, Lost, Slot};
 use crate::clock::Clock;
 use crate::config::{Embedded, Groups, Pattern};
 use crate::ids;
 use crate::secret::Secret;
-use crate::session::{AskKind, Denial, Grant, Reason, Verdict};
+use crate::session::{AskKind, Denial, Grant, KillSource, Reason, Verdict};
 use crate::sessions::Card;
 use crate::store::{Key, SessionRecord, SlotRecord};
 
@@ -90,7 +90,7 @@ impl Counter {
             None => Lost::Unknown,
         };
         match lost {
-            Lost::Killed(cause) => Verdict::Killed(Reason::new(403, None, &cause.to_string())),
+            Lost::Killed(cause) => Verdict::Killed(killed(cause)),
             Lost::Expired | Lost::Unknown => Verdict::Denied(Denial::Token, Reason::new(404, None, &lost.to_string())),
         }
     }
@@ -98,7 +98,7 @@ impl Counter {
     /// Why the session was ended, if its next beat would find it so.
     pub(super) fn killed(&self, grant: &Grant) -> Option<Reason> {
         match self.ledger().lost(slot(grant)?)? {
-            Lost::Killed(cause) => Some(Reason::new(403, None, &cause.to_string())),
+            Lost::Killed(cause) => Some(killed(cause)),
             Lost::Expired | Lost::Unknown => None,
         }
     }
@@ -163,6 +163,14 @@ impl Counter {
         let stranger = !self.config.allow.is_empty() && !among(&self.config.allow);
         stranger.then_some("neither this account nor this device is on the allow list")
     }
+}
+
+fn killed(cause: Cause) -> Reason {
+    let source = match cause {
+        Cause::Deny | Cause::Order => KillSource::Operator,
+        Cause::Move | Cause::Replace => KillSource::Successor,
+    };
+    Reason::new(403, None, &cause.to_string()).wanted_by(source)
 }
 
 fn rejected(why: &str) -> Verdict {

@@ -19,7 +19,7 @@ use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, CallKind, Opens};
+use crate::session::{Call, CallKind, CallNames, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::token::Unverified;
 
@@ -83,12 +83,11 @@ impl Asked {
                 return None;
             }
         };
-        let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message.content_id);
         Some(Call {
             // ClearKey's says the keys and nothing more.
             challenge: (message.system != System::ClearKey).then(|| Fingerprint::of(&self.onward.body)),
-            // What is registered is one playback of its own: another one of the same content has another token.
-            content: content.filter(|_| self.registration.is_none()),
+            content: self.content_name(),
+            content_token: self.content_token(),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
             opens: match (&self.token, authority.needs_token()) {
@@ -99,6 +98,26 @@ impl Asked {
             },
             token: self.playback(),
         })
+    }
+
+    /// As [`Call::content_token`]. An authorization is made for one playback as a content token is.
+    pub(super) fn content_token(&self) -> Option<Fingerprint> {
+        let authorized = self.registration.as_ref().filter(|_| self.is_authorized());
+        identity::of_playback(self.token.as_ref(), self.claims.as_ref())
+            .or_else(|| authorized.map(|registration| registration.token()))
+    }
+
+    /// What a kill may know this call by, where no session has to do with it.
+    pub(super) fn names(&self) -> CallNames {
+        CallNames { content: self.content_name(), content_token: self.content_token(), token: self.playback() }
+    }
+
+    /// The content as sessions know it: what is registered is one playback of its own, because another one of the
+    /// same content has another token.
+    fn content_name(&self) -> Option<Fingerprint> {
+        let message = self.message.as_ref().ok().and_then(|message| message.content_id);
+        let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message);
+        content.filter(|_| self.registration.is_none())
     }
 
     /// By what its playback is known: its registration, or its content token.
@@ -167,20 +186,10 @@ impl Asked {
         (!wrapped).then_some(bare)
     }
 
-    /// A kill is remembered for as long as its content token could be used again; `time` is the
-    /// authority's.
     fn kill_memory(&self, time: Duration) -> Option<Duration> {
-        const SHORTEST: Duration = Duration::from_secs(30);
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        let remaining = match (&self.token, &self.claims) {
-            // Its id is never given to another.
-            (_, _) if self.is_authorized() => None,
-            (Some(_), Some(claims)) => claims.remaining(time),
-            (Some(_), None) => None,
-            // Nothing tells one playback from the next: before long the authority is asked again.
-            (None, _) => Some(SHORTEST),
-        };
-        remaining.map(|remaining| remaining.clamp(SHORTEST, LONGEST))
+        let token = identity::of_playback(self.token.as_ref(), self.claims.as_ref());
+        // The id of an authorization is never given to another.
+        if self.is_authorized() { None } else { identity::kill_memory(token, self.claims.as_ref(), time) }
     }
 
     fn is_authorized(&self) -> bool {

@@ -3,6 +3,8 @@
 //! The route's ladder names the device; an embedded authority has ladders of its own for the account
 //! and the groups.
 
+use std::time::Duration;
+
 use http::{HeaderMap, header};
 
 use super::query;
@@ -14,6 +16,12 @@ use crate::token::Unverified;
 
 /// Longest identity that is believed; longer ones are no identities.
 const LONGEST: usize = 256;
+
+/// Players come back within seconds after a kill.
+const MIN_KILL_MEMORY: Duration = Duration::from_secs(30);
+
+/// A content token that says so may be good for years.
+const MAX_KILL_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the ladder may look at.
 pub(super) struct Evidence<'a> {
@@ -133,4 +141,15 @@ fn without_scheme(value: &str) -> &str {
 pub(super) fn of_playback(token: Option<&Secret>, claims: Option<&Unverified>) -> Option<Fingerprint> {
     let of_device = claims.and_then(|claims| claims.text("typ")).as_deref() == Some("DevAuthN");
     token.filter(|_| !of_device).map(Secret::fingerprint)
+}
+
+/// A kill is remembered for as long as its content token could be used again; none where the token does not say.
+/// `time` is the authority's.
+pub(super) fn kill_memory(token: Option<Fingerprint>, claims: Option<&Unverified>, time: Duration) -> Option<Duration> {
+    let remaining = match token {
+        Some(_) => claims?.remaining(time),
+        // Nothing tells one playback of the device from the next: before long the authority is asked again.
+        None => Some(MIN_KILL_MEMORY),
+    };
+    remaining.map(|remaining| remaining.clamp(MIN_KILL_MEMORY, MAX_KILL_MEMORY))
 }

@@ -169,16 +169,6 @@ impl Story<'_> {
         self.turn_killed_away().unwrap_or(ending)
     }
 
-    /// Killed while an upstream was asked: what it said is not passed on.
-    fn unless_killed(&self, managed: &Managed<'_>, session: Option<SessionId>, ending: Ending) -> Ending {
-        let (outcome, _) = &ending;
-        let killed = session.filter(|_| *outcome != Outcome::Refused);
-        match killed.and_then(|id| self.gateway.sessions.killed_by(managed.key, id)) {
-            Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
-            None => ending,
-        }
-    }
-
     /// Asks the core, and looks whether a session that may go on was ended since its last beat.
     async fn admit(&self, managed: &Managed<'_>) -> Admission {
         let Managed { authority, call, card, key, .. } = managed;
@@ -206,17 +196,6 @@ impl Story<'_> {
     /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
     fn is_deserted(&self, kind: CallKind) -> bool {
         kind != CallKind::Release && self.flight.is_some_and(Flight::give_up)
-    }
-
-    /// A call that is none of a session's does not pass with a token that was killed: a license to keep,
-    /// or a body that nobody knows, would be the way around a kill.
-    fn turn_killed_away(&self) -> Option<Ending> {
-        let authority = self.route.authority.as_deref()?;
-        let token = self.asked.playback()?;
-        let reason = self.gateway.sessions.killed(self.asked.key(authority)?, token)?;
-        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
-        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
-        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 
     /// To the license server without a session: none applies.

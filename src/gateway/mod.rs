@@ -14,6 +14,7 @@ mod flight;
 mod forward;
 mod home;
 mod identity;
+mod kills;
 mod lesson;
 mod license;
 mod media;

@@ -25,11 +25,38 @@ pub struct Call {
     pub challenge: Option<Fingerprint>,
     /// What is played: the content token's content id, else what the DRM message names.
     pub content: Option<Fingerprint>,
+    /// Proves that this may be another playback than one that was killed: the content token that the call brings,
+    /// or an authorization that was made for it. A call without one is refused while a kill of its device is
+    /// remembered.
+    pub content_token: Option<Fingerprint>,
     /// Correlates the calls of one key session (Widevine `request_id`).
     pub key_session: Option<Fingerprint>,
     pub kind: CallKind,
     /// Whether a session could be opened with what the call brings.
     pub opens: Opens,
-    /// The content token.
+    /// By what the playback is known: its registration, else its content token.
     pub token: Option<Fingerprint>,
+}
+
+/// By what a call may be known to belong to a playback that was killed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallNames {
+    /// As [`Call::content`].
+    pub content: Option<Fingerprint>,
+    /// As [`Call::content_token`].
+    pub content_token: Option<Fingerprint>,
+    /// As [`Call::token`].
+    pub token: Option<Fingerprint>,
+}
+
+impl CallNames {
+    pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> {
+        self.token.into_iter().chain(self.content_token)
+    }
+}
+
+impl Call {
+    pub fn names(&self) -> CallNames {
+        CallNames { content: self.content, content_token: self.content_token, token: self.token }
+    }
 }

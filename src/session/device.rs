@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use self::place::{Place, place};
 use self::turned::Turned;
 use self::zaps::Zaps;
-use super::call::Call;
+use super::call::{Call, CallNames};
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
 use super::input::{Farewell, Input};
@@ -18,6 +18,7 @@ use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
 use super::step::{resume, step};
+use super::verdict::Reason;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -65,13 +66,13 @@ impl<C> Device<C> {
             Place::Return(index) => self.take_up(index, now, policy, out),
         };
         // A token stays with its first playback: a killed one must not find shelter with another.
-        let strange = !self.playbacks.iter().any(|p| p.is_of(call));
+        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
+            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.has_token(*token))));
         let Some(playback) = self.playbacks.get_mut(index) else { return (None, Answer::Pass) };
         let id = playback.id;
         playback.learn(call);
-        if strange {
-            playback.learn_token(call);
-        }
+        playback.learn_token(token);
+        playback.learn_token(content_token);
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
@@ -208,6 +209,18 @@ impl<C> Device<C> {
     #[cfg(test)]
     pub(super) fn adopt_for_test(&mut self, playback: Playback<C>) {
         self.playbacks.push(playback);
+    }
+
+    /// Whether a playback that goes on has one of the call's tokens.
+    pub fn plays_by(&self, names: &CallNames) -> bool {
+        let mut active = self.playbacks.iter().filter(|playback| playback.session.is_active());
+        active.any(|playback| names.tokens().any(|token| playback.has_token(token)))
+    }
+
+    /// Why a call that belongs to no session is refused: it has a token of a playback that was killed, or no
+    /// content token while a kill of the device is remembered.
+    pub fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
+        self.playbacks.iter().rev().find_map(|playback| playback.kill_of(names))
     }
 
     pub fn playbacks(&self) -> &[Playback<C>] {

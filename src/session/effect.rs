@@ -85,6 +85,8 @@ pub enum Event {
     Closed(End),
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
+    /// An operator took its kill back: its player may begin anew.
+    Forgiven,
     Killed(Reason),
     /// From now on it plays without the authority's word: with its last grant, or without any.
     OnCredit {

@@ -24,6 +24,8 @@ pub enum Input {
     End(End),
     /// An operator kills it here.
     Kill(Reason),
+    /// An operator takes a kill back.
+    Forgive,
     /// By when all of its licenses have run out; none where one may never.
     Licensed(Option<Instant>),
     /// The player asks for a part of what it plays.

@@ -22,7 +22,7 @@ mod turns;
 mod verdict;
 mod wheel;
 
-pub use self::call::{Call, CallKind, Opens};
+pub use self::call::{Call, CallKind, CallNames, Opens};
 pub use self::device::{Device, Outbox};
 pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Told};
 pub use self::end::End;
@@ -37,5 +37,5 @@ pub use self::report::{Media, Playing, Report, Stream};
 pub use self::schedule::{Moment, Schedule, Times};
 pub use self::state::{Beats, Session, State, Use};
 pub use self::step::{resume, step};
-pub use self::verdict::{Blackout, Denial, Fault, FaultKind, Reason, Verdict};
+pub use self::verdict::{Blackout, Denial, Fault, FaultKind, KillSource, Reason, Verdict};
 pub use self::wheel::{Slot, Wheel};

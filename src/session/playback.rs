@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::call::{Call, CallKind};
+use super::call::{Call, CallKind, CallNames};
 use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::state::{Beats, Session, State};
 use super::turns::Turns;
+use super::verdict::Reason;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -103,6 +104,20 @@ impl<C> Playback<C> {
         call.token.is_some_and(|token| self.has_token(token))
     }
 
+    /// Why the kill of this playback refuses a call with these names: it comes with one of its tokens, or with no
+    /// content token at all.
+    pub(super) fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
+        let by = self.session.killed_by()?;
+        let is_named = || names.tokens().any(|token| self.has_token(token));
+        let is_barred = || names.content_token.is_none() && (by.bars_device() || self.plays(names.content));
+        (is_named() || is_barred()).then_some(by)
+    }
+
+    /// All content tokens by which it is known.
+    pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> {
+        self.token.into_iter().chain(self.later_tokens.iter().copied())
+    }
+
     pub(super) fn plays(&self, content: Option<Fingerprint>) -> bool {
         content.is_some_and(|content| self.content == Some(content) || self.contents.contains(&content))
     }
@@ -148,8 +163,8 @@ impl<C> Playback<C> {
     }
 
     /// Only while it plays: a left-over call of an ended one may carry its successor's token.
-    pub(super) fn learn_token(&mut self, call: &Call) {
-        let Some(token) = call.token.filter(|_| self.session.is_active()) else { return };
+    pub(super) fn learn_token(&mut self, token: Option<Fingerprint>) {
+        let Some(token) = token.filter(|_| self.session.is_active()) else { return };
         if self.later_tokens.is_full() {
             self.later_tokens.remove(0);
         }

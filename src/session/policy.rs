@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::end::End;
 use super::report::Stream;
 use super::schedule::Schedule;
+use super::verdict::{KillSource, Reason};
 use crate::config::{Endings, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
@@ -25,7 +26,10 @@ pub struct Policy {
     pub fraction: f64,
     /// Added to the interval before the authority must have let a silent session expire.
     pub grace: Duration,
+    /// How long a kill is remembered.
     pub kill_memory: Duration,
+    /// At least this long where an operator wanted it: the authority would grant the next session.
+    pub operator_kill_memory: Duration,
     /// A call in flight for longer than this is given up.
     pub lane_patience: Duration,
     /// Counts lost beats in place of time: each is sent again when the next is due, and a live playback
@@ -85,6 +89,14 @@ impl Policy {
         if self.begins_again(end) { self.end_memory } else { self.kill_memory }
     }
 
+    /// For how long this kill is remembered.
+    pub(super) fn memory_of_kill(&self, by: &Reason) -> Duration {
+        match by.killed_by {
+            KillSource::Authority | KillSource::Successor => self.kill_memory,
+            KillSource::Operator => self.kill_memory.max(self.operator_kill_memory),
+        }
+    }
+
     /// For how long one that nobody could decide on is refused without asking again.
     pub(super) fn refusal_memory(&self) -> Duration {
         self.denial_memory.min(Duration::from_secs(1))
@@ -109,6 +121,7 @@ impl Default for Policy {
             fraction: 1.0,
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
+            operator_kill_memory: Duration::from_secs(3600),
             lane_patience: Duration::from_secs(15),
             max_failures: None,
             on_unreachable: OnUnreachable::default(),

@@ -1,5 +1,6 @@
 //! One session: its state, its grant, and the one call it may have in flight.
 
+mod killed;
 mod law;
 mod over;
 
@@ -244,23 +245,6 @@ impl Session {
     /// A renewal of its player's is under way at the authority.
     pub fn is_renewing(&self) -> bool {
         self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
-    }
-
-    pub fn is_killed(&self) -> bool {
-        self.killed_by().is_some()
-    }
-
-    /// Why it was killed, if it was.
-    pub fn killed_by(&self) -> Option<&Reason> {
-        match &self.state {
-            State::Killed { by, .. } => Some(by),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => None,
-        }
     }
 
     /// Waits for its device's older playbacks.

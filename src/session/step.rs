@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use self::answered::give_back;
 pub(super) use self::due::bounded;
 use self::due::spread;
 pub(super) use self::zap::Away;
@@ -42,6 +43,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
             fx.answer = Some(session.call(now, kind, policy));
         }
         Input::End(why) => session.end(now, why, policy, &mut fx),
+        Input::Forgive => session.forgive(now, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
         Input::Licensed(until) => session.licensed(until),
         Input::Media(media) => session.media(now, media, policy),
@@ -122,10 +124,25 @@ impl Session {
             | State::Opening { .. }
             | State::Owing { .. } => {
                 fx.note(Event::Killed(by.clone()));
-                self.enter(State::Killed { by, until: now + policy.kill_memory });
+                let until = now + policy.memory_of_kill(&by);
+                self.enter(State::Killed { by, until });
                 fx.push(Effect::Wake);
             }
             State::Closed { .. } | State::Killed { .. } => {}
+        }
+    }
+
+    /// The kill is forgotten at the next tick. A close that is still to be tried needs no session for that; one
+    /// that is under way is waited for.
+    fn forgive(&mut self, now: Instant, fx: &mut Effects) {
+        let State::Killed { until, .. } = &mut self.state else { return };
+        *until = now;
+        fx.note(Event::Forgiven);
+        if self.lane.is_none() {
+            self.lost_close = None;
+            if let Some(grant) = self.grant.take() {
+                give_back(grant, fx);
+            }
         }
     }
 

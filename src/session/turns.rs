@@ -77,10 +77,11 @@ mod tests {
                 "l" => CallKind::License,
                 _ => CallKind::Renewal,
             };
+            let (content, content_token, token) = (None, Some(token), Some(token));
             let call =
-                Call { challenge: None, content: None, key_session: None, kind, opens: Opens::Yes, token: Some(token) };
-            turns.note(&call, known.contains(&token));
-            known.push(token);
+                Call { challenge: None, content, content_token, key_session: None, kind, opens: Opens::Yes, token };
+            turns.note(&call, token.is_some_and(|token| known.contains(&token)));
+            known.extend(token);
             told.push(word.to_owned());
         }
         told.join(" ")
@@ -126,6 +127,7 @@ mod tests {
                 &Call {
                     challenge: None,
                     content: None,
+                    content_token: token,
                     key_session: None,
                     kind: CallKind::Renewal,
                     opens: Opens::Yes,

@@ -145,6 +145,9 @@ pub struct Reason {
     /// HTTP status; 0 when there was no reply.
     pub code: u16,
     pub error_code: Option<i64>,
+    /// Of a kill: who wanted it.
+    #[serde(default, skip_serializing_if = "super::record::is_default")]
+    pub killed_by: KillSource,
     /// Scrubbed: safe to log and to show.
     pub message: Arc<str>,
     /// When it wants to be asked again, from its answer on.
@@ -154,8 +157,41 @@ pub struct Reason {
 
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
-        Self { blackout: None, code, error_code, message: crate::secret::scrub(message).into(), retry_after: None }
+        let message = crate::secret::scrub(message).into();
+        Self { blackout: None, code, error_code, killed_by: KillSource::Authority, message, retry_after: None }
     }
+
+    /// The same words, of a kill that this one wanted.
+    pub fn wanted_by(self, killed_by: KillSource) -> Self {
+        Self { killed_by, ..self }
+    }
+
+    /// Whether the kill holds for whatever its device asks for without a content token. A blackout is about one
+    /// content: the device may show another.
+    pub(super) fn bars_device(&self) -> bool {
+        self.blackout.is_none()
+    }
+
+    /// Whether the kill follows its content tokens to other devices. A place that went to another device was
+    /// killed at the one that it left; both may play by one token, as where a token stands for an account.
+    pub fn follows_token(&self) -> bool {
+        match self.killed_by {
+            KillSource::Authority | KillSource::Operator => true,
+            KillSource::Successor => false,
+        }
+    }
+}
+
+/// Who wanted a kill. It says for how long it is remembered, and for whom.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum KillSource {
+    /// The authority ended the session by its own rules; it judges the next one as well.
+    #[default]
+    Authority,
+    /// A person ended it here, so that nobody else would refuse the next one.
+    Operator,
+    /// Its place went to another device.
+    Successor,
 }
 
 /// The content may not be shown: what to show in its place.

@@ -89,7 +89,7 @@ pub struct Card {
     pub dialect: Dialect,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
-    /// In place of the policy's own, where its content token tells.
+    /// In place of the policy's own, where its content token tells, or there is none.
     pub kill_memory: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
@@ -112,8 +112,14 @@ impl Card {
     /// What holds for the session now.
     pub fn policy(&self) -> Policy {
         let policy = self.policy.now();
-        let kill_memory = self.kill_memory.unwrap_or(policy.kill_memory);
-        Policy { kill_memory, schedule: self.schedule.clone(), stream: self.stream.or(policy.stream), ..policy }
+        let (kill_memory, operator_kill_memory) = (self.kill_memory.unwrap_or(policy.kill_memory), policy.kill_memory);
+        Policy {
+            kill_memory,
+            operator_kill_memory,
+            schedule: self.schedule.clone(),
+            stream: self.stream.or(policy.stream),
+            ..policy
+        }
     }
 
     /// Whose event it is, for who is told of it.

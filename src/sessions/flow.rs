@@ -82,8 +82,8 @@ fn flow(playback: &Playback<Kept>) -> Flow {
         State::Closed { why, .. } => why.refusal().map_or(Flow::Goes, |refusal| Flow::Over(refusal, None)),
         State::Closing { why, .. } => Flow::Over(Refusal::Ended(*why), None),
         State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => Flow::Goes,
-        State::Killed { by, until } => {
-            let since = until.checked_sub(playback.card.card.policy().kill_memory);
+        State::Killed { by, .. } => {
+            let since = playback.session.killed_since(&playback.card.card.policy());
             Flow::Over(Refusal::Killed(by.clone()), since)
         }
     }

@@ -101,6 +101,7 @@ impl Sessions {
 
     /// A playback that is forgotten leaves nothing behind.
     pub(super) fn forget(&self, id: SessionId) {
+        self.killed_tokens.remove(id);
         if let Some(store) = &self.store {
             store.forget(Key::Session(id));
         }

@@ -10,6 +10,8 @@ mod drain;
 mod evidence;
 mod flow;
 mod keep;
+mod killed_tokens;
+mod kills;
 mod overview;
 mod pacer;
 mod pump;
@@ -29,6 +31,7 @@ use tokio::sync::futures::OwnedNotified;
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
 pub use self::flow::{Fetched, Flow};
 pub use self::keep::{Home, Restored};
+use self::killed_tokens::KilledTokens;
 pub use self::overview::FindFault;
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
@@ -51,6 +54,7 @@ pub struct Sessions {
     alarm: Notify,
     chance: Chance,
     clock: Clock,
+    killed_tokens: KilledTokens,
     pump: Pump,
     sleep: Sleep,
     /// None: sessions end with the process.
@@ -88,7 +92,8 @@ impl Sessions {
         let (alarm, table) = (Notify::new(), Table::default());
         let wheel = Mutex::new(Wheel::new(clock.now()));
         let sleep = Sleep::new(clock.suspended());
-        Arc::new(Self { alarm, chance, clock, pump, sleep, store, table, telemetry, wheel })
+        let killed_tokens = KilledTokens::default();
+        Arc::new(Self { alarm, chance, clock, killed_tokens, pump, sleep, store, table, telemetry, wheel })
     }
 
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -123,7 +128,11 @@ impl Sessions {
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy();
         self.notice_sleep();
+        let killed = self.killed_elsewhere(&card.authority_name, Some(key), &call.names());
         self.with_seat(key, |Seat { device, wake, .. }, out| {
+            if let Some(reason) = killed.filter(|_| !device.plays_by(&call.names())) {
+                return (Admission { answer: Answer::Refuse(Refusal::Killed(reason)), session: None }, None);
+            }
             let now = self.clock.now();
             let start = || {
                 let id = SessionId(self.chance.draw());
@@ -181,14 +190,6 @@ impl Sessions {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
-    /// Why the playback of this content token was killed, if it was.
-    pub fn killed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Reason> {
-        self.with(key, |device, _| {
-            let mut of_token = device.playbacks().iter().filter(|playback| playback.has_token(token));
-            of_token.find_map(|playback| playback.session.killed_by().cloned())
-        })
-    }
-
     /// Why this session was killed, if it was.
     pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Reason> {
         self.with(key, |device, _| device.playback_mut(id)?.session.killed_by().cloned())
@@ -229,6 +230,7 @@ impl Sessions {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
             self.keep(key, device);
+            self.mark_killed(key, device);
             self.pump.mark_closing(device);
             self.schedule(key, device);
             result

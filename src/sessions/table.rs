@@ -28,6 +28,8 @@ pub(super) struct Kept {
     /// What the store has of it, if anything.
     pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
+    /// Its content tokens stand among those that were killed.
+    pub(super) tokens_killed: bool,
     /// Where its newest record stands among all changes, if this process handed one over.
     pub(super) written: Option<Mark>,
 }
@@ -42,6 +44,7 @@ impl Kept {
             slotted: None,
             stamp: None,
             timeline: Timeline::default(),
+            tokens_killed: false,
             written: None,
         }
     }

@@ -15,6 +15,7 @@ use crate::task::Tasks;
 
 mod household;
 mod keep;
+mod kills;
 
 type Answered = Result<Verdict, Fault>;
 
@@ -164,9 +165,21 @@ fn key() -> DeviceKey {
     DeviceKey::new("test", "header", "device")
 }
 
+fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<Reason> {
+    sessions.killed("test", Some(key()), &license(token).names())
+}
+
 fn license(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call { challenge: None, content: None, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
+    Call {
+        challenge: None,
+        content: None,
+        content_token: token,
+        key_session: None,
+        kind: CallKind::License,
+        opens: Opens::Yes,
+        token,
+    }
 }
 
 #[tokio::test]
@@ -564,7 +577,7 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
             tokio::time::sleep(SHORT).await;
         }
         assert_eq!(stage.sessions.list()[0].state, "closed");
-        assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+        assert_eq!(killed(&stage.sessions, 1), None);
         stage.tasks.stop();
     }
 }
@@ -594,7 +607,7 @@ async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
     while stage.sessions.list()[0].state == "live" {
         tokio::time::sleep(SHORT / 20).await;
     }
-    assert_eq!(stage.sessions.killed(key(), Fingerprint(1)), None);
+    assert_eq!(killed(&stage.sessions, 1), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,7 @@ impl Debts {
             | Event::Blackout(_)
             | Event::Closed(_)
             | Event::Failed(..)
+            | Event::Forgiven
             | Event::Killed(_)
             | Event::Opened { .. }
             | Event::Reached(_)

@@ -130,6 +130,7 @@ impl Metrics {
             }
             Event::Beat
             | Event::Blackout(_)
+            | Event::Forgiven
             | Event::Opened { .. }
             | Event::Orphaned
             | Event::Reached(_)

@@ -62,7 +62,7 @@ impl Telemetry {
             Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
             Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
             Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
-            Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
+            Event::Forgiven | Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
                 info!(%session, authority, route, "{name}");
             }
         }
@@ -112,6 +112,7 @@ impl Event {
             Self::Blackout(_) => "BLACKOUT",
             Self::Closed(_) => "closed",
             Self::Failed(..) => "authority call failed",
+            Self::Forgiven => "kill forgiven",
             Self::Killed(_) => "killed",
             Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
@@ -146,6 +147,7 @@ impl Event {
             Self::Recovered(missed) => format!("after {missed} lost beats"),
             Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
             Self::Beat
+            | Self::Forgiven
             | Self::Orphaned
             | Self::Reached(_)
             | Self::Renewed

@@ -179,7 +179,9 @@ async fn a_license_that_was_asked_for_before_a_kill_does_not_come_after_it() {
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
     let mut calls = JoinSet::new();
-    for call in [tv.license("video"), tv.post("no message of any DRM")] {
+    let bare = tv.clone().without("nv-authorizations");
+    for call in [tv.license("video"), tv.post("no message of any DRM"), bare.license("audio"), bare.post("no message")]
+    {
         calls.spawn(call.into_future());
         asked.recv().await.unwrap();
     }

@@ -29,6 +29,7 @@ mod firstlight_media;
 mod identity;
 mod judged;
 mod kill;
+mod kill_memory;
 mod leaks;
 mod license_server;
 mod media;

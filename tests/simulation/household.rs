@@ -241,6 +241,7 @@ impl Life {
         let call = Call {
             challenge: None,
             content: Some(Fingerprint(content)),
+            content_token: None,
             key_session: None,
             kind: CallKind::License,
             opens: Opens::Yes,

@@ -78,13 +78,15 @@ impl Player {
             CallKind::Release => Some(self.key_sessions.remove(0)),
             CallKind::Renewal => Some(rng.pick(&self.key_sessions)),
         };
+        let token = rng.chance(950).then_some(Fingerprint(self.token));
         Call {
             challenge: None,
+            content_token: token,
             content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
             key_session: key_session.map(Fingerprint),
             kind,
             opens: if rng.chance(980) { Opens::Yes } else { rng.pick(&[Opens::Expired, Opens::No]) },
-            token: rng.chance(950).then_some(Fingerprint(self.token)),
+            token,
         }
     }
 
@@ -97,6 +99,7 @@ impl Player {
         Some(Call {
             challenge: None,
             content: None,
+            content_token: Some(Fingerprint(token)),
             key_session: Some(Fingerprint(key_session)),
             kind: CallKind::Renewal,
             opens: Opens::Yes,

@@ -395,6 +395,7 @@ impl World {
             }
             Event::Blackout(_)
             | Event::Failed(..)
+            | Event::Forgiven
             | Event::Orphaned
             | Event::Reached(_)
             | Event::Refused(..)

@@ -21,7 +21,7 @@ use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
-use crate::session::{Answer, AskKind, Call, CallKind, Input, Opens};
+use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
 use crate::token::Unverified;
@@ -70,6 +70,14 @@ impl Gateway {
         };
         let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
         let rest = asked::onward_path(route, rest, rung);
+        let names = CallNames {
+            content: Some(Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()])),
+            content_token: identity::of_playback(token.as_ref(), claims.as_ref()),
+            token: None,
+        };
+        if let Some(turned) = authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names)) {
+            return self.turned_away(route, &turned);
+        }
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
         let registration = Registration {
@@ -87,9 +95,12 @@ impl Gateway {
         let plays = asked.method == Method::GET;
         if let Some(authority) = managed.filter(|authority| plays && !authority.needs_token()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
-            let card = Arc::new(self.card_of(route, authority, counted, &registration, &rest));
-            let content = Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()]);
-            if let Err(turned) = self.open(route, authority, &registration, card, Some(content)).await {
+            let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
+            let card = Arc::new(Card {
+                kill_memory: identity::kill_memory(names.content_token, claims.as_ref(), time),
+                ..self.card_of(route, authority, counted, &registration, &rest)
+            });
+            if let Err(turned) = self.open(route, authority, &registration, card, names).await {
                 return self.turned_away(route, &turned);
             }
         }
@@ -101,18 +112,35 @@ impl Gateway {
         redirect(&path)
     }
 
-    /// The playback's session, before its first byte.
+    /// Whether a kill refuses this first request. Where sessions need a content token the license call brings it, and
+    /// is refused there without one: players seldom send it with manifests.
+    fn killed_before(
+        &self,
+        authority: &Authority,
+        found: Option<&(String, &'static str)>,
+        names: &CallNames,
+    ) -> Option<Box<Turned>> {
+        if authority.needs_token() && names.content_token.is_none() {
+            return None;
+        }
+        let key = found.map(|(device, rung)| DeviceKey::new(&authority.name, rung, device));
+        let refusal = session::Refusal::Killed(self.sessions.killed(&authority.name, key, names)?);
+        Some(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, authority.error_name())))
+    }
+
+    /// The playback's session, before its first byte. `names` but for its token, which is its registration.
     async fn open(
         &self,
         route: &Route,
         authority: &Authority,
         registration: &Registration,
         card: Arc<Card>,
-        content: Option<Fingerprint>,
+        CallNames { content, content_token, token: _ }: CallNames,
     ) -> Result<(), Box<Turned>> {
         let call = Call {
             challenge: None,
             content,
+            content_token,
             key_session: None,
             kind: CallKind::License,
             opens: Opens::Yes,
@@ -197,7 +225,8 @@ impl Story<'_> {
             ..gateway.card_of(route, authority, counted, registration, &target.path)
         };
         // As a license call of it would: what is registered is one playback of its own.
-        match gateway.open(route, authority, registration, Arc::new(card), None).await {
+        let names = CallNames { content_token: Some(registration.token()), ..CallNames::default() };
+        match gateway.open(route, authority, registration, Arc::new(card), names).await {
             Ok(()) => self.pass(map, target).await,
             Err(turned) => gateway.turned_away(route, &turned),
         }

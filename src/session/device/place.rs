@@ -30,6 +30,18 @@ impl Place {
 
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+    match unbarred(playbacks, now, call, policy) {
+        Place::At(index) => Place::At(index),
+        // With nothing of the device's that goes on, a kill of it holds for this call as well.
+        place @ (Place::Expired | Place::Fresh | Place::Nowhere | Place::Return(_)) => {
+            let kill = playbacks.iter().rposition(|p| p.kill_of(&call.names()).is_some());
+            kill.map_or(place, Place::At)
+        }
+    }
+}
+
+/// As [`place`], had nothing of the device been killed.
+fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
     let Some((index, playback)) = find(playbacks, now, call, policy) else {
         return match (call.kind, begins(call)) {
             (CallKind::License | CallKind::Renewal, Some(place)) => place,
@@ -40,11 +52,7 @@ pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, pol
         return Place::Return(index);
     }
     let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
-    let fresh = begins(call).filter(|_| anew);
-    let Some(fresh) = fresh else { return Place::At(index) };
-    // Found by its key session, it may still carry the token of another one that was killed.
-    let killed = playbacks.iter().position(|p| p.session.is_killed() && p.is_of(call));
-    killed.map_or(fresh, Place::At)
+    begins(call).filter(|_| anew).unwrap_or(Place::At(index))
 }
 
 /// What becomes of a call that is the first of its playback; none if it could not open a session.

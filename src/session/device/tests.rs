@@ -9,8 +9,8 @@ use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{
-    Ask, AskKind, CallKind, Denial, Fault, FaultKind, Grant, Opens, PlaybackRecord, Playing, Reason, Report, Served,
-    Stream, Verdict,
+    Ask, AskKind, Blackout, CallKind, Denial, Fault, FaultKind, Grant, KillSource, Opens, PlaybackRecord, Playing,
+    Reason, Report, Served, Stream, Ticket, Verdict,
 };
 
 const CERTIFICATE: Call = call(CallKind::Certificate);
@@ -19,7 +19,8 @@ const RELEASE: Call = call(CallKind::Release);
 const RENEWAL: Call = call(CallKind::Renewal);
 
 const fn call(kind: CallKind) -> Call {
-    Call { challenge: None, content: None, key_session: None, kind, opens: Opens::Yes, token: None }
+    let (content, content_token, token) = (None, None, None);
+    Call { challenge: None, content, content_token, key_session: None, kind, opens: Opens::Yes, token }
 }
 
 impl Call {
@@ -32,7 +33,7 @@ impl Call {
     }
 
     const fn with(self, token: u64) -> Self {
-        Self { token: Some(Fingerprint(token)), ..self }
+        Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(token)), ..self }
     }
 
     const fn saying(self, challenge: u64) -> Self {
@@ -696,6 +697,147 @@ fn a_kill_is_forgotten_after_its_time() {
 }
 
 #[test]
+fn a_kill_refuses_every_call_of_its_device_that_brings_no_content_token() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9).under(100));
+    stage.kill(1);
+    let strangers = [
+        LICENSE.of(8),
+        LICENSE.of(8).under(101),
+        LICENSE.of(8).bare(),
+        LICENSE.of(8).expired(),
+        RENEWAL.under(101),
+        RENEWAL.of(8).under(101).bare(),
+        CERTIFICATE.of(8),
+        RELEASE.under(101),
+        // A registration that nobody authorized is none of the app's making.
+        Call { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
+    ];
+    for call in strangers {
+        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+    }
+    // A new content token is a new playback, whose other calls need none.
+    stage.play(LICENSE.with(2).of(8).under(200));
+    assert!(matches!(stage.call(LICENSE.of(8)), (2, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.of(7)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(RENEWAL.under(200)), (2, Answer::Renew(..))));
+    stage.tick(stage.policy.kill_memory);
+    assert_eq!(stage.call(LICENSE.of(7)).1, Answer::Wait, "the kill is forgotten");
+}
+
+#[test]
+fn another_key_of_a_killed_device_without_tokens_is_refused_until_the_kill_is_forgotten() {
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1));
+    stage.kill(news);
+    for call in [LICENSE.of(1), LICENSE.of(2), LICENSE.of(3).under(7), LICENSE] {
+        stage.tick(Duration::from_secs(1));
+        assert_eq!(stage.call(call), (news, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+    }
+    stage.tick(stage.policy.kill_memory);
+    assert_eq!(stage.call(LICENSE.of(2)).1, Answer::Wait);
+}
+
+#[test]
+fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_does_not_return() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    let (news, film) = (stage.play(LICENSE.of(1)), {
+        stage.tick(TOGETHER);
+        stage.play(LICENSE.of(2))
+    });
+    stage.kill(news);
+    assert!(matches!(stage.call(LICENSE.of(2)), (id, Answer::Forward(_)) if id == film));
+    let mut stage = Stage::new();
+    stage.play(LICENSE.of(1));
+    stage.tick(TOGETHER);
+    let (film, _) = stage.call(LICENSE.of(2));
+    stage.deliver(film, Input::Kill(reason()));
+    assert!(matches!(stage.call(LICENSE.of(1)), (id, Answer::Refuse(Refusal::Killed(_))) if id == film));
+}
+
+/// A blackout is about what may not be shown, and says nothing of anything else.
+#[test]
+fn a_blackout_refuses_its_content_to_the_device_and_nothing_else() {
+    let mut stage = Stage::new();
+    let news = stage.play(LICENSE.of(1).under(100));
+    let blackout = Blackout { action: "DENY".to_owned(), url: None };
+    let dark = Reason { blackout: Some(blackout.into()), ..reason() };
+    stage.deliver(news, Input::Kill(dark.clone()));
+    stage.settle();
+    for call in [LICENSE.of(1), RENEWAL.under(100), Call { token: Some(Fingerprint(50)), ..LICENSE.of(1) }] {
+        assert_eq!(stage.call(call), (news, Answer::Refuse(Refusal::Killed(dark.clone()))), "{call:?}");
+    }
+    assert_eq!(stage.call(LICENSE.of(2)).1, Answer::Wait);
+}
+
+/// The content token of one that is known by its registration is a name of it as well.
+#[test]
+fn a_registered_playback_that_was_killed_is_known_by_its_content_token() {
+    let mut stage = Stage::new();
+    let registered = |id: u64, token: u64| Call { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    stage.play(registered(50, 1));
+    assert!(matches!(stage.call(registered(50, 2)), (1, Answer::Forward(_))));
+    stage.kill(1);
+    for call in [registered(50, 3), registered(51, 1), registered(51, 2), LICENSE.with(1), LICENSE.with(2)] {
+        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+    }
+    assert_eq!(stage.call(registered(51, 3)), (2, Answer::Wait));
+}
+
+#[test]
+fn an_operators_kill_is_remembered_for_the_routes_time_though_its_token_runs_out_before() {
+    let secs = Duration::from_secs;
+    for (killed_by, lasts) in [(KillSource::Authority, 30), (KillSource::Successor, 30), (KillSource::Operator, 3600)] {
+        let policy = Policy { kill_memory: secs(30), operator_kill_memory: secs(3600), ..Policy::default() };
+        let mut stage = Stage::under(policy);
+        stage.play(LICENSE.of(1));
+        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
+        stage.settle();
+        stage.tick(secs(lasts - 1));
+        assert!(matches!(stage.call(LICENSE.of(1)), (1, Answer::Refuse(Refusal::Killed(_)))), "{killed_by:?}");
+        stage.tick(secs(1));
+        assert!(stage.device.is_empty(), "{killed_by:?}");
+    }
+}
+
+#[test]
+fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself() {
+    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: reason() });
+    let mut stage = Stage::new();
+    stage.play(LICENSE.of(1));
+    stage.kill(1);
+    stage.deliver(1, Input::Forgive);
+    stage.tick(Duration::ZERO);
+    assert!(stage.device.is_empty());
+    // Its close is lost, and waits for its next try.
+    let mut stage = Stage::new();
+    stage.play(LICENSE.of(1));
+    stage.deliver(1, Input::Kill(reason()));
+    stage.answer(lost());
+    stage.deliver(1, Input::Forgive);
+    assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
+    stage.tick(Duration::ZERO);
+    assert!(stage.device.is_empty());
+    // It is under way: that one is waited for.
+    let mut stage = Stage::new();
+    stage.play(LICENSE.of(1));
+    stage.deliver(1, Input::Kill(reason()));
+    stage.deliver(1, Input::Forgive);
+    stage.tick(Duration::ZERO);
+    assert!(matches!(stage.state(1), State::Killed { .. }));
+    stage.answer(lost());
+    assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
+    stage.tick(Duration::ZERO);
+    assert!(stage.device.is_empty());
+    // What is not killed has nothing to be forgiven.
+    let mut stage = Stage::new();
+    stage.play(LICENSE.of(1));
+    stage.deliver(1, Input::Forgive);
+    stage.tick(Duration::ZERO);
+    assert!(matches!(stage.call(LICENSE.of(1)), (1, Answer::Forward(_))));
+}
+
+#[test]
 fn a_kill_of_one_leaves_the_other_of_the_device_alone() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
@@ -1119,10 +1261,6 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let mut stage = Stage::new();
     let news = stage.play(LICENSE.of(1).with(1));
     assert_ne!(stage.call(LICENSE.of(2).with(2)).0, news, "content tokens need no time");
-    let mut stage = Stage::new();
-    let news = stage.play(LICENSE.of(1));
-    stage.kill(news);
-    assert_ne!(stage.call(LICENSE.of(2)).0, news, "what is killed takes nobody in");
 }
 
 // Content tokens that have expired.

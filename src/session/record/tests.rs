@@ -60,6 +60,7 @@ fn license(kind: CallKind) -> Call {
     Call {
         challenge: None,
         content: Some(Fingerprint(5)),
+        content_token: Some(Fingerprint(1)),
         key_session: Some(Fingerprint(6)),
         kind,
         opens: Opens::Yes,
@@ -483,7 +484,11 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     let restored = record.restore((), &life.moment(), &life.policy);
     device.resume(restored, life.now, false, &life.policy, &mut out);
     let mut renew = |token| {
-        let call = Call { token: Some(Fingerprint(token)), ..license(CallKind::Renewal) };
+        let call = Call {
+            content_token: Some(Fingerprint(token)),
+            token: Some(Fingerprint(token)),
+            ..license(CallKind::Renewal)
+        };
         let start = || Start { card: (), id: SessionId(8), seed: 99 };
         device.call(life.now, &call, &life.policy, start, &mut out)
     };

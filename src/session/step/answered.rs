@@ -50,8 +50,7 @@ impl Session {
         };
         self.given_up.remove(at);
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
-            let (kind, ticket, told) = (AskKind::Close, Ticket(0), Told::default());
-            fx.push(Effect::Ask(Ask { grant: Some(grant), kind, ticket, told }));
+            give_back(grant, fx);
         }
     }
 
@@ -212,6 +211,12 @@ impl Session {
                     None => self.grant = None,
                 }
             }
+            // Forgiven meanwhile: nobody is to wait for the next try.
+            (Err(_), State::Killed { until, .. }) if now >= *until => {
+                if let Some(grant) = self.grant.take() {
+                    give_back(grant, fx);
+                }
+            }
             (Err(fault), State::Killed { .. }) => {
                 let tries = self.lost_close.map_or(0, |(_, tries)| tries);
                 self.lost_close = self.close_again(now, tries, &fault, policy);
@@ -231,8 +236,15 @@ impl Session {
     pub(super) fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Killed(by.clone()));
         self.credit_spent = false;
-        self.enter(State::Killed { by, until: now + policy.kill_memory });
+        let until = now + policy.memory_of_kill(&by);
+        self.enter(State::Killed { by, until });
     }
+}
+
+/// By itself, and not as the session's own call: no session has this grant any more.
+pub(super) fn give_back(grant: Grant, fx: &mut Effects) {
+    let (kind, ticket, told) = (AskKind::Close, Ticket(0), Told::default());
+    fx.push(Effect::Ask(Ask { grant: Some(grant), kind, ticket, told }));
 }
 
 pub(super) fn unexpected() -> Fault {

@@ -64,9 +64,9 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             None => session.go_on(now, now + catch_up),
         },
         State::Killed { ref by, until } => {
-            let by = by.clone();
+            let (by, memory) = (by.clone(), policy.memory_of_kill(by));
             session.lost_close = Some((now + closing, 0));
-            session.state = State::Killed { by, until: until.min(now + policy.kill_memory) };
+            session.state = State::Killed { by, until: until.min(now + memory) };
         }
         State::Live { beat } => {
             let interval = session.interval().unwrap_or_default();

@@ -12,6 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{Allowed, Endings, Enforcement, OnUnreachable};
 use crate::secret::Secret;
+use crate::session::KillSource;
 use crate::session::{Denial, Fault, FaultKind, Grant, Media, Playing, Report, Served, Stream, Verdict};
 
 const INTERVAL: Duration = secs(30);
@@ -957,7 +958,9 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let mut all = vec![
         Input::Alone,
         Input::Back,
+        Input::Forgive,
         Input::Kill(reason()),
+        Input::Kill(reason().wanted_by(KillSource::Operator)),
         Input::Return,
         Input::Start,
         Input::Tick,

@@ -243,8 +243,9 @@ async fn a_kill_cuts_what_is_on_its_way() {
         assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{path}");
     }
     assert_eq!(stage.metric("kill_effective_seconds_count", &[]).await, 1.0);
-    // What is killed does not come back by itself; a new playback is the authority's to judge.
-    let (_, reply) = begin(&stage, "tv", "/media/live.m3u8").await;
+    // What is killed does not come back by itself; a new content token makes a new playback.
+    assert_eq!(fetch(&stage, "tv", "/media/live.m3u8").await.error(), (403, "session_killed".to_owned()));
+    let (_, reply) = begin(&stage, "tv", "/media/live.m3u8?token=another").await;
     assert!(reply.is_good());
     stage.end().await;
 }

@@ -1,0 +1,33 @@
+//! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked.
+
+use super::license::{Ending, Managed, Story};
+use super::refusal::{Phase, Turned};
+use crate::ids::SessionId;
+use crate::session::{AskKind, Refusal};
+use crate::telemetry::Outcome;
+
+impl Story<'_> {
+    /// Killed while an upstream was asked: what it said is not passed on.
+    pub(super) fn unless_killed(&self, managed: &Managed<'_>, session: Option<SessionId>, ending: Ending) -> Ending {
+        let (outcome, _) = &ending;
+        if *outcome == Outcome::Refused {
+            return ending;
+        }
+        let Some(id) = session else { return self.turn_killed_away().unwrap_or(ending) };
+        match self.gateway.sessions.killed_by(managed.key, id) {
+            Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
+            None => ending,
+        }
+    }
+
+    /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device
+    /// that was: a license to keep, or a body that nobody knows, would be the way around a kill.
+    pub(super) fn turn_killed_away(&self) -> Option<Ending> {
+        let authority = self.route.authority.as_deref()?;
+        let (key, names) = (self.asked.key(authority), self.asked.names());
+        let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
+    }
+}

@@ -1,0 +1,255 @@
+//! Kills as calls meet them: by content token at whatever device, and by device for what brings none.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::keep::Writing;
+use super::*;
+use crate::session::{CallNames, KillSource};
+use crate::store::{Loaded, Memory};
+
+const DEVICES: [&str; 3] = ["tv", "phone", "tablet"];
+
+fn device(name: &str) -> DeviceKey {
+    DeviceKey::new("test", "header", name)
+}
+
+fn by_operator() -> Reason {
+    Reason::new(403, None, "by an operator").wanted_by(KillSource::Operator)
+}
+
+fn is_killed(admission: &Admission) -> bool {
+    matches!(admission.answer, Answer::Refuse(Refusal::Killed(_)))
+}
+
+impl Stage {
+    /// Plays at a device of this name.
+    async fn play_at(&mut self, name: &str, token: u64) -> SessionId {
+        let waits = self.wait_of(device(name), token);
+        self.grant(AskKind::Open).await;
+        waits.await.expect("an admission").session.expect("a session")
+    }
+
+    async fn try_at(&self, name: &str, token: u64) -> Admission {
+        self.admit_of(device(name), token, HOUR).await
+    }
+}
+
+#[tokio::test]
+async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
+    let mut stage = Stage::new(Policy::default());
+    let id = stage.play_at("tv", 1).await;
+    stage.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
+    stage.grant(AskKind::Close).await;
+    for name in DEVICES {
+        assert!(is_killed(&stage.try_at(name, 1).await), "{name}");
+    }
+    let names = license(1).names();
+    assert_eq!(stage.sessions.killed("test", None, &names), Some(by_operator()), "nothing names the device");
+    assert_eq!(stage.sessions.killed("another", None, &names), None, "another authority has tokens of its own");
+    // Only who is asked opens: a new token does.
+    stage.play_at("phone", 2).await;
+    assert!(stage.asked.try_recv().is_err(), "the refused cost no call");
+    stage.tasks.stop();
+}
+
+#[tokio::test]
+async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_a_restart_too() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let policy = || Policy { kill_memory: HOUR, ..Policy::default() };
+    let mut first = Stage::with(policy(), Some(memory.clone() as Arc<dyn Store>), |_| {});
+    let mut refreshed = license(1);
+    refreshed.content = Some(Fingerprint(9));
+    let admit = |stage: &Stage, key, call: Call| {
+        let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
+        async move { sessions.admit(key, &call, &card, Clock.now() + HOUR).await }
+    };
+    let opens = admit(&first, device("tv"), refreshed);
+    let (admission, ()) = tokio::join!(opens, first.grant(AskKind::Open));
+    let id = admission.session.unwrap();
+    for token in 2..5 {
+        let call = Call { content: Some(Fingerprint(9)), ..license(token) };
+        assert_eq!(admit(&first, device("tv"), call).await.session, Some(id));
+    }
+    first.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
+    first.grant(AskKind::Close).await;
+    drop(writer);
+    memory.commit();
+    first.tasks.stop();
+
+    let memory = memory.crash();
+    let store = memory.clone() as Arc<dyn Store>;
+    let next = Stage::with(policy(), Some(store.clone()), |_| {});
+    let (Loaded { sessions, .. }, card) = (store.load(), next.card.clone());
+    next.sessions.restore(sessions, |_| Home::Here(card.clone()));
+    for stage in [&first, &next] {
+        for token in 1..5 {
+            assert!(is_killed(&stage.try_at("phone", token).await), "{token}");
+        }
+        let tokenless = Call { content_token: None, token: None, ..license(1) };
+        assert!(is_killed(&admit(stage, device("tv"), tokenless).await), "the device is known too");
+    }
+    assert!(next.sessions.forgive(device("tv"), id));
+    assert!(next.sessions.killed_tokens.is_empty());
+    next.tasks.stop();
+}
+
+#[tokio::test]
+async fn a_kill_that_is_forgotten_or_forgiven_leaves_no_name_behind() {
+    let mut stage = Stage::new(Policy { kill_memory: SHORT, operator_kill_memory: SHORT, ..Policy::default() });
+    for token in 1..4 {
+        let id = stage.play_at("tv", token).await;
+        stage.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
+        stage.grant(AskKind::Close).await;
+    }
+    stage.emptied().await;
+    assert!(stage.sessions.killed_tokens.is_empty());
+
+    let mut stage = Stage::new(Policy::default());
+    let id = stage.play_at("tv", 1).await;
+    assert!(!stage.sessions.forgive(device("tv"), id), "it is not killed");
+    stage.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
+    stage.grant(AskKind::Close).await;
+    let given_back = async {
+        while stage.sessions.with(device("tv"), |tv, _| tv.playbacks()[0].session.is_owed_a_close()) {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("its close is answered");
+    assert!(stage.sessions.forgive(device("tv"), id));
+    assert!(stage.sessions.killed_tokens.is_empty() && stage.sessions.list().is_empty());
+    stage.play_at("tv", 1).await;
+    stage.tasks.stop();
+}
+
+/// A token may stand for an account, and be used at each of its devices.
+#[tokio::test]
+async fn a_session_that_had_the_token_before_the_kill_goes_on_and_a_place_that_moved_takes_no_token_along() {
+    let mut stage = Stage::new(Policy::default());
+    let (tv, _phone) = (stage.play_at("tv", 1).await, stage.play_at("phone", 1).await);
+    stage.sessions.deliver(device("tv"), tv, Input::Kill(by_operator()));
+    stage.grant(AskKind::Close).await;
+    assert!(matches!(stage.try_at("phone", 1).await.answer, Answer::Forward(_)));
+    assert!(is_killed(&stage.try_at("tablet", 1).await) && is_killed(&stage.try_at("tv", 1).await));
+
+    let mut stage = Stage::new(Policy::default());
+    let tv = stage.play_at("tv", 1).await;
+    let replaced = Reason::new(403, None, "another device plays now").wanted_by(KillSource::Successor);
+    stage.sessions.deliver(device("tv"), tv, Input::Kill(replaced));
+    stage.grant(AskKind::Close).await;
+    assert!(is_killed(&stage.try_at("tv", 1).await));
+    stage.play_at("phone", 1).await;
+    stage.tasks.stop();
+}
+
+/// An authority that grants whatever it is asked for, at once.
+struct Generous;
+
+impl Asker for Generous {
+    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+        Box::pin(async move {
+            Ok(match ask.kind {
+                AskKind::Open => {
+                    Verdict::Granted(Grant { interval: HOUR, lifetime: None, token: Secret::new("session") })
+                }
+                AskKind::Close => Verdict::Closed,
+                AskKind::Beat | AskKind::Renew => {
+                    Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+                }
+            })
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    /// The device asks with this content token, or without one, for this content.
+    Ask(usize, Option<u64>, u64),
+    /// An operator kills the newest session of the device.
+    Kill(usize),
+    /// Something that is no session's: a body that nobody knows.
+    Pass(usize, Option<u64>),
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    let device = 0..DEVICES.len();
+    let token = proptest::option::weighted(0.7, 1..6u64);
+    prop_oneof![
+        5 => (device.clone(), token.clone(), 1..4u64).prop_map(|(at, token, content)| Move::Ask(at, token, content)),
+        2 => device.clone().prop_map(Move::Kill),
+        2 => (device, token).prop_map(|(at, token)| Move::Pass(at, token)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever devices ask in whatever order: no call passes with a token that was killed, nor without one from a
+    /// device that was killed and plays nothing.
+    #[test]
+    fn no_call_passes_by_a_kill(moves in prop::collection::vec(a_move(), 1..40)) {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (tasks, _deaths) = Tasks::new();
+            let pump = Pump::new(Arc::new(Generous), Handle::current(), tasks.clone());
+            let sessions = Sessions::new(Clock, pump, Arc::default());
+            tasks.spawn(pace(sessions.clone(), tasks.clone()));
+            let card = Stage::new(Policy::default()).card;
+            let plays_by = |key, names: &CallNames| sessions.with(key, |device, _| device.plays_by(names));
+            let (mut tokens, mut devices) = (HashSet::new(), HashSet::new());
+            // The playbacks of all devices, in the order of their calls, with the tokens that those brought.
+            let mut known: Vec<(usize, SessionId, Option<u64>)> = Vec::new();
+            for step in moves {
+                match step {
+                    Move::Kill(at) => {
+                        let newest = known.iter().rev().find(|(of, ..)| *of == at);
+                        let Some(id) = newest.map(|(_, id, _)| *id) else { continue };
+                        sessions.deliver(device(DEVICES[at]), id, Input::Kill(by_operator()));
+                        if sessions.killed_by(device(DEVICES[at]), id).is_some() {
+                            tokens.extend(known.iter().filter(|(_, of, _)| *of == id).filter_map(|(.., token)| *token));
+                            devices.insert(at);
+                        }
+                    }
+                    Move::Ask(at, token, content) => {
+                        let token_print = token.map(Fingerprint);
+                        let call = Call {
+                            content: Some(Fingerprint(content)),
+                            content_token: token_print,
+                            token: token_print,
+                            ..license(1)
+                        };
+                        let key = device(DEVICES[at]);
+                        let had = plays_by(key, &call.names());
+                        let Admission { answer, session } = sessions.admit(key, &call, &card, Clock.now() + HOUR).await;
+                        let good = matches!(answer, Answer::Forward(_) | Answer::Pass);
+                        if let Some(token) = token {
+                            prop_assert!(!(good && tokens.contains(&token)) || had, "token {token} passed");
+                            prop_assert!(good || tokens.contains(&token), "token {token} was refused: {answer:?}");
+                        } else if good && devices.contains(&at) {
+                            prop_assert!(known.iter().any(|(_, id, _)| Some(*id) == session), "a new playback");
+                        }
+                        if let Some(id) = session.filter(|_| good) {
+                            known.push((at, id, token));
+                        }
+                    }
+                    Move::Pass(at, token) => {
+                        let token = token.map(Fingerprint);
+                        let names = CallNames { content: None, content_token: token, token };
+                        let killed = sessions.killed("test", Some(device(DEVICES[at])), &names).is_some();
+                        let expected = match token {
+                            Some(token) => {
+                                tokens.contains(&token.0) && !plays_by(device(DEVICES[at]), &names)
+                            }
+                            None => devices.contains(&at),
+                        };
+                        prop_assert_eq!(killed, expected, "{:?} of {}", token, at);
+                    }
+                }
+            }
+            tasks.stop();
+            Ok(())
+        })?;
+    }
+}
