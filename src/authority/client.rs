@@ -18,7 +18,7 @@ use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::sessions::{Asker, Card, Verdicts};
 use crate::telemetry::{SlotEnd, Telemetry};
-use crate::upstream::{self, Call, Pool, Reply};
+use crate::upstream::{self, Call, Hold, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
 const REPLY_MAX: usize = 64 * 1024;
@@ -74,10 +74,10 @@ impl Client {
 
     async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
         let wire = ssm.config.renew(endpoint, grant, challenge);
-        match self.send(wire, ssm.config.timeout).await {
+        match self.send(wire, AskKind::Renew, ssm.config.timeout).await {
             Ok(reply) => Renewal {
                 license: nagra_ssm::license(&reply.body),
-                result: self.read(ssm, AskKind::Renew, card, &reply),
+                result: self.read(ssm, AskKind::Renew, card, &reply).map_err(|fault| naming(fault, endpoint)),
             },
             Err(fault) => Renewal { license: None, result: Err(fault) },
         }
@@ -159,11 +159,20 @@ impl Client {
             // Renewals carry the player's challenge and come through `renew`.
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
         };
-        let reply = self.send(wire, ssm.config.timeout).await?;
-        self.read(ssm, kind, card, &reply)
+        let endpoint = wire.as_ref().map(|wire| wire.endpoint);
+        let reply = self.send(wire, kind, ssm.config.timeout).await?;
+        let result = self.read(ssm, kind, card, &reply);
+        match (result, endpoint) {
+            (Ok(Verdict::Denied(denial, reason)), Some(endpoint)) => {
+                Ok(Verdict::Denied(denial, with_path(reason, endpoint)))
+            }
+            (Err(fault), Some(endpoint)) => Err(naming(fault, endpoint)),
+            (result, _) => result,
+        }
     }
 
-    async fn send(&self, wire: Option<Wire<'_>>, timeout: Duration) -> Result<Reply, Fault> {
+    /// A player waits for opens and renewals: while the authority cannot be reached, they are held for `timeout`.
+    async fn send(&self, wire: Option<Wire<'_>>, kind: AskKind, timeout: Duration) -> Result<Reply, Fault> {
         let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
@@ -171,16 +180,12 @@ impl Client {
             Some(path) => path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?,
             None => endpoint.path_and_query(),
         };
-        let call = Call {
-            body,
-            deadline: self.clock.now() + timeout,
-            endpoint,
-            headers,
-            method,
-            path_and_query,
-            reply_max: REPLY_MAX,
-        };
-        self.pool.send(call).await.map_err(|fault| infrastructure(&fault))
+        let until = self.clock.now() + timeout;
+        let call = Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: REPLY_MAX };
+        let unreachable = matches!(kind, AskKind::Open | AskKind::Renew);
+        let hold = Hold { attempt: timeout, gateway_errors: false, unreachable, until };
+        let held = self.pool.send_held(call, hold).await;
+        held.outcome.map_err(|fault| infrastructure(&fault, endpoint))
     }
 
     fn read(&self, ssm: &Ssm, kind: AskKind, card: &Card, reply: &Reply) -> Result<Verdict, Fault> {
@@ -227,7 +232,20 @@ fn unspeakable(message: &str) -> Fault {
     Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
 }
 
-fn infrastructure(fault: &upstream::Fault) -> Fault {
+/// A 404 without a code is nearly always that of a wrong path.
+fn with_path(reason: Reason, endpoint: &Endpoint) -> Reason {
+    if reason.code != 404 || reason.error_code.is_some() {
+        return reason;
+    }
+    let message = format!("{endpoint}: {} (is that the right path?)", reason.message);
+    Reason { message: message.into(), ..reason }
+}
+
+fn naming(fault: Fault, endpoint: &Endpoint) -> Fault {
+    Fault { reason: with_path(fault.reason, endpoint), ..fault }
+}
+
+fn infrastructure(fault: &upstream::Fault, endpoint: &Endpoint) -> Fault {
     let kind = match fault {
         upstream::Fault::Busy => FaultKind::Busy,
         upstream::Fault::Malformed | upstream::Fault::TooLarge => FaultKind::Malformed,
@@ -250,5 +268,7 @@ fn infrastructure(fault: &upstream::Fault) -> Fault {
         | upstream::Fault::Tls(_)
         | upstream::Fault::TooLarge => StatusCode::BAD_GATEWAY,
     };
-    Fault { kind, reason: Reason::new(status.as_u16(), None, &fault.to_string()) }
+    // The fault's text is scrubbed already, and the host is the configuration's.
+    let message = format!("{}: {fault}", endpoint.host_and_port()).into();
+    Fault { kind, reason: Reason { message, ..Reason::new(status.as_u16(), None, "") } }
 }

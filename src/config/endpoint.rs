@@ -54,6 +54,12 @@ impl Endpoint {
         self.port
     }
 
+    /// For a person who has to look there.
+    pub fn host_and_port(&self) -> String {
+        let bracketed = self.host.contains(':');
+        if bracketed { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+    }
+
     pub fn tls(&self) -> bool {
         self.tls
     }

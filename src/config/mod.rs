@@ -48,7 +48,8 @@ pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
 pub use self::proxies::{ForwardedHeader, TrustedProxies};
 pub use self::route::{
-    Enforcement, Profile, Profiles, Refusal, Route, Rung, SessionControl, TokenSource, Wrapping, Wrappings,
+    Enforcement, Profile, Profiles, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl, TokenSource, Wrapping,
+    Wrappings,
 };
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::template::{Place, Template};

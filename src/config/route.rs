@@ -33,6 +33,7 @@ pub struct Route {
     /// not been sent yet.
     pub re_entry: Duration,
     pub refusal: Refusal,
+    pub retry: Retry,
     pub session_control: SessionControl,
     pub sessions_per_device: usize,
     /// Whether CMCD is taken off what goes to the license server or the origin.
@@ -42,6 +43,22 @@ pub struct Route {
     /// Headers that we write with the viewer's address; their names are among `headers`.
     pub viewer_headers: Vec<ViewerHeader>,
     pub wrapping: Wrappings,
+}
+
+/// What is asked of the license server or the origin again, within the time of the player's call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retry {
+    /// After replies of 502, 503 and 504.
+    pub gateway_errors: RetriedCalls,
+    /// While it cannot be reached, or turns the call away unprocessed.
+    pub unreachable: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RetriedCalls {
+    All,
+    None,
+    Renewals,
 }
 
 /// Where a route finds the content token; the first that has one.

@@ -32,6 +32,7 @@ impl Story<'_> {
         let Managed { authority, call, expired, .. } = managed;
         self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, "token_expired");
         let turned = Turned {
+            comes_again: None,
             code: 403,
             detail: "The content token has expired; play again with a new one.",
             error: "token_expired".to_owned(),

@@ -9,10 +9,10 @@ use http_body_util::Full;
 
 use super::license::Story;
 use super::route::Route;
-use crate::config::Endpoint;
+use crate::config::{self, Endpoint, RetriedCalls};
 use crate::drm::{self, Direction, Message};
 use crate::edge::ReplyBody;
-use crate::upstream::{Call, Fault, Reply};
+use crate::upstream::{Call, Fault, Hold, Reply};
 
 /// Larger than any license met, which are below 64 KiB.
 const REPLY_MAX: usize = 1024 * 1024;
@@ -23,8 +23,9 @@ const MOST_REDIRECTS: usize = 3;
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("{0}")]
-    Fault(#[from] Fault),
+    /// Of the server that is named.
+    #[error("{1}: {0}")]
+    Fault(Fault, String),
     #[error("the player's body is not wrapped as the route says: {0}")]
     Misfit(drm::wrap::Misfit),
     #[error("the license server sends us elsewhere; set license-server to its final URL")]
@@ -38,11 +39,24 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Fault(fault) => fault.name(),
+            Self::Fault(fault, _) => fault.name(),
             Self::Misfit(_) => "request_wrapping",
             Self::Redirect => "redirect",
             Self::Reply(_) => "reply_wrapping",
             Self::Unspeakable => "path",
+        }
+    }
+
+    /// The status that asks the player to come again: the license server may answer then, and no kill stands behind it.
+    /// What waiting does not mend is a plain refusal, and so is what we shed: players come back at once, and often.
+    pub(super) fn comes_again(&self) -> Option<StatusCode> {
+        match self {
+            Self::Fault(Fault::Connect(_) | Fault::Refused | Fault::Reset | Fault::Resolve, _) => {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::Fault(Fault::Slow { .. }, _) => Some(StatusCode::GATEWAY_TIMEOUT),
+            Self::Fault(Fault::Busy | Fault::Malformed | Fault::Tls(_) | Fault::TooLarge, _) => None,
+            Self::Misfit(_) | Self::Redirect | Self::Reply(_) | Self::Unspeakable => None,
         }
     }
 }
@@ -64,20 +78,34 @@ impl Story<'_> {
         for _ in 0..MOST_REDIRECTS {
             let call = Call {
                 body: onward.body.clone(),
-                deadline: deadline.min(gateway.clock.now() + route.config.timeout),
+                deadline,
                 endpoint: server,
                 headers: headers.clone(),
                 method: onward.method.clone(),
                 path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
-            let reply = gateway.pool.send(call).await?;
+            let held = gateway.pool.send_held(call, self.hold()).await;
+            route.reach.tell(&gateway.telemetry, &route.path, server, &held);
+            let reply = held.outcome.map_err(|fault| Failure::Fault(fault, server.host_and_port()))?;
             if !reply.status.is_redirection() || reply.status == StatusCode::NOT_MODIFIED {
                 return Ok(reply);
             }
             path = redirected(server, &reply).ok_or(Failure::Redirect)?;
         }
         Err(Failure::Redirect)
+    }
+
+    fn hold(&self) -> Hold {
+        let Story { asked, deadline, route, .. } = *self;
+        let config::Retry { gateway_errors, unreachable } = route.config.retry;
+        let renews = asked.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
+        let gateway_errors = match gateway_errors {
+            RetriedCalls::All => true,
+            RetriedCalls::None => false,
+            RetriedCalls::Renewals => renews,
+        };
+        Hold { attempt: route.config.timeout, gateway_errors, unreachable, until: deadline }
     }
 }
 

@@ -239,6 +239,7 @@ impl Story<'_> {
         good: Outcome,
     ) -> (Ending, Option<Message>) {
         let reply = self.forward(authorization).await;
+        self.pace(&reply).await;
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
         (self.conclude(reply, good), message)

@@ -21,6 +21,7 @@ mod media;
 mod mirror;
 mod onward;
 mod query;
+mod reach;
 mod refusal;
 mod renewal;
 mod route;

@@ -7,7 +7,7 @@
 mod body;
 mod shape;
 
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::forward::Failure;
 use super::license::Story;
@@ -48,6 +48,8 @@ impl Phase {
 pub(super) struct Turned {
     /// The head-end's HTTP status, or ours where there was none.
     pub(super) code: u16,
+    /// The status that asks the player to come again, where this may pass.
+    pub(super) comes_again: Option<StatusCode>,
     /// For a person.
     pub(super) detail: &'static str,
     /// Stable, for programs: `session_killed`, `limit_reached`, …
@@ -124,12 +126,14 @@ impl Turned {
         let error = format!("license_server_{}", failure.name());
         let code = if failure.name() == "timeout" { 504 } else { 502 };
         let detail = "The license server could not be used.";
-        Self { error, message: crate::secret::scrub(&failure.to_string()), ..Self::ours(code, "", detail) }
+        let (comes_again, message) = (failure.comes_again(), failure.to_string());
+        Self { comes_again, error, message, ..Self::ours(code, "", detail) }
     }
 
     fn said(error: String, detail: &'static str, reason: &Reason) -> Self {
         Self {
             code: reason.code,
+            comes_again: None,
             detail,
             error,
             error_code: reason.error_code,
@@ -141,7 +145,7 @@ impl Turned {
 
     fn ours(code: u16, error: &str, detail: &'static str) -> Self {
         let (error, message) = (error.to_owned(), detail.to_owned());
-        Self { code, detail, error, error_code: None, event: None, killed: false, message }
+        Self { code, comes_again: None, detail, error, error_code: None, event: None, killed: false, message }
     }
 }
 

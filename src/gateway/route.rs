@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::reach::Reach;
 use crate::authority::Authority;
 use crate::config::{self, Limits};
 use crate::playbacks::Registration;
@@ -19,6 +20,7 @@ pub(super) struct Route {
     pub(super) limits: Arc<Limits>,
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<Standing>,
+    pub(super) reach: Reach,
 }
 
 impl Route {
@@ -79,7 +81,7 @@ impl Routes {
                 let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
                 let policy = stand(&mut standings, post, policy);
                 let (limits, path) = (limits.clone(), config.path.as_str().into());
-                Arc::new(Route { authority, config, limits, path, policy })
+                Arc::new(Route { authority, config, limits, path, policy, reach: Reach::default() })
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));

@@ -145,6 +145,12 @@ pub(super) struct RouteFault {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RouteResult {
+    pub(super) result: &'static str,
+    pub(super) route: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct AuthorityLabel {
     pub(super) authority: Arc<str>,
 }

@@ -1,6 +1,7 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
 mod page;
+mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,8 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::labels::{
     AskedAgain, AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit,
-    Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, Saving, SlotEnd,
-    StateLabel,
+    Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, RouteResult, Saving,
+    SlotEnd, StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event, FaultKind};
@@ -59,6 +60,7 @@ pub struct Metrics {
     unrecognised: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
+    upstream_retries: Family<RouteResult, Counter>,
     webhooks: Family<Delivered, Counter>,
 }
 
@@ -105,6 +107,7 @@ impl Default for Metrics {
             unrecognised: Family::default(),
             upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
+            upstream_retries: Family::default(),
             webhooks: Family::default(),
         }
     }
@@ -248,15 +251,6 @@ impl Metrics {
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
         self.unrecognised.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
-    }
-
-    /// A call to an upstream that need not be made.
-    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
-        self.upstream_calls_saved.get_or_create(&Saving { reason, route: route.to_owned() }).inc();
-    }
-
-    pub fn upstream_fault(&self, route: &str, fault: &'static str) {
-        self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
     pub fn webhook(&self, webhook: &str, result: Delivery, times: u64) {

@@ -49,7 +49,44 @@ pub(super) async fn tls(
         return Err(Fault::Tls("the host is no name that a certificate can have".into()));
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
-    timeout(HANDSHAKE, handshake).await.map_err(|_| SLOW)?.map_err(|error| Fault::Tls(scrub(&error.to_string())))
+    timeout(HANDSHAKE, handshake).await.map_err(|_| SLOW)?.map_err(|error| disagreement(&error))
+}
+
+/// What the two sides could not agree on. A connection that only ended says nothing about trust.
+fn disagreement(error: &io::Error) -> Fault {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(inner) => Fault::Tls(in_words(inner)),
+        None => Fault::Connect(error.kind()),
+    }
+}
+
+/// The usual mistakes, with what mends them; else what rustls says.
+fn in_words(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Certificate;
+    use rustls::Error;
+    match error {
+        Error::InvalidMessage(_) => {
+            "it does not answer as a TLS server does; does it answer plain HTTP there? Then its URL begins with http://"
+        }
+        Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+            "nobody who is trusted here has issued its certificate; name the file of its CA by the key \"ca\""
+        }
+        Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "its certificate has expired"
+        }
+        Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet; is the clock of this machine right?"
+        }
+        Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
+            "its certificate is for another name than the host in its URL"
+        }
+        Error::InvalidCertificate(Certificate::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of a CA, as \"openssl req -x509\" makes them, which no server may show; make it \
+             with -addext basicConstraints=critical,CA:FALSE and name its file by the key \"ca\""
+        }
+        other => return scrub(&other.to_string()),
+    }
+    .to_owned()
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {

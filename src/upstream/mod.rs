@@ -8,6 +8,7 @@
 mod connect;
 mod fault;
 mod flight;
+mod hold;
 mod hop;
 mod origin;
 mod pool;
@@ -26,6 +27,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use self::fault::{Fault, Phase};
+pub use self::hold::{Held, Hold};
 pub use self::hop::strip as strip_hop_by_hop;
 pub use self::pool::Pool;
 pub use self::transfer::{Streamed, Transfer};
@@ -34,6 +36,7 @@ use crate::config::Endpoint;
 
 /// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever
 /// `headers` says; hop-by-hop headers in it are dropped.
+#[derive(Clone)]
 pub struct Call<'a> {
     pub body: Bytes,
     /// For everything: opening a connection, sending, and the reply's last byte.

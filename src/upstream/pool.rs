@@ -161,6 +161,10 @@ impl Pool {
         Ok((response, place, wire))
     }
 
+    pub(super) fn now(&self) -> Instant {
+        self.0.clock.now()
+    }
+
     #[cfg(test)]
     pub(super) fn idle(&self, endpoint: &Endpoint) -> usize {
         self.0.origin(endpoint).map_or(0, |origin| origin.idle())

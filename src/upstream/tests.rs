@@ -473,17 +473,21 @@ struct Certified {
 
 fn certified(alpn: &[&str]) -> Certified {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    served(&made.cert, &made.signing_key, alpn)
+}
+
+fn served(cert: &rcgen::Certificate, key: &rcgen::KeyPair, alpn: &[&str]) -> Certified {
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), made.cert.pem()).unwrap();
+    std::fs::write(ca.path(), cert.pem()).unwrap();
     Certified { acceptor: TlsAcceptor::from(Arc::new(config)), ca }
 }
 
@@ -543,7 +547,7 @@ async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     let (one, two, ()) = join!(stage.send(), stage.send(), peer);
     let (one, two) = (fault(one), fault(two));
-    assert!(matches!(&one, Fault::Tls(why) if why.contains("UnknownIssuer")), "{one}");
+    assert!(matches!(&one, Fault::Tls(why) if why.contains("by the key \"ca\"")), "{one}");
     assert_eq!(one, two);
     stage.assert_no_other_connection();
 }
@@ -557,6 +561,41 @@ async fn a_certificate_for_another_name_is_not_trusted() {
     stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(Fault::Tls(_))));
+}
+
+/// As `openssl req -x509` makes it.
+fn certified_as_a_ca() -> Certified {
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    served(&params.self_signed(&key).unwrap(), &key, &[])
+}
+
+#[tokio::test]
+async fn the_usual_mistakes_about_certificates_are_told_in_words_with_what_mends_them() {
+    let certified = certified_as_a_ca();
+    let stage = tls_stage(&certified).await;
+    let untrusting = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    for stage in [stage, untrusting] {
+        let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
+        let Fault::Tls(said) = fault(join!(stage.send(), peer).0) else { panic!("another fault") };
+        assert!(said.contains("CA:FALSE") && said.contains("the key \"ca\""), "{said}");
+    }
+    let plain = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    let peer = async {
+        let mut stream = plain.accept().await;
+        drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+        stream
+    };
+    let Fault::Tls(said) = fault(join!(plain.send(), peer).0) else { panic!("another fault") };
+    assert!(said.contains("plain HTTP") && said.contains("http://"), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_in_the_handshake_says_nothing_about_trust() {
+    let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
+    let peer = async { drop(stage.accept().await) };
+    assert!(matches!(fault(join!(stage.send(), peer).0), Fault::Connect(_)));
 }
 
 /// Serves HTTP/2 on one connection until `stop`, then lets it end.

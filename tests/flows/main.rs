@@ -26,6 +26,7 @@ mod events;
 mod faults;
 mod firstlight;
 mod firstlight_media;
+mod holding;
 mod identity;
 mod judged;
 mod kill;

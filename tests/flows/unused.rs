@@ -24,14 +24,14 @@ async fn ended_unused(stage: &Stage) {
 #[tokio::test]
 async fn a_license_server_that_refuses_or_is_down_holds_no_place() {
     let refusing = Upstream::answering(|_| status(403)).await;
-    for url in [refusing.url(), format!("http://{}/acquire", nobody().await)] {
+    for (url, status) in [(refusing.url(), 403), (format!("http://{}/acquire", nobody().await), 503)] {
         let stage = route(&url).start().await;
         let tv = stage.player("tv", "news").await;
-        assert_eq!(tv.post(CLEARKEY).await.status, 403);
+        assert_eq!(tv.post(CLEARKEY).await.status, status);
         assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
         ended_unused(&stage).await;
         // Whoever tries again begins anew.
-        assert_eq!(tv.post(CLEARKEY).await.status, 403);
+        assert_eq!(tv.post(CLEARKEY).await.status, status);
         assert_eq!(stage.headend.count("setup").await, 2);
         stage.end().await;
     }

@@ -40,7 +40,14 @@ impl Asked {
 impl Upstream {
     /// Answers every call with what `answer` makes of it.
     pub(crate) async fn answering(answer: impl Fn(&Asked) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        let (upstream, listener) = Self::bind().await;
+        Self::at(([127, 0, 0, 1], 0).into(), answer).await
+    }
+
+    pub(crate) async fn at(
+        address: SocketAddr,
+        answer: impl Fn(&Asked) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        let (upstream, listener) = Self::bind(address).await;
         let (seen, tasks, answer) = (upstream.seen.clone(), upstream.tasks.clone(), Arc::new(answer));
         upstream.tasks.spawn(async move {
             loop {
@@ -71,7 +78,7 @@ impl Upstream {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (upstream, listener) = Self::bind().await;
+        let (upstream, listener) = Self::bind(([127, 0, 0, 1], 0).into()).await;
         let tasks = upstream.tasks.clone();
         upstream.tasks.spawn(async move {
             loop {
@@ -97,8 +104,8 @@ impl Upstream {
         .await
     }
 
-    async fn bind() -> (Self, TcpListener) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn bind(address: SocketAddr) -> (Self, TcpListener) {
+        let listener = TcpListener::bind(address).await.unwrap();
         let (tasks, deaths) = Tasks::new();
         let address = listener.local_addr().unwrap();
         (Self { address, seen: Arc::default(), tasks, _deaths: deaths }, listener)

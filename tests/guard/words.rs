@@ -44,6 +44,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.media_request(&MediaLabels { kind: "k", outcome: "o", route: "/r".into() });
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
+    metrics.upstream_retries("/a", 1, true);
     metrics.reload(true);
     metrics.sessions("live", 1);
     telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO);

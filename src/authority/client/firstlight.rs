@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
-use super::{Client, unspeakable};
+use super::{Client, naming, unspeakable};
 use crate::authority::firstlight::{Class, Phase, Who};
 use crate::authority::wire::Wire;
 use crate::config::FirstLight;
@@ -169,14 +169,16 @@ impl Row<'_> {
 
     async fn send(&self, deadline: Instant, wire: Wire<'_>) -> Class {
         let left = deadline.saturating_duration_since(self.client.clock.now());
-        match self.client.send(Some(wire), left).await {
+        let endpoint = wire.endpoint;
+        match self.client.send(Some(wire), self.ask.kind, left).await {
             Ok(reply) => {
                 if reply.status == StatusCode::BAD_REQUEST {
                     // Ours or the configuration's, and no outage that passes.
                     tracing::error!("the service cannot read our calls: check fields, paths and headers");
                 }
                 match self.config.read(reply.status, &reply.body) {
-                    Class::Infrastructure(mut fault) => {
+                    Class::Infrastructure(fault) => {
+                        let mut fault = naming(fault, endpoint);
                         fault.reason.retry_after = retry_after(&reply.headers, self.client.clock.wall());
                         Class::Infrastructure(fault)
                     }

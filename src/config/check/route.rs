@@ -14,8 +14,8 @@ use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
 use crate::config::{
-    Authorize, Endpoint, Enforcement, Refusal, Route, Rung, SessionControl, TokenSource, ViewerHeader, Wrapping,
-    Wrappings,
+    Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl, TokenSource,
+    ViewerHeader, Wrapping, Wrappings,
 };
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
@@ -26,6 +26,9 @@ const SESSION_CONTROL: [(&str, SessionControl); 3] =
     [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
 
 const KINDS: [(&str, Kind); 3] = [("authorize", Kind::Authorize), ("license", Kind::License), ("media", Kind::Media)];
+
+const RETRIED: [(&str, RetriedCalls); 3] =
+    [("all", RetriedCalls::All), ("none", RetriedCalls::None), ("renewals", RetriedCalls::Renewals)];
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -107,6 +110,7 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         media: None,
         re_entry: re_entry(table),
         refusal: Refusal::default(),
+        retry: retry(table),
         session_control: SessionControl::Always,
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
         strip_cmcd: true,
@@ -133,6 +137,13 @@ pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {
 
 fn re_entry(table: &Section<'_>) -> Duration {
     table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5))
+}
+
+fn retry(table: &Section<'_>) -> Retry {
+    Retry {
+        gateway_errors: table.choice("retry-gateway-errors", &RETRIED).unwrap_or(RetriedCalls::Renewals),
+        unreachable: table.flag("retry-unreachable").unwrap_or(true),
+    }
 }
 
 pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {

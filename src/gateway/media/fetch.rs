@@ -11,8 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Story;
 use super::place::Target;
 use crate::cmcd;
+use crate::config::{self, RetriedCalls};
 use crate::gateway::query;
-use crate::upstream::{Call, Fault, Streamed};
+use crate::upstream::{Call, Fault, Hold, Streamed};
 
 /// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
 /// slate's, which the authority names.
@@ -40,16 +41,22 @@ impl Failure {
 impl Story<'_> {
     /// `plain`: nothing but the whole, as it is; else as the player asked.
     pub(super) async fn fetch(&self, target: &Target, plain: bool) -> Result<Streamed, Failure> {
+        let until = self.gateway.clock.now() + self.route.config.timeout;
         let call = Call {
             body: bytes::Bytes::new(),
-            deadline: self.gateway.clock.now() + self.route.config.timeout,
+            deadline: until,
             endpoint: &target.endpoint,
             headers: self.headers(target, plain),
             method: self.asked.method.clone(),
             path_and_query: self.path(target).ok_or(Failure::Unspeakable)?,
             reply_max: 0,
         };
-        self.gateway.pool.stream(call, self.media.stall).await.map_err(Failure::Fault)
+        let config::Retry { gateway_errors, unreachable } = self.route.config.retry;
+        let gateway_errors = gateway_errors == RetriedCalls::All;
+        let hold = Hold { attempt: self.route.config.timeout, gateway_errors, unreachable, until };
+        let held = self.gateway.pool.stream_held(call, self.media.stall, hold).await;
+        self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
+        held.outcome.map_err(Failure::Fault)
     }
 
     fn path(&self, target: &Target) -> Option<PathAndQuery> {

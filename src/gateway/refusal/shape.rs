@@ -1,7 +1,7 @@
 //! The choice of the shape: per DRM, phase and player family, or as the route says.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
@@ -55,6 +55,12 @@ impl Shape {
         let again = phase == Phase::Renewal || (turned.killed && message.system != System::Widevine);
         let profile = if again { renewal } else { first };
         match profile {
+            // It swallows an HTTP error of a renewal and plays on: better than an error of a license that may yet come.
+            Profile::Auto
+                if turned.comes_again.is_some() && phase == Phase::Renewal && family(headers) == Family::VideoJs =>
+            {
+                Self::Http
+            }
             Profile::Auto => automatic(message.system, phase, again, family(headers)),
             Profile::Http => Self::Http,
             Profile::Reject => reject(message.system),
@@ -77,10 +83,12 @@ impl Shape {
         const JSON: &str = "application/json";
         const SOAP: &str = "text/xml; charset=utf-8";
         let (status, content_type, body): (_, _, Bytes) = match self {
-            Self::Http => (StatusCode::FORBIDDEN, JSON, body::json(turned, phase, incident).into()),
+            Self::Http => {
+                (turned.comes_again.unwrap_or(StatusCode::FORBIDDEN), JSON, body::json(turned, phase, incident).into())
+            }
             Self::RejectClearKey => (StatusCode::OK, JSON, body::json(turned, phase, incident).into()),
             Self::RejectWidevine => (StatusCode::OK, "application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
-            Self::Soap200 => (StatusCode::OK, SOAP, body::soap(turned).into()),
+            Self::Soap200 => (turned.comes_again.unwrap_or(StatusCode::OK), SOAP, body::soap(turned).into()),
             Self::Soap500 => (StatusCode::INTERNAL_SERVER_ERROR, SOAP, body::soap(turned).into()),
         };
         let mut response = Response::new(Full::new(body));
@@ -88,6 +96,9 @@ impl Shape {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if turned.comes_again == Some(status) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         let reason = turned.error_code.map_or_else(|| turned.error.clone(), |code| code.to_string());
         for (name, value) in [(SSM_ERROR, reason), (INCIDENT, incident.to_string())] {
             // Digits and names of our own: always fit for a header.

@@ -89,6 +89,8 @@ impl Metrics {
         let saved = self.upstream_calls_saved.clone();
         registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);
         registry.register("upstream_faults", "Failures of license servers", self.upstream_faults.clone());
+        let help = "Calls to license servers and origins that were made again, by how they ended";
+        registry.register("upstream_retries", help, self.upstream_retries.clone());
         registry.register("webhook_events", "Events for webhooks, by what became of them", self.webhooks.clone());
     }
 }

@@ -14,6 +14,7 @@ const PHASES: [Phase; 3] = [Phase::Certificate, Phase::License, Phase::Renewal];
 fn turned(killed: bool) -> Turned {
     Turned {
         code: 404,
+        comes_again: None,
         detail: "The head-end ended this session.",
         error: "session_killed".to_owned(),
         error_code: Some(3002),
@@ -271,5 +272,36 @@ proptest! {
         prop_assert!(text.chars().all(is_xml), "{}", text);
         let recognised = crate::drm::recognise(crate::drm::Direction::Reply, None, None, text.as_bytes());
         prop_assert_eq!(recognised.map(|message| message.error_code), Ok(Some(0x8004_C604)));
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    let away = Turned { comes_again: Some(unavailable), ..turned(false) };
+    for (shape, expected) in [
+        (Http, unavailable),
+        (Soap200, unavailable),
+        (Soap500, StatusCode::INTERNAL_SERVER_ERROR),
+        (RejectClearKey, StatusCode::OK),
+        (RejectWidevine, StatusCode::OK),
+    ] {
+        let (status, headers, _) = reply(shape, &away).await;
+        assert_eq!((status, headers.contains_key("retry-after")), (expected, expected == unavailable), "{shape:?}");
+        let (status, headers, _) = reply(shape, &turned(true)).await;
+        assert!(status != unavailable && !headers.contains_key("retry-after"), "{shape:?}");
+    }
+}
+
+/// It plays on under an HTTP error of a renewal, and shows an error for a reply that its CDM rejects.
+#[test]
+fn a_renewal_that_may_yet_come_costs_video_js_nothing() {
+    let auto = profiles(Profile::Auto, Profile::Auto);
+    let away = Turned { comes_again: Some(StatusCode::SERVICE_UNAVAILABLE), ..turned(false) };
+    let message = Message::new(System::Widevine, Kind::Renewal);
+    for (family, headers) in families() {
+        let shape = Shape::choose(&auto, Some(&message), Phase::Renewal, &away, &headers);
+        let expected = if family == Family::Kodi { RejectWidevine } else { Http };
+        assert_eq!(shape, expected, "{family:?}");
     }
 }

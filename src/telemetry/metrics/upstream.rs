@@ -1,0 +1,22 @@
+//! Counts calls to license servers and origins: those that failed, were made again, or need not be made.
+
+use super::super::labels::{RouteFault, RouteResult, Saving};
+use super::Metrics;
+
+impl Metrics {
+    /// A call to an upstream that need not be made.
+    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
+        self.upstream_calls_saved.get_or_create(&Saving { reason, route: route.to_owned() }).inc();
+    }
+
+    pub fn upstream_fault(&self, route: &str, fault: &'static str) {
+        self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// A call was made again so often, and was answered at last, or not.
+    pub fn upstream_retries(&self, route: &str, times: u32, answered: bool) {
+        let result = if answered { "answered" } else { "failed" };
+        let label = RouteResult { result, route: route.to_owned() };
+        self.upstream_retries.get_or_create(&label).inc_by(times.into());
+    }
+}

@@ -1,0 +1,143 @@
+//! Holds a call whose server cannot be reached just now: asks again, with growing pauses, until its time is up.
+//!
+//! Only what the server has certainly not processed is asked again, or, where the caller says that it may be, what
+//! something in front of the server answered with 502, 503 or 504. The pauses are scattered, so that a server that is
+//! back does not meet everybody at once. Owns no timer of its own: dropped, it asks no more.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tokio::time::sleep;
+
+use super::{Call, Fault, Phase, Pool, Reply, Streamed};
+use crate::ids::random_u64;
+
+/// Between two attempts: from the first to the longest, each time doubled.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// An attempt that would have less time than this is not made.
+const ATTEMPT_MIN: Duration = Duration::from_millis(250);
+
+/// For how long a call is held, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// Longest time of one attempt.
+    pub attempt: Duration,
+    /// A reply of 502, 503 or 504 is asked again, too.
+    pub gateway_errors: bool,
+    pub unreachable: bool,
+    /// The caller has its reply by then.
+    pub until: Instant,
+}
+
+/// How a call that was held ended, and how often it was made again.
+pub struct Held<T> {
+    pub again: u32,
+    pub outcome: Result<T, Fault>,
+}
+
+impl Fault {
+    /// Nothing of the request was processed, and a moment later it may be: the server is restarted, or its name is
+    /// looked up anew. Trust does not come by waiting, and our own limit is there to shed calls.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Refused | Self::Resolve | Self::Slow { phase: Phase::Connect } => true,
+            Self::Busy
+            | Self::Malformed
+            | Self::Reset
+            | Self::Slow { phase: Phase::Body | Phase::Head }
+            | Self::Tls(_)
+            | Self::TooLarge => false,
+        }
+    }
+}
+
+impl Pool {
+    /// As [`Pool::send`], but held. The deadline of `call` is not looked at.
+    pub async fn send_held(&self, call: Call<'_>, hold: Hold) -> Held<Reply> {
+        self.hold(call, hold, |call| self.send(call), |reply| reply.status).await
+    }
+
+    /// As [`Pool::stream`], but held. The deadline of `call` is not looked at.
+    pub async fn stream_held(&self, call: Call<'_>, idle: Duration, hold: Hold) -> Held<Streamed> {
+        self.hold(call, hold, |call| self.stream(call, idle), |reply| reply.status).await
+    }
+
+    async fn hold<'a, T, F: Future<Output = Result<T, Fault>>>(
+        &self,
+        call: Call<'a>,
+        hold: Hold,
+        send: impl Fn(Call<'a>) -> F,
+        status: impl Fn(&T) -> StatusCode,
+    ) -> Held<T> {
+        let mut again = 0;
+        loop {
+            let deadline = hold.until.min(self.now() + hold.attempt);
+            let outcome = send(Call { deadline, ..call.clone() }).await;
+            let may_pass = match &outcome {
+                Ok(reply) => hold.gateway_errors && is_gateway_error(status(reply)),
+                Err(fault) => hold.unreachable && fault.may_pass(),
+            };
+            let pause = pause(again, random_u64());
+            if !may_pass || self.now() + pause + ATTEMPT_MIN > hold.until {
+                return Held { again, outcome };
+            }
+            drop(outcome);
+            sleep(pause).await;
+            again += 1;
+        }
+    }
+}
+
+fn is_gateway_error(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// Between half of it and all of it.
+fn pause(again: u32, random: u64) -> Duration {
+    let whole = PAUSE_MIN.saturating_mul(1 << again.min(10)).min(PAUSE_MAX);
+    let share = (random >> 40) as f64 / f64::from(1 << 24);
+    whole.mul_f64((1.0 + share) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pauses_grow_to_a_second_and_are_scattered(again in 0u32..100, random in any::<u64>()) {
+            let whole = PAUSE_MIN.saturating_mul(1 << again.min(4)).min(PAUSE_MAX);
+            let pause = pause(again, random);
+            prop_assert!(pause >= whole / 2 && pause <= whole);
+        }
+    }
+
+    #[test]
+    fn only_what_was_not_processed_may_be_asked_again() {
+        let faults = [
+            Fault::Busy,
+            Fault::Connect(std::io::ErrorKind::ConnectionRefused),
+            Fault::Malformed,
+            Fault::Refused,
+            Fault::Reset,
+            Fault::Resolve,
+            Fault::Slow { phase: Phase::Body },
+            Fault::Slow { phase: Phase::Connect },
+            Fault::Slow { phase: Phase::Head },
+            Fault::Tls(String::new()),
+            Fault::TooLarge,
+        ];
+        let held: Vec<_> = faults.iter().filter(|fault| fault.may_pass()).map(Fault::to_string).collect();
+        assert!(faults.iter().all(|fault| !fault.may_pass() || fault.was_not_processed()));
+        assert_eq!(held.len(), 4, "{held:?}");
+    }
+
+    #[test]
+    fn what_stands_in_front_of_a_server_says_502_to_504() {
+        let said = (100..600).filter(|status| is_gateway_error(StatusCode::from_u16(*status).unwrap()));
+        assert!(said.eq([502, 503, 504]));
+    }
+}
