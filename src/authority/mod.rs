@@ -133,11 +133,14 @@ impl Authority {
     /// The route's policy with what this authority asks for.
     pub fn refine(&self, policy: Policy) -> Policy {
         match &self.kind {
-            Kind::Embedded(_) | Kind::NagraSsm(_) => policy,
+            Kind::Embedded(_) => Policy { rotates_tokens: false, ..policy },
+            Kind::NagraSsm(_) => policy,
             Kind::FirstLight(config) => Policy {
                 beat_on_resume: true,
                 beat_while_paused: config.beat_while_paused,
+                counts_ended: true,
                 max_failures: Some(config.max_failures),
+                rotates_tokens: false,
                 stop_on_blackout: config.stop_player_on_stream_timeline_event,
                 stop_on_end: config.stop_player_on_stream_timeline_event && config.stop_on_playback_end,
                 ..policy

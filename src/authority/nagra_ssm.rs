@@ -115,13 +115,13 @@ pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
     crate::drm::wrap::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
 }
 
-/// The table. Killed is (404, 3002) on any call and (500, 6002) on a renewal; a session that was
-/// already running and is not found may also have expired, which the core tells by its age. What
-/// stands in no row is a fault, and never a kill.
+/// The table. The explicit word for a kill is (404, 3002) on an open and (500, 6002) on a renewal. On the
+/// calls of a running session (404, 3002) says that nothing is known of the token: killed, expired, or replaced
+/// by an answer that was lost, which the core tells. What stands in no row is a fault, and never a kill.
 fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason) -> Result<Verdict, Fault> {
     let refused = |reason| Err(Fault { kind: FaultKind::Refused, reason });
     match (ask, status.as_u16(), code) {
-        (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Closed),
+        (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(6002)) => Ok(Verdict::Killed(reason)),
         (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),

@@ -111,8 +111,10 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
         Event::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
         Event::Beat
         | Event::BeatLate(_)
+        | Event::LeftOpen
         | Event::Orphaned
         | Event::Renewed
+        | Event::Reopening
         | Event::Resumed
         | Event::Returned
         | Event::RenewalsCarry

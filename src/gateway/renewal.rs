@@ -16,23 +16,48 @@ use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
 use crate::session::{
-    Answer, AskKind, CallKind, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
+    Answer, AskKind, CallKind, End, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
 };
+use crate::sessions::Admission;
 use crate::telemetry::Outcome;
 
 /// What the renewal came to for the player.
 enum News {
-    /// The session is gone at the authority, and was opened anew already.
-    Forward(Grant),
+    /// The session is gone at the authority, and another one is opened in its place: the call is asked again under that.
+    Again,
     License(Vec<u8>),
-    /// The session is gone at the authority, but goes on and is opened anew: the license server is asked.
+    /// The session is gone at the authority, but goes on without one: the license server is asked.
     Pass,
     Refused(Refusal),
 }
 
 impl Story<'_> {
-    /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
     pub(super) async fn renew(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> Ending {
+        let news = self.ask_for_renewal(managed, grant, ticket, id).await;
+        if !matches!(news, News::Again) {
+            return self.conclude_renewal(managed, news, id).await;
+        }
+        let Managed { call, card, key, .. } = managed;
+        let Admission { answer, session } =
+            self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
+        let id = session.unwrap_or(id);
+        match answer {
+            Answer::Forward(grant) => self.serve(managed, &grant, id).await,
+            Answer::Pass => self.pass_under(managed, id).await,
+            Answer::Refuse(refusal) => self.refuse(managed, AskKind::Open, &refusal, Some(id)),
+            Answer::Renew(grant, ticket) => {
+                let news = match self.ask_for_renewal(managed, grant, ticket, id).await {
+                    News::Again => fault(FaultKind::Refused, "the session was lost twice in one renewal"),
+                    news => news,
+                };
+                self.conclude_renewal(managed, news, id).await
+            }
+            Answer::Wait => self.conclude_renewal(managed, fault(FaultKind::Timeout, "no decision in time"), id).await,
+        }
+    }
+
+    /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
+    async fn ask_for_renewal(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> News {
         let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
         let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
@@ -45,30 +70,32 @@ impl Story<'_> {
             }
             let lasts = license.as_deref().and_then(lasts);
             let news = news(&result, license);
-            let (denied, unknown) =
-                (matches!(result, Ok(Verdict::Denied(..))), matches!(result, Ok(Verdict::Unknown(_))));
+            let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             match news {
                 News::License(_) => sessions.licensed(key, id, Served::Plain, (key_session, lasts)),
-                News::Forward(_) | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
+                News::Again | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
             }
-            // Whether it was killed or had expired is the core's to say. Not asked as a renewal: that could
-            // be granted, if this answer was late, and nobody would make it.
-            let decided = (denied || unknown).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that
+            // could be granted, and its player may be gone.
+            let decided = is_gone.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
-                Some(Answer::Forward(grant)) => News::Forward(grant),
-                Some(Answer::Pass | Answer::Wait) => News::Pass,
-                Some(Answer::Refuse(refusal)) if unknown => News::Refused(refusal),
-                Some(Answer::Refuse(_) | Answer::Renew(..)) | None => news,
+                Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => News::Again,
+                Some(Answer::Pass) => News::Pass,
+                Some(Answer::Refuse(refusal)) => News::Refused(refusal),
+                None => news,
             };
             // The player may be gone; the session goes on all the same.
             let _gone = tell.send(news);
         });
         let news = tokio::time::timeout_at(self.deadline.into(), told).await;
-        match news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long")) {
-            News::Forward(grant) => self.serve(managed, &grant, id).await,
+        news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long"))
+    }
+
+    async fn conclude_renewal(&self, managed: &Managed<'_>, news: News, id: SessionId) -> Ending {
+        match news {
             News::License(license) => (Outcome::Served, reply(self.route, &license)),
-            News::Pass => self.pass_under(managed, id).await,
+            News::Again | News::Pass => self.pass_under(managed, id).await,
             News::Refused(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
                 Some(grant) => self.serve(managed, &grant, id).await,
                 None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
@@ -102,9 +129,8 @@ fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
             | Verdict::Unconfirmed(..),
         ) => license.map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), News::License),
         Ok(Verdict::Denied(denial, reason)) => News::Refused(Refusal::Denied(*denial, reason.clone())),
-        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
-            News::Refused(Refusal::Killed(reason.clone()))
-        }
+        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => News::Refused(Refusal::Killed(reason.clone())),
+        Ok(Verdict::Unknown(_)) => News::Refused(Refusal::Ended(End::Expired)),
         Err(fault) => News::Refused(Refusal::Unreachable(fault.clone())),
     }
 }

@@ -49,7 +49,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::content::Content;
 pub use self::options::{ClearKey, DEMO_KEYS, Embed, Options, Tls};
-pub use self::settings::{LightSettings, RenewalPath, Settings, SettingsFault, Spelling, WidevinePolicy};
+pub use self::settings::{LightSettings, RenewalPath, Settings, SettingsFault, Spelling, StaleToken, WidevinePolicy};
 use self::shared::Shared;
 use self::state::State;
 use self::token::Issuer;

@@ -32,6 +32,8 @@ pub struct Settings {
     pub needs_session: bool,
     pub renewal_path: RenewalPath,
     pub spelling: Spelling,
+    /// How a token is answered that a newer one has replaced.
+    pub stale_token: StaleToken,
     pub widevine: WidevinePolicy,
 }
 
@@ -50,6 +52,7 @@ impl Default for Settings {
             needs_session: true,
             renewal_path: RenewalPath::Both,
             spelling: Spelling::Camel,
+            stale_token: StaleToken::Invalid,
             widevine: WidevinePolicy::default(),
         }
     }
@@ -73,6 +76,16 @@ pub enum Spelling {
     Camel,
     #[serde(rename = "heartbeat")]
     Lower,
+}
+
+/// Which answer a replaced token gets: the vendor documents neither.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleToken {
+    /// 400 with 1006, *Invalid token*.
+    Invalid,
+    /// 404 with 3002, *Not Found*: as that of a killed session.
+    NotFound,
 }
 
 /// The part of a Widevine license that travels in clear.

@@ -12,7 +12,7 @@ use super::fault::Faults;
 use super::firstlight::Light;
 use super::journal::{Entry, Journal};
 use super::options::ClearKey;
-use super::settings::Settings;
+use super::settings::{Settings, StaleToken};
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
 use crate::authority::embedded::{Claim, End, Ledger, Limit, Limits, Lost, Slot};
@@ -235,7 +235,11 @@ impl State {
     fn is_current(&self, token: SessionToken) -> Result<(), Refusal> {
         let live = self.live.get(&token.slot).ok_or(ssm::NOT_FOUND)?;
         let behind = live.turn.wrapping_sub(token.turn);
-        if behind <= u64::from(self.settings.accept_previous) { Ok(()) } else { Err(ssm::INVALID_TOKEN) }
+        match self.settings.stale_token {
+            _ if behind <= u64::from(self.settings.accept_previous) => Ok(()),
+            StaleToken::Invalid => Err(ssm::INVALID_TOKEN),
+            StaleToken::NotFound => Err(ssm::NOT_FOUND),
+        }
     }
 
     fn token(&self, at: Moment, slot: Slot) -> String {

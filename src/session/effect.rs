@@ -66,6 +66,13 @@ pub struct Ask {
     pub told: Told,
 }
 
+impl Ask {
+    /// Gives back what no session has any more.
+    pub fn giving_back(grant: Grant, told: Told) -> Self {
+        Self { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
+    }
+}
+
 /// What the player last told of itself, for authorities that want to know.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Told {
@@ -88,6 +95,8 @@ pub enum Event {
     /// An operator took its kill back: its player may begin anew.
     Forgiven,
     Killed(Reason),
+    /// Its newest token was lost with an answer: nobody can give it back, and the authority lets it expire.
+    LeftOpen,
     /// From now on it plays without the authority's word: with its last grant, or without any.
     OnCredit {
         running: bool,
@@ -102,6 +111,8 @@ pub enum Event {
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),
+    /// The authority knows it no more, because an answer was lost: another session is opened in its place.
+    Reopening,
     /// Goes on after a restart.
     Resumed,
     Renewed,

@@ -29,3 +29,10 @@ pub enum AskKind {
 /// Pairs an answer with the call it belongs to; an answer with another ticket is late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ticket(pub u32);
+
+impl Ticket {
+    /// Whether its call was made after the other one. Their numbers go round.
+    pub(super) fn is_after(self, other: Self) -> bool {
+        (1..1 << 31).contains(&self.0.wrapping_sub(other.0))
+    }
+}

@@ -15,6 +15,8 @@ pub struct Policy {
     pub beat_while_paused: bool,
     /// How often a close is tried in all.
     pub close_tries: u8,
+    /// The authority counts also what it has ended, until that is given back.
+    pub counts_ended: bool,
     /// Players come back within seconds after a refusal; they get the same one.
     pub denial_memory: Duration,
     /// How long an ended playback is remembered, so that its left-over calls are known.
@@ -43,6 +45,9 @@ pub struct Policy {
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
     pub retries: [Duration; 2],
+    /// The authority may replace the session's token with every beat: a good answer without a token does not tell
+    /// whether ours is the newest.
+    pub rotates_tokens: bool,
     /// What the clock will bring.
     pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
@@ -114,6 +119,7 @@ impl Default for Policy {
             beat_on_resume: false,
             beat_while_paused: true,
             close_tries: 2,
+            counts_ended: false,
             denial_memory: Duration::from_secs(3),
             end_memory: Duration::from_secs(60),
             endings: Endings::default(),
@@ -128,6 +134,7 @@ impl Default for Policy {
             re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],
+            rotates_tokens: true,
             schedule: None,
             sessions_per_device: 1,
             settle: [Duration::from_millis(300), Duration::from_millis(700)],

@@ -24,7 +24,7 @@ use self::reports::ReportsRecord;
 pub use self::stamp::Stamp;
 pub use self::state::StateRecord;
 use super::end::End;
-use super::grant::AskKind;
+use super::grant::{AskKind, Ticket};
 use super::lease::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
@@ -88,6 +88,9 @@ pub struct SessionRecord {
     pub grant: Option<GrantRecord>,
     #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
     pub leads_past: bool,
+    /// Its close is lost and tried again, and nobody waits for its place.
+    #[serde(rename = "li", default, skip_serializing_if = "is_default")]
+    pub lingers: bool,
     #[serde(rename = "lc", alias = "last_call")]
     pub last_call: Wall,
     #[serde(rename = "lg", alias = "last_good")]
@@ -103,6 +106,9 @@ pub struct SessionRecord {
     /// The player's renewals are the beats.
     #[serde(rename = "r", alias = "renewals", default, skip_serializing_if = "is_default")]
     pub renewals: bool,
+    /// The authority lost it by a lost answer, and it opens another session in its place: until then.
+    #[serde(rename = "ro", default, skip_serializing_if = "Option::is_none")]
+    pub reopens_until: Option<Wall>,
     #[serde(rename = "rs", alias = "reports", default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
@@ -120,6 +126,9 @@ pub struct SessionRecord {
     /// How long the last good answer took.
     #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
     pub took: Span,
+    /// The authority may know it by a newer token: an answer was lost, or a call was under way.
+    #[serde(rename = "td", default, skip_serializing_if = "is_default")]
+    pub token_in_doubt: bool,
     /// An older journal does not know: it plays.
     #[serde(rename = "u", default, skip_serializing_if = "is_default")]
     pub usage: Use,
@@ -182,18 +191,21 @@ impl SessionRecord {
             good_until: session.good_until.map(|until| at.wall_of(until)),
             grant: session.grant.as_ref().map(GrantRecord::of),
             leads_past: session.leads_past,
+            lingers: session.lingers,
             last_call: at.wall_of(session.last_call),
             last_good: at.wall_of(session.last_good),
             last_sign: at.wall_of(session.last_sign),
             lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             renewals,
+            reopens_until: session.reopens_until.map(|until| at.wall_of(until)),
             reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
             slept: session.slept.into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
+            token_in_doubt: session.token_in_doubt || session.may_replace_token(),
             took: session.took.into(),
             usage: session.usage,
         })
@@ -255,6 +267,7 @@ impl SessionRecord {
             grant,
             good_until: self.good_until.map(time),
             lane: None,
+            last_answered: Ticket(self.generation),
             failing_until: None,
             given_up: ArrayVec::new(),
             leads_past: self.leads_past,
@@ -264,8 +277,9 @@ impl SessionRecord {
             licensed_until: None,
             not_before: at.now,
             generation: self.generation,
-            lingers: false,
+            lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
+            reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, State::Owing { .. })),
             reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
@@ -274,6 +288,7 @@ impl SessionRecord {
             spared: None,
             state,
             stream: self.stream,
+            token_in_doubt: self.token_in_doubt,
             usage: self.usage,
         }
     }

@@ -1,5 +1,6 @@
 //! One session: its state, its grant, and the one call it may have in flight.
 
+mod counted;
 mod killed;
 mod law;
 mod over;
@@ -62,6 +63,8 @@ pub enum Use {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lane {
     pub(super) ask: AskKind,
+    /// The token that it was asked with has been replaced since, by a late answer to an earlier call.
+    pub(super) outdated: bool,
     pub(super) since: Instant,
     /// The machine slept this long while it was under way.
     pub(super) slept: Duration,
@@ -87,6 +90,8 @@ pub struct Session {
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
+    /// The newest call that was answered.
+    pub(super) last_answered: Ticket,
     /// A beat that is lost before this was brought forward, and is no further failure.
     pub(super) failing_until: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
@@ -111,6 +116,9 @@ pub struct Session {
     pub(super) lingers: bool,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     pub(super) lost_close: Option<(Instant, u8)>,
+    /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
+    /// the lost one may still hold its place, and the player's calls wait.
+    pub(super) reopens_until: Option<Instant>,
     pub(super) reports: Option<Reports>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
@@ -121,6 +129,9 @@ pub struct Session {
     pub(super) state: State,
     /// What it plays, if anybody says.
     pub(super) stream: Option<Stream>,
+    /// The answer to a call that may have replaced the token was lost: the authority may know the session by a newer
+    /// one. "No such session" is no kill then.
+    pub(super) token_in_doubt: bool,
     pub(super) usage: Use,
 }
 
@@ -138,6 +149,7 @@ impl Session {
             grant: None,
             good_until: None,
             lane: None,
+            last_answered: Ticket(0),
             failing_until: None,
             given_up: ArrayVec::new(),
             leads_past: false,
@@ -150,6 +162,7 @@ impl Session {
             generation: 0,
             lingers: false,
             lost_close: None,
+            reopens_until: None,
             reports: None,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
@@ -157,6 +170,7 @@ impl Session {
             spared: None,
             state: State::Opening { held: true, since: now },
             stream: policy.stream,
+            token_in_doubt: false,
             usage: Use::Asked,
         }
     }
@@ -250,22 +264,6 @@ impl Session {
     /// Waits for its device's older playbacks.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Opening { held: true, .. })
-    }
-
-    /// Uses, or may use, one of the device's places at the authority.
-    pub fn takes_place(&self) -> bool {
-        !self.lingers && (self.is_owed_a_close() || (self.is_active() && !self.is_held()))
-    }
-
-    /// The authority may hold it, though nobody may be waiting for its place.
-    pub fn is_owed_a_close(&self) -> bool {
-        self.grant.is_some() || self.lane.is_some()
-    }
-
-    /// It is over, and its place is on its way back to the authority. That of a lost close is not waited for,
-    /// but while it is asked for again.
-    pub fn gives_back(&self) -> bool {
-        !self.is_active() && (self.lane.is_some() || (self.grant.is_some() && !self.lingers))
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {

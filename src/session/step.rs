@@ -22,6 +22,7 @@ mod answered;
 mod credit;
 mod due;
 mod opened;
+mod reopen;
 mod resume;
 mod slept;
 mod told;
@@ -256,7 +257,7 @@ impl Session {
         debug_assert!(self.lane.is_none(), "one call at a time: {:?} while {:?}", ask, self.lane);
         self.generation = self.generation.wrapping_add(1);
         let ticket = Ticket(self.generation);
-        self.lane = Some(Lane { ask, since: now, slept: Duration::ZERO, ticket });
+        self.lane = Some(Lane { ask, outdated: false, since: now, slept: Duration::ZERO, ticket });
         ticket
     }
 

@@ -34,7 +34,8 @@ pub enum Verdict {
     Killed(Reason),
     /// Nothing was decided, but the right to play is in hand already: the first of the lost beats.
     Unconfirmed(Grant, Fault),
-    /// The authority does not know the session: killed or expired, told apart by its last good beat.
+    /// The authority knows no session by this token. Killed, if the token is known to be the newest and its last good
+    /// answer is young; else expired.
     Unknown(Reason),
 }
 

@@ -4,6 +4,7 @@
 //! a session: every decision is a step of `session`. Called by `gateway` for players, by `admin` for
 //! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
 
+mod admit;
 mod card;
 mod closings;
 mod drain;
@@ -23,7 +24,6 @@ mod tie;
 mod timeline;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -44,8 +44,8 @@ use crate::clock::Clock;
 use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, Event, Fault, FaultKind, Input, Outbox, Playback, Policy, Reason, Refusal,
-    Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Effect, Event, Fault, Input, Outbox, Playback, Policy, Reason, Refusal, Start,
+    Ticket, Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -94,28 +94,6 @@ impl Sessions {
         let sleep = Sleep::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
         Arc::new(Self { alarm, chance, clock, killed_tokens, pump, sleep, store, table, telemetry, wheel })
-    }
-
-    /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
-    /// token replaced. What is under way goes on when the caller is dropped.
-    pub async fn admit(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
-        deadline: Instant,
-    ) -> Admission {
-        let mut waited = None;
-        loop {
-            let (admission, woken) = self.call(key, call, card, waited);
-            let Some(woken) = woken else { return admission };
-            if tokio::time::timeout_at(deadline.into(), woken).await.is_err() {
-                let reason = Reason::new(0, None, "no decision in time");
-                let fault = Fault { kind: FaultKind::Timeout, reason };
-                return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
-            }
-            waited = admission.session;
-        }
     }
 
     /// One asking of a call; the second half resolves when it may ask again.

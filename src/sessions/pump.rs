@@ -18,7 +18,7 @@ use super::closings::Closings;
 use super::strays::{Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Reason, Ticket, Verdict};
+use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Reason, Verdict};
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -100,7 +100,7 @@ impl Pump {
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
                 let closing = closings.begin(&card);
-                let close = Ask { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told: ask.told };
+                let close = Ask::giving_back(grant, ask.told);
                 let result = asker.ask(&close, &card).await;
                 strays.look_after(close, card, closing, &result);
             }

@@ -33,6 +33,7 @@ impl Debts {
             | Event::Failed(..)
             | Event::Forgiven
             | Event::Killed(_)
+            | Event::LeftOpen
             | Event::Opened { .. }
             | Event::Reached(_)
             | Event::Recovered(_)
@@ -40,6 +41,7 @@ impl Debts {
             | Event::Renewed
             | Event::RenewalsCarry
             | Event::Orphaned
+            | Event::Reopening
             | Event::Resumed
             | Event::Returned
             | Event::Stale(_)

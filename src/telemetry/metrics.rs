@@ -134,11 +134,13 @@ impl Metrics {
             Event::Beat
             | Event::Blackout(_)
             | Event::Forgiven
+            | Event::LeftOpen
             | Event::Opened { .. }
             | Event::Orphaned
             | Event::Reached(_)
             | Event::Recovered(_)
             | Event::Refused(..)
+            | Event::Reopening
             | Event::Resumed
             | Event::Renewed
             | Event::RenewalsCarry

@@ -52,6 +52,14 @@ impl Telemetry {
                 %session, authority, route,
                 "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
+            Event::LeftOpen => warn!(
+                %session, authority, route,
+                "{name}: its newest token was lost with an answer, the authority lets it expire"
+            ),
+            Event::Reopening => warn!(
+                %session, authority, route,
+                "{name}: the authority knows it no more after an answer that was lost, which is no kill"
+            ),
             Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
@@ -114,6 +122,7 @@ impl Event {
             Self::Failed(..) => "authority call failed",
             Self::Forgiven => "kill forgiven",
             Self::Killed(_) => "killed",
+            Self::LeftOpen => "left open",
             Self::OnCredit { .. } => "on credit",
             Self::Opened { .. } => "opened",
             Self::Orphaned => "open lost in a restart",
@@ -121,6 +130,7 @@ impl Event {
             Self::Recovered(_) => "authority answers again",
             Self::Refused(..) => "refused",
             Self::Renewed => "renewed",
+            Self::Reopening => "opening anew",
             Self::RenewalsCarry => "renewals carry the session",
             Self::Resumed => "resumed",
             Self::Returned => "taken up again",
@@ -148,10 +158,12 @@ impl Event {
             Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
             Self::Beat
             | Self::Forgiven
+            | Self::LeftOpen
             | Self::Orphaned
             | Self::Reached(_)
             | Self::Renewed
             | Self::RenewalsCarry
+            | Self::Reopening
             | Self::Resumed
             | Self::Returned
             | Self::Stale(_)

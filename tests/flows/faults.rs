@@ -130,24 +130,6 @@ async fn a_player_is_served_while_beats_are_lost() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_lost_with_its_reply_ends_the_session_but_kills_nothing() {
-    let stage = Stage::clearkey().heartbeat(0.3).start().await;
-    let tv = stage.player("tv", "news").await;
-    assert!(tv.post(CLEARKEY).await.is_good());
-    stage.headend.fault("heartbeat", json!("lose-reply"), 1).await;
-    // The stale token is tried once more, and then known to be one.
-    assert_eq!(stage.headend.answered("heartbeat", 400).await.code, Some(1006));
-    stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
-    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"expired\""]).await, 1.0);
-
-    assert!(tv.post(CLEARKEY).await.is_good(), "a new session is opened with the same token");
-    assert_eq!(stage.headend.count("setup").await, 2);
-    // Of the first one nobody knows the token any more.
-    let books = stage.end_leaving_some_open().await;
-    assert_eq!(books["open"].as_array().unwrap().len(), 1);
-}
-
-#[tokio::test]
 async fn a_renewal_in_trouble_is_refused_for_this_once() {
     let script = Stage::widevine().settings(|settings| settings.accept_previous = true);
     let stage = impatient(script).start().await;

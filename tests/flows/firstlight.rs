@@ -85,7 +85,7 @@ async fn a_firstlight_playback_is_authorized_licensed_beaten_and_stopped() {
     assert_eq!(story[story.len() - 2..], ["fl-heartbeat", "stream-delete"]);
     assert!(log.iter().all(|seen| seen.status < 300), "every token was the latest: {log:?}");
     // Its token is spent: whoever would go on has to be authorized anew.
-    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".into()));
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "token_rejected".into()));
     stage.end().await;
 }
 

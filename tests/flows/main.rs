@@ -33,6 +33,7 @@ mod kill;
 mod kill_memory;
 mod leaks;
 mod license_server;
+mod lost;
 mod media;
 mod opening;
 mod outages;

@@ -256,6 +256,7 @@ impl Far {
         }
         self.watch.asks(now, device, id, (if orphan { Ticket(0) } else { ticket }, kind), begun);
         let Some(token) = token else { return };
+        self.head.look_at(token, kind);
         let book = self.head.book_of(token);
         let book = &mut self.head.books[book];
         assert_eq!((book.device, book.id), from, "a token of another playback");
@@ -388,6 +389,7 @@ impl Far {
             };
             self.intervals.extend(interval.map(|interval| (id, interval)));
             trip.token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
+            trip.token.iter().for_each(|token| self.head.tell(token, trip.kind, &result));
         } else {
             self.sums.add("stale answers");
         }
@@ -424,6 +426,7 @@ impl Far {
         let rng = &mut self.rng;
         self.arrivals.retain(|_, _| rng.chance(500));
         self.watch.forget_all();
+        self.head.forget_what_was_told();
     }
 }
 

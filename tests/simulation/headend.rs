@@ -36,6 +36,8 @@ pub(crate) struct Book {
     pub(crate) serial: u64,
     /// The proxy's machine slept while it was open, and nobody has heard since that it has not run out.
     pub(crate) slept: bool,
+    /// How often the proxy has heard that it is no more.
+    told_gone: u32,
 }
 
 pub(crate) struct HeadEnd {
@@ -48,6 +50,8 @@ pub(crate) struct HeadEnd {
     pub(crate) limits_reached: u64,
     next_serial: u64,
     open: Vec<usize>,
+    /// A token that was replaced is answered as one that nobody knows: 404 with 3002, and not 400 with 1006.
+    strict: bool,
     pub(crate) tokens: HashMap<String, (usize, u64)>,
 }
 
@@ -62,6 +66,7 @@ impl HeadEnd {
             limits_reached: 0,
             next_serial: 1,
             open: Vec::new(),
+            strict: rng.chance(500),
             tokens: HashMap::new(),
         }
     }
@@ -85,6 +90,30 @@ impl HeadEnd {
         let newest = serial == book.serial;
         book.hurt &= !newest;
         book.slept &= !newest;
+    }
+
+    /// The proxy hears this answer. What is gone at the head-end, it has been told of now.
+    pub(crate) fn tell(&mut self, asked_with: &Secret, kind: AskKind, result: &Result<Verdict, Fault>) {
+        let Ok(Verdict::Denied(..) | Verdict::Killed(_) | Verdict::Unknown(_)) = result else { return };
+        let at = self.book_of(asked_with);
+        let book = &mut self.books[at];
+        book.told_gone += u32::from(kind != AskKind::Close && book.fate != Fate::Open);
+    }
+
+    /// One further call ends what was killed, whatever answers were lost before: it is refused, or opened anew.
+    pub(crate) fn look_at(&self, asked_with: &Secret, kind: AskKind) {
+        let book = &self.books[self.book_of(asked_with)];
+        assert!(kind == AskKind::Close || book.told_gone < 2, "asked for what is known to be gone: {book:?}");
+    }
+
+    /// The process is gone, and with it what it had heard.
+    pub(crate) fn forget_what_was_told(&mut self) {
+        self.books.iter_mut().for_each(|book| book.told_gone = 0);
+    }
+
+    /// Whether it was killed here, in any of the sessions that were opened for it.
+    pub(crate) fn has_killed(&self, id: SessionId) -> bool {
+        self.books.iter().any(|book| book.id == id && matches!(book.fate, Fate::Killed { .. }))
     }
 
     pub(crate) fn sleep(&mut self) {
@@ -143,6 +172,7 @@ impl HeadEnd {
         let book = &mut self.books[at];
         let taken = serial == book.serial || (self.lenient && serial + 1 == book.serial);
         Ok(match (kind, book.fate) {
+            (_, Fate::Open) if !taken && self.strict => Verdict::Unknown(unknown()),
             (_, Fate::Open) if !taken => Verdict::Denied(Denial::Token, Reason::new(401, Some(1006), "stale token")),
             (AskKind::Close, Fate::Open) => {
                 book.fate = Fate::Closed;
@@ -182,6 +212,7 @@ impl HeadEnd {
             renewed: false,
             serial: 0,
             slept: false,
+            told_gone: 0,
         });
         self.open.push(at);
         let token = self.fresh_token(at);

@@ -28,7 +28,7 @@ use super::watch::Watch;
 use super::witness::Witness;
 
 /// What must have happened in a run of many seeds, beside all endings.
-pub(crate) const HAPPENINGS: [&str; 52] = [
+pub(crate) const HAPPENINGS: [&str; 54] = [
     "authority answers again",
     "authority call failed",
     "beat",
@@ -47,6 +47,7 @@ pub(crate) const HAPPENINGS: [&str; 52] = [
     "late answer dropped",
     "late answers heard",
     "late answers missed",
+    "left open",
     "limits reached",
     "media cut",
     "media of nobody",
@@ -55,6 +56,7 @@ pub(crate) const HAPPENINGS: [&str; 52] = [
     "media refused: killed",
     "on credit",
     "opened",
+    "opening anew",
     "open lost in a restart",
     "opens made again",
     "outages",

@@ -24,6 +24,8 @@ pub(crate) struct Shadow {
     pub(crate) late: bool,
     opened: bool,
     owed: bool,
+    /// Opens anew what an answer that was lost has cost it, as often as its place is taken.
+    reopens: bool,
     tokens: BTreeSet<Fingerprint>,
 }
 
@@ -151,6 +153,12 @@ impl Watch {
         if ticket == Ticket(0) {
             return;
         }
+        if kind == AskKind::Open && shadow.reopens {
+            shadow.opened = false;
+            // Who met the limit is heard of when it asks again.
+            shadow.flying.take_if(|(_, kind, _)| *kind == AskKind::Open);
+        }
+        shadow.reopens &= kind == AskKind::Open;
         assert!(kind != AskKind::Open || !shadow.opened, "one open per playback, unless it failed");
         assert!(shadow.flying.is_none(), "one writer: {kind:?} while {:?}", shadow.flying);
         // What was decided before the kill may set out after it, when it is written down.
@@ -241,6 +249,11 @@ impl Watch {
     /// An open failed, and may be granted late, beside a later one that is in use.
     pub(crate) fn has_owed(&mut self, id: SessionId) -> bool {
         self.shadow(id).owed
+    }
+
+    /// The authority lost it, for want of an answer that it had given.
+    pub(crate) fn reopens(&mut self, id: SessionId) {
+        self.shadow(id).reopens = true;
     }
 
     /// On credit it may outlive its session.

@@ -14,7 +14,6 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::far::Far;
-use super::headend::Fate;
 
 pub(crate) struct Witness(pub(crate) Arc<Mutex<Far>>);
 
@@ -27,7 +26,7 @@ struct Line {
 }
 
 /// What lines are called, as far as the witness tells them apart.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "authority answers again",
     "authority call failed",
     "beat",
@@ -36,9 +35,11 @@ const NAMES: [&str; 17] = [
     "credit settled",
     "killed",
     "late answer dropped",
+    "left open",
     "on credit",
     "open lost in a restart",
     "opened",
+    "opening anew",
     "refused",
     "renewals carry the session",
     "renewed",
@@ -76,6 +77,7 @@ impl Far {
                     self.carry(id);
                 }
             }
+            "opening anew" => self.watch.reopens(id),
             "renewals carry the session" => self.carry(id),
             // Its end was not written when the process died.
             "resumed" => drop(self.over.remove(&id)),
@@ -93,10 +95,7 @@ impl Far {
         let now = self.now();
         self.catch_up(now);
         let by_us = self.killed_here.contains(&id);
-        for book in self.books_of(id) {
-            let real = matches!(book.fate, Fate::Killed { .. });
-            assert!(real || by_us || book.hurt, "no kill was: {book:?}");
-        }
+        assert!(by_us || self.head.has_killed(id), "no kill was: {:?}", self.books_of(id).collect::<Vec<_>>());
         let awake = self.awake();
         let device = self.calls[self.numbers[id.0 as usize]].device;
         let policy = self.policy.clone();

@@ -1,6 +1,7 @@
 //! Devices, players and the head-end under one virtual clock; drives `Device` and `Wheel` as the
 //! shell does, and looks at all promises after every step.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub(crate) struct Tally {
     orphans: u64,
     recovered: u64,
     renewed: u64,
+    reopened: u64,
     running_on_credit: u64,
     stale: u64,
 }
@@ -59,6 +61,7 @@ impl Tally {
             orphans: self.orphans + other.orphans,
             recovered: self.recovered + other.recovered,
             renewed: self.renewed + other.renewed,
+            reopened: self.reopened + other.reopened,
             running_on_credit: self.running_on_credit + other.running_on_credit,
             stale: self.stale + other.stale,
         }
@@ -66,9 +69,12 @@ impl Tally {
 
     /// A storm that does not blow proves nothing.
     pub(crate) fn assert_that_all_of_it_happened(&self) {
-        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, stale, .. } = *self;
+        let Self { beats, ends, killed, late, limits, opened, orphans, recovered, renewed, reopened, stale, .. } =
+            *self;
         let credits = [self.new_on_credit, self.running_on_credit];
-        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, stale].into_iter().chain(credits)
+        for seen in [beats, killed, late, limits, opened, orphans, recovered, renewed, reopened, stale]
+            .into_iter()
+            .chain(credits)
         {
             assert!(seen > 0, "{self:?}");
         }
@@ -87,6 +93,7 @@ pub(crate) struct World {
     dated: bool,
     devices: Vec<Device<Card>>,
     head: HeadEnd,
+    killed_here: HashSet<SessionId>,
     next_id: u64,
     net: Network,
     now: Instant,
@@ -110,6 +117,7 @@ impl World {
             dated: rng.chance(400),
             devices: (0..DEVICES).map(|_| Device::default()).collect(),
             head,
+            killed_here: HashSet::new(),
             next_id: 0,
             net: Network::new(rng.chance(750)),
             now,
@@ -329,6 +337,7 @@ impl World {
     fn kill(&mut self, player: usize) {
         let device = self.players[player].device;
         let Some(id) = self.devices[device].playbacks().last().map(|p| p.id) else { return };
+        self.killed_here.insert(id);
         self.deliver(device, id, Input::Kill(Reason::new(0, None, "by an operator")));
     }
 
@@ -376,6 +385,8 @@ impl World {
             }
             Event::Killed(_) => {
                 self.tally.killed += 1;
+                let by_us = self.killed_here.contains(&id);
+                assert!(by_us || self.head.has_killed(id), "no kill was: {id:?}");
                 self.watch.killed(self.now, device, id, &self.policy);
             }
             Event::Opened { .. } => {
@@ -386,6 +397,10 @@ impl World {
             }
             Event::Recovered(_) => self.tally.recovered += 1,
             Event::Renewed => self.tally.renewed += 1,
+            Event::Reopening => {
+                self.tally.reopened += 1;
+                self.watch.reopens(id);
+            }
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
             Event::OnCredit { running: false } => self.tally.new_on_credit += 1,
@@ -396,6 +411,7 @@ impl World {
             Event::Blackout(_)
             | Event::Failed(..)
             | Event::Forgiven
+            | Event::LeftOpen
             | Event::Orphaned
             | Event::Reached(_)
             | Event::Refused(..)
@@ -417,6 +433,7 @@ impl World {
         let renews = self.playback_beats(device, id) != Some(Beats::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {
+            self.head.look_at(token, kind);
             let at = self.head.book_of(token);
             let book = &mut self.head.books[at];
             book.renewed |= renews || kind == AskKind::Renew;
@@ -470,6 +487,7 @@ impl World {
             // One that was late confirms only what was before.
             let fresh = self.now <= sent + TIMEOUT;
             token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
+            token.iter().for_each(|token| self.head.tell(token, kind, &result));
         }
         self.deliver(device, id, Input::Answered(ticket, kind, result));
     }

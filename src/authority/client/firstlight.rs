@@ -72,6 +72,8 @@ impl Row<'_> {
             Class::Concurrency(reason) => Verdict::Denied(Denial::Limit, reason),
             Class::Denied(reason) => Verdict::Denied(Denial::Rejected, reason),
             Class::Ended(reason) => Verdict::Killed(reason),
+            // The authorization's own token: spent, or never good. The app has to ask for another one.
+            Class::Unknown(reason) => Verdict::Denied(Denial::Token, reason),
             Class::Auth(fault) | Class::Infrastructure(fault) => Verdict::Unconfirmed(grant(interval, token), fault),
         })
     }
@@ -87,13 +89,27 @@ impl Row<'_> {
             Class::Stop => Ok(Verdict::Disabled),
             Class::Blackout(reason) => Ok(Verdict::Blackout(reason)),
             Class::Concurrency(reason) | Class::Denied(reason) | Class::Ended(reason) => Ok(Verdict::Killed(reason)),
+            Class::Unknown(reason) => Ok(Verdict::Unknown(reason)),
             Class::Auth(fault) | Class::Infrastructure(fault) => Err(fault),
         }
     }
 
-    /// PUT, then the beat; after a refusal the device's place is given back, except by a blackout of a
-    /// running playback, which the core closes.
+    /// PUT, then the beat. What was taken for a playback that does not begin is given back here; the core closes what
+    /// has begun.
     async fn confirm(&self, phase: Phase) -> Class {
+        let (class, counted) = self.ask_both(phase).await;
+        if phase == Phase::Start && counted && begins_nothing(&class) {
+            let until = self.client.clock.now() + RETURN;
+            if let Some(Err(_)) = self.give_back(until).await {
+                // A place that is not given back runs out by itself.
+                let _best_effort = self.give_back(until).await;
+            }
+        }
+        class
+    }
+
+    /// Also whether the device may be counted from now on: a PUT that is turned down takes nothing.
+    async fn ask_both(&self, phase: Phase) -> (Class, bool) {
         // The beat needs its share of the time.
         let half = self.client.clock.now() + self.config.timeout / 2;
         if let Some(class) = self.call_until(half, |uuid| self.config.put(self.who, uuid)).await {
@@ -103,25 +119,21 @@ impl Row<'_> {
                     let (code, said) = (fault.reason.code, &*fault.reason.message);
                     tracing::warn!(code, said, "the stream concurrency service gave no decision");
                 }
-                Class::Blackout(_) | Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_) | Class::Stop => {
-                    return class;
+                Class::Blackout(_)
+                | Class::Concurrency(_)
+                | Class::Denied(_)
+                | Class::Ended(_)
+                | Class::Stop
+                | Class::Unknown(_) => {
+                    let counted = class.reason().is_none_or(|reason| (200..300).contains(&reason.code));
+                    return (class, counted);
                 }
             }
         }
         let sequence = self.ask.ticket.0;
         let beat = |uuid: &str| self.config.beat(self.who, phase, self.ask.told, sequence, uuid);
         let class = self.call_until(self.deadline, beat).await;
-        let class = class.unwrap_or_else(|| Class::Infrastructure(unspeakable("the call cannot be written")));
-        let over = match &class {
-            Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_) => true,
-            Class::Blackout(_) => phase == Phase::Start,
-            Class::Auth(_) | Class::Good(_) | Class::Infrastructure(_) | Class::Stop => false,
-        };
-        if over {
-            // The session is over either way; a place that is not given back runs out by itself.
-            let _best_effort = self.give_back(self.client.clock.now() + RETURN).await;
-        }
-        class
+        (class.unwrap_or_else(|| Class::Infrastructure(unspeakable("the call cannot be written"))), true)
     }
 
     /// The last beat is best effort where a DELETE follows: that one frees the place.
@@ -148,7 +160,8 @@ impl Row<'_> {
             | Class::Denied(_)
             | Class::Ended(_)
             | Class::Good(_)
-            | Class::Stop => Ok(()),
+            | Class::Stop
+            | Class::Unknown(_) => Ok(()),
         })
     }
 
@@ -163,7 +176,8 @@ impl Row<'_> {
             | Class::Ended(_)
             | Class::Good(_)
             | Class::Infrastructure(_)
-            | Class::Stop => Some(first),
+            | Class::Stop
+            | Class::Unknown(_) => Some(first),
         }
     }
 
@@ -187,6 +201,19 @@ impl Row<'_> {
             }
             Err(fault) => Class::Infrastructure(fault),
         }
+    }
+}
+
+/// Whether a first beat that is answered so begins no session here.
+fn begins_nothing(class: &Class) -> bool {
+    match class {
+        Class::Blackout(_)
+        | Class::Concurrency(_)
+        | Class::Denied(_)
+        | Class::Ended(_)
+        | Class::Stop
+        | Class::Unknown(_) => true,
+        Class::Auth(_) | Class::Good(_) | Class::Infrastructure(_) => false,
     }
 }
 

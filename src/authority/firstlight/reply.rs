@@ -30,6 +30,23 @@ pub(in crate::authority) enum Class {
     Infrastructure(Fault),
     /// No more beats; the playback may go on.
     Stop,
+    /// 404, 410: the token is not known, or not any more. Ended, or replaced by an answer that was lost.
+    Unknown(Reason),
+}
+
+impl Class {
+    /// Why it was refused or failed.
+    pub(in crate::authority) fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Auth(fault) | Self::Infrastructure(fault) => Some(&fault.reason),
+            Self::Blackout(reason)
+            | Self::Concurrency(reason)
+            | Self::Denied(reason)
+            | Self::Ended(reason)
+            | Self::Unknown(reason) => Some(reason),
+            Self::Good(_) | Self::Stop => None,
+        }
+    }
 }
 
 /// What applies from the next beat on.
@@ -83,7 +100,7 @@ impl FirstLight {
             (_, meaning) if good && (said.blackout.is_some() || meaning == Meaning::Blackout) => {
                 Class::Blackout(said.blacked_out(reason()))
             }
-            (404 | 410, _) => Class::Ended(reason()),
+            (404 | 410, _) => Class::Unknown(reason()),
             (_, Meaning::Abort) if good => Class::Ended(reason()),
             (_, Meaning::Stop) if good => Class::Stop,
             (_, _) if good && !readable => fault(FaultKind::Malformed, reason()),

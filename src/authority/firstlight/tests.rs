@@ -182,6 +182,7 @@ fn word(class: &Class) -> &'static str {
         Class::Concurrency(_) => "CONCURRENCY",
         Class::Denied(_) => "DENIED",
         Class::Ended(_) => "ENDED",
+        Class::Unknown(_) => "UNKNOWN",
         Class::Good(_) => "ok",
         Class::Infrastructure(Fault { kind: FaultKind::Refused, .. }) => "INFRA",
         Class::Infrastructure(Fault { kind: FaultKind::Malformed, .. }) => "malformed",
@@ -218,8 +219,8 @@ const TABLE: &[(u16, &str, &str)] = &[
     (200, ABORT, "ENDED"),
     (200, r#"{"heartbeatAction":"EXPLODE"}"#, "ENDED"),
     (200, r#"{"heartbeatAction":7}"#, "ENDED"),
-    (404, "", "ENDED"),
-    (410, OTHER, "ENDED"),
+    (404, "", "UNKNOWN"),
+    (410, OTHER, "UNKNOWN"),
     (200, STOP, "STOP"),
     (200, OTHER, "INFRA"),
     (200, r#"{"header":{"code":5}}"#, "INFRA"),
@@ -306,7 +307,11 @@ fn timeline_events_move_the_programme() {
 #[test]
 fn reasons_say_what_the_service_said() {
     let read = |status, body: &str| match dialect("").read(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
-        Class::Concurrency(reason) | Class::Ended(reason) | Class::Denied(reason) | Class::Blackout(reason) => reason,
+        Class::Blackout(reason)
+        | Class::Concurrency(reason)
+        | Class::Denied(reason)
+        | Class::Ended(reason)
+        | Class::Unknown(reason) => reason,
         other => panic!("{other:?}"),
     };
     let limit = read(409, LIMIT);
@@ -332,7 +337,7 @@ proptest! {
         let status = StatusCode::from_u16(status).unwrap();
         let class = dialect("").read(status, body.as_bytes());
         let kills = matches!(class, Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_));
-        prop_assert!(!kills || status.is_success() || [403, 404, 409, 410].contains(&status.as_u16()));
+        prop_assert!(!kills || status.is_success() || [403, 409].contains(&status.as_u16()));
     }
 
     #[test]

@@ -59,14 +59,14 @@ const ALL: [AskKind; 4] = [AskKind::Beat, AskKind::Close, AskKind::Open, AskKind
 /// Status, code, and what they mean for a beat, a close, an open and a renewal.
 const TABLE: &[(u16, Option<i64>, [&str; 4])] = &[
     // The two kills; nothing else is one.
-    (404, Some(3002), ["unknown", "closed", "killed", "unknown"]),
+    (404, Some(3002), ["unknown", "unknown", "killed", "unknown"]),
     (500, Some(6002), ["refused", "refused", "refused", "killed"]),
     // One half of a kill is none.
-    (404, None, ["malformed", "closed", "rejected", "malformed"]),
-    (400, Some(3002), ["rejected", "closed", "rejected", "rejected"]),
-    (500, Some(3002), ["rejected", "closed", "rejected", "rejected"]),
-    (200, Some(3002), ["rejected", "closed", "rejected", "rejected"]),
-    (404, Some(6002), ["refused", "closed", "refused", "refused"]),
+    (404, None, ["malformed", "unknown", "rejected", "malformed"]),
+    (400, Some(3002), ["rejected", "unknown", "rejected", "rejected"]),
+    (500, Some(3002), ["rejected", "unknown", "rejected", "rejected"]),
+    (200, Some(3002), ["rejected", "unknown", "rejected", "rejected"]),
+    (404, Some(6002), ["refused", "unknown", "refused", "refused"]),
     (400, Some(6002), ["refused", "refused", "refused", "refused"]),
     (500, None, ["refused", "refused", "refused", "refused"]),
     // The service's codes.
@@ -87,7 +87,7 @@ const TABLE: &[(u16, Option<i64>, [&str; 4])] = &[
     (400, Some(1018), ["rejected", "rejected", "in use", "rejected"]),
     (400, Some(3001), ["rejected", "rejected", "rejected", "rejected"]),
     (400, Some(3004), ["rejected", "rejected", "rejected", "rejected"]),
-    (404, Some(3004), ["rejected", "closed", "rejected", "rejected"]),
+    (404, Some(3004), ["rejected", "unknown", "rejected", "rejected"]),
     (500, Some(4000), ["refused", "refused", "refused", "refused"]),
     (503, Some(4001), ["refused", "refused", "refused", "refused"]),
     (200, Some(4000), ["refused", "refused", "refused", "refused"]),

@@ -682,7 +682,10 @@ fn a_killed_token_finds_no_shelter_with_another_playback() {
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
     stage.now += Duration::from_secs(60);
     stage.deliver(2, Input::Answered(ticket, AskKind::Renew, Ok(Verdict::Unknown(reason()))));
-    assert!(matches!(stage.state(2), State::Closed { why: Over::Ended(End::Expired), .. }));
+    let denied = Ok(Verdict::Denied(Denial::Token, reason()));
+    stage.deliver(2, Input::Answered(Ticket(ticket.0 + 1), AskKind::Open, denied));
+    assert!(matches!(stage.state(2), State::Closed { why: Over::Denied(..), .. }));
+    stage.now += stage.policy.denial_memory;
     assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, Answer::Refuse(Refusal::Killed(_)))));
 }
 

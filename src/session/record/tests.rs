@@ -153,6 +153,19 @@ impl Life {
         (answer, out)
     }
 
+    /// The next call to the authority is answered so.
+    fn answer_next(&mut self, which: u8) {
+        while self.open.is_none() {
+            self.act(&Step::Tick);
+        }
+        self.act(&Step::Answer(which));
+    }
+
+    /// The next call finds that the authority knows no such session.
+    fn find_it_gone(&mut self) {
+        self.answer_next(5);
+    }
+
     fn moment(&self) -> Moment {
         Moment { now: self.now, wall: Duration::from_secs(1_900_000_000) }
     }
@@ -186,7 +199,8 @@ proptest! {
         // Nor one that was given up: its answer comes to the process that asked, or to nobody. When an open
         // that is owed is tried again, `resume` says anew.
         let owes = |session: &Session| matches!(session.state, State::Owing { .. });
-        let quiet = |session: &Session| session.lane.is_none() && session.given_up.is_empty() && !owes(session);
+        let answered = life.open.is_none();
+        let quiet = |session: &Session| answered && session.lane.is_none() && session.given_up.is_empty() && !owes(session);
         let Some(playback) = life.playback().filter(|playback| quiet(&playback.session)) else { return Ok(()) };
         let moment = life.moment();
         let Some(record) = PlaybackRecord::of(playback, &moment) else {
@@ -300,18 +314,21 @@ proptest! {
             good_until: Some(wall(0)),
             grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval).into(), lifetime: None, token }),
             leads_past: true,
+            lingers: live,
             last_call: wall(1),
             last_good: wall(2),
             last_sign: wall(3),
             lost_close: Some((wall(0), 3)),
             opening: false,
             renewals: interval % 2 == 0,
+            reopens_until: Some(wall(2)),
             reports: None,
             schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
             seed: u32::MAX,
             slept: Duration::from_nanos(interval).into(),
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
+            token_in_doubt: live,
             took: Span::default(),
             usage: Use::Asked,
         };
@@ -400,17 +417,15 @@ fn what_a_record_lacks_has_a_default() {
 /// The record was written again after the sleep: by the monotonic clock, its last beat was good a moment ago.
 #[test]
 fn what_expired_while_the_machine_slept_is_no_kill_after_a_crash_either() {
-    for (slept, killed) in [(SECOND, true), (SECOND * 3_600, false)] {
+    for (slept, reopens) in [(SECOND, true), (SECOND * 3_600, false)] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
         let mut out = Outbox::new();
         life.device.deliver(life.id, life.now, Input::Slept(slept), &life.policy, &mut out);
         let mut next = restarted(&life, SECOND);
-        while next.open.is_none() {
-            next.act(&Step::Tick);
-        }
-        next.act(&Step::Answer(5));
-        assert_eq!(next.playback().unwrap().session.is_killed(), killed, "{slept:?}");
+        next.find_it_gone();
+        let session = &next.playback().unwrap().session;
+        assert_eq!((session.is_killed(), session.is_active()), (false, reopens), "{slept:?}");
     }
 }
 
@@ -421,19 +436,71 @@ fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
     let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
-    for (wall, killed) in [(day, false), (day * 2 + SECOND, true), (day * 3, false)] {
+    for (wall, reopens) in [(day, false), (day * 2 + SECOND, true), (day * 3, false)] {
         let mut out = Outbox::new();
         let found = Moment { now: life.now + SECOND * 60, wall };
-        life.device = Device::default();
+        (life.device, life.open) = (Device::default(), None);
         life.device.resume(record.restore((), &found, &life.policy), found.now, false, &life.policy, &mut out);
         life.look(&out);
         life.now = found.now;
-        while life.open.is_none() {
-            life.act(&Step::Tick);
-        }
-        life.act(&Step::Answer(5));
-        assert_eq!(life.playback().unwrap().session.is_killed(), killed, "{wall:?}");
+        life.find_it_gone();
+        let session = &life.playback().unwrap().session;
+        assert_eq!((session.is_killed(), session.is_active()), (false, reopens), "{wall:?}");
     }
+}
+
+/// Nobody knows what was under way when the process died: the newest token may be lost.
+#[test]
+fn a_session_that_the_authority_lost_in_a_crash_is_opened_anew_and_a_kill_is_seen_after_its_first_good_beat() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    life.act(&Step::Used);
+    let mut lost = restarted(&life, SECOND);
+    lost.find_it_gone();
+    assert!(matches!(lost.open, Some((_, AskKind::Open))), "{:?}", lost.open);
+    let mut well = restarted(&life, SECOND);
+    well.answer_next(0);
+    well.find_it_gone();
+    assert!(well.playback().unwrap().session.is_killed());
+}
+
+#[test]
+fn a_record_tells_that_an_answer_was_lost_or_that_a_call_was_under_way() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    life.act(&Step::Used);
+    let in_doubt = |life: &Life| {
+        let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+        record.session.token_in_doubt
+    };
+    assert!(!in_doubt(&life));
+    while life.open.is_none() {
+        life.act(&Step::Tick);
+    }
+    assert!(in_doubt(&life), "a beat is under way");
+    life.act(&Step::Answer(7));
+    assert!(in_doubt(&life), "it was lost");
+    life.answer_next(0);
+    assert!(!in_doubt(&life), "the next one brought the newest token");
+}
+
+/// One that waits for its place is found again, and is not on credit: its lost session may still hold the place.
+#[test]
+fn one_that_reopens_goes_on_to_do_so_after_a_restart() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    life.act(&Step::Used);
+    life.answer_next(7);
+    life.find_it_gone();
+    let (ticket, kind) = life.open.take().unwrap();
+    let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, Reason::new(400, Some(1007), "full")));
+    let mut out = Outbox::new();
+    life.device.deliver(life.id, life.now, Input::Answered(ticket, kind, denied), &life.policy, &mut out);
+    let mut next = restarted(&life, SECOND);
+    assert_eq!(next.playback().unwrap().session.on_credit(), None);
+    assert_eq!(next.act(&Step::Call(CallKind::License)).0, Some(Answer::Wait));
+    next.answer_next(0);
+    assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
 }
 
 #[test]
@@ -522,7 +589,7 @@ fn a_new_name_of_an_ending_needs_a_new_format() {
     const KNOWN: &str = "Abandoned Drained Expired LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
     let names = End::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 3));
+    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 4));
 }
 
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.

@@ -9,6 +9,7 @@ use super::super::policy::Policy;
 use super::super::state::{Lane, Over, Session, State};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
+use super::reopen::Gone;
 use crate::config::Enforcement;
 use crate::secret::Secret;
 
@@ -23,9 +24,12 @@ impl Session {
         fx: &mut Effects,
     ) {
         let Some(lane) = self.lane.filter(|lane| lane.ticket == ticket && lane.ask == ask) else {
-            return self.stale(ticket, ask, result, fx);
+            return self.stale(now, ticket, ask, result, fx);
         };
         self.lane = None;
+        if result.is_ok() {
+            self.last_answered = ticket;
+        }
         if let Some(away) = &mut self.away {
             // Unless this answer says otherwise, there is nothing to come back to.
             away.beat = None;
@@ -42,12 +46,20 @@ impl Session {
     }
 
     /// The call had been given up. If it was an open that is granted after all, that grant is given
-    /// back; any other grant is the one in use, told twice.
-    fn stale(&mut self, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
+    /// back; what a beat brought may be the session's newest token.
+    fn stale(&mut self, now: Instant, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
         fx.note(Event::Stale(ask));
-        let Some(at) = self.given_up.iter().position(|given_up| ask == AskKind::Open && *given_up == ticket) else {
-            return;
-        };
+        match (ask, result) {
+            (AskKind::Beat | AskKind::Renew, Ok(Verdict::Alive { lifetime, token: Some(token), .. })) => {
+                self.take_late_token(now, ticket, token, lifetime);
+            }
+            (AskKind::Open, result) => self.give_late_grant_back(ticket, result, fx),
+            (AskKind::Beat | AskKind::Close | AskKind::Renew, _) => {}
+        }
+    }
+
+    fn give_late_grant_back(&mut self, ticket: Ticket, result: Result<Verdict, Fault>, fx: &mut Effects) {
+        let Some(at) = self.given_up.iter().position(|given_up| *given_up == ticket) else { return };
         self.given_up.remove(at);
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
             give_back(grant, fx);
@@ -56,6 +68,7 @@ impl Session {
 
     fn beaten(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         let (active, ask) = (self.is_active(), lane.ask);
+        self.weigh_token(lane, &result, policy);
         match result {
             Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);
@@ -69,17 +82,17 @@ impl Session {
                 self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => self.black_out(now, reason, policy, fx),
-            Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, reason, false, policy, fx),
-            Ok(Verdict::Unknown(reason)) => {
-                let silent = now.saturating_duration_since(self.last_good).saturating_add(self.slept + self.took);
-                let expired = silent > self.allowed_silence(policy);
-                self.beaten_off(now, ask, reason, expired, policy, fx);
+            Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, Gone::Killed, reason, policy, fx),
+            // Said of a token that has been replaced meanwhile: the newest one is asked with now.
+            Ok(Verdict::Denied(_, reason) | Verdict::Unknown(reason)) if lane.outdated => {
+                fx.note(Event::Failed(ask, reason));
+                if active {
+                    self.miss(now, lane, Some(Duration::ZERO), policy, fx);
+                }
             }
-            Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, reason, true, policy, fx),
-            Ok(Verdict::Disabled) if active => {
-                self.grant = None;
-                self.close(now, Over::Unmanaged, policy, fx);
-            }
+            Ok(Verdict::Unknown(reason)) => self.beaten_off(now, ask, Gone::Unknown, reason, policy, fx),
+            Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, Gone::Expired, reason, policy, fx),
+            Ok(Verdict::Disabled) if active => self.leave_unmanaged(now, policy, fx),
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
                 self.miss(now, lane, None, policy, fx);
@@ -99,31 +112,17 @@ impl Session {
         if policy.stop_on_blackout {
             self.kill(now, reason, policy, fx);
         } else {
-            self.grant = None;
-            self.close(now, Over::Unmanaged, policy, fx);
+            self.leave_unmanaged(now, policy, fx);
         }
     }
 
-    /// The session is gone at the authority: by a kill, or because it had run out.
-    fn beaten_off(
-        &mut self,
-        now: Instant,
-        ask: AskKind,
-        reason: Reason,
-        expired: bool,
-        policy: &Policy,
-        fx: &mut Effects,
-    ) {
-        self.grant = None;
-        if !self.is_active() {
-            return;
+    /// The authority wants no more beats, and the playback goes on without a session. What the authority may still
+    /// count is given back at once.
+    fn leave_unmanaged(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if let Some(grant) = self.grant.take() {
+            fx.push(Effect::Ask(Ask::giving_back(grant, self.told(now))));
         }
-        fx.note(Event::Failed(ask, reason.clone()));
-        match (expired, self.credit) {
-            (true, Some(since)) => self.owe_again(now, since),
-            (true, None) => self.close(now, Over::Ended(End::Expired), policy, fx),
-            (false, _) => self.kill_by_authority(now, reason, policy, fx),
-        }
+        self.close(now, Over::Unmanaged, policy, fx);
     }
 
     pub(super) fn hold(&mut self, now: Instant, grant: Grant) {
@@ -227,8 +226,9 @@ impl Session {
             (Ok(Verdict::Denied(_, reason)), _) => {
                 // Not taken back, and asking again with the same token would not help: it will expire.
                 fx.note(Event::Failed(AskKind::Close, reason));
-                self.grant = None;
+                self.give_up_grant(fx);
             }
+            (Ok(Verdict::Unknown(_)), _) => self.give_up_grant(fx),
             (Err(_) | Ok(_), _) => self.grant = None,
         }
     }
@@ -243,8 +243,7 @@ impl Session {
 
 /// By itself, and not as the session's own call: no session has this grant any more.
 pub(super) fn give_back(grant: Grant, fx: &mut Effects) {
-    let (kind, ticket, told) = (AskKind::Close, Ticket(0), Told::default());
-    fx.push(Effect::Ask(Ask { grant: Some(grant), kind, ticket, told }));
+    fx.push(Effect::Ask(Ask::giving_back(grant, Told::default())));
 }
 
 pub(super) fn unexpected() -> Fault {

@@ -30,17 +30,22 @@ impl Session {
             | State::Live { .. }
             | State::Opening { .. } => (false, now, 0),
         };
-        let until = self.budget_ends(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
+        let until = self.owes_until(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
         // Nonsense gives no credit, and takes none away.
         let owing = matches!(self.state, State::Owing { .. });
         if !(owing || fault.kind.is_infrastructure()) || self.credit_spent || until <= now {
             return self.close_unreachable(now, fault, policy, fx);
         }
+        self.enter(State::Owing { next: self.next_open(now, tries), ran, since, tries });
+    }
+
+    /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
+    /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
+    pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
         let [first, last] = RETRIES;
         let pause = first.saturating_mul(1 << tries.min(10)).min(last);
-        // Never all at once when the authority is back, whoever failed together.
         let next = now + pause / 2 + self.scatter(pause);
-        self.enter(State::Owing { next, ran, since, tries });
+        self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
@@ -85,21 +90,29 @@ impl Session {
     }
 
     /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
+    /// One that reopens has its session within a moment, as a rule, and is worth the wait.
     pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind) -> Answer {
+        self.asks(kind);
         match kind {
-            CallKind::Certificate => {}
+            CallKind::Certificate => return Answer::Pass,
             CallKind::License | CallKind::Release | CallKind::Renewal => self.heard(now),
         }
-        self.asks(kind);
-        Answer::Pass
+        if self.is_reopening(now) { Answer::Wait } else { Answer::Pass }
     }
 
-    /// When the budget of one that owes its open is spent.
+    /// When one that owes its open is given up. One that reopens has the time that its last try takes.
     pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
+        let until = self.owes_until(policy)?;
+        Some(if self.reopens_until == Some(until) { until + policy.lane_patience } else { until })
+    }
+
+    /// By when one that owes its open must have it: when its credit ends, or its lost session must have expired.
+    fn owes_until(&self, policy: &Policy) -> Option<Instant> {
         match self.state {
             State::Owing { ran, since, .. } => {
                 let OnUnreachable { new, running } = &policy.on_unreachable;
-                Some(self.spare(since + self.allowed(if ran { running } else { new })))
+                let credit = self.spare(since + self.allowed(if ran { running } else { new }));
+                Some(self.reopens_until.map_or(credit, |until| until.max(credit)))
             }
             State::Closed { .. }
             | State::Closing { .. }
@@ -203,7 +216,11 @@ impl Session {
 
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
     pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if !matches!(self.state, State::Owing { .. }) {
+            self.reopens_until = None;
+        }
         match (&self.state, self.credit) {
+            (State::Owing { .. }, None) if self.is_reopening(now) => {}
             (State::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
             (State::Failing { .. }, None) => {
                 if let Some(from) = self.credit_from(policy).filter(|from| now >= *from) {

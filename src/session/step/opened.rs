@@ -28,7 +28,7 @@ impl Session {
                     self.away = Some(away.could_go_on(self.beat_after(now, policy)));
                 }
                 (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => {
-                    self.credit_spent = false;
+                    (self.credit_spent, self.token_in_doubt) = (false, false);
                     self.hold(now, grant);
                 }
                 (Err(_) | Ok(_), _) => {}
@@ -48,9 +48,10 @@ impl Session {
         match result {
             Ok(Verdict::Granted(grant)) => self.begin(now, lane, grant, policy, fx),
             Ok(Verdict::Unconfirmed(grant, fault)) => {
-                let after = fault.reason.retry_after;
+                let (after, in_doubt) = (fault.reason.retry_after, !fault.kind.was_not_processed());
                 fx.note(Event::Failed(AskKind::Open, fault.reason));
                 self.begin(now, lane, grant, policy, fx);
+                self.token_in_doubt = in_doubt;
                 self.miss(now, lane, after, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => {
@@ -60,6 +61,11 @@ impl Session {
                 } else {
                     self.close(now, Over::Unmanaged, policy, fx);
                 }
+            }
+            // The session that was lost may hold the place yet.
+            Ok(Verdict::Denied(denial, reason)) if denial.may_pass() && self.is_reopening(now) => {
+                fx.note(Event::Failed(AskKind::Open, reason));
+                self.reopen_later(now);
             }
             Ok(Verdict::Denied(denial, reason)) => {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
@@ -83,6 +89,7 @@ impl Session {
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
+        self.token_in_doubt = false;
         (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
         self.heard(now);

@@ -37,6 +37,8 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | State::Opening { .. }
         | State::Owing { .. } => fx.note(Event::Resumed),
     }
+    // Nobody knows what was under way when the process died, nor whether its last answers were written.
+    session.token_in_doubt |= session.grant.is_some();
     session.may_have_got_it();
     match session.state {
         State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),
@@ -48,8 +50,13 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         State::Owing { ran, since, tries, .. } => {
             session.heard(now);
             session.give_chance(now, policy);
+            // The clock may have been set back: the lost session holds its place no longer than it would have.
+            let held = session.reopens_until.map(|until| until.saturating_duration_since(since));
+            session.reopens_until = session.reopens_until.zip(held).map(|(until, held)| until.min(now + held));
             let since = since.min(now);
-            session.take_credit(since, ran, &mut fx);
+            if !session.is_reopening(now) {
+                session.take_credit(since, ran, &mut fx);
+            }
             session.state = State::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
         State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),

@@ -20,6 +20,7 @@ impl Session {
         self.slept = self.slept.saturating_add(by);
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.schedule.slept(now, by);
         self.give_chance(now, policy);
         if let Some(lane) = &mut self.lane {

@@ -1,0 +1,136 @@
+//! Killed, or lost: what "no such session" means after an answer that nobody heard.
+//!
+//! Every beat and every renewal may replace the session's token. When the answer is lost, or its process dies, the
+//! authority may know the session by a token that we never got, and knows nothing of the one that we have. Only a token
+//! that is known to be the newest makes "no such session" a kill; otherwise the session has expired by our own loss, and
+//! another one is opened in its place at once, while its player's calls wait.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Ask, Effect, Effects, Event};
+use super::super::end::End;
+use super::super::grant::{AskKind, Ticket};
+use super::super::policy::Policy;
+use super::super::state::{Lane, Over, Session, State};
+use super::super::verdict::{Fault, Reason, Verdict};
+use super::due::bounded;
+use crate::secret::Secret;
+
+/// How the authority put it that it holds the session no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Gone {
+    /// The token is not good any more.
+    Expired,
+    /// In so many words: somebody ended the session.
+    Killed,
+    /// It knows no session by this token.
+    Unknown,
+}
+
+impl Session {
+    /// Whether the token is still known to be the newest one after this answer to a beat or a renewal.
+    pub(super) fn weigh_token(&mut self, lane: &Lane, result: &Result<Verdict, Fault>, policy: &Policy) {
+        self.token_in_doubt = match result {
+            // Two calls may have replaced it, and nobody knows in which order.
+            Ok(Verdict::Alive { .. } | Verdict::Granted(_)) if lane.outdated => true,
+            Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => false,
+            Ok(Verdict::Alive { token: None, .. }) => self.token_in_doubt && policy.rotates_tokens,
+            Err(fault) => self.token_in_doubt || !fault.kind.was_not_processed(),
+            Ok(Verdict::Closed | Verdict::Unconfirmed(..)) => true,
+            Ok(
+                Verdict::Blackout(_)
+                | Verdict::Denied(..)
+                | Verdict::Disabled
+                | Verdict::Killed(_)
+                | Verdict::Unknown(_),
+            ) => self.token_in_doubt,
+        };
+    }
+
+    /// A late answer brings the newest token, unless a later call was answered before it.
+    pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
+        let Some(grant) = self.grant.as_mut().filter(|_| ticket.is_after(self.last_answered)) else { return };
+        grant.token = token;
+        grant.lifetime = lifetime;
+        self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        self.last_answered = ticket;
+        if let Some(lane) = &mut self.lane {
+            lane.outdated = true;
+        }
+        // What was asked after it may have replaced the token once more.
+        self.token_in_doubt = ticket.0 != self.generation;
+    }
+
+    /// The authority does not hold the session any more, or not by this token.
+    pub(super) fn beaten_off(
+        &mut self,
+        now: Instant,
+        ask: AskKind,
+        gone: Gone,
+        reason: Reason,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        let (silent, allowed) = (self.silent_for(now), self.allowed_silence(policy));
+        self.token_in_doubt &= gone != Gone::Killed;
+        let in_doubt = self.token_in_doubt;
+        let killed = gone == Gone::Killed || (gone == Gone::Unknown && !in_doubt && silent <= allowed);
+        if !self.is_active() {
+            // Its close is on its way, and is worth sending where the place is counted until then.
+            if !policy.counts_ended {
+                self.give_up_grant(fx);
+            }
+            return;
+        }
+        fx.note(Event::Failed(ask, reason.clone()));
+        if killed {
+            self.grant = self.grant.take().filter(|_| policy.counts_ended);
+            return self.kill_by_authority(now, reason, policy, fx);
+        }
+        let lost = self.grant.clone().filter(|_| policy.counts_ended);
+        self.give_up_grant(fx);
+        match self.credit {
+            Some(since) => self.owe_again(now, since),
+            // One that renews is there. Of another nobody knows, after so long.
+            None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(now, allowed, fx),
+            None => {
+                let told = self.told(now);
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
+                self.close(now, Over::Ended(End::Expired), policy, fx);
+            }
+        }
+    }
+
+    /// For how long the authority has confirmed nothing.
+    fn silent_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_good).saturating_add(self.slept + self.took)
+    }
+
+    /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
+    fn reopen(&mut self, now: Instant, held: Duration, fx: &mut Effects) {
+        fx.note(Event::Reopening);
+        self.reopens_until = Some(now + held);
+        self.enter(State::Owing { next: now, ran: true, since: now, tries: 0 });
+    }
+
+    /// Its place is taken, perhaps by the lost one.
+    pub(super) fn reopen_later(&mut self, now: Instant) {
+        if let State::Owing { ran, since, tries, .. } = self.state {
+            let tries = tries.saturating_add(1);
+            self.enter(State::Owing { next: self.next_open(now, tries), ran, since, tries });
+        }
+    }
+
+    /// Calls wait for the session that takes the place of the lost one.
+    pub(super) fn is_reopening(&self, now: Instant) -> bool {
+        self.reopens_until.is_some_and(|until| now < until)
+    }
+
+    /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
+    pub(super) fn give_up_grant(&mut self, fx: &mut Effects) {
+        self.grant = None;
+        if std::mem::take(&mut self.token_in_doubt) {
+            fx.note(Event::LeftOpen);
+        }
+    }
+}

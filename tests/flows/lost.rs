@@ -1,0 +1,124 @@
+//! Answers that are lost after the head-end has replaced the session's token. "No such session" is no kill then: another
+//! session is opened in its place, and the player is not refused.
+
+use serde_json::{Value, json};
+
+use crate::player::CLEARKEY;
+use crate::stage::{Script, Stage};
+
+/// The two answers to a token that was replaced: 400 with 1006, and that of a kill, 404 with 3002.
+const STALE: [&str; 2] = ["invalid", "not-found"];
+
+/// The head-end does its work, and nobody hears the answer: cut off, cut short, or later than we wait.
+fn losses() -> [Value; 3] {
+    [json!("lose-reply"), json!("truncate"), json!({"delay_ms": 2500})]
+}
+
+fn stale_is(script: Script, stale: &str) -> Script {
+    script.settings(|settings| settings.stale_token = serde_json::from_value(json!(stale)).unwrap())
+}
+
+async fn killed(stage: &Stage) -> f64 {
+    stage.metric("sessions_ended_total", &["reason=\"killed\""]).await
+}
+
+async fn event(stage: &Stage, name: &str) -> f64 {
+    stage.metric("session_events_total", &[&format!("event=\"{name}\"")]).await
+}
+
+#[tokio::test]
+async fn a_beat_whose_answer_is_lost_opens_the_session_anew_and_kills_nobody() {
+    for (stale, loss) in STALE.into_iter().flat_map(|stale| losses().map(|loss| (stale, loss))) {
+        let stage = stale_is(Stage::clearkey().heartbeat(0.5), stale).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(CLEARKEY).await.is_good());
+        let before = stage.each("id").await;
+        stage.headend.fault("heartbeat", loss.clone(), 1).await;
+        stage.eventually("opened anew", async || stage.headend.count("setup").await == 2).await;
+        assert!(tv.post(CLEARKEY).await.is_good(), "{stale}, {loss}");
+        stage.only_session("live").await;
+        assert_eq!((stage.each("id").await, killed(&stage).await), (before, 0.0), "{stale}, {loss}");
+        assert_eq!((event(&stage, "opening anew").await, event(&stage, "left open").await), (1.0, 1.0));
+        // The new one's first good beat brings a token that is known to be the newest: now a kill is one.
+        let beaten = stage.headend.now().await;
+        assert_eq!(stage.headend.next("heartbeat", beaten).await.status, 200);
+        stage.headend.kill_account("ann").await;
+        stage.only_session("killed").await;
+        assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_after_one_whose_answer_was_lost_gets_its_license_by_a_new_session() {
+    for (stale, loss) in STALE.into_iter().flat_map(|stale| losses().map(|loss| (stale, loss))) {
+        let stage = stale_is(Stage::widevine(), stale).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.license("video").await.is_good());
+        stage.headend.fault("renewal", loss.clone(), 1).await;
+        assert!(!tv.renew("video").await.is_good(), "{loss}");
+        // One of them comes when the late work is done.
+        stage.headend.nth("renewal", 1).await;
+        let renewed = tv.renew("video").await;
+        assert!(renewed.is_good(), "{stale}, {loss}: {}", renewed.text());
+        assert_eq!((stage.headend.count("setup").await, stage.headend.count("renewal").await), (2, 3));
+        assert!(tv.renew("video").await.is_good());
+        assert_eq!(killed(&stage).await, 0.0);
+        assert_eq!(stage.end_leaving_some_open().await["open"].as_array().unwrap().len(), 1, "the lost one");
+    }
+}
+
+/// The lost session holds the only place until the head-end lets it expire: nobody is refused for that.
+#[tokio::test]
+async fn a_session_waits_for_the_place_that_its_own_lost_one_holds() {
+    let script = stale_is(Stage::clearkey().heartbeat(0.5), "not-found").authority("grace = \"5s\"");
+    let script = script.settings(|settings| (settings.limit, settings.grace) = (1, 2.0));
+    let stage = script.start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.fault("heartbeat", json!("lose-reply"), 1).await;
+    assert_eq!(stage.headend.answered("setup", 400).await.code, Some(1007));
+    assert!(tv.post(CLEARKEY).await.is_good(), "it waits for the new session");
+    stage.only_session("live").await;
+    assert_eq!(event(&stage, "refused").await, 0.0);
+    stage.end().await;
+}
+
+/// The cost: a kill that nobody was told of is seen by the open that takes the lost session's place.
+#[tokio::test]
+async fn a_kill_that_falls_into_a_lost_answer_is_seen_one_call_later() {
+    let stage = stale_is(Stage::clearkey().heartbeat(0.5), "not-found").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let killed = json!({"status": 404, "errorCode": 3002, "message": "Not Found"});
+    stage
+        .headend
+        .faults(json!([
+            {"endpoint": "heartbeat", "action": "lose-reply"},
+            {"endpoint": "setup", "action": killed},
+        ]))
+        .await;
+    stage.headend.nth("heartbeat", 1).await;
+    stage.headend.kill_account("ann").await;
+    stage.only_session("killed").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    assert_eq!((stage.headend.count("heartbeat").await, stage.headend.count("setup").await), (2, 2));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_close_of_a_session_whose_newest_token_is_lost_is_told_as_left_open() {
+    for stale in STALE {
+        let stage = stale_is(Stage::widevine(), stale).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.license("video").await.is_good());
+        stage.headend.fault("renewal", json!("lose-reply"), 1).await;
+        assert!(!tv.renew("video").await.is_good());
+        assert_eq!(tv.stop().await.status, 204);
+        stage.headend.nth("teardown", 1).await;
+        stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;
+        assert_eq!(event(&stage, "left open").await, 1.0, "{stale}");
+        assert_eq!(stage.headend.count("teardown").await, 1, "asking again with the same token would not help");
+        stage.end_leaving_some_open().await;
+    }
+}
