@@ -7,6 +7,7 @@
 //! ([`Reload`]).
 
 mod durable;
+mod files;
 mod reload;
 mod signals;
 
@@ -19,15 +20,16 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use self::durable::Durable;
+pub use self::files::check_files;
 pub use self::reload::Reload;
-use self::reload::{named, restart_only};
+use self::reload::{named, restart_only, warn_of};
 pub use self::signals::Signals;
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
 use crate::config::{self, Config, Faults, OnExit};
 use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
-use crate::gateway::{Configured, Flights, Gateway, Routes, Shelf};
+use crate::gateway::{Configured, Flights, Gateway, IdentityWatch, Routes, Shelf};
 use crate::playbacks::Registrations;
 use crate::session::End;
 use crate::sessions::{self, Pump, Sessions};
@@ -60,6 +62,7 @@ struct Call {
     authorities: Arc<Authorities>,
     clock: Clock,
     flights: Arc<Flights>,
+    identities: Arc<IdentityWatch>,
     public_url: Option<Arc<str>>,
     registrations: Arc<Registrations>,
     routes: Arc<ArcSwap<Routes>>,
@@ -76,6 +79,8 @@ pub enum Fault {
     Admin(std::net::SocketAddr, std::io::Error),
     #[error(transparent)]
     Certificates(#[from] certs::Fault),
+    #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
+    Files(#[from] Faults),
     #[error("{0} ended before its time")]
     Death(&'static str),
     #[error(transparent)]
@@ -94,13 +99,26 @@ impl App {
     /// Builds and binds everything; nothing is served yet. Must run on the control runtime.
     pub async fn build(config: Config) -> Result<Self, Fault> {
         let (clock, signals) = (Clock, Signals::hear()?);
+        check_files(&config)?;
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
         let trust = Trust::public()?;
         trust.take(trust.prepare(named(&config))?);
         let fixed = restart_only(&config);
-        let Config { admin: admin_config, authorities, authorize, routes, server, store, log: _, webhooks } = config;
+        let Config {
+            admin: admin_config,
+            authorities,
+            authorize,
+            routes,
+            server,
+            store,
+            files: _,
+            log: _,
+            warnings,
+            webhooks,
+        } = config;
+        let warnings = warn_of(warnings);
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
@@ -131,6 +149,7 @@ impl App {
             tasks.clone(),
         );
         admin.public_url.clone_from(&public_url);
+        admin.warn_of(warnings);
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
         let routes = Configured { authorize, routes };
@@ -141,6 +160,7 @@ impl App {
             authorities: authorities.clone(),
             clock,
             flights: Flights::new(Flights::MOST),
+            identities: Arc::default(),
             public_url,
             registrations,
             routes: routes.clone(),
@@ -236,6 +256,7 @@ impl Call {
             client,
             clock: self.clock,
             flights: self.flights.clone(),
+            identities: self.identities.clone(),
             pool,
             public_url: self.public_url.clone(),
             registrations: self.registrations.clone(),
@@ -248,9 +269,9 @@ impl Call {
     }
 }
 
-/// A fresh checkout gets certificates for this machine.
+/// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
 fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), certs::Fault> {
-    if server.listen.is_empty() {
+    if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
         return Ok(());
     }
     let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();

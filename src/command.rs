@@ -33,7 +33,16 @@ pub fn run(command: Command) -> ExitCode {
             {
                 return complain(&fault.to_string());
             }
-            say(&format!("{}: good\n", config.display()));
+            if let Err(faults) = app::check_files(&checked) {
+                return complain_of(&config, faults);
+            }
+            let Faults(warnings) = &checked.warnings;
+            let count = match warnings.len() {
+                0 => String::new(),
+                1 => ", 1 warning".to_owned(),
+                count => format!(", {count} warnings"),
+            };
+            say(&format!("{}: good{count}\n{}", config.display(), checked.warnings));
             ExitCode::SUCCESS
         }),
         Command::Demo { check } => on_runtime(demo(check)),

@@ -205,7 +205,7 @@ async fn the_newest_is_denied_and_a_stop_makes_room_at_once() {
 
 #[tokio::test]
 async fn an_expired_token_takes_no_place_and_what_nobody_can_read_is_no_expired_one() {
-    at_home("", async |home| {
+    at_home(r#"account = ["device"]"#, async |home| {
         let with = |exp: u64| token(&json!({ "exp": exp, "contentRights": [{ "sessionControl": {} }] }));
         let now = Clock.wall().as_secs();
         let said = home.play_with("tv", &[("nv-authorizations", &with(now - 60))]).await;
@@ -235,8 +235,22 @@ async fn beats_keep_a_session_whose_player_is_silent() {
 }
 
 #[tokio::test]
-async fn without_an_account_each_device_is_its_own() {
+async fn without_a_word_about_accounts_all_devices_are_one_household() {
     at_home("", async |home| {
+        home.play("tv").await.is_license();
+        home.play("phone").await.is_refused("limit_reached", FULL_1);
+        // Whatever a token that nobody has verified says of accounts.
+        let claims = json!({ "device": { "accountId": "bob" }, "accountId": "bob" });
+        home.play_with("pad", &[("nv-authorizations", &token(&claims))]).await.is_refused("limit_reached", FULL_1);
+        let accounts: Vec<_> = home.slots().await.iter().map(|slot| slot["account"].clone()).collect();
+        assert_eq!(accounts, ["home"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_accounts_in_tokens_and_by_device_each_is_counted_apart() {
+    at_home(r#"account = ["token-claim:device.accountId", "device"]"#, async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_license();
         for (device, content) in [("pad", "c1"), ("tablet", "c2")] {

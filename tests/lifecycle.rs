@@ -167,6 +167,92 @@ fn a_faulty_configuration_is_told_all_its_faults_at_once() {
     assert!(text(&missing.stderr).contains("does not exist"), "{}", text(&missing.stderr));
 }
 
+/// Where only the pair's usual place is made up by itself: a typing mistake must not go live self-signed.
+#[test]
+fn files_that_cannot_be_used_are_told_by_check_and_by_run_with_their_lines() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&folder, &other] {
+        let at = folder.path().join("certs");
+        assert!(run(&["certs", "init", "--dir", at.to_str().unwrap(), "localhost"]).status.success());
+    }
+    std::fs::copy(other.path().join("certs/leaf.key"), folder.path().join("certs/other.key")).unwrap();
+    std::fs::write(folder.path().join("certs/rubbish.pem"), "rubbish").unwrap();
+    let file = folder.path().join("config.toml");
+    let rows: [(&str, &str, &[&str]); 9] = [
+        ("certificate = \"certs/lief.pem\"", "", &["line 4: server.tls.certificate: cannot read"]),
+        ("key = \"certs/lief.key\"", "", &["line 4: server.tls.key: cannot read"]),
+        ("certificate = \"certs/a.pem\"\nkey = \"certs/a.key\"", "", &["line 4: server.tls.certificate: cannot read"]),
+        ("key = \"certs/other.key\"", "", &["line 4: server.tls.key: ", "does not belong to"]),
+        ("certificate = \"certs/rubbish.pem\"", "", &["line 4: server.tls.certificate: ", "holds no PEM certificate"]),
+        ("certificate = \"certs/ca.pem\"", "", &["line 4: server.tls.certificate: ", "does not belong to"]),
+        ("client-ca = \"certs/none.pem\"", "", &["line 4: server.tls.client-ca: cannot read"]),
+        ("", "ca = \"certs/none.pem\"", &["line 8: route[0].ca: ", "cannot be read"]),
+        ("", "ca = \"certs/rubbish.pem\"", &["line 8: route[0].ca: ", "holds no certificate"]),
+    ];
+    let write = |tls: &str, route: &str| {
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\n[server.tls]\n{tls}\n[[route]]\npath = \"/l\"\n\
+             license-server = \"https://l.example/\"\n{route}\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let before = std::fs::read_dir(folder.path().join("certs")).unwrap().count();
+    for (tls, route, says) in rows {
+        write(tls, route);
+        for command in ["check", "run"] {
+            let refused = run(&[command, "-c", file.to_str().unwrap()]);
+            let told = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(1), "{command} {tls} {route}: {told}");
+            assert!(says.iter().all(|words| told.contains(words)), "{command} {tls} {route}: {told}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("certs")).unwrap().count(), before, "nothing is made");
+
+    // Two that are good, and the usual place with nothing in it, which `run` fills.
+    for (tls, gone) in [("", false), ("certificate = \"certs/leaf.pem\"\nkey = \"certs/leaf.key\"", false), ("", true)]
+    {
+        if gone {
+            std::fs::remove_dir_all(folder.path().join("certs")).unwrap();
+        }
+        write(tls, "");
+        let checked = run(&["check", "-c", file.to_str().unwrap()]);
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    }
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    std::fs::write(folder.path().join("certs/leaf.pem"), "").unwrap();
+    let half = run(&["check", "-c", file.to_str().unwrap()]);
+    assert!(!half.status.success() && text(&half.stderr).contains("does not"), "{}", text(&half.stderr));
+}
+
+#[test]
+fn check_warns_of_what_is_allowed_and_hardly_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let least = "[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n";
+    let home = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n";
+    let rows = [
+        (format!("{least}device = [\"peer\"]\n"), Some("line 4: route[0].device: names only the peer")),
+        (
+            format!("{home}account = [\"header:x-account\", \"device\"]\n{least}"),
+            Some("line 4: authority[0].account: falls to device"),
+        ),
+        (
+            format!("[server]\ntrusted-proxies = [\"::/0\"]\n{least}"),
+            Some("line 2: server.trusted-proxies: trusts everybody"),
+        ),
+        (format!("{home}{least}authority = \"home\"\n"), None),
+        (format!("{least}device = [\"token-claim:device.deviceId\", \"peer\"]\n"), None),
+    ];
+    for (config, warning) in rows {
+        std::fs::write(&file, &config).unwrap();
+        let checked = run(&["check", "-c", file.to_str().unwrap()]);
+        let told = text(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(0), "{config}");
+        let first = if warning.is_some() { "good, 1 warning\n" } else { "good\n" };
+        assert!(told.contains(first) && warning.is_none_or(|warning| told.contains(warning)), "{config}\n{told}");
+    }
+}
+
 #[test]
 fn a_wrong_usage_exits_with_two_and_says_where_the_right_one_is() {
     for arguments in

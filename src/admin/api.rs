@@ -26,9 +26,12 @@ impl Admin {
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
         let gate = self.gate.load_full();
+        // A path that names nobody must not be read as one that names whoever is there.
+        let nameless = path.split('/').skip(1).any(str::is_empty) && path != "/";
         let mut response = match gate.check(&request.headers, health) {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
-            Ok(()) => match path.trim_end_matches('/').strip_prefix("/v1/authorities/") {
+            Ok(()) if nameless => fault(StatusCode::NOT_FOUND, "a part of the path is empty").map(Sending::Whole),
+            Ok(()) => match path.strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
                 None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
                 None => self.route(&request.method, path, request.uri.query()),
@@ -58,7 +61,7 @@ impl Admin {
     }
 
     fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
-        let segments: Vec<_> = path.trim_matches('/').split('/').collect();
+        let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
             (&Method::GET, ["livez"]) => text("text/plain", "alive\n".to_owned()),
@@ -98,7 +101,7 @@ impl Admin {
         match self.sessions.find(id) {
             Ok((key, id)) => act(key, id),
             Err(FindFault::Ambiguous) => fault(StatusCode::CONFLICT, "more than one session begins with these digits"),
-            Err(FindFault::Unknown) => fault(StatusCode::NOT_FOUND, "no such session"),
+            Err(FindFault::Unknown) => fault(StatusCode::NOT_FOUND, "no such session; its first 4 digits are enough"),
         }
     }
 

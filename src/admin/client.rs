@@ -232,6 +232,9 @@ fn configuration(value: &Value) -> String {
     if !stays.is_empty() {
         let _infallible = writeln!(text, "needs a restart: {}", stays.join(", "));
     }
+    for warning in value["warnings"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "warning: {}", plain_text(warning));
+    }
     text
 }
 

@@ -16,11 +16,13 @@ pub(super) struct Configuration {
     failed: Option<(Duration, Vec<String>)>,
     loaded: Duration,
     needs_restart: Vec<String>,
+    /// What is allowed, and hardly meant.
+    warnings: Vec<String>,
 }
 
 impl Configuration {
     pub(super) fn loaded(at: Duration) -> Self {
-        Self { failed: None, loaded: at, needs_restart: Vec::new() }
+        Self { failed: None, loaded: at, needs_restart: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -37,6 +39,11 @@ impl Admin {
         needs_restart
     }
 
+    /// What of the configuration that holds now is hardly meant.
+    pub fn warn_of(&self, warnings: Vec<String>) {
+        self.configuration.lock().unwrap_or_else(PoisonError::into_inner).warnings = warnings;
+    }
+
     /// A reload failed, for these reasons.
     pub fn not_reloaded(&self, faults: Vec<String>) {
         let failed = Some((self.clock.wall(), faults));
@@ -46,7 +53,7 @@ impl Admin {
     pub(super) fn configuration(&self) -> Value {
         let now = self.clock.wall();
         let configuration = self.configuration.lock().unwrap_or_else(PoisonError::into_inner);
-        let Configuration { failed, loaded, needs_restart } = &*configuration;
+        let Configuration { failed, loaded, needs_restart, warnings } = &*configuration;
         let failed = failed.as_ref().map(
             |(at, faults)| json!({ "at": seconds(*at), "s_ago": seconds(now.saturating_sub(*at)), "faults": faults }),
         );
@@ -55,6 +62,7 @@ impl Admin {
             "loaded_s_ago": seconds(now.saturating_sub(*loaded)),
             "failed_reload": failed,
             "needs_restart": needs_restart,
+            "warnings": warnings,
         })
     }
 }

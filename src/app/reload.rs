@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::files::check_files;
 use crate::admin::Admin;
 use crate::authority::Authorities;
 use crate::clock::Clock;
@@ -58,8 +59,7 @@ impl Reload {
     /// Takes the configuration that was read, or says why not. True if it holds now.
     pub fn take(&self, read: Result<Config, Faults>) -> bool {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |Faults(faults): Faults| faults.into_iter().map(|fault| Faults(vec![fault]).to_string()).collect();
-        let ready = read.map_err(told).and_then(|config| Ok((self.prepare(&config)?, config)));
+        let ready = read.map_err(lines).and_then(|config| Ok((self.prepare(&config)?, config)));
         let good = ready.is_ok();
         self.telemetry.metrics.reload(good);
         match ready {
@@ -70,6 +70,7 @@ impl Reload {
     }
 
     fn prepare(&self, config: &Config) -> Result<Ready, Vec<String>> {
+        check_files(config).map_err(lines)?;
         let pins = self.trust.prepare(named(config)).map_err(|fault| fault.to_string());
         let tls = &config.server.tls;
         let shown = self.certificates.as_ref().map(|_| Shown::read(&tls.certificate, &tls.key)).transpose();
@@ -82,7 +83,8 @@ impl Reload {
     /// From the bottom up: whoever meets the new routes finds all that they refer to.
     fn commit(&self, ready: Ready, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
-        let Config { admin, authorities, authorize, log, routes, server, store: _, webhooks: _ } = config;
+        let Config { admin, authorities, authorize, log, routes, server, store: _, files: _, warnings, webhooks: _ } =
+            config;
         telemetry::change_log(&log);
         self.trust.take(ready.pins);
         let kinds = self.authorities.renew(authorities);
@@ -98,6 +100,7 @@ impl Reload {
             tracing::info!("certificates reloaded");
         }
         let stays = self.admin.reloaded(&admin, stays);
+        self.admin.warn_of(warn_of(warnings));
         self.show(Clock.wall());
         if !stays.is_empty() {
             tracing::warn!("needs a restart: {}", stays.join(", "));
@@ -187,6 +190,19 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
         ("webhook", format!("{webhooks:?}")),
         ("webhook.secret", format!("{:?}", secrets.collect::<Vec<_>>())),
     ]
+}
+
+/// Each in a line of the log; for whoever asks later, too.
+pub(super) fn warn_of(warnings: Faults) -> Vec<String> {
+    let warnings = lines(warnings);
+    for warning in &warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    warnings
+}
+
+fn lines(Faults(faults): Faults) -> Vec<String> {
+    faults.into_iter().map(|fault| Faults(vec![fault]).to_string().trim_end().to_owned()).collect()
 }
 
 fn differing(before: &[Fixed], now: &[Fixed]) -> Vec<String> {

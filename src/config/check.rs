@@ -27,7 +27,7 @@ use std::path::Path;
 use self::route::Frame;
 use super::environment::Environment;
 use super::raw::Sheet;
-use super::{Config, Faults};
+use super::{Config, Faults, NamedFiles};
 
 /// Reads the file and lays the `SIDEBEAT_…` variables of `environment` over it. Take the variables
 /// from `std::env::vars_os`: `vars` panics when any of them is not UTF-8.
@@ -54,7 +54,8 @@ pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) ->
 /// Everything that is wrong with the text or the environment.
 pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
     let sheet = Sheet::parse(text, folder, Environment::new(environment))?;
-    let config = read(&sheet);
+    let config =
+        read(&sheet).map(|config| Config { files: sheet.take_files(), warnings: sheet.take_warnings(), ..config });
     let faults = sheet.finish();
     debug_assert!(config.is_some() || !faults.0.is_empty(), "a reader gave nothing and no reason");
     config.filter(|_| faults.0.is_empty()).ok_or(faults)
@@ -74,6 +75,24 @@ pub fn keys() -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
+/// The kinds of `[[authority]]` or `[[route]]` that have a key of this name.
+pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
+    let kinds: &[&str] = match table {
+        "authority" => &["embedded", "firstlight", "nagra-ssm"],
+        "route" => &["authorize", "license", "media"],
+        _ => &[],
+    };
+    let has = |kind: &&&str| {
+        let one = format!("[[{table}]]\nkind = \"{kind}\"");
+        let sheet = Sheet::parse(&one, Path::new(""), Environment::new(std::iter::empty()));
+        sheet.is_ok_and(|sheet| {
+            read(&sheet);
+            sheet.keys().contains(&format!("{table}.{key}"))
+        })
+    };
+    kinds.iter().filter(has).copied().collect()
+}
+
 fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
@@ -85,10 +104,12 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let call = server.limits.call;
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
-    let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some() };
+    let kinds: Vec<_> = authorities.iter().map(|authority| authority.as_ref().map(|one| &one.kind)).collect();
+    let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some(), kinds: &kinds };
     let routes = route::routes(&root, &frame);
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
     let ((routes, authorize), webhooks) = (routes?, webhooks?);
-    Some(Config { admin, authorities: authorities?, authorize, log, routes, server, store, webhooks })
+    let (authorities, files, warnings) = (authorities?, NamedFiles::default(), Faults(Vec::new()));
+    Some(Config { admin, authorities, authorize, files, log, routes, server, store, warnings, webhooks })
 }

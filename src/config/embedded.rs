@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Rung;
 
+/// The account of everybody where nothing else is configured: one household.
+pub const HOUSEHOLD_ACCOUNT: &str = "home";
+
 /// Limits that sidebeat itself enforces.
 #[derive(Clone, Debug)]
 pub struct Embedded {
@@ -30,6 +33,8 @@ pub struct Embedded {
 pub enum AccountRung {
     /// `device`: the device is its own account.
     Device,
+    /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
+    Fixed(String),
     Rung(Rung),
 }
 

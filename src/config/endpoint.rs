@@ -21,12 +21,12 @@ impl Endpoint {
         if text.contains('#') {
             return Err("must not have a fragment (#)");
         }
+        let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        let tls = begins("https://");
+        if !tls && !begins("http://") {
+            return Err("must begin with http:// or https://");
+        }
         let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("must begin with http:// or https://"),
-        };
         let authority = uri.authority().ok_or("names no host")?;
         if authority.as_str().contains('@') {
             return Err("must not hold a user name or password");
@@ -130,8 +130,11 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused() {
         for (text, what) in [
-            ("", "is not a URL"),
-            ("drm.example/a b", "is not a URL"),
+            ("", "must begin with http:// or https://"),
+            ("https://drm.example/a b", "is not a URL"),
+            ("drm.example/a", "must begin with http:// or https://"),
+            ("drm.example:8443/a", "must begin with http:// or https://"),
+            ("https:/drm.example/", "must begin with http:// or https://"),
             ("/license", "must begin with http:// or https://"),
             ("ftp://drm.example", "must begin with http:// or https://"),
             ("https://u:p@drm.example", "must not hold a user name or password"),

@@ -4,6 +4,7 @@
 //! write instead, and never repeats the value of a key that may hold a secret.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
@@ -15,12 +16,45 @@ pub struct Fault {
     pub what: String,
 }
 
+/// Where a key was set: in the file, or in the environment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeyPlace {
+    pub(super) key: String,
+    pub(super) line: Option<usize>,
+}
+
+impl KeyPlace {
+    pub fn fault(&self, what: impl Into<String>) -> Fault {
+        Fault { key: self.key.clone(), line: self.line, what: what.into() }
+    }
+}
+
+/// The files that the configuration names, each with the key that named it.
+#[derive(Clone, Default)]
+pub struct NamedFiles(pub(super) Vec<(PathBuf, KeyPlace)>);
+
+impl NamedFiles {
+    /// Of the first key that named one of these files, in their order; else `unset`, the key that nobody has set.
+    pub fn place_of(&self, files: &[&Path], unset: &str) -> KeyPlace {
+        let place = |file: &&Path| self.0.iter().find(|(named, _)| named == file).map(|(_, place)| place.clone());
+        let unset = || KeyPlace { key: unset.to_owned(), line: None };
+        files.iter().find_map(place).unwrap_or_else(unset)
+    }
+}
+
+/// Places are no settings.
+impl fmt::Debug for NamedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NamedFiles")
+    }
+}
+
 /// In the order of the file's lines; what has no line comes last.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
-    pub(super) fn sorted(mut faults: Vec<Fault>) -> Self {
+    pub fn sorted(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
         Self(faults)
     }

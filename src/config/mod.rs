@@ -39,10 +39,10 @@ use http::{HeaderName, HeaderValue};
 
 pub use self::authorize::Authorize;
 pub use self::check::{keys, load, parse};
-pub use self::embedded::{AccountRung, Embedded, Groups, OnLimit, Pattern};
+pub use self::embedded::{AccountRung, Embedded, Groups, HOUSEHOLD_ACCOUNT, OnLimit, Pattern};
 pub use self::endings::Endings;
 pub use self::endpoint::Endpoint;
-pub use self::fault::{Fault, Faults};
+pub use self::fault::{Fault, Faults, KeyPlace, NamedFiles};
 pub use self::firstlight::{Code, FirstLight, Names, StreamConcurrency};
 pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
@@ -62,10 +62,14 @@ pub struct Config {
     pub admin: Admin,
     pub authorities: Vec<Authority>,
     pub authorize: Vec<Authorize>,
+    /// For faults that only show when a file is read.
+    pub files: NamedFiles,
     pub log: Log,
     pub routes: Vec<Route>,
     pub server: Server,
     pub store: Store,
+    /// What is allowed, and hardly meant.
+    pub warnings: Faults,
     pub webhooks: Vec<Webhook>,
 }
 
@@ -96,6 +100,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Client certificates signed by this CA are asked for, and name the device (`mtls`).
     pub client_ca: Option<PathBuf>,
+    /// Whether certificate and key are where `run` makes them if there are none.
+    pub is_at_its_usual_place: bool,
     pub key: PathBuf,
 }
 

@@ -6,12 +6,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::check::kinds_that_have;
 use super::environment::{Environment, variable};
+use super::fault::{KeyPlace, NamedFiles};
 use super::near::nearest;
 use super::section::Section;
 use super::{Fault, Faults};
@@ -22,6 +24,8 @@ pub(super) struct Sheet<'a> {
     asked: RefCell<BTreeSet<String>>,
     pub(super) environment: Environment,
     faults: RefCell<Vec<Fault>>,
+    warnings: RefCell<Vec<Fault>>,
+    files: RefCell<NamedFiles>,
     pub(super) folder: &'a Path,
     /// Paths of tables that nobody can judge, because what kind they are is itself a fault.
     left: RefCell<BTreeSet<String>>,
@@ -43,12 +47,16 @@ impl<'a> Sheet<'a> {
                 line: error.span().map(|span| line(text, span.start)),
                 what: error.message().to_owned(),
             };
-            return Err(Faults::sorted(errors.iter().map(fault).collect()));
+            // What follows the first one is mostly its echo: one bracket that is not closed makes dozens.
+            let Faults(faults) = Faults::sorted(errors.iter().map(fault).collect());
+            return Err(Faults(faults.into_iter().take(1).collect()));
         }
         Ok(Self {
             asked: RefCell::default(),
             environment,
             faults: RefCell::default(),
+            files: RefCell::default(),
+            warnings: RefCell::default(),
             folder,
             left: RefCell::default(),
             table: table.into_inner(),
@@ -80,6 +88,23 @@ impl<'a> Sheet<'a> {
 
     pub(super) fn fault(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
+    }
+
+    pub(super) fn warn(&self, warning: Fault) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    pub(super) fn name_file(&self, file: PathBuf, place: KeyPlace) {
+        self.files.borrow_mut().0.push((file, place));
+    }
+
+    pub(super) fn take_files(&self) -> NamedFiles {
+        self.files.take()
+    }
+
+    /// What is allowed, and hardly meant.
+    pub(super) fn take_warnings(&self) -> Faults {
+        Faults::sorted(self.warnings.take())
     }
 
     /// Every key that was asked for, without indices: `route.path`.
@@ -163,10 +188,20 @@ impl<'a> Sheet<'a> {
         let homes: BTreeSet<String> =
             asked.iter().filter_map(|known| Some(header(known.strip_suffix(key)?.strip_suffix('.')?))).collect();
         match homes.first() {
-            Some(_) if homes.contains(&header(path)) => "; it belongs to another kind".to_owned(),
+            Some(_) if homes.contains(&header(path)) => belonging(path, key),
             Some(home) if homes.len() == 1 => format!("; it belongs to {home}"),
             Some(_) | None => String::new(),
         }
+    }
+}
+
+/// Of a key that stands in a table of another kind.
+fn belonging(path: &str, key: &str) -> String {
+    let kinds: Vec<_> = kinds_that_have(&without_indices(path), key).iter().map(|kind| format!("\"{kind}\"")).collect();
+    if kinds.is_empty() {
+        "; it belongs to another kind".to_owned()
+    } else {
+        format!("; it belongs to kind = {}", kinds.join(" or "))
     }
 }
 

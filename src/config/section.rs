@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Fault;
 use super::environment::variable;
+use super::fault::KeyPlace;
 use super::raw::{Sheet, join};
 use super::value::Value;
 
@@ -80,13 +81,27 @@ impl<'a> Section<'a> {
 
     /// Records a fault of `key`, at the variable or the line that set it, else at the table's head.
     pub(super) fn fault(&self, key: &str, what: impl Into<String>) {
+        self.sheet.fault(self.at(key, what.into()));
+    }
+
+    /// Records what is allowed, and hardly meant; where a fault of `key` would stand.
+    pub(super) fn warn(&self, key: &str, what: impl Into<String>) {
+        self.sheet.warn(self.at(key, what.into()));
+    }
+
+    /// Where `key` was set, for a fault that only shows when its file is read.
+    pub(super) fn place(&self, key: &str) -> KeyPlace {
+        let Fault { key, line, .. } = self.at(key, String::new());
+        KeyPlace { key, line }
+    }
+
+    fn at(&self, key: &str, what: String) -> Fault {
         let path = join(&self.path, key);
-        let what = what.into();
         if self.in_environment(key) {
-            return self.sheet.fault(Fault { key: variable(&path), line: None, what });
+            return Fault { key: variable(&path), line: None, what };
         }
         let line = self.written(key).map(|(line, _)| line).or(self.line);
-        self.sheet.fault(Fault { key: path, line, what });
+        Fault { key: path, line, what }
     }
 
     /// Records that `key` is missing, unless it is there, good or bad.

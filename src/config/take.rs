@@ -104,7 +104,11 @@ impl Section<'_> {
 
     /// A file, named from the configuration file's folder.
     pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
-        self.word(key, |text| if text.is_empty() { Err("must name a file") } else { Ok(self.sheet.folder.join(text)) })
+        let named =
+            |text: &str| if text.is_empty() { Err("must name a file") } else { Ok(self.sheet.folder.join(text)) };
+        let file = self.word(key, named)?;
+        self.sheet.name_file(file.clone(), self.place(key));
+        Some(file)
     }
 
     /// `key` itself, or the content of the file that `key-file` names. Either one in the

@@ -14,11 +14,12 @@ use super::{AccountRung, Endpoint, HostPattern, Pattern, Rung, TokenSource, View
 /// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
 pub(super) fn account_rung(text: &str) -> Result<AccountRung, String> {
-    match text {
-        "device" => Ok(AccountRung::Device),
-        _ => group_rung(text)
-            .map(AccountRung::Rung)
-            .map_err(|_| "must be cookie:NAME, device, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()),
+    match pair(text) {
+        ("device", None) => Ok(AccountRung::Device),
+        ("fixed", Some(name)) => Ok(AccountRung::Fixed(name.to_owned())),
+        _ => group_rung(text).map(AccountRung::Rung).map_err(|_| {
+            "must be cookie:NAME, device, fixed:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()
+        }),
     }
 }
 
@@ -277,7 +278,8 @@ mod tests {
         }
         assert_eq!(account_rung("device"), Ok(AccountRung::Device));
         assert_eq!(account_rung("peer"), Ok(AccountRung::Rung(Rung::Peer)));
-        for text in ["mtls", "path-segment", "account", "header:", ""] {
+        assert_eq!(account_rung("fixed:home"), Ok(AccountRung::Fixed("home".to_owned())));
+        for text in ["mtls", "path-segment", "account", "fixed", "fixed:", "fixed:a b", "header:", ""] {
             assert!(account_rung(text).is_err() && group_rung(text).is_err(), "{text}");
         }
         assert!(group_rung("device").is_err());

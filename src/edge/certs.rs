@@ -105,6 +105,14 @@ pub fn ensure(certificate: &Path, key: &Path, names: &[String], now: Duration) -
     Ok(Some(written))
 }
 
+/// Whether the pair is there.
+///
+/// # Errors
+/// One of them is there without the other.
+pub fn is_there(certificate: &Path, key: &Path) -> Result<bool, Fault> {
+    both(certificate, key)
+}
+
 struct Files {
     authority: PathBuf,
     authority_key: PathBuf,

@@ -41,7 +41,7 @@ pub use self::counters::Counters;
 pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
 pub use self::stream::{Cut, Sending};
 pub use self::ties::{Held, Ties};
-pub use self::tls::{CertificateFault, Certificates, Shown};
+pub use self::tls::{CertificateFault, Certificates, Shown, read_client_ca};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]

@@ -56,6 +56,19 @@ pub struct Shown {
     pair: Arc<CertifiedKey>,
 }
 
+impl CertificateFault {
+    /// The file that is to be mended, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Empty { path } | Self::Key { path, .. } | Self::Read { path, .. } | Self::Unusable { path, .. } => {
+                Some(path)
+            }
+            Self::Mismatch { key, .. } => Some(key),
+            Self::Setup(_) => None,
+        }
+    }
+}
+
 impl Certificates {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
         Ok(Self { now: ArcSwap::from_pointee(Shown::read(certificate, key)?) })
@@ -139,6 +152,14 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 /// Named outright: the process-wide default is whatever a dependency chose.
 fn provider() -> CryptoProvider {
     crypto::aws_lc_rs::default_provider()
+}
+
+/// The CA whose client certificates name devices, read as the listener will.
+///
+/// # Errors
+/// It cannot be used.
+pub fn read_client_ca(path: &Path) -> Result<(), CertificateFault> {
+    roots(path).map(|_roots| ())
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, CertificateFault> {

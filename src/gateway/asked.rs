@@ -25,7 +25,7 @@ use crate::token::Unverified;
 
 pub(super) struct Asked {
     pub(super) claims: Option<Unverified>,
-    counted: Counted,
+    pub(super) counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
     pub(super) headers: HeaderMap,
     pub(super) message: Result<Message, Unrecognised>,
@@ -237,7 +237,7 @@ pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) 
     });
     let config = authority.and_then(Authority::counter).map(|counter| counter.config());
     let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
-        AccountRung::Device => None,
+        AccountRung::Device | AccountRung::Fixed(_) => None,
         AccountRung::Rung(rung) => Some(rung),
     });
     let groups =

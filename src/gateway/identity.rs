@@ -42,6 +42,8 @@ pub(super) fn device(ladder: &[Rung], evidence: &Evidence<'_>) -> Option<(String
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) account: Option<String>,
+    /// Nothing but the device named the account, though the authority looks for more.
+    pub(super) by_device: bool,
     pub(super) content_group: Option<String>,
     pub(super) device_group: Option<String>,
 }
@@ -56,11 +58,17 @@ impl Counted {
         };
         let config = counter.config();
         let first = |ladder: &[Rung]| ladder.iter().find_map(|rung| answer(rung, evidence));
+        let mut by_device = false;
         Self {
             account: config.account.iter().find_map(|rung| match rung {
-                AccountRung::Device => device.map(str::to_owned),
+                AccountRung::Device => {
+                    by_device = config.account.len() > 1;
+                    device.map(str::to_owned)
+                }
+                AccountRung::Fixed(name) => Some(name.clone()),
                 AccountRung::Rung(rung) => answer(rung, evidence),
             }),
+            by_device,
             content_group: first(&config.content_groups.source),
             device_group: first(&config.device_groups.source),
         }

@@ -84,6 +84,7 @@ impl Gateway {
             Err(unfit) => return self.refuse_unfit(route, unfit),
         };
         let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, onward));
+        self.watch_identity_of(route, peer, &asked);
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         if let Some(told) = &asked.told {

@@ -14,6 +14,7 @@ mod flight;
 mod forward;
 mod home;
 mod identity;
+mod identity_watch;
 mod kills;
 mod lesson;
 mod license;
@@ -38,6 +39,7 @@ use hyper::body::Incoming;
 use self::dot_segments::has_dot_segment;
 pub use self::flight::Flights;
 pub use self::home::rung;
+pub use self::identity_watch::IdentityWatch;
 pub use self::media::Shelf;
 use self::route::Route;
 pub use self::route::{Configured, Routes};
@@ -60,6 +62,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// Those of all workers.
     pub flights: Arc<Flights>,
+    /// That of all workers.
+    pub identities: Arc<IdentityWatch>,
     pub pool: Pool,
     /// How players reach us, if it is not as their `Host` says.
     pub public_url: Option<Arc<str>>,

@@ -17,11 +17,19 @@ pub enum FindFault {
     Unknown,
 }
 
+/// Digits of an id that are enough, where they fit one session alone.
+const MIN_ID_DIGITS: usize = 4;
+
 impl Sessions {
-    /// The playback whose id begins with these digits; an error says why there is not exactly one.
+    /// The playback whose id begins with these digits; an error says why there is not exactly one. Fewer than
+    /// [`MIN_ID_DIGITS`] name nobody: a slip would hit whoever is the only one.
     pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
+        if prefix.len() < MIN_ID_DIGITS || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(FindFault::Unknown);
+        }
+        let prefix = prefix.to_ascii_lowercase();
         let fits =
-            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(prefix).then_some((key, playback.id));
+            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(&prefix).then_some((key, playback.id));
         match self.table.collect(fits).as_slice() {
             [one] => Ok(*one),
             [] => Err(FindFault::Unknown),

@@ -58,6 +58,7 @@ pub struct Metrics {
     sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
+    weak_identities: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
     upstream_retries: Family<RouteResult, Counter>,
@@ -105,6 +106,7 @@ impl Default for Metrics {
             sessions_restored: Family::default(),
             slots_ended: Family::default(),
             unrecognised: Family::default(),
+            weak_identities: Family::default(),
             upstream_calls_saved: Family::default(),
             upstream_faults: Family::default(),
             upstream_retries: Family::default(),
@@ -253,6 +255,10 @@ impl Metrics {
 
     pub fn unrecognised(&self, route: &str, fault: &'static str) {
         self.unrecognised.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    pub fn weak_identity(&self, route: &str, fault: &'static str) {
+        self.weak_identities.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
     pub fn webhook(&self, webhook: &str, result: Delivery, times: u64) {

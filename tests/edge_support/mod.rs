@@ -176,6 +176,7 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
         tls: Tls {
             certificate: directory.join("leaf.pem"),
             client_ca: setup.client_ca.clone(),
+            is_at_its_usual_place: false,
             key: directory.join("leaf.key"),
         },
         trusted_proxies: TrustedProxies::new(setup.trusted_proxies.clone()),

@@ -53,12 +53,13 @@ async fn a_session_is_named_by_its_first_digits() {
     }
     let ids = stage.each("id").await;
     let common = ids[0].chars().zip(ids[1].chars()).take_while(|(a, b)| a == b).count();
-    let unique: String = ids[0].chars().take(common + 1).collect();
+    let unique: String = ids[0].chars().take((common + 1).max(4)).collect();
     let ask = async |method: Method, path: String| stage.ask(method, &format!("/v1/sessions/{path}")).await;
     assert_eq!(ask(Method::GET, unique.clone()).await.json()["id"], ids[0].as_str());
     assert_eq!(
         ask(Method::GET, unique[..common].to_owned()).await.status.as_u16() / 100,
-        if common == 0 { 2 } else { 4 }
+        // Fewer than four name nobody, though they may fit one alone.
+        4
     );
     assert_eq!(ask(Method::POST, format!("{}/kill", &unique[..common])).await.status.as_u16() / 100, 4);
     assert_eq!(ask(Method::GET, "nobody".to_owned()).await.error(), (404, "not_found".to_owned()));
@@ -70,6 +71,40 @@ async fn a_session_is_named_by_its_first_digits() {
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
     assert_eq!(ask(Method::POST, format!("{}/teardown", ids[1])).await.json()["done"], "closing");
     assert_eq!(stage.headend.nth("teardown", 2).await.status, 204);
+    stage.end().await;
+}
+
+/// The only session there is, which a slip could hit.
+#[tokio::test]
+async fn a_path_that_names_no_session_touches_none() {
+    let stage = Stage::clearkey().start().await;
+    assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
+    let id = stage.each("id").await.remove(0);
+    let (short, encoded) = (&id[..3], id.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>());
+    let names = ["", "/", "%20", "*", "%2a", short, &id[..1], &encoded, "..", ".", "%2e", "undefined", "null"];
+    for name in names {
+        for (method, rest) in [
+            (Method::POST, "/kill"),
+            (Method::POST, "/kill/"),
+            (Method::POST, "/teardown"),
+            (Method::POST, "/blackout"),
+            (Method::DELETE, ""),
+            (Method::DELETE, "/"),
+            (Method::GET, ""),
+        ] {
+            let path = format!("/v1/sessions/{name}{rest}");
+            assert_eq!(stage.ask(method.clone(), &path).await.error().0, 404, "{method} {path}");
+        }
+    }
+    // A whole id, but not where one belongs.
+    for path in
+        [format!("/v1/sessions/{id}/kill/"), format!("/v1/sessions/{id}//kill"), format!("//v1/sessions/{id}/kill")]
+    {
+        assert_eq!(stage.ask(Method::POST, &path).await.error().0, 404, "{path}");
+    }
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert_eq!(stage.ask(Method::POST, &format!("/v1/sessions/{}/kill", &id[..4])).await.json()["done"], "killed");
+    stage.headend.next("teardown", 0).await;
     stage.end().await;
 }
 

@@ -12,7 +12,7 @@ fn script(server: &Upstream, limit: u32, interval: &str) -> Script {
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = {limit}\n\
          interval = \"{interval}\"\ngrace = \"10s\""
     );
-    let route = "authority = \"home\"\nsession-control = \"always\"";
+    let route = "authority = \"home\"";
     Stage::script().authority(&authority).upstream("/license", &server.url(), route)
 }
 
@@ -29,7 +29,7 @@ async fn the_built_in_authority_needs_no_token() {
     assert_eq!(server.only().header("nv-authorizations"), "");
     stage.eventually("beaten", async || stage.sessions().await[0]["beats"].as_u64() >= Some(3)).await;
     let session = stage.only_session("live").await;
-    assert_eq!((&session["authority"], &session["account"]), (&json!("home"), &json!("tv")));
+    assert_eq!((&session["authority"], &session["account"]), (&json!("home"), &json!("home")));
     stage.end().await;
 }
 

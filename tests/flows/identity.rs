@@ -20,6 +20,9 @@ use crate::web;
 const LADDER: &str =
     r#"device = ["header:x-device-id", "query:device", "cookie:box", "token-claim:device.deviceId", "peer"]"#;
 
+/// Without what a content token says of the device.
+const LAST_RESORT: &str = r#"device = ["header:x-device-id", "query:device", "peer"]"#;
+
 #[tokio::test]
 async fn the_first_rung_that_answers_names_the_device() {
     let license = Upstream::answering(|_| good("application/json", "{}")).await;
@@ -86,7 +89,7 @@ async fn without_any_rung_a_call_passes_uncounted() {
 
 #[tokio::test]
 async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
-    let stage = Stage::clearkey().start().await;
+    let stage = Stage::script().route("/license", "clearkey", LAST_RESORT).start().await;
     let tv = stage.player("127.0.0.1", "news").await;
     assert!(tv.clone().without("x-device-id").post(CLEARKEY).await.is_good());
     assert_eq!(stage.each("device_by").await, ["peer"]);
@@ -96,6 +99,53 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
     // Its own address is whose it is.
     assert_eq!(thief.without("x-device-id").stop().await.status, 204);
     stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn identities_that_tell_too_little_are_counted() {
+    let license = Upstream::answering(|_| good("application/json", "{}")).await;
+    let route = format!("authority = \"head-end\"\n{LAST_RESORT}");
+    let home = "authority = \"home\"\nsessions-per-device = 10";
+    let tables = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"header:x-account\", \"device\"]\n";
+    let script = Stage::script().tables(tables).upstream("/license", &license.url(), &route);
+    let stage = script.upstream("/home", &license.url(), home).start().await;
+    let weak = async |fault: &str| stage.metric("weak_identities_total", &[&format!("fault=\"{fault}\"")]).await;
+    for (device, shared) in [("tv", 0.0), ("tv", 0.0), ("phone", 1.0)] {
+        let token = stage.headend.token(&format!("account=ann&device={device}&content=news")).await;
+        assert!(stage.stranger().post(CLEARKEY).header("nv-authorizations", &token).await.is_good());
+        assert_eq!(weak("shared_peer").await, shared, "{device}");
+    }
+    // Who says which device it is shares nothing.
+    let token = stage.headend.token("account=ann&device=pad&content=news").await;
+    stage.player_with("pad", &token).post(CLEARKEY).await;
+    assert_eq!(weak("shared_peer").await, 1.0);
+    let tv = stage.stranger().at("/home").with("x-device-id", "tv");
+    assert!(tv.post(CLEARKEY).header("x-account", "ann").await.is_good());
+    assert_eq!(weak("account_by_device").await, 0.0);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(weak("account_by_device").await, 1.0);
+    stage.end().await;
+}
+
+/// The README's own settings: a token with the license call, and the same token with the beacon.
+#[tokio::test]
+async fn a_token_names_its_device_to_the_license_call_and_to_the_beacon() {
+    let stage = Stage::clearkey().start().await;
+    let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "film").await);
+    for player in [&tv, &phone] {
+        assert!(player.clone().without("x-device-id").post(CLEARKEY).await.is_good());
+    }
+    assert_eq!(stage.each("device_by").await, ["token-claim", "token-claim"]);
+    assert_eq!(stage.each("state").await, ["live", "live"], "neither is the other's zap");
+    // As `navigator.sendBeacon` does: no header but what browsers send.
+    let beacon = stage.stranger().post("").below(&format!("/~stop?token={}", tv.token));
+    assert_eq!(beacon.header("content-type", "text/plain;charset=UTF-8").await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.eventually("closed", async || stage.each("state").await.contains(&"closed".to_owned())).await;
+    let live: Vec<_> =
+        stage.sessions().await.iter().filter(|row| row["state"] == "live").map(|row| row["device"].clone()).collect();
+    assert_eq!(live, ["phone"]);
     stage.end().await;
 }
 

@@ -55,6 +55,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.sessions_restored("resumed", 1);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
+    metrics.weak_identity("/r", "w");
     metrics.webhook("w", Delivery::Delivered, 1);
     let page = metrics.render(|_| {});
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use serde_json::Value;
 use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 /// No player waits longer than this; a test that does has found a reply that never comes.
@@ -53,6 +53,20 @@ pub(crate) async fn send(
             }
         }
     };
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
+}
+
+/// As [`send`] without TLS, from an address of one's own.
+pub(crate) async fn send_from(
+    own: Option<IpAddr>,
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, Cut> {
+    let socket = TcpSocket::new_v4().unwrap();
+    if let Some(own) = own {
+        socket.bind((own, 0).into()).unwrap();
+    }
+    let exchange = async { over(socket.connect(address).await.map_err(|_refused| Cut)?, request).await };
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::authority::{GRACE, INTERVAL};
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{AccountRung, Embedded, Groups, OnLimit, Rung};
+use crate::config::{AccountRung, Embedded, Groups, HOUSEHOLD_ACCOUNT, OnLimit};
 
 const SESSIONS: RangeInclusive<u32> = 1..=1_000_000;
 /// A group may be shut out.
@@ -30,19 +30,22 @@ pub(super) fn embedded(table: &Section<'_>) -> Embedded {
 }
 
 fn account(table: &Section<'_>) -> Vec<AccountRung> {
-    let rungs = table.list("account", "[\"header:x-account\", \"device\"]", words::account_rung);
-    let rungs = rungs.unwrap_or_else(|| {
-        let claim = |path: &str| AccountRung::Rung(Rung::TokenClaim(path.to_owned()));
-        vec![claim("device.accountId"), claim("accountId"), AccountRung::Device]
-    });
-    match rungs.iter().position(|rung| *rung == AccountRung::Device) {
-        _ if rungs.is_empty() => table.fault("account", "is empty: name at least \"device\""),
-        Some(at) if at + 1 < rungs.len() => {
-            table.fault("account", "names others behind \"device\", which always answers");
+    let sources = table.list("account", "[\"header:x-account\", \"fixed:home\"]", words::account_rung);
+    let sources = sources.unwrap_or_else(|| vec![AccountRung::Fixed(HOUSEHOLD_ACCOUNT.to_owned())]);
+    let always = sources.iter().position(|source| matches!(source, AccountRung::Device | AccountRung::Fixed(_)));
+    match always {
+        _ if sources.is_empty() => table.fault("account", "is empty: name at least \"fixed:home\""),
+        Some(at) if at + 1 < sources.len() => {
+            table.fault("account", "names others behind \"device\" or \"fixed:NAME\", which always answers");
         }
         Some(_) | None => {}
     }
-    rungs
+    if sources.contains(&AccountRung::Device) {
+        let what = "falls to device: each device that names no account is an account of its own, and sessions-per-account \
+            limits nobody; write \"fixed:home\" in place of \"device\" for one household";
+        table.warn("account", what);
+    }
+    sources
 }
 
 /// `kind` is `device-group` or `content-group`.

@@ -14,9 +14,12 @@ use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
 use crate::config::{
-    Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl, TokenSource,
-    ViewerHeader, Wrapping, Wrappings,
+    AuthorityKind, Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl,
+    TokenSource, ViewerHeader, Wrapping, Wrappings,
 };
+
+/// Where content tokens name the device that they are for.
+const DEVICE_CLAIM: &str = "device.deviceId";
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
@@ -45,6 +48,23 @@ pub(super) struct Frame<'a> {
     pub(super) call: Duration,
     /// Whether players are asked for certificates.
     pub(super) client_ca: bool,
+    /// In the order of `authorities`; none where something is at fault.
+    pub(super) kinds: &'a [Option<&'a AuthorityKind>],
+}
+
+impl<'a> Frame<'a> {
+    pub(super) fn kind(&self, authority: Option<usize>) -> Option<&'a AuthorityKind> {
+        self.kinds.get(authority?).copied().flatten()
+    }
+}
+
+/// What holds where a route does not say. The tokens of an embedded authority are the app's own: they do not
+/// speak of sessions, and that says nothing.
+fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControl {
+    match authority {
+        Some(AuthorityKind::Embedded(_)) => SessionControl::Always,
+        Some(AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_)) | None => SessionControl::Auto,
+    }
 }
 
 pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route>, Vec<Authorize>)> {
@@ -79,10 +99,11 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let license_server = table.word("license-server", Endpoint::parse);
     let enforcement = table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto);
     let refusal = refusal(&table.table("refusal"));
-    let session_control = table.choice("session-control", &SESSION_CONTROL).unwrap_or(SessionControl::Auto);
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
     let wrapping = wrappings(&table.table("body"));
+    let session_control = table.choice("session-control", &SESSION_CONTROL);
     let base = base(table, path, license_server, frame)?;
+    let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
     Some(Route { enforcement, refusal, session_control, strip_cmcd, wrapping, ..base })
 }
 
@@ -151,10 +172,23 @@ pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option
     let found = names.iter().position(|name| name.as_ref() == Some(&wanted));
     if found.is_none() && names.iter().all(Option::is_some) {
         let near = nearest(&wanted, names.iter().flatten().map(String::as_str));
-        let advice = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        let advice = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_else(|| known_names(names));
         table.fault("authority", format!("is not the name of any [[authority]]{advice}"));
     }
     found
+}
+
+/// What there is, as far as it fits into a line.
+fn known_names(names: &[Option<String>]) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<_> = names.iter().flatten().map(|name| format!("\"{name}\"")).collect();
+    match names.len() {
+        0 => "; there is none".to_owned(),
+        count if count > SHOWN => {
+            format!("; there are {count}, such as {}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+        }
+        _ => format!("; there is {}", names.join(", ")),
+    }
 }
 
 fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
@@ -169,10 +203,17 @@ pub(super) fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
     let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", words::rung);
     let rungs = rungs.unwrap_or_else(|| {
         let header = Rung::Header(HeaderName::from_static("x-device-id"));
-        vec![header, Rung::Query("device".to_owned()), Rung::Peer]
+        let claim = Rung::TokenClaim(DEVICE_CLAIM.to_owned());
+        vec![header, Rung::Query("device".to_owned()), claim, Rung::Peer]
     });
     if rungs.is_empty() {
         table.fault("device", "is empty: name at least \"peer\"");
+    }
+    let told = rungs.iter().any(|rung| *rung != Rung::Peer);
+    if rungs.contains(&Rung::Peer) && !told {
+        let what = "names only the peer: all devices behind one address (a home's router, a proxy) are one device; \
+            put what tells them apart before it, such as \"token-claim:device.deviceId\"";
+        table.warn("device", what);
     }
     if rungs.contains(&Rung::Mtls) && !client_ca {
         table.fault("device", "names mtls, which needs server.tls.client-ca");

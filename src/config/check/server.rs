@@ -67,7 +67,11 @@ fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAd
 
 fn trusted_proxies(table: &Section<'_>) -> TrustedProxies {
     let networks = table.list("trusted-proxies", "[\"10.0.0.2\", \"172.16.0.0/12\"]", words::network);
-    TrustedProxies::new(networks.unwrap_or_default())
+    let trusted = TrustedProxies::new(networks.unwrap_or_default());
+    if trusted.trusts_everybody() {
+        table.warn("trusted-proxies", "trusts everybody: any player can claim any address");
+    }
+    trusted
 }
 
 fn proxy_protocol<'l>(
@@ -95,11 +99,11 @@ fn origins(table: &Section<'_>) -> Origins {
 
 fn tls(table: &Section<'_>) -> Tls {
     let from_folder = |name: &str| table.sheet.folder.join(name);
-    Tls {
-        certificate: table.file("certificate").unwrap_or_else(|| from_folder("certs/leaf.pem")),
-        client_ca: table.file("client-ca"),
-        key: table.file("key").unwrap_or_else(|| from_folder("certs/leaf.key")),
-    }
+    let usual = (from_folder("certs/leaf.pem"), from_folder("certs/leaf.key"));
+    let certificate = table.file("certificate").unwrap_or_else(|| usual.0.clone());
+    let key = table.file("key").unwrap_or_else(|| usual.1.clone());
+    let is_at_its_usual_place = (&certificate, &key) == (&usual.0, &usual.1);
+    Tls { certificate, client_ca: table.file("client-ca"), is_at_its_usual_place, key }
 }
 
 /// 0 stands for as many as there are cores.

@@ -95,6 +95,7 @@ impl Gateway {
         let plays = asked.method == Method::GET;
         if let Some(authority) = managed.filter(|authority| plays && !authority.needs_token()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+            self.watch_identity(route, peer, claims.as_ref(), Some(registration.rung), counted.by_device);
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
             let card = Arc::new(Card {
                 kill_memory: identity::kill_memory(names.content_token, claims.as_ref(), time),

@@ -85,6 +85,7 @@ impl Metrics {
         registry.register("sessions_restored", help, self.sessions_restored.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";
         registry.register("slots_ended", help, self.slots_ended.clone());
+        registry.register("weak_identities", "Calls whose identity tells too little", self.weak_identities.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
         let saved = self.upstream_calls_saved.clone();
         registry.register("upstream_calls_saved", "Calls to upstreams that need not be made, by reason", saved);

@@ -16,10 +16,10 @@ pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";
 const DASH: &str = "application/dash+xml";
 const MIB: usize = 1 << 20;
 
-/// A media route to that origin, with sessions of the embedded authority.
+/// A media route to that origin, with sessions of the embedded authority. Each device is a household of its own.
 pub(crate) fn route(origin: &Origin, lines: &str) -> Script {
     Stage::script().tables(&format!(
-        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"device\"]\n\
          [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n{lines}\n",
         origin.url()
     ))

@@ -1,0 +1,72 @@
+//! The files that the configuration names, read as they will be used: by `check`, before a start and
+//! before a reload. Each fault stands at the key that named the file.
+
+use std::path::Path;
+
+use super::reload::named;
+use crate::config::{self, Config, Faults};
+use crate::edge::{self, CertificateFault, Shown, certs};
+use crate::upstream::Trust;
+
+/// Reads every certificate, key and CA that is there to be read. The pair at its usual place may be missing:
+/// `run` makes it.
+///
+/// # Errors
+/// Every file that cannot be used.
+pub fn check_files(config: &Config) -> Result<(), Faults> {
+    let mut faults = Vec::new();
+    let mut note = |files: &[&Path], unset: &str, what: String| {
+        let fault = config.files.place_of(files, unset).fault(what);
+        // One file may be named by many keys' endpoints.
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    };
+    let tls = &config.server.tls;
+    if let Err(fault) = check_pair(&config.server) {
+        let files = [fault.file(tls), &tls.certificate, &tls.key];
+        note(&files, "server.tls.certificate", fault.to_string());
+    }
+    if let Some(client_ca) = &tls.client_ca
+        && let Err(fault) = edge::read_client_ca(client_ca)
+    {
+        note(&[client_ca], "server.tls.client-ca", fault.to_string());
+    }
+    for (endpoint, ca) in named(config) {
+        let Some(ca) = ca else { continue };
+        if let Err(fault) = Trust::public().and_then(|trust| trust.prepare([(endpoint, Some(ca))])) {
+            note(&[ca], "ca", fault.to_string());
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Faults::sorted(faults)) }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PairFault {
+    #[error(transparent)]
+    Half(certs::Fault),
+    #[error(transparent)]
+    Unusable(CertificateFault),
+}
+
+impl PairFault {
+    /// The file at whose key the fault stands.
+    fn file<'a>(&'a self, tls: &'a config::Tls) -> &'a Path {
+        match self {
+            Self::Unusable(fault) => fault.file().unwrap_or(&tls.certificate),
+            Self::Half(_) if tls.certificate.exists() => &tls.key,
+            Self::Half(_) => &tls.certificate,
+        }
+    }
+}
+
+fn check_pair(server: &config::Server) -> Result<(), PairFault> {
+    let tls = &server.tls;
+    if server.listen.is_empty() {
+        return Ok(());
+    }
+    if tls.is_at_its_usual_place && !certs::is_there(&tls.certificate, &tls.key).map_err(PairFault::Half)? {
+        return Ok(());
+    }
+    Shown::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
+}

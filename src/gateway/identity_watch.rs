@@ -1,0 +1,180 @@
+//! Notices identities that tell too little: several devices that are counted as one, and limits that count
+//! each device alone.
+//!
+//! Says so in the log and in a metric, once in a while for each route and address. Decides nothing. One for
+//! all workers; bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Gateway;
+use super::asked::Asked;
+use super::route::Route;
+use crate::edge::Peer;
+use crate::secret::Fingerprint;
+use crate::token::Unverified;
+
+/// Addresses that are watched at once; then the oldest half is forgotten.
+const MAX_ADDRESSES: usize = 4096;
+/// Between two warnings about the same.
+const WARNING_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Which identity is weak; the label of a metric.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum WeakIdentity {
+    /// No account was named, so the device is its own.
+    AccountByDevice,
+    /// Tokens of several devices come from one address, and the address is the device.
+    SharedPeer,
+}
+
+impl WeakIdentity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AccountByDevice => "account_by_device",
+            Self::SharedPeer => "shared_peer",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, IpAddr), Watched>>);
+
+#[derive(Debug)]
+struct Watched {
+    /// The token's own words on whose it is, of the first call.
+    first: Option<Fingerprint>,
+    last: Instant,
+    warned: [Option<Instant>; 2],
+}
+
+impl IdentityWatch {
+    /// Whether the tokens of this address speak of several devices.
+    fn is_shared(&self, route: &Arc<str>, address: IpAddr, device: Fingerprint, now: Instant) -> bool {
+        self.with(route, address, now, |watched| *watched.first.get_or_insert(device) != device)
+    }
+
+    /// Whether it is time to warn of it.
+    fn warns(&self, route: &Arc<str>, address: IpAddr, weak: WeakIdentity, now: Instant) -> bool {
+        self.with(route, address, now, |watched| {
+            let warned = match weak {
+                WeakIdentity::AccountByDevice => watched.warned.first_mut(),
+                WeakIdentity::SharedPeer => watched.warned.last_mut(),
+            };
+            warned.is_some_and(|warned| {
+                let due = warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING_INTERVAL);
+                if due {
+                    *warned = Some(now);
+                }
+                due
+            })
+        })
+    }
+
+    fn with<T>(&self, route: &Arc<str>, address: IpAddr, now: Instant, act: impl FnOnce(&mut Watched) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (route.clone(), address);
+        if all.len() >= MAX_ADDRESSES && !all.contains_key(&key) {
+            let mut ages: Vec<_> = all.values().map(|watched| watched.last).collect();
+            let (_, middle, _) = ages.select_nth_unstable(MAX_ADDRESSES / 2);
+            let middle = *middle;
+            all.retain(|_, watched| watched.last > middle);
+        }
+        let watched = all.entry(key).or_insert(Watched { first: None, last: now, warned: [None; 2] });
+        watched.last = now;
+        act(watched)
+    }
+}
+
+impl Gateway {
+    pub(super) fn watch_identity_of(&self, route: &Route, peer: &Peer, asked: &Asked) {
+        let source = asked.device.as_ref().map(|(_, source)| *source);
+        self.watch_identity(route, peer, asked.claims.as_ref(), source, asked.counted.by_device);
+    }
+
+    /// `source` is the identity source that named the device, `by_device` whether it names the account too.
+    pub(super) fn watch_identity(
+        &self,
+        route: &Route,
+        peer: &Peer,
+        claims: Option<&Unverified>,
+        source: Option<&'static str>,
+        by_device: bool,
+    ) {
+        let (address, now) = (peer.address, self.clock.now());
+        let told = claims.and_then(whose).filter(|_| source == Some("peer"));
+        if told.is_some_and(|told| self.identities.is_shared(&route.path, address, told, now)) {
+            self.warn_of_identity(route, address, WeakIdentity::SharedPeer, now);
+        }
+        if by_device {
+            self.warn_of_identity(route, address, WeakIdentity::AccountByDevice, now);
+        }
+    }
+
+    fn warn_of_identity(&self, route: &Route, address: IpAddr, weak: WeakIdentity, now: Instant) {
+        self.telemetry.metrics.weak_identity(&route.path, weak.name());
+        if !self.identities.warns(&route.path, address, weak, now) {
+            return;
+        }
+        let route = &*route.path;
+        match weak {
+            WeakIdentity::AccountByDevice => tracing::warn!(
+                route,
+                %address,
+                "a call names no account, so its device is an account of its own: sessions-per-account limits nobody"
+            ),
+            WeakIdentity::SharedPeer => tracing::warn!(
+                route,
+                %address,
+                "tokens of several devices come from one address and count as one device: name \
+                 token-claim:device.deviceId before peer in route.device, or server.trusted-proxies"
+            ),
+        }
+    }
+}
+
+/// What a token says of whose it is; none if it says nothing.
+fn whose(claims: &Unverified) -> Option<Fingerprint> {
+    let said = ["device.deviceId", "device.accountId", "accountId"].map(|path| claims.text(path));
+    let parts = said.each_ref().map(|said| said.as_deref().unwrap_or_default().as_bytes());
+    said.iter().any(Option::is_some).then(|| Fingerprint::of_parts(&parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    fn address(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(number).into()
+    }
+
+    #[test]
+    fn an_address_is_shared_once_two_devices_speak_there_and_told_once_an_hour() {
+        let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
+        for (number, device, shared) in [(1, 1, false), (1, 1, false), (2, 2, false), (1, 2, true), (1, 1, false)] {
+            assert_eq!(watch.is_shared(&route, address(number), Fingerprint(device), now), shared);
+        }
+        for weak in [WeakIdentity::SharedPeer, WeakIdentity::AccountByDevice] {
+            for (after, told) in [(0, true), (1, false), (3599, false), (3600, true), (3601, false)] {
+                assert_eq!(watch.warns(&route, address(1), weak, now + Duration::from_secs(after)), told, "{after}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_addresses_take_bounded_memory() {
+        let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
+        for number in 0..20_000 {
+            watch.is_shared(&route, address(number), Fingerprint(1), now + Duration::from_millis(number.into()));
+        }
+        assert!(watch.0.lock().unwrap().len() <= MAX_ADDRESSES);
+        // All at one moment, too.
+        for number in 0..20_000 {
+            watch.is_shared(&route, address(number), Fingerprint(1), now + Duration::from_hours(1));
+        }
+        assert!(watch.0.lock().unwrap().len() <= MAX_ADDRESSES);
+    }
+}
