@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use self::durable::Durable;
@@ -44,7 +43,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 
 pub struct App {
     admin: Arc<Admin>,
-    admin_listener: Option<TcpListener>,
+    admin_listener: Option<Edge>,
     call: Call,
     deaths: Deaths,
     durable: Durable,
@@ -75,8 +74,8 @@ struct Call {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("admin.listen: cannot listen on {0}: {1}")]
-    Admin(std::net::SocketAddr, std::io::Error),
+    #[error("admin.listen: {0}")]
+    Admin(edge::Fault),
     #[error(transparent)]
     Certificates(#[from] certs::Fault),
     #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
@@ -134,8 +133,11 @@ impl App {
         let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let counters = Arc::new(Counters::default());
         let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
+        let admin_counters = Arc::new(Counters::default());
         let admin_listener = match admin_config.listen {
-            Some(address) => Some(admin::bind(address).await.map_err(|fault| Fault::Admin(address, fault))?),
+            Some(address) => {
+                Some(admin::bind(address, tasks.clone(), admin_counters.clone()).await.map_err(Fault::Admin)?)
+            }
             None => None,
         };
         let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
@@ -149,6 +151,7 @@ impl App {
             tasks.clone(),
         );
         admin.public_url.clone_from(&public_url);
+        admin.own = admin_counters;
         admin.warn_of(warnings);
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
@@ -211,7 +214,7 @@ impl App {
     }
 
     pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.admin_listener.as_ref()?.local_addr().ok()
+        self.admin_listener.as_ref()?.addresses().first().map(|bound| bound.address)
     }
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
@@ -220,9 +223,10 @@ impl App {
             self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
-        if let Some(listener) = admin_listener {
-            tasks.critical("admin listener", admin::serve(admin.clone(), listener));
-        }
+        let operators = match admin_listener {
+            Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(Fault::Admin)?),
+            None => None,
+        };
         let terms = edge.terms();
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
@@ -241,6 +245,9 @@ impl App {
         tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
         tasks.stop();
         serving.end().await;
+        if let Some(operators) = operators {
+            operators.end().await;
+        }
         tasks.drain(CLOSING).await;
         durable.end().await;
         end

@@ -35,6 +35,8 @@ pub(crate) async fn measure(binary: &Path) -> Outcome<Memory> {
     let environment = [
         ("SIDEBEAT_ADMIN_LISTEN", "127.0.0.1:0"),
         ("SIDEBEAT_ROUTE_0_LICENSE_SERVER", server.as_str()),
+        // All of them come from one address here.
+        ("SIDEBEAT_SERVER_LIMITS_CONNECTIONS_PER_ADDRESS", "1000"),
         ("SIDEBEAT_ROUTE_0_SESSION_CONTROL", "never"),
         ("SIDEBEAT_SERVER_LISTEN", "127.0.0.1:0"),
         ("SIDEBEAT_SERVER_LISTEN_PLAIN", "127.0.0.1:0"),

@@ -4,24 +4,23 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{Admin, json as rows, metrics};
+use super::{Admin, headers, json as rows, metrics};
 use crate::authority::Calls;
 use crate::config::Endpoint;
-use crate::edge::{ReplyBody, Sending, reply};
-use crate::events::Stream;
+use crate::edge::{AddressResource, Peer, ReplyBody, RequestBody, Sending, reply};
+use crate::events::{EventAudience, Full, Notice, Stream};
 use crate::ids::SessionId;
 use crate::session::{Blackout, End, Input, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
-const PAGE: &str = include_str!("page.html");
+pub(super) const PAGE: &str = include_str!("page.html");
 
 impl Admin {
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Sending> {
+    pub(super) async fn answer(&self, peer: &Peer, request: Request<RequestBody>) -> Response<Sending> {
         let (request, incoming) = request.into_parts();
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
@@ -29,7 +28,7 @@ impl Admin {
         // A path that names nobody must not be read as one that names whoever is there.
         let nameless = path.split('/').skip(1).any(str::is_empty) && path != "/";
         let mut response = match gate.check(&request.headers, health) {
-            Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(&request.headers),
+            Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(peer, &request.headers),
             Ok(()) if nameless => fault(StatusCode::NOT_FOUND, "a part of the path is empty").map(Sending::Whole),
             Ok(()) => match path.strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
@@ -39,6 +38,7 @@ impl Admin {
             .map(Sending::Whole),
             Err((status, detail)) => fault(status, detail).map(Sending::Whole),
         };
+        headers::protect(response.headers_mut());
         if let Some(origin) = gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();
             if let Ok(origin) = HeaderValue::from_str(origin) {
@@ -50,13 +50,16 @@ impl Admin {
     }
 
     /// Everything that happens, until the caller leaves.
-    fn events(&self, headers: &HeaderMap) -> Response<Sending> {
-        match self.telemetry.events.stream(headers, |notice| Some(notice.whole())) {
+    fn events(&self, peer: &Peer, headers: &HeaderMap) -> Response<Sending> {
+        let full = || fault(StatusCode::SERVICE_UNAVAILABLE, &Full.to_string()).map(Sending::Whole);
+        let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else { return full() };
+        let whole = |notice: &Notice| Some(notice.whole());
+        match self.telemetry.events.stream(EventAudience::Operators, share, headers, whole) {
             Ok(Stream { feed, reply }) => {
                 self.tasks.spawn(feed);
                 reply.map(|body| Sending::stream(body.map_err(|never| match never {})))
             }
-            Err(full) => fault(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()).map(Sending::Whole),
+            Err(Full) => full(),
         }
     }
 

@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::config;
+use crate::edge::only_value;
 use crate::secret::Secret;
 
 pub(super) struct Gate {
@@ -37,6 +38,11 @@ impl Gate {
 
     /// The refusal's status and reason, or nothing.
     pub(super) fn check(&self, headers: &HeaderMap, health: bool) -> Result<(), (StatusCode, &'static str)> {
+        for name in [HOST, ORIGIN, AUTHORIZATION] {
+            if only_value(headers, &name).is_err() {
+                return Err((StatusCode::BAD_REQUEST, "Host, Origin and Authorization are given once"));
+            }
+        }
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         if self.loopback && !text(HOST).is_some_and(is_loopback) {
             return Err((StatusCode::MISDIRECTED_REQUEST, "the Host header does not name this listener"));
@@ -109,6 +115,28 @@ mod tests {
         for (pairs, status) in rows {
             let checked = gate.check(&headers(pairs), false).map_or_else(|(status, _)| status.as_u16(), |()| 200);
             assert_eq!(checked, *status, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_two_parsers_could_read_differently_is_refused() {
+        let config = config::Admin {
+            listen: Some("127.0.0.1:9180".parse().unwrap()),
+            origins: Vec::new(),
+            token: Some(Secret::new("s3cret")),
+        };
+        let gate = Gate::new(&config);
+        let good = [(HOST, "127.0.0.1:9180"), (ORIGIN, "http://127.0.0.1:9180"), (AUTHORIZATION, "Bearer s3cret")];
+        assert!(gate.check(&headers(&good), false).is_ok());
+        for (name, value) in good.clone() {
+            for second in [value, "evil.example", ""] {
+                for health in [false, true] {
+                    let mut twice = headers(&good);
+                    twice.append(&name, HeaderValue::from_static(second));
+                    let status = gate.check(&twice, health).unwrap_err().0;
+                    assert_eq!(status, StatusCode::BAD_REQUEST, "{name}: {second:?}");
+                }
+            }
         }
     }
 

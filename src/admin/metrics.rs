@@ -18,6 +18,11 @@ struct ReasonLabel {
     reason: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
 impl Admin {
     pub(super) fn metrics(&self) -> String {
         for (state, count) in self.sessions.states() {
@@ -41,7 +46,11 @@ impl Admin {
         let edge = &self.edge;
         let open = i64::try_from(edge.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("edge_connections", "Players' connections now", ConstGauge::new(open));
-        let rows: [(&str, &str, &AtomicU64); 15] = [
+        let own = i64::try_from(self.own.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        registry.register("admin_connections", "Operators' connections now", ConstGauge::new(own));
+        let refused = &self.own.refused_connections;
+        let rows: [(&str, &str, &AtomicU64); 18] = [
+            ("admin_refused_connections", "Operators' connections closed because too many were open", refused),
             ("edge_accepted", "Connections accepted", &edge.accepted),
             ("edge_accept_starved", "Accepts that failed for want of descriptors or memory", &edge.accept_starved),
             ("edge_bodies_broken", "Request bodies that were cut off or could not be read", &edge.bodies_broken),
@@ -53,6 +62,8 @@ impl Admin {
                 "Calls of trusted proxies whose word about the viewer's address could not be read",
                 &edge.forwarded_unreadable,
             ),
+            ("edge_evicted", "Idle connections closed to make room for new ones", &edge.evicted),
+            ("edge_heads_stalled", "Request heads that were not complete in time", &edge.heads_stalled),
             ("edge_handshakes_failed", "TLS handshakes that failed", &edge.handshakes_failed),
             ("edge_lifetimes_ended", "Connections closed at the end of their longest life", &edge.lifetimes_ended),
             (
@@ -73,6 +84,11 @@ impl Admin {
         for (breach, count) in edge.breaches() {
             breaches.get_or_create(&ReasonLabel { reason: breach.label().to_owned() }).inc_by(count);
         }
+        let limits = Family::<LimitLabel, Counter>::default();
+        for (resource, count) in edge.address_refusals() {
+            limits.get_or_create(&LimitLabel { limit: resource.label() }).inc_by(count);
+        }
+        registry.register("edge_address_refusals", "Refusals to addresses that had their share, by limit", limits);
         registry.register("edge_breaches", "Requests refused for their framing, by reason", breaches);
     }
 }

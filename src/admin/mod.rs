@@ -8,6 +8,7 @@ mod api;
 mod client;
 mod configuration;
 mod gate;
+mod headers;
 mod json;
 mod metrics;
 mod playbacks;
@@ -19,10 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use http::Request;
 
 pub use self::client::{Order, order};
 use self::configuration::Configuration;
@@ -30,7 +28,8 @@ use self::gate::Gate;
 use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
-use crate::edge::Counters;
+use crate::edge::{Counters, Edge, Fault, Handler, Peer, Reply, RequestBody, Serving};
+use crate::events::MAX_OPERATOR_LISTENERS;
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -42,6 +41,8 @@ pub struct Admin {
     configuration: Mutex<Configuration>,
     pub edge: Arc<Counters>,
     gate: ArcSwap<Gate>,
+    /// What the operators' own listener counts.
+    pub own: Arc<Counters>,
     /// How players reach us, if the configuration says.
     pub public_url: Option<Arc<str>>,
     /// Listening, configured, and not on the way down.
@@ -64,13 +65,14 @@ impl Admin {
     ) -> Self {
         let (gate, ready) = (ArcSwap::from_pointee(Gate::new(config)), AtomicBool::new(false));
         let configuration = Mutex::new(Configuration::loaded(Clock.wall()));
-        let public_url = None;
+        let (own, public_url) = (Arc::default(), None);
         Self {
             authorities,
             clock: Clock,
             configuration,
             edge,
             gate,
+            own,
             public_url,
             ready,
             registrations,
@@ -85,40 +87,56 @@ impl Admin {
     }
 }
 
-/// Binds now, so that a taken port is known before anything is served.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
-/// Serves until the process stops.
-pub async fn serve(admin: Arc<Admin>, listener: TcpListener) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = admin.tasks.stopped() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => admin.tasks.spawn(converse(admin.clone(), stream)),
-            // Out of descriptors, or the peer is gone already: the next one may do better.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+/// Bounds toward operators. They are few, and their tools may misbehave like any others: a probe must be
+/// answered whatever else is open here.
+fn limits() -> config::Limits {
+    const CONNECTIONS: usize = 64;
+    const BODY_MEMORY_BYTES: usize = 4 << 20;
+    const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 10);
+    config::Limits {
+        body: Duration::from_secs(5),
+        body_max: 256 << 10,
+        body_memory: BODY_MEMORY_BYTES,
+        body_memory_per_address: BODY_MEMORY_BYTES,
+        call: Duration::from_secs(10),
+        connections: CONNECTIONS,
+        // Operators mostly come from one address: the loopback one, or a proxy's. Idle ones make room.
+        connections_per_address: usize::MAX,
+        drain: Duration::from_secs(1),
+        event_listeners_per_address: MAX_OPERATOR_LISTENERS,
+        first_byte: Duration::from_secs(5),
+        handshake: Duration::from_secs(5),
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        in_flight: CONNECTIONS,
+        in_flight_per_address: CONNECTIONS,
+        // Streams of events go on for as long as somebody listens.
+        lifetime: FOR_EVER,
+        new_connections_per_address: 1_000,
     }
 }
 
-async fn converse(admin: Arc<Admin>, stream: TcpStream) {
-    let handler = admin.clone();
-    let service = service_fn(move |request| {
-        let admin = handler.clone();
-        async move { Ok::<_, std::convert::Infallible>(admin.answer(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(30))
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        // A peer that breaks off has nobody to tell.
-        _broken = connection => {}
-        () = admin.tasks.stopped() => {}
+/// Binds now, so that a taken port is known before anything is served.
+///
+/// # Errors
+/// The address is taken, or is none of this machine's.
+pub async fn bind(address: SocketAddr, tasks: Tasks, counters: Arc<Counters>) -> Result<Edge, Fault> {
+    Edge::bind_operators(address, &limits(), tasks, counters).await
+}
+
+/// Serves on a thread of its own: what operators ask for takes no time from those who beat.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn serve(admin: Arc<Admin>, edge: Edge) -> Result<Serving, Fault> {
+    edge.serve(move |_| Arc::new(AdminHandler(admin.clone())))
+}
+
+struct AdminHandler(Arc<Admin>);
+
+impl Handler for AdminHandler {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
+        let (admin, peer) = (self.0.clone(), peer.clone());
+        Box::pin(async move { admin.answer(&peer, request).await })
     }
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
 use super::api::{fault, good};
 use crate::authority::Authority;
-use crate::edge::{ReplyBody, body};
+use crate::edge::{ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
 use crate::playbacks::{Block, Registration, Targets};
 
@@ -39,14 +38,14 @@ struct Order {
 }
 
 impl Admin {
-    pub(super) async fn register(&self, incoming: Incoming) -> Response<ReplyBody> {
+    pub(super) async fn register(&self, incoming: RequestBody) -> Response<ReplyBody> {
         match self.register_order(incoming).await {
             Ok(value) => good(&value),
             Err(why) => fault(StatusCode::BAD_REQUEST, &why),
         }
     }
 
-    async fn register_order(&self, incoming: Incoming) -> Result<Value, String> {
+    async fn register_order(&self, incoming: RequestBody) -> Result<Value, String> {
         let bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|fault| fault.to_string())?;
         // The parser's words could repeat a token.
         let order: Order = serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;

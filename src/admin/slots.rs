@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::Admin;
@@ -11,7 +10,7 @@ use super::api::{fault, good};
 use super::json::seconds;
 use crate::authority::embedded::{NAME_LONGEST, Slot};
 use crate::authority::{Authority, Counter, Held, Kept, RESERVED};
-use crate::edge::{ReplyBody, body};
+use crate::edge::{ReplyBody, RequestBody, body};
 use crate::telemetry::SlotEnd;
 
 /// `{"device": "…"}`
@@ -20,7 +19,7 @@ const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Admin {
     /// `path` is what follows `/v1/authorities`.
-    pub(super) async fn slots(&self, method: &Method, path: &[&str], incoming: Incoming) -> Response<ReplyBody> {
+    pub(super) async fn slots(&self, method: &Method, path: &[&str], incoming: RequestBody) -> Response<ReplyBody> {
         let authority = path.first().and_then(|name| self.authorities.by_name(name));
         let found = authority.as_deref().and_then(|authority| Some((authority, authority.counter()?)));
         let Some((authority, counter)) = found else {
@@ -89,7 +88,7 @@ fn reservation(kept: &Kept) -> Value {
     json!({ "account": kept.account, "device": kept.device, "for_s": seconds(kept.rest) })
 }
 
-async fn device(incoming: Incoming) -> Result<String, &'static str> {
+async fn device(incoming: RequestBody) -> Result<String, &'static str> {
     let say = "send {\"device\": \"…\"}";
     let bytes: Bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|_| say)?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| say)?;

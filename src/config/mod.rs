@@ -119,21 +119,33 @@ pub struct Limits {
     pub body: Duration,
     /// Largest body on a license route, bytes.
     pub body_max: usize,
+    /// Bytes of bodies at once: those on their way and those of calls in flight.
+    pub body_memory: usize,
+    pub body_memory_per_address: usize,
     /// One license call, upstream included. At most 7 s: dash.js gives up at 8.
     pub call: Duration,
     /// Connections at once, all workers together.
     pub connections: usize,
+    pub connections_per_address: usize,
     /// How long SIGTERM waits for calls in flight.
     pub drain: Duration,
+    /// Streams of events toward players of one address.
+    pub event_listeners_per_address: usize,
     /// From the accepted connection to its first byte.
     pub first_byte: Duration,
     pub handshake: Duration,
-    /// Request head, and the idle time of a kept-alive connection.
+    /// From the first byte of a request head to its end; and on a new HTTP/2 connection, to its first request.
+    pub head: Duration,
+    /// The idle time of a kept-alive connection.
     pub idle: Duration,
     /// Calls at once, all workers together.
     pub in_flight: usize,
+    /// From the complete request to the last byte of the reply.
+    pub in_flight_per_address: usize,
     /// Longest life of one connection; it is then closed after the running call.
     pub lifetime: Duration,
+    /// A second; four seconds' worth may come at once.
+    pub new_connections_per_address: usize,
 }
 
 /// `[admin]`: health, metrics, sessions API.

@@ -14,6 +14,8 @@ use hyper::body::Body;
 
 use super::ReplyBody;
 use super::reply::Refusal;
+use super::request_body::CallRefusal;
+use crate::upstream;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Fault {
@@ -22,6 +24,9 @@ pub enum Fault {
     Break,
     #[error("the request body is larger than allowed")]
     Exceed,
+    /// Too many calls or bodies are under way.
+    #[error("too many calls are under way")]
+    Refuse(CallRefusal),
     #[error("the request body took too long")]
     Stall,
 }
@@ -33,6 +38,7 @@ impl Fault {
             Self::Exceed => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the request body is larger than allowed")
             }
+            Self::Refuse(refusal) => return refusal.refusal(),
             Self::Stall => (StatusCode::REQUEST_TIMEOUT, "body_slow", "the request body took too long"),
         };
         Refusal { status, error, detail, close: true }
@@ -46,11 +52,25 @@ impl Fault {
     }
 }
 
+/// The body is an upstream's.
+impl From<upstream::Fault> for Fault {
+    fn from(_: upstream::Fault) -> Self {
+        Self::Break
+    }
+}
+
+impl From<std::convert::Infallible> for Fault {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 /// At most `most` bytes, all of them within `deadline`. A length announced beyond `most` is refused
 /// before a byte is read, so that a client that waits for `100 Continue` never sends it.
 pub async fn collect<B>(body: B, most: usize, deadline: Duration) -> Result<Bytes, Fault>
 where
     B: Body<Data = Bytes>,
+    Fault: From<B::Error>,
 {
     if body.size_hint().lower() > most as u64 {
         return Err(Fault::Exceed);
@@ -64,13 +84,14 @@ where
 async fn gather<B>(body: B, most: usize) -> Result<Bytes, Fault>
 where
     B: Body<Data = Bytes>,
+    Fault: From<B::Error>,
 {
     let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         // Trailers carry nothing for us.
-        let Ok(data) = frame.map_err(|_| Fault::Break)?.into_data() else { continue };
+        let Ok(data) = frame?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > most {
             return Err(Fault::Exceed);
         }
@@ -92,7 +113,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
@@ -106,7 +126,7 @@ mod tests {
 
     impl Body for Parts {
         type Data = Bytes;
-        type Error = &'static str;
+        type Error = Fault;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
@@ -119,7 +139,7 @@ mod tests {
             }
             match self.0.remove(0) {
                 None => Poll::Pending,
-                Some("") => Poll::Ready(Some(Err("broken"))),
+                Some("") => Poll::Ready(Some(Err(Fault::Break))),
                 Some(part) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(part.as_bytes()))))),
             }
         }
@@ -145,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_announced_excess_is_refused_unread() {
-        let body = Full::<Bytes>::from("hello!").map_err(|never: Infallible| match never {});
+        let body = Full::<Bytes>::from("hello!");
         assert_eq!(collect(body, 5, Duration::ZERO).await, Err(Fault::Exceed));
     }
 }

@@ -30,7 +30,8 @@ const LONGEST_ECHO: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct Cors {
-    origins: Origins,
+    /// `None`: the handler judges origins, and adds the headers itself.
+    origins: Option<Origins>,
 }
 
 /// What the `Origin` of a request earned it.
@@ -46,15 +47,22 @@ pub enum Caller {
 
 impl Cors {
     pub fn new(origins: Origins) -> Self {
-        Self { origins }
+        Self { origins: Some(origins) }
+    }
+
+    pub(super) fn left_to_the_handler() -> Self {
+        Self { origins: None }
+    }
+
+    pub(super) fn is_left_to_the_handler(&self) -> bool {
+        self.origins.is_none()
     }
 
     pub fn caller(&self, request: &HeaderMap) -> Caller {
-        let mut origins = request.get_all(ORIGIN).iter();
-        match (origins.next(), origins.next()) {
-            (None, _) => Caller::Ignore,
-            (Some(origin), None) if self.lists(origin) => Caller::Allow(origin.clone()),
-            (Some(_), _) => Caller::Refuse,
+        match (&self.origins, only_value(request, &ORIGIN)) {
+            (None, _) | (Some(_), Ok(None)) => Caller::Ignore,
+            (Some(listed), Ok(Some(origin))) if lists(listed, origin) => Caller::Allow(origin.clone()),
+            (Some(_), Ok(Some(_)) | Err(Several)) => Caller::Refuse,
         }
     }
 
@@ -79,6 +87,9 @@ impl Cors {
     /// Puts our headers on a reply and takes an upstream's own away: a second Allow-Origin makes a
     /// browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
     pub fn mark(&self, caller: &Caller, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
+        if self.is_left_to_the_handler() {
+            return;
+        }
         drop_foreign(reply);
         add_vary(reply);
         let Caller::Allow(origin) = caller else { return };
@@ -93,12 +104,29 @@ impl Cors {
             reply.insert(ALLOW_PRIVATE_NETWORK, TRUE);
         }
     }
+}
 
-    fn lists(&self, origin: &HeaderValue) -> bool {
-        match &self.origins {
-            Origins::Any => true,
-            Origins::List(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
-        }
+/// A header that says one thing came more than once: two parsers could believe either.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this header is given more than once")]
+pub struct Several;
+
+/// The value of a header of which there may be one.
+///
+/// # Errors
+/// There are several.
+pub fn only_value<'r>(request: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, Several> {
+    let mut values = request.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Several),
+        (only, None) => Ok(only),
+    }
+}
+
+fn lists(origins: &Origins, origin: &HeaderValue) -> bool {
+    match origins {
+        Origins::Any => true,
+        Origins::List(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::address_limits::AddressResource;
 use super::body;
 use super::breach::Breach;
 
@@ -12,6 +13,7 @@ use super::breach::Breach;
 pub struct Counters {
     /// Connections taken from the listeners, those closed at once included.
     pub accepted: AtomicU64,
+    pub(super) address_refusals: [AtomicU64; AddressResource::ALL.len()],
     /// `accept` failed and was tried again: out of descriptors or memory.
     pub accept_starved: AtomicU64,
     /// Request bodies that were cut off or could not be read.
@@ -24,6 +26,10 @@ pub struct Counters {
     pub calls: AtomicU64,
     /// Calls of trusted proxies whose word about the viewer's address could not be read.
     pub forwarded_unreadable: AtomicU64,
+    /// Idle connections closed to make room for new ones.
+    pub evicted: AtomicU64,
+    /// Request heads that were not complete in time.
+    pub heads_stalled: AtomicU64,
     /// TLS handshakes that failed or took longer than allowed.
     pub handshakes_failed: AtomicU64,
     /// Connections closed because their longest life was over.
@@ -52,10 +58,18 @@ impl Counters {
         Breach::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
+    /// How often an address was refused more than its share, by what it had wanted more of.
+    pub fn address_refusals(&self) -> impl Iterator<Item = (AddressResource, u64)> + '_ {
+        let counts = self.address_refusals.iter().map(|count| count.load(Ordering::Relaxed));
+        AddressResource::ALL.into_iter().zip(counts)
+    }
+
     pub(super) fn body(&self, fault: body::Fault) {
         add(match fault {
             body::Fault::Break => &self.bodies_broken,
             body::Fault::Exceed => &self.bodies_exceeding,
+            // Counted where its reason is known.
+            body::Fault::Refuse(_) => return,
             body::Fault::Stall => &self.bodies_stalled,
         });
     }

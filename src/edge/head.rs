@@ -54,6 +54,14 @@ impl Scanner {
         None
     }
 
+    /// Whether a head has begun, and its end has not come.
+    pub(super) fn is_mid_head(&self) -> bool {
+        match self.state {
+            State::Blind | State::Body(_) => false,
+            State::Fields | State::Start => self.size > 0,
+        }
+    }
+
     /// Whether bytes of a request may still be on their way.
     pub(super) fn is_mid_message(&self) -> bool {
         self.state != State::Start || !self.line.is_empty()

@@ -1,19 +1,41 @@
-//! What one connection's byte stream, its service and its driver know of each other.
+//! What one connection's byte stream, its service, its driver and the registry know of each other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::breach::Breach;
+use super::connection_registry::ConnectionRegistry;
+use super::permit::Permit;
 
-#[derive(Debug, Default)]
 pub(super) struct Line {
     /// Zero, or the number of the broken request from 1, and its breach in the low byte.
     broken: AtomicU64,
+    /// To make room for another connection.
+    close: Notify,
+    /// By the registry's sequence; holds while no request is running.
+    idle_since: AtomicU64,
+    /// Its place among the connections; gone once another connection has it.
+    permit: Mutex<Option<Permit>>,
+    registry: Arc<ConnectionRegistry>,
     requests: AtomicU32,
     running: AtomicU32,
 }
 
 impl Line {
+    pub(super) fn new(registry: Arc<ConnectionRegistry>) -> Self {
+        Self {
+            broken: AtomicU64::default(),
+            close: Notify::new(),
+            idle_since: AtomicU64::default(),
+            permit: Mutex::default(),
+            registry,
+            requests: AtomicU32::default(),
+            running: AtomicU32::default(),
+        }
+    }
+
     /// Only the first breach counts: the connection ends with it.
     pub(super) fn break_at(&self, request: u32, breach: Breach) {
         self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
@@ -31,6 +53,44 @@ impl Line {
         let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
         if hit { Breach::ALL.get((broken & 0xff) as usize).copied() } else { None }
     }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn idle_from(&self, sequence: u64) {
+        self.idle_since.store(sequence, Ordering::Relaxed);
+    }
+
+    pub(super) fn occupy(&self, permit: Permit) {
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    /// Gives the place back, unless another connection has it.
+    pub(super) fn vacate(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells the driver to close, and gives the place to whoever asks; `None` if it has none any more.
+    pub(super) fn evict(&self) -> Option<Permit> {
+        let permit = self.vacate()?;
+        self.close.notify_one();
+        Some(permit)
+    }
+
+    /// Resolves when the connection must make room.
+    pub(super) async fn evicted(&self) {
+        self.close.notified().await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_evicted(&self) -> bool {
+        self.permit.lock().unwrap().is_none()
+    }
 }
 
 /// Counts a request as unanswered for as long as it exists.
@@ -45,6 +105,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.0.idle_from(self.0.registry.stamp());
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -53,9 +114,13 @@ impl Drop for Running {
 mod tests {
     use super::*;
 
+    fn line() -> Line {
+        Line::new(Arc::default())
+    }
+
     #[test]
     fn a_broken_request_is_met_at_its_number() {
-        let line = Line::default();
+        let line = line();
         line.break_at(2, Breach::TargetInvalid);
         assert_eq!([line.next(), line.next()], [None, None]);
         assert_eq!(line.next(), Some(Breach::TargetInvalid));
@@ -64,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_first_breach_has_a_number_too() {
-        let line = Line::default();
+        let line = line();
         line.break_at(0, Breach::BareLineFeed);
         assert_eq!(line.next(), Some(Breach::BareLineFeed));
     }

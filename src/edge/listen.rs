@@ -4,7 +4,7 @@
 //! the triage of `accept` errors. Hands each connection to `conn` with a permit, or closes it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::conn::{Shared, Worker};
+use super::address_limits::{AddressKey, AddressResource, AddressShare};
+use super::conn::Worker;
 use super::counters::{add, take};
+use super::line::Line;
 use super::permit::Permit;
+use super::shared::Shared;
 use super::{Peer, Ties};
+use crate::clock::Clock;
 
 const BACKLOG: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
@@ -94,8 +98,14 @@ async fn take_connections(
                 Triage::Fail => return fault,
                 Triage::Rest => {
                     add(&worker.shared.counters.accept_starved);
-                    tracing::warn!(%fault, "cannot accept, trying again");
-                    sleep(REST).await;
+                    if worker.shared.may_log("accept", AddressKey::of(Ipv4Addr::UNSPECIFIED.into())) {
+                        tracing::warn!(%fault, "cannot accept, trying again");
+                    }
+                    // A spare descriptor takes this connection; later ones wait until an idle one has closed.
+                    if !worker.shared.spare_descriptors.release() {
+                        drop(worker.shared.make_room());
+                        sleep(REST).await;
+                    }
                 }
             },
         }
@@ -111,29 +121,29 @@ fn admit(
 ) {
     let shared = &worker.shared;
     add(&shared.counters.accepted);
-    let Some(permit) = shared.connections.enter() else {
-        add(&shared.counters.refused_connections);
-        return tracing::debug!("closed a connection at once: too many are open");
-    };
+    let address = address.ip().to_canonical();
+    let Some(place) = ConnectionPlace::take(shared, address) else { return };
     // Replies are written whole; waiting to fill a segment would only delay them.
     let _refused = stream.set_nodelay(true);
-    let place = Place::take(Arc::clone(shared), permit);
-    let peer = Peer {
-        address: address.ip().to_canonical(),
-        certificate: None,
-        proxy: None,
-        ties: Ties::default(),
-        tls: tls.is_some(),
-    };
-    let (worker, acceptor) = (Arc::clone(worker), tls.cloned());
+    let limits = Arc::clone(&shared.addresses);
+    let tls_spoken = tls.is_some();
+    let peer = Peer { address, certificate: None, limits, proxy: None, ties: Ties::default(), tls: tls_spoken };
+    let (worker, line, acceptor) = (Arc::clone(worker), Arc::clone(&place.line), tls.cloned());
     if proxy_protocol {
         shared.tasks.spawn(shared.tracker.track_future(async move {
-            let _place = place;
+            let mut place = place;
             // Boxed, so that an idle connection does not carry what reading its header took.
-            let Some((stream, peer)) = Box::pin(worker.introduce(stream, peer)).await else { return };
+            let introduced = tokio::select! {
+                introduced = Box::pin(worker.introduce(stream, peer)) => introduced,
+                () = line.evicted() => None,
+            };
+            let Some((stream, peer)) = introduced else { return };
+            if !place.belongs_to(peer.address) {
+                return;
+            }
             match acceptor {
-                Some(acceptor) => worker.serve_tls(stream, peer, acceptor).await,
-                None => worker.serve_http1(stream, peer).await,
+                Some(acceptor) => worker.serve_tls(stream, peer, line, acceptor).await,
+                None => worker.serve_http1(stream, peer, line).await,
             }
         }));
         return;
@@ -141,31 +151,90 @@ fn admit(
     match acceptor {
         Some(acceptor) => shared.tasks.spawn(shared.tracker.track_future(async move {
             let _place = place;
-            worker.serve_tls(stream, peer, acceptor).await;
+            worker.serve_tls(stream, peer, line, acceptor).await;
         })),
         None => shared.tasks.spawn(shared.tracker.track_future(async move {
             let _place = place;
-            worker.serve_http1(stream, peer).await;
+            worker.serve_http1(stream, peer, line).await;
         })),
     }
 }
 
-/// An open connection: its permit, and its one in the gauge.
-struct Place {
+/// An open connection: its place among all, its address's share, and its one in the gauge.
+struct ConnectionPlace {
+    line: Arc<Line>,
+    share: Option<AddressShare>,
     shared: Arc<Shared>,
-    _permit: Permit,
 }
 
-impl Place {
-    fn take(shared: Arc<Shared>, permit: Permit) -> Self {
+impl ConnectionPlace {
+    /// Where all places are taken, the connection that has been idle for longest gives its own. `None`: this
+    /// one is to be closed, as is counted and logged here.
+    fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
+        let share = share_of(shared, address)?;
+        let Some(permit) = shared.connections.enter().or_else(|| shared.make_room()) else {
+            add(&shared.counters.refused_connections);
+            log_refused(shared, address, "connections");
+            return None;
+        };
+        let line = Arc::new(Line::new(Arc::clone(&shared.registry)));
+        line.occupy(permit);
+        shared.registry.admit(&line, shared.connections.inside());
         add(&shared.counters.open);
-        Self { shared, _permit: permit }
+        Some(Self { line, share, shared: Arc::clone(shared) })
+    }
+
+    /// A trusted proxy has told for whom this connection is. False: that address has its share already.
+    fn belongs_to(&mut self, viewer: IpAddr) -> bool {
+        if self.share.is_none() {
+            let Some(share) = share_of(&self.shared, viewer) else { return false };
+            self.share = share;
+        }
+        true
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
+        drop(self.line.vacate());
+        self.shared.spare_descriptors.refill();
         take(&self.shared.counters.open);
+    }
+}
+
+/// What the address may have of the connections, and of the new ones; nothing is asked of a trusted proxy,
+/// which calls for many. `None`: it has its share already, as is counted and logged here.
+fn share_of(shared: &Arc<Shared>, address: IpAddr) -> Option<Option<AddressShare>> {
+    if shared.forwarding.load().trusts(address) {
+        return Some(None);
+    }
+    if !shared.addresses.arrive(address, Clock.now()) {
+        add(&shared.counters.refused_connections);
+        log_refused(shared, address, AddressResource::ConnectionRate.label());
+        return None;
+    }
+    let share = shared.addresses.take(address, AddressResource::Connections, 1);
+    if share.is_none() {
+        add(&shared.counters.refused_connections);
+        log_refused(shared, address, "connections_per_address");
+    }
+    share.map(Some)
+}
+
+fn log_refused(shared: &Shared, address: IpAddr, limit: &'static str) {
+    let address = AddressKey::of(address);
+    if shared.may_log(limit, address) {
+        tracing::info!(limit, peer = %address, "closed a new connection at once");
+    }
+}
+
+impl Shared {
+    /// The place of the connection that has been idle for longest; it is told to close.
+    fn make_room(&self) -> Option<Permit> {
+        let permit = self.registry.evict()?;
+        add(&self.counters.evicted);
+        // After a reload with a lower limit there may be more than may be.
+        self.connections.is_within_bounds().then_some(permit)
     }
 }
 

@@ -3,12 +3,16 @@
 //! Owns every socket that players connect to and every deadline on it. Knows no route, no device
 //! and no DRM: what survives its rules goes to a [`Handler`], whose reply it sends.
 
+mod address_limits;
 pub mod body;
 mod breach;
 pub mod certs;
 mod conn;
+mod connection_registry;
 mod cors;
 mod counters;
+mod descriptors;
+mod drive;
 mod guard;
 mod head;
 mod line;
@@ -17,8 +21,11 @@ mod patience;
 mod permit;
 mod proxy_protocol;
 pub mod reply;
+mod request_body;
+mod role;
 mod serve;
 mod service;
+mod shared;
 mod stream;
 mod ties;
 mod tls;
@@ -29,17 +36,19 @@ mod watch;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
+pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
 pub use self::breach::Breach;
-pub use self::cors::{Caller, Cors};
+pub use self::cors::{Caller, Cors, only_value};
 pub use self::counters::Counters;
+pub use self::request_body::{CallRefusal, RequestBody};
 pub use self::serve::{Bound, Edge, Fault, Serving, Terms};
-pub use self::stream::{Cut, Sending};
+pub use self::stream::{Counted, Cut, Sending};
 pub use self::ties::{Held, Ties};
 pub use self::tls::{CertificateFault, Certificates, Shown, read_client_ca};
 
@@ -49,6 +58,8 @@ pub struct Peer {
     /// The viewer's: that of the connection's other end or, where a trusted proxy speaks there, the one for
     /// which it calls. All that is counted or told by address goes by this one. Never an IPv4-mapped one.
     pub address: IpAddr,
+    /// What its address may take, for what the handler itself hands out.
+    pub limits: Arc<AddressLimits>,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
     /// The trusted proxy that named `address`, if one did.
@@ -67,5 +78,5 @@ pub type Reply = Pin<Box<dyn Future<Output = Response<Sending>> + Send>>;
 pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The
     /// reply's CORS headers are added by the edge.
-    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply;
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply;
 }

@@ -1,4 +1,4 @@
-//! A bound shared by all workers: connections at once, calls at once.
+//! A bound shared by all workers: connections at once, calls at once, bytes of bodies at once.
 //!
 //! Owns one counter; a [`Permit`] gives its place back when dropped, whichever way its holder
 //! ended. Never waits: whoever finds the gate full is turned away at once, since a queue in front
@@ -13,8 +13,12 @@ pub(super) struct Gate {
     most: AtomicUsize,
 }
 
+/// Places at a gate; mostly one.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Gate>);
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    places: usize,
+}
 
 impl Gate {
     pub(super) fn new(most: usize) -> Arc<Self> {
@@ -22,13 +26,21 @@ impl Gate {
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
-        let permit = Permit(Arc::clone(self));
-        (self.inside.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed)).then_some(permit)
+        self.enter_with(1)
     }
 
-    /// Who is inside stays inside.
+    pub(super) fn enter_with(self: &Arc<Self>, places: usize) -> Option<Permit> {
+        let mut permit = Permit { gate: Arc::clone(self), places: 0 };
+        permit.grow(places).then_some(permit)
+    }
+
+    /// Whoever is inside stays inside.
     pub(super) fn change(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_within_bounds(&self) -> bool {
+        self.inside() <= self.most.load(Ordering::Relaxed)
     }
 
     pub(super) fn inside(&self) -> usize {
@@ -36,10 +48,24 @@ impl Gate {
     }
 }
 
+impl Permit {
+    /// Takes more places; `false`, and none taken, if there are not so many.
+    pub(super) fn grow(&mut self, places: usize) -> bool {
+        let Gate { inside, most } = &*self.gate;
+        let before = inside.fetch_add(places, Ordering::Relaxed);
+        if before.saturating_add(places) > most.load(Ordering::Relaxed) {
+            inside.fetch_sub(places, Ordering::Relaxed);
+            return false;
+        }
+        self.places += places;
+        true
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        let before = self.0.inside.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "a permit was given back twice");
+        let before = self.gate.inside.fetch_sub(self.places, Ordering::Relaxed);
+        debug_assert!(before >= self.places, "a permit was given back twice");
     }
 }
 
@@ -56,5 +82,15 @@ mod tests {
         assert_eq!(gate.inside(), 2, "a refusal must not keep a place");
         drop(first);
         assert!(gate.enter().is_some());
+    }
+
+    #[test]
+    fn a_permit_grows_as_far_as_there_is_room() {
+        let gate = Gate::new(10);
+        let mut permit = gate.enter_with(4).unwrap();
+        assert!(!permit.grow(7) && permit.grow(6));
+        assert!(gate.enter().is_none());
+        drop(permit);
+        assert_eq!(gate.inside(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Replies that no upstream made.
 //!
-//! Owns their one shape: JSON with `error`, `detail` and `incident`, never cached, and logged once
-//! with the same incident, so that a caller on the phone can be helped. CORS headers are the
+//! Owns their one shape: JSON with `error`, `detail` and `incident`, never cached, and logged once on
+//! its way out with the same incident, so that a caller on the phone can be helped. CORS headers are the
 //! service's to add.
 
 use bytes::Bytes;
@@ -27,11 +27,19 @@ pub struct Refusal {
     pub close: bool,
 }
 
+/// Goes with the reply to the edge, which knows the address and logs it.
+#[derive(Clone, Debug)]
+pub(super) struct RefusalTrace {
+    pub(super) error: &'static str,
+    pub(super) incident: String,
+}
+
 impl Refusal {
     pub fn reply(self) -> Response<ReplyBody> {
         let incident = Incident::random();
-        tracing::info!(%incident, error = self.error, status = self.status.as_u16(), "refused a request");
-        self.told(incident)
+        let mut reply = self.told(incident);
+        reply.extensions_mut().insert(RefusalTrace { error: self.error, incident: incident.to_string() });
+        reply
     }
 
     fn told(self, incident: Incident) -> Response<ReplyBody> {

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
-use super::conn::{Shared, Worker};
+use super::conn::Worker;
 use super::listen::Socket;
-use super::permit::Gate;
+use super::role::EdgeRole;
+use super::shared::Shared;
 use super::viewer::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
+use crate::clock::Clock;
 use crate::config;
 use crate::task::Tasks;
+use crate::telemetry::tell_suppressed;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -54,27 +55,44 @@ impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
     pub async fn bind(server: &config::Server, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
-        let shared = Shared {
-            calls: Gate::new(server.limits.in_flight),
-            connections: Gate::new(server.limits.connections),
-            cors: ArcSwap::from_pointee(Cors::new(server.origins.clone())),
-            counters,
-            forwarding: ArcSwap::from_pointee(ForwardingRules::of(server)),
-            limits: ArcSwap::from_pointee(server.limits.clone()),
-            stop: CancellationToken::new(),
-            tasks,
-            tracker: TaskTracker::new(),
-        };
-        let sockets = (0..server.workers.max(1)).map(|_| Vec::new()).collect();
-        let mut edge = Self { bound: Vec::new(), certificates: None, shared: Arc::new(shared), sockets };
+        let cors = Cors::new(server.origins.clone());
+        let forwarding = ForwardingRules::of(server);
+        let shared = Shared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
+        let mut edge = Self::unbound(shared, server.workers);
         if !server.listen.is_empty() {
             let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
             let config = tls::server_config(&server.tls, Arc::clone(&certificates))?;
             edge.certificates = Some(certificates);
-            edge.listen(server, &server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
+            edge.listen(&server.proxy_protocol, &server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
         }
-        edge.listen(server, &server.listen_plain, None)?;
+        edge.listen(&server.proxy_protocol, &server.listen_plain, None)?;
         Ok(edge)
+    }
+
+    /// Binds the operators' listener: cleartext, one worker, and all that is asked of it, OPTIONS and pages of
+    /// other origins included, is the handler's to judge. Must run inside a runtime.
+    pub async fn bind_operators(
+        address: SocketAddr,
+        limits: &config::Limits,
+        tasks: Tasks,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Fault> {
+        let shared = Shared::new(
+            EdgeRole::Operators,
+            limits,
+            Cors::left_to_the_handler(),
+            ForwardingRules::default(),
+            counters,
+            tasks,
+        );
+        let mut edge = Self::unbound(shared, 1);
+        edge.listen(&[], &[address], None)?;
+        Ok(edge)
+    }
+
+    fn unbound(shared: Shared, workers: usize) -> Self {
+        let sockets = (0..workers.max(1)).map(|_| Vec::new()).collect();
+        Self { bound: Vec::new(), certificates: None, shared: Arc::new(shared), sockets }
     }
 
     /// Every address that is bound, TLS first, in the order of the configuration.
@@ -103,24 +121,30 @@ impl Edge {
         let finish = CancellationToken::new();
         let mut threads = Vec::with_capacity(self.sockets.len());
         let guard = finish.clone().drop_guard();
+        let limiter = Arc::clone(&self.shared.log_limiter);
+        self.shared.tasks.spawn(tell_suppressed(limiter, Clock, self.shared.tasks.clone()));
         for (number, sockets) in self.sockets.into_iter().enumerate() {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Start)?;
             let (make, shared, finish) = (Arc::clone(&make), Arc::clone(&self.shared), finish.clone());
             let work = move || runtime.block_on(work(shared, sockets, finish, || make(number)));
-            let thread = thread::Builder::new().name(format!("edge-{number}")).spawn(work).map_err(Fault::Start)?;
+            let name = format!("{}-{number}", self.shared.role.thread_name());
+            let thread = thread::Builder::new().name(name).spawn(work).map_err(Fault::Start)?;
             threads.push(thread);
+        }
+        if self.shared.role == EdgeRole::Players {
+            self.shared.bound_by_descriptors();
         }
         Ok(Serving { shared: self.shared, threads, finish: guard })
     }
 
     fn listen(
         &mut self,
-        server: &config::Server,
+        proxy_protocol: &[SocketAddr],
         addresses: &[SocketAddr],
         tls: Option<&TlsAcceptor>,
     ) -> Result<(), Fault> {
         for &address in addresses {
-            let proxy_protocol = server.proxy_protocol.contains(&address);
+            let proxy_protocol = proxy_protocol.contains(&address);
             let fault = |why| Fault::Bind { address, why };
             let listeners = listen::bind(address, self.sockets.len()).map_err(fault)?;
             if let Some(first) = listeners.first() {
@@ -143,13 +167,13 @@ async fn work(
 ) {
     let (tasks, stop) = (shared.tasks.clone(), shared.stop.clone());
     // Ends with this runtime, and so reports a worker that panicked.
-    shared.tasks.critical("edge worker", async move {
+    shared.tasks.critical(shared.role.worker_name(), async move {
         tasks.stopped().await;
         stop.cancel();
     });
     let worker = Arc::new(Worker::new(Arc::clone(&shared), make()));
     for socket in sockets {
-        shared.tasks.critical("edge acceptor", listen::accept(socket, Arc::clone(&worker)));
+        shared.tasks.critical(shared.role.acceptor_name(), listen::accept(socket, Arc::clone(&worker)));
     }
     finish.cancelled().await;
 }
@@ -161,12 +185,9 @@ pub struct Terms(Arc<Shared>);
 impl Terms {
     /// Origins and numbers hold for the next call, times for the next connection.
     pub fn change(&self, server: &config::Server) {
-        let limits = &server.limits;
-        self.0.calls.change(limits.in_flight);
-        self.0.connections.change(limits.connections);
         self.0.cors.store(Arc::new(Cors::new(server.origins.clone())));
         self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));
-        self.0.limits.store(Arc::new(limits.clone()));
+        self.0.change(Arc::new(server.limits.clone()));
     }
 
     pub fn limits(&self) -> Arc<config::Limits> {

@@ -1,7 +1,7 @@
 //! From a parsed request to the handler, and from its reply back to hyper.
 //!
 //! Owns the order of the edge's rules: framing, origin, preflight, calls in flight. Adds the CORS
-//! headers to whatever is answered. One [`Calls`] serves one connection.
+//! headers to whatever is answered, and logs what is refused. One [`Calls`] serves one connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,24 +14,17 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
+use super::address_limits::{AddressKey, AddressShare};
 use super::breach::Breach;
 use super::conn::Worker;
 use super::cors::Caller;
 use super::counters::add;
 use super::line::{Line, Running};
-use super::permit::Permit;
-use super::reply::Refusal;
+use super::reply::{Refusal, RefusalTrace};
+use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
 use super::viewer::Told;
 use super::{Peer, Reply, ReplyBody, Sending, body, guard};
-
-const OVERLOADED: Refusal = Refusal {
-    // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
-    status: StatusCode::FORBIDDEN,
-    error: "overloaded",
-    detail: "too many calls are in flight",
-    close: true,
-};
 
 pub(super) struct Calls {
     pub(super) line: Arc<Line>,
@@ -55,25 +48,31 @@ impl Service<Request<Incoming>> for Calls {
             ties: self.peer.ties.clone(),
             version: parts.version,
             worker: Arc::clone(&self.worker),
+            address: AddressKey::of(self.peer.address),
             caller,
         };
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
             return Answer::ready(self.refuse(breach), finish, running);
         }
         // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
-        if parts.method == Method::OPTIONS || finish.caller == Caller::Refuse {
+        let answers_preflights = !self.worker.shared.cors.load().is_left_to_the_handler();
+        if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == Caller::Refuse {
             let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
             return Answer::ready(self.preflight(&finish), finish, running);
         }
-        let Some(permit) = self.worker.shared.calls.enter() else {
-            add(&self.worker.shared.counters.refused_calls);
-            return Answer::ready(OVERLOADED.reply(), finish, running);
-        };
-        add(&self.worker.shared.counters.calls);
+        let shared = &self.worker.shared;
         guard::drop_hop_by_hop(&mut parts.headers);
         let viewer = self.viewer(&parts.headers);
-        let reply = self.worker.handler.call(viewer.as_ref().unwrap_or(&self.peer), Request::from_parts(parts, body));
-        Answer { state: Some(State::Call { reply, _permit: permit }), finish, running: Some(running) }
+        let peer = viewer.as_ref().unwrap_or(&self.peer);
+        let finish = Finish { address: AddressKey::of(peer.address), ..finish };
+        let place = match CallPlace::begin(shared, peer.address, !body.is_end_stream()) {
+            Ok(place) => place,
+            Err(refusal) => return Answer::ready(refusal.refusal().reply(), finish, running),
+        };
+        add(&shared.counters.calls);
+        let body = RequestBody::new(body, Arc::clone(&place));
+        let reply = self.worker.handler.call(peer, Request::from_parts(parts, body));
+        Answer { state: Some(State::Call { place, reply }), finish, running: Some(running), share: None }
     }
 }
 
@@ -90,6 +89,7 @@ impl Calls {
             Told::Viewer(address) => Some(Peer {
                 address,
                 certificate: None,
+                limits: Arc::clone(&self.peer.limits),
                 proxy: Some(self.peer.address),
                 ties: Ties::of_a_proxy(),
                 tls: self.peer.tls,
@@ -117,15 +117,18 @@ pub(super) struct Answer {
     state: Option<State>,
     finish: Finish,
     running: Option<Running>,
+    /// Once the reply is there.
+    share: Option<AddressShare>,
 }
 
 enum State {
-    Call { reply: Reply, _permit: Permit },
+    Call { place: Arc<CallPlace>, reply: Reply },
     Ready(Response<Sending>),
 }
 
 /// What is done to a reply before it leaves.
 struct Finish {
+    address: AddressKey,
     caller: Caller,
     close: bool,
     preflight: Option<HeaderMap>,
@@ -136,7 +139,7 @@ struct Finish {
 
 impl Answer {
     fn ready(reply: Response<ReplyBody>, finish: Finish, running: Running) -> Self {
-        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, running: Some(running) }
+        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, running: Some(running), share: None }
     }
 }
 
@@ -144,15 +147,17 @@ impl Future for Answer {
     type Output = Result<Response<Sending>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(State::Call { reply, .. }) = &mut self.state {
+        if let Some(State::Call { place, reply }) = &mut self.state {
             let reply = ready!(reply.as_mut().poll(cx));
+            let share = place.answered();
+            self.share = share;
             self.state = Some(State::Ready(reply));
         }
         match self.state.take() {
             Some(State::Ready(reply)) => {
                 let reply = self.finish.apply(reply);
                 Poll::Ready(Ok(match self.running.take() {
-                    Some(running) => reply.map(|body| body.within(running)),
+                    Some(running) => reply.map(|body| body.within(running, self.share.take())),
                     None => reply,
                 }))
             }
@@ -165,6 +170,9 @@ impl Finish {
     fn apply(&self, mut reply: Response<Sending>) -> Response<Sending> {
         if let Some(fault) = reply.extensions().get::<body::Fault>() {
             self.worker.shared.counters.body(*fault);
+        }
+        if let Some(RefusalTrace { error, incident }) = reply.extensions().get() {
+            self.worker.shared.log_refusal(self.address, error, incident, reply.status());
         }
         let headers = reply.headers_mut();
         self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);

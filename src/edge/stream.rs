@@ -10,9 +10,16 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::address_limits::AddressShare;
 use super::line::Running;
 
+/// A whole reply is handed to the connection in pieces of this size: what its reader does not take stays here,
+/// where it is counted.
+const PIECE_BYTES: usize = 64 * 1024;
+
 pub enum Sending {
+    /// A whole reply that counts as a call of its address until it is sent.
+    Counted(Counted),
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>),
     Whole(Full<Bytes>),
 }
@@ -27,19 +34,29 @@ impl Sending {
         Self::Stream(Box::pin(body))
     }
 
-    /// The call runs until all of it is sent, or nobody wants the rest.
-    pub(super) fn within(self, running: Running) -> Self {
-        match self {
-            Self::Stream(body) => Self::Stream(Box::pin(Flowing { body, _running: running })),
-            Self::Whole(_) => self,
+    /// The call runs until all of it is sent, or nobody wants the rest; so long it counts for its address.
+    pub(super) fn within(self, running: Running, share: Option<AddressShare>) -> Self {
+        match (self, share) {
+            (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, _share: share })),
+            (Self::Whole(body), Some(share)) => {
+                let data = body.into_inner().unwrap_or_default();
+                Self::Counted(Counted { data, _share: share })
+            }
+            (whole @ (Self::Counted(_) | Self::Whole(_)), _) => whole,
         }
     }
+}
+
+pub struct Counted {
+    data: Bytes,
+    _share: AddressShare,
 }
 
 /// A stream whose call counts as running for as long as it flows: its connection is not idle.
 struct Flowing {
     body: Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>,
     _running: Running,
+    _share: Option<AddressShare>,
 }
 
 impl Body for Flowing {
@@ -71,6 +88,11 @@ impl Body for Sending {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
+            Self::Counted(counted) if counted.data.is_empty() => Poll::Ready(None),
+            Self::Counted(counted) => {
+                let piece = counted.data.split_to(counted.data.len().min(PIECE_BYTES));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
@@ -78,6 +100,7 @@ impl Body for Sending {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Counted(counted) => counted.data.is_empty(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Whole(body) => body.is_end_stream(),
         }
@@ -85,6 +108,7 @@ impl Body for Sending {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Counted(counted) => SizeHint::with_exact(counted.data.len() as u64),
             Self::Stream(body) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }

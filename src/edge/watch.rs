@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::counters::{Counters, add};
 use super::head::Scanner;
 use super::line::Line;
 
@@ -21,10 +22,15 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// A connection whose incoming bytes are looked at.
 pub(super) struct Watched<S> {
+    counters: Arc<Counters>,
     inner: S,
     line: Arc<Line>,
     scanner: Scanner,
     ended: bool,
+    /// Longest time from the first byte of a head to its end.
+    head: Duration,
+    /// While a head is on its way.
+    head_until: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
 }
 
@@ -34,8 +40,22 @@ struct Linger {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(inner: S, line: Arc<Line>) -> Self {
-        Self { inner, line, scanner: Scanner::default(), ended: false, linger: None }
+    pub(super) fn new(inner: S, line: Arc<Line>, counters: Arc<Counters>, head: Duration) -> Self {
+        let scanner = Scanner::default();
+        Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None }
+    }
+
+    /// hyper has one deadline for the head and for the idle time before it, and the latter is long.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.scanner.is_mid_head() {
+            return Poll::Pending;
+        }
+        let head = self.head;
+        let until = self.head_until.get_or_insert_with(|| Box::pin(sleep(head)));
+        until.as_mut().poll(cx).map(|()| {
+            add(&self.counters.heads_stalled);
+            io::Error::new(io::ErrorKind::TimedOut, "the request head did not come in time")
+        })
     }
 }
 
@@ -58,11 +78,17 @@ impl<S: AsyncRead + Unpin> Watched<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+            Poll::Pending => return self.poll_head(cx).map(Err),
+            Poll::Ready(read) => read?,
+        }
         let new = buf.filled().get(before..).unwrap_or_default();
         self.ended = new.is_empty();
         if let Some((request, breach)) = self.scanner.feed(new) {
             self.line.break_at(request, breach);
+        }
+        if !self.scanner.is_mid_head() {
+            self.head_until = None;
         }
         Poll::Ready(Ok(()))
     }

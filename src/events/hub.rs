@@ -22,7 +22,8 @@ pub struct Hub {
     pub(super) ending: CancellationToken,
     past: Mutex<VecDeque<Arc<Notice>>>,
     sender: broadcast::Sender<Arc<Notice>>,
-    /// How many there are.
+    /// How many there are, of operators and of players.
+    pub(super) operator_streams: Arc<AtomicUsize>,
     pub(super) streams: Arc<AtomicUsize>,
 }
 
@@ -45,6 +46,7 @@ impl Default for Hub {
     fn default() -> Self {
         Self {
             ending: CancellationToken::new(),
+            operator_streams: Arc::default(),
             past: Mutex::default(),
             sender: broadcast::Sender::new(WAITING),
             streams: Arc::default(),

@@ -10,4 +10,4 @@ mod stream;
 
 pub use self::hub::{Heard, Hub, Listener};
 pub use self::notice::{Notice, Playback};
-pub use self::stream::{Full, Stream};
+pub use self::stream::{EventAudience, Full, MAX_OPERATOR_LISTENERS, MAX_PLAYER_LISTENERS, Stream};

@@ -1,13 +1,17 @@
 //! Server-sent events (HTML standard, section 9.2): notices as a body that does not end by itself.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::channel::{Channel, Sender};
+use hyper::body::{Body, Frame};
 use serde_json::Value;
 
 use super::{Heard, Hub, Listener, Notice};
@@ -16,11 +20,28 @@ use super::{Heard, Hub, Listener, Notice};
 const QUIET: Duration = Duration::from_secs(15);
 /// A browser that lost us comes back after this, milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
-/// Streams at once, all listeners together.
-const MOST: usize = 1000;
+/// Streams at once of all players together, and of operators. Apart, so that neither takes the other's.
+pub const MAX_PLAYER_LISTENERS: usize = 1_000;
+pub const MAX_OPERATOR_LISTENERS: usize = 32;
 /// Events that wait for one stream beside those that wait in the hub.
 const WAITING: usize = 4;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// For whom a stream is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EventAudience {
+    Operators,
+    Players,
+}
+
+impl EventAudience {
+    const fn max_listeners(self) -> usize {
+        match self {
+            Self::Operators => MAX_OPERATOR_LISTENERS,
+            Self::Players => MAX_PLAYER_LISTENERS,
+        }
+    }
+}
 
 /// As many may listen already as may at all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,40 +58,64 @@ impl Drop for Place {
 }
 
 /// One stream: its reply, and the work that fills it, to be spawned.
-pub struct Stream<F> {
+pub struct Stream<F, S> {
     pub feed: F,
-    pub reply: Response<Channel<Bytes>>,
+    pub reply: Response<ListenerBody<S>>,
+}
+
+/// Gives its place back as soon as its connection is gone, which the feed learns only when it writes.
+pub struct ListenerBody<S> {
+    channel: Channel<Bytes>,
+    _place: Place,
+    _share: S,
+}
+
+impl<S: Unpin> Body for ListenerBody<S> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.channel).poll_frame(cx)
+    }
 }
 
 impl Hub {
     /// Streams what `write` makes of each notice; none is skipped. `request` may say where the listener left off.
+    /// `share` is dropped with its connection.
     ///
     /// # Errors
-    /// There are a thousand streams already.
-    pub fn stream<W>(
+    /// The audience has as many streams as it may already.
+    pub fn stream<W, S>(
         self: &Arc<Self>,
+        audience: EventAudience,
+        share: S,
         request: &HeaderMap,
         write: W,
-    ) -> Result<Stream<impl Future<Output = ()> + Send + use<W>>, Full>
+    ) -> Result<Stream<impl Future<Output = ()> + Send + use<W, S>, S>, Full>
     where
+        S: Send + 'static,
         W: Fn(&Notice) -> Option<Value> + Send + 'static,
     {
-        if self.streams.fetch_add(1, Ordering::AcqRel) >= MOST {
-            self.streams.fetch_sub(1, Ordering::AcqRel);
+        let streams = match audience {
+            EventAudience::Operators => &self.operator_streams,
+            EventAudience::Players => &self.streams,
+        };
+        if streams.fetch_add(1, Ordering::AcqRel) >= audience.max_listeners() {
+            streams.fetch_sub(1, Ordering::AcqRel);
             return Err(Full);
         }
-        let place = Place(Arc::clone(&self.streams));
+        let place = Place(Arc::clone(streams));
         let after = request.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
-        let (sender, body) = Channel::new(WAITING);
-        let mut reply = Response::new(body);
+        let (sender, channel) = Channel::new(WAITING);
+        let mut reply = Response::new(ListenerBody { channel, _place: place, _share: share });
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(Stream { feed: feed(Arc::clone(self), self.listen(after), sender, write, place), reply })
+        Ok(Stream { feed: feed(Arc::clone(self), self.listen(after), sender, write), reply })
     }
 }
 
 /// Ends with its reader, or when streams are to end.
-async fn feed<W>(hub: Arc<Hub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W, _place: Place)
+async fn feed<W>(hub: Arc<Hub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W)
 where
     W: Fn(&Notice) -> Option<Value>,
 {
@@ -108,11 +153,24 @@ mod tests {
     use crate::session::{End, Event};
     use crate::task::Tasks;
 
+    #[test]
+    fn players_that_listen_take_no_place_of_operators_and_operators_none_of_players() {
+        let hub = Arc::new(Hub::default());
+        let listen = |audience| hub.stream(audience, (), &HeaderMap::new(), |_: &Notice| None).ok();
+        let players: Vec<_> = std::iter::from_fn(|| listen(EventAudience::Players)).collect();
+        assert_eq!(players.len(), MAX_PLAYER_LISTENERS);
+        let operators: Vec<_> = std::iter::from_fn(|| listen(EventAudience::Operators)).collect();
+        assert_eq!(operators.len(), MAX_OPERATOR_LISTENERS);
+        drop(players);
+        assert!(listen(EventAudience::Players).is_some() && listen(EventAudience::Operators).is_none());
+    }
+
     /// A listener of a quiet playback on a busy proxy.
     #[tokio::test(start_paused = true)]
     async fn a_place_is_released_when_its_reader_is_gone_though_others_are_busy() {
         let (hub, names) = (Arc::new(Hub::default()), names());
-        let Stream { feed, reply } = hub.stream(&HeaderMap::new(), |_: &Notice| None).unwrap();
+        let Stream { feed, reply } =
+            hub.stream(EventAudience::Players, (), &HeaderMap::new(), |_: &Notice| None).unwrap();
         let (tasks, _deaths) = Tasks::new();
         tasks.spawn(feed);
         let busy = |times| {
@@ -130,7 +188,6 @@ mod tests {
         let (line, ()) = tokio::join!(tokio::time::timeout(QUIET * 2, read()), busy(12));
         assert_eq!(line.expect("others are no sound of its own"), ": quiet\n\n");
         drop(body);
-        busy(12).await;
         assert_eq!(hub.streams.load(Ordering::Acquire), 0);
     }
 }

@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Gateway;
@@ -27,7 +26,7 @@ use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, Rung};
 use crate::edge::reply::Refusal;
-use crate::edge::{Peer, ReplyBody, body};
+use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
 use crate::playbacks::{Block, Registration, Targets};
 use crate::upstream::{Call, Fault, Reply};
@@ -63,7 +62,7 @@ impl Gateway {
         route: &Authorizing,
         peer: &Peer,
         rest: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
         if !matches!(*request.method(), Method::POST | Method::GET) {
             return super::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET");

@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use super::Gateway;
 use super::refuse;
 use super::route::Route;
-use crate::edge::{Peer, Sending};
-use crate::events::{Notice, Stream};
+use crate::edge::{AddressResource, Peer, Sending};
+use crate::events::{EventAudience, Notice, Stream};
 use crate::secret::Fingerprint;
 use crate::sessions::{DeviceKey, Sessions};
 
@@ -39,7 +39,10 @@ impl Gateway {
         };
         let sessions = self.sessions.clone();
         let scoped = move |notice: &Notice| is_of(&sessions, notice, key, token).then(|| notice.scoped());
-        match self.telemetry.events.stream(headers, scoped) {
+        let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else {
+            return whole("too_many_listeners", "too many of this address listen to events; close some");
+        };
+        match self.telemetry.events.stream(EventAudience::Players, share, headers, scoped) {
             Ok(Stream { feed, reply }) => {
                 self.tasks.spawn(feed);
                 reply.map(|body| Sending::stream(body.map_err(|never| match never {})))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 use super::Gateway;
 use super::asked::Asked;
@@ -17,7 +16,7 @@ use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::drm::Message;
-use crate::edge::{Held, Peer, ReplyBody, body};
+use crate::edge::{Held, Peer, ReplyBody, RequestBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
@@ -65,7 +64,7 @@ impl Gateway {
         route: &Arc<Route>,
         peer: &Peer,
         rest: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();

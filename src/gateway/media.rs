@@ -24,7 +24,6 @@ use std::time::Duration;
 use http::header::{LOCATION, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use self::fetch::Failure;
 use self::guarded::Guarded;
@@ -40,7 +39,7 @@ use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, Endpoint};
 use crate::edge::reply::Refusal;
-use crate::edge::{Peer, Sending};
+use crate::edge::{Peer, RequestBody, Sending};
 use crate::manifest::Format;
 use crate::playbacks::{self, Registration};
 use crate::session::{Media, Report};
@@ -70,7 +69,7 @@ impl Gateway {
         media: &config::Media,
         peer: &Peer,
         rest: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<Sending> {
         let (asked, _) = request.into_parts();
         if !matches!(asked.method, Method::GET | Method::HEAD) {

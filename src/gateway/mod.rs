@@ -34,7 +34,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use self::dot_segments::has_dot_segment;
 pub use self::flight::Flights;
@@ -48,7 +47,7 @@ use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
 use crate::edge::reply::Refusal;
-use crate::edge::{Handler, Peer, Reply, ReplyBody, Sending};
+use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -78,14 +77,14 @@ pub struct Gateway {
 }
 
 impl Handler for Arc<Gateway> {
-    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
         let (gateway, peer) = (self.clone(), peer.clone());
         Box::pin(async move { gateway.answer(&peer, request).await })
     }
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<Sending> {
+    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>) -> Response<Sending> {
         if has_dot_segment(request.uri().path()) {
             return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
                 .map(Sending::Whole);
@@ -118,7 +117,7 @@ impl Gateway {
         route: &Arc<Route>,
         peer: &Peer,
         rest: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
         match (request.method(), Sign::of(rest)) {
             (&Method::POST | &Method::GET, Some((sign, rest))) => {
@@ -131,7 +130,7 @@ impl Gateway {
 }
 
 /// Before anybody looks at the request, so that what the player wrote there is met nowhere.
-fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Request<Incoming>) {
+fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Request<RequestBody>) {
     for header in headers {
         header.write(peer.address, request.headers_mut());
     }

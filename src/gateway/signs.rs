@@ -10,13 +10,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::Gateway;
 use super::identity::{self, Evidence};
 use super::route::Route;
 use crate::cmcd::{self, Event, State};
-use crate::edge::{Peer, ReplyBody, body, reply};
+use crate::edge::{Peer, ReplyBody, RequestBody, body, reply};
 use crate::secret::Fingerprint;
 use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
@@ -52,7 +51,7 @@ impl Gateway {
         peer: &Peer,
         sign: Sign,
         rest: &str,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
         let query = request.uri().query();
         let who = self.who(route, peer, rest, request.headers(), query);
@@ -75,7 +74,7 @@ impl Gateway {
         route: &Route,
         key: DeviceKey,
         token: Option<Fingerprint>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
         if request.method() == Method::GET {
             let told = request.uri().query().and_then(cmcd::from_query);

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use ipnet::IpNet;
 use sidebeat::clock::Clock;
 use sidebeat::config::{ForwardedHeader, Limits, Origins, Server, Tls, TrustedProxies};
 use sidebeat::edge::certs;
-use sidebeat::edge::{Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, Sending, Serving, body};
+use sidebeat::edge::{
+    Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, Sending, Serving, body,
+};
 use sidebeat::task::{Deaths, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -74,7 +76,7 @@ pub(crate) struct Recorder {
 }
 
 impl Handler for Recorder {
-    fn call(&self, peer: &Peer, request: Request<Incoming>) -> Reply {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
         let (seen, gate, began) = (Arc::clone(&self.seen), Arc::clone(&self.gate), Arc::clone(&self.began));
         let (most, deadline) = (self.limits.body_max, self.limits.body);
         let peer = peer.clone();
@@ -134,14 +136,21 @@ pub(crate) fn limits() -> Limits {
     Limits {
         body: GENEROUS,
         body_max: 64,
+        body_memory: 1 << 20,
+        body_memory_per_address: 1 << 20,
         call: GENEROUS,
         connections: 100,
+        connections_per_address: 100,
         drain: GENEROUS,
+        event_listeners_per_address: 100,
         first_byte: GENEROUS,
         handshake: GENEROUS,
+        head: GENEROUS,
         idle: GENEROUS,
         in_flight: 100,
+        in_flight_per_address: 100,
         lifetime: GENEROUS * 10,
+        new_connections_per_address: 100_000,
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
@@ -168,6 +169,65 @@ async fn the_proxy_tells_that_it_lives_and_is_ready() {
         assert_eq!(stage.stranger().at(path).post("").method(Method::GET).await.status, 404, "{path}");
     }
     stage.end().await;
+}
+
+/// Framing, a foreign frame, and a header that says two things: the same rules as for players.
+#[tokio::test]
+async fn the_admin_listener_refuses_what_two_parsers_could_read_differently_and_lets_nobody_frame_it() {
+    let stage = Stage::clearkey().start().await;
+    let own = format!("http://{}", stage.admin);
+    for (lines, status) in [
+        ("Host: localhost\r\n".to_owned(), 200),
+        (format!("Host: {}\r\nOrigin: {own}\r\n", stage.admin), 200),
+        ("Host: localhost\r\nHost: localhost\r\n".to_owned(), 400),
+        ("Host: localhost\r\nHost: evil.example\r\n".to_owned(), 400),
+        (format!("Host: {}\r\nOrigin: {own}\r\nOrigin: https://evil.example\r\n", stage.admin), 400),
+        (format!("Host: {}\r\nOrigin: {own}\r\nOrigin: {own}\r\n", stage.admin), 400),
+        ("Host: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n".to_owned(), 400),
+        ("".to_owned(), 400),
+        ("Host: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n".to_owned(), 400),
+    ] {
+        for path in ["/", "/livez", "/v1/sessions"] {
+            let reply = raw(stage.admin, &format!("GET {path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n")).await;
+            assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {lines:?}: {reply}");
+            if status == 200 {
+                for line in ["frame-ancestors 'none'", "x-frame-options: DENY", "x-content-type-options: nosniff"] {
+                    assert!(reply.contains(line), "{path}: no {line:?} in {reply}");
+                }
+                assert!(reply.contains("cache-control: no-store"), "{path}: {reply}");
+            }
+        }
+    }
+    stage.end().await;
+}
+
+/// Far more than the listener takes: the ones that have been silent for longest give way.
+#[tokio::test]
+async fn silent_connections_keep_no_operator_from_the_admin_listener() {
+    let stage = Stage::clearkey().start().await;
+    let mut silent = Vec::new();
+    for number in 0..300 {
+        let mut stream = tokio::net::TcpStream::connect(stage.admin).await.unwrap();
+        if number % 2 == 0 {
+            let _closed = stream.write_all(b"GET /livez HTTP/1.1\r\nHos").await;
+        }
+        silent.push(stream);
+    }
+    for _ in 0..10 {
+        assert_eq!(stage.ask(Method::GET, "/livez").await.text(), "alive\n");
+    }
+    stage.eventually("64 are left", async || stage.metric("admin_connections", &[]).await <= 64.0).await;
+    drop(silent);
+    stage.end().await;
+}
+
+async fn raw(to: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    // A refusal may end in a reset, behind the reply.
+    let _reset = stream.read_to_end(&mut reply).await;
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
 #[tokio::test]

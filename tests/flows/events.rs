@@ -44,6 +44,43 @@ async fn a_webhook_is_told_of_a_playback_from_its_opening_to_its_end() {
     stage.end().await;
 }
 
+/// Everybody in this test has the same address.
+#[tokio::test]
+async fn players_that_listen_without_end_take_no_place_of_an_operator() {
+    let stage = Stage::script().route("/license", "clearkey", "").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    let ask = format!("/license/~events?device=tv&token={}", tv.token);
+    let mut listeners = Vec::new();
+    for _ in 0..100 {
+        listeners.push(listen(stage.proxy, &ask).await);
+    }
+    let listening = listeners.iter().filter(|(head, _)| head.starts_with("HTTP/1.1 200")).count();
+    assert_eq!(listening, 32, "event-listeners-per-address");
+    let refused = |(head, _): &(String, TcpStream)| head.contains("too_many_listeners");
+    assert_eq!(listeners.iter().filter(|listener| refused(listener)).count(), 68);
+    let (head, operator) = listen(stage.admin, "/v1/events").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(stage.metric("edge_address_refusals_total", &["limit=\"event_listeners\""]).await, 68.0);
+    drop((listeners, operator));
+    stage.eventually("a place", async || listen(stage.proxy, &ask).await.0.starts_with("HTTP/1.1 200")).await;
+    stage.end().await;
+}
+
+/// The head of the reply, and what comes with it; the stream goes on.
+async fn listen(to: SocketAddr, path: &str) -> (String, TcpStream) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut head, mut part) = (String::new(), [0; 4096]);
+    while !head.contains("retry:") && !head.contains('}') {
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "{head}");
+        head.push_str(&String::from_utf8_lossy(&part[..read]));
+    }
+    (head, stream)
+}
+
 #[tokio::test]
 async fn a_webhook_that_fails_is_tried_again_with_the_same_event() {
     let calls = AtomicUsize::new(0);

@@ -140,7 +140,7 @@ impl Script {
         };
         let routes: String = self.routes.iter().map(route).collect();
         let text = format!(
-            "[server]\n{listen}\nworkers = 1\n{server}\n[server.limits]\n{limits}\n\
+            "[server]\n{listen}\nworkers = 1\n{server}\n[server.limits]\nnew-connections-per-address = 100000\n{limits}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n\
              [[authority]]\nname = \"head-end\"\nkind = \"nagra-ssm\"\n\
              url = \"{{headend}}/DEMO/ssm\"\ntenant = \"DEMO\"\n{authority}\n{routes}\n{tables}"

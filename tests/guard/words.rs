@@ -61,9 +61,11 @@ fn metrics() -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let core = types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
     let edge = source("src/admin/metrics.rs");
-    let edge = literals(&edge.code).into_iter().filter(|name| name.starts_with("edge_") && is_name(name));
+    let edge = literals(&edge.code)
+        .into_iter()
+        .filter(|name| (name.starts_with("edge_") || name.starts_with("admin_")) && is_name(name));
     let edge = edge.map(|name| match name {
-        "edge_connections" => format!("sidebeat_{name}"),
+        "admin_connections" | "edge_connections" => format!("sidebeat_{name}"),
         _ => format!("sidebeat_{name}_total"),
     });
     core.chain(edge).collect()
@@ -101,7 +103,7 @@ fn refusals() -> BTreeSet<String> {
         names("src/gateway/forward.rs", &["impl Failure", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
-        marked("src/edge/service.rs", &["error: "]),
+        marked("src/edge/request_body.rs", &["Self::AddressFull => (", "Self::Full => ("]),
         marked("src/gateway/mod.rs", &["BAD_REQUEST, ", "FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),

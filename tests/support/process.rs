@@ -53,7 +53,12 @@ impl Proxy {
 
     /// It may not serve yet.
     pub(crate) fn begin(config: &Path) -> Self {
-        let mut child = sidebeat().args(["run", "-c"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(sidebeat().args(["run", "-c"]).arg(config))
+    }
+
+    /// As a command that ends in running it.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = channel();
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -88,6 +93,11 @@ impl Proxy {
     /// How many lines so far hold this.
     pub(crate) fn said(&self, what: &str) -> usize {
         self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).count()
+    }
+
+    /// Bytes of the log so far.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.heard.lock().unwrap().iter().map(|line| line.len() + 1).sum()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -117,16 +117,35 @@ fn limits(table: &Section<'_>) -> Limits {
     let count = |key: &str, default| table.whole(key, 1..=1_000_000).unwrap_or(default);
     // dash.js gives up on a license after 8 s.
     let call = table.duration("call", Duration::from_millis(1)..=Duration::from_secs(7));
+    let body_max = table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10);
+    let all_memory = body_memory(table, "body-memory", 64 << 20, body_max);
+    let body_memory_per_address = body_memory(table, "body-memory-per-address", 8 << 20, body_max);
     Limits {
         body: duration("body", 10),
-        body_max: table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10),
+        body_max,
+        body_memory: all_memory,
+        body_memory_per_address,
         call: call.unwrap_or(Duration::from_secs(6)),
         connections: count("connections", 10_000),
+        connections_per_address: count("connections-per-address", 256),
         drain: table.duration("drain", Duration::ZERO..=Duration::from_hours(1)).unwrap_or(Duration::from_secs(10)),
+        event_listeners_per_address: count("event-listeners-per-address", 32),
         first_byte: duration("first-byte", 5),
         handshake: duration("handshake", 5),
+        head: duration("head", 10),
         idle: duration("idle", 120),
         in_flight: count("in-flight", 1000),
+        in_flight_per_address: count("in-flight-per-address", 128),
         lifetime: duration("lifetime", 3600),
+        new_connections_per_address: count("new-connections-per-address", 200),
     }
+}
+
+/// At least one body of the largest size fits, or none of that size would ever be taken.
+fn body_memory(table: &Section<'_>, key: &str, default: usize, body_max: usize) -> usize {
+    let memory = table.size(key, 1 << 10..=64 << 30);
+    if memory.is_some_and(|memory| memory < body_max) {
+        table.fault(key, "must be at least body-max, or no body of that size could come in");
+    }
+    memory.unwrap_or(default.max(body_max))
 }

@@ -136,7 +136,8 @@ impl Story<'_> {
         }
         let body = body::collect(body, self.media.manifest_max, self.route.config.timeout).await;
         let body = body.map_err(|fault| match fault {
-            body::Fault::Break => Instead::Failure(Failure::Fault(Fault::Reset)),
+            // No call of a player waits for its place here.
+            body::Fault::Break | body::Fault::Refuse(_) => Instead::Failure(Failure::Fault(Fault::Reset)),
             body::Fault::Exceed => Instead::Unfit(Unfit::Large),
             body::Fault::Stall => Instead::Failure(Failure::Fault(Fault::Slow { phase: Phase::Body })),
         })?;

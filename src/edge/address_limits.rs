@@ -1,0 +1,363 @@
+//! What one address may take of the proxy, so that no address takes it whole.
+//!
+//! Counts connections, calls, bodies, their bytes and event listeners for each [`AddressKey`], and paces
+//! its new connections (GCRA: a steady rate with a burst before it). Whatever is taken is given back when
+//! its [`AddressShare`] is dropped. The map holds only addresses that hold something, or that connected in
+//! the last seconds; it is bounded. Time is an argument. Called by the acceptor with the connection's
+//! address, and by the service with the viewer's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::counters::{Counters, add};
+use crate::config::Limits;
+
+/// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a
+/// household that comes back after a power cut opens all of its own.
+const ARRIVAL_BURST: Duration = Duration::from_secs(4);
+/// Locks of the map, so that workers seldom wait for each other.
+const SHARDS: usize = 16;
+/// Addresses that are remembered for their rate alone. Beyond that their rates are forgotten.
+const MAX_RATES: usize = 65_536;
+
+/// Whom a limit per address counts: one IPv4 address, or one IPv6 network of 64 bits, since every
+/// household has at least that many addresses to choose from.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct AddressKey(IpAddr);
+
+impl AddressKey {
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            four @ IpAddr::V4(_) => four,
+            IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << 64))),
+        })
+    }
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(four) => four.fmt(f),
+            IpAddr::V6(six) => write!(f, "{six}/64"),
+        }
+    }
+}
+
+/// What is limited; the label of the metric that counts when a limit bites.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum AddressResource {
+    /// Requests whose body is still on its way.
+    Bodies,
+    /// Bytes of bodies: on their way, and of calls in flight.
+    BodyBytes,
+    /// From the complete request to the last byte of its reply.
+    Calls,
+    /// New connections in a time; nothing that can be held.
+    ConnectionRate,
+    Connections,
+    EventListeners,
+}
+
+impl AddressResource {
+    pub const ALL: [Self; 6] =
+        [Self::Bodies, Self::BodyBytes, Self::Calls, Self::ConnectionRate, Self::Connections, Self::EventListeners];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Bodies => "bodies",
+            Self::BodyBytes => "body_bytes",
+            Self::Calls => "calls",
+            Self::ConnectionRate => "connection_rate",
+            Self::Connections => "connections",
+            Self::EventListeners => "event_listeners",
+        }
+    }
+}
+
+const RESOURCES: usize = AddressResource::ALL.len();
+
+pub struct AddressLimits {
+    /// The most of each resource; for the rate, connections a second.
+    bounds: [AtomicUsize; RESOURCES],
+    counters: Arc<Counters>,
+    hasher: RandomState,
+    shards: [Mutex<HashMap<AddressKey, AddressUse>>; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct AddressUse {
+    /// GCRA's theoretical arrival time: when the next connection would come at the steady rate.
+    next_arrival: Option<Instant>,
+    taken: [usize; RESOURCES],
+}
+
+/// Part of what an address may take; given back when it is dropped.
+pub struct AddressShare {
+    amount: usize,
+    key: AddressKey,
+    limits: Arc<AddressLimits>,
+    resource: AddressResource,
+}
+
+impl Default for AddressLimits {
+    /// Nothing is limited.
+    fn default() -> Self {
+        Self {
+            bounds: std::array::from_fn(|_| AtomicUsize::new(usize::MAX)),
+            counters: Arc::default(),
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+}
+
+impl AddressLimits {
+    pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> Arc<Self> {
+        let made = Self { counters, ..Self::default() };
+        made.change(limits);
+        Arc::new(made)
+    }
+
+    /// Whatever is taken stays taken.
+    pub(super) fn change(&self, limits: &Limits) {
+        for (resource, bound) in AddressResource::ALL.into_iter().zip(&self.bounds) {
+            let most = match resource {
+                AddressResource::Bodies | AddressResource::Connections => limits.connections_per_address,
+                AddressResource::BodyBytes => limits.body_memory_per_address,
+                AddressResource::Calls => limits.in_flight_per_address,
+                AddressResource::ConnectionRate => limits.new_connections_per_address,
+                AddressResource::EventListeners => limits.event_listeners_per_address,
+            };
+            bound.store(most, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a new connection toward the rate of its address; `false` if it comes too soon.
+    pub fn arrive(&self, address: IpAddr, now: Instant) -> bool {
+        let per_second = self.bound(AddressResource::ConnectionRate);
+        let key = AddressKey::of(address);
+        let mut shard = self.shard(key);
+        if shard.len() >= MAX_RATES / SHARDS && !shard.contains_key(&key) {
+            make_room(&mut shard, now);
+        }
+        let used = shard.entry(key).or_default();
+        let next = used.next_arrival.map_or(now, |next| next.max(now));
+        if next.saturating_duration_since(now) > ARRIVAL_BURST {
+            drop(shard);
+            self.counters.address_refusal(AddressResource::ConnectionRate);
+            return false;
+        }
+        let apart = Duration::from_secs(1).checked_div(u32::try_from(per_second).unwrap_or(u32::MAX));
+        used.next_arrival = Some(next + apart.unwrap_or_default());
+        true
+    }
+
+    /// Takes so much of a resource, or nothing: then the address has taken as much as it may.
+    pub fn take(self: &Arc<Self>, address: IpAddr, resource: AddressResource, amount: usize) -> Option<AddressShare> {
+        let mut share = AddressShare { amount: 0, key: AddressKey::of(address), limits: Arc::clone(self), resource };
+        share.grow(amount).then_some(share)
+    }
+
+    fn bound(&self, resource: AddressResource) -> usize {
+        self.bounds.get(resource as usize).map_or(usize::MAX, |bound| bound.load(Ordering::Relaxed))
+    }
+
+    fn shard(&self, key: AddressKey) -> std::sync::MutexGuard<'_, HashMap<AddressKey, AddressUse>> {
+        let place = self.hasher.hash_one(key) as usize % SHARDS;
+        let [first, ..] = &self.shards;
+        self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets addresses that hold nothing and may come at full burst again; then, if that is not enough,
+/// everybody's rate.
+fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
+    let holds = |used: &AddressUse| used.taken.iter().any(|taken| *taken > 0);
+    shard.retain(|_, used| holds(used) || used.next_arrival.is_some_and(|next| next > now));
+    if shard.len() >= MAX_RATES / SHARDS {
+        shard.retain(|_, used| holds(used));
+    }
+}
+
+impl AddressShare {
+    /// Takes more; `false`, and nothing taken, if that is too much.
+    pub fn grow(&mut self, amount: usize) -> bool {
+        let bound = self.limits.bound(self.resource);
+        let mut shard = self.limits.shard(self.key);
+        let used = shard.entry(self.key).or_default();
+        let Some(taken) = used.taken.get_mut(self.resource as usize) else { return false };
+        let after = taken.saturating_add(amount);
+        if after > bound {
+            remove_if_unused(&mut shard, self.key);
+            drop(shard);
+            self.limits.counters.address_refusal(self.resource);
+            return false;
+        }
+        *taken = after;
+        self.amount += amount;
+        true
+    }
+}
+
+fn remove_if_unused(shard: &mut HashMap<AddressKey, AddressUse>, key: AddressKey) {
+    let unused = |used: &AddressUse| used.next_arrival.is_none() && used.taken.iter().all(|taken| *taken == 0);
+    if shard.get(&key).is_some_and(unused) {
+        shard.remove(&key);
+    }
+}
+
+impl Drop for AddressShare {
+    fn drop(&mut self) {
+        let mut shard = self.limits.shard(self.key);
+        if let Some(taken) = shard.get_mut(&self.key).and_then(|used| used.taken.get_mut(self.resource as usize)) {
+            debug_assert!(*taken >= self.amount, "a share was given back twice");
+            *taken = taken.saturating_sub(self.amount);
+        }
+        remove_if_unused(&mut shard, self.key);
+    }
+}
+
+impl fmt::Debug for AddressLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AddressLimits")
+    }
+}
+
+impl Counters {
+    fn address_refusal(&self, resource: AddressResource) {
+        if let Some(count) = self.address_refusals.get(resource as usize) {
+            add(count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn bounded(most: usize) -> Arc<AddressLimits> {
+        let limits = AddressLimits::default();
+        limits.bounds.iter().for_each(|bound| bound.store(most, Ordering::Relaxed));
+        Arc::new(limits)
+    }
+
+    fn remembered(limits: &AddressLimits) -> usize {
+        limits.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+
+    fn refusals(limits: &AddressLimits, resource: AddressResource) -> u64 {
+        limits.counters.address_refusals().find(|(of, _)| *of == resource).unwrap().1
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_and_a_mapped_address_are_one_caller() {
+        let same = |one, other| AddressKey::of(address(one)) == AddressKey::of(address(other));
+        assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
+        assert!(same("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"));
+        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+        assert_eq!(AddressKey::of(address("2001:db8::7")).to_string(), "2001:db8::/64");
+        assert_eq!(AddressKey::of(address("::ffff:192.0.2.1")).to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn an_address_takes_its_share_and_no_more_and_its_neighbour_does_not_notice() {
+        for resource in AddressResource::ALL {
+            let limits = bounded(3);
+            let (one, other) = (address("192.0.2.1"), address("192.0.2.2"));
+            let shares: Vec<_> = (0..5).map(|_| limits.take(one, resource, 1)).collect();
+            assert_eq!(shares.iter().flatten().count(), 3, "{resource:?}");
+            assert_eq!(refusals(&limits, resource), 2);
+            assert!(limits.take(other, resource, 3).is_some());
+            drop(shares);
+            assert!(limits.take(one, resource, 3).is_some(), "what is given back can be taken again");
+            assert_eq!(remembered(&limits), 0, "nobody holds anything");
+        }
+    }
+
+    #[test]
+    fn a_share_that_cannot_grow_keeps_what_it_has() {
+        let limits = bounded(10);
+        let one = address("192.0.2.1");
+        let mut share = limits.take(one, AddressResource::BodyBytes, 6).unwrap();
+        assert!(!share.grow(5));
+        assert!(share.grow(4));
+        assert!(limits.take(one, AddressResource::BodyBytes, 1).is_none());
+        assert!(!share.grow(usize::MAX), "no sum overflows");
+        drop(share);
+        assert!(limits.take(one, AddressResource::BodyBytes, 10).is_some());
+    }
+
+    #[test]
+    fn new_connections_come_in_a_burst_and_then_at_a_steady_rate() {
+        let limits = bounded(10);
+        let (one, start) = (address("192.0.2.1"), Clock.now());
+        let burst = (0..1_000).filter(|_| limits.arrive(one, start)).count();
+        assert_eq!(burst, 41, "four seconds' worth and the first");
+        let mut later = 0;
+        for tenth in 1..=100 {
+            later += (0..10).filter(|_| limits.arrive(one, start + Duration::from_millis(100) * tenth)).count();
+        }
+        assert_eq!(later, 100, "ten a second");
+        assert_eq!(refusals(&limits, AddressResource::ConnectionRate), 1_000 - 41 + 1_000 - 100);
+        assert!(limits.arrive(address("192.0.2.2"), start));
+    }
+
+    /// One rotates through its /48, the other through the IPv4 Internet.
+    #[test]
+    fn rotating_through_addresses_fills_no_memory() {
+        let (limits, start) = (bounded(1), Clock.now());
+        for number in 0..4 * MAX_RATES as u32 {
+            let six = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number) << 64);
+            limits.arrive(six.into(), start);
+            limits.arrive(std::net::Ipv4Addr::from_bits(number).into(), start);
+        }
+        assert!(remembered(&limits) <= MAX_RATES, "{}", remembered(&limits));
+        let held = limits.take(address("192.0.2.1"), AddressResource::Connections, 1);
+        assert!(limits.take(address("192.0.2.1"), AddressResource::Connections, 1).is_none());
+        drop(held);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_and_given_back_in_whatever_order_leaves_nothing(
+            takes in prop::collection::vec((0_u8..4, 0_usize..RESOURCES, 0_usize..4, any::<bool>()), 0..60),
+        ) {
+            let limits = bounded(5);
+            let mut held: Vec<AddressShare> = Vec::new();
+            for (host, resource, amount, give_back) in takes {
+                let host = IpAddr::from([192, 0, 2, host]);
+                held.extend(limits.take(host, AddressResource::ALL[resource], amount));
+                if give_back && !held.is_empty() {
+                    held.swap_remove(0);
+                }
+                for resource in AddressResource::ALL {
+                    for host in 0..4 {
+                        let key = AddressKey::of(IpAddr::from([192, 0, 2, host]));
+                        let of = |share: &&AddressShare| share.key == key && share.resource == resource;
+                        let sum: usize = held.iter().filter(of).map(|share| share.amount).sum();
+                        let shard = limits.shard(key);
+                        let taken = shard.get(&key).map_or(0, |used| used.taken[resource as usize]);
+                        prop_assert_eq!(taken, sum);
+                        prop_assert!(taken <= 5);
+                    }
+                }
+            }
+            drop(held);
+            prop_assert_eq!(remembered(&limits), 0);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The body of a request on its way in, and the place that its call takes.
+//!
+//! A call takes its place among the calls in flight when its body is complete, not before: whoever sends
+//! half a body holds nobody else up. Until then it counts as a body on its way, and its bytes count, for
+//! its address and for all. A [`CallPlace`] is shared by the body, which takes, and by the answer, which
+//! gives back.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::address_limits::{AddressResource, AddressShare};
+use super::body::Fault;
+use super::counters::add;
+use super::permit::Permit;
+use super::reply::Refusal;
+use super::shared::Shared;
+
+/// There is no room for this call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallRefusal {
+    /// Its address has as many calls, bodies or bytes under way as it may.
+    AddressFull,
+    /// All addresses together have.
+    Full,
+}
+
+impl CallRefusal {
+    pub(super) const fn refusal(self) -> Refusal {
+        let (error, detail) = match self {
+            Self::AddressFull => ("too_many_calls", "this address has too many calls under way"),
+            Self::Full => ("overloaded", "too many calls are in flight"),
+        };
+        // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
+        Refusal { status: StatusCode::FORBIDDEN, error, detail, close: true }
+    }
+}
+
+pub(super) struct CallPlace {
+    address: IpAddr,
+    held: Mutex<HeldPlaces>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct HeldPlaces {
+    /// While the body is on its way.
+    body: Option<AddressShare>,
+    body_bytes: Option<(AddressShare, Permit)>,
+    /// From the complete body on.
+    call: Option<(AddressShare, Permit)>,
+}
+
+impl CallPlace {
+    /// For a request whose head is there. One without a body is complete.
+    pub(super) fn begin(shared: &Arc<Shared>, address: IpAddr, has_body: bool) -> Result<Arc<Self>, CallRefusal> {
+        let place = Self { address, held: Mutex::default(), shared: Arc::clone(shared) };
+        if has_body {
+            let body = place.share(AddressResource::Bodies, 1)?;
+            place.held().body = Some(body);
+        } else {
+            place.complete()?;
+        }
+        Ok(Arc::new(place))
+    }
+
+    /// The reply is there. What is given counts the call for its address until the reply is sent, so that
+    /// whoever reads slowly holds up nobody else.
+    pub(super) fn answered(&self) -> Option<AddressShare> {
+        let HeldPlaces { body: _, body_bytes: _, call } = std::mem::take(&mut *self.held());
+        call.map(|(share, _permit)| share)
+    }
+
+    fn receive(&self, bytes: usize) -> Result<(), CallRefusal> {
+        let mut held = self.held();
+        match &mut held.body_bytes {
+            Some((share, permit)) => {
+                if !share.grow(bytes) {
+                    return Err(CallRefusal::AddressFull);
+                }
+                if !permit.grow(bytes) {
+                    return Err(self.refuse());
+                }
+            }
+            None => {
+                let share = self.share(AddressResource::BodyBytes, bytes)?;
+                let permit = self.shared.body_memory.enter_with(bytes).ok_or_else(|| self.refuse())?;
+                held.body_bytes = Some((share, permit));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&self) -> Result<(), CallRefusal> {
+        let mut held = self.held();
+        if held.call.is_none() {
+            let share = self.share(AddressResource::Calls, 1)?;
+            let permit = self.shared.calls.enter().ok_or_else(|| self.refuse())?;
+            held.call = Some((share, permit));
+        }
+        held.body = None;
+        Ok(())
+    }
+
+    fn share(&self, resource: AddressResource, amount: usize) -> Result<AddressShare, CallRefusal> {
+        self.shared.addresses.take(self.address, resource, amount).ok_or(CallRefusal::AddressFull)
+    }
+
+    fn refuse(&self) -> CallRefusal {
+        add(&self.shared.counters.refused_calls);
+        CallRefusal::Full
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HeldPlaces> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a handler reads; see [`super::body::collect`].
+pub struct RequestBody {
+    inner: Incoming,
+    place: Arc<CallPlace>,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, place: Arc<CallPlace>) -> Self {
+        Self { inner, place }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            None => return Poll::Ready(self.place.complete().err().map(|refusal| Err(Fault::Refuse(refusal)))),
+            Some(Err(_broken)) => return Poll::Ready(Some(Err(Fault::Break))),
+            Some(Ok(frame)) => frame,
+        };
+        let received = self.place.receive(frame.data_ref().map_or(0, Bytes::len));
+        let taken = received.and_then(|()| if self.inner.is_end_stream() { self.place.complete() } else { Ok(()) });
+        Poll::Ready(Some(taken.map(|()| frame).map_err(Fault::Refuse)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

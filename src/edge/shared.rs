@@ -1,0 +1,110 @@
+//! What all workers of an edge have in common: its bounds, its counters, and what is told of its callers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Cors;
+use super::address_limits::{AddressKey, AddressLimits};
+use super::connection_registry::ConnectionRegistry;
+use super::counters::Counters;
+use super::descriptors::{SpareDescriptors, connections_allowed};
+use super::permit::Gate;
+use super::role::EdgeRole;
+use super::viewer::ForwardingRules;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::task::Tasks;
+use crate::telemetry::LogRateLimiter;
+
+/// What all workers have in common.
+pub(super) struct Shared {
+    /// How many connections the limit of open files allows.
+    allowed_connections: AtomicUsize,
+    pub(super) addresses: Arc<AddressLimits>,
+    /// Bytes of bodies: on their way, and of calls in flight.
+    pub(super) body_memory: Arc<Gate>,
+    pub(super) calls: Arc<Gate>,
+    pub(super) connections: Arc<Gate>,
+    pub(super) cors: ArcSwap<Cors>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) forwarding: ArcSwap<ForwardingRules>,
+    pub(super) limits: ArcSwap<Limits>,
+    /// Of lines about what peers do wrong.
+    pub(super) log_limiter: Arc<LogRateLimiter<AddressKey>>,
+    pub(super) registry: Arc<ConnectionRegistry>,
+    pub(super) role: EdgeRole,
+    pub(super) spare_descriptors: SpareDescriptors,
+    /// Cancelled when drain begins.
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: Tasks,
+    /// Counts the connections, so that drain can wait for them alone.
+    pub(super) tracker: TaskTracker,
+}
+
+impl Shared {
+    pub(super) fn new(
+        role: EdgeRole,
+        limits: &Limits,
+        cors: Cors,
+        forwarding: ForwardingRules,
+        counters: Arc<Counters>,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            addresses: AddressLimits::new(limits, Arc::clone(&counters)),
+            allowed_connections: AtomicUsize::new(usize::MAX),
+            body_memory: Gate::new(limits.body_memory),
+            calls: Gate::new(limits.in_flight),
+            connections: Gate::new(limits.connections),
+            cors: ArcSwap::from_pointee(cors),
+            counters,
+            forwarding: ArcSwap::from_pointee(forwarding),
+            limits: ArcSwap::from_pointee(limits.clone()),
+            log_limiter: Arc::default(),
+            registry: Arc::default(),
+            role,
+            spare_descriptors: SpareDescriptors::new(role.spare_descriptors()),
+            stop: CancellationToken::new(),
+            tasks,
+            tracker: TaskTracker::new(),
+        }
+    }
+
+    /// Numbers hold for the next call or connection, times for the next connection.
+    pub(super) fn change(&self, limits: Arc<Limits>) {
+        self.addresses.change(&limits);
+        self.body_memory.change(limits.body_memory);
+        self.calls.change(limits.in_flight);
+        self.connections.change(limits.connections.min(self.allowed_connections.load(Ordering::Relaxed)));
+        self.limits.store(limits);
+    }
+
+    /// Once all that the process keeps open is open.
+    pub(super) fn bound_by_descriptors(&self) {
+        let (allowed, limits) = (connections_allowed(), self.limits.load_full());
+        if allowed < limits.connections {
+            tracing::warn!(
+                connections = allowed,
+                "the limit of open files allows fewer connections than server.limits.connections"
+            );
+        }
+        self.allowed_connections.store(allowed, Ordering::Relaxed);
+        self.change(limits);
+    }
+
+    /// Whether a line about this address may be written now.
+    pub(super) fn may_log(&self, kind: &'static str, address: AddressKey) -> bool {
+        self.log_limiter.allow(kind, address, Clock.now())
+    }
+
+    pub(super) fn log_refusal(&self, address: AddressKey, error: &'static str, incident: &str, status: StatusCode) {
+        if self.may_log(error, address) {
+            tracing::info!(incident, error, status = status.as_u16(), peer = %address, "refused a request");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The built program where something is scarce: descriptors, and room for the log.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
+mod edge_support;
+mod edge_tls;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/web.rs"]
+mod web;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use edge_tls::{Client, H2};
+use http::Method;
+use process::{Proxy, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// A folder with a configuration whose only route leads nowhere.
+fn configured(listeners: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[server]\n{listeners}\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\n"
+    );
+    std::fs::write(folder.path().join("config.toml"), config).unwrap();
+    folder
+}
+
+const PLAIN: &str = "listen = []\nlisten-plain = [\"127.0.0.1:0\"]";
+const TLS: &str = "listen = [\"127.0.0.1:0\"]\nlisten-plain = []";
+
+async fn connect_from(host: u8, to: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+    socket.connect(to).await.ok()
+}
+
+/// The first bytes of the reply to a call over a new connection; empty if it was closed.
+async fn call_from(host: u8, to: SocketAddr) -> String {
+    let Some(mut stream) = connect_from(host, to).await else { return String::new() };
+    let _closed = stream.write_all(NOWHERE.as_bytes()).await;
+    let mut part = [0; 4096];
+    let read = stream.read(&mut part).await.unwrap_or(0);
+    String::from_utf8_lossy(&part[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recovers() {
+    let folder = configured(PLAIN);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64; exec \"$0\" run -c \"$1\"", env!("CARGO_BIN_EXE_sidebeat")]);
+    let mut proxy = Proxy::spawn(command.arg(folder.path().join("config.toml")));
+    proxy.await_start();
+    let alive = async || proxy.ask_admin(Method::GET, "/livez").await.is_ok_and(|reply| reply.status == 200);
+    let mut held = Vec::new();
+    for number in 0..200_u8 {
+        held.extend(connect_from(2 + number % 20, proxy.players).await);
+        let mut operator = connect_from(2, proxy.admin).await.unwrap();
+        if number % 3 == 0 {
+            let _closed = operator.write_all(b"GET /livez HTTP/1.1\r\nHo").await;
+        }
+        held.push(operator);
+    }
+    for asked in 0..10 {
+        assert!(alive().await, "asked {asked} times");
+    }
+    // Connections on which nothing happens lock no player out either.
+    eventually("serves a player beside them", async || call_from(50, proxy.players).await.contains(" 404 ")).await;
+    drop(held);
+    for _ in 0..10 {
+        eventually("serves players again", async || call_from(51, proxy.players).await.contains(" 404 ")).await;
+        assert!(alive().await);
+    }
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+/// 1.7 MB of frames that answer a question that nobody asked.
+#[tokio::test]
+async fn frames_that_make_no_sense_fill_no_log() {
+    const FRAMES: usize = 100_000;
+    let folder = configured(TLS);
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    let client = Client::trusting(&folder.path().join("certs")).speaking(H2);
+    let mut stream = client.connect(proxy.players).await.unwrap();
+    let before = proxy.log_bytes();
+    let ping_ack = b"\0\0\x08\x06\x01\0\0\0\0abcdefgh";
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), settings].concat()).await.unwrap();
+    let _closed = stream.write_all(&ping_ack.repeat(FRAMES)).await;
+    // The process has read them all when it has closed.
+    let _closed = stream.shutdown().await;
+    let _rest = stream.read_to_end(&mut Vec::new()).await;
+    proxy.ask_admin(Method::GET, "/livez").await.unwrap();
+    assert!(proxy.log_bytes() - before < 10_000, "{} bytes", proxy.log_bytes() - before);
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_rest_are_counted() {
+    const CALLS: usize = 2_000;
+    let folder = configured(PLAIN);
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    let mut stream = connect_from(2, proxy.players).await.unwrap();
+    let (mut part, mut whole) = (vec![0; 1 << 16], Vec::new());
+    for _ in 0..CALLS {
+        stream.write_all(NOWHERE.as_bytes()).await.unwrap();
+        whole.clear();
+        while !whole.ends_with(b"}") {
+            let read = stream.read(&mut part).await.unwrap();
+            assert!(read > 0);
+            whole.extend_from_slice(&part[..read]);
+        }
+    }
+    assert!(call_from(3, proxy.players).await.contains(" 404 "));
+    let told = proxy.says("more like it in");
+    assert!(told.contains("no_route") && told.contains("127.0.0.2"), "{told}");
+    // Two windows at most, and the other caller's own.
+    assert!((21..=41).contains(&proxy.said("refused a request")), "{}", proxy.said("refused a request"));
+    assert_eq!(proxy.said("127.0.0.3"), 1, "another caller has its own lines");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
