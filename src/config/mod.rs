@@ -186,6 +186,16 @@ pub enum AuthorityKind {
     NagraSsm(Box<NagraSsm>),
 }
 
+impl AuthorityKind {
+    /// Whether a player's renewals are its beats.
+    pub(super) fn takes_renewals(&self) -> bool {
+        match self {
+            Self::Embedded(_) | Self::FirstLight(_) => false,
+            Self::NagraSsm(_) => true,
+        }
+    }
+}
+
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.
 #[derive(Debug)]
 pub struct NagraSsm {

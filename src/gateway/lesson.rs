@@ -13,8 +13,13 @@ pub(super) fn escapes(lease: &Lease, interval: Duration) -> impl Iterator<Item =
     [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
 }
 
-/// Whether renewals will come, as the license says in clear.
-pub(super) fn learn(message: Option<&Message>) -> Served {
+/// Whether renewals will come, as the DRM system has them and the license says in clear. `asked`: the system of the
+/// request, for a reply that nobody can read.
+pub(super) fn learn(message: Option<&Message>, asked: Option<System>) -> Served {
+    match message.map(|message| message.system).or(asked) {
+        Some(System::ClearKey | System::FairPlay | System::PlayReady) => return Served::NeverRenews,
+        Some(System::Widevine) | None => {}
+    }
     match message {
         Some(Message { system: System::Widevine, lease: Some(lease), .. }) => {
             let every = (lease.renewal_delay_s > 0).then(|| Duration::from_secs(lease.renewal_delay_s.min(86_400)));
@@ -27,6 +32,14 @@ pub(super) fn learn(message: Option<&Message>) -> Served {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_widevine_may_renew_and_a_reply_that_nobody_reads_is_of_the_system_that_was_asked_for() {
+        for system in [System::ClearKey, System::FairPlay, System::PlayReady] {
+            assert_eq!(learn(None, Some(system)), Served::NeverRenews, "{system:?}");
+        }
+        assert_eq!([learn(None, Some(System::Widevine)), learn(None, None)], [Served::Plain; 2]);
+    }
 
     #[test]
     fn licenses_that_cost_a_session_its_beats_are_told() {

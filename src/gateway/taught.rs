@@ -16,7 +16,8 @@ impl Story<'_> {
             return self.unserved(managed, Some(id));
         }
         self.mirror_reply(key, id, message);
-        let served = learn(message);
+        let asked = self.asked.message.as_ref().ok().map(|message| message.system);
+        let served = learn(message, asked);
         // What nobody knows may be a license without an end; a known message of another kind is none.
         let license = message.is_none_or(|message| message.kind == Kind::License);
         match managed.call.kind {

@@ -64,6 +64,8 @@ pub enum Farewell {
 /// What the license server's reply taught.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Served {
+    /// A license of a DRM system whose players send no renewals that an authority takes as beats.
+    NeverRenews,
     /// A license that says nothing about renewals.
     Plain,
     /// The license announces renewals, `every` so often if it says.

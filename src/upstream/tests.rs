@@ -721,6 +721,34 @@ async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
     outputs
 }
 
+/// Nothing would close it any more, and the end would wait for it.
+#[tokio::test]
+async fn a_connection_that_is_opened_when_the_others_were_closed_for_the_end_is_not_kept() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let last = async {
+        assert_eq!(stage.send().await.unwrap().body, "ok");
+        stage.tasks.stop();
+        assert_eq!(stage.tasks.drain(SHORT * 5).await, 0);
+        assert_eq!(stage.send().await.unwrap().body, "ok");
+        assert_eq!(stage.tasks.drain(SHORT).await, 0);
+    };
+    // None of them ends by the server's wish.
+    let peer = async {
+        loop {
+            let stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+            let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("ok"))) });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            // Our side may close it before anything was said.
+            drop(builder.serve_connection(TokioIo::new(stream), service).await);
+        }
+    };
+    select! {
+        () = last => {}
+        () = peer => {}
+    }
+}
+
 #[tokio::test]
 async fn a_new_http2_connection_follows_one_that_the_server_ended() {
     let certified = certified(&["h2"]);

@@ -64,6 +64,25 @@ async fn renewals_can_be_forced_on_a_license_that_names_none() {
     stage.end().await;
 }
 
+/// Their players never renew: no session expires for want of beats, whatever the route demands.
+#[tokio::test]
+async fn a_system_without_renewals_is_beaten_for_though_renewals_are_demanded() {
+    let body = |system| match system {
+        "clearkey" => crate::player::CLEARKEY.as_bytes().to_vec(),
+        _ => crate::player::playready(None, "nonce").into_bytes(),
+    };
+    for system in ["clearkey", "playready"] {
+        let script = Stage::script().route("/license", system, "enforcement = \"renewal\"").heartbeat(0.5);
+        let stage = script.start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(body(system)).await.is_good(), "{system}");
+        assert_eq!(stage.only_session("live").await["paced_by"], "timer", "{system}");
+        assert_eq!(stage.headend.nth("heartbeat", 3).await.status, 200);
+        assert_eq!(stage.headend.count("session-expired").await, 0);
+        stage.end().await;
+    }
+}
+
 #[tokio::test]
 async fn a_beat_is_put_off_by_the_renewal_that_counts_as_one() {
     let stage = script("heartbeat", true).start().await;

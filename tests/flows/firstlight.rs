@@ -390,3 +390,51 @@ async fn the_simulators_own_license_servers_give_what_was_authorized() {
     assert_eq!(stage.headend.story().await, ["authorize", "stream-put", "fl-heartbeat", "license-clearkey"]);
     stage.end().await;
 }
+
+/// STOP wants no more beats, and leaves the device counted until it is given back.
+#[tokio::test]
+async fn a_service_that_wants_no_more_beats_gets_the_place_back_at_once() {
+    for at_start in [true, false] {
+        let server = license_server().await;
+        let stage = plain(&server).start().await;
+        if at_start {
+            stage.headend.settings(json!({"firstlight": {"action": "STOP"}})).await;
+        }
+        let tv = playing(&stage, "tv", "game", "live").await;
+        stage.headend.settings(json!({"firstlight": {"action": "STOP"}})).await;
+        stage.headend.next("stream-delete", 0).await;
+        stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+        assert!(tv.post(CLEARKEY).await.is_good(), "it plays on");
+        assert_eq!(stage.headend.count("stream-delete").await, 1);
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_given_back_at_once_is_given_back_later() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let _tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.fault("stream-delete", json!({"status": 503}), 2).await;
+    stage.headend.settings(json!({"firstlight": {"action": "ABORT"}})).await;
+    stage.only_session("killed").await;
+    stage.headend.nth("stream-delete", 3).await;
+    assert!(stage.headend.open().await.is_empty());
+    stage.end().await;
+}
+
+/// The reply to a beat is lost with the token that it brought: the next beat's 404 is no kill.
+#[tokio::test]
+async fn a_token_that_was_lost_with_its_reply_is_no_kill() {
+    let server = license_server().await;
+    let stage = plain(&server).settings(|settings| settings.firstlight.rotate = true).start().await;
+    let tv = playing(&stage, "tv", "game", "live").await;
+    stage.headend.fault("fl-heartbeat", json!("lose-reply"), 1).await;
+    // The authorization's own token was replaced as well: only the app can ask for another one.
+    stage.eventually("opened anew", async || stage.headend.count("fl-heartbeat").await >= 2).await;
+    stage.eventually("refused", async || stage.each("state").await == ["closed"]).await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "token_rejected".into()));
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
+    let _again = playing(&stage, "tv", "game", "live").await;
+    stage.end().await;
+}

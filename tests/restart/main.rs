@@ -183,6 +183,26 @@ async fn an_outage_that_a_crash_fell_into_is_told_with_what_was_owed_in_it() {
     assert_eq!((proxy.said("unconfirmed=1 without_session=0"), proxy.said("credit settled")), (1, 1));
 }
 
+/// The head-end has replaced the token, and the process that was to hear of it is gone.
+#[tokio::test]
+async fn a_session_whose_beat_was_cut_off_by_a_crash_is_opened_anew_and_kills_nobody() {
+    for stale in ["invalid", "not-found"] {
+        let home = Home::new(1.0, "close", false).await;
+        home.headend.settings(json!({ "accept_previous": false, "stale_token": stale })).await;
+        let mut proxy = home.proxy();
+        let token = home.token("tv", "news").await;
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+        home.headend.fault("heartbeat", json!("lose-reply"), 1).await;
+        home.headend.nth("heartbeat", 1).await;
+        proxy.kill();
+        let proxy = home.proxy();
+        home.headend.nth("setup", 2).await;
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200, "{stale}");
+        eventually("live", async || proxy.sessions().await[0]["state"] == "live").await;
+        assert_eq!(proxy.said("opening anew"), 1, "{stale}");
+    }
+}
+
 #[tokio::test]
 async fn a_close_that_was_under_way_is_sent_again() {
     let home = Home::new(30.0, "close", false).await;

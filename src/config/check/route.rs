@@ -97,14 +97,35 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
 fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
     table.need("license-server", "write the URL that players asked for licenses before");
     let license_server = table.word("license-server", Endpoint::parse);
-    let enforcement = table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto);
+    let enforcement = enforcement(table);
     let refusal = refusal(&table.table("refusal"));
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
     let wrapping = wrappings(&table.table("body"));
     let session_control = table.choice("session-control", &SESSION_CONTROL);
     let base = base(table, path, license_server, frame)?;
     let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
+    if enforcement == Enforcement::Renewal {
+        expect_renewals(table, base.authority, frame);
+    }
     Some(Route { enforcement, refusal, session_control, strip_cmcd, wrapping, ..base })
+}
+
+fn enforcement(table: &Section<'_>) -> Enforcement {
+    table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto)
+}
+
+/// Sessions that only renewals keep alive would expire where none can come.
+fn expect_renewals(table: &Section<'_>, authority: Option<usize>, frame: &Frame<'_>) {
+    let renews = match authority {
+        Some(_) => frame.kind(authority).map(AuthorityKind::takes_renewals),
+        // A name that is none has its own fault.
+        None => table.has("authority").then_some(true).or(Some(false)),
+    };
+    if renews == Some(false) {
+        let what = "\"renewal\" needs an authority that takes renewals as beats (kind \"nagra-ssm\"): \
+            write \"auto\" or \"heartbeat\", or leave it out";
+        table.fault("enforcement", what);
+    }
 }
 
 fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {

@@ -317,6 +317,9 @@ fn faults_of_the_embedded_authority() {
     }
 }
 
+const NO_RENEWALS_COME: &str = "line 4: route[0].enforcement: \"renewal\" needs an authority that takes renewals as beats \
+    (kind \"nagra-ssm\"): write \"auto\" or \"heartbeat\", or leave it out";
+
 /// Each text stands behind [`LEAST`]: its first line is line 4.
 #[test]
 fn faults_of_routes() {
@@ -378,6 +381,16 @@ fn faults_of_routes() {
             &["line 4: route[0].content-token[0]: must be custom-data, header:NAME or query:NAME"],
         ),
         ("enforcement = \"on\"", &["line 4: route[0].enforcement: must be \"auto\", \"heartbeat\" or \"renewal\""]),
+        ("enforcement = \"renewal\"", &[NO_RENEWALS_COME]),
+        (
+            "enforcement = \"renewal\"\nauthority = \"e\"\n[[authority]]\nname = \"e\"\nkind = \"embedded\"",
+            &[NO_RENEWALS_COME],
+        ),
+        (
+            "enforcement = \"renewal\"\nauthority = \"f\"\n[[authority]]\nname = \"f\"\nkind = \"firstlight\"\n\
+             heartbeat-url = \"https://h/\"",
+            &[NO_RENEWALS_COME],
+        ),
         (
             "session-control = true",
             &["line 4: route[0].session-control: must be a string in quotes, not true or false"],

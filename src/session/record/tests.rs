@@ -713,3 +713,44 @@ fn one_that_owes_its_open_is_not_given_up_after_a_restart_before_it_was_tried() 
     next.act(&Step::Answer(0));
     assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
 }
+
+/// Somebody set the clock, or nobody was there for as long: no duration over a restart is worth a word that it cannot
+/// have lasted.
+#[test]
+fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_went() {
+    let day = 86_400;
+    for by in [-10 * day, -day, -3_600, -20, 0, 20, 35, 3_600, day, 10 * day] {
+        let mut lives: Vec<_> = (0..4).map(|_| Life::begin(on_credit())).collect();
+        lives.iter_mut().take(3).for_each(|life| drop((life.act(&Step::Answer(0)), life.act(&Step::Used))));
+        let [_live, killed, failing, owing] = &mut lives[..] else { unreachable!() };
+        killed.act(&Step::Kill);
+        killed.act(&Step::Answer(0));
+        let until = failing.now + SECOND * 60;
+        in_an_outage(failing, until);
+        let until = owing.now + SECOND * 60;
+        in_an_outage(owing, until);
+        for life in &lives {
+            let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+            let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(by));
+            let moment = Moment { now: life.now + SECOND, wall };
+            let mut session = record.session.restore(&moment, &life.policy);
+            let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
+            let late = fx.list.iter().find_map(|effect| match effect {
+                Effect::Note(Event::BeatLate(late)) => Some(*late),
+                _ => None,
+            });
+            assert!(late.is_none_or(|late| late <= SECOND * 40), "{by}: {late:?} late");
+            let budget = SECOND * 600;
+            let owes = session.on_credit().map(|since| moment.now.saturating_duration_since(since));
+            assert!(owes.is_none_or(|owes| owes <= budget), "{by}: {owes:?} on credit");
+            if let State::Killed { until, .. } = session.state() {
+                assert!(*until <= moment.now + life.policy.kill_memory, "{by}");
+            }
+            let active = session.is_active();
+            let at = session.deadline().unwrap();
+            assert!(!active || at <= moment.now + SECOND * 3_600, "{by}: nothing for {:?}", at - moment.now);
+            super::super::step(&mut session, at, Input::Tick, &life.policy);
+            assert_eq!(session.is_active(), active, "{by}: it ends before anybody was asked");
+        }
+    }
+}

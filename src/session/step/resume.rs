@@ -6,6 +6,7 @@ use super::super::effect::{Effects, Event};
 use super::super::policy::Policy;
 use super::super::state::{Over, Session, State};
 use super::due::spread;
+use crate::config::OnUnreachable;
 
 /// Beats that fell due meanwhile are made up for within this time, or within the interval.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -53,7 +54,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             // The clock may have been set back: the lost session holds its place no longer than it would have.
             let held = session.reopens_until.map(|until| until.saturating_duration_since(since));
             session.reopens_until = session.reopens_until.zip(held).map(|(until, held)| until.min(now + held));
-            let since = since.min(now);
+            let since = session.credit_since(now, since, ran, policy);
             if !session.is_reopening(now) {
                 session.take_credit(since, ran, &mut fx);
             }
@@ -62,6 +63,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
         State::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
+                let since = session.credit_since(now, since, true, policy);
                 session.take_credit(since, true, &mut fx);
                 session.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
@@ -78,8 +80,11 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         State::Live { beat } => {
             let interval = session.interval().unwrap_or_default();
             let due = beat.min(now + interval + spread(session.seed, session.generation));
-            if now.saturating_duration_since(due) > Policy::TICK {
-                fx.note(Event::BeatLate(now - due));
+            let late = now.saturating_duration_since(due);
+            // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
+            // there to beat.
+            if late > Policy::TICK && late <= session.allowed_silence(policy) {
+                fx.note(Event::BeatLate(late));
             }
             session.go_on(now, if due > now { due } else { now + catch_up });
         }
@@ -111,6 +116,13 @@ impl Session {
     fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
         let from = self.credit_from(policy)?;
         self.credit.or((from <= now).then_some(from))
+    }
+
+    /// Credit lasts no longer than its budget: what goes beyond that is a clock that was set.
+    fn credit_since(&self, now: Instant, since: Instant, ran: bool, policy: &Policy) -> Instant {
+        let OnUnreachable { new, running } = &policy.on_unreachable;
+        let budget = self.allowed(if ran { running } else { new });
+        since.min(now).max(now.checked_sub(budget).unwrap_or(now))
     }
 
     fn go_on(&mut self, now: Instant, beat: Instant) {

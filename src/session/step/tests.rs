@@ -2,6 +2,7 @@
 
 mod counted;
 mod credit;
+mod lost;
 mod unused;
 
 use std::time::{Duration, Instant};

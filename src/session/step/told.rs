@@ -35,6 +35,9 @@ impl Session {
                 let before = self.playing();
                 let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
+                if before == Some(Playing::Paused) && !policy.beat_while_paused {
+                    self.end_rest(now);
+                }
                 if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
                     self.resume(now, policy);
                 }
@@ -51,6 +54,19 @@ impl Session {
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+        }
+    }
+
+    /// It was not beaten while it paused, and its next beat is not late for that.
+    fn end_rest(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Live { beat } => *beat = (*beat).max(now),
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
         }
     }
 
@@ -85,12 +101,15 @@ impl Session {
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
                 self.heard(now);
-                if policy.enforcement == Enforcement::Auto {
-                    match served {
-                        Served::Plain => {}
-                        Served::Renews { every } => self.carry(every, policy, fx),
-                        Served::Stays => self.beats = Beats::Timer,
-                    }
+                match (policy.enforcement, served) {
+                    // Whatever the route demands: without renewals nobody but we can keep the session.
+                    (_, Served::NeverRenews) | (Enforcement::Auto, Served::Stays) => self.beats = Beats::Timer,
+                    (Enforcement::Auto, Served::Renews { every }) => self.carry(every, policy, fx),
+                    (Enforcement::Auto, Served::Plain)
+                    | (
+                        Enforcement::Heartbeat | Enforcement::Renewal,
+                        Served::Plain | Served::Renews { .. } | Served::Stays,
+                    ) => {}
                 }
             }
             State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}

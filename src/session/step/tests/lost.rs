@@ -1,0 +1,269 @@
+//! Answers that are lost: what the authority says of a token is no kill while nobody knows whether that is the newest.
+
+use super::*;
+
+fn unknown() -> Result<Verdict, Fault> {
+    Ok(Verdict::Unknown(reason()))
+}
+
+fn stale() -> Result<Verdict, Fault> {
+    Ok(Verdict::Denied(Denial::Token, Reason::new(400, Some(1006), "Invalid token")))
+}
+
+fn failed(kind: FaultKind) -> Result<Verdict, Fault> {
+    Err(Fault { kind, reason: Reason::new(0, None, "no decision") })
+}
+
+/// The next beat is answered so.
+fn beaten(lab: &mut Lab, result: Result<Verdict, Fault>) {
+    if lab.flying.is_none() {
+        lab.come_up();
+    }
+    lab.answer(result);
+}
+
+fn reopens(lab: &Lab) -> bool {
+    matches!(lab.flying, Some((_, AskKind::Open))) && lab.session.is_active()
+}
+
+#[test]
+fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
+    let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
+    let rows: [(&[Result<Verdict, Fault>], bool); 10] = [
+        (&[], true),
+        (&[alive("second")], true),
+        (&[silent()], true),
+        (&[failed(FaultKind::Timeout)], false),
+        (&[failed(FaultKind::Lost)], false),
+        (&[failed(FaultKind::Malformed)], false),
+        (&[failed(FaultKind::Refused)], false),
+        // These never set out.
+        (&[failed(FaultKind::Unreachable), failed(FaultKind::Busy)], true),
+        (&[failed(FaultKind::Timeout), alive("second")], true),
+        (&[failed(FaultKind::Timeout), silent(), failed(FaultKind::Unreachable)], false),
+    ];
+    for (before, kills) in rows {
+        let mut lab = Lab::live(Policy::default());
+        before.iter().for_each(|result| beaten(&mut lab, result.clone()));
+        beaten(&mut lab, unknown());
+        assert_eq!((lab.session.is_killed(), reopens(&lab)), (kills, !kills), "{before:?}");
+    }
+}
+
+#[test]
+fn a_good_answer_without_a_token_ends_the_doubt_where_tokens_do_not_rotate() {
+    let mut lab = Lab::live(Policy { rotates_tokens: false, ..Policy::default() });
+    beaten(&mut lab, fault());
+    beaten(&mut lab, Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }));
+    beaten(&mut lab, unknown());
+    assert!(lab.session.is_killed());
+}
+
+#[test]
+fn an_explicit_word_kills_whatever_was_lost_before() {
+    let mut lab = Lab::failing();
+    beaten(&mut lab, Ok(Verdict::Killed(reason())));
+    assert!(lab.session.is_killed());
+    for word in [unknown(), Ok(Verdict::Killed(reason()))] {
+        let mut lab = Lab::failing();
+        beaten(&mut lab, stale());
+        assert!(reopens(&lab));
+        lab.answer(word);
+        assert!(lab.session.is_killed(), "the open that follows says it");
+    }
+}
+
+#[test]
+fn calls_wait_for_the_session_that_takes_the_place_of_a_lost_one() {
+    for gone in [unknown(), stale()] {
+        let mut lab = Lab::failing();
+        beaten(&mut lab, gone);
+        for kind in [CallKind::License, CallKind::Renewal, CallKind::Release] {
+            assert_eq!(lab.call(kind), Answer::Wait);
+        }
+        assert_eq!((lab.session.on_credit(), lab.events.contains(&Event::Reopening)), (None, true));
+        lab.answer(Ok(Verdict::Granted(grant("another"))));
+        assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("another")));
+        // Of this one the newest token is known.
+        beaten(&mut lab, unknown());
+        assert!(lab.session.is_killed());
+    }
+}
+
+/// A renewal shows that its player is there, also when the session had expired by its age.
+#[test]
+fn a_renewal_of_an_expired_session_opens_another_at_once() {
+    let mut lab = Lab::renewing();
+    lab.wait(secs(41));
+    lab.call(CallKind::Renewal);
+    lab.answer(unknown());
+    assert!(reopens(&lab), "{:?}", lab.session.state);
+}
+
+#[test]
+fn a_place_that_the_lost_session_holds_is_waited_for_until_it_must_have_expired() {
+    let limit = || Ok(Verdict::Denied(Denial::Limit, Reason::new(400, Some(1007), "full")));
+    let mut lab = Lab::failing();
+    beaten(&mut lab, unknown());
+    let since = lab.now;
+    let mut tries = 0;
+    while lab.session.is_active() {
+        match lab.flying {
+            Some((_, kind)) => {
+                assert_eq!(kind, AskKind::Open);
+                tries += 1;
+                lab.answer(limit());
+            }
+            None => lab.come_up(),
+        }
+    }
+    assert!(matches!(lab.session.state, State::Closed { why: Over::Denied(Denial::Limit, _), .. }));
+    let (waited, held) = (lab.now - since, INTERVAL + lab.policy.grace);
+    assert!(waited == held && (4..20).contains(&tries), "{waited:?}, {tries} tries");
+}
+
+#[test]
+fn a_late_answer_brings_the_newest_token_unless_a_later_call_was_answered() {
+    // Given up, and answered late: nothing was asked since.
+    let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
+    let (late, _) = lab.flying.expect("a beat");
+    lab.come_up();
+    lab.feed(Input::Answered(late, AskKind::Beat, alive("late")));
+    lab.feed(Input::Answered(late, AskKind::Beat, alive("once more")));
+    lab.come_up();
+    assert_eq!(lab.asks.last().and_then(|ask| ask.grant.clone()), Some(grant("late")));
+    lab.answer(unknown());
+    assert!(lab.session.is_killed(), "it was known to be the newest");
+
+    // A later call is under way with the token before: what is said of that one is no verdict on the newest.
+    for gone in [unknown(), stale()] {
+        let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
+        let (late, _) = lab.flying.expect("a beat");
+        lab.come_up();
+        lab.come_up();
+        lab.feed(Input::Answered(late, AskKind::Beat, alive("late")));
+        lab.answer(gone);
+        lab.come_up();
+        assert!(lab.session.is_active());
+        assert_eq!(lab.asks.last().and_then(|ask| ask.grant.clone()), Some(grant("late")));
+    }
+
+    // A later call was answered.
+    let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
+    let (late, _) = lab.flying.expect("a beat");
+    lab.come_up();
+    beaten(&mut lab, alive("second"));
+    lab.feed(Input::Answered(late, AskKind::Beat, alive("late")));
+    assert_eq!(lab.session.grant, Some(grant("second")));
+}
+
+#[test]
+fn what_cannot_be_closed_by_a_token_in_doubt_is_left_open_and_told() {
+    for (before, said, left) in [
+        (alive("second"), unknown(), 0),
+        (fault(), unknown(), 1),
+        (fault(), stale(), 1),
+        (fault(), Ok(Verdict::Closed), 0),
+    ] {
+        let mut lab = Lab::beating(Policy::default());
+        lab.answer(before);
+        lab.feed(Input::End(End::Stopped));
+        lab.answer(said.clone());
+        assert_eq!(lab.ended(), Some(End::Stopped), "{said:?}");
+        let told = lab.events.iter().filter(|event| **event == Event::LeftOpen).count();
+        assert_eq!(told, left, "{said:?}");
+        assert_eq!(lab.count(AskKind::Close), 1);
+    }
+}
+
+#[test]
+fn a_close_that_is_denied_is_told() {
+    let mut lab = Lab::live(Policy::default());
+    lab.feed(Input::End(End::Stopped));
+    lab.answer(stale());
+    let told = |event: &Event| matches!(event, Event::Failed(AskKind::Close, by) if by.error_code == Some(1006));
+    assert!(lab.events.iter().any(told), "{:?}", lab.events);
+}
+
+#[test]
+fn a_session_that_the_service_stops_is_given_back_at_once_and_plays_on() {
+    let mut lab = Lab::beating(Policy { counts_ended: true, ..Policy::default() });
+    lab.answer(Ok(Verdict::Disabled));
+    assert_eq!((lab.closed_with("first"), lab.asks.last().map(|ask| ask.ticket)), (1, Some(Ticket(0))));
+    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+}
+
+#[test]
+fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
+    for (counts_ended, closes) in [(false, 0), (true, 1)] {
+        let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
+        lab.answer(Ok(Verdict::Killed(reason())));
+        assert!(lab.session.is_killed());
+        assert_eq!(lab.closed_with("first"), closes);
+        // Its close is on its way when the word comes.
+        let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
+        lab.feed(Input::End(End::Stopped));
+        lab.answer(Ok(Verdict::Killed(reason())));
+        assert_eq!(lab.closed_with("first"), closes);
+    }
+}
+
+/// A beat that is lost while its session is zapped away leaves nothing to come back to.
+#[test]
+fn a_session_whose_beat_is_lost_during_a_zap_is_not_taken_up_again() {
+    for (answer, returns) in [(alive("second"), true), (fault(), false)] {
+        let mut lab = Lab::beating(Policy::default());
+        lab.feed(Input::Zap(lab.now + secs(2)));
+        lab.answer(answer);
+        assert_eq!(lab.session.may_return(lab.now, &lab.policy), returns);
+    }
+}
+
+/// The oldest is dropped: its answer is the least likely to come.
+#[test]
+fn the_newest_opens_that_were_given_up_are_known() {
+    let allowed = Allowed { live: secs(3600), vod: secs(3600) };
+    let new = OnUnreachable { new: allowed, running: allowed };
+    let mut lab = Lab::owing(Policy { on_unreachable: new, ..Policy::default() });
+    let mut given_up = Vec::new();
+    while given_up.len() < 4 {
+        lab.come_up();
+        if let Some((ticket, AskKind::Open)) = lab.flying {
+            given_up.push(ticket);
+            lab.come_up();
+        }
+    }
+    for (number, ticket) in given_up.into_iter().enumerate() {
+        let token = format!("late {number}");
+        lab.feed(Input::Answered(ticket, AskKind::Open, Ok(Verdict::Granted(grant(&token)))));
+        assert_eq!(lab.closed_with(&token), usize::from(number > 0), "{token}");
+    }
+}
+
+#[test]
+fn a_token_runs_out_while_the_machine_sleeps() {
+    let mut lab = Lab::opening(Policy::default());
+    let lifetime = Some(secs(600));
+    lab.answer(Ok(Verdict::Granted(Grant { lifetime, ..grant("first") })));
+    let since = lab.now;
+    lab.feed(Input::Slept(secs(400)));
+    while lab.session.is_active() {
+        match lab.flying {
+            Some(_) => lab.answer(failed(FaultKind::Unreachable)),
+            None => lab.come_up(),
+        }
+    }
+    assert_eq!((lab.ended(), lab.now - since), (Some(End::Lost), secs(200)));
+}
+
+/// Whoever does not beat paused players is not late when they play on.
+#[test]
+fn a_player_that_plays_on_after_a_pause_without_beats_is_not_beaten_late() {
+    let mut lab = Lab::live(Policy { beat_while_paused: false, ..Policy::default() });
+    let report = |playing| Input::Report(Report { playing, ..Report::default() });
+    lab.feed(report(Playing::Paused));
+    lab.wait(secs(3_600));
+    lab.feed(report(Playing::Plays));
+    assert_eq!(lab.last(), AskKind::Beat);
+    assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))), "{:?}", lab.events);
+}
