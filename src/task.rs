@@ -13,11 +13,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
+use self::carried::MAX_CARRIED_CALLS;
+pub use self::carried::{CarriedCall, HangUp};
+
+mod carried;
+
 /// Pieces of heavy work that wait while as many run as may: beyond it, whoever asks is told to come again.
 const MAX_HEAVY_WAITING: usize = 64;
 
 #[derive(Clone, Debug)]
 pub struct Tasks {
+    /// For calls that go on without their connection.
+    carried: Arc<Semaphore>,
     heavy: Arc<HeavyWork>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -30,7 +37,17 @@ pub type Deaths = mpsc::Receiver<&'static str>;
 impl Tasks {
     pub fn new() -> (Self, Deaths) {
         let (deaths, heard) = mpsc::channel(8);
-        (Self { heavy: Arc::default(), tracker: TaskTracker::new(), stop: CancellationToken::new(), deaths }, heard)
+        let carried = Arc::new(Semaphore::new(MAX_CARRIED_CALLS));
+        (
+            Self {
+                carried,
+                heavy: Arc::default(),
+                tracker: TaskTracker::new(),
+                stop: CancellationToken::new(),
+                deaths,
+            },
+            heard,
+        )
     }
 
     /// Runs to its end, on the runtime of the caller, even if whoever asked for it goes away.

@@ -137,6 +137,7 @@ struct AdminHandler(Arc<Admin>);
 impl Handler for AdminHandler {
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
         let (admin, peer) = (self.0.clone(), peer.clone());
-        Box::pin(async move { admin.answer(&peer, request).await })
+        // An order counts though whoever gave it does not wait for the answer.
+        Reply::new(self.0.tasks.clone(), |_| async move { admin.answer(&peer, request).await })
     }
 }

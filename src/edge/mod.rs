@@ -33,14 +33,14 @@ mod validity;
 mod viewer;
 mod watch;
 
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+
+use crate::task::CarriedCall;
 
 pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
 pub use self::breach::Breach;
@@ -73,7 +73,7 @@ pub struct Peer {
 pub type ReplyBody = Full<Bytes>;
 
 /// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
-pub type Reply = Pin<Box<dyn Future<Output = Response<Sending>> + Send>>;
+pub type Reply = CarriedCall<Response<Sending>>;
 
 pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The

@@ -148,7 +148,7 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(State::Call { place, reply }) = &mut self.state {
-            let reply = ready!(reply.as_mut().poll(cx));
+            let reply = ready!(Pin::new(reply).poll(cx));
             let share = place.answered();
             self.share = share;
             self.state = Some(State::Ready(reply));

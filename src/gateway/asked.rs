@@ -100,6 +100,10 @@ impl Asked {
         })
     }
 
+    pub(super) fn is_release(&self) -> bool {
+        self.message.as_ref().is_ok_and(|message| message.kind == Kind::Release)
+    }
+
     /// As [`Call::content_token`]. An authorization is made for one playback as a content token is.
     pub(super) fn content_token(&self) -> Option<Fingerprint> {
         let authorized = self.registration.as_ref().filter(|_| self.is_authorized());

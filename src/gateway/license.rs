@@ -21,6 +21,7 @@ use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
 use crate::sessions::{Admission, Card, DeviceKey, Tie};
+use crate::task::HangUp;
 use crate::telemetry::Outcome;
 use crate::upstream::Reply;
 
@@ -65,6 +66,7 @@ impl Gateway {
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,
+        hang_up: &HangUp,
     ) -> Response<ReplyBody> {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();
@@ -85,6 +87,10 @@ impl Gateway {
         let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, onward));
         self.watch_identity_of(route, peer, &asked);
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
+        if hang_up.let_go() && !asked.is_release() {
+            // A license for nobody would be paid for, and a one-shot token lost.
+            return super::nobody();
+        }
         let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
         if let Some(told) = &asked.told {
             self.note_told(route, &asked, told);

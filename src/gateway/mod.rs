@@ -46,11 +46,11 @@ use self::signs::Sign;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
-use crate::edge::reply::Refusal;
+use crate::edge::reply::{self, Refusal};
 use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
-use crate::task::Tasks;
+use crate::task::{HangUp, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 
@@ -79,12 +79,14 @@ pub struct Gateway {
 impl Handler for Arc<Gateway> {
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
         let (gateway, peer) = (self.clone(), peer.clone());
-        Box::pin(async move { gateway.answer(&peer, request).await })
+        Reply::new(self.tasks.clone(), |hang_up| async move { gateway.answer(&peer, request, &hang_up).await })
     }
 }
 
 impl Gateway {
-    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>) -> Response<Sending> {
+    /// `hang_up`: stop calls, reports and releases are heard though the connection is gone. Whatever else is done is
+    /// done for the caller, and let go with it.
+    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>, hang_up: &HangUp) -> Response<Sending> {
         if has_dot_segment(request.uri().path()) {
             return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
                 .map(Sending::Whole);
@@ -93,6 +95,9 @@ impl Gateway {
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();
             write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
+            if hang_up.let_go() {
+                return nobody().map(Sending::Whole);
+            }
             return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
         }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
@@ -102,14 +107,18 @@ impl Gateway {
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
+            hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
         if let Some(media) = route.config.media.as_deref()
             && Sign::of(&rest).is_none()
         {
+            if hang_up.let_go() {
+                return nobody().map(Sending::Whole);
+            }
             return self.media(route, media, peer, &rest, request).await;
         }
-        self.answer_whole(route, peer, &rest, request).await.map(Sending::Whole)
+        self.answer_whole(route, peer, &rest, request, hang_up).await.map(Sending::Whole)
     }
 
     async fn answer_whole(
@@ -118,12 +127,13 @@ impl Gateway {
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,
+        hang_up: &HangUp,
     ) -> Response<ReplyBody> {
         match (request.method(), Sign::of(rest)) {
             (&Method::POST | &Method::GET, Some((sign, rest))) => {
                 self.take_sign(route, peer, sign, rest, request).await
             }
-            (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request).await,
+            (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request, hang_up).await,
             (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
         }
     }
@@ -134,6 +144,11 @@ fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Req
     for header in headers {
         header.write(peer.address, request.headers_mut());
     }
+}
+
+/// Who asked has gone: nobody reads this.
+fn nobody() -> Response<ReplyBody> {
+    reply::empty(StatusCode::NO_CONTENT)
 }
 
 fn unknown_playback() -> Response<ReplyBody> {

@@ -81,7 +81,9 @@ impl Handler for Recorder {
         let (most, deadline) = (self.limits.body_max, self.limits.body);
         let peer = peer.clone();
         self.workers.lock().unwrap().insert(self.worker);
-        Box::pin(async move {
+        let (tasks, _deaths) = Tasks::new();
+        Reply::new(tasks, |hang_up| async move {
+            hang_up.let_go();
             let (parts, incoming) = request.into_parts();
             let body = match body::collect(incoming, most, deadline).await {
                 Ok(body) => body,

@@ -31,6 +31,7 @@ mod identity;
 mod judged;
 mod kill;
 mod kill_memory;
+mod last_words;
 mod leaks;
 mod license_server;
 mod lost;

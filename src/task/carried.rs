@@ -1,0 +1,133 @@
+//! Work that goes on by itself when whoever asked for it goes away.
+//!
+//! A page that is left sends its last words and closes the connection at once, often before anybody has looked at the
+//! call. HTTP libraries drop a call with its connection; a [`CarriedCall`] that is dropped goes on as a task instead,
+//! until it says by its [`HangUp`] that nothing more is to be done for others.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+
+use super::Tasks;
+
+/// Calls that go on without their connection at once; what is beyond them ends with it.
+pub(super) const MAX_CARRIED_CALLS: usize = 4096;
+
+const CARRIED: u8 = 0;
+const LET_GO: u8 = 1;
+const GONE: u8 = 2;
+
+/// What a call and its connection know of each other.
+#[derive(Clone, Debug, Default)]
+pub struct HangUp(Arc<AtomicU8>);
+
+impl HangUp {
+    /// From now on the call ends with its connection. True if that is gone already: nobody will have the reply.
+    pub fn let_go(&self) -> bool {
+        self.0.compare_exchange(CARRIED, LET_GO, Ordering::AcqRel, Ordering::Acquire) == Err(GONE)
+    }
+
+    /// The connection is gone. True if the call is to go on.
+    fn happens(&self) -> bool {
+        self.0.compare_exchange(CARRIED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+type BoxedCall<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One call of a connection; see the module.
+pub struct CarriedCall<T: 'static> {
+    call: Option<BoxedCall<T>>,
+    hang_up: HangUp,
+    tasks: Tasks,
+}
+
+impl<T> CarriedCall<T> {
+    pub fn new<F>(tasks: Tasks, call: impl FnOnce(HangUp) -> F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let hang_up = HangUp::default();
+        Self { call: Some(Box::pin(call(hang_up.clone()))), hang_up, tasks }
+    }
+}
+
+impl<T> Future for CarriedCall<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let done = call.as_mut().poll(cx);
+        if done.is_ready() {
+            self.call = None;
+        }
+        done
+    }
+}
+
+impl<T> Drop for CarriedCall<T> {
+    fn drop(&mut self) {
+        let Some(call) = self.call.take().filter(|_| self.hang_up.happens()) else { return };
+        // Outside of a runtime the process is at its end.
+        let (Ok(runtime), Ok(place)) = (Handle::try_current(), self.tasks.carried.clone().try_acquire_owned()) else {
+            return tracing::debug!("a call ended with its connection: too many go on without theirs");
+        };
+        self.tasks.spawn_on(&runtime, async move {
+            let _until_done = place;
+            drop(call.await);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_nobody_has_looked_at_is_carried_on_when_its_connection_is_gone() {
+        let (tasks, _deaths) = Tasks::new();
+        let (tell, told) = oneshot::channel();
+        drop(CarriedCall::new(tasks, |hang_up| async move {
+            tell.send(hang_up.let_go()).unwrap();
+        }));
+        assert!(told.await.unwrap(), "it learns that nobody waits");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_let_go_ends_with_its_connection_and_one_that_is_done_is_not_begun_again() {
+        let (tasks, _deaths) = Tasks::new();
+        let (tell, told) = oneshot::channel::<()>();
+        let mut call = CarriedCall::new(tasks.clone(), |hang_up| async move {
+            assert!(!hang_up.let_go());
+            std::future::pending::<()>().await;
+            drop(tell);
+        });
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut call).poll(&mut context).is_pending());
+        drop(call);
+        assert!(told.await.is_err());
+        assert_eq!(CarriedCall::new(tasks.clone(), |_| async { 7 }).await, 7);
+        assert_eq!(tasks.carried.available_permits(), MAX_CARRIED_CALLS);
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_too_many_end_with_their_connections() {
+        let (tasks, _deaths) = Tasks::new();
+        let (release, held) = tokio::sync::watch::channel(());
+        let waits = |tasks: &Tasks| {
+            let mut held = held.clone();
+            CarriedCall::new(tasks.clone(), |_| async move { held.changed().await.is_err() })
+        };
+        (0..MAX_CARRIED_CALLS + 1).for_each(|_| drop(waits(&tasks)));
+        assert_eq!(tasks.carried.available_permits(), 0);
+        drop(release);
+        assert_eq!(tasks.drain(std::time::Duration::from_secs(60)).await, 0);
+        assert_eq!(tasks.carried.available_permits(), MAX_CARRIED_CALLS);
+    }
+}

@@ -1,0 +1,101 @@
+//! The last words of a page that is left: they count though the connection is closed right behind them.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use crate::drm;
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+use crate::upstream::{Upstream, good};
+
+const PAGES: usize = 500;
+
+/// Sends each of these and closes its connection at once, on a thread that waits for nobody.
+async fn send_and_leave(to: SocketAddr, calls: Vec<Vec<u8>>) {
+    let leave = move || {
+        for call in calls {
+            let mut stream = TcpStream::connect(to).unwrap();
+            stream.write_all(&call).unwrap();
+        }
+    };
+    tokio::task::spawn_blocking(leave).await.unwrap();
+}
+
+fn call(method: &str, path: &str, device: usize, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: proxy.test\r\nx-device-id: tv-{device}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+async fn household() -> (Upstream, Stage) {
+    let server = Upstream::answering(|_| good("application/octet-stream", "a license")).await;
+    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
+    let route = "authority = \"home\"\nsession-control = \"always\"";
+    let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;
+    (server, stage)
+}
+
+async fn are_all_closed_by(stage: &Stage, reason: &str) {
+    let reason = format!("reason=\"{reason}\"");
+    let ended = async || stage.metric("sessions_ended_total", &[&reason]).await;
+    stage.eventually(&format!("all ended, {reason}"), async || ended().await == PAGES as f64).await;
+}
+
+#[tokio::test]
+async fn every_stop_call_of_a_page_that_is_left_ends_its_session() {
+    for (method, body) in [("POST", &b""[..]), ("POST", b"beacon"), ("GET", b"")] {
+        let (_server, stage) = household().await;
+        for device in 0..PAGES {
+            assert!(stage.stranger().with("x-device-id", &format!("tv-{device}")).post(CLEARKEY).await.is_good());
+        }
+        let calls = (0..PAGES).map(|device| call(method, "/license/~stop", device, body)).collect();
+        send_and_leave(stage.proxy, calls).await;
+        are_all_closed_by(&stage, "stopped").await;
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn every_report_of_a_page_that_is_left_is_heard() {
+    let (_server, stage) = household().await;
+    for device in 0..PAGES {
+        assert!(stage.stranger().with("x-device-id", &format!("tv-{device}")).post(CLEARKEY).await.is_good());
+    }
+    let quits = b"e=ps,sta=q,ts=1764460800000,v=2\n";
+    let calls = (0..PAGES).map(|device| call("POST", "/license/~report", device, quits)).collect();
+    send_and_leave(stage.proxy, calls).await;
+    are_all_closed_by(&stage, "quit").await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn every_release_of_a_page_that_is_left_ends_its_session_and_no_license_is_fetched_for_nobody() {
+    let (server, stage) = household().await;
+    for device in 0..PAGES {
+        let tv = stage.stranger().with("x-device-id", &format!("tv-{device}"));
+        assert!(tv.license("video").await.is_good());
+    }
+    let id = drm::WidevineId { offline: false, request_id: b"video", session_id: drm::SID8, version: 0 };
+    let release = drm::widevine_release(&id, 60);
+    let calls = (0..PAGES).map(|device| call("POST", "/license", device, &release)).collect();
+    send_and_leave(stage.proxy, calls).await;
+    are_all_closed_by(&stage, "released").await;
+    assert_eq!(server.seen().len(), 2 * PAGES);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn an_operators_order_counts_though_nobody_waits_for_its_answer() {
+    let (_server, stage) = household().await;
+    for device in 0..20 {
+        assert!(stage.stranger().with("x-device-id", &format!("tv-{device}")).post(CLEARKEY).await.is_good());
+    }
+    let ids = stage.each("id").await;
+    let order = |id: &String| call("POST", &format!("/v1/sessions/{id}/kill"), 0, b"");
+    let orders = ids.iter().map(|id| String::from_utf8(order(id)).unwrap().replace("proxy.test", "localhost").into());
+    send_and_leave(stage.admin, orders.collect()).await;
+    stage.eventually("killed", async || stage.each("state").await.iter().all(|state| state == "killed")).await;
+    stage.end().await;
+}
