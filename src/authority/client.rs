@@ -118,11 +118,7 @@ impl Client {
     ) -> Result<Verdict, Fault> {
         let now = self.clock.now();
         match (kind, grant) {
-            (AskKind::Open, _) => {
-                let (verdict, ended) = counter.open(now, card);
-                self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
-                Ok(verdict)
-            }
+            (AskKind::Open, _) => Ok(counter.open(now, card)),
             (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
             (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
             (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
@@ -218,6 +214,13 @@ impl Client {
 impl Asker for Client {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
         Box::pin(self.perform(ask, card))
+    }
+
+    fn accepted(&self, grant: &Grant, card: &Card) {
+        let authority = self.authorities.of(&card.authority);
+        let Some(counter) = authority.as_ref().and_then(|authority| authority.counter()) else { return };
+        let ended = counter.confirm(grant);
+        self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
     }
 }
 

@@ -52,13 +52,13 @@ impl Counter {
         self.config.grace
     }
 
-    /// The verdict, and how many other sessions ended for it.
-    pub(super) fn open(&self, now: Instant, card: &Card) -> (Verdict, usize) {
+    /// Provisional, until its player has got something to play by: nobody else's session ends before.
+    pub(super) fn open(&self, now: Instant, card: &Card) -> Verdict {
         let Some(account) = card.account.as_deref() else {
-            return (rejected("the call names no account"), 0);
+            return rejected("the call names no account");
         };
         if let Some(why) = self.unwelcome(account, &card.device) {
-            return (rejected(why), 0);
+            return rejected(why);
         }
         let claim = Claim {
             account,
@@ -67,20 +67,35 @@ impl Counter {
             device: &card.device,
             device_group: card.device_group.as_deref(),
         };
-        match self.ledger().open(now, &claim, &self.limits(&claim)) {
-            Ok((slot, ended)) => {
+        match self.ledger().reserve(now, &claim, &self.limits(&claim)) {
+            Ok(slot) => {
                 let token = Secret::new(slot.0.to_string());
-                (Verdict::Granted(Grant { interval: self.config.interval, lifetime: None, token }), ended.len())
+                Verdict::Granted(Grant { interval: self.config.interval, lifetime: None, token })
             }
-            Err(limit @ Limit::Name) => (rejected(&limit.to_string()), 0),
+            Err(limit @ Limit::Name) => rejected(&limit.to_string()),
             Err(
                 limit @ (Limit::Account { .. }
                 | Limit::ContentGroup { .. }
                 | Limit::Device { .. }
                 | Limit::DeviceGroup { .. }
                 | Limit::Full { .. }),
-            ) => (Verdict::Denied(Denial::Limit, Reason::new(403, None, &limit.to_string())), 0),
+            ) => Verdict::Denied(Denial::Limit, Reason::new(403, None, &limit.to_string())),
         }
+    }
+
+    /// Its player has got something to play by. Returns how many other sessions ended for it.
+    pub(super) fn confirm(&self, grant: &Grant) -> usize {
+        let Some(slot) = slot(grant) else { return 0 };
+        let mut ledger = self.ledger();
+        let Some(row) = ledger.row(slot) else { return 0 };
+        let limits = self.limits(&Claim {
+            account: row.account,
+            content: row.content,
+            content_group: row.content_group,
+            device: row.device,
+            device_group: row.device_group,
+        });
+        ledger.confirm(slot, &limits).len()
     }
 
     pub(super) fn beat(&self, now: Instant, grant: &Grant) -> Verdict {

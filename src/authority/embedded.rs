@@ -14,6 +14,7 @@ mod index;
 mod keep;
 mod limit;
 mod past;
+mod provisional;
 mod reserve;
 mod session;
 
@@ -127,6 +128,8 @@ impl Ledger {
             beats: 0,
             content: claim.content.into(),
             device: self.devices.add(claim.device, slot),
+            is_provisional: false,
+            kept: None,
             last: now,
             lifetime,
             opened: now,
@@ -247,6 +250,9 @@ impl Ledger {
         self.free(&session.places, slot);
         self.devices.remove(&session.device, slot);
         self.note(slot);
+        if let Some(kept) = session.kept {
+            self.keep_again(*kept);
+        }
         let evicted = self.past.add(Ended {
             account: session.places.account.clone(),
             at: at.unwrap_or_else(|| self.past.latest().unwrap_or(session.last)),

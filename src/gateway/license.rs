@@ -133,6 +133,8 @@ impl Story<'_> {
         if let (Some(flight), Some(id)) = (self.flight, session) {
             flight.belong((*key, id));
         }
+        // The place of a call that the license server declines is free with the call.
+        let _place = session.and_then(|id| self.gateway.sessions.guard_call(*key, id));
         self.mirror_request(*key, session, &answer);
         let is_safe = |id| self.gateway.sessions.written(*key, id);
         let renews = matches!(answer, Answer::Renew(..));

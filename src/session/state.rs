@@ -224,6 +224,10 @@ impl Session {
         self.last_good
     }
 
+    pub fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
+    }
+
     pub fn interval(&self) -> Option<Duration> {
         self.grant.as_ref().map(|grant| grant.interval)
     }

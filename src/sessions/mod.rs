@@ -5,6 +5,7 @@
 //! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
 
 mod admit;
+mod call_guard;
 mod card;
 mod closings;
 mod drain;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+pub use self::call_guard::CallGuard;
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
 pub use self::flow::{Fetched, Flow};
 pub use self::keep::{Home, Restored};
@@ -209,6 +211,7 @@ impl Sessions {
             }
             self.keep(key, device);
             self.mark_killed(key, device);
+            self.pump.mark_accepted(device);
             self.pump.mark_closing(device);
             self.schedule(key, device);
             result

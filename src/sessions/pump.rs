@@ -18,7 +18,8 @@ use super::closings::Closings;
 use super::strays::{Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Reason, Verdict};
+use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Grant, Playback, Reason, Verdict};
+use crate::store::Dialect;
 use crate::task::Tasks;
 
 /// A call to an authority that is to be made.
@@ -35,6 +36,10 @@ pub type Verdicts<'a> = Pin<Box<dyn Future<Output = Result<Verdict, Fault>> + Se
 /// Who speaks with the authorities. Every call ends within the authority's time limit.
 pub trait Asker: Send + Sync + 'static {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a>;
+
+    /// The session's player has got something to play by: a license, or media. Told once a process, under the device's
+    /// lock: it must neither wait nor call back.
+    fn accepted(&self, _grant: &Grant, _card: &Card) {}
 }
 
 pub struct Pump {
@@ -108,13 +113,23 @@ impl Pump {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
+    /// Tells the authority whose sessions' players have got something to play by.
+    pub(super) fn mark_accepted(&self, device: &mut Device<Kept>) {
+        for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
+            if let (false, Some(grant)) = (playback.card.accepted, playback.session.grant()) {
+                self.asker.accepted(grant, &playback.card.card);
+                playback.card.accepted = true;
+            }
+        }
+    }
+
     /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
     /// own device waits for is not given back: the next ones of that device take it.
     pub(super) fn mark_closing(&self, device: &mut Device<Kept>) {
         let mut awaited = device.playbacks().iter().filter(|playback| playback.session.is_held()).count();
         for playback in device.playbacks_mut() {
             let gives_back = playback.session.gives_back();
-            let is_closing = gives_back && awaited == 0;
+            let is_closing = (gives_back && awaited == 0) || is_provisional(playback);
             awaited -= usize::from(gives_back && awaited > 0);
             match (is_closing, playback.card.closing.is_some()) {
                 (true, false) => playback.card.closing = Some(self.closings.begin(&playback.card.card)),
@@ -139,6 +154,13 @@ impl Pump {
     pub(super) async fn ready(&self) {
         let _permit = self.permits.acquire().await;
     }
+}
+
+/// Its place may be free again within the call: an embedded authority lets it go when the license server declines.
+fn is_provisional(playback: &Playback<Kept>) -> bool {
+    let session = &playback.session;
+    let holds = session.is_active() && session.grant().is_some();
+    holds && session.is_unused() && playback.card.card.dialect == Dialect::Embedded
 }
 
 /// Of the six seconds of a license call, what the open may spend on waiting for places to come back.

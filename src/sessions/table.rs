@@ -17,6 +17,10 @@ use crate::store::{CardRecord, Mark};
 /// What the shell keeps with every playback.
 #[derive(Debug)]
 pub(super) struct Kept {
+    /// The authority knows that its player has got something to play by.
+    pub(super) accepted: bool,
+    /// License calls of it that are at the license server, where its place is provisional until one is accepted.
+    pub(super) calls_in_flight: usize,
     pub(super) card: Arc<Card>,
     /// While its place is on its way back.
     pub(super) closing: Option<Closing>,
@@ -37,6 +41,8 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn new(card: Arc<Card>) -> Self {
         Self {
+            accepted: false,
+            calls_in_flight: 0,
             card,
             closing: None,
             mirror: Mirror::default(),

@@ -33,7 +33,11 @@ async fn household() -> (Upstream, Stage) {
     let server = Upstream::answering(|_| good("application/octet-stream", "a license")).await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
     let route = "authority = \"home\"\nsession-control = \"always\"";
-    let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;
+    // All pages come from one address here.
+    let limits = "connections-per-address = 2000\nin-flight-per-address = 2000\nin-flight = 2000\n\
+                  new-connections-per-address = 10000";
+    let stage =
+        Stage::script().limits(limits).authority(authority).upstream("/license", &server.url(), route).start().await;
     (server, stage)
 }
 

@@ -39,6 +39,7 @@ mod media;
 mod opening;
 mod outages;
 mod passing;
+mod provisional;
 mod refusing;
 mod reloading;
 mod renewing;

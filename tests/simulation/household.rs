@@ -14,8 +14,8 @@ use sidebeat::clock::Clock;
 use sidebeat::config::{self, Endings};
 use sidebeat::ids::Chance;
 use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Call, CallKind, End, Grant, Opens, Policy, StateRecord};
-use sidebeat::sessions::{Card, DeviceKey, Home, Pump, Sessions, Standing, pace};
+use sidebeat::session::{Answer, Call, CallKind, End, Grant, Opens, Policy, Served, StateRecord};
+use sidebeat::sessions::{Admission, Card, DeviceKey, Home, Pump, Sessions, Standing, pace};
 use sidebeat::store::{CardRecord, Dialect, Loaded, Memory, SessionRecord, Store};
 use sidebeat::task::Tasks;
 use sidebeat::upstream::{Pool, Trust};
@@ -155,7 +155,8 @@ impl Household {
         match self.rng.below(100) {
             0..35 => {
                 let content = self.rng.next() % 3;
-                life.play(device, content);
+                let server = (self.rng.chance(700), self.rng.millis(1, 300));
+                life.play(device, content, server);
             }
             35..45 => drop(life.sessions.stop(key(device), None)),
             45..48 => self.sums.add_all(life.end_oldest().then_some("ended by an operator")),
@@ -237,7 +238,8 @@ impl Life {
         self.home.killed(&Grant { interval: INTERVAL, lifetime: None, token }).is_some()
     }
 
-    fn play(&mut self, device: usize, content: u64) {
+    /// The license server accepts the call or declines it, after so long.
+    fn play(&mut self, device: usize, content: u64, (accepts, takes): (bool, Duration)) {
         let call = Call {
             challenge: None,
             content: Some(Fingerprint(content)),
@@ -249,7 +251,15 @@ impl Life {
         };
         let card = self.card(device.to_string(), self.clock.wall());
         let (deadline, sessions) = (self.clock.now() + Duration::from_secs(6), self.sessions.clone());
-        self.calls.spawn(async move { drop(sessions.admit(key(device), &call, &card, deadline).await) });
+        self.calls.spawn(async move {
+            let Admission { answer, session } = sessions.admit(key(device), &call, &card, deadline).await;
+            let (Answer::Forward(_), Some(id)) = (answer, session) else { return };
+            let _place = sessions.guard_call(key(device), id);
+            tokio::time::sleep(takes).await;
+            if accepts {
+                sessions.licensed(key(device), id, Served::Plain, (Fingerprint(content), None));
+            }
+        });
     }
 
     fn card_of(&self, record: &CardRecord) -> Arc<Card> {

@@ -92,6 +92,9 @@ impl Ledger {
                 beats: held.beats,
                 content: (&*held.content).into(),
                 device: self.devices.add(&held.device, slot),
+                // Nobody knows any more what became of the call: whoever gave way, or would have, stays as it is.
+                is_provisional: false,
+                kept: None,
                 last: at.now,
                 lifetime,
                 opened: at.instant_of(held.opened).min(at.now),

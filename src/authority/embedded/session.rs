@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::reserve::Reservation;
 use super::{Slot, claim};
 
 /// One live session as [`super::Ledger::list`] shows it.
@@ -36,6 +37,10 @@ pub(super) struct Session {
     pub(super) beats: u64,
     pub(super) content: Arc<str>,
     pub(super) device: Arc<str>,
+    /// Asked for, and not confirmed yet: nobody has had to give way to it.
+    pub(super) is_provisional: bool,
+    /// The reservation that it uses, for as long as it is provisional.
+    pub(super) kept: Option<Box<(Slot, Reservation)>>,
     pub(super) last: Instant,
     pub(super) lifetime: Duration,
     pub(super) opened: Instant,

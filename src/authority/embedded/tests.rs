@@ -317,3 +317,75 @@ fn places_and_kills_outlive_a_restart() {
     after.follow(&mut next, &at);
     assert!(after.0[&moved.0].kept.is_none() && after.0[&moved.0].ended.is_some());
 }
+
+#[test]
+fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
+    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let rules = Limits { on_limit: OnLimit::EndOldest, ..limits(1, None) };
+    let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
+    let [phone, pad] = ["phone", "pad"].map(|device| ledger.reserve(now + SECOND, &claim("ann", device), &rules));
+    let (phone, pad) = (phone.unwrap(), pad.unwrap());
+    assert_eq!((ledger.lost(tv), ledger.len()), (None, 3));
+    // One is given up, and leaves no trace; the other is confirmed, and takes the place.
+    assert!(ledger.close(phone));
+    assert_eq!(ledger.lost(tv), None);
+    assert_eq!(ledger.confirm(pad, &rules), [tv]);
+    assert_eq!(ledger.lost(tv), Some(Lost::Killed(Cause::Replace)));
+    assert_eq!((ledger.confirm(pad, &rules), ledger.confirm(phone, &rules)), (vec![], vec![]), "once");
+    assert_eq!(ledger.len(), 1);
+}
+
+#[test]
+fn provisional_sessions_hold_their_places_against_each_other_where_nobody_gives_way() {
+    let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
+    let thief = ledger.reserve(now, &claim("ann", "thief"), &rules).unwrap();
+    assert!(ledger.reserve(now, &claim("ann", "tv"), &rules).is_err());
+    assert!(ledger.close(thief));
+    let tv = ledger.reserve(now, &claim("ann", "tv"), &rules).unwrap();
+    assert_eq!(ledger.confirm(tv, &rules), []);
+    // One that never beats expires like any other.
+    assert_eq!(ledger.sweep(now + 60 * SECOND), 1);
+}
+
+#[test]
+fn a_reservation_that_a_provisional_session_used_is_there_again_when_it_is_given_up() {
+    let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
+    let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
+    assert!(ledger.move_to(now, tv, "phone", 60 * SECOND));
+    let forged = ledger.reserve(now, &claim("ann", "phone"), &rules).unwrap();
+    assert_eq!(ledger.reserved().count(), 0);
+    assert!(ledger.close(forged));
+    assert_eq!(ledger.reserved().map(|kept| kept.device.to_owned()).collect::<Vec<_>>(), ["phone"]);
+    let phone = ledger.reserve(now, &claim("ann", "phone"), &rules).unwrap();
+    ledger.confirm(phone, &rules);
+    assert!(ledger.close(phone) && ledger.reserved().count() == 0, "used up");
+}
+
+proptest! {
+    /// However sessions are asked for, confirmed and given up: confirmed ones never exceed the limit, and nobody
+    /// ends but by a confirmation.
+    #[test]
+    fn confirmed_sessions_never_exceed_the_limit(acts in prop::collection::vec((0..3u8, 0..6usize), 1..60), ends in any::<bool>()) {
+        let on_limit = if ends { OnLimit::EndOldest } else { OnLimit::DenyNewest };
+        let (mut ledger, now) = (Ledger::new(100, 1), base());
+        let rules = Limits { on_limit, ..limits(2, None) };
+        let (mut open, mut confirmed): (Vec<Slot>, Vec<Slot>) = Default::default();
+        for (number, (act, which)) in acts.into_iter().enumerate() {
+            let at = now + Duration::from_millis(number as u64);
+            match act {
+                0 => open.extend(ledger.reserve(at, &claim("ann", &format!("d{which}")), &rules)),
+                1 if !open.is_empty() => {
+                    let slot = open.remove(which % open.len());
+                    let ended = ledger.confirm(slot, &rules);
+                    confirmed.push(slot);
+                    confirmed.retain(|slot| !ended.contains(slot));
+                }
+                _ if !open.is_empty() => prop_assert!(ledger.close(open.remove(which % open.len()))),
+                _ => {}
+            }
+            prop_assert!(confirmed.len() <= 2);
+            prop_assert!(confirmed.iter().chain(&open).all(|slot| ledger.lost(*slot).is_none()));
+            prop_assert_eq!(ledger.len(), confirmed.len() + open.len());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Provisional sessions: granted, but not confirmed by whoever can tell a true call from a forged one.
+//!
+//! A provisional session holds its places like any other, so that two who come at once are not both granted the last
+//! one; but nobody gives way to it. [`Ledger::confirm`] ends whom the limits then have too many. One that is closed
+//! instead leaves everything as it was.
+
+use std::time::Instant;
+
+use super::claim::Grouped;
+use super::reserve::Reservation;
+use super::{Cause, Claim, End, Ledger, Limit, Limits, OnLimit, Slot};
+
+impl Ledger {
+    /// As [`Ledger::open`], but provisional: nobody is ended yet.
+    pub fn reserve(&mut self, now: Instant, claim: &Claim<'_>, limits: &Limits) -> Result<Slot, Limit> {
+        self.sweep(now);
+        let reservation = self.reservation(claim.account, claim.device);
+        let kept = reservation.and_then(|slot| self.reserved.remove_entry(&slot));
+        if let Some((slot, reservation)) = &kept {
+            self.free(&reservation.places, *slot);
+            self.note(*slot);
+        }
+        if let Err(limit) = self.admit(claim, limits) {
+            kept.into_iter().for_each(|kept| self.keep_again(kept));
+            return Err(limit);
+        }
+        let slot = Slot(self.next);
+        self.next = slot.0.wrapping_add(1);
+        self.insert(now, slot, claim, limits);
+        if let Some(session) = self.sessions.get_mut(&slot) {
+            (session.is_provisional, session.kept) = (true, kept.map(Box::new));
+        }
+        self.compact();
+        Ok(slot)
+    }
+
+    /// The session is no longer provisional. Gives the sessions that ended for it, oldest first.
+    pub fn confirm(&mut self, slot: Slot, limits: &Limits) -> Vec<Slot> {
+        let Some(session) = self.sessions.get_mut(&slot).filter(|session| session.is_provisional) else {
+            return Vec::new();
+        };
+        (session.is_provisional, session.kept) = (false, None);
+        if limits.on_limit == OnLimit::DenyNewest {
+            return Vec::new();
+        }
+        let account = session.places.account.clone();
+        let [content_group, device_group] = session.places.groups.clone();
+        debug_assert!(Grouped::Content as usize == 0 && Grouped::Device as usize == 1, "the order of groups");
+        let mut victims = Vec::new();
+        let groups = [(limits.per_device_group, device_group), (limits.per_content_group, content_group)];
+        for (allowed, group) in groups {
+            if let (Some(allowed), Some(group)) = (allowed, group) {
+                self.add_surplus(self.groups.slots(&group), allowed, slot, &mut victims);
+            }
+        }
+        self.add_surplus(self.accounts.slots(&account), limits.per_account, slot, &mut victims);
+        for victim in &victims {
+            self.end(*victim, End::Kill(Cause::Replace), None);
+        }
+        victims
+    }
+
+    /// Adds the oldest that give way to `newest`, of those who hold a place for good.
+    fn add_surplus(&self, mut held: Vec<Slot>, allowed: u32, newest: Slot, victims: &mut Vec<Slot>) {
+        let is_provisional = |slot: &Slot| self.sessions.get(slot).is_some_and(|session| session.is_provisional);
+        held.retain(|slot| !victims.contains(slot) && !is_provisional(slot));
+        let surplus = held.len().saturating_sub(allowed as usize);
+        let others = held.iter().filter(|slot| **slot != newest);
+        let mut oldest: Vec<_> = others.filter_map(|slot| Some((self.sessions.get(slot)?.opened, *slot))).collect();
+        oldest.sort_unstable();
+        victims.extend(oldest.into_iter().take(surplus).map(|(_, slot)| slot));
+    }
+
+    pub(super) fn keep_again(&mut self, (slot, reservation): (Slot, Reservation)) {
+        let until = reservation.until;
+        self.hold(&reservation.places, slot);
+        self.reserved.insert(slot, reservation);
+        self.note(slot);
+        self.arm(until, slot);
+    }
+}
