@@ -31,11 +31,10 @@ fn call(method: &str, path: &str, device: usize, body: &[u8]) -> Vec<u8> {
 
 async fn household() -> (Upstream, Stage) {
     let server = Upstream::answering(|_| good("application/octet-stream", "a license")).await;
-    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
+    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"device\"]";
     let route = "authority = \"home\"\nsession-control = \"always\"";
     // All pages come from one address here.
-    let limits = "connections-per-address = 2000\nin-flight-per-address = 2000\nin-flight = 2000\n\
-                  new-connections-per-address = 10000";
+    let limits = "connections-per-address = 2000\nin-flight-per-address = 2000\nin-flight = 2000";
     let stage =
         Stage::script().limits(limits).authority(authority).upstream("/license", &server.url(), route).start().await;
     (server, stage)
