@@ -269,20 +269,6 @@ impl Ledger {
         Some(session.places)
     }
 
-    fn hold(&mut self, places: &Places, slot: Slot) {
-        self.accounts.add(&places.account, slot);
-        for group in places.groups.iter().flatten() {
-            self.groups.add(group, slot);
-        }
-    }
-
-    fn free(&mut self, places: &Places, slot: Slot) {
-        self.accounts.remove(&places.account, slot);
-        for group in places.groups.iter().flatten() {
-            self.groups.remove(group, slot);
-        }
-    }
-
     fn arm(&mut self, at: Instant, slot: Slot) {
         self.due.push(Reverse((at, slot)));
     }

@@ -53,6 +53,20 @@ impl Ledger {
         })
     }
 
+    pub(super) fn hold(&mut self, places: &Places, slot: Slot) {
+        self.accounts.add(&places.account, slot);
+        for group in places.groups.iter().flatten() {
+            self.groups.add(group, slot);
+        }
+    }
+
+    pub(super) fn free(&mut self, places: &Places, slot: Slot) {
+        self.accounts.remove(&places.account, slot);
+        for group in places.groups.iter().flatten() {
+            self.groups.remove(group, slot);
+        }
+    }
+
     pub(super) fn reservation(&self, account: &str, device: &str) -> Option<Slot> {
         if self.reserved.is_empty() {
             return None;
