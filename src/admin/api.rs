@@ -33,6 +33,9 @@ impl Admin {
             Ok(()) => match path.strip_prefix("/v1/authorities/") {
                 Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
                 None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
+                None if path == "/v1/sessions" && request.method == Method::GET => {
+                    self.list_sessions(request.uri.query()).await
+                }
                 None => self.route(&request.method, path, request.uri.query()),
             }
             .map(Sending::Whole),
@@ -75,10 +78,6 @@ impl Admin {
             (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
             (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),
             (&Method::GET, ["v1", "configuration"]) => good(&self.configuration()),
-            (&Method::GET, ["v1", "sessions"]) => {
-                let list: Vec<_> = self.sessions.list().iter().map(rows::row).collect();
-                good(&json!({ "sessions": list }))
-            }
             (&Method::GET, ["v1", "authorities"]) => self.list_authorities(),
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {

@@ -9,6 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
+use super::list::MAX_LIMIT;
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::secret::Secret;
@@ -55,7 +56,17 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         Order::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
         Order::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
     };
-    let value = call(admin, token, method, &path, body).await?;
+    let value = match order {
+        Order::List => all_sessions(admin, token, &path).await?,
+        Order::Configuration
+        | Order::Forgive(_)
+        | Order::EndSlot { .. }
+        | Order::Kill(_)
+        | Order::ListSlots { .. }
+        | Order::MoveSlot { .. }
+        | Order::Show(_)
+        | Order::Teardown(_) => call(admin, token, method, &path, body).await?,
+    };
     if json {
         return Ok(format!("{value:#}\n"));
     }
@@ -68,6 +79,20 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
             format!("{}: {}\n", field(&value, "id"), field(&value, "done"))
         }
     })
+}
+
+/// Page after page.
+async fn all_sessions(admin: &Endpoint, token: Option<&Secret>, path: &str) -> Result<Value, String> {
+    let (mut sessions, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = format!("{path}?limit={MAX_LIMIT}{after}");
+        let mut value = call(admin, token, Method::GET, &page, Bytes::new()).await?;
+        if let Value::Array(list) = value["sessions"].take() {
+            sessions.extend(list);
+        }
+        let Some(next) = value["next"].as_str() else { return Ok(json!({ "sessions": sessions })) };
+        after = format!("&after={next}");
+    }
 }
 
 async fn call(

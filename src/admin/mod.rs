@@ -10,6 +10,7 @@ mod configuration;
 mod gate;
 mod headers;
 mod json;
+mod list;
 mod metrics;
 mod playbacks;
 mod slots;

@@ -47,6 +47,11 @@ impl AuthorityId {
         Self(Arc::new(ids::random_u64()))
     }
 
+    /// Tells it from all others.
+    pub(super) fn number(&self) -> u64 {
+        *self.0
+    }
+
     /// Whether anybody else has it: a card, or a call that may still make one.
     pub fn is_held(&self) -> bool {
         Arc::strong_count(&self.0) > 1

@@ -11,6 +11,7 @@ mod closings;
 mod drain;
 mod evidence;
 mod flow;
+mod index;
 mod keep;
 mod killed_tokens;
 mod kills;
@@ -32,9 +33,11 @@ use tokio::sync::futures::OwnedNotified;
 pub use self::call_guard::CallGuard;
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
 pub use self::flow::{Fetched, Flow};
+pub use self::index::OpeningOrder;
+use self::index::SessionIndex;
 pub use self::keep::{Home, Restored};
 use self::killed_tokens::KilledTokens;
-pub use self::overview::FindFault;
+pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::row::Row;
@@ -56,6 +59,7 @@ pub struct Sessions {
     alarm: Notify,
     chance: Chance,
     clock: Clock,
+    index: Arc<SessionIndex>,
     killed_tokens: KilledTokens,
     pump: Pump,
     sleep: Sleep,
@@ -95,7 +99,8 @@ impl Sessions {
         let wheel = Mutex::new(Wheel::new(clock.now()));
         let sleep = Sleep::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
-        Arc::new(Self { alarm, chance, clock, killed_tokens, pump, sleep, store, table, telemetry, wheel })
+        let index = Arc::default();
+        Arc::new(Self { alarm, chance, clock, index, killed_tokens, pump, sleep, store, table, telemetry, wheel })
     }
 
     /// One asking of a call; the second half resolves when it may ask again.
@@ -210,6 +215,7 @@ impl Sessions {
                 self.carry_out(key, device, id, effect, wake, &mut jobs);
             }
             self.keep(key, device);
+            self.reindex(key, device);
             self.mark_killed(key, device);
             self.pump.mark_accepted(device);
             self.pump.mark_closing(device);

@@ -1,13 +1,21 @@
-//! All playbacks at a glance, for operators: never on the way of a call.
+//! All playbacks at a glance, for operators: counters and pages, never on the way of a call.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::row::{STATES, state_name};
+use super::index::OpeningOrder;
+use super::row::{STATES, state_place};
 use super::table::Kept;
 use super::{AuthorityId, DeviceKey, Row, Sessions};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Playback};
+use crate::session::{AskKind, Device, Playback};
+
+/// Digits of an id that are enough, where they fit one session alone.
+const MIN_ID_DIGITS: usize = 4;
+/// Sessions that are looked at before others get their turn.
+const CHUNK: usize = 256;
+/// Sessions that a page looks at, whether they fit its filters or not.
+const MAX_LOOKED_AT: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FindFault {
@@ -17,20 +25,55 @@ pub enum FindFault {
     Unknown,
 }
 
-/// Digits of an id that are enough, where they fit one session alone.
-const MIN_ID_DIGITS: usize = 4;
+/// Which sessions a page is to hold; what is `None` is not asked for.
+#[derive(Clone, Debug, Default)]
+pub struct SessionQuery {
+    pub account: Option<String>,
+    /// Only those that were opened later.
+    pub after: Option<OpeningOrder>,
+    pub device: Option<String>,
+    pub limit: usize,
+    pub state: Option<&'static str>,
+}
+
+/// Oldest first. With filters it may hold fewer than were asked for, or none, though more follow.
+#[derive(Debug)]
+pub struct SessionPage {
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<OpeningOrder>,
+    pub rows: Vec<Row>,
+}
+
+impl SessionQuery {
+    fn fits(&self, playback: &Playback<Kept>) -> bool {
+        let card = &playback.card.card;
+        let is = |asked: &Option<String>, said: Option<&str>| asked.as_deref().is_none_or(|asked| said == Some(asked));
+        let state = || STATES.get(state_place(playback.session.state())).copied();
+        is(&self.account, card.account.as_deref())
+            && is(&self.device, Some(&card.device))
+            && self.state.is_none_or(|asked| state() == Some(asked))
+    }
+}
 
 impl Sessions {
+    /// The name of a state, if it is one.
+    pub fn state_named(name: &str) -> Option<&'static str> {
+        STATES.into_iter().find(|state| *state == name)
+    }
+
     /// The playback whose id begins with these digits; an error says why there is not exactly one. Fewer than
     /// [`MIN_ID_DIGITS`] name nobody: a slip would hit whoever is the only one.
     pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
-        if prefix.len() < MIN_ID_DIGITS || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        const DIGITS: usize = 16;
+        let is_plain = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_plain || !(MIN_ID_DIGITS..=DIGITS).contains(&prefix.len()) {
             return Err(FindFault::Unknown);
         }
-        let prefix = prefix.to_ascii_lowercase();
-        let fits =
-            |key, playback: &Playback<Kept>| playback.id.to_string().starts_with(&prefix).then_some((key, playback.id));
-        match self.table.collect(fits).as_slice() {
+        let bound = |digit: &str| {
+            let padded = format!("{prefix}{}", digit.repeat(DIGITS - prefix.len()));
+            u64::from_str_radix(&padded, 16).map(SessionId).map_err(|_| FindFault::Unknown)
+        };
+        match self.index.first_two(bound("0")?, bound("f")?).as_slice() {
             [one] => Ok(*one),
             [] => Err(FindFault::Unknown),
             [..] => Err(FindFault::Ambiguous),
@@ -38,39 +81,96 @@ impl Sessions {
     }
 
     pub fn row(&self, id: SessionId) -> Option<Row> {
-        let (now, wall) = (self.clock.now(), self.clock.wall());
-        self.table.collect(|_, playback| (playback.id == id).then(|| Row::of(playback, now, wall))).pop()
+        self.look_at(self.index.device_of(id)?, id, |_| true)
     }
 
-    /// How many sessions are in each state, 0 included: one that empties is to be seen empty. Copies nothing of them: a scrape must not hold up beats.
+    /// How many sessions are in each state, 0 included: one that empties is to be seen empty. Counters alone.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let mut states: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
-        for state in self.table.collect(|_, playback| Some(state_name(playback.session.state()))) {
-            *states.entry(state).or_default() += 1;
-        }
-        states
+        STATES.into_iter().zip(self.index.states()).collect()
     }
 
     /// How many playbacks go on without the word of this authority.
     pub fn on_credit(&self, authority: &AuthorityId) -> usize {
-        let fits = |playback: &Playback<Kept>| {
-            playback.card.card.authority == *authority && playback.session.on_credit().is_some()
-        };
-        self.table.collect(|_, playback| fits(playback).then_some(())).len()
+        self.index.on_credit(authority)
     }
 
     /// Since when the calls for which they wait are not answered.
     pub fn unanswered(&self, authority: &AuthorityId) -> Vec<(AskKind, Instant)> {
+        if self.on_credit(authority) == 0 {
+            return Vec::new();
+        }
         self.table.collect(|_, playback| {
             let since = playback.session.on_credit().filter(|_| playback.card.card.authority == *authority)?;
             Some((playback.session.asks_by(), since))
         })
     }
 
+    /// One page; lets others have their turn between chunks, and holds no device longer than to copy its row.
+    pub async fn page(&self, query: &SessionQuery) -> SessionPage {
+        let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
+        loop {
+            let chunk = self.index.after(next, CHUNK);
+            let is_last = chunk.len() < CHUNK;
+            for (order, key) in chunk {
+                if rows.len() == query.limit || looked_at == MAX_LOOKED_AT {
+                    return SessionPage { next, rows };
+                }
+                rows.extend(self.look_at(key, order.id, |playback| query.fits(playback)));
+                next = Some(order);
+                looked_at += 1;
+            }
+            if is_last {
+                return SessionPage { next: None, rows };
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// All of them, for tests: as long as there are sessions.
     pub fn list(&self) -> Vec<Row> {
+        let all = self.index.after(None, usize::MAX);
+        all.into_iter().filter_map(|(order, key)| self.look_at(key, order.id, |_| true)).collect()
+    }
+
+    fn look_at(&self, key: DeviceKey, id: SessionId, fits: impl FnOnce(&Playback<Kept>) -> bool) -> Option<Row> {
         let (now, wall) = (self.clock.now(), self.clock.wall());
-        let mut rows = self.table.collect(|_, playback| Some(Row::of(playback, now, wall)));
-        rows.sort_by_key(|row| (row.opened, row.id));
-        rows
+        self.table.look(key, |device| {
+            let playback = device.playbacks().iter().find(|playback| playback.id == id)?;
+            fits(playback).then(|| Row::of(playback, now, wall))
+        })?
+    }
+
+    /// Brings the index up to what a step has left.
+    pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<Kept>) {
+        for playback in device.playbacks_mut() {
+            let state = state_place(playback.session.state());
+            let card = &playback.card.card;
+            let credit = playback.session.on_credit().map(|_| card.authority.number());
+            let opened = u64::try_from(card.opened.as_nanos()).unwrap_or(u64::MAX);
+            let order = OpeningOrder { opened, id: playback.id };
+            let indexed = playback.card.indexed.get_or_insert_with(|| self.index.insert(key, order, state));
+            indexed.update(state, credit);
+        }
+    }
+
+    /// Whether the running counters say what a look at every session says; for tests and simulations, while
+    /// nothing else runs.
+    pub fn counts_are_exact(&self) -> bool {
+        let mut scanned: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
+        let mut credits: BTreeMap<u64, (AuthorityId, usize)> = BTreeMap::new();
+        let seen = self.table.collect(|_, playback| {
+            let authority = playback.card.card.authority.clone();
+            Some((state_place(playback.session.state()), playback.session.on_credit().map(|_| authority)))
+        });
+        for (state, credit) in seen {
+            *scanned.entry(STATES.get(state).copied().unwrap_or_default()).or_default() += 1;
+            if let Some(authority) = credit {
+                credits.entry(authority.number()).or_insert((authority, 0)).1 += 1;
+            }
+        }
+        let listed = self.index.after(None, usize::MAX).len();
+        scanned == self.states()
+            && listed == scanned.values().sum::<usize>()
+            && credits.values().all(|(authority, count)| self.on_credit(authority) == *count)
     }
 }

@@ -92,18 +92,22 @@ fn playing_name(playing: Playing) -> &'static str {
     }
 }
 
-/// Every name that [`state_name`] gives.
+/// Every state by its name; [`state_place`] tells which one a session is in.
 pub(super) const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
 
-pub(super) fn state_name(state: &State) -> &'static str {
+pub(super) fn state_place(state: &State) -> usize {
     match state {
-        State::Closed { .. } => "closed",
-        State::Closing { .. } => "closing",
-        State::Failing { .. } => "failing",
-        State::Killed { .. } => "killed",
-        State::Live { .. } => "live",
-        State::Opening { held: true, .. } => "waiting",
-        State::Opening { held: false, .. } => "opening",
-        State::Owing { .. } => "owing",
+        State::Closed { .. } => 0,
+        State::Closing { .. } => 1,
+        State::Failing { .. } => 2,
+        State::Killed { .. } => 3,
+        State::Live { .. } => 4,
+        State::Opening { held: false, .. } => 5,
+        State::Owing { .. } => 6,
+        State::Opening { held: true, .. } => 7,
     }
+}
+
+pub(super) fn state_name(state: &State) -> &'static str {
+    STATES.get(state_place(state)).copied().unwrap_or_default()
 }

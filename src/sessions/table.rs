@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::card::{Card, DeviceKey};
 use super::closings::Closing;
+use super::index::IndexedSession;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::session::{Device, Playback, Slot, Stamp};
@@ -24,6 +25,8 @@ pub(super) struct Kept {
     pub(super) card: Arc<Card>,
     /// While its place is on its way back.
     pub(super) closing: Option<Closing>,
+    /// Its part in the operators' views, once a step has seen it.
+    pub(super) indexed: Option<IndexedSession>,
     pub(super) mirror: Mirror,
     /// The card as it is written down, once it was.
     pub(super) record: Option<Arc<CardRecord>>,
@@ -45,6 +48,7 @@ impl Kept {
             calls_in_flight: 0,
             card,
             closing: None,
+            indexed: None,
             mirror: Mirror::default(),
             record: None,
             slotted: None,
@@ -87,6 +91,11 @@ impl Table {
             self.seats.remove_if(&key, |_, seat| seat.is_empty());
         }
         result
+    }
+
+    /// Looks at one device, if it is there, and changes nothing.
+    pub(super) fn look<R>(&self, key: DeviceKey, look: impl FnOnce(&Device<Kept>) -> R) -> Option<R> {
+        self.seats.get(&key).map(|seat| look(&seat.device))
     }
 
     /// Looks at every playback. Takes about 40 ms a million: for operators, never for a call.

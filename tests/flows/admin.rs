@@ -231,6 +231,30 @@ async fn raw(to: std::net::SocketAddr, request: &str) -> String {
 }
 
 #[tokio::test]
+async fn sessions_are_listed_page_by_page_and_filtered() {
+    let stage = Stage::clearkey().start().await;
+    for device in ["a", "b", "c"] {
+        assert!(stage.player_of(device, device, "news").await.post(CLEARKEY).await.is_good());
+    }
+    let page = async |query: &str| stage.ask(Method::GET, &format!("/v1/sessions?{query}")).await;
+    let devices = |value: &Value| {
+        let list = value["sessions"].as_array().unwrap();
+        list.iter().map(|session| session["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = page("limit=2").await.json();
+    assert_eq!(devices(&first), ["a", "b"]);
+    let second = page(&format!("limit=2&after={}", first["next"].as_str().unwrap())).await.json();
+    assert_eq!((devices(&second), &second["next"]), (vec!["c".to_owned()], &Value::Null));
+    assert_eq!(devices(&page("device=b").await.json()), ["b"]);
+    assert_eq!(devices(&page("account=c&state=live").await.json()), ["c"]);
+    assert!(devices(&page("state=killed").await.json()).is_empty());
+    for odd in ["limit=0", "after=x", "state=tired", "page=2"] {
+        assert_eq!(page(odd).await.error(), (400, "bad_request".to_owned()), "{odd}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_story_without_sessions_is_an_empty_list() {
     let stage = Stage::clearkey().start().await;
     assert_eq!(stage.ask(Method::GET, "/v1/sessions").await.json(), json!({"sessions": Value::Array(Vec::new())}));

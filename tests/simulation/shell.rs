@@ -539,6 +539,7 @@ impl World {
         }
         let mut waited = 0;
         while !life.sessions.list().is_empty() {
+            assert!(life.sessions.counts_are_exact(), "the running counters drift");
             self.pass(1_000, 20_000).await;
             waited += 1;
             assert!(waited < 1_000, "something is never forgotten: {:?}", life.sessions.list());
