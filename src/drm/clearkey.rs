@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn kind(direction: Direction, body: &str) -> Option<Kind> {
-        read(direction, Scanner::new(body.as_bytes(), 256)).unwrap().map(|message| message.kind)
+        read(direction, Scanner::new(body.as_bytes())).unwrap().map(|message| message.kind)
     }
 
     #[test]

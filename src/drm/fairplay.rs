@@ -1,4 +1,4 @@
-//! FairPlay: SPC up, CKC down, told by their length equations.
+//! FairPlay: SPC up, CKC down, told by their lengths.
 //!
 //! Everything but the frame is encrypted, so a message shows its kind and no more. The layout of
 //! version 1 is that of WebKit's public test key server; for later SPC versions only a self-check
@@ -17,13 +17,13 @@ const CKC_LENGTH: usize = 24;
 /// Later SPC versions: where the payload's length may stand, in steps of 4.
 const OTHER_LENGTH: std::ops::RangeInclusive<usize> = 128..=512;
 const OTHER_PAYLOAD_MIN: usize = 256;
-const OTHER_SLACK: usize = 64;
 
 pub(super) fn read(direction: Direction, body: &[u8]) -> Option<Message> {
     let version = number(body, 0).filter(|version| VERSIONS.contains(version))?;
     let (kind, fits) = match (direction, version) {
-        (Direction::Reply, _) => (Kind::License, is_framed(body, CKC_LENGTH)),
-        (Direction::Request, 1) => (Kind::LicenseRequest, is_framed(body, SPC_LENGTH)),
+        (Direction::Reply, _) => (Kind::License, framed(body, CKC_LENGTH) == Some(0)),
+        // What follows a whole SPC is left alone by servers.
+        (Direction::Request, 1) => (Kind::LicenseRequest, framed(body, SPC_LENGTH).is_some()),
         (Direction::Request, _) => (Kind::LicenseRequest, is_other_spc(body)),
     };
     fits.then(|| Message::new(System::FairPlay, kind))
@@ -33,16 +33,16 @@ pub(super) fn release(direction: Direction) -> Option<Message> {
     (direction == Direction::Request).then(|| Message::new(System::FairPlay, Kind::Release))
 }
 
-/// The second word is zero, and the length at `at` accounts for the rest of the body exactly.
-fn is_framed(body: &[u8], at: usize) -> bool {
-    number(body, 4) == Some(0) && payload(body, at).is_some_and(|length| body.len() == at + 4 + length)
+/// How much follows the payload whose length stands at `at`, where that and the second word fit.
+fn framed(body: &[u8], at: usize) -> Option<usize> {
+    let length = payload(body, at).filter(|_| number(body, 4) == Some(0))?;
+    body.len().checked_sub(at + 4)?.checked_sub(length)
 }
 
 fn is_other_spc(body: &[u8]) -> bool {
     OTHER_LENGTH.step_by(4).any(|at| {
         let length = payload(body, at).filter(|length| *length >= OTHER_PAYLOAD_MIN);
-        let rest = length.and_then(|length| body.len().checked_sub(at + 4)?.checked_sub(length));
-        rest.is_some_and(|rest| rest <= OTHER_SLACK)
+        length.is_some_and(|length| body.len().checked_sub(at + 4).is_some_and(|rest| rest >= length))
     })
 }
 
@@ -66,9 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn the_length_equation_decides() {
+    fn the_length_decides() {
         for (length, payload, fits) in
-            [(32, 32, true), (32, 31, false), (32, 33, false), (0, 0, false), (24, 24, false), (u32::MAX, 32, false)]
+            [(32, 32, true), (32, 31, false), (32, 33, true), (0, 0, false), (24, 24, false), (u32::MAX, 32, false)]
         {
             assert_eq!(read(Direction::Request, &spc(length, payload)).is_some(), fits, "{length} {payload}");
         }

@@ -145,6 +145,19 @@ impl Message {
         }
     }
 
+    /// As a request: one that is answered without a session, because its reply is no license.
+    pub fn needs_no_session(&self) -> bool {
+        match self.kind {
+            Kind::License | Kind::LicenseRequest | Kind::Release | Kind::Renewal => false,
+            Kind::Acknowledge
+            | Kind::Certificate
+            | Kind::CertificateRequest
+            | Kind::Error
+            | Kind::Other
+            | Kind::Provisioning => true,
+        }
+    }
+
     /// How long the license lasts at most from when it was given, as far as it says so in clear; none
     /// where that is unknown, or where it has no end.
     pub fn lasts(&self) -> Option<Duration> {
@@ -199,11 +212,13 @@ impl Validity {
     }
 }
 
-/// Why a body has no [`Message`]. Both mean: pass it through untouched and count it.
+/// Why a body has no [`Message`].
 #[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
 pub enum Unrecognised {
     #[error("the body is compressed, and nothing is inflated")]
     Compressed,
+    #[error("the body is wrapped more often than any that is known")]
+    Tangled,
     #[error("the body is no license message that is known")]
     Unknown,
 }
@@ -213,6 +228,7 @@ impl Unrecognised {
     pub fn label(self) -> &'static str {
         match self {
             Self::Compressed => "compressed",
+            Self::Tangled => "tangled",
             Self::Unknown => "unknown",
         }
     }

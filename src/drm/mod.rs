@@ -20,6 +20,7 @@ mod playready_words;
 mod protobuf;
 mod pssh;
 mod recognise;
+mod runs;
 mod utf16;
 mod widevine;
 mod widevine_request;
@@ -29,4 +30,4 @@ mod xmr;
 
 pub use self::key_ids::{KeyId, KeyIds};
 pub use self::message::{Direction, Kind, Lease, Message, System, Unrecognised, Validity};
-pub use self::recognise::recognise;
+pub use self::recognise::{recognise, recognise_request};

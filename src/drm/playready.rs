@@ -4,20 +4,17 @@
 //! wrong and is not asked. A challenge is left at its encrypted part, once the nonce is known.
 //! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
 
-use arrayvec::ArrayVec;
 use memchr::memmem;
 use quick_xml::events::BytesStart;
 
 use super::message::{Direction, Kind, Message, System, Validity};
 use super::playready_words::{Tag, operation};
 use super::wrap::base64_decode;
-use super::xml::{DEPTH_MAX, Leaf, Node, Walk, resolve};
+use super::xml::{Leaf, Node, Walk, resolve};
 use super::xmr;
 use crate::secret::{Fingerprint, Secret};
 
 const NAMESPACE: &[u8] = b"schemas.microsoft.com/DRM/2007/03";
-/// How far into a body the namespace must have been named.
-const NAMESPACE_WITHIN: usize = 4096;
 /// The largest nonce or transaction id; 16 and 36 bytes are met.
 const ID_MAX: usize = 64;
 /// The upper half of every StatusCode of the PlayReady server: it tells a fault without the
@@ -25,8 +22,7 @@ const ID_MAX: usize = 64;
 const STATUS_FACILITY: u32 = 0x8004;
 
 pub(super) fn read(direction: Direction, text: &str) -> Option<Message> {
-    let head = text.as_bytes().get(..NAMESPACE_WITHIN).unwrap_or(text.as_bytes());
-    let named = memmem::find(head, NAMESPACE).is_some();
+    let named = memmem::find(text.as_bytes(), NAMESPACE).is_some();
     if !named && direction == Direction::Request {
         return None;
     }
@@ -51,12 +47,12 @@ struct Scan<'a> {
     leaf: Leaf<'a>,
     message: Option<Message>,
     nonce: Once,
-    path: ArrayVec<Tag, DEPTH_MAX>,
+    path: Vec<Tag>,
 }
 
 impl<'a> Scan<'a> {
     fn new(direction: Direction) -> Self {
-        let (leaf, path) = (Leaf::default(), ArrayVec::new());
+        let (leaf, path) = (Leaf::default(), Vec::with_capacity(16));
         Self { closed: None, custom: None, direction, leaf, message: None, nonce: Once::None, path }
     }
 
@@ -101,7 +97,8 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         self.leaf = Leaf::Empty;
-        self.path.try_push(tag).ok()
+        self.path.push(tag);
+        Some(())
     }
 
     /// Versions 4.1 and later of the header have the key id as an attribute.

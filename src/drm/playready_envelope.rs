@@ -10,8 +10,6 @@ use super::wrap::base64_decode;
 use super::xml::{Leaf, Node, Walk};
 
 const ROOT: &str = "PlayReadyKeyMessage";
-/// A declaration and comments may stand before the root.
-const ROOT_WITHIN: usize = 256;
 
 /// What an envelope holds.
 pub(super) struct Envelope {
@@ -21,8 +19,7 @@ pub(super) struct Envelope {
 
 impl Envelope {
     pub(super) fn read(text: &str) -> Option<Self> {
-        let head = text.as_bytes().get(..ROOT_WITHIN).unwrap_or(text.as_bytes());
-        memmem::find(head, ROOT.as_bytes())?;
+        memmem::find(text.as_bytes(), ROOT.as_bytes())?;
         let mut envelope = Self { challenge: None, secure_stop: false };
         let mut leaf = Leaf::default();
         let mut walk = Walk::of(text);

@@ -7,25 +7,26 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Malformed;
 
-/// Fields of one level, repeated ones included. No license message met has half as many.
-const FIELDS_MAX: u8 = 64;
+/// Groups inside each other, as deep as common parsers skip them.
+const GROUPS_MAX: u8 = 100;
 
+/// Reads like the parsers of license servers: what those skip or leave out of a number is no obstacle here either, or
+/// an addition that no server looks at would hide a message from us alone.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
-    left: u8,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
-    /// 32 or 64 bits; no field that we read has this type.
-    Fixed,
+    /// Of a type that no field has that is read here: 32 or 64 bits, or a group.
+    Other,
     Varint(u64),
 }
 
 impl<'a> Fields<'a> {
     pub(super) fn of(message: &'a [u8]) -> Self {
-        Self { rest: message, left: FIELDS_MAX }
+        Self { rest: message }
     }
 
     /// The next field's number and value; `None` at a clean end.
@@ -33,21 +34,45 @@ impl<'a> Fields<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        self.left = self.left.checked_sub(1).ok_or(Malformed)?;
-        let tag = u32::try_from(self.varint()?).map_err(|_| Malformed)?;
-        let (number, wire_type) = (tag >> 3, tag & 7);
-        if number == 0 {
-            return Err(Malformed);
-        }
+        let (number, wire_type) = self.tag()?;
         let value = match wire_type {
             0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => self.take(8).map(|_| Value::Other)?,
             2 => self.varint().and_then(|length| self.take(length)).map(Value::Bytes)?,
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            // Groups are not used by any message, and 6 and 7 do not exist.
+            3 => self.skip_group().map(|()| Value::Other)?,
+            5 => self.take(4).map(|_| Value::Other)?,
+            // An end of a group that did not begin, and two types that do not exist.
             _ => return Err(Malformed),
         };
         Ok(Some((number, value)))
+    }
+
+    /// Number and wire type; parsers drop what does not fit into 32 bits.
+    fn tag(&mut self) -> Result<(u32, u8), Malformed> {
+        let tag = self.varint()? & u64::from(u32::MAX);
+        let number = u32::try_from(tag >> 3).map_err(|_| Malformed)?;
+        let wire_type = u8::try_from(tag & 7).map_err(|_| Malformed)?;
+        if number == 0 { Err(Malformed) } else { Ok((number, wire_type)) }
+    }
+
+    /// No message has groups, so an unknown one is skipped, with those inside it.
+    fn skip_group(&mut self) -> Result<(), Malformed> {
+        let mut open = 1;
+        while open > 0 {
+            match self.tag()?.1 {
+                0 => drop(self.varint()?),
+                1 => drop(self.take(8)?),
+                2 => {
+                    let length = self.varint()?;
+                    self.take(length)?;
+                }
+                3 if open < GROUPS_MAX => open += 1,
+                4 => open -= 1,
+                5 => drop(self.take(4)?),
+                _ => return Err(Malformed),
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
@@ -62,10 +87,7 @@ impl<'a> Fields<'a> {
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.rest.split_first().ok_or(Malformed)?;
             self.rest = rest;
-            // Of the tenth byte only one bit fits.
-            if shift == 63 && byte > 1 {
-                return Err(Malformed);
-            }
+            // Of the tenth byte only one bit fits; the others are lost.
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
@@ -79,14 +101,14 @@ impl<'a> Value<'a> {
     pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Fixed | Self::Varint(_) => Err(Malformed),
+            Self::Other | Self::Varint(_) => Err(Malformed),
         }
     }
 
     pub(super) fn varint(self) -> Result<u64, Malformed> {
         match self {
             Self::Varint(value) => Ok(value),
-            Self::Bytes(_) | Self::Fixed => Err(Malformed),
+            Self::Bytes(_) | Self::Other => Err(Malformed),
         }
     }
 }
@@ -112,6 +134,12 @@ mod tests {
             (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 1),
             (b"\x12\x00\x1a\x01x", 2),
             (b"\x0d1234\x0912345678", 2),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 1),
+            // Groups, empty and with others inside.
+            (b"\x0b\x0c", 1),
+            (b"\x0b\x08\x01\x13\x12\x01x\x14\x0c\x08\x01", 2),
+            // A tag of more than 32 bits.
+            (b"\x88\x80\x80\x80\xf0\x01\x04", 1),
         ] {
             assert_eq!(count(message), Ok(fields), "{message:02x?}");
         }
@@ -119,22 +147,23 @@ mod tests {
 
     #[test]
     fn hostile_levels_are_malformed() {
-        let many = [8, 0].repeat(65);
+        let deep = [0x0b].repeat(101);
         for message in [
             &b"\x08"[..],
             b"\x12\x05abc",
             b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
             b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
-            b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
             b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
             b"\x00\x01",
-            b"\x0b\x0c",
+            b"\x0b",
+            b"\x0c",
+            b"\x0b\x08",
             b"\x0e\x01",
             b"\x0d123",
-            &many,
+            &deep,
         ] {
             assert_eq!(count(message), Err(Malformed), "{message:02x?}");
         }
-        assert_eq!(count(&many[..128]), Ok(64));
+        assert_eq!(count(&[8, 0].repeat(5_000)), Ok(5_000));
     }
 }

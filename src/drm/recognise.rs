@@ -1,33 +1,38 @@
 //! The decision procedure: from a body to the message in it.
 //!
-//! The first bytes decide; headers only break ties, because players mislabel. The order is safe:
-//! `{`, `<`, letters and byte order marks are all illegal as a first protobuf tag, and so is the
-//! zero of FairPlay. Every step is bounded in depth, in bytes and in nodes. `peel` takes the
-//! wrappings off; the readers of each system stand in their own files.
+//! The first bytes decide; headers only break ties, because players mislabel. A message that is wrapped is searched
+//! for (`peel`, `runs`): each wrapping is taken off in whatever order they were put on, and of several messages
+//! the one that asks for most counts, because nobody knows which of them the server takes. The search is bounded by
+//! depth and by the bytes that it may look at, a fixed multiple of the body's; a body that exceeds either is `Tangled`
+//! and no license request of any player.
 
 use super::clearkey;
 use super::fairplay;
-use super::form;
 use super::json::Scanner;
-use super::message::{Direction, Message, Unrecognised};
+use super::message::{Direction, Kind, Message, Unrecognised};
 use super::playready;
 use super::playready_envelope::Envelope;
 use super::utf16;
 use super::widevine;
-use super::wrap::base64_decode;
 
-/// What all wrappings of one body may decode to, together and for each byte of it.
-const DECODED_PER_BYTE: usize = 2;
-/// Wrappings inside each other.
-const PEELS_MAX: u8 = 3;
-/// Values in one JSON body.
-pub(super) const NODES_MAX: usize = 256;
-const SPACE_MAX: usize = 64;
+/// Wrappings inside each other: JSON in JSON in a form, of base64, is six.
+const DEPTH_MAX: u8 = 10;
+/// Bytes that may be looked at for each byte of the body, beside [`LOOKED_AT_MIN`].
+const LOOKED_AT_PER_BYTE: usize = 8;
+const LOOKED_AT_MIN: usize = 16 * 1024;
+/// Beyond it, however large the body.
+const LOOKED_AT_MAX: usize = 8 * 1024 * 1024;
+/// Text at the greatest depth of at least this length is a wrapping more, and no accident of decoding.
+const TANGLED_MIN: usize = 64;
+/// Of what was decoded, so many bytes tell text from noise.
+const TEXT_PROBE: usize = 24;
+/// Bytes that may stand beside a wrapped request that needs no session: with more, a license request may be hidden.
+const BESIDE_MAX: usize = 512;
 
 /// What `body` is. Never alters, delays or refuses anything: an `Err` means that nothing is known.
 ///
-/// Costs well under a millisecond for any body (`benches/recognise.rs`), and allocates nothing for an
-/// unwrapped Widevine or FairPlay message.
+/// Costs well under a millisecond for any body that a player sends (`benches/recognise.rs`), and allocates nothing for
+/// an unwrapped Widevine or FairPlay message.
 pub fn recognise(
     direction: Direction,
     content_type: Option<&str>,
@@ -38,81 +43,231 @@ pub fn recognise(
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Unrecognised::Compressed);
     }
-    let form = content_type.is_some_and(form::is_content_type);
-    let mut search = Search { budget: body.len().saturating_mul(DECODED_PER_BYTE), direction, form, peels: 0 };
-    search.look(body).ok_or(Unrecognised::Unknown)
+    let mut search = Search::new(direction, body.len());
+    search.look_at_body(content_type, body);
+    search.finish(body.len())
 }
 
-/// One body's search: how deep it is, and what it may still spend.
+/// The request in `body`, or in one of the texts that travel `beside` it (query, path, headers), which are looked at
+/// as long as the body holds no license request.
+pub fn recognise_request<'a>(
+    content_type: Option<&str>,
+    body: &[u8],
+    beside: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Result<Message, Unrecognised> {
+    let whole = beside.clone().fold(body.len(), |sum, text| sum.saturating_add(text.len()));
+    let mut search = Search::new(Direction::Request, whole);
+    search.look_at_body(content_type, body);
+    for text in beside {
+        search.descend(text);
+    }
+    search.finish(whole)
+}
+
+/// One search: what it has found, how deep it is, and what it may still look at.
 pub(super) struct Search {
-    budget: usize,
+    depth: u8,
     pub(super) direction: Direction,
-    /// The content type says form.
-    form: bool,
-    peels: u8,
+    found: Option<Message>,
+    /// Length of what was found, as it stood in its wrapping.
+    found_length: usize,
+    left: usize,
+    tangled: bool,
 }
 
 impl Search {
-    fn look(&mut self, body: &[u8]) -> Option<Message> {
-        match body {
-            [0x00, ..] => return fairplay::read(self.direction, body),
-            [0x08 | 0x12, ..] => return widevine::read(self.direction, body).ok(),
-            // Also a line feed before text.
-            [0x0a, ..] if let Ok(message) = widevine::provisioning(body) => return Some(message),
-            _ if body.starts_with(fairplay::RELEASE) => return fairplay::release(self.direction),
+    fn new(direction: Direction, length: usize) -> Self {
+        let most = length.saturating_mul(LOOKED_AT_PER_BYTE).saturating_add(LOOKED_AT_MIN);
+        let left = most.min(LOOKED_AT_MAX.max(length.saturating_mul(2)));
+        Self { depth: 0, direction, found: None, found_length: 0, left, tangled: false }
+    }
+
+    fn finish(self, length: usize) -> Result<Message, Unrecognised> {
+        // Encoded, it is up to half as long again.
+        let beside = length.saturating_sub(self.found_length.saturating_mul(3) / 2);
+        let hides = |message: &Message| {
+            self.direction == Direction::Request && message.wrapped && message.needs_no_session() && beside > BESIDE_MAX
+        };
+        match self.found {
+            Some(message) if !hides(&message) => Ok(message),
+            _ if self.tangled => Err(Unrecognised::Tangled),
+            _ => Err(Unrecognised::Unknown),
+        }
+    }
+
+    fn look_at_body(&mut self, content_type: Option<&str>, body: &[u8]) {
+        self.look(body);
+        if !self.is_done() {
+            self.peel_multipart(content_type, body);
+        }
+    }
+
+    fn look(&mut self, bytes: &[u8]) {
+        if self.look_at_bare(bytes) {
+            return;
+        }
+        if let Some(text) = utf16::transcode(bytes) {
+            self.look_at_text(trim(text.as_bytes()));
+        } else if self.depth == 0 || is_text(bytes) {
+            self.look_at_text(trim(bytes));
+        }
+    }
+
+    /// Messages that are no text. True when it is one.
+    fn look_at_bare(&mut self, bytes: &[u8]) -> bool {
+        let message = match bytes {
+            [0x00, ..] => fairplay::read(self.direction, bytes),
+            _ if bytes.starts_with(fairplay::RELEASE) => fairplay::release(self.direction),
+            // Its fields may come in any order, so that its first byte tells little.
+            _ => widevine::read(self.direction, bytes).ok(),
+        };
+        let provisioning = || matches!(bytes, [0x0a, ..]).then(|| widevine::provisioning(bytes).ok()).flatten();
+        match message.or_else(provisioning) {
+            Some(message) => self.note(message, bytes.len()),
+            None => return false,
+        }
+        true
+    }
+
+    /// Looks at what was inside, one level deeper.
+    pub(super) fn descend(&mut self, inner: &[u8]) {
+        if inner.is_empty() || self.is_done() {
+            return;
+        }
+        let Some(left) = self.left.checked_sub(inner.len()) else {
+            self.tangled = true;
+            return;
+        };
+        self.left = left;
+        if self.depth == DEPTH_MAX {
+            self.tangled |= inner.len() >= TANGLED_MIN && is_text(inner);
+            return;
+        }
+        self.depth += 1;
+        self.look(inner);
+        self.depth -= 1;
+    }
+
+    fn look_at_text(&mut self, text: &[u8]) {
+        match text {
+            [b'<', ..] => {
+                if let Ok(text) = std::str::from_utf8(text) {
+                    self.look_at_xml(text);
+                }
+            }
+            [b'{' | b'[', ..] => {
+                if let Ok(Some(message)) = clearkey::read(self.direction, Scanner::new(text)) {
+                    self.note(message, text.len());
+                }
+            }
             _ => {}
         }
-        if let Some(text) = utf16::transcode(body) {
-            return self.descend(text.as_bytes());
-        }
-        self.look_at_text(trim(body))
-    }
-
-    /// Looks at what was inside the body, one level deeper.
-    pub(super) fn descend(&mut self, inner: &[u8]) -> Option<Message> {
-        self.budget = self.budget.checked_sub(inner.len())?;
-        if self.peels == PEELS_MAX {
-            return None;
-        }
-        self.peels += 1;
-        let found = self.look(inner);
-        self.peels -= 1;
-        found
-    }
-
-    fn look_at_text(&mut self, text: &[u8]) -> Option<Message> {
-        match text {
-            [b'<', ..] => self.look_at_xml(std::str::from_utf8(text).ok()?),
-            [b'{' | b'[', ..] => match clearkey::read(self.direction, Scanner::new(text, NODES_MAX)).ok()? {
-                None => self.peel_json(text),
-                found => found,
-            },
-            _ => self.peel_base64(text).or_else(|| {
-                let form = (self.form && self.peels == 0) || form::is_likely(text);
-                if form { self.peel_form(text) } else { None }
-            }),
+        if !self.is_done() {
+            self.peel(text);
         }
     }
 
-    fn look_at_xml(&mut self, text: &str) -> Option<Message> {
-        if let Some(ckc) = text.strip_prefix("<ckc>") {
-            return self.peel_base64(ckc.trim_end().strip_suffix("</ckc>")?.trim().as_bytes());
+    fn look_at_xml(&mut self, text: &str) {
+        match Envelope::read(text) {
+            Some(envelope) => {
+                if let Some(challenge) = &envelope.challenge {
+                    self.look_through(challenge);
+                }
+                if let Some(message) = envelope.alone(self.direction).filter(|_| self.found.is_none()) {
+                    self.note(message, text.len());
+                }
+            }
+            None => {
+                if let Some(message) = playready::read(self.direction, text) {
+                    self.note(message, text.len());
+                }
+            }
         }
-        let Some(envelope) = Envelope::read(text) else { return playready::read(self.direction, text) };
-        let inside = envelope.challenge.as_ref().and_then(|challenge| self.descend(challenge));
-        inside.or_else(|| envelope.alone(self.direction))
     }
 
-    pub(super) fn peel_base64(&mut self, text: &[u8]) -> Option<Message> {
-        let mut message = self.descend(&base64_decode(text)?)?;
-        message.wrapped = true;
-        Some(message)
+    /// The CDM's own envelope is no wrapping of an app.
+    fn look_through(&mut self, inner: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(inner)
+            && let Some(message) = playready::read(self.direction, text)
+        {
+            return self.note(message, text.len());
+        }
+        if let Some(text) = utf16::transcode(inner)
+            && let Some(message) = playready::read(self.direction, &text)
+        {
+            return self.note(message, text.len());
+        }
+        self.descend(inner);
+    }
+
+    /// Of several the one that asks for most, and of equal ones the first.
+    pub(super) fn note(&mut self, mut message: Message, length: usize) {
+        message.wrapped |= self.depth > 0;
+        if self.found.as_ref().is_none_or(|found| weight(&message) > weight(found)) {
+            self.found = Some(message);
+            self.found_length = length;
+        }
+    }
+
+    pub(super) fn found_mut(&mut self) -> Option<&mut Message> {
+        self.found.as_mut()
+    }
+
+    /// Nothing that is still to be seen could count for more.
+    pub(super) fn is_done(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| weight(found) == WEIGHT_MAX)
     }
 }
 
+const WEIGHT_MAX: u8 = 6;
+
+/// How much a message asks for, or gives.
+fn weight(message: &Message) -> u8 {
+    match message.kind {
+        Kind::License => WEIGHT_MAX,
+        Kind::LicenseRequest if !message.offline => WEIGHT_MAX,
+        Kind::LicenseRequest => 5,
+        Kind::Renewal => 4,
+        Kind::Error | Kind::Release => 3,
+        Kind::Acknowledge | Kind::Other => 2,
+        Kind::Certificate | Kind::CertificateRequest => 1,
+        Kind::Provisioning => 0,
+    }
+}
+
+/// Of what was decoded: noise is not worth a look as text.
+fn is_text(bytes: &[u8]) -> bool {
+    let probe = bytes.get(..TEXT_PROBE).unwrap_or(bytes);
+    let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    let valid = match std::str::from_utf8(probe) {
+        Ok(_) => true,
+        // Cut inside a character.
+        Err(error) => error.error_len().is_none(),
+    };
+    valid && !probe.iter().any(control)
+}
+
 /// Without a byte order mark, and without the white space around the text.
-fn trim(body: &[u8]) -> &[u8] {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let space = body.iter().take(SPACE_MAX).take_while(|byte| byte.is_ascii_whitespace()).count();
-    body.get(space..).unwrap_or_default().trim_ascii_end()
+fn trim(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_no_text() {
+        for (bytes, text) in [
+            (&b"{\"a\":1}"[..], true),
+            (b"\r\n\t<a>", true),
+            ("é".as_bytes(), true),
+            ("aé".as_bytes().get(..2).unwrap_or_default(), true),
+            (b"a\xffb", false),
+            (b"a\0b", false),
+            (b"\x1b", false),
+        ] {
+            assert_eq!(is_text(bytes), text, "{bytes:02x?}");
+        }
+    }
 }

@@ -5,12 +5,10 @@
 //! `widevine_request`. Called by `recognise` with bodies that begin with 08, 12 or 0A.
 
 use super::message::{Direction, Kind, Lease, Message, System};
-use super::protobuf::{Fields, Malformed};
+use super::protobuf::{Fields, Malformed, Value};
 use super::widevine_request;
 use crate::secret::Fingerprint;
 
-/// The largest `request_id` or `session_id`; 8, 16 and 32 bytes are met.
-const ID_MAX: usize = 64;
 /// `08 04`, and room for what a later CDM might add. Anything longer is another message.
 const CERTIFICATE_REQUEST_MAX: usize = 8;
 
@@ -24,8 +22,8 @@ pub(super) fn read(direction: Direction, body: &[u8]) -> Result<Message, Malform
         (Direction::Request, Some(4)) if signed.msg.is_none() && body.len() <= CERTIFICATE_REQUEST_MAX => {
             Ok(Message::new(System::Widevine, Kind::CertificateRequest))
         }
-        // Desktop CDMs leave the type out, set-top CDMs write it.
-        (Direction::Request, None | Some(1)) => widevine_request::read(signed.checked()?),
+        // Desktop CDMs leave the type out, set-top CDMs write it, and an unknown one counts as left out.
+        (Direction::Request, None | Some(0 | 1 | 6..)) => widevine_request::read(signed.checked()?),
         (Direction::Reply, Some(2)) => license(signed.checked()?),
         (Direction::Reply, Some(3)) => error(signed.msg.ok_or(Malformed)?),
         (Direction::Reply, Some(5)) => certificate(signed.msg.ok_or(Malformed)?),
@@ -50,14 +48,13 @@ impl<'a> Signed<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut signed = Self::default();
         let mut fields = Fields::of(body);
+        // A field of another type than it should have is an unknown field, as parsers take it.
         while let Some((number, value)) = fields.next()? {
-            match number {
-                1 => signed.kind = Some(value.varint()?),
-                2 => signed.msg = Some(value.bytes()?),
-                3 => signed.signature = Some(value.bytes()?),
-                4..=7 | 9 => drop(value.bytes()?),
-                8 => drop(value.varint()?),
-                _ => {}
+            match (number, value) {
+                (1, Value::Varint(kind)) => signed.kind = Some(kind),
+                (2, Value::Bytes(msg)) => signed.msg = Some(msg),
+                (3, Value::Bytes(signature)) => signed.signature = Some(signature),
+                (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
             }
         }
         Ok(signed)
@@ -94,8 +91,8 @@ pub(super) fn identification(id: &[u8], message: &mut Message) -> Result<(), Mal
     let mut fields = Fields::of(id);
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => message.request_id = identifier(value.bytes()?)?,
-            2 => message.session_id = identifier(value.bytes()?)?,
+            1 => message.request_id = identifier(value.bytes()?),
+            2 => message.session_id = identifier(value.bytes()?),
             3 | 6 => drop(value.bytes()?),
             4 => message.offline = value.varint()? == OFFLINE,
             5 => message.version = Some(value.varint()?),
@@ -106,12 +103,8 @@ pub(super) fn identification(id: &[u8], message: &mut Message) -> Result<(), Mal
 }
 
 /// Opaque: 16 raw bytes from desktops, 32 hexadecimal digits from devices.
-pub(super) fn identifier(bytes: &[u8]) -> Result<Option<Fingerprint>, Malformed> {
-    match bytes.len() {
-        0 => Ok(None),
-        1..=ID_MAX => Ok(Some(Fingerprint::of(bytes))),
-        _ => Err(Malformed),
-    }
+pub(super) fn identifier(bytes: &[u8]) -> Option<Fingerprint> {
+    (!bytes.is_empty()).then(|| Fingerprint::of(bytes))
 }
 
 fn lease(policy: &[u8]) -> Result<Lease, Malformed> {

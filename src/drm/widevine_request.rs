@@ -9,31 +9,27 @@ use super::pssh;
 use super::widevine::{OFFLINE, identification, identifier};
 use crate::secret::Fingerprint;
 
-/// LicenseRequest.type
-const NEW: u64 = 1;
-const RENEWAL: u64 = 2;
+/// LicenseRequest.type of a release.
 const RELEASE: u64 = 3;
 
 pub(super) fn read(msg: &[u8]) -> Result<Message, Malformed> {
     let (mut content, mut asked) = (None, None);
     let mut fields = Fields::of(msg);
     while let Some((number, value)) = fields.next()? {
-        match number {
-            2 => content = Some(value.bytes()?),
-            3 => asked = Some(value.varint()?),
+        match (number, value) {
+            (2, Value::Bytes(bytes)) => content = Some(bytes),
+            (3, Value::Varint(number)) => asked = Some(number),
             // The client id, kilobytes of it, is skipped by its length.
-            1 | 5 | 8 => drop(value.bytes()?),
-            4 | 6 | 7 => drop(value.varint()?),
-            _ => {}
+            (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
         }
     }
     match (Content::read(content.ok_or(Malformed)?)?, asked) {
-        (Content::Existing(license), None | Some(RENEWAL)) => existing(Kind::Renewal, license),
         (Content::Existing(license), Some(RELEASE)) => existing(Kind::Release, license),
-        (Content::Init(init), None | Some(NEW)) => new(init, init_data),
-        (Content::Pssh(init), None | Some(NEW)) => new(init, pssh_data),
-        (Content::WebM(init), None | Some(NEW)) => new(init, webm),
-        _ => Err(Malformed),
+        // Whatever type it says: its server may go by the content as well.
+        (Content::Existing(license), _) => existing(Kind::Renewal, license),
+        (Content::Init(init), _) => new(init, init_data),
+        (Content::Pssh(init), _) => new(init, pssh_data),
+        (Content::WebM(init), _) => new(init, webm),
     }
 }
 
@@ -95,7 +91,7 @@ fn pssh_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(),
     match number {
         1 => header(value.bytes()?, message),
         2 => message.offline = value.varint()? == OFFLINE,
-        3 => message.request_id = identifier(value.bytes()?)?,
+        3 => message.request_id = identifier(value.bytes()?),
         _ => {}
     }
     Ok(())
@@ -106,7 +102,7 @@ fn webm(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malf
         // The header of WebM is the key id itself.
         1 => message.key_ids.insert(value.bytes()?),
         2 => message.offline = value.varint()? == OFFLINE,
-        3 => message.request_id = identifier(value.bytes()?)?,
+        3 => message.request_id = identifier(value.bytes()?),
         _ => {}
     }
     Ok(())
@@ -117,7 +113,7 @@ fn init_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(),
         1 => drop(value.varint()?),
         2 => header(value.bytes()?, message),
         3 => message.offline = value.varint()? == OFFLINE,
-        4 => message.request_id = identifier(value.bytes()?)?,
+        4 => message.request_id = identifier(value.bytes()?),
         _ => {}
     }
     Ok(())

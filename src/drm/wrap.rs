@@ -95,8 +95,7 @@ fn form_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, Misfit> 
 }
 
 fn json_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, Misfit> {
-    // The caller bounds the body, and so the number of its values.
-    let mut scanner = Scanner::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), body.len());
+    let mut scanner = Scanner::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
     let mut next = || scanner.next().map(|token| (token, scanner.depth())).map_err(|_| Misfit::Json);
     if !matches!(next()?.0, Some(Token::Open(Container::Object))) {
         return Err(Misfit::Json);

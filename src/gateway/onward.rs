@@ -21,7 +21,7 @@ use super::route::Route;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::Wrapping;
-use crate::drm::{self, Direction, Message, Unrecognised};
+use crate::drm::{self, Message, Unrecognised};
 use crate::edge::{Breach, ReplyBody};
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
@@ -83,14 +83,23 @@ impl OnwardRequest {
         let translated = wrapping.player_request != wrapping.server_request;
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let bare = if translated { drm::wrap::unwrap(&wrapping.server_request, &self.body).ok() } else { None };
+        let beside = self.beside(route);
         match &bare {
-            Some(bare) => drm::recognise(Direction::Request, None, None, bare).map(|mut message| {
+            Some(bare) => drm::recognise_request(None, bare, beside).map(|mut message| {
                 // The player unwraps its reply too.
                 message.wrapped |= wrapping.player_request != Wrapping::Raw;
                 message
             }),
-            None => drm::recognise(Direction::Request, content_type, None, &self.body),
+            None => drm::recognise_request(content_type, &self.body, beside),
         }
+    }
+
+    /// Where a message may stand beside the body: in the query, a step of the path, or a header that this route passes.
+    fn beside<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let query = self.query.iter().map(String::as_bytes);
+        let steps = self.path.split('/').map(str::as_bytes);
+        let headers = route.config.headers.iter().filter_map(|name| self.headers.get(name)).map(HeaderValue::as_bytes);
+        query.chain(steps).chain(headers).filter(|text| !text.is_empty())
     }
 }
 

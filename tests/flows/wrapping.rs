@@ -88,6 +88,35 @@ async fn without_a_translation_every_wrapping_passes_as_it_is() {
 }
 
 #[tokio::test]
+async fn every_wrapped_challenge_opens_a_session_and_is_sent_on_byte_for_byte() {
+    let server = Upstream::answering(|asked| good("application/x-any", asked.body.clone())).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    for (number, (name, body)) in drm::wrapped_vectors().into_iter().enumerate() {
+        let tv = stage.player_of(&format!("viewer-{number}"), &format!("tv-{number}"), name).await;
+        let content_type =
+            if name.contains("multipart") { "multipart/form-data; boundary=frontier" } else { "text/plain" };
+        let reply = tv.post(body.clone()).header("content-type", content_type).await;
+        assert!(reply.is_good(), "{name}: {}", reply.text());
+        assert!(reply.body == body && server.seen()[number].body == body, "{name} was changed");
+        assert_eq!(stage.headend.count("setup").await, number + 1, "{name}");
+    }
+    assert_eq!(stage.metric("unrecognised_total", &[]).await, 0.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_challenge_in_the_query_opens_a_session() {
+    let server = Upstream::answering(|_| good("a/b", "{}")).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    let query = format!("?a=1&challenge={}", drm::b64u(widevine_new("video")));
+    assert!(tv.post("").method(http::Method::GET).below(&query).await.is_good());
+    assert_eq!(server.only().target, format!("/acquire{query}"));
+    assert_eq!(stage.headend.count("setup").await, 1);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_wrapped_as_the_route_says_is_told_so() {
     let stage =
         Stage::script().route("/license", "widevine", "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"");

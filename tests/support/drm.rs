@@ -400,3 +400,88 @@ fn widevine_vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("wv_error_expired.bin", widevine_error(4)),
     ]
 }
+
+// === Wrapped requests ===
+
+/// Requests as apps and players wrap them, by the name of their vector file.
+pub(crate) fn wrapped_vectors() -> Vec<(&'static str, Vec<u8>)> {
+    let challenge = widevine_new(RID, b"content-42", &[KID]);
+    let text = b64(&challenge);
+    let numbers = |separator: &str| challenge.iter().map(u8::to_string).collect::<Vec<_>>().join(separator);
+    let signed = challenge.iter().map(|byte| byte.cast_signed().to_string()).collect::<Vec<_>>().join(",");
+    let hex: String = challenge.iter().map(|byte| format!("{byte:02x}")).collect();
+    let percent: String = challenge.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let counted: Vec<_> = challenge.iter().enumerate().map(|(index, byte)| format!("\"{index}\":{byte}")).collect();
+    let narrow: String = challenge.iter().map(|byte| char::from(*byte)).collect();
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let part = |head: &str, value: &[u8]| {
+        let head = format!("--frontier\r\nContent-Disposition: form-data; name=\"challenge\"\r\n{head}\r\n");
+        [head.as_bytes(), value, b"\r\n--frontier--\r\n"].concat()
+    };
+    let soap_text =
+        soap(&format!("<m:GetLicense xmlns:m=\"urn:drm\"><m:challenge>{text}</m:challenge></m:GetLicense>"));
+    let playready = playready_challenge(&playready_header_40(KID), None, &fill(16, "pr-nonce"));
+    let clearkey = clearkey_request(&[KID], Some("temporary"));
+    let deep = json(&format!("{{\"inner\":{}}}", json(&format!("{{\"challenge\":\"{text}\"}}"))));
+    let escaped = playready.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let form: String =
+        playready.bytes().map(|byte| if byte == b' ' { "+".into() } else { format!("%{byte:02X}") }).collect();
+    let lines: Vec<u8> = text.as_bytes().chunks(76).map(|line| [line, b"\r\n"].concat()).collect::<Vec<_>>().concat();
+    vec![
+        ("wrap_decimal.txt", numbers(",").into()),
+        ("wrap_decimal_spaces.txt", numbers(" ").into()),
+        ("wrap_decimal_form.txt", format!("token=t&challenge={}", numbers(",")).into()),
+        ("wrap_json_array.json", format!("[{}]", numbers(",")).into()),
+        ("wrap_json_array_signed.json", format!("{{\"challenge\":[{signed}]}}").into()),
+        ("wrap_json_array_of_strings.json", format!("[\"{}\"]", numbers("\",\"")).into()),
+        ("wrap_json_buffer.json", format!("{{\"type\":\"Buffer\",\"data\":[{}]}}", numbers(",")).into()),
+        ("wrap_json_counted.json", format!("{{{}}}", counted.join(",")).into()),
+        ("wrap_json_string.json", format!("\"{text}\"").into()),
+        ("wrap_json_in_json.json", deep.clone().into()),
+        (
+            "wrap_json_in_json_in_form.txt",
+            format!("q={}", deep.bytes().map(|b| format!("%{b:02x}")).collect::<String>()).into(),
+        ),
+        ("wrap_json_narrow.json", format!("{{\"c\":{}}}", json(&narrow)).into()),
+        ("wrap_json_hex.json", format!("{{\"challenge\":\"{hex}\"}}").into()),
+        ("wrap_json_url.json", format!("{{\"challenge\":\"{}\"}}", b64u(&challenge)).into()),
+        ("wrap_json_data_url.json", format!("{{\"uri\":\"data:application/octet-stream;base64,{text}\"}}").into()),
+        ("wrap_json_playready.json", format!("{{\"challenge\":{}}}", json(&playready)).into()),
+        ("wrap_json_clearkey.json", format!("{{\"drm\":\"clearkey\",\"request\":{clearkey}}}").into()),
+        ("wrap_json_clearkey_string.json", format!("{{\"request\":{}}}", json(&clearkey)).into()),
+        ("wrap_json_unclosed.json", format!("{{\"challenge\":\"{text}").into()),
+        ("wrap_hex.txt", hex.clone().into()),
+        ("wrap_hex_upper.txt", hex.to_uppercase().into()),
+        ("wrap_hex_escaped.txt", challenge.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>().into()),
+        ("wrap_hex_list.txt", challenge.iter().map(|byte| format!("0x{byte:02x}, ")).collect::<String>().into()),
+        ("wrap_hex_form.txt", format!("challenge={hex}&device=tv").into()),
+        ("wrap_multipart.bin", part("Content-Type: application/octet-stream\r\n", &challenge)),
+        ("wrap_multipart_base64.txt", part("Content-Transfer-Encoding: base64\r\n", &lines)),
+        ("wrap_data_url.txt", format!("data:application/octet-stream;base64,{text}").into()),
+        ("wrap_data_url_percent.txt", format!("data:application/octet-stream,{percent}").into()),
+        ("wrap_percent.txt", percent.clone().into()),
+        ("wrap_form_raw.txt", format!("a=1&challenge={percent}&b=2").into()),
+        ("wrap_form_url.txt", format!("challenge={}", b64u(&challenge)).into()),
+        ("wrap_form_playready.txt", format!("challenge={form}").into()),
+        ("wrap_xml.xml", format!("<?xml version=\"1.0\"?><request><challenge>{text}</challenge></request>").into()),
+        ("wrap_xml_attribute.xml", format!("<request challenge='{text}'/>").into()),
+        ("wrap_xml_cdata.xml", format!("<request><![CDATA[{playready}]]></request>").into()),
+        ("wrap_xml_escaped.xml", format!("<request><c>{escaped}</c></request>").into()),
+        (
+            "wrap_xml_playready.xml",
+            format!("<request>{}</request>", playready.split("?>").nth(1).unwrap_or_default()).into(),
+        ),
+        ("wrap_soap.xml", soap_text.into()),
+        ("wrap_base64_lines.txt", lines),
+        ("wrap_base64_twice.txt", b64(&text).into()),
+        ("wrap_base64_json.txt", b64(format!("{{\"challenge\":\"{text}\"}}")).into()),
+        (
+            "wrap_base64_junk.txt",
+            text.as_bytes().chunks(64).map(|line| [line, b"* "].concat()).collect::<Vec<_>>().concat(),
+        ),
+        (
+            "wrap_jws.txt",
+            format!("{}.{}.c2ln", b64u("{\"alg\":\"none\"}"), b64u(format!("{{\"challenge\":\"{text}\"}}"))).into(),
+        ),
+    ]
+}
