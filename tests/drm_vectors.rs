@@ -539,11 +539,11 @@ fn is_complete(name: &str, whole: &[u8], cut: &[u8]) -> bool {
     }
 }
 
-/// Every place of a body; of a large wrapped one only each seventh and the last hundred, unless
+/// Every place of a body; of a large wrapped one only each forty-first and the last sixty, unless
 /// `SIDEBEAT_WHOLE_MATRIX` asks for the minutes that the rest takes.
 fn places(length: usize, wrapper: &str) -> impl Iterator<Item = usize> {
     let whole = wrapper == "raw" || length < 2_000 || std::env::var_os("SIDEBEAT_WHOLE_MATRIX").is_some();
-    (0..length).filter(move |place| whole || place % 7 == 0 || length - place <= 100)
+    (0..length).filter(move |place| whole || place % 41 == 0 || length - place <= 60)
 }
 
 fn cut_everywhere(prefix: &str) {
