@@ -533,7 +533,7 @@ fn is_complete(name: &str, whole: &[u8], cut: &[u8]) -> bool {
                 &whole.as_chunks().0.iter().map(|u| u16::from_le_bytes(*u)).collect::<Vec<_>>(),
             );
             let challenge = text.split("</Challenge>").next().unwrap().trim_end_matches('=').len();
-            cut.len() % 2 == 0 && cut.len() / 2 >= challenge
+            cut.len().is_multiple_of(2) && cut.len() / 2 >= challenge
         }
         _ => cut.len() == whole.len(),
     }

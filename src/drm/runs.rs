@@ -28,13 +28,10 @@ pub(super) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn ends(text: &[u8], at: usize) -> bool {
-    let Some(rest) = text.get(at..) else { return true };
-    match rest {
-        [b'"' | b'\'' | b'&' | b'<' | b'>' | b',' | b';' | b'=' | b':' | b'.' | b'|', ..]
-        | [b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'%' | b'`' | b'$' | b'?' | b'#' | 0, ..] => true,
-        [b'\n', b'\n', ..] | [b'\n', b'\r', b'\n', ..] | [b'\n', b'-', b'-', ..] => true,
-        _ => false,
-    }
+    const ENDS: &[u8] = b"\"'&<>,;=:.|{}[]()%`$?#\0";
+    let rest = text.get(at..).unwrap_or_default();
+    let line = matches!(rest, [b'\n', b'\n', ..] | [b'\n', b'\r', b'\n', ..] | [b'\n', b'-', b'-', ..]);
+    line || rest.first().is_none_or(|byte| memchr::memchr(*byte, ENDS).is_some())
 }
 
 /// What one run may stand for.
