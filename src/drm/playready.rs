@@ -226,3 +226,26 @@ fn is_closed(text: &str) -> bool {
     let last = text.strip_suffix('>').and_then(|text| text.rsplit_once("</"));
     last.is_some_and(|(_, name)| name.trim_end().rsplit(':').next() == Some("Envelope"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several licenses in one reply: the first that ends ends something, and the last that ends ends all.
+    #[test]
+    fn of_several_licenses_the_soonest_and_the_last_end_are_told_whatever_their_order() {
+        let ends = |end: Option<u64>| Some(Validity { end, ..Validity::default() });
+        let rows = [
+            (ends(Some(10)), ends(Some(20)), ends(Some(20))),
+            (ends(Some(20)), ends(Some(10)), ends(Some(20))),
+            (ends(None), ends(Some(10)), ends(None)),
+            (ends(Some(10)), ends(None), ends(None)),
+            (None, ends(Some(10)), ends(Some(10))),
+            (ends(Some(10)), None, ends(Some(10))),
+            (None, None, None),
+        ];
+        for (one, other, last) in rows {
+            assert_eq!(later(one, other), last, "{one:?} {other:?}");
+        }
+    }
+}

@@ -25,6 +25,13 @@ import {unsaid} from './unsaid.mjs';
 const here = import.meta.dirname;
 const out = path.join(here, 'out');
 const names = process.argv.slice(2).filter(name => !name.startsWith('--'));
+// A mistyped name would pass by testing nothing.
+const known = [...PLAYERS.map(({id}) => id), 'demo', 'eme', 'media'];
+const unknown = names.filter(name => !known.includes(name));
+if (unknown.length > 0) {
+  console.error(`no such case: ${unknown.join(', ')}; there are ${known.join(', ')}`);
+  process.exit(2);
+}
 const chosen = PLAYERS.filter(player => names.length === 0 || names.includes(player.id));
 const interval = Number(process.env.BEAT_S ?? 1);
 
