@@ -487,3 +487,23 @@ async fn a_strangers_proxy_protocol_header_closes_its_connection() {
     assert_eq!(edge.counters.proxy_headers_refused.load(Ordering::Relaxed), 1);
     assert!(edge.take_seen().is_empty());
 }
+
+#[tokio::test]
+async fn what_a_foreign_page_loads_without_an_origin_is_refused() {
+    let origins = Origins::List(vec!["https://tv.example".to_owned()]);
+    let edge = Setup { origins, ..Setup::default() }.run().await;
+    for (headers, expected) in [
+        ("Host: localhost", 200),
+        ("Host: 127.0.0.1:8080", 200),
+        ("Host: localhost\r\nSec-Fetch-Site: same-origin", 200),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image", 403),
+        ("Host: localhost\r\nSec-Fetch-Site: same-site\r\nReferer: http://localhost:9000/", 403),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nReferer: https://tv.example/", 200),
+        ("Host: rebound.example:8080", 421),
+    ] {
+        let asked = format!("GET /a HTTP/1.1\r\n{headers}\r\n\r\n");
+        assert_eq!(status(&ask(&mut edge.connect().await, &asked).await.unwrap()), expected, "{headers}");
+    }
+    assert_eq!(edge.counters.refused_hosts.load(Ordering::Relaxed), 1);
+    assert_eq!(edge.take_seen().len(), 4);
+}

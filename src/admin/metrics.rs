@@ -49,7 +49,7 @@ impl Admin {
         let own = i64::try_from(self.own.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("admin_connections", "Operators' connections now", ConstGauge::new(own));
         let refused = &self.own.refused_connections;
-        let rows: [(&str, &str, &AtomicU64); 18] = [
+        let rows: [(&str, &str, &AtomicU64); 19] = [
             ("admin_refused_connections", "Operators' connections closed because too many were open", refused),
             ("edge_accepted", "Connections accepted", &edge.accepted),
             ("edge_accept_starved", "Accepts that failed for want of descriptors or memory", &edge.accept_starved),
@@ -73,6 +73,7 @@ impl Admin {
             ),
             ("edge_refused_connections", "Connections closed because too many were open", &edge.refused_connections),
             ("edge_refused_calls", "Calls refused because too many were in flight", &edge.refused_calls),
+            ("edge_refused_hosts", "Calls whose Host is none of ours", &edge.refused_hosts),
             ("edge_refused_origins", "Preflights of pages not on the list", &edge.refused_origins),
             ("edge_silent", "Connections that sent nothing in time", &edge.silent),
             ("edge_stalled", "Connections whose peer stopped reading", &edge.stalled),

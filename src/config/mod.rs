@@ -78,6 +78,8 @@ pub struct Config {
 pub struct Server {
     /// Which header of a trusted proxy names the viewer.
     pub forwarded_header: ForwardedHeader,
+    /// Names that players may call us by, beside addresses and localhost; they matter where `origins` is a list.
+    pub host_names: Vec<HostPattern>,
     pub limits: Limits,
     /// HTTPS, HTTP/1.1 and HTTP/2 by ALPN.
     pub listen: Vec<SocketAddr>,

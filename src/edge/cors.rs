@@ -6,17 +6,20 @@
 //! upstream.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ALLOW, ORIGIN, VARY,
+    ALLOW, ORIGIN, REFERER, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
+use super::host_rules::HostRules;
 use super::{ReplyBody, reply};
-use crate::config::Origins;
+use crate::config::{Origins, Server};
 
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, soapaction, authorization, nv-authorizations, cmcd-object, cmcd-request, cmcd-session, cmcd-status",
@@ -30,9 +33,17 @@ const LONGEST_ECHO: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct Cors {
+    hosts: HostRules,
     /// `None`: the handler judges origins, and adds the headers itself.
     origins: Option<Origins>,
 }
+
+pub(super) const HOST_REFUSED: reply::Refusal = reply::Refusal {
+    status: StatusCode::MISDIRECTED_REQUEST,
+    error: "host_refused",
+    detail: "the Host header names none of server.host-names, which matter where server.origins is a list",
+    close: true,
+};
 
 /// What the `Origin` of a request earned it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,11 +58,19 @@ pub enum Caller {
 
 impl Cors {
     pub fn new(origins: Origins) -> Self {
-        Self { origins: Some(origins) }
+        Self { hosts: HostRules::default(), origins: Some(origins) }
+    }
+
+    pub(super) fn of(server: &Server) -> Self {
+        Self { hosts: HostRules::of(server), ..Self::new(server.origins.clone()) }
+    }
+
+    pub(super) fn admits_host(&self, headers: &HeaderMap, target: Option<&Authority>, tls: bool) -> bool {
+        self.hosts.admits(headers, target, tls)
     }
 
     pub(super) fn left_to_the_handler() -> Self {
-        Self { origins: None }
+        Self { hosts: HostRules::default(), origins: None }
     }
 
     pub(super) fn is_left_to_the_handler(&self) -> bool {
@@ -60,6 +79,7 @@ impl Cors {
 
     pub fn caller(&self, request: &HeaderMap) -> Caller {
         match (&self.origins, only_value(request, &ORIGIN)) {
+            (Some(listed), Ok(None)) if is_foreign_load(listed, request) => Caller::Refuse,
             (None, _) | (Some(_), Ok(None)) => Caller::Ignore,
             (Some(listed), Ok(Some(origin))) if lists(listed, origin) => Caller::Allow(origin.clone()),
             (Some(_), Ok(Some(_)) | Err(Several)) => Caller::Refuse,
@@ -94,7 +114,10 @@ impl Cors {
         add_vary(reply);
         let Caller::Allow(origin) = caller else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        // Where any page may call, none may do so with what the browser keeps for the viewer.
+        if self.origins != Some(Origins::Any) {
+            reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
         reply.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         let Some(request) = preflight else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
@@ -128,6 +151,38 @@ fn lists(origins: &Origins, origin: &HeaderValue) -> bool {
         Origins::Any => true,
         Origins::List(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
     }
+}
+
+/// An image, a link or a native video of a page: it carries no `Origin`, but browsers say whether it comes from
+/// elsewhere. Same-site is elsewhere too: the list names origins, and a neighbour's port is another one. Whose
+/// page it is stands in `Referer`, as far as the page lets it; what says nothing is on no list.
+fn is_foreign_load(origins: &Origins, request: &HeaderMap) -> bool {
+    let elsewhere = match request.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+        Some(b"same-origin" | b"none") | None => false,
+        Some(_) => true,
+    };
+    elsewhere && *origins != Origins::Any && !referring_origin(request).is_some_and(|origin| lists(origins, &origin))
+}
+
+/// Whether a request comes from a browser's page, by what only browsers write and pages cannot take away, or
+/// what a picture, a frame or a link asks for.
+pub fn has_browser_headers(request: &HeaderMap) -> bool {
+    let fetches = request.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    let accepts = |kind: &str| {
+        let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        accept.is_some_and(|accept| accept.to_ascii_lowercase().contains(kind))
+    };
+    fetches
+        || request.contains_key(ORIGIN)
+        || request.contains_key(REFERER)
+        || accepts("image/")
+        || accepts("text/html")
+}
+
+/// Scheme and authority of the page that the request comes from.
+fn referring_origin(request: &HeaderMap) -> Option<HeaderValue> {
+    let referer: Uri = request.get(REFERER)?.to_str().ok()?.parse().ok()?;
+    HeaderValue::try_from(format!("{}://{}", referer.scheme_str()?, referer.authority()?)).ok()
 }
 
 fn wished_headers(request: &HeaderMap) -> HeaderValue {
@@ -195,6 +250,43 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_is_not_on_the_list_cannot_call_without_an_origin_either() {
+        let rows: [(&[(&'static str, &'static str)], bool); 9] = [
+            (&[], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site"), ("referer", "https://evil.example/")], false),
+            (&[("sec-fetch-site", "same-site"), ("referer", "https://tv.example.evil/")], false),
+            // A native player in a page that is on the list.
+            (&[("sec-fetch-site", "cross-site"), ("referer", "https://tv.example/watch?x")], true),
+            (&[("sec-fetch-site", "same-site"), ("referer", "http://127.0.0.1:9000/")], true),
+        ];
+        for (request, good) in rows {
+            let expected = if good { Caller::Ignore } else { Caller::Refuse };
+            assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
+            assert_eq!(Cors::new(Origins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn browsers_are_known_by_what_pages_cannot_take_away() {
+        for (name, value, browser) in [
+            ("sec-fetch-mode", "no-cors", true),
+            ("sec-fetch-site", "none", true),
+            ("origin", "null", true),
+            ("referer", "https://tv.example/", true),
+            ("accept", "image/avif,image/webp,*/*;q=0.8", true),
+            ("accept", "text/html,application/xhtml+xml", true),
+            ("accept", "*/*", false),
+            ("user-agent", "curl/8.0", false),
+        ] {
+            assert_eq!(has_browser_headers(&headers(&[(name, value)])), browser, "{name}: {value}");
+        }
+    }
+
+    #[test]
     fn a_preflight_is_answered_in_full() {
         let cors = Cors::new(Origins::Any);
         let request = headers(&[
@@ -210,7 +302,6 @@ mod tests {
             ("allow", "GET, POST, OPTIONS"),
             ("vary", "Origin"),
             ("access-control-allow-origin", "null"),
-            ("access-control-allow-credentials", "true"),
             ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident"),
             ("access-control-allow-methods", "GET, POST, OPTIONS"),
             ("access-control-allow-headers", "content-type,nv-authorizations"),

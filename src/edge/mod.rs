@@ -15,6 +15,7 @@ mod descriptors;
 mod drive;
 mod guard;
 mod head;
+mod host_rules;
 mod line;
 mod listen;
 mod patience;
@@ -44,7 +45,7 @@ use crate::task::CarriedCall;
 
 pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
 pub use self::breach::Breach;
-pub use self::cors::{Caller, Cors, only_value};
+pub use self::cors::{Caller, Cors, has_browser_headers, only_value};
 pub use self::counters::Counters;
 pub use self::request_body::{CallRefusal, RequestBody};
 pub use self::serve::{Bound, Edge, Fault, Serving, Terms};

@@ -55,7 +55,7 @@ impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
     pub async fn bind(server: &config::Server, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
-        let cors = Cors::new(server.origins.clone());
+        let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
         let shared = Shared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
         let mut edge = Self::unbound(shared, server.workers);
@@ -185,7 +185,7 @@ pub struct Terms(Arc<Shared>);
 impl Terms {
     /// Origins and numbers hold for the next call, times for the next connection.
     pub fn change(&self, server: &config::Server) {
-        self.0.cors.store(Arc::new(Cors::new(server.origins.clone())));
+        self.0.cors.store(Arc::new(Cors::of(server)));
         self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));
         self.0.change(Arc::new(server.limits.clone()));
     }

@@ -17,7 +17,7 @@ use hyper::service::Service;
 use super::address_limits::{AddressKey, AddressShare};
 use super::breach::Breach;
 use super::conn::Worker;
-use super::cors::Caller;
+use super::cors::{Caller, HOST_REFUSED};
 use super::counters::add;
 use super::line::{Line, Running};
 use super::reply::{Refusal, RefusalTrace};
@@ -61,6 +61,12 @@ impl Service<Request<Incoming>> for Calls {
             return Answer::ready(self.preflight(&finish), finish, running);
         }
         let shared = &self.worker.shared;
+        // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
+        let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
+        if finish.caller == Caller::Ignore && !addressed {
+            add(&shared.counters.refused_hosts);
+            return Answer::ready(HOST_REFUSED.reply(), finish, running);
+        }
         guard::drop_hop_by_hop(&mut parts.headers);
         let viewer = self.viewer(&parts.headers);
         let peer = viewer.as_ref().unwrap_or(&self.peer);

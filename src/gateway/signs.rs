@@ -16,7 +16,7 @@ use super::Gateway;
 use super::identity::{self, Evidence};
 use super::route::Route;
 use crate::cmcd::{self, Event, State};
-use crate::edge::{Peer, ReplyBody, RequestBody, body, reply};
+use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
 use crate::secret::Fingerprint;
 use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
@@ -54,6 +54,11 @@ impl Gateway {
         rest: &str,
         request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
+        // An image in any page could ask for it, unasked and unseen.
+        if request.method() == Method::GET && has_browser_headers(request.headers()) {
+            const DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
+            return super::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", DETAIL);
+        }
         let query = request.uri().query();
         let who = self.who(route, peer, rest, request.headers(), query);
         let Some((key, token)) = who else { return reply::empty(StatusCode::NO_CONTENT) };

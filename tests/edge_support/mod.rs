@@ -178,6 +178,7 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Server {
         forwarded_header: setup.forwarded_header,
+        host_names: Vec::new(),
         limits: setup.limits.clone(),
         listen: vec![any],
         listen_plain: vec![any],

@@ -149,6 +149,32 @@ async fn a_token_names_its_device_to_the_license_call_and_to_the_beacon() {
     stage.end().await;
 }
 
+/// `<img src="…/license/~stop">` in any page: an image knows no POST.
+#[tokio::test]
+async fn a_picture_in_a_page_stops_nothing_and_a_program_may_stop_by_get() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let get = |sign: &str| {
+        stage.stranger().post("").method(http::Method::GET).below(&format!("/{sign}?device=tv&token={}", tv.token))
+    };
+    for (name, value) in [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-dest", "image"),
+        ("origin", "https://tv.example"),
+        ("referer", "https://tv.example/"),
+        ("accept", "image/avif,image/webp,*/*;q=0.8"),
+    ] {
+        for sign in ["~stop", "~report"] {
+            assert_eq!(get(sign).header(name, value).await.error(), (405, "method".to_owned()), "{sign} {name}");
+        }
+    }
+    assert_eq!(stage.each("state").await, ["live"]);
+    assert_eq!(get("~stop").header("accept", "*/*").await.status, 204);
+    stage.headend.next("teardown", 0).await;
+    stage.end().await;
+}
+
 /// One machine in front of us speaks for many households.
 #[tokio::test]
 async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_names() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::section::Section;
 use crate::config::words;
-use crate::config::{ForwardedHeader, Limits, Origins, Server, Tls, TrustedProxies};
+use crate::config::{Endpoint, ForwardedHeader, HostPattern, Limits, Origins, Server, Tls, TrustedProxies};
 
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
@@ -28,14 +28,17 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     let trusted_proxies = trusted_proxies(table);
     let forwarded_header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
     let proxy_protocol = proxy_protocol(table, listen.iter().chain(&listen_plain), &trusted_proxies);
+    let public_url = table.word("public-url", words::public_url);
+    let host_names = host_names(table, public_url.as_deref());
     Server {
         forwarded_header,
+        host_names,
         limits: limits(&table.table("limits")),
         listen,
         listen_plain,
         origins: origins(table),
         proxy_protocol,
-        public_url: table.word("public-url", words::public_url),
+        public_url,
         tls: tls(&table.table("tls")),
         trusted_proxies,
         workers: workers(table),
@@ -63,6 +66,14 @@ fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAd
         }
         taken.push(*address);
     }
+}
+
+/// Those of the list, and the one of `public-url`.
+fn host_names(table: &Section<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
+    let mut hosts = table.list("host-names", "[\"tv-proxy.home.arpa\"]", words::host_pattern).unwrap_or_default();
+    let public = public_url.and_then(|url| Endpoint::parse(url).ok());
+    hosts.extend(public.map(|public| HostPattern::Exact(public.host().to_ascii_lowercase())));
+    hosts
 }
 
 fn trusted_proxies(table: &Section<'_>) -> TrustedProxies {

@@ -1,0 +1,83 @@
+//! Which names players may call us by, where `server.origins` is a list.
+//!
+//! A page can let its own name resolve to our address (DNS rebinding), and is then of the same origin as we are: its
+//! GETs carry no `Origin`. But they carry the name in `Host`. An address in `Host` cannot be rebound, and over TLS
+//! the certificate stands against it.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::HOST;
+use http::uri::Authority;
+
+use crate::config::{HostPattern, Origins, Server};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct HostRules {
+    /// None: any name will do.
+    names: Option<Vec<HostPattern>>,
+}
+
+impl HostRules {
+    pub(super) fn of(server: &Server) -> Self {
+        match server.origins {
+            Origins::Any => Self::default(),
+            Origins::List(_) => Self { names: Some(server.host_names.clone()) },
+        }
+    }
+
+    /// `headers` have one `Host` at most. Without one (HTTP/1.0) no browser asks.
+    pub(super) fn admits(&self, headers: &HeaderMap, target: Option<&Authority>, tls: bool) -> bool {
+        let Some(names) = self.names.as_ref().filter(|_| !tls) else { return true };
+        let written = || Authority::try_from(headers.get(HOST)?.as_bytes()).ok();
+        let Some(host) = target.cloned().or_else(written) else { return true };
+        let bare = host.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let is_local = bare.eq_ignore_ascii_case("localhost")
+            || bare.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("localhost"));
+        is_local
+            || bare.parse::<IpAddr>().is_ok()
+            || names.iter().any(|name| name.fits(bare) || name.fits(host.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn admits(names: Option<&[&str]>, host: &str, tls: bool) -> bool {
+        let pattern = |name: &&str| match name.strip_prefix("*.") {
+            Some(end) => HostPattern::Below(format!(".{end}")),
+            None => HostPattern::Exact((*name).to_owned()),
+        };
+        let rules = HostRules { names: names.map(|names| names.iter().map(pattern).collect()) };
+        let headers = [(HOST, HeaderValue::from_str(host).unwrap())].into_iter().collect();
+        rules.admits(&headers, None, tls)
+    }
+
+    #[test]
+    fn a_name_that_a_page_let_resolve_to_us_is_refused() {
+        let names = Some(&["tv.home.arpa", "*.proxy.example"][..]);
+        for (host, good) in [
+            ("127.0.0.1:8080", true),
+            ("192.168.1.2", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("tv.localhost", true),
+            ("TV.home.arpa:8080", true),
+            ("tv.home.arpa.", true),
+            ("a.proxy.example", true),
+            ("evil.example:8080", false),
+            ("tv.home.arpa.evil.example", false),
+            ("proxy.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("notlocalhost", false),
+        ] {
+            assert_eq!(admits(names, host, false), good, "{host}");
+            assert!(admits(names, host, true), "over TLS the certificate tells: {host}");
+            assert!(admits(None, host, false), "any page may call: {host}");
+        }
+        assert!(!admits(Some(&[]), "tv.home.arpa", false));
+    }
+}
