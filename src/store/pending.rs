@@ -184,6 +184,53 @@ mod tests {
         assert_eq!(pending.take_next(Duration::ZERO, NEVER).unwrap().1, Mark(2));
     }
 
+    /// A license waits for the record of its own session, which came too late for this transaction.
+    #[tokio::test]
+    async fn a_waiter_goes_on_with_its_own_mark_and_not_with_an_earlier_one() {
+        let pending = Pending::default();
+        pending.add(KEY, None);
+        let early = pending.durable();
+        let (_, first) = pending.take();
+        pending.add(KEY, None);
+        let mut late = Box::pin(pending.durable());
+        pending.settle(first, false);
+        early.await;
+        let still_waits = std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await;
+        assert!(still_waits, "its change is not written yet");
+        let (changes, second) = pending.take();
+        assert_eq!(changes.len(), 1);
+        // A transaction that failed lets it go on as well: nobody is held up by a full disk.
+        pending.settle(second, true);
+        late.await;
+        assert!(pending.is_degraded());
+    }
+
+    #[test]
+    fn a_change_made_during_a_failing_write_wins_over_the_one_that_failed() {
+        let other = Key::Session(crate::ids::SessionId(2));
+        let record = |device: &str| {
+            let (ended, held, kept, authority) = (None, None, None, device.into());
+            Some(Record::Slot(Box::new(crate::store::SlotRecord { authority, ended, held, kept, slot: 1 })))
+        };
+        let device = |record: &Option<Record>| match record {
+            Some(Record::Slot(slot)) => Some(slot.authority.to_string()),
+            Some(Record::Registration(_) | Record::Session(_)) | None => None,
+        };
+        let pending = Pending::default();
+        pending.add(KEY, record("old"));
+        pending.add(other.clone(), record("alone"));
+        let (failed, mark) = pending.take();
+        // What is forgotten meanwhile is a change as any other.
+        for newer in [record("new"), None] {
+            pending.add(KEY, newer.clone());
+            pending.give_back(failed.clone());
+            pending.settle(mark, true);
+            let (again, newest) = pending.take();
+            assert_eq!((device(&again[&KEY]), device(&again[&other])), (device(&newer), Some("alone".to_owned())));
+            assert!(newest > mark);
+        }
+    }
+
     /// A disk that hangs for hours is waited for by every call, for a second each.
     #[test]
     fn who_has_given_up_waiting_is_not_kept() {

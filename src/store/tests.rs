@@ -7,7 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::SessionId;
+use crate::clock::Clock;
+use crate::ids::{PlaybackId, SessionId};
+use crate::playbacks::{Archive, Registration};
 use crate::telemetry::Telemetry;
 
 /// A store of some kind, and what the next process finds in its place.
@@ -120,6 +122,76 @@ fn the_newest_record_of_each_key_survives() {
         kind.crash();
         assert_eq!(devices(kind.store().load()), [(2, "other".to_owned())]);
     }
+}
+
+fn registration(number: u8) -> Registration {
+    Registration {
+        authority: None,
+        block: None,
+        content_url: None,
+        device: "tv".into(),
+        headers: Vec::new(),
+        id: PlaybackId::from([number; 16]),
+        license_url: None,
+        route: "/authorize".into(),
+        rung: "body",
+    }
+}
+
+/// Whatever is forgotten does not come again after a restart, and the file does not grow by it.
+#[test]
+fn a_forgotten_record_of_any_kind_stays_gone() {
+    let session = Key::Session(SessionId(18_446_744_073_709_551_614));
+    let of_session = || Record::decode(&session, record::tests::OLD.as_bytes()).unwrap();
+    for mut kind in kinds() {
+        let archive = |kind: &dyn Kind| Registered { clock: Clock, store: kind.store() };
+        for number in 1..=3 {
+            archive(&*kind).keep(&registration(number));
+        }
+        kind.store().put(of_session());
+        kind.store().put(slot(1, "tv"));
+        kind.settle();
+        kind.crash();
+        let Loaded { registrations, sessions, slots } = kind.store().load();
+        assert_eq!((registrations.len(), sessions.len(), slots.len()), (3, 1, 1));
+        // One that was written in another run, one of this run, and one that is written anew.
+        archive(&*kind).keep(&registration(4));
+        kind.settle();
+        for number in [1, 2, 4] {
+            archive(&*kind).forget(registration(number).id);
+        }
+        archive(&*kind).keep(&registration(2));
+        kind.store().forget(session.clone());
+        kind.store().forget(Key::Slot("own".into(), 1));
+        kind.settle();
+        kind.crash();
+        let Loaded { registrations, sessions, slots } = kind.store().load();
+        let mut left: Vec<_> = registrations.into_iter().map(|record| record.id).collect();
+        left.sort();
+        assert_eq!(left, [2, 3].map(|number| registration(number).id));
+        assert!(sessions.is_empty() && slots.is_empty());
+    }
+}
+
+#[test]
+fn a_journal_does_not_grow_by_records_that_come_and_go() {
+    let kind = InFile::new();
+    let archive = Registered { clock: Clock, store: kind.store() };
+    let round = || {
+        for number in 0..200 {
+            archive.keep(&registration(number));
+        }
+        kind.settle();
+        for number in 0..200 {
+            archive.forget(registration(number).id);
+        }
+        kind.settle();
+        std::fs::metadata(file(kind.folder.path())).unwrap().len()
+    };
+    // The file takes what a round needs, and the pages of the commit before.
+    let first = (0..3).map(|_| round()).max();
+    let later = (0..20).map(|_| round()).max();
+    assert!(later <= first, "{later:?} {first:?}");
 }
 
 #[test]
