@@ -4,99 +4,81 @@
 //! served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
-//! ([`Reload`]).
+//! ([`Reload`]). On SIGUSR2 another process takes over ([`handover`]).
 
 mod durable;
+mod ends;
+mod fault;
 mod files;
+mod gateway_parts;
+mod handover;
 mod reload;
+mod service_manager;
 mod signals;
+mod sockets;
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use self::durable::Durable;
+use self::ends::Ends;
+pub use self::fault::Fault;
 pub use self::files::check_files;
+use self::files::ensure_certificates;
+use self::gateway_parts::GatewayParts;
+pub use self::handover::{HandoverFault, Launcher, Predecessor};
 pub use self::reload::Reload;
 use self::reload::{named, restart_only, warn_of};
+use self::signals::Ending;
 pub use self::signals::Signals;
+pub use self::sockets::{InheritedSockets, SocketFault};
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, Client};
 use crate::clock::Clock;
-use crate::config::{self, Config, Faults, OnExit};
-use crate::edge::{self, Bound, Counters, Edge, Handler, certs};
-use crate::gateway::{Configured, Flights, Gateway, IdentityWatch, Routes, Shelf};
-use crate::playbacks::Registrations;
-use crate::session::End;
+use crate::config::{Config, Faults, OnExit};
+use crate::edge::{Bound, Counters, Edge};
+use crate::gateway::{Configured, Flights, Routes};
 use crate::sessions::{self, Pump, Sessions};
-use crate::store;
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Pool, Trust, TrustFault};
+use crate::upstream::{Pool, Trust};
 use crate::webhooks::Courier;
-
-/// Closes at the authorities get this long when the process ends.
-const CLOSING: Duration = Duration::from_secs(3);
 
 pub struct App {
     admin: Arc<Admin>,
     admin_listener: Option<Edge>,
-    call: Call,
+    call: GatewayParts,
     deaths: Deaths,
     durable: Durable,
     edge: Edge,
+    /// Its listening sockets were open before it, and may be open after it.
+    inherited: bool,
+    launcher: Option<Launcher>,
     on_exit: OnExit,
+    predecessor: Option<Predecessor>,
     reload: Arc<Reload>,
     sessions: Arc<Sessions>,
     signals: Signals,
     tasks: Tasks,
 }
 
-/// What every worker makes its gateway from.
-#[derive(Clone)]
-struct Call {
-    authorities: Arc<Authorities>,
-    clock: Clock,
-    flights: Arc<Flights>,
-    identities: Arc<IdentityWatch>,
-    public_url: Option<Arc<str>>,
-    registrations: Arc<Registrations>,
-    routes: Arc<ArcSwap<Routes>>,
-    sessions: Arc<Sessions>,
-    shelf: Arc<Shelf>,
-    tasks: Tasks,
-    telemetry: Arc<Telemetry>,
-    trust: Trust,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    #[error("admin.listen: {0}")]
-    Admin(edge::Fault),
-    #[error(transparent)]
-    Certificates(#[from] certs::Fault),
-    #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
-    Files(#[from] Faults),
-    #[error("{0} ended before its time")]
-    Death(&'static str),
-    #[error(transparent)]
-    Edge(#[from] edge::Fault),
-    #[error(transparent)]
-    Journal(#[from] store::Fault),
-    #[error("signals cannot be heard: {0}")]
-    Signals(std::io::Error),
-    #[error("no thread can be made: {0}")]
-    Thread(std::io::Error),
-    #[error(transparent)]
-    Trust(#[from] TrustFault),
-}
-
 impl App {
     /// Builds and binds everything; nothing is served yet. Must run on the control runtime.
     pub async fn build(config: Config) -> Result<Self, Fault> {
+        Self::build_after(config, None, InheritedSockets::default()).await
+    }
+
+    /// As [`Self::build`], of a process that was handed its sockets, and perhaps follows another one: that one goes
+    /// on serving until all that can be wrong was checked.
+    pub async fn build_after(
+        config: Config,
+        mut predecessor: Option<Predecessor>,
+        mut sockets: InheritedSockets,
+    ) -> Result<Self, Fault> {
         let (clock, signals) = (Clock, Signals::hear()?);
         check_files(&config)?;
         let (tasks, deaths) = Tasks::new();
@@ -128,18 +110,25 @@ impl App {
         }
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
-        let durable = Durable::open(&store, &telemetry, &tasks)?;
-        let registrations = Arc::new(durable.registrations(clock));
-        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
-        let counters = Arc::new(Counters::default());
-        let edge = Edge::bind(&server, tasks.clone(), counters.clone()).await?;
-        let admin_counters = Arc::new(Counters::default());
+        let (counters, admin_counters) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
+        let inherited = !sockets.is_empty();
+        let bound = sockets.for_players(&server);
+        let edge = Edge::bind_but(&server, tasks.clone(), counters.clone(), bound).await?;
         let admin_listener = match admin_config.listen {
             Some(address) => {
-                Some(admin::bind(address, tasks.clone(), admin_counters.clone()).await.map_err(Fault::Admin)?)
+                let bound = sockets.for_admin(address);
+                let listener = admin::bind(address, tasks.clone(), admin_counters.clone(), bound);
+                Some(listener.await.map_err(Fault::Admin)?)
             }
             None => None,
         };
+        sockets.finish(predecessor.is_some())?;
+        if let Some(predecessor) = &mut predecessor {
+            predecessor.let_go().await;
+        }
+        let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let registrations = Arc::new(durable.registrations(clock));
+        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
         let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
         let mut admin = Admin::new(
             &admin_config,
@@ -159,7 +148,7 @@ impl App {
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &registrations, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
-        let call = Call {
+        let call = GatewayParts {
             authorities: authorities.clone(),
             clock,
             flights: Flights::new(Flights::MOST),
@@ -187,12 +176,39 @@ impl App {
         };
         reload.show(clock.wall());
         let (on_exit, reload) = (store.on_exit, Arc::new(reload));
-        Ok(Self { admin, admin_listener, call, deaths, durable, edge, on_exit, reload, sessions, signals, tasks })
+        Ok(Self {
+            admin,
+            admin_listener,
+            call,
+            deaths,
+            durable,
+            edge,
+            inherited,
+            launcher: None,
+            on_exit,
+            predecessor,
+            reload,
+            sessions,
+            signals,
+            tasks,
+        })
     }
 
     /// Signals that were heard since before there was a configuration to build it from.
     pub fn hearing(self, signals: Signals) -> Self {
         Self { signals, ..self }
+    }
+
+    /// On SIGUSR2 another process is started so.
+    ///
+    /// # Errors
+    /// A socket cannot be copied for it.
+    pub fn launching(mut self, launcher: Option<Launcher>) -> Result<Self, Fault> {
+        self.launcher = match launcher {
+            Some(launcher) => Some(launcher.handing(&self.edge, self.admin_listener.as_ref()).map_err(Fault::Copies)?),
+            None => None,
+        };
+        Ok(self)
     }
 
     /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
@@ -213,78 +229,50 @@ impl App {
         self.edge.addresses()
     }
 
-    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+    pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_listener.as_ref()?.addresses().first().map(|bound| bound.address)
     }
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
-        let Self { admin, admin_listener, call, mut deaths, durable, edge, on_exit, reload, sessions, signals, tasks } =
-            self;
+        let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
-        let operators = match admin_listener {
+        let operators = match self.admin_listener {
             Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(Fault::Admin)?),
             None => None,
         };
         let terms = edge.terms();
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
+        service_manager::tell_ready();
+        if let Some(predecessor) = self.predecessor {
+            predecessor.serving().await;
+        }
         let end = tokio::select! {
-            () = signals.follow(&reload) => Ok(()),
-            () = until => Ok(()),
+            ending = signals.follow(&reload, self.launcher.as_ref()) => Ok(ending),
+            () = until => Ok(Ending::Stop),
             Some(name) = deaths.recv() => Err(Fault::Death(name)),
         };
         admin.ready.store(false, Ordering::Release);
         reload.telemetry.events.end_streams();
-        let cut = serving.drain(terms.limits().drain).await;
-        let left = match on_exit {
-            OnExit::Close => sessions.drain(End::Drained, CLOSING).await,
-            OnExit::Keep => sessions.leave_open(CLOSING).await,
-        };
-        tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
-        tasks.stop();
-        serving.end().await;
-        if let Some(operators) = operators {
-            operators.end().await;
+        // Else connections would come into the backlog of sockets that nobody serves.
+        drop(self.launcher);
+        let grace = terms.limits().drain;
+        let (inherited, on_exit) = (self.inherited, self.on_exit);
+        let ends = Ends { durable, inherited, on_exit, operators, serving, sessions, tasks };
+        match end {
+            Ok(Ending::Handover(successor)) => ends.hand_over(successor, grace).await,
+            Ok(Ending::Stop) => {
+                ends.stop(grace).await;
+                Ok(())
+            }
+            Err(fault) => {
+                ends.stop(grace).await;
+                Err(fault)
+            }
         }
-        tasks.drain(CLOSING).await;
-        durable.end().await;
-        end
     }
-}
-
-impl Call {
-    /// Runs inside a worker's runtime: connections to upstreams belong to it.
-    fn handler(&self) -> Arc<dyn Handler> {
-        let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
-        let client = Client::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
-        Arc::new(Arc::new(Gateway {
-            client,
-            clock: self.clock,
-            flights: self.flights.clone(),
-            identities: self.identities.clone(),
-            pool,
-            public_url: self.public_url.clone(),
-            registrations: self.registrations.clone(),
-            routes: self.routes.clone(),
-            sessions: self.sessions.clone(),
-            shelf: self.shelf.clone(),
-            tasks: self.tasks.clone(),
-            telemetry: self.telemetry.clone(),
-        }))
-    }
-}
-
-/// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
-fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), certs::Fault> {
-    if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
-        return Ok(());
-    }
-    let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-    let bound = server.listen.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
-    names.extend(bound.map(|ip| ip.to_string()));
-    certs::ensure(&server.tls.certificate, &server.tls.key, &names, clock.wall()).map(|_written| ())
 }
 
 /// A panic in one call must not end the others. It is counted and logged by its place alone: its

@@ -9,7 +9,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Order};
-use crate::app::{self, App, Signals};
+use crate::app::{self, App, InheritedSockets, Launcher, Predecessor, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat, StoreKind};
@@ -100,9 +100,18 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 async fn serve(file: PathBuf) -> ExitCode {
+    // Before any descriptor of ours is opened.
+    let sockets = match InheritedSockets::take() {
+        Ok(sockets) => sockets,
+        Err(fault) => return complain(&fault.to_string()),
+    };
     let signals = match Signals::hear() {
         Ok(signals) => signals,
         Err(fault) => return complain(&fault.to_string()),
+    };
+    let predecessor = match Predecessor::of_this_process() {
+        Ok(predecessor) => predecessor,
+        Err(fault) => return complain(&format!("standard input is no channel to the process before: {fault}")),
     };
     let config = match load(&file) {
         Ok(config) => config,
@@ -110,7 +119,8 @@ async fn serve(file: PathBuf) -> ExitCode {
     };
     telemetry::start_log(&config.log);
     raise_descriptor_limit();
-    let app = match App::build(config).await {
+    let built = App::build_after(config, predecessor, sockets).await;
+    let app = match built.and_then(|app| app.launching(Launcher::of_this_process())) {
         Ok(app) => app.hearing(signals).reloading(move || load(&file)),
         Err(fault) => return complain(&fault.to_string()),
     };

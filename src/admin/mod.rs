@@ -29,7 +29,7 @@ use self::gate::Gate;
 use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
-use crate::edge::{Counters, Edge, Fault, Handler, Peer, Reply, RequestBody, Serving};
+use crate::edge::{BoundListener, Counters, Edge, Fault, Handler, Peer, Reply, RequestBody, Serving};
 use crate::events::MAX_OPERATOR_LISTENERS;
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
@@ -117,12 +117,17 @@ fn limits() -> config::Limits {
     }
 }
 
-/// Binds now, so that a taken port is known before anything is served.
+/// `bound`: the socket, if it is bound already. Binds now, so that a taken port is known before anything is served.
 ///
 /// # Errors
 /// The address is taken, or is none of this machine's.
-pub async fn bind(address: SocketAddr, tasks: Tasks, counters: Arc<Counters>) -> Result<Edge, Fault> {
-    Edge::bind_operators(address, &limits(), tasks, counters).await
+pub async fn bind(
+    address: SocketAddr,
+    tasks: Tasks,
+    counters: Arc<Counters>,
+    bound: Option<BoundListener>,
+) -> Result<Edge, Fault> {
+    Edge::bind_operators(address, &limits(), tasks, counters, bound.into_iter().collect()).await
 }
 
 /// Serves on a thread of its own: what operators ask for takes no time from those who beat.

@@ -57,6 +57,11 @@ impl Durable {
         Ok(Self { journal: Some(Running { ended, journal }) })
     }
 
+    /// Whether sessions outlive the process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// What is registered goes the way of the sessions.
     pub(super) fn registrations(&self, clock: Clock) -> Registrations {
         match self.store() {

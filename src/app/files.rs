@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::reload::named;
+use crate::clock::Clock;
 use crate::config::{self, Config, Faults};
 use crate::edge::{self, CertificateFault, Shown, certs};
 use crate::upstream::Trust;
@@ -69,4 +70,15 @@ fn check_pair(server: &config::Server) -> Result<(), PairFault> {
         return Ok(());
     }
     Shown::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
+}
+
+/// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
+pub(super) fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), certs::Fault> {
+    if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
+        return Ok(());
+    }
+    let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    let bound = server.listen.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+    names.extend(bound.map(|ip| ip.to_string()));
+    certs::ensure(&server.tls.certificate, &server.tls.key, &names, clock.wall()).map(|_written| ())
 }

@@ -5,9 +5,18 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::handover::{HandoverFault, Launcher, Successor};
 use super::{Fault, Reload};
 
+/// Why the process is to end.
+pub(super) enum Ending {
+    /// Another one takes over.
+    Handover(Successor),
+    Stop,
+}
+
 pub struct Signals {
+    handover: Signal,
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -21,20 +30,62 @@ impl Signals {
     pub fn hear() -> Result<Self, Fault> {
         let listen = |kind| signal(kind).map_err(Fault::Signals);
         Ok(Self {
+            handover: listen(SignalKind::user_defined2())?,
             hangup: listen(SignalKind::hangup())?,
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    /// Handles SIGHUP; ends with SIGTERM or SIGINT.
-    pub(super) async fn follow(mut self, reload: &Reload) {
+    /// Handles SIGHUP; ends with SIGTERM or SIGINT, or when a successor that SIGUSR2 has asked for is ready.
+    pub(super) async fn follow(mut self, reload: &Reload, launcher: Option<&Launcher>) -> Ending {
+        let mut waiting: Option<Successor> = None;
         loop {
             tokio::select! {
                 Some(()) = self.hangup.recv() => reload.hang_up(),
-                Some(()) = self.interrupt.recv() => return,
-                Some(()) = self.terminate.recv() => return,
+                Some(()) = self.handover.recv() => waiting = waiting.take().or_else(|| launch(launcher)),
+                Some(()) = self.interrupt.recv() => break,
+                Some(()) = self.terminate.recv() => break,
+                ready = ready(&mut waiting) => {
+                    let Some(successor) = waiting.take() else { continue };
+                    match ready {
+                        Ok(()) => return Ending::Handover(successor),
+                        Err(fault) => {
+                            successor.end();
+                            tracing::error!(%fault, "the successor did not start; this process goes on serving");
+                        }
+                    }
+                }
             }
         }
+        if let Some(successor) = waiting {
+            successor.end();
+        }
+        Ending::Stop
+    }
+}
+
+fn launch(launcher: Option<&Launcher>) -> Option<Successor> {
+    let Some(launcher) = launcher else {
+        tracing::warn!("SIGUSR2: this process does not know how it was started");
+        return None;
+    };
+    match launcher.launch() {
+        Ok(successor) => {
+            tracing::info!(process = successor.id(), "a successor was started");
+            Some(successor)
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "the successor did not start; this process goes on serving");
+            None
+        }
+    }
+}
+
+/// Never if none is waited for.
+async fn ready(successor: &mut Option<Successor>) -> Result<(), HandoverFault> {
+    match successor {
+        Some(successor) => successor.ready().await,
+        None => std::future::pending().await,
     }
 }

@@ -135,6 +135,7 @@ impl Worker {
         let shaken = tokio::select! {
             shaken = handshake => shaken,
             () = line.evicted() => return None,
+            () = self.shared.has_no_more_time() => return self.note_handshake(&peer, "the proxy stops"),
         };
         let stream = match shaken {
             Ok(Ok(stream)) => stream,

@@ -1,8 +1,9 @@
 //! Serves a connection until it ends, or is to end: at its idle time, its longest life, to make room, at drain.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -17,7 +18,7 @@ use super::conn::Streams;
 use super::counters::add;
 use super::line::Line;
 use super::service::Calls;
-use super::shared::Shared;
+use super::shared::{MAX_UNUSED_TIME, Shared};
 use super::ties::Ties;
 use crate::config::Limits;
 use crate::secret::scrub;
@@ -64,16 +65,41 @@ pub(super) async fn drive<C: Graceful>(
             return note(ended, &shared, address);
         }
         () = shared.stop.cancelled() => {}
+        () = shared.announce.cancelled(), if C::ANNOUNCES_ITS_END => {}
         () = sleep(limits.lifetime) => add(&shared.counters.lifetimes_ended),
         () = idle => if !line.is_busy() { grace = IDLE_GRACE },
         // A call that has begun just now is served; its place is another's already.
         () = line.evicted() => if !line.is_busy() { grace = EVICTION_GRACE },
     }
     ties.end();
+    if !C::ANNOUNCES_ITS_END
+        && shared.stop.is_cancelled()
+        && let Some(ended) = Box::pin(take_what_came(connection.as_mut(), &line)).await
+    {
+        return note(ended, &shared, address);
+    }
     connection.as_mut().finish();
     if let Ok(ended) = timeout(grace, connection).await {
         note(ended, &shared, address);
     }
+}
+
+/// A connection that is told to finish is closed at once if no request is known of: one that lies in the socket
+/// already would be lost, and so would the first one of a connection that was only just taken. Returns the
+/// connection's end, if it came meanwhile.
+async fn take_what_came<C: Graceful>(mut connection: Pin<&mut C>, line: &Line) -> Option<hyper::Result<()>> {
+    let is_new = line.activity().0 == 0;
+    let mut unused = pin!(sleep(if is_new { MAX_UNUSED_TIME } else { Duration::ZERO }));
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        if !is_new || line.activity().0 > 0 {
+            return Poll::Ready(None);
+        }
+        unused.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// What is done at a connection's end.
@@ -105,6 +131,9 @@ fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey) {
 
 /// A hyper connection that can be asked to end after its running calls.
 pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
+    /// Whether its end is told to the peer by itself, so that no request crosses it.
+    const ANNOUNCES_ITS_END: bool;
+
     fn finish(self: Pin<&mut Self>);
 
     /// Whether such an end was our doing, and the peer may well be there.
@@ -112,6 +141,8 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection<TokioIo<S>, Calls> {
+    const ANNOUNCES_ITS_END: bool = false;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -123,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection<TokioIo<S>, Calls, Streams> {
+    /// GOAWAY, twice, with a ping between them (RFC 9113 section 6.8).
+    const ANNOUNCES_ITS_END: bool = true;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

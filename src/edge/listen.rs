@@ -27,10 +27,38 @@ const REST: Duration = Duration::from_millis(50);
 
 /// One worker's listener, and what its connections begin with.
 pub(super) struct Socket {
+    /// As the configuration says it.
+    pub(super) address: SocketAddr,
     pub(super) listener: StdListener,
     /// Whether a PROXY protocol header comes first.
     pub(super) proxy_protocol: bool,
     pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// Sockets of one listener that are bound already and may hold connections in their backlog.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// As the configuration says it.
+    pub address: SocketAddr,
+    pub sockets: Vec<StdListener>,
+    pub tls: bool,
+}
+
+/// For each of `workers` the sockets that it takes connections from. Each socket has somebody, and each worker has
+/// one: a connection in the backlog of a socket that nobody serves would be lost.
+pub(super) fn share(sockets: Vec<StdListener>, workers: usize) -> io::Result<Vec<Vec<StdListener>>> {
+    let workers = workers.max(1);
+    let mut shares: Vec<Vec<StdListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let more: io::Result<Vec<_>> = (sockets.len()..workers)
+        .filter_map(|index| Some(sockets.get(index % sockets.len().max(1))?.try_clone()))
+        .collect();
+    let all = sockets.into_iter().chain(more?);
+    for (share, socket) in (0..workers).cycle().zip(all) {
+        if let Some(share) = shares.get_mut(share) {
+            share.push(socket);
+        }
+    }
+    Ok(shares)
 }
 
 /// A socket for each of `workers`, all on one address. Must run inside a runtime; the sockets may
@@ -65,7 +93,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 /// Takes connections until drain begins. Returns early only on a fatal error, which then ends the
 /// process through `Tasks::critical`.
 pub(super) async fn accept(socket: Socket, worker: Arc<Worker>) {
-    let Socket { listener, proxy_protocol, tls } = socket;
+    let Socket { address: _, listener, proxy_protocol, tls } = socket;
     let shared = Arc::clone(&worker.shared);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -286,6 +314,23 @@ mod tests {
         // EBADF, EINVAL, ENOTSOCK
         for number in [9, 22, 88] {
             assert_eq!(triage(&io::Error::from_raw_os_error(number)), Triage::Fail, "{number}");
+        }
+    }
+
+    #[test]
+    fn every_inherited_socket_is_served_and_every_worker_serves_one() {
+        for (sockets, workers, expected) in
+            [(1, 1, vec![1]), (1, 3, vec![1, 1, 1]), (2, 3, vec![1, 1, 1]), (3, 2, vec![2, 1]), (4, 1, vec![4])]
+        {
+            let bound: Vec<_> = (0..sockets).map(|_| StdListener::bind("127.0.0.1:0").unwrap()).collect();
+            let mut wanted: Vec<_> = bound.iter().map(|socket| socket.local_addr().unwrap()).collect();
+            let shares = share(bound, workers).unwrap();
+            assert_eq!(shares.iter().map(Vec::len).collect::<Vec<_>>(), expected);
+            let mut served: Vec<_> = shares.iter().flatten().map(|socket| socket.local_addr().unwrap()).collect();
+            wanted.sort();
+            served.sort();
+            served.dedup();
+            assert_eq!(served, wanted);
         }
     }
 

@@ -6,17 +6,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
 
 use tokio::runtime;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::conn::Worker;
-use super::listen::Socket;
+use super::listen::{BoundListener, Socket};
 use super::role::EdgeRole;
+use super::serving::Serving;
 use super::shared::Shared;
 use super::viewer::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
@@ -45,6 +44,8 @@ pub struct Bound {
 /// Sockets that are bound and hold connections in their backlog; nothing is served yet.
 pub struct Edge {
     bound: Vec<Bound>,
+    /// Listeners that were bound before, until they are listened on.
+    given: Vec<BoundListener>,
     certificates: Option<Arc<Certificates>>,
     shared: Arc<Shared>,
     /// One list per worker, in the order of `bound`.
@@ -55,10 +56,20 @@ impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
     pub async fn bind(server: &config::Server, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
+        Self::bind_but(server, tasks, counters, Vec::new()).await
+    }
+
+    /// As [`Self::bind`], but for what is bound already.
+    pub async fn bind_but(
+        server: &config::Server,
+        tasks: Tasks,
+        counters: Arc<Counters>,
+        bound: Vec<BoundListener>,
+    ) -> Result<Self, Fault> {
         let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
         let shared = Shared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
-        let mut edge = Self::unbound(shared, server.workers);
+        let mut edge = Self::unbound(shared, server.workers, bound);
         if !server.listen.is_empty() {
             let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
             let config = tls::server_config(&server.tls, Arc::clone(&certificates))?;
@@ -76,6 +87,7 @@ impl Edge {
         limits: &config::Limits,
         tasks: Tasks,
         counters: Arc<Counters>,
+        bound: Vec<BoundListener>,
     ) -> Result<Self, Fault> {
         let shared = Shared::new(
             EdgeRole::Operators,
@@ -85,19 +97,28 @@ impl Edge {
             counters,
             tasks,
         );
-        let mut edge = Self::unbound(shared, 1);
+        let mut edge = Self::unbound(shared, 1, bound);
         edge.listen(&[], &[address], None)?;
         Ok(edge)
     }
 
-    fn unbound(shared: Shared, workers: usize) -> Self {
+    fn unbound(shared: Shared, workers: usize, given: Vec<BoundListener>) -> Self {
         let sockets = (0..workers.max(1)).map(|_| Vec::new()).collect();
-        Self { bound: Vec::new(), certificates: None, shared: Arc::new(shared), sockets }
+        Self { bound: Vec::new(), certificates: None, given, shared: Arc::new(shared), sockets }
     }
 
     /// Every address that is bound, TLS first, in the order of the configuration.
     pub fn addresses(&self) -> &[Bound] {
         &self.bound
+    }
+
+    /// Every socket once more, for a process that listens after this one.
+    pub fn copies(&self) -> io::Result<Vec<BoundListener>> {
+        let copy = |socket: &Socket| {
+            let sockets = vec![socket.listener.try_clone()?];
+            Ok(BoundListener { address: socket.address, sockets, tls: socket.tls.is_some() })
+        };
+        self.sockets.iter().flatten().map(copy).collect()
     }
 
     /// For reload and for the expiry metric; none without a TLS listener.
@@ -146,13 +167,19 @@ impl Edge {
         for &address in addresses {
             let proxy_protocol = proxy_protocol.contains(&address);
             let fault = |why| Fault::Bind { address, why };
-            let listeners = listen::bind(address, self.sockets.len()).map_err(fault)?;
+            let is_it = |given: &mut BoundListener| given.address == address && given.tls == tls.is_some();
+            let listeners = match self.given.extract_if(.., is_it).next() {
+                Some(given) => given.sockets,
+                None => listen::bind(address, self.sockets.len()).map_err(fault)?,
+            };
             if let Some(first) = listeners.first() {
                 let address = first.local_addr().map_err(fault)?;
                 self.bound.push(Bound { address, tls: tls.is_some() });
             }
-            for (sockets, listener) in self.sockets.iter_mut().zip(listeners) {
-                sockets.push(Socket { listener, proxy_protocol, tls: tls.cloned() });
+            let shares = listen::share(listeners, self.sockets.len()).map_err(fault)?;
+            for (sockets, share) in self.sockets.iter_mut().zip(shares) {
+                let socket = |listener| Socket { address, listener, proxy_protocol, tls: tls.cloned() };
+                sockets.extend(share.into_iter().map(socket));
             }
         }
         Ok(())
@@ -192,43 +219,5 @@ impl Terms {
 
     pub fn limits(&self) -> Arc<config::Limits> {
         self.0.limits.load_full()
-    }
-}
-
-/// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
-pub struct Serving {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    finish: DropGuard,
-}
-
-impl Serving {
-    /// Connections that are open now.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.inside()
-    }
-
-    /// Calls that are in flight now.
-    pub fn calls(&self) -> usize {
-        self.shared.calls.inside()
-    }
-
-    /// Stops accepting, tells every connection to end after its running calls, and waits for them at
-    /// most `grace`. Returns how many are left. The workers go on: detached work runs on them.
-    pub async fn drain(&self, grace: Duration) -> usize {
-        self.shared.stop.cancel();
-        self.shared.tracker.close();
-        let _ended = timeout(grace, self.shared.tracker.wait()).await;
-        self.shared.tracker.len()
-    }
-
-    /// Ends the workers' runtimes and whatever still runs on them. Call [`Tasks::stop`] before, or
-    /// the workers' end counts as their death.
-    pub async fn end(self) {
-        drop(self.finish);
-        let joined = tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
-        if !joined.await.unwrap_or(false) {
-            tracing::error!("a worker had panicked");
-        }
     }
 }

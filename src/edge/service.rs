@@ -20,6 +20,7 @@ use super::conn::Worker;
 use super::cors::{Caller, HOST_REFUSED};
 use super::counters::add;
 use super::line::{Line, Running};
+use super::permit::Permit;
 use super::reply::{Refusal, RefusalTrace};
 use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
@@ -78,7 +79,8 @@ impl Service<Request<Incoming>> for Calls {
         add(&shared.counters.calls);
         let body = RequestBody::new(body, Arc::clone(&place));
         let reply = self.worker.handler.call(peer, Request::from_parts(parts, body));
-        Answer { state: Some(State::Call { place, reply }), finish, running: Some(running), share: None }
+        let state = State::Call { place, reply, _unanswered: shared.unanswered.enter() };
+        Answer { state: Some(state), finish, running: Some(running), share: None }
     }
 }
 
@@ -128,7 +130,7 @@ pub(super) struct Answer {
 }
 
 enum State {
-    Call { place: Arc<CallPlace>, reply: Reply },
+    Call { place: Arc<CallPlace>, reply: Reply, _unanswered: Option<Permit> },
     Ready(Response<Sending>),
 }
 
@@ -153,7 +155,7 @@ impl Future for Answer {
     type Output = Result<Response<Sending>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(State::Call { place, reply }) = &mut self.state {
+        if let Some(State::Call { place, reply, .. }) = &mut self.state {
             let reply = ready!(Pin::new(reply).poll(cx));
             let share = place.answered();
             self.share = share;
@@ -185,7 +187,7 @@ impl Finish {
         if self.version == Version::HTTP_2 {
             // RFC 9113 section 8.2.2: such a field makes the reply malformed.
             headers.remove(CONNECTION);
-        } else if self.close {
+        } else if self.close || self.worker.shared.announce.is_cancelled() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if headers.contains_key(CONNECTION) {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,11 +23,16 @@ use crate::config::Limits;
 use crate::task::Tasks;
 use crate::telemetry::LogRateLimiter;
 
+/// So long after drain has begun a new connection may still bring its first request; some bring none.
+pub(super) const MAX_UNUSED_TIME: Duration = Duration::from_secs(1);
+
 /// What all workers have in common.
 pub(super) struct Shared {
     /// How many connections the limit of open files allows.
     allowed_connections: AtomicUsize,
     pub(super) addresses: Arc<AddressLimits>,
+    /// Cancelled when every reply is to say that its connection ends with it.
+    pub(super) announce: CancellationToken,
     /// Bytes of bodies: on their way, and of calls in flight.
     pub(super) body_memory: Arc<Gate>,
     pub(super) calls: Arc<Gate>,
@@ -44,6 +51,8 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     /// Counts the connections, so that drain can wait for them alone.
     pub(super) tracker: TaskTracker,
+    /// Calls that have no reply yet, those included whose body is still on its way.
+    pub(super) unanswered: Arc<Gate>,
 }
 
 impl Shared {
@@ -58,6 +67,7 @@ impl Shared {
         Self {
             addresses: AddressLimits::new(limits, Arc::clone(&counters)),
             allowed_connections: AtomicUsize::new(usize::MAX),
+            announce: CancellationToken::new(),
             body_memory: Gate::new(limits.body_memory),
             calls: Gate::new(limits.in_flight),
             connections: Gate::new(limits.connections),
@@ -72,6 +82,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks,
             tracker: TaskTracker::new(),
+            unanswered: Gate::new(usize::MAX),
         }
     }
 
@@ -95,6 +106,12 @@ impl Shared {
         }
         self.allowed_connections.store(allowed, Ordering::Relaxed);
         self.change(limits);
+    }
+
+    /// Resolves when a connection that has brought no request since drain began is to be closed.
+    pub(super) async fn has_no_more_time(&self) {
+        self.stop.cancelled().await;
+        sleep(MAX_UNUSED_TIME).await;
     }
 
     /// Whether a line about this address may be written now.

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
 mod authorized;
+mod handover;
 #[path = "../support/headend.rs"]
 mod headend;
 mod home;

@@ -42,6 +42,8 @@ pub(crate) struct Proxy {
     heard: Arc<Mutex<Vec<String>>>,
     lines: Receiver<String>,
     pub(crate) players: SocketAddr,
+    /// The process that took over, by its id: it is no child of ours.
+    successor: Option<String>,
 }
 
 impl Proxy {
@@ -53,7 +55,9 @@ impl Proxy {
 
     /// It may not serve yet.
     pub(crate) fn begin(config: &Path) -> Self {
-        Self::spawn(sidebeat().args(["run", "-c"]).arg(config))
+        let mut command = sidebeat();
+        command.args(["run", "-c"]).arg(config);
+        Self::begin_by(command)
     }
 
     /// As a command that ends in running it.
@@ -71,7 +75,17 @@ impl Proxy {
             }
         });
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self { admin: unknown, child: Some(child), heard, lines, players: unknown }
+        Self { admin: unknown, child: Some(child), heard, lines, players: unknown, successor: None }
+    }
+
+    pub(crate) fn start_by(command: Command) -> Self {
+        let mut proxy = Self::begin_by(command);
+        proxy.await_start();
+        proxy
+    }
+
+    pub(crate) fn begin_by(mut command: Command) -> Self {
+        Self::spawn(&mut command)
     }
 
     pub(crate) fn await_start(&mut self) {
@@ -100,16 +114,57 @@ impl Proxy {
         self.heard.lock().unwrap().iter().map(|line| line.len() + 1).sum()
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    /// As [`Self::says`], while others go on.
+    pub(crate) async fn says_soon(&self, what: &str) -> String {
+        let waiting = async {
+            loop {
+                match self.lines.try_recv() {
+                    Ok(line) if line.contains(what) => return line,
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, waiting).await;
+        said.unwrap_or_else(|_| panic!("never said {what:?}, but:\n{}", self.heard.lock().unwrap().join("\n")))
     }
 
-    pub(crate) async fn ended(mut self) -> ExitStatus {
+    /// Has another process take over, and waits until this one has ended.
+    pub(crate) async fn succeed(&mut self) {
+        self.signal("-USR2");
+        let started = self.says_soon("a successor was started").await;
+        let process: String =
+            started.rsplit("process=").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
+        let before = self.successor.replace(process);
+        self.says_soon(" handed over ").await;
+        match before {
+            None => assert_eq!(self.end().await.code(), Some(0)),
+            Some(before) => eventually("gone", async || !is_there(&before)).await,
+        }
+    }
+
+    pub(crate) async fn end_successor(mut self) {
+        let process = self.successor.take().unwrap();
+        assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+        eventually("gone", async || !is_there(&process)).await;
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         let (tell, told) = tokio::sync::oneshot::channel();
         thread::spawn(move || tell.send(child.wait().unwrap()));
         tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it does not end")).unwrap()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let own = || self.child.as_ref().unwrap().id().to_string();
+        let id = self.successor.clone().unwrap_or_else(own);
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        self.end().await
     }
 
     pub(crate) async fn terminate(self) -> ExitStatus {
@@ -137,7 +192,15 @@ impl Drop for Proxy {
             // A test that failed leaves no process behind.
             let _ended = child.kill().and_then(|()| child.wait());
         }
+        if let Some(process) = self.successor.take() {
+            let _ended = Command::new("kill").args(["-KILL", &process]).status();
+        }
     }
+}
+
+/// Whether a process runs, or has ended and was not asked after by whoever adopted it.
+fn is_there(process: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 fn address(line: &str) -> SocketAddr {

@@ -1,0 +1,86 @@
+//! How the process ends: alone, or by handing over to another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::durable::Durable;
+use super::handover::Successor;
+use super::{Fault, service_manager};
+use crate::config::OnExit;
+use crate::edge::Serving;
+use crate::session::End;
+use crate::sessions::Sessions;
+use crate::task::Tasks;
+
+/// Closes at the authorities get this long when the process ends.
+const CLOSING: Duration = Duration::from_secs(3);
+/// So long before its end every reply says that its connection ends with it, if somebody listens after it: an idle
+/// connection that is closed without a word may have a request on its way.
+const ANNOUNCING: Duration = Duration::from_secs(1);
+
+/// All that is taken down.
+pub(super) struct Ends {
+    pub(super) durable: Durable,
+    /// The listening sockets stay open after it.
+    pub(super) inherited: bool,
+    pub(super) on_exit: OnExit,
+    pub(super) operators: Option<Serving>,
+    pub(super) serving: Serving,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) tasks: Tasks,
+}
+
+impl Ends {
+    pub(super) async fn stop(self, grace: Duration) {
+        service_manager::tell_stopping();
+        if self.inherited {
+            self.serving.announce(ANNOUNCING).await;
+        }
+        let cut = self.serving.drain(grace).await;
+        let left = match self.on_exit {
+            OnExit::Close => self.sessions.drain(End::Drained, CLOSING).await,
+            OnExit::Keep => self.sessions.leave_open(CLOSING).await,
+        };
+        tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
+        self.tasks.stop();
+        self.serving.end().await;
+        if let Some(operators) = self.operators {
+            operators.end().await;
+        }
+        self.tasks.drain(CLOSING).await;
+        self.durable.end().await;
+    }
+
+    /// New calls wait in the backlog from the last answer of this process to the first one of the next.
+    pub(super) async fn hand_over(self, mut successor: Successor, grace: Duration) -> Result<(), Fault> {
+        let process = successor.id();
+        tracing::info!(process, "handing over");
+        self.serving.announce(ANNOUNCING).await;
+        self.serving.answer(grace).await;
+        if let Some(operators) = &self.operators {
+            // The successor's answers are for them; a listener of events need not be waited for.
+            operators.answer(ANNOUNCING).await;
+        }
+        // Whatever is to become of sessions at an end, this is none.
+        let left = if self.durable.is_kept() {
+            self.sessions.leave_open(CLOSING).await
+        } else {
+            tracing::warn!(
+                "without a journal no session can be handed over: they are closed at their authorities, and players \
+                 get new ones with their next license call; set store.kind = \"journal\""
+            );
+            self.sessions.drain(End::Drained, CLOSING).await
+        };
+        self.tasks.stop();
+        self.durable.end().await;
+        let taken = tokio::join!(successor.take_over(), self.serving.drain(grace));
+        let (taken, cut) = taken;
+        tracing::info!(cut_connections = cut, open_sessions_left = left, process, "handed over");
+        self.serving.end().await;
+        if let Some(operators) = self.operators {
+            operators.end().await;
+        }
+        self.tasks.drain(CLOSING).await;
+        taken.map_err(|fault| Fault::Handover(process, fault))
+    }
+}

@@ -1,0 +1,38 @@
+//! Why the proxy does not start, or ends before its time.
+
+use std::io;
+
+use super::handover::HandoverFault;
+use super::sockets::SocketFault;
+use crate::config::Faults;
+use crate::edge::{self, certs};
+use crate::store;
+use crate::upstream::TrustFault;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("admin.listen: {0}")]
+    Admin(edge::Fault),
+    #[error(transparent)]
+    Certificates(#[from] certs::Fault),
+    #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
+    Files(#[from] Faults),
+    #[error("a listening socket cannot be copied: {0}")]
+    Copies(io::Error),
+    #[error("{0} ended before its time")]
+    Death(&'static str),
+    #[error(transparent)]
+    Edge(#[from] edge::Fault),
+    #[error("the successor (process {0}) does not serve: {1}")]
+    Handover(u32, HandoverFault),
+    #[error(transparent)]
+    Journal(#[from] store::Fault),
+    #[error(transparent)]
+    Sockets(#[from] SocketFault),
+    #[error("signals cannot be heard: {0}")]
+    Signals(io::Error),
+    #[error("no thread can be made: {0}")]
+    Thread(io::Error),
+    #[error(transparent)]
+    Trust(#[from] TrustFault),
+}

@@ -1,0 +1,54 @@
+//! What every worker makes its gateway from.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::authority::{Authorities, Client};
+use crate::clock::Clock;
+use crate::edge::Handler;
+use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf};
+use crate::playbacks::Registrations;
+use crate::sessions::Sessions;
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+use crate::upstream::{Pool, Trust};
+
+/// One set for all workers.
+#[derive(Clone)]
+pub(super) struct GatewayParts {
+    pub(super) authorities: Arc<Authorities>,
+    pub(super) clock: Clock,
+    pub(super) flights: Arc<Flights>,
+    pub(super) identities: Arc<IdentityWatch>,
+    pub(super) public_url: Option<Arc<str>>,
+    pub(super) registrations: Arc<Registrations>,
+    pub(super) routes: Arc<ArcSwap<Routes>>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) tasks: Tasks,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) trust: Trust,
+}
+
+impl GatewayParts {
+    /// Runs inside a worker's runtime: connections to upstreams belong to it.
+    pub(super) fn handler(&self) -> Arc<dyn Handler> {
+        let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
+        let client = Client::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
+        Arc::new(Arc::new(Gateway {
+            client,
+            clock: self.clock,
+            flights: self.flights.clone(),
+            identities: self.identities.clone(),
+            pool,
+            public_url: self.public_url.clone(),
+            registrations: self.registrations.clone(),
+            routes: self.routes.clone(),
+            sessions: self.sessions.clone(),
+            shelf: self.shelf.clone(),
+            tasks: self.tasks.clone(),
+            telemetry: self.telemetry.clone(),
+        }))
+    }
+}

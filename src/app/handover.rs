@@ -1,0 +1,180 @@
+//! SIGUSR2: the program is started anew, from the file where it lies now, and takes over without a lost call.
+//!
+//! The successor gets the listening sockets, and a channel on its standard input. It reads and checks all that can be
+//! wrong, and says that it is ready. Until then nothing has changed for this process, which goes on serving if the
+//! successor fails. Then this process lets go: of its connections, its calls, the journal. It tells the successor to
+//! go on, which opens the journal and serves. Connections that come meanwhile wait in the sockets' backlog.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::sockets::{COUNT_VARIABLE, ListenerKind, NAMES_VARIABLE, PROCESS_VARIABLE};
+use crate::edge::{BoundListener, Edge};
+
+/// Set for a successor: its standard input is the channel. Not of the configuration's variables.
+const CHANNEL_VARIABLE: &str = "LISTEN_HANDOVER";
+const READY: u8 = b'r';
+const GO: u8 = b'g';
+const SERVING: u8 = b's';
+/// Reading and checking the configuration, the certificates and the sockets.
+const MAX_READY_TIME: Duration = Duration::from_secs(60);
+/// Restoring a million sessions takes some ten seconds.
+const MAX_SERVING_TIME: Duration = Duration::from_secs(120);
+/// The first descriptor that is handed over (sd_listen_fds).
+const FIRST_DESCRIPTOR: i32 = 3;
+
+/// A socket for the successor, by its full name.
+#[derive(Debug)]
+struct NamedSocket {
+    listener: TcpListener,
+    name: String,
+}
+
+impl NamedSocket {
+    fn new(kind: ListenerKind, configured: SocketAddr, listener: TcpListener) -> Self {
+        Self { listener, name: kind.full_name(configured) }
+    }
+}
+
+/// How this process was started, to start the next one in the same way.
+#[derive(Debug)]
+pub struct Launcher {
+    arguments: Vec<OsString>,
+    program: PathBuf,
+    sockets: Vec<NamedSocket>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverFault {
+    #[error("it took too long")]
+    Late,
+    #[error("it ended: its own log says why")]
+    Gone,
+    #[error("{path}: {why}", path = .0.display(), why = .1)]
+    Start(PathBuf, io::Error),
+}
+
+impl Launcher {
+    /// The program is found by its path later on, so that one that was replaced meanwhile is taken. None: the system
+    /// does not say where it is.
+    pub fn of_this_process() -> Option<Self> {
+        let program = std::env::current_exe().ok()?;
+        Some(Self { arguments: std::env::args_os().skip(1).collect(), program, sockets: Vec::new() })
+    }
+
+    /// What the next process listens on: every socket of this one, once more.
+    pub(super) fn handing(self, players: &Edge, operators: Option<&Edge>) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        for BoundListener { address, sockets: copies, tls } in players.copies()? {
+            let kind = if tls { ListenerKind::Tls } else { ListenerKind::Plain };
+            sockets.extend(copies.into_iter().map(|socket| NamedSocket::new(kind, address, socket)));
+        }
+        for BoundListener { address, sockets: copies, .. } in operators.map_or(Ok(Vec::new()), Edge::copies)? {
+            sockets.extend(copies.into_iter().map(|socket| NamedSocket::new(ListenerKind::Admin, address, socket)));
+        }
+        Ok(Self { sockets, ..self })
+    }
+
+    pub(super) fn launch(&self) -> Result<Successor, HandoverFault> {
+        self.start().map_err(|fault| HandoverFault::Start(self.program.clone(), fault))
+    }
+
+    fn start(&self) -> io::Result<Successor> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut mappings = Vec::with_capacity(self.sockets.len());
+        for (child_fd, socket) in (FIRST_DESCRIPTOR..).zip(&self.sockets) {
+            mappings.push(FdMapping { parent_fd: OwnedFd::from(socket.listener.try_clone()?), child_fd });
+        }
+        let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env(COUNT_VARIABLE, self.sockets.len().to_string())
+            .env(NAMES_VARIABLE, names.join(":"))
+            .env(CHANNEL_VARIABLE, "stdin")
+            // Its id is not known yet.
+            .env_remove(PROCESS_VARIABLE)
+            .stdin(OwnedFd::from(theirs));
+        command.fd_mappings(mappings).map_err(io::Error::other)?;
+        Ok(Successor { child: command.spawn()?, channel: UnixStream::from_std(ours)? })
+    }
+}
+
+/// The process that is to take over.
+#[derive(Debug)]
+pub(super) struct Successor {
+    channel: UnixStream,
+    child: Child,
+}
+
+impl Successor {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// It has checked all that it can. Nothing is lost if this is dropped on the way.
+    pub(super) async fn ready(&mut self) -> Result<(), HandoverFault> {
+        self.says(READY, MAX_READY_TIME).await
+    }
+
+    /// All is let go of; when it serves, this process has nothing more to do.
+    pub(super) async fn take_over(&mut self) -> Result<(), HandoverFault> {
+        self.channel.write_u8(GO).await.map_err(|_closed| HandoverFault::Gone)?;
+        self.says(SERVING, MAX_SERVING_TIME).await
+    }
+
+    async fn says(&mut self, what: u8, within: Duration) -> Result<(), HandoverFault> {
+        match tokio::time::timeout(within, self.channel.read_u8()).await {
+            Ok(Ok(said)) if said == what => Ok(()),
+            Ok(Ok(_) | Err(_)) => Err(HandoverFault::Gone),
+            Err(_) => Err(HandoverFault::Late),
+        }
+    }
+
+    /// It is not wanted any more; until it was told to go on, it has touched nothing.
+    pub(super) fn end(mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// The process that this one follows.
+#[derive(Debug)]
+pub struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// None: nobody was here before, or left before this process came. Must run on the control runtime.
+    ///
+    /// # Errors
+    /// The channel cannot be used.
+    pub fn of_this_process() -> io::Result<Option<Self>> {
+        if std::env::var_os(CHANNEL_VARIABLE).is_none() {
+            return Ok(None);
+        }
+        let channel = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        channel.set_nonblocking(true)?;
+        Ok(Some(Self(UnixStream::from_std(channel)?)))
+    }
+
+    /// All is checked: waits until it has let go of the journal. If it dies on the way, it has.
+    pub(super) async fn let_go(&mut self) {
+        let _gone = self.0.write_u8(READY).await;
+        tracing::info!("ready to take over");
+        let _gone = self.0.read_u8().await;
+    }
+
+    pub(super) async fn serving(mut self) {
+        let _gone = self.0.write_u8(SERVING).await;
+    }
+}

@@ -1,0 +1,88 @@
+//! The workers of an edge while they run, and how they come to their end.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::DropGuard;
+
+use super::shared::{MAX_UNUSED_TIME, Shared};
+
+/// How often it is looked whether the last one is gone.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
+pub struct Serving {
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) finish: DropGuard,
+}
+
+impl Serving {
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.inside()
+    }
+
+    /// Calls that are in flight now.
+    pub fn calls(&self) -> usize {
+        self.shared.calls.inside()
+    }
+
+    /// Every reply says from now on that its connection ends with it, and connections of HTTP/2 are told to go away.
+    /// Connections are still taken. Waits `period` for those that are busy, or less if none is left: an idle one that
+    /// is closed without a word may have a request on its way.
+    pub async fn announce(&self, period: Duration) {
+        self.shared.announce.cancel();
+        let gone = async {
+            while self.connections() > 0 {
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let _late = timeout(period, gone).await;
+    }
+
+    /// Stops accepting, and waits at most `grace` until every call has its answer. Replies may still be on their way.
+    pub async fn answer(&self, grace: Duration) {
+        self.stop();
+        let answered = async {
+            // By then a connection has brought its request, or is closed.
+            sleep(MAX_UNUSED_TIME + LOOK_INTERVAL).await;
+            while self.shared.unanswered.inside() > 0 {
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let all = async {
+            tokio::select! {
+                () = self.shared.tracker.wait() => {}
+                () = answered => {}
+            }
+        };
+        let _late = timeout(grace, all).await;
+    }
+
+    fn stop(&self) {
+        self.shared.announce.cancel();
+        self.shared.stop.cancel();
+        self.shared.tracker.close();
+    }
+
+    /// Stops accepting, tells every connection to end after its running calls, and waits for them at
+    /// most `grace`. Returns how many are left. The workers go on: detached work runs on them.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.stop();
+        let _ended = timeout(grace, self.shared.tracker.wait()).await;
+        self.shared.tracker.len()
+    }
+
+    /// Ends the workers' runtimes and whatever still runs on them. Call [`Tasks::stop`] before, or
+    /// the workers' end counts as their death.
+    pub async fn end(self) {
+        drop(self.finish);
+        let joined = tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker had panicked");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Restarts that no call notices: by SIGUSR2, by reload, and by a service manager that keeps the sockets.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use command_fds::{CommandFdExt, FdMapping};
+use http::{Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+use crate::home::Home;
+use crate::process::{CLEARKEY, Proxy, sidebeat};
+
+/// What became of the calls of all players.
+#[derive(Default)]
+struct Tally {
+    answered: Cell<usize>,
+    /// Why calls got no answer, or none with a license.
+    lost: RefCell<Vec<String>>,
+    over: Cell<bool>,
+}
+
+fn call(token: &str, device: &str) -> Request<Full<Bytes>> {
+    let request = Request::post("/license").header("host", "localhost").header("nv-authorizations", token);
+    request.header("x-device-id", device).body(CLEARKEY.into()).unwrap()
+}
+
+async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    // Ends with its connection.
+    drop(tokio::task::spawn_local(connection));
+    Some(sender)
+}
+
+/// One player. It repeats a call on another connection only if nothing of it was sent; a connection is kept until its
+/// end was announced (`keeps`), or for one call.
+async fn play(address: SocketAddr, token: &str, device: &str, keeps: bool, tally: &Tally) {
+    let mut kept = None;
+    while !tally.over.get() {
+        let lost = loop {
+            let mut sender = match kept.take() {
+                Some(sender) => sender,
+                None => match connect(address).await {
+                    Some(sender) => sender,
+                    None => break Some("no connection".to_owned()),
+                },
+            };
+            if sender.ready().await.is_err() {
+                // It was closed while it was idle: nothing was sent.
+                continue;
+            }
+            let reply = match sender.try_send_request(call(token, device)).await {
+                Ok(reply) => reply,
+                Err(mut fault) => match fault.take_message() {
+                    Some(_unsent) => continue,
+                    None => break Some(format!("{fault:?}")),
+                },
+            };
+            let status = reply.status();
+            let ends = reply.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+            let whole = reply.into_body().collect().await.map(|body| body.to_bytes());
+            if keeps && !ends {
+                kept = Some(sender);
+            }
+            break match whole {
+                Ok(_) if status == 200 => None,
+                Ok(body) => Some(format!("{status} {}", String::from_utf8_lossy(&body))),
+                Err(fault) => Some(format!("{fault:?}")),
+            };
+        };
+        match lost {
+            None => tally.answered.set(tally.answered.get() + 1),
+            Some(why) => tally.lost.borrow_mut().push(format!("keeps={keeps} {why}")),
+        }
+    }
+}
+
+/// All players are on one address here, and some connect for each call.
+fn without_connection_limit(home: &Home, workers: usize) {
+    let file = home.folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let lines = format!("workers = {workers}\nlimits.new-connections-per-address = 1000000");
+    std::fs::write(&file, config.replace("workers = 1", &lines)).unwrap();
+}
+
+/// Runs `restarts` while players play, and returns what became of their calls.
+async fn under_load(home: &Home, address: SocketAddr, restarts: impl Future<Output = ()>) -> Tally {
+    let tally = Rc::new(Tally::default());
+    let local = LocalSet::new();
+    for number in 0..6 {
+        let device = format!("tv{number}");
+        let (token, tally) = (home.token(&device, "news").await, tally.clone());
+        local.spawn_local(async move { play(address, &token, &device, number % 2 == 0, &tally).await });
+    }
+    local.run_until(restarts).await;
+    tally.over.set(true);
+    local.await;
+    Rc::into_inner(tally).unwrap()
+}
+
+/// Everybody has one session, which nobody opened anew or gave back.
+async fn assert_sessions_went_on(home: &Home) {
+    assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (6, 0));
+    assert_eq!(home.headend.open().await.len(), 6);
+}
+
+#[tokio::test]
+async fn restarts_and_reloads_under_load_lose_no_call() {
+    const RESTARTS: usize = 20;
+    const RELOADS_EACH: usize = 5;
+    // Sessions are handed over whatever becomes of them at an end.
+    let home = Home::new(30.0, "close", false).await.without_expiry().await;
+    without_connection_limit(&home, 2);
+    let mut proxy = home.proxy();
+    let tally = under_load(&home, proxy.players, async {
+        for _ in 0..RESTARTS {
+            for _ in 0..RELOADS_EACH {
+                proxy.signal("-HUP");
+                proxy.says_soon("configuration reloaded").await;
+            }
+            proxy.succeed().await;
+        }
+    })
+    .await;
+    assert!(tally.answered.get() > 100 * RESTARTS, "{} calls are no load", tally.answered.get());
+    assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
+    assert_sessions_went_on(&home).await;
+    assert_eq!(proxy.said("sessions restored resumed=6"), RESTARTS);
+    proxy.end_successor().await;
+}
+
+#[tokio::test]
+async fn a_successor_that_cannot_start_leaves_the_process_as_it_was() {
+    let home = Home::new(30.0, "close", false).await;
+    let folder = home.folder.path();
+    let (file, program) = (folder.join("config.toml"), folder.join("sidebeat"));
+    std::fs::copy(env!("CARGO_BIN_EXE_sidebeat"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["run", "-c"]).arg(&file);
+    let mut proxy = Proxy::start_by(command);
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    let failed = async || {
+        proxy.signal("-USR2");
+        proxy.says_soon("the successor did not start; this process goes on serving").await;
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    };
+    let good = std::fs::read_to_string(&file).unwrap();
+    for bad in [
+        "[server]\nlisten-plane = 1\n".to_owned(),
+        good.replace(
+            "listen = []",
+            "listen = [\"127.0.0.1:0\"]\ntls.certificate = \"gone.pem\"\ntls.key = \"/proc/none\"",
+        ),
+    ] {
+        std::fs::write(&file, bad).unwrap();
+        failed().await;
+    }
+    std::fs::write(&file, good).unwrap();
+    let script = |text: &str| {
+        // As an upgrade does: another file in its place.
+        let new = folder.join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&new, &program).unwrap();
+    };
+    script("#!/bin/sh\nexit 1\n");
+    failed().await;
+    std::fs::remove_file(&program).unwrap();
+    failed().await;
+    // What lies there now is what is started.
+    script(&format!("#!/bin/sh\necho the upgraded program >&2\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_sidebeat")));
+    proxy.succeed().await;
+    assert_eq!(proxy.said("the upgraded program"), 1);
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (1, 0));
+    proxy.end_successor().await;
+}
+
+/// The program as systemd starts it: the sockets from descriptor 3 on, and its own process in `LISTEN_PID`.
+fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sidebeat"), "run", "-c"]);
+    command.arg(home.folder.path().join("config.toml"));
+    let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
+    command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+    let mapping = |(child_fd, (_, socket)): (i32, &(&str, &TcpListener))| FdMapping {
+        parent_fd: OwnedFd::from(socket.try_clone().unwrap()),
+        child_fd,
+    };
+    command.fd_mappings((3..).zip(sockets).map(mapping).collect()).unwrap();
+    command
+}
+
+#[tokio::test]
+async fn a_service_manager_that_keeps_the_sockets_restarts_without_a_lost_call() {
+    const RESTARTS: usize = 5;
+    let home = Home::new(30.0, "keep", false).await.without_expiry().await;
+    // More workers than sockets: each takes from the one that there is.
+    without_connection_limit(&home, 3);
+    let [players, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = players.local_addr().unwrap();
+    let sockets = [("listen-plain", &players), ("admin", &admin)];
+    let mut proxy = Proxy::start_by(activated(&home, &sockets));
+    assert_eq!((proxy.players, proxy.admin), (address, admin.local_addr().unwrap()));
+    let tally = under_load(&home, address, async {
+        for _ in 0..RESTARTS {
+            proxy.signal("-TERM");
+            assert_eq!(proxy.end().await.code(), Some(0));
+            proxy = Proxy::begin_by(activated(&home, &sockets));
+            proxy.says_soon("players: ").await;
+        }
+    })
+    .await;
+    assert!(tally.answered.get() > 100 * RESTARTS, "{} calls are no load", tally.answered.get());
+    assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
+    assert_sessions_went_on(&home).await;
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_socket_that_fits_no_listener_stops_the_start() {
+    let home = Home::new(30.0, "close", false).await;
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = activated(&home, &[("web", &other)]).output().unwrap();
+    let log = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.status.code() == Some(1) && log.contains("\"web\" on 127.0.0.1:"), "{log}");
+    assert!(log.contains("fits no listener of the configuration") && log.contains("FileDescriptorName="), "{log}");
+    // What was meant for another process is not taken.
+    let mut command = sidebeat();
+    command.args(["check", "-c"]).arg(home.folder.path().join("config.toml"));
+    command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    assert!(command.output().unwrap().status.success());
+}
