@@ -3,18 +3,21 @@
 #
 #   tests/run.sh                  all of it
 #   tests/run.sh --no-players     without the browser part
+#   tests/run.sh --no-nginx       without the test that puts a stock nginx before the servers
 #
-# Installs what the browser part needs (apt packages, as root or with sudo; npm packages). Cargo and its
+# Installs what the browser part and that test need (apt packages, as root or with sudo; npm packages). Cargo and its
 # components are only checked for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-players=yes
-case ${1:-} in
-  '') ;;
-  --no-players) players=no ;;
-  *) echo "usage: tests/run.sh [--no-players]" >&2; exit 2 ;;
-esac
+players=yes nginx=yes
+for word in "$@"; do
+  case $word in
+    --no-players) players=no ;;
+    --no-nginx) nginx=no ;;
+    *) echo "usage: tests/run.sh [--no-players] [--no-nginx]" >&2; exit 2 ;;
+  esac
+done
 
 section='preparation'
 began=$SECONDS
@@ -39,17 +42,25 @@ tools() {
   cargo --version
 }
 
-# An archive folder of its own: an `apt-get clean` elsewhere cannot empty it under us.
-install_packages() {
-  local wanted=() root=()
+install_nginx() { PATH=$PATH:/usr/sbin has nginx && echo 'all there' || install_packages --no-nginx nginx; }
+
+install_for_players() {
+  local wanted=()
   has chromium || [ -n "${CHROMIUM:-}" ] || wanted+=(chromium)
   has ffmpeg || wanted+=(ffmpeg)
   has certutil || wanted+=(libnss3-tools)
   [ -r /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] || [ -n "${FONT:-}" ] || wanted+=(fonts-dejavu-core)
   if [ ${#wanted[@]} -eq 0 ]; then echo 'all there'; return; fi
-  has apt-get || missing "${wanted[*]}" 'install them by hand, or run tests/run.sh --no-players'
+  install_packages --no-players "${wanted[@]}"
+}
+
+# The flag is the way to do without. An archive folder of its own: an `apt-get clean` elsewhere cannot empty it under us.
+install_packages() { # FLAG PACKAGES...
+  local flag=$1 root=()
+  shift
+  has apt-get || missing "$*" "install them by hand, or run tests/run.sh $flag"
   if [ "$(id -u)" -ne 0 ]; then
-    has sudo || missing "${wanted[*]}" "as root: apt-get install ${wanted[*]}; or run tests/run.sh --no-players"
+    has sudo || missing "$*" "as root: apt-get install $*; or run tests/run.sh $flag"
     root=(sudo)
   fi
   local archives
@@ -58,7 +69,7 @@ install_packages() {
   chmod -R go+rx "$archives"
   local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o "Dir::Cache::archives=$archives" -o DPkg::Lock::Timeout=300)
   "${apt[@]}" update
-  "${apt[@]}" install -y --no-install-recommends "${wanted[@]}"
+  "${apt[@]}" install -y --no-install-recommends "$@"
   "${root[@]}" rm -rf "$archives"
 }
 
@@ -82,14 +93,18 @@ step 'formatting' cargo fmt --check
 step 'lints' cargo clippy --all-targets -- -D warnings
 step 'unit and property tests' cargo test --lib --bins
 step 'simulation' cargo test --test simulation
+if [ "$nginx" = yes ]; then
+  step 'packages for the integration tests' install_nginx
+  export PATH=$PATH:/usr/sbin SIDEBEAT_NGINX=required
+fi
 step 'integration tests' integrate
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
-  step 'packages for the players' install_packages
+  step 'packages for the players' install_for_players
   step 'players' play
 else
   printf '\n=== players ===\nskipped: --no-players\n'
 fi
 step 'documentation' document
 
-printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')"
+printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')"

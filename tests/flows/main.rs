@@ -44,6 +44,7 @@ mod refusing;
 mod reloading;
 mod renewing;
 mod silence;
+mod stock_nginx;
 mod systems;
 mod unused;
 mod wrapping;
