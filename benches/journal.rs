@@ -68,6 +68,7 @@ fn card() -> Arc<Card> {
         device_group: None,
         dialect: Dialect::NagraSsm,
         error_name: |_| "error",
+        network: Fingerprint::default(),
         opened: Clock.wall(),
         kill_memory: None,
         policy: Arc::new(Standing::new(Policy::default())),

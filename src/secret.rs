@@ -53,7 +53,7 @@ impl fmt::Debug for Secret {
 }
 
 /// 64 bits of SHA-256: an identifier for correlation inside one process, not a proof.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Fingerprint(pub u64);
 
 impl Fingerprint {

@@ -123,6 +123,7 @@ impl Admin {
                 "name": &*authority.name,
                 "outage_s": authority.outage(now).map(rows::seconds),
                 "not_asked": spared.map(Calls::name).collect::<Vec<_>>(),
+                "accounts_waiting": authority.accounts_waiting(now),
                 "on_credit": self.sessions.on_credit(&authority.id),
             })
         });

@@ -1,15 +1,18 @@
 //! Whether an authority is worth asking: spares players the wait for one that does not answer.
 //!
-//! Closed, every call goes. Consecutive faults of the way open it; then calls fail at once, but for one
-//! probe at a time, less and less often. One answer, whatever it says, closes it. Pure: time is an
-//! argument. `health` holds one for the calls that players wait for, and one for ours.
+//! Closed, every call goes. [`Evidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
+//! less and less often, though never after more than [`Breaker::SPARED_MAX`] calls that were not made. One answer,
+//! whatever it says, closes it. Pure: time is an argument. `health` holds one for the calls that players wait for, and
+//! one for ours.
 
 use std::time::{Duration, Instant};
 
+use super::evidence::{Caller, Evidence, Told};
+
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// In a row, and since when.
-    faults: u32,
+    evidence: Evidence,
+    /// When the failures began that no answer has followed yet.
     first: Option<Instant>,
     /// Between two probes.
     longest: Duration,
@@ -23,6 +26,8 @@ struct Open {
     probe: Option<Instant>,
     /// When the next one may set out.
     next: Instant,
+    /// Calls that were not made since the last one set out.
+    spared: u32,
 }
 
 /// How a call that may be made came by it.
@@ -30,16 +35,6 @@ struct Open {
 pub(super) enum Leave {
     Probe,
     Usual,
-}
-
-/// What a call told about the way to the authority.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Told {
-    /// Somebody answered, with whatever decision.
-    Answered,
-    Lost,
-    /// Our own trouble, or a reply that makes no sense.
-    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +48,8 @@ pub(super) enum Change {
 }
 
 impl Breaker {
-    pub(super) const FAULTS: u32 = 5;
+    /// More calls in a row than this are not cut, whatever was thought of the authority.
+    pub(super) const SPARED_MAX: u32 = 20;
     /// After which the first probe may set out; doubled with each that is lost.
     const PAUSE: Duration = Duration::from_secs(1);
     /// A probe of which nothing is heard for so long is lost; calls are given up sooner.
@@ -61,33 +57,52 @@ impl Breaker {
 
     /// Probes at least this often.
     pub(super) fn new(longest: Duration) -> Self {
-        Self { faults: 0, first: None, longest, open: None }
+        Self { evidence: Evidence::default(), first: None, longest, open: None }
     }
 
     /// None: the call is not to be made.
     pub(super) fn leave(&mut self, now: Instant) -> Option<Leave> {
         let Some(open) = &mut self.open else { return Some(Leave::Usual) };
         let under_way = open.probe.is_some_and(|since| now < since + Self::PROBE);
-        if under_way || now < open.next {
+        if under_way || (now < open.next && open.spared < Self::SPARED_MAX) {
+            open.spared = open.spared.saturating_add(1);
             return None;
         }
-        open.probe = Some(now);
+        (open.probe, open.spared) = (Some(now), 0);
         Some(Leave::Probe)
     }
 
-    pub(super) fn tell(&mut self, now: Instant, leave: Leave, told: Told) -> Option<Change> {
+    /// `elsewhere`: other calls to the same authority are answered.
+    pub(super) fn tell(
+        &mut self,
+        now: Instant,
+        leave: Leave,
+        caller: Caller,
+        told: Told,
+        elsewhere: bool,
+    ) -> Option<Change> {
+        self.evidence.add(now, caller, told);
         match told {
             Told::Answered => {
                 let (first, open) = (self.first.take(), self.open.take().is_some());
-                self.faults = 0;
+                if open {
+                    // What was learned before has been settled.
+                    self.evidence.clear();
+                    self.evidence.add(now, caller, told);
+                }
                 first.map(|since| Change::Closed { since, open })
             }
-            Told::Lost => self.lost(now, leave),
+            Told::Failed | Told::Silent | Told::Unreached => self.failed(now, leave, elsewhere),
             Told::Nothing => {
                 self.pause(now, leave, 1);
                 None
             }
         }
+    }
+
+    /// Whether anybody was answered lately, if only that the authority cannot answer.
+    pub(super) fn has_answers(&self, now: Instant) -> bool {
+        self.evidence.has_answers(now)
     }
 
     /// The other half of the authority answers: worth a try at once.
@@ -104,8 +119,8 @@ impl Breaker {
 
     /// The same after a reload, which may have mended what kept it open: worth a try at once, as at its beginning.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let open = self.open.as_ref().map(|_| Open { pause: Self::PAUSE, probe: None, next: now });
-        Self { faults: self.faults, first: self.first, longest: self.longest, open }
+        let open = self.open.as_ref().map(|_| Open { next: now, pause: Self::PAUSE, probe: None, spared: 0 });
+        Self { evidence: self.evidence.clone(), first: self.first, longest: self.longest, open }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -117,15 +132,14 @@ impl Breaker {
         self.first
     }
 
-    fn lost(&mut self, now: Instant, leave: Leave) -> Option<Change> {
+    fn failed(&mut self, now: Instant, leave: Leave, elsewhere: bool) -> Option<Change> {
         self.first.get_or_insert(now);
-        self.faults = self.faults.saturating_add(1);
         if self.open.is_some() {
             self.pause(now, leave, 2);
             return None;
         }
-        (self.faults >= Self::FAULTS).then(|| {
-            self.open = Some(Open { pause: Self::PAUSE, probe: None, next: now + Self::PAUSE });
+        self.evidence.is_outage(now, elsewhere).then(|| {
+            self.open = Some(Open { next: now + Self::PAUSE, pause: Self::PAUSE, probe: None, spared: 0 });
             Change::Opened
         })
     }
@@ -143,42 +157,44 @@ impl Breaker {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::evidence::FAILURES_MIN;
     use super::*;
     use crate::clock::Clock;
 
     const LONGEST: Duration = Duration::from_secs(30);
+    const ONE: Caller = Caller { address: 1, device: 1 };
 
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::new(LONGEST);
-        for fault in 1..=Breaker::FAULTS {
-            let change = breaker.tell(now, Leave::Usual, Told::Lost);
-            assert_eq!(change, (fault == Breaker::FAULTS).then_some(Change::Opened));
+        for fault in 1..=FAILURES_MIN {
+            let change = breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false);
+            assert_eq!(change, (fault == FAILURES_MIN).then_some(Change::Opened));
         }
         breaker
     }
 
     #[test]
-    fn faults_in_a_row_open_it_and_one_answer_closes_it() {
+    fn an_outage_opens_it_and_one_answer_closes_it() {
         let now = Clock.now();
         let mut breaker = opened(now);
         assert_eq!((breaker.leave(now), breaker.is_open()), (None, true));
         let change = Change::Closed { since: now, open: true };
-        assert_eq!(breaker.tell(now, Leave::Usual, Told::Answered), Some(change));
+        assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Answered, false), Some(change));
         assert_eq!((breaker.leave(now), breaker.is_open()), (Some(Leave::Usual), false));
+        // What opened it is not held against the authority again.
+        for _ in 1..FAILURES_MIN {
+            assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false), None);
+        }
     }
 
     #[test]
-    fn an_answer_in_between_begins_the_row_anew() {
+    fn error_answers_to_one_caller_never_open_it() {
         let (now, mut breaker) = (Clock.now(), Breaker::new(LONGEST));
-        for _ in 0..3 {
-            for _ in 1..Breaker::FAULTS {
-                assert_eq!(breaker.tell(now, Leave::Usual, Told::Lost), None);
-                assert_eq!(breaker.tell(now, Leave::Usual, Told::Nothing), None, "nonsense does not count");
-            }
-            let change = Change::Closed { since: now, open: false };
-            assert_eq!(breaker.tell(now, Leave::Usual, Told::Answered), Some(change));
+        for device in 0..1_000 {
+            let caller = Caller { address: 1, device };
+            assert_eq!(breaker.tell(now, Leave::Usual, caller, Told::Failed, false), None);
         }
-        assert!(!breaker.is_open());
+        assert_eq!(breaker.leave(now), Some(Leave::Usual));
     }
 
     #[test]
@@ -190,22 +206,35 @@ mod tests {
             now += pause;
             assert_eq!(breaker.leave(now), Some(Leave::Probe));
             assert_eq!(breaker.leave(now), None, "one at a time");
-            breaker.tell(now, Leave::Usual, Told::Lost);
+            breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false);
             assert_eq!(breaker.leave(now), None, "what set out before is not the probe");
-            breaker.tell(now, Leave::Probe, Told::Lost);
+            breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
         }
         breaker.encourage(now);
         assert_eq!(breaker.leave(now), Some(Leave::Probe));
         assert_eq!(breaker.leave(now + Breaker::PROBE), Some(Leave::Probe), "one that never came back");
     }
 
+    #[test]
+    fn no_more_calls_in_a_row_are_cut_than_the_threshold_allows() {
+        let now = Clock.now();
+        let mut breaker = opened(now);
+        for _ in 0..3 {
+            for _ in 0..Breaker::SPARED_MAX {
+                assert_eq!(breaker.leave(now), None);
+            }
+            assert_eq!(breaker.leave(now), Some(Leave::Probe));
+            breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
+        }
+    }
+
     proptest! {
         /// Against the plain rules, at any pace and in any order of answers.
         #[test]
-        fn it_keeps_its_rules(moves in prop::collection::vec((0u8..5, 0u64..40_000), 1..200)) {
+        fn it_keeps_its_rules(moves in prop::collection::vec((0u8..6, 0u64..40_000), 1..200)) {
             let mut now = Clock.now();
             let mut breaker = Breaker::new(LONGEST);
-            let (mut row, mut probes, mut usual) = (0, Vec::new(), 0);
+            let (mut probes, mut usual) = (Vec::new(), 0);
             for (what, pause) in moves {
                 now += Duration::from_millis(pause);
                 let was_open = breaker.is_open();
@@ -219,16 +248,17 @@ mod tests {
                     prop_assert!(young <= 1, "one probe at a time");
                     continue;
                 }
-                let told = [Told::Answered, Told::Lost, Told::Lost, Told::Nothing][usize::from(what) - 1];
+                let told = [Told::Answered, Told::Unreached, Told::Failed, Told::Silent, Told::Nothing];
+                let told = told[usize::from(what) - 1];
                 let leave = match (probes.pop(), usual) {
                     (Some(_), _) => Leave::Probe,
                     (None, 0) => continue,
                     (None, _) => { usual -= 1; Leave::Usual }
                 };
-                let change = breaker.tell(now, leave, told);
-                row = match told { Told::Answered => 0, Told::Lost => row + 1, Told::Nothing => row };
-                prop_assert_eq!(breaker.is_open(), told != Told::Answered && (was_open || row >= Breaker::FAULTS));
-                prop_assert_eq!(change == Some(Change::Opened), breaker.is_open() && !was_open);
+                let change = breaker.tell(now, leave, ONE, told, false);
+                let opens = told == Told::Unreached && breaker.is_open() && !was_open;
+                prop_assert_eq!(breaker.is_open(), opens || (was_open && told != Told::Answered));
+                prop_assert_eq!(change == Some(Change::Opened), opens);
                 let longest = LONGEST + Breaker::PROBE;
                 if breaker.is_open() && probes.is_empty() {
                     let mut later = Breaker { open: breaker.open.take(), ..Breaker::new(LONGEST) };

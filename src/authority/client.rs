@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 
+use self::firstlight::retry_after;
 use super::breaker::Leave;
 use super::far_clock::Lesson;
-use super::health::Calls;
+use super::health::{Calls, OnBehalf};
 use super::nagra_ssm;
 use super::wire::{Asked, Wire};
 use super::{Authorities, Authority, Counter, Kind, Ssm};
@@ -128,13 +129,17 @@ impl Client {
     /// A call that is not made is counted apart: nobody failed to answer it.
     fn leave(&self, ssm: &Ssm, kind: AskKind, card: &Card) -> Result<Leave, Fault> {
         ssm.health
-            .leave(self.clock.now(), kind)
+            .leave(self.clock.now(), kind, OnBehalf::of(card))
             .inspect_err(|_| self.telemetry.metrics.authority_call_spared(&card.authority_name, kind))
     }
 
     fn tell(&self, ssm: &Ssm, kind: AskKind, card: &Card, leave: Leave, result: &Result<Verdict, Fault>) {
-        if let Some(open) = ssm.health.tell(self.clock.now(), kind, leave, result) {
+        let changes = ssm.health.tell(self.clock.now(), kind, leave, OnBehalf::of(card), result);
+        if let Some(open) = changes.breaker {
             self.telemetry.breaker(&card.authority_name, Calls::of(kind).name(), open);
+        }
+        if let Some(wait) = changes.deferred {
+            self.telemetry.account_deferred(&card.authority_name, wait);
         }
     }
 
@@ -190,7 +195,10 @@ impl Client {
         let asked = Asked { body: &reply.body, kind, status: reply.status };
         // Tokens are judged in the head-end's time.
         let time = date.or_else(|| ssm.clock.read(self.clock.unslept())).unwrap_or_else(|| self.clock.wall());
-        let result = ssm.config.read(&asked, time);
+        let result = ssm.config.read(&asked, time).map_err(|mut fault| {
+            fault.reason.retry_after = retry_after(&reply.headers, self.clock.wall());
+            fault
+        });
         // A fault may have been answered by something on the way, which may have another time.
         if let (Ok(_), Some(date)) = (&result, date) {
             self.learn(ssm, card, date);

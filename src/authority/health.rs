@@ -2,15 +2,20 @@
 //!
 //! What players wait for (opens, renewals) and what they do not (beats, closes) have a breaker each:
 //! operators put the calls behind different gateways, and one that is down must not cost the others. A
-//! half that answers has the other one tried again. Asked by the client around every call.
+//! half that answers has the other one tried again. Accounts that are told to wait (429) wait by themselves, and only with opens. Asked by the
+//! client around every call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::breaker::{Breaker, Change, Leave, Told};
+use super::breaker::{Breaker, Change, Leave};
+use super::deferrals::Deferrals;
+use super::evidence::{Caller, Told};
+use crate::secret::Fingerprint;
 use crate::session::{AskKind, Fault, FaultKind, Reason, Verdict};
+use crate::sessions::Card;
 
 #[derive(Debug)]
 pub(super) struct Health {
@@ -18,8 +23,35 @@ pub(super) struct Health {
     ways: Mutex<Ways>,
 }
 
+/// For whom a call is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnBehalf {
+    account: Fingerprint,
+    caller: Caller,
+}
+
+impl OnBehalf {
+    pub(super) fn of(card: &Card) -> Self {
+        let device = Fingerprint::of_parts(&[card.rung.as_bytes(), card.device.as_bytes()]);
+        // Any caller can name any account: what one provokes is not to hold up the account's other callers.
+        let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
+        let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &card.network.0.to_be_bytes()]);
+        Self { account, caller: Caller { address: card.network.0, device: device.0 } }
+    }
+}
+
+/// What a call has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Changes {
+    /// A breaker opened (true) or closed.
+    pub(super) breaker: Option<bool>,
+    /// For how long the account has to wait from now on, which did not wait before.
+    pub(super) deferred: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Ways {
+    deferrals: Deferrals,
     /// Beats and closes.
     ours: Breaker,
     /// The outage that is over and was not told yet.
@@ -71,41 +103,51 @@ impl Calls {
 impl Health {
     /// `over` rings when an outage is over.
     pub(super) fn new(over: Arc<Notify>) -> Self {
-        let ways = Ways { ours: Breaker::new(OURS), past: None, players: Breaker::new(PLAYERS) };
+        let (ours, players) = (Breaker::new(OURS), Breaker::new(PLAYERS));
+        let ways = Ways { deferrals: Deferrals::default(), ours, past: None, players };
         Self { over, ways: Mutex::new(ways) }
     }
 
     /// For the calls after a reload; those before it tell the old one, and hold up nothing.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let Ways { ours, past, players } = &*self.ways();
-        let ways = Ways { ours: ours.renewed(now), past: *past, players: players.renewed(now) };
+        let Ways { deferrals, ours, past, players } = &*self.ways();
+        let (ours, players) = (ours.renewed(now), players.renewed(now));
+        let ways = Ways { deferrals: deferrals.clone(), ours, past: *past, players };
         Self { over: self.over.clone(), ways: Mutex::new(ways) }
     }
 
     /// # Errors
-    /// The call is not to be made: none like it was answered lately.
-    pub(super) fn leave(&self, now: Instant, ask: AskKind) -> Result<Leave, Fault> {
+    /// The call is not to be made: none like it was answered lately, or this account has to wait.
+    pub(super) fn leave(&self, now: Instant, ask: AskKind, of: OnBehalf) -> Result<Leave, Fault> {
+        let deferred = self.ways().deferrals.wait(now, of.account);
+        if let Some(wait) = deferred.filter(|_| ask == AskKind::Open) {
+            let reason = Reason::new(429, None, "not asked: it has told this account to wait");
+            return Err(Fault { kind: FaultKind::Refused, reason: Reason { retry_after: Some(wait), ..reason } });
+        }
         let reason = || Reason::new(0, None, "not asked: it has not answered lately");
         let leave = self.ways().breaker(Calls::of(ask)).leave(now);
         leave.ok_or_else(|| Fault { kind: FaultKind::Unreachable, reason: reason() })
     }
 
-    /// Whether a breaker opened (true) or closed.
     pub(super) fn tell(
         &self,
         now: Instant,
         ask: AskKind,
         leave: Leave,
+        of: OnBehalf,
         result: &Result<Verdict, Fault>,
-    ) -> Option<bool> {
+    ) -> Changes {
+        let deferred = self.defer(now, of, result);
         let (calls, told) = (Calls::of(ask), told(result));
         let mut ways = self.ways();
-        let change = ways.breaker(calls).tell(now, leave, told);
+        let elsewhere = Calls::ALL.into_iter().any(|other| other != calls && ways.breaker(other).has_answers(now));
+        let change = ways.breaker(calls).tell(now, leave, of.caller, told, elsewhere);
         if told == Told::Answered {
             Calls::ALL.into_iter().filter(|other| *other != calls).for_each(|other| ways.breaker(other).encourage(now));
         }
-        match change? {
-            Change::Closed { since, open } => {
+        let breaker = match change {
+            None => None,
+            Some(Change::Closed { since, open }) => {
                 let lasted = now.saturating_duration_since(since);
                 let before = ways.past.unwrap_or(Past { lasted, open });
                 ways.past = Some(Past { lasted: lasted.max(before.lasted), open: open || before.open });
@@ -114,8 +156,29 @@ impl Health {
                 }
                 open.then_some(false)
             }
-            Change::Opened => Some(true),
+            Some(Change::Opened) => Some(true),
+        };
+        Changes { breaker, deferred }
+    }
+
+    fn defer(&self, now: Instant, of: OnBehalf, result: &Result<Verdict, Fault>) -> Option<Duration> {
+        let deferrals = &mut self.ways().deferrals;
+        match result {
+            Err(Fault { kind: FaultKind::Refused, reason }) if reason.code == 429 => {
+                let begins = deferrals.defer(now, of.account, reason.retry_after);
+                begins.then(|| deferrals.wait(now, of.account)).flatten()
+            }
+            Ok(_) => {
+                deferrals.settle(of.account);
+                None
+            }
+            Err(_) => None,
         }
+    }
+
+    /// How many accounts have to wait.
+    pub(super) fn waiting(&self, now: Instant) -> usize {
+        self.ways().deferrals.waiting(now)
     }
 
     /// Such calls have not been answered since then, as an earlier process knew: an answer to the first one is the
@@ -165,36 +228,90 @@ impl Ways {
     }
 }
 
-/// A refusal, a denial or a kill was said by somebody.
+/// A denial or a kill was said by somebody. An error answer below 500 is about the call or its caller.
 fn told(result: &Result<Verdict, Fault>) -> Told {
-    match result.as_ref().map_err(|fault| fault.kind) {
-        Ok(_) => Told::Answered,
-        Err(FaultKind::Busy | FaultKind::Malformed) => Told::Nothing,
-        Err(FaultKind::Lost | FaultKind::Refused | FaultKind::Timeout | FaultKind::Unreachable) => Told::Lost,
+    let fault = match result {
+        Ok(_) => return Told::Answered,
+        Err(fault) => fault,
+    };
+    match fault.kind {
+        FaultKind::Busy | FaultKind::Malformed => Told::Nothing,
+        FaultKind::Lost | FaultKind::Timeout => Told::Silent,
+        FaultKind::Refused if fault.reason.code >= 500 => Told::Failed,
+        FaultKind::Refused => Told::Nothing,
+        FaultKind::Unreachable => Told::Unreached,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::evidence::FAILURES_MIN;
     use super::*;
     use crate::clock::Clock;
 
+    const ANN: OnBehalf = OnBehalf { account: Fingerprint(1), caller: Caller { address: 1, device: 1 } };
+
     fn lost() -> Result<Verdict, Fault> {
-        Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(504, None, "slow") })
+        Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(502, None, "nobody is there") })
+    }
+
+    fn answered(code: u16, after: Option<Duration>) -> Result<Verdict, Fault> {
+        let reason = Reason { retry_after: after, ..Reason::new(code, None, "not now") };
+        Err(Fault { kind: FaultKind::Refused, reason })
     }
 
     fn open(health: &Health, now: Instant, ask: AskKind) {
-        let told: Vec<_> = (0..Breaker::FAULTS).map(|_| health.tell(now, ask, Leave::Usual, &lost())).collect();
+        let told: Vec<_> = (0..FAILURES_MIN).map(|_| tell(health, now, ask, Leave::Usual, &lost())).collect();
         assert_eq!(told.last(), Some(&Some(true)));
+    }
+
+    fn tell(
+        health: &Health,
+        now: Instant,
+        ask: AskKind,
+        leave: Leave,
+        result: &Result<Verdict, Fault>,
+    ) -> Option<bool> {
+        health.tell(now, ask, leave, ANN, result).breaker
+    }
+
+    #[test]
+    fn error_answers_to_one_caller_cost_nobody_a_call_however_it_names_itself() {
+        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        for device in 0..1_000 {
+            let garbage = OnBehalf { account: Fingerprint(10 + device), caller: Caller { address: 6, device } };
+            for code in [500, 502, 503, 504, 429, 408, 400] {
+                let changes = health.tell(now, AskKind::Open, Leave::Usual, garbage, &answered(code, None));
+                assert_eq!(changes.breaker, None, "{code}");
+            }
+        }
+        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(Leave::Usual));
+    }
+
+    #[test]
+    fn an_account_that_is_told_to_wait_waits_alone_and_is_beaten_all_the_same() {
+        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let ten = Duration::from_secs(10);
+        let changes = health.tell(now, AskKind::Open, Leave::Usual, ANN, &answered(429, Some(ten)));
+        assert_eq!(changes, Changes { breaker: None, deferred: Some(ten) });
+        let fault = health.leave(now, AskKind::Open, ANN).unwrap_err();
+        assert_eq!((fault.kind, fault.reason.retry_after), (FaultKind::Refused, Some(ten)));
+        for ask in [AskKind::Beat, AskKind::Close, AskKind::Renew] {
+            assert_eq!(health.leave(now, ask, ANN), Ok(Leave::Usual), "what plays goes on");
+        }
+        let bob = OnBehalf { account: Fingerprint(2), ..ANN };
+        assert_eq!(health.leave(now, AskKind::Open, bob), Ok(Leave::Usual));
+        assert_eq!((health.waiting(now), health.waiting(now + ten)), (1, 0));
+        assert_eq!(health.leave(now + ten, AskKind::Open, ANN), Ok(Leave::Usual));
     }
 
     #[test]
     fn a_setup_that_is_down_costs_no_beat() {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         open(&health, now, AskKind::Open);
-        assert!(health.leave(now, AskKind::Renew).is_err());
-        assert_eq!(health.leave(now, AskKind::Beat), Ok(Leave::Usual));
-        assert_eq!(health.leave(now, AskKind::Close), Ok(Leave::Usual));
+        assert!(health.leave(now, AskKind::Renew, ANN).is_err());
+        assert_eq!(health.leave(now, AskKind::Beat, ANN), Ok(Leave::Usual));
+        assert_eq!(health.leave(now, AskKind::Close, ANN), Ok(Leave::Usual));
     }
 
     #[test]
@@ -202,13 +319,13 @@ mod tests {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         open(&health, now, AskKind::Open);
         open(&health, now, AskKind::Beat);
-        assert!(health.leave(now, AskKind::Open).is_err());
-        assert_eq!(health.tell(now, AskKind::Beat, Leave::Usual, &Ok(Verdict::Closed)), Some(false));
+        assert!(health.leave(now, AskKind::Open, ANN).is_err());
+        assert_eq!(tell(&health, now, AskKind::Beat, Leave::Usual, &Ok(Verdict::Closed)), Some(false));
         assert_eq!(health.past(), None, "opens are still down");
-        assert_eq!(health.leave(now, AskKind::Open), Ok(Leave::Probe));
+        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(Leave::Probe));
         let later = now + Duration::from_secs(7);
         assert_eq!(health.outage(later), Some(Duration::from_secs(7)));
-        assert_eq!(health.tell(later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled)), Some(false));
+        assert_eq!(tell(&health, later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled)), Some(false));
         assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(7), open: true }));
         assert_eq!((health.past(), health.outage(later)), (None, None));
     }
@@ -220,9 +337,9 @@ mod tests {
         let ends = began + Duration::from_secs(18);
         let calls = (0u32..).map(|call| began + Duration::from_millis(100) * call);
         let mut answered = calls.filter(|now| {
-            let Ok(leave) = health.leave(*now, AskKind::Beat) else { return false };
+            let Ok(leave) = health.leave(*now, AskKind::Beat, ANN) else { return false };
             let result = if *now < ends { lost() } else { Ok(Verdict::Closed) };
-            health.tell(*now, AskKind::Beat, leave, &result);
+            tell(&health, *now, AskKind::Beat, leave, &result);
             result.is_ok()
         });
         let first = answered.next().unwrap();
@@ -236,7 +353,7 @@ mod tests {
         health.recall(AskKind::Open, began + Duration::from_secs(5));
         health.recall(AskKind::Open, began);
         assert_eq!((health.has_past(), health.outage(now)), (false, None));
-        health.tell(now, AskKind::Open, Leave::Usual, &Ok(Verdict::Disabled));
+        tell(&health, now, AskKind::Open, Leave::Usual, &Ok(Verdict::Disabled));
         assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(60), open: false }));
     }
 
@@ -248,34 +365,38 @@ mod tests {
         let mut later = now;
         for _ in 0..8 {
             later += PLAYERS;
-            assert_eq!(before.leave(later, AskKind::Open), Ok(Leave::Probe));
-            before.tell(later, AskKind::Open, Leave::Probe, &lost());
+            assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
+            tell(&before, later, AskKind::Open, Leave::Probe, &lost());
         }
         later += PLAYERS;
-        assert_eq!(before.leave(later, AskKind::Open), Ok(Leave::Probe));
+        assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
         let after = before.renewed(later);
-        assert_eq!(after.leave(later, AskKind::Open), Ok(Leave::Probe));
-        before.tell(later, AskKind::Open, Leave::Probe, &lost());
+        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
+        tell(&before, later, AskKind::Open, Leave::Probe, &lost());
         assert_eq!(after.outage(later), Some(later - now));
-        after.tell(later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled));
-        assert_eq!(after.leave(later, AskKind::Open), Ok(Leave::Usual));
+        tell(&after, later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled));
+        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(Leave::Usual));
         assert_eq!(after.past(), Some(Past { lasted: later - now, open: true }));
     }
 
     #[test]
-    fn a_denial_is_an_answer_and_nonsense_is_none() {
-        let reason = || Reason::new(400, Some(1007), "no");
-        assert_eq!(told(&Ok(Verdict::Denied(crate::session::Denial::Limit, reason()))), Told::Answered);
-        assert_eq!(told(&Ok(Verdict::Killed(reason()))), Told::Answered);
-        for (kind, expected) in [
-            (FaultKind::Busy, Told::Nothing),
-            (FaultKind::Lost, Told::Lost),
-            (FaultKind::Malformed, Told::Nothing),
-            (FaultKind::Refused, Told::Lost),
-            (FaultKind::Timeout, Told::Lost),
-            (FaultKind::Unreachable, Told::Lost),
+    fn each_result_tells_what_it_can() {
+        let reason = |code| Reason::new(code, Some(1007), "no");
+        let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, reason(400)));
+        assert_eq!((told(&denied), told(&Ok(Verdict::Killed(reason(404))))), (Told::Answered, Told::Answered));
+        for (kind, code, expected) in [
+            (FaultKind::Busy, 0, Told::Nothing),
+            (FaultKind::Lost, 502, Told::Silent),
+            (FaultKind::Malformed, 200, Told::Nothing),
+            (FaultKind::Refused, 400, Told::Nothing),
+            (FaultKind::Refused, 408, Told::Nothing),
+            (FaultKind::Refused, 429, Told::Nothing),
+            (FaultKind::Refused, 500, Told::Failed),
+            (FaultKind::Refused, 503, Told::Failed),
+            (FaultKind::Timeout, 504, Told::Silent),
+            (FaultKind::Unreachable, 502, Told::Unreached),
         ] {
-            assert_eq!(told(&Err(Fault { kind, reason: reason() })), expected, "{kind:?}");
+            assert_eq!(told(&Err(Fault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
         }
     }
 }

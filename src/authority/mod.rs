@@ -9,7 +9,9 @@ mod books;
 mod breaker;
 mod client;
 mod counter;
+mod deferrals;
 pub mod embedded;
+mod evidence;
 mod far_clock;
 mod firstlight;
 mod health;
@@ -223,16 +225,6 @@ impl Authority {
             Kind::FirstLight(_) => (1.0, Policy::default().grace),
             Kind::NagraSsm(ssm) => (ssm.config.fraction, ssm.config.grace),
         }
-    }
-
-    /// For how long it has not answered, when that is an outage.
-    pub fn outage(&self, now: Instant) -> Option<Duration> {
-        self.health()?.outage(now)
-    }
-
-    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
-    pub fn spares(&self, calls: Calls) -> Option<bool> {
-        Some(self.health()?.is_open(calls))
     }
 
     fn health(&self) -> Option<&Health> {

@@ -4,9 +4,9 @@
 //! any more, so that the sum is whole. Run by `app` for the life of the process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::health::{Health, Past};
+use super::health::{Calls, Health, Past};
 use super::{Authorities, Authority};
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -40,6 +40,23 @@ async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetr
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+impl Authority {
+    /// For how long it has not answered, when that is an outage.
+    pub fn outage(&self, now: Instant) -> Option<Duration> {
+        self.health()?.outage(now)
+    }
+
+    /// How many accounts it has told to wait (429), and they do.
+    pub fn accounts_waiting(&self, now: Instant) -> usize {
+        self.health().map_or(0, |health| health.waiting(now))
+    }
+
+    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
+    pub fn spares(&self, calls: Calls) -> Option<bool> {
+        Some(self.health()?.is_open(calls))
     }
 }
 

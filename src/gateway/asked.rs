@@ -153,6 +153,7 @@ impl Asked {
             dialect: authority.dialect(),
             error_name: authority.error_name(),
             kill_memory: self.kill_memory(authority.time(clock).unwrap_or(wall)),
+            network: self.counted.network,
             opened: wall,
             policy: route.policy.clone(),
             registration: self.registration.clone(),

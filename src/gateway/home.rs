@@ -7,6 +7,7 @@ use super::identity::RUNGS;
 use crate::authority::{Authorities, Authority};
 use crate::ids::PlaybackId;
 use crate::playbacks::{Block, Registration};
+use crate::secret::Fingerprint;
 use crate::session::Policy;
 use crate::sessions::{Card, Home, Standing};
 use crate::store::CardRecord;
@@ -78,6 +79,7 @@ fn card(
         dialect: authority.dialect(),
         error_name: authority.error_name(),
         kill_memory: kill_memory.map(Into::into),
+        network: Fingerprint::default(),
         opened: opened.into(),
         policy,
         registration,

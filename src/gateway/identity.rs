@@ -3,6 +3,7 @@
 //! The route's ladder names the device; an embedded authority has ladders of its own for the account
 //! and the groups.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, header};
@@ -46,15 +47,18 @@ pub(super) struct Counted {
     pub(super) by_device: bool,
     pub(super) content_group: Option<String>,
     pub(super) device_group: Option<String>,
+    /// As [`crate::sessions::Card::network`].
+    pub(super) network: Fingerprint,
 }
 
 impl Counted {
     pub(super) fn read(authority: Option<&Authority>, evidence: &Evidence<'_>, device: Option<&str>) -> Self {
+        let network = network(evidence.peer.address);
         let Some(counter) = authority.and_then(Authority::counter) else {
             // Told only, and not counted by us.
             let claim = |path| evidence.claims.and_then(|claims| claims.text(path));
             let account = claim("device.accountId").or_else(|| claim("accountId"));
-            return Self { account, ..Self::default() };
+            return Self { account, network, ..Self::default() };
         };
         let config = counter.config();
         let first = |ladder: &[Rung]| ladder.iter().find_map(|rung| answer(rung, evidence));
@@ -71,7 +75,16 @@ impl Counted {
             by_device,
             content_group: first(&config.content_groups.source),
             device_group: first(&config.device_groups.source),
+            network,
         }
+    }
+}
+
+/// An IPv6 viewer has a whole network of addresses (RFC 6177): its first 64 bits are what it cannot choose.
+fn network(address: IpAddr) -> Fingerprint {
+    match address {
+        IpAddr::V4(address) => Fingerprint::of(&address.octets()),
+        IpAddr::V6(address) => Fingerprint::of(&address.octets()[..8]),
     }
 }
 

@@ -116,6 +116,15 @@ impl FaultKind {
         }
     }
 
+    /// Nothing answered, of any kind: a playback may begin on credit. An error is an answer, and a caller can provoke
+    /// one; so can it our own limits.
+    pub fn is_unanswered(self) -> bool {
+        match self {
+            Self::Lost | Self::Timeout | Self::Unreachable => true,
+            Self::Busy | Self::Malformed | Self::Refused => false,
+        }
+    }
+
     /// Whether it is certain that the authority has not processed the call. False says that nobody knows: a token
     /// may have been replaced, and a session opened, by an answer that never came or made no sense.
     pub fn was_not_processed(self) -> bool {

@@ -96,6 +96,9 @@ pub struct Card {
     pub error_name: fn(AskKind) -> &'static str,
     /// In place of the policy's own, where its content token tells, or there is none.
     pub kill_memory: Option<Duration>,
+    /// The viewer's network address: failures that one caller provokes are told from those that many meet. Not kept
+    /// across a restart.
+    pub network: Fingerprint,
     /// Wall time since the epoch.
     pub opened: Duration,
     pub policy: Arc<Standing>,

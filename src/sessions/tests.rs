@@ -100,6 +100,7 @@ impl Stage {
             dialect: Dialect::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
+            network: Fingerprint::default(),
             opened: Duration::ZERO,
             policy: Arc::new(Standing::new(policy)),
             registration: None,

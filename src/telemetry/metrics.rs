@@ -1,5 +1,6 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
+mod authority;
 mod page;
 mod upstream;
 
@@ -18,7 +19,7 @@ use super::labels::{
     SlotEnd, StateLabel,
 };
 use crate::events::Playback;
-use crate::session::{AskKind, Event, FaultKind};
+use crate::session::{AskKind, Event};
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
@@ -28,6 +29,7 @@ pub struct Metrics {
     authority_calls: Family<AuthorityCall, Counter>,
     authority_calls_spared: Family<AuthorityTime, Counter>,
     authority_clock_offset: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
+    authority_deferrals: Family<AuthorityLabel, Counter>,
     authority_outage: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
     authorizations: Family<Authorized, Counter>,
@@ -76,6 +78,7 @@ impl Default for Metrics {
             authority_calls: Family::default(),
             authority_calls_spared: Family::default(),
             authority_clock_offset: Family::default(),
+            authority_deferrals: Family::default(),
             authority_outage: Family::default(),
             authority_seconds: Family::new_with_constructor(latency),
             authorizations: Family::default(),
@@ -152,34 +155,9 @@ impl Metrics {
         }
     }
 
-    pub fn authority_call(
-        &self,
-        authority: &Arc<str>,
-        ask: AskKind,
-        result: Result<&'static str, FaultKind>,
-        took: Duration,
-    ) {
-        let (authority, call) = (authority.clone(), ask_name(ask));
-        let result = result.unwrap_or_else(FaultKind::name);
-        self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
-        self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
-    }
-
     /// An open that had met the limit while a place of its account was being given back.
     pub fn open_asked_again(&self, authority: &Arc<str>, result: &'static str) {
         self.opens_asked_again.get_or_create(&AskedAgain { authority: authority.clone(), result }).inc();
-    }
-
-    /// A call that was not made, because none was answered lately.
-    pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
-        let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
-        self.authority_calls_spared.get_or_create(&call).inc();
-    }
-
-    /// Whether such calls are made, or only now and then.
-    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
-        let label = AuthorityCalls { authority: authority.clone(), calls };
-        self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
     }
 
     /// As it is now; zero for no outage.

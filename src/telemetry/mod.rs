@@ -85,6 +85,12 @@ impl Telemetry {
         }
     }
 
+    /// Opens of one more account are not made for so long.
+    pub fn account_deferred(&self, authority: &Arc<str>, wait: Duration) {
+        self.metrics.account_deferred(authority);
+        info!(authority = &**authority, wait_s = wait.as_secs_f64(), "the authority told an account to wait");
+    }
+
     /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
     /// given credit for are not worth a line.
     pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {

@@ -31,7 +31,7 @@ async fn ended(stage: &Stage, reason: &str) -> f64 {
 
 #[tokio::test]
 async fn a_new_playback_plays_on_credit_and_is_reconciled() {
-    for action in [json!("drop"), json!({"status": 503}), json!({"delay_ms": 1500})] {
+    for action in [json!("drop"), json!({"delay_ms": 1500})] {
         let stage = script("\"10m\"").start().await;
         away(&stage, "setup", action.clone()).await;
         let tv = stage.player("tv", "news").await;
@@ -53,12 +53,71 @@ async fn a_new_playback_plays_on_credit_and_is_reconciled() {
     }
 }
 
+/// An error is an answer, and whoever sends garbage can provoke one.
+#[tokio::test]
+async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_call() {
+    for code in [400, 429, 500, 502, 503, 504] {
+        let stage = script("\"10m\"").settings(|settings| settings.limit = 1).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(CLEARKEY).await.is_good());
+        for number in 0..8 {
+            let device = format!("garbage-{number}");
+            stage.headend.fault_of(&device, "setup", json!({"status": code})).await;
+            let refused = stage.player_of("eve", &device, "news").await.post(CLEARKEY).await;
+            assert_eq!(refused.status, 403, "{code}");
+        }
+        assert_eq!(stage.metric("on_credit", &[]).await, 0.0, "{code}");
+        assert_eq!(stage.metric("authority_breaker_open", &[]).await, 0.0, "{code}");
+        assert!(stage.player_of("bob", "box", "news").await.post(CLEARKEY).await.is_good(), "{code}");
+        let second = stage.player("second", "news").await;
+        assert_eq!(second.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()), "{code}");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn error_answers_to_many_open_the_breaker_and_so_do_not_many_devices_of_one() {
+    let proxies = "trusted-proxies = [\"127.0.0.1\"]";
+    for (viewers, opens) in [(1, 0.0), (3, 1.0)] {
+        let stage = script("\"refuse\"").server(proxies).start().await;
+        away(&stage, "setup", json!({"status": 503})).await;
+        for number in 0..8 {
+            let player = stage.player(&format!("tv-{number}"), "news").await;
+            let player = player.with("x-forwarded-for", &format!("198.51.100.{}", number % viewers));
+            assert_eq!(player.post(CLEARKEY).await.status, 403);
+        }
+        assert_eq!(stage.metric("authority_breaker_open", &["calls=\"open,renew\""]).await, opens, "{viewers}");
+        assert_eq!(stage.metric("authority_calls_spared_total", &["call=\"open\""]).await > 0.0, viewers == 3);
+        stage.headend.no_faults().await;
+        let tv = stage.player("tv", "news").await;
+        stage.eventually("answered", async || tv.post(CLEARKEY).await.is_good()).await;
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_told_to_wait_is_not_asked_for_and_others_are() {
+    let stage = script("\"refuse\"").start().await;
+    stage.headend.fault_of("tv", "setup", json!({"status": 429})).await;
+    let (tv, other) = (stage.player("tv", "news").await, stage.player("other", "news").await);
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_refused".to_owned()));
+    let asked = stage.headend.count("setup").await;
+    let refused = other.post(CLEARKEY).await;
+    assert_eq!(refused.error(), (403, "authority_refused".to_owned()));
+    assert!(refused.json()["message"].as_str().unwrap().contains("wait"));
+    assert_eq!(stage.headend.count("setup").await, asked, "its account waits");
+    assert!(stage.player_of("bob", "box", "news").await.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.metric("authority_deferrals_total", &["authority=\"head-end\""]).await, 1.0);
+    stage.eventually("asked again", async || other.post(CLEARKEY).await.is_good()).await;
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
     let stage = script("{ new = \"10m\" }").settings(|settings| settings.limit = 1).start().await;
     let first = stage.player("first", "news").await;
     assert!(first.post(CLEARKEY).await.is_good());
-    stage.headend.fault_of("second", "setup", json!({"status": 503})).await;
+    stage.headend.fault_of("second", "setup", json!("drop")).await;
     let second = stage.player("second", "film").await;
     assert!(second.post(CLEARKEY).await.is_good(), "on credit, whatever the limit");
     stage.eventually("denied", async || second.post(CLEARKEY).await.status == 403).await;

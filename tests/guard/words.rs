@@ -45,6 +45,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.unrecognised("/r", "f");
     metrics.upstream_fault("/r", "f");
     metrics.upstream_retries("/a", 1, true);
+    metrics.account_deferred(&"a".into());
     metrics.reload(true);
     metrics.sessions("live", 1);
     telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO);

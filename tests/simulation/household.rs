@@ -279,6 +279,7 @@ impl Life {
             dialect: Dialect::Embedded,
             error_name: |_| "error",
             kill_memory: None,
+            network: Fingerprint::default(),
             opened,
             policy: self.policy.clone(),
             registration: None,

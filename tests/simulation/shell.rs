@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
 use sidebeat::ids::{Chance, SessionId};
+use sidebeat::secret::Fingerprint;
 use sidebeat::session::{CallKind, End, Input, Media, Playing, Policy, Reason, Report, Stream};
 use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
 use sidebeat::store::{CardRecord, Dialect, Memory, Store};
@@ -123,6 +124,7 @@ impl Names {
             dialect: Dialect::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
+            network: Fingerprint::default(),
             opened,
             policy: self.policy.clone(),
             registration: None,

@@ -218,7 +218,7 @@ fn begins_nothing(class: &Class) -> bool {
 }
 
 /// Seconds, or a date (RFC 9110, section 10.2.3), in the service's own time if it tells that.
-fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
     const SOONEST: Duration = Duration::from_secs(1);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let date = |text| httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();

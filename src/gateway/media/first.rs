@@ -183,6 +183,7 @@ impl Gateway {
             dialect: authority.dialect(),
             error_name: authority.error_name(),
             kill_memory: None,
+            network: counted.network,
             opened: self.clock.wall(),
             policy: route.policy.clone(),
             registration: None,

@@ -31,9 +31,9 @@ impl Session {
             | State::Opening { .. } => (false, now, 0),
         };
         let until = self.owes_until(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
-        // Nonsense gives no credit, and takes none away.
+        // An answer that decides nothing gives no credit, and takes none away.
         let owing = matches!(self.state, State::Owing { .. });
-        if !(owing || fault.kind.is_infrastructure()) || self.credit_spent || until <= now {
+        if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= now {
             return self.close_unreachable(now, fault, policy, fx);
         }
         self.enter(State::Owing { next: self.next_open(now, tries), ran, since, tries });

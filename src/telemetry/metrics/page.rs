@@ -31,6 +31,8 @@ impl Metrics {
         registry.register("authority_breaker_open", help, self.authority_breaker_open.clone());
         let help = "Calls to authorities that were not made during an outage";
         registry.register("authority_calls_spared", help, self.authority_calls_spared.clone());
+        let help = "Accounts whose opens began to wait because the authority said so (429)";
+        registry.register("authority_deferrals", help, self.authority_deferrals.clone());
         let help = "For how long the authority has not answered; 0 when it does";
         registry.register_with_unit("authority_outage", help, Unit::Seconds, self.authority_outage.clone());
         let help = "Time that playbacks went on without the authority's word, counted when it ends";

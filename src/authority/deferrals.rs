@@ -1,0 +1,94 @@
+//! Accounts that an authority has asked to wait (429): their opens are not made until then.
+//!
+//! Apart from the breaker: what one account provokes holds up nobody else. Bounded; pure: time is an argument.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::secret::Fingerprint;
+
+/// Accounts that wait at a time. One that comes on top is asked for as ever, and told to wait by the authority itself.
+const ACCOUNTS_MAX: usize = 10_000;
+/// Without a word of the authority: doubled from the first to the last.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// With one, at most.
+const WAIT_ASKED_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deferrals(HashMap<Fingerprint, Deferral>);
+
+#[derive(Clone, Copy, Debug)]
+struct Deferral {
+    times: u32,
+    until: Instant,
+}
+
+impl Deferrals {
+    /// For how long this account is to wait still.
+    pub(super) fn wait(&self, now: Instant, account: Fingerprint) -> Option<Duration> {
+        let until = self.0.get(&account)?.until;
+        until.checked_duration_since(now).filter(|wait| !wait.is_zero())
+    }
+
+    /// It was asked to wait, perhaps for that long. True if it did not wait already.
+    pub(super) fn defer(&mut self, now: Instant, account: Fingerprint, asked: Option<Duration>) -> bool {
+        let before = self.0.get(&account).copied();
+        if before.is_none() && self.0.len() >= ACCOUNTS_MAX {
+            self.0.retain(|_, deferral| deferral.until > now);
+            if self.0.len() >= ACCOUNTS_MAX {
+                return false;
+            }
+        }
+        let times = before.map_or(0, |before| before.times.saturating_add(1));
+        let own = WAIT_MIN.saturating_mul(1 << times.min(10)).min(WAIT_MAX);
+        let wait = asked.map_or(own, |asked| asked.clamp(WAIT_MIN, WAIT_ASKED_MAX));
+        self.0.insert(account, Deferral { times, until: now + wait });
+        before.is_none_or(|before| before.until <= now)
+    }
+
+    /// It was answered.
+    pub(super) fn settle(&mut self, account: Fingerprint) {
+        self.0.remove(&account);
+    }
+
+    pub(super) fn waiting(&self, now: Instant) -> usize {
+        self.0.values().filter(|deferral| deferral.until > now).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn an_account_waits_as_long_as_the_authority_says_and_else_longer_each_time() {
+        let (mut now, mut deferrals, account) = (Clock.now(), Deferrals::default(), Fingerprint(1));
+        assert!(deferrals.defer(now, account, Some(Duration::from_secs(7))));
+        assert_eq!(deferrals.wait(now, account), Some(Duration::from_secs(7)));
+        assert_eq!(deferrals.wait(now, Fingerprint(2)), None, "nobody else does");
+        assert!(!deferrals.defer(now, account, Some(Duration::from_hours(9))), "it waits already");
+        assert_eq!(deferrals.wait(now, account), Some(WAIT_ASKED_MAX));
+        now += WAIT_ASKED_MAX;
+        assert_eq!((deferrals.wait(now, account), deferrals.waiting(now)), (None, 0));
+        deferrals.settle(account);
+        for wait in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
+            assert!(deferrals.defer(now, account, None));
+            assert_eq!(deferrals.wait(now, account), Some(wait));
+            now += wait;
+        }
+    }
+
+    #[test]
+    fn accounts_that_wait_are_bounded_and_those_that_have_waited_make_room() {
+        let (now, mut deferrals) = (Clock.now(), Deferrals::default());
+        for account in 0..20_000 {
+            deferrals.defer(now, Fingerprint(account), None);
+        }
+        assert_eq!((deferrals.0.len(), deferrals.waiting(now)), (ACCOUNTS_MAX, ACCOUNTS_MAX));
+        let later = now + WAIT_MIN;
+        assert!(deferrals.defer(later, Fingerprint(20_000), None));
+        assert_eq!(deferrals.0.len(), 1);
+    }
+}

@@ -1,0 +1,218 @@
+//! What the last calls to an authority came to, and what that says about the authority itself.
+//!
+//! A caller can provoke an error answer, and perhaps a silence, by what it sends, and can call itself any number of
+//! devices. So those count by the addresses that met them: each counts once, by its newest call. Nobody can provoke that
+//! an authority cannot be reached at all. Pure: time is an argument. Bounded in time and in number.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How far back calls count, in time and in number.
+pub(super) const WINDOW: Duration = Duration::from_secs(30);
+const CALLS_MAX: usize = 256;
+/// So many failed calls, and so many callers that met them, are the least that speak of the authority.
+pub(super) const FAILURES_MIN: usize = 5;
+pub(super) const CALLERS_MIN: usize = 3;
+
+/// For whom a call is made: fingerprints.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Caller {
+    /// The viewer's network address. What is not known, as of a session of an earlier process, is one address.
+    pub(super) address: u64,
+    pub(super) device: u64,
+}
+
+/// What a call told about the authority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Told {
+    /// Somebody answered, with whatever decision.
+    Answered,
+    /// It answered that it cannot answer (5xx).
+    Failed,
+    /// Our own trouble, a reply that makes no sense, or a caller that is to wait (429).
+    Nothing,
+    /// The call was sent, and no answer came.
+    Silent,
+    /// Nothing of the call reached it.
+    Unreached,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// Oldest first.
+    calls: VecDeque<Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    caller: Caller,
+    told: Told,
+}
+
+impl Told {
+    pub(super) fn is_failure(self) -> bool {
+        match self {
+            Self::Failed | Self::Silent | Self::Unreached => true,
+            Self::Answered | Self::Nothing => false,
+        }
+    }
+}
+
+impl Evidence {
+    pub(super) fn add(&mut self, now: Instant, caller: Caller, told: Told) {
+        let is_old = |seen: &Seen| now.saturating_duration_since(seen.at) >= WINDOW;
+        while self.calls.len() >= CALLS_MAX || self.calls.front().is_some_and(is_old) {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(Seen { at: now, caller, told });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.calls.clear();
+    }
+
+    /// Whether anybody was answered, if only that it cannot answer.
+    pub(super) fn has_answers(&self, now: Instant) -> bool {
+        self.recent(now).any(|seen| matches!(seen.told, Told::Answered | Told::Failed | Told::Nothing))
+    }
+
+    /// Whether these calls say that the authority is out for everybody. `elsewhere`: other calls to it are answered.
+    pub(super) fn is_outage(&self, now: Instant, elsewhere: bool) -> bool {
+        self.is_unreached(now) || self.is_met_by_many(now) || (!elsewhere && self.is_silence(now))
+    }
+
+    /// Half of the calls and more cannot even be sent.
+    fn is_unreached(&self, now: Instant) -> bool {
+        let unreached = self.recent(now).filter(|seen| seen.told == Told::Unreached).count();
+        unreached >= FAILURES_MIN && unreached * 2 >= self.recent(now).count()
+    }
+
+    /// Half of the addresses and more met a failure last, and several devices with them.
+    fn is_met_by_many(&self, now: Instant) -> bool {
+        let newest: HashMap<u64, Told> = self.recent(now).map(|seen| (seen.caller.address, seen.told)).collect();
+        let failing = |address: &u64| newest.get(address).is_some_and(|told| told.is_failure());
+        let failures = || self.recent(now).filter(|seen| seen.told.is_failure() && failing(&seen.caller.address));
+        let addresses = newest.keys().filter(|address| failing(address)).count();
+        let devices: HashSet<u64> = failures().map(|seen| seen.caller.device).collect();
+        addresses >= CALLERS_MIN
+            && addresses * 2 >= newest.len()
+            && devices.len() >= CALLERS_MIN
+            && failures().count() >= FAILURES_MIN
+    }
+
+    /// Nobody gets any answer: one household may be all that there is.
+    fn is_silence(&self, now: Instant) -> bool {
+        let calls: Vec<_> = self.recent(now).collect();
+        let devices: HashSet<u64> = calls.iter().map(|seen| seen.caller.device).collect();
+        calls.len() >= FAILURES_MIN && devices.len() >= CALLERS_MIN && !self.has_answers(now)
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Seen> {
+        self.calls.iter().filter(move |seen| now.saturating_duration_since(seen.at) < WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn caller(address: u64, device: u64) -> Caller {
+        Caller { address, device }
+    }
+
+    fn after(now: Instant, calls: &[(Caller, Told)]) -> Evidence {
+        let mut evidence = Evidence::default();
+        calls.iter().for_each(|(caller, told)| evidence.add(now, *caller, *told));
+        evidence
+    }
+
+    proptest! {
+        /// Whatever one address sends, as however many devices, provokes no outage for others that are answered.
+        #[test]
+        fn one_address_never_makes_an_outage_of_what_it_can_provoke(
+            garbage in prop::collection::vec((any::<u64>(), prop::bool::ANY), 1..300),
+            honest in prop::collection::vec(0u64..20, 1..20),
+        ) {
+            let now = Clock.now();
+            let mut evidence = Evidence::default();
+            let mut honest = honest.into_iter().cycle();
+            for (device, silent) in garbage {
+                let told = if silent { Told::Silent } else { Told::Failed };
+                evidence.add(now, caller(666, device), told);
+                prop_assert!(!evidence.is_outage(now, true));
+                evidence.add(now, caller(honest.next().unwrap(), device), Told::Answered);
+                prop_assert!(!evidence.is_outage(now, false));
+            }
+        }
+
+        #[test]
+        fn it_is_bounded(calls in prop::collection::vec((any::<u64>(), 0u64..60_000), 1..2_000)) {
+            let mut now = Clock.now();
+            let mut evidence = Evidence::default();
+            for (device, pause) in calls {
+                now += Duration::from_millis(pause);
+                evidence.add(now, caller(device, device), Told::Failed);
+                prop_assert!(evidence.calls.len() <= CALLS_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn error_answers_speak_of_the_authority_when_several_addresses_and_devices_meet_them() {
+        let now = Clock.now();
+        // How many addresses, devices and calls; whether that is an outage.
+        for (addresses, devices, calls, outage) in
+            [(1, 100, 100, false), (2, 100, 100, false), (3, 3, 5, true), (3, 2, 100, false), (3, 3, 4, false)]
+        {
+            let failed: Vec<_> = (0..calls).map(|n| (caller(n % addresses, n % devices), Told::Failed)).collect();
+            assert_eq!(after(now, &failed).is_outage(now, true), outage, "{addresses} {devices} {calls}");
+        }
+    }
+
+    #[test]
+    fn a_few_who_fail_among_many_who_are_answered_are_no_outage() {
+        let now = Clock.now();
+        let mut calls: Vec<_> = (0..20).map(|n| (caller(n, n), Told::Failed)).collect();
+        calls.extend((20..41).map(|n| (caller(n, n), Told::Answered)));
+        assert!(!after(now, &calls).is_outage(now, false));
+        // The newest call of an address is the one that counts.
+        calls.extend((20..40).map(|n| (caller(n, n), Told::Failed)));
+        assert!(after(now, &calls).is_outage(now, false));
+    }
+
+    #[test]
+    fn nobody_can_provoke_that_it_cannot_be_reached() {
+        let now = Clock.now();
+        let calls = [(caller(1, 1), Told::Unreached); FAILURES_MIN];
+        assert!(after(now, &calls).is_outage(now, true));
+        assert!(!after(now, &calls[1..]).is_outage(now, true));
+    }
+
+    #[test]
+    fn a_silence_toward_one_household_is_an_outage_unless_anything_is_answered() {
+        let now = Clock.now();
+        let mut calls: Vec<_> = (0..5).map(|n| (caller(1, n), Told::Silent)).collect();
+        assert!(after(now, &calls).is_outage(now, false));
+        assert!(!after(now, &calls).is_outage(now, true), "other calls are answered");
+        assert!(!after(now + WINDOW, &[]).is_outage(now + WINDOW, false));
+        for told in [Told::Answered, Told::Failed, Told::Nothing] {
+            calls.push((caller(1, 9), told));
+            assert!(!after(now, &calls).is_outage(now, false), "{told:?}");
+            calls.pop();
+        }
+        let one_device = [(caller(1, 1), Told::Silent); 20];
+        assert!(!after(now, &one_device).is_outage(now, false), "one device has nobody to be spared");
+    }
+
+    #[test]
+    fn what_is_old_says_nothing() {
+        let (now, calls) = (Clock.now(), [(caller(1, 1), Told::Unreached); FAILURES_MIN]);
+        let evidence = after(now, &calls);
+        assert!(evidence.is_outage(now + WINDOW - Duration::from_millis(1), true));
+        assert!(!evidence.is_outage(now + WINDOW, true));
+    }
+}

@@ -1,0 +1,39 @@
+//! Counts calls to authorities: their results, those that are not made, and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::labels::{AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime};
+use super::{Metrics, ask_name};
+use crate::session::{AskKind, FaultKind};
+
+impl Metrics {
+    pub fn authority_call(
+        &self,
+        authority: &Arc<str>,
+        ask: AskKind,
+        result: Result<&'static str, FaultKind>,
+        took: Duration,
+    ) {
+        let (authority, call) = (authority.clone(), ask_name(ask));
+        let result = result.unwrap_or_else(FaultKind::name);
+        self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
+        self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
+    }
+
+    /// A call that was not made, because none was answered lately.
+    pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
+        let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
+        self.authority_calls_spared.get_or_create(&call).inc();
+    }
+
+    /// Whether such calls are made, or only now and then.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        let label = AuthorityCalls { authority: authority.clone(), calls };
+        self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    pub fn account_deferred(&self, authority: &Arc<str>) {
+        self.authority_deferrals.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
+    }
+}
