@@ -95,10 +95,12 @@ impl App {
             server,
             store,
             files: _,
-            log: _,
+            log,
             warnings,
             webhooks,
         } = config;
+        telemetry.hash_identities(log.hashed_identities);
+        tasks.spawn(crate::telemetry::tell_suppressed(telemetry.call_lines.clone(), clock, tasks.clone()));
         let warnings = warn_of(warnings);
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);

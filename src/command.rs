@@ -197,7 +197,7 @@ async fn demo(check: bool) -> ExitCode {
 }
 
 fn start_plain_log(filter: &str) {
-    telemetry::start_log(&Log { filter: filter.to_owned(), format: LogFormat::Text });
+    telemetry::start_log(&Log { hashed_identities: false, filter: filter.to_owned(), format: LogFormat::Text });
 }
 
 fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode {

@@ -86,6 +86,7 @@ impl Reload {
         let Config { admin, authorities, authorize, log, routes, server, store: _, files: _, warnings, webhooks: _ } =
             config;
         telemetry::change_log(&log);
+        self.telemetry.hash_identities(log.hashed_identities);
         self.trust.take(ready.pins);
         let kinds = self.authorities.renew(authorities);
         turn_out(&self.authorities, &self.telemetry);

@@ -48,8 +48,8 @@ pub use self::media::{HostPattern, Media};
 pub use self::outage::{Allowed, OnUnreachable};
 pub use self::proxies::{ForwardedHeader, TrustedProxies};
 pub use self::route::{
-    Enforcement, Profile, Profiles, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl, TokenSource, Wrapping,
-    Wrappings,
+    Enforcement, Profile, Profiles, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl, TokenSource,
+    UnrecognisedCalls, Wrapping, Wrappings,
 };
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::template::{Place, Template};
@@ -162,6 +162,8 @@ pub struct Admin {
 
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// Devices and accounts as hashes.
+    pub hashed_identities: bool,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
     pub filter: String,
     pub format: LogFormat,

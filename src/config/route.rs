@@ -40,6 +40,8 @@ pub struct Route {
     pub strip_cmcd: bool,
     /// From connect to the last byte of the license server's reply.
     pub timeout: Duration,
+    /// What becomes of license calls in which no DRM message is recognised.
+    pub unrecognised: UnrecognisedCalls,
     /// Headers that we write with the viewer's address; their names are among `headers`.
     pub viewer_headers: Vec<ViewerHeader>,
     pub wrapping: Wrappings,
@@ -107,6 +109,14 @@ pub enum SessionControl {
     /// Yes, unless a readable token has no `sessionControl` or says `sessionControlEnabled: false`.
     Auto,
     Never,
+}
+
+/// `unrecognised`: what becomes of license calls in which no DRM message is recognised.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnrecognisedCalls {
+    /// To the license server, without a session.
+    Pass,
+    Refuse,
 }
 
 /// How bodies are wrapped on either side of us; equal on both sides means untouched.

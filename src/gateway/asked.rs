@@ -208,7 +208,7 @@ impl Asked {
         self.claims.as_ref()?.text("contentRights.0.contentId")
     }
 
-    fn wants_session(&self, route: &Route) -> bool {
+    pub(super) fn wants_session(&self, route: &Route) -> bool {
         match (route.config.session_control, &self.claims) {
             (SessionControl::Always, _) => true,
             (SessionControl::Never, _) => false,

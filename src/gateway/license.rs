@@ -208,10 +208,18 @@ impl Story<'_> {
 
     /// To the license server without a session: none applies.
     async fn pass(&self) -> Ending {
-        let (ending, _) = self.exchange(self.own_token(), Outcome::Passed).await;
+        let reason = self.sessionless_reason();
+        if let Some(refused) = self.refuse_sessionless(reason) {
+            return refused;
+        }
+        let (ending, reply) = self.exchange(self.own_token(), Outcome::Passed).await;
         if ending.0 == Outcome::Passed {
+            if self.withholds(reason, reply.as_ref()) {
+                return self.withhold(reason);
+            }
             self.note_unknown();
         }
+        self.note_sessionless(reason, ending.0);
         ending
     }
 
@@ -248,6 +256,7 @@ impl Story<'_> {
     ) -> (Ending, Option<Message>) {
         let reply = self.forward(authorization).await;
         self.pace(&reply).await;
+        self.note_declined(&reply);
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
         (self.conclude(reply, good), message)

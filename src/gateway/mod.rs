@@ -26,6 +26,7 @@ mod reach;
 mod refusal;
 mod renewal;
 mod route;
+mod sessionless;
 mod signs;
 mod taught;
 mod twin;

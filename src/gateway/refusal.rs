@@ -72,8 +72,9 @@ impl Story<'_> {
         self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
         let session = session.map(|id| id.short().to_string());
         let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
+        let (device, account) = self.identity();
         tracing::info!(
-            %incident, session, route = &*self.route.path, error = turned.error, code = turned.code,
+            %incident, session, device, account, route = &*self.route.path, error = turned.error, code = turned.code,
             errorCode = turned.error_code, said = turned.message, phase = phase.name(),
             profile = shape.profile_name(), rung, "refused"
         );
@@ -143,7 +144,7 @@ impl Turned {
         }
     }
 
-    fn ours(code: u16, error: &str, detail: &'static str) -> Self {
+    pub(super) fn ours(code: u16, error: &str, detail: &'static str) -> Self {
         let (error, message) = (error.to_owned(), detail.to_owned());
         Self { code, comes_again: None, detail, error, error_code: None, event: None, killed: false, message }
     }

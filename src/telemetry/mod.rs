@@ -11,6 +11,7 @@ mod log_rate;
 mod metrics;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -21,16 +22,33 @@ pub use self::log::{change as change_log, start as start_log};
 pub use self::log_rate::{LOG_WINDOW, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
 use crate::events::{Hub, Playback};
+use crate::secret::Fingerprint;
 use crate::session::{AskKind, Event};
 
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    /// Lines about license calls, for each device.
+    pub call_lines: Arc<LogRateLimiter<String>>,
     debts: Debts,
     pub events: Arc<Hub>,
+    hashed_identities: AtomicBool,
     pub metrics: Metrics,
 }
 
 impl Telemetry {
+    /// Whether log lines show devices and accounts as hashes, from now on.
+    pub fn hash_identities(&self, hashed: bool) {
+        self.hashed_identities.store(hashed, Ordering::Relaxed);
+    }
+
+    /// A device or an account as the log shows it: without controls, and hashed where the configuration says so.
+    pub fn shown(&self, name: &str) -> String {
+        if self.hashed_identities.load(Ordering::Relaxed) {
+            return format!("{:016x}", Fingerprint::of(name.as_bytes()).0);
+        }
+        name.chars().filter(|c| !c.is_control()).collect()
+    }
+
     /// Writes one event of a session to the log and the counters, and tells who listens.
     /// `at`: wall time since the epoch.
     pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration) {

@@ -129,3 +129,80 @@ async fn no_spelling_of_a_dot_segment_leaves_a_route_of_any_kind() {
     assert!(server.seen().is_empty());
     stage.end().await;
 }
+
+/// Gives a license whatever it is asked.
+async fn generous() -> Upstream {
+    let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
+    Upstream::answering(move |_| good("application/octet-stream", license.clone())).await
+}
+
+#[tokio::test]
+async fn no_license_comes_without_a_session_where_one_is_demanded() {
+    let server = generous().await;
+    let route = "authority = \"head-end\"\nsession-control = \"always\"";
+    let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await;
+    let nameless = tv.clone().without("nv-authorizations");
+    let rows = [
+        (tv.post("what nobody knows"), "message_unrecognised"),
+        (tv.post(vec![0xfe; 3_000]), "message_unrecognised"),
+        (nameless.post(widevine_new("video")), "token_missing"),
+        (tv.post(&[8, 4][..]), "license_without_session"),
+        (tv.post("").method(Method::GET), "license_without_session"),
+        (tv.post(""), "license_without_session"),
+        (tv.post(drm::clearkey_request(&[drm::KID], None)), "license_without_session"),
+    ];
+    for (call, error) in rows {
+        assert_eq!(call.await.error(), (403, error.to_owned()));
+    }
+    assert_eq!(stage.headend.count("setup").await, 0);
+    assert!(tv.license("video").await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn certificates_come_where_sessions_are_demanded() {
+    let certificate = std::fs::read("tests/vectors/drm/wv_service_cert.bin").unwrap();
+    let server = Upstream::answering(move |_| good("application/octet-stream", certificate.clone())).await;
+    let route = "authority = \"head-end\"\nsession-control = \"always\"";
+    let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
+    let tv = stage.player("tv", "news").await;
+    for call in [tv.post(&[8, 4][..]), tv.post("CAQ="), tv.post("8,4"), tv.post("").method(Method::GET).below("/cert")]
+    {
+        assert!(call.await.is_good());
+    }
+    assert_eq!((server.seen().len(), stage.headend.count("setup").await), (4, 0));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_route_says_what_becomes_of_unrecognised_calls() {
+    for (lines, passes) in [
+        ("session-control = \"auto\"", true),
+        ("session-control = \"always\"", false),
+        ("session-control = \"always\"\nunrecognised = \"pass\"", true),
+        ("unrecognised = \"refuse\"", false),
+    ] {
+        let server = license_server().await;
+        let route = format!("authority = \"head-end\"\n{lines}");
+        let stage = Stage::script().upstream("/license", &server.url(), &route).start().await;
+        let reply = stage.player("tv", "news").await.post("what nobody knows").await;
+        assert_eq!(reply.is_good(), passes, "{lines}");
+        assert_eq!(server.seen().len(), usize::from(passes), "{lines}");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_license_to_keep_opens_no_session() {
+    let server = license_server().await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    // The same call, but for its license type, opens one.
+    let content = |kind| drm::widevine_content(&drm::widevine_pssh(b"content-42", &[drm::KID]), kind, drm::RID);
+    assert!(tv.post(drm::widevine_new_of(&content(2))).await.is_good());
+    assert_eq!(stage.headend.count("setup").await, 0);
+    assert!(tv.post(drm::widevine_new_of(&content(1))).await.is_good());
+    assert_eq!(stage.headend.count("setup").await, 1);
+    stage.end().await;
+}

@@ -112,6 +112,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
+        names("src/gateway/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/onward.rs", &["impl UnfitRequest", "fn error("], ""),
         marked("src/gateway/twin.rs", &["error: "]),
     ]

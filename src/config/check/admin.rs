@@ -23,8 +23,9 @@ pub(super) fn admin(table: &Section<'_>) -> Admin {
 
 pub(super) fn log(table: &Section<'_>) -> Log {
     let format = table.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let identities = table.choice("identities", &[("hashed", true), ("plain", false)]);
     let filter = table.word("level", filter).unwrap_or_else(|| "info".to_owned());
-    Log { filter, format: format.unwrap_or(LogFormat::Text) }
+    Log { hashed_identities: identities.unwrap_or(false), filter, format: format.unwrap_or(LogFormat::Text) }
 }
 
 /// A lone word is a level, although a filter would take any word for the name of a module.

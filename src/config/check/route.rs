@@ -15,7 +15,7 @@ use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
 use crate::config::{
     AuthorityKind, Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl,
-    TokenSource, ViewerHeader, Wrapping, Wrappings,
+    TokenSource, UnrecognisedCalls, ViewerHeader, Wrapping, Wrappings,
 };
 
 /// Where content tokens name the device that they are for.
@@ -27,6 +27,9 @@ const ENFORCEMENT: [(&str, Enforcement); 3] =
     [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
 const SESSION_CONTROL: [(&str, SessionControl); 3] =
     [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
+
+const UNRECOGNISED: [(&str, UnrecognisedCalls); 2] =
+    [("pass", UnrecognisedCalls::Pass), ("refuse", UnrecognisedCalls::Refuse)];
 
 const KINDS: [(&str, Kind); 3] = [("authorize", Kind::Authorize), ("license", Kind::License), ("media", Kind::Media)];
 
@@ -102,12 +105,16 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
     let wrapping = wrappings(&table.table("body"));
     let session_control = table.choice("session-control", &SESSION_CONTROL);
+    let unrecognised = table.choice("unrecognised", &UNRECOGNISED);
     let base = base(table, path, license_server, frame)?;
     let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
     if enforcement == Enforcement::Renewal {
         expect_renewals(table, base.authority, frame);
     }
-    Some(Route { enforcement, refusal, session_control, strip_cmcd, wrapping, ..base })
+    let managed = base.authority.is_some() && session_control == SessionControl::Always;
+    let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
+    let unrecognised = unrecognised.unwrap_or(usual);
+    Some(Route { enforcement, refusal, session_control, strip_cmcd, unrecognised, wrapping, ..base })
 }
 
 fn enforcement(table: &Section<'_>) -> Enforcement {
@@ -157,6 +164,7 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
         strip_cmcd: true,
         timeout: timeout(table, frame.call),
+        unrecognised: UnrecognisedCalls::Pass,
         viewer_headers,
         wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
         // Last, so that all of the table is read before a missing one gives up.

@@ -1,0 +1,207 @@
+//! License calls without a session: why one has none, whether it may pass, and the line that it leaves.
+//!
+//! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
+//! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
+
+use super::forward::Failure;
+use super::license::{Ending, Story};
+use super::refusal::{Phase, Turned};
+use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
+use crate::drm::{Kind, Message, Unrecognised};
+use crate::telemetry::Outcome;
+use crate::upstream::Reply;
+
+/// Why a call has no session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SessionlessReason {
+    /// Nothing is asked in a body, and nothing that we know in the URL: mostly a certificate.
+    Bodyless,
+    NoAuthority,
+    NoDevice,
+    /// A certificate request, a release of what nobody knows, and the like.
+    NoLicense,
+    NoToken,
+    /// A license to keep outlives its playback.
+    Offline,
+    /// `session-control`, or the content token itself.
+    Unasked,
+    Unrecognised(Unrecognised),
+}
+
+impl SessionlessReason {
+    /// The refusal where the route demands sessions of such calls.
+    fn refusal(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NoDevice => ("device_missing", "The call names no device, and this route demands a session."),
+            Self::NoToken => ("token_missing", "The call brings no content token, and this route demands a session."),
+            Self::Unrecognised(_) => {
+                ("message_unrecognised", "This route serves license messages that it can read alone.")
+            }
+            Self::Bodyless | Self::NoAuthority | Self::NoLicense | Self::Offline | Self::Unasked => {
+                ("license_without_session", "A license was given without a session, which this route demands.")
+            }
+        }
+    }
+}
+
+impl Story<'_> {
+    pub(super) fn sessionless_reason(&self) -> SessionlessReason {
+        let Self { asked, route, .. } = self;
+        let message = match &asked.message {
+            Err(Unrecognised::Tangled) => return SessionlessReason::Unrecognised(Unrecognised::Tangled),
+            Err(_) if asked.onward.body.is_empty() => return SessionlessReason::Bodyless,
+            Err(unknown) => return SessionlessReason::Unrecognised(*unknown),
+            Ok(message) => message,
+        };
+        let Some(authority) = route.authority.as_deref() else { return SessionlessReason::NoAuthority };
+        match message.kind {
+            Kind::LicenseRequest | Kind::Renewal if message.offline => SessionlessReason::Offline,
+            Kind::LicenseRequest | Kind::Renewal if !asked.wants_session(route) => SessionlessReason::Unasked,
+            Kind::LicenseRequest | Kind::Renewal if asked.device.is_none() => SessionlessReason::NoDevice,
+            Kind::LicenseRequest | Kind::Renewal if asked.token.is_none() && authority.needs_token() => {
+                SessionlessReason::NoToken
+            }
+            Kind::Acknowledge
+            | Kind::Certificate
+            | Kind::CertificateRequest
+            | Kind::Error
+            | Kind::License
+            | Kind::LicenseRequest
+            | Kind::Other
+            | Kind::Provisioning
+            | Kind::Release
+            | Kind::Renewal => SessionlessReason::NoLicense,
+        }
+    }
+
+    /// Refuses a call that could bring a license past the sessions that the route demands.
+    pub(super) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<Ending> {
+        let refused = match reason {
+            SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
+            // No player's request is like that.
+            SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
+            SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
+                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+            }
+            SessionlessReason::Bodyless
+            | SessionlessReason::NoAuthority
+            | SessionlessReason::NoLicense
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked => false,
+        };
+        refused.then(|| self.refuse_as(reason))
+    }
+
+    /// The reply holds a license, though nothing in the call asked for one that we could see.
+    pub(super) fn withholds(&self, reason: SessionlessReason, reply: Option<&Message>) -> bool {
+        let license = reply.is_some_and(|reply| reply.kind == Kind::License);
+        let unseen = match reason {
+            SessionlessReason::Bodyless | SessionlessReason::Unrecognised(_) => {
+                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+            }
+            SessionlessReason::NoLicense => self.demands_sessions(),
+            SessionlessReason::NoAuthority
+            | SessionlessReason::NoDevice
+            | SessionlessReason::NoToken
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked => false,
+        };
+        license && unseen
+    }
+
+    pub(super) fn withhold(&self, reason: SessionlessReason) -> Ending {
+        match reason {
+            SessionlessReason::Unrecognised(_) => self.refuse_as(SessionlessReason::Bodyless),
+            SessionlessReason::Bodyless
+            | SessionlessReason::NoAuthority
+            | SessionlessReason::NoDevice
+            | SessionlessReason::NoLicense
+            | SessionlessReason::NoToken
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked => self.refuse_as(reason),
+        }
+    }
+
+    fn demands_sessions(&self) -> bool {
+        self.route.authority.is_some() && self.route.config.session_control == SessionControl::Always
+    }
+
+    fn refuse_as(&self, reason: SessionlessReason) -> Ending {
+        let (error, detail) = reason.refusal();
+        let turned = Turned { message: self.why(reason), ..Turned::ours(403, error, detail) };
+        (Outcome::Refused, self.turn_away(Phase::License, &turned, None))
+    }
+
+    /// For a person.
+    fn why(&self, reason: SessionlessReason) -> String {
+        let config = &self.route.config;
+        match reason {
+            SessionlessReason::Bodyless => "a call without a body, and without a challenge in its URL".to_owned(),
+            SessionlessReason::NoAuthority => "the route has no authority".to_owned(),
+            SessionlessReason::NoDevice => format!("no device in {}", listed(config.device.iter().map(rung))),
+            SessionlessReason::NoLicense => "no license is asked for, or none of a known playback".to_owned(),
+            SessionlessReason::NoToken => {
+                format!("no content token in {}", listed(config.content_token.iter().map(token_source)))
+            }
+            SessionlessReason::Offline => "a license to keep outlives its playback".to_owned(),
+            SessionlessReason::Unasked => "the content token, or session-control, asks for no session".to_owned(),
+            SessionlessReason::Unrecognised(unknown) => unknown.to_string(),
+        }
+    }
+
+    /// One line for a call that passed without a session, or that its license server declined.
+    pub(super) fn note_sessionless(&self, reason: SessionlessReason, outcome: Outcome) {
+        if outcome == Outcome::Passed && self.may_write("passed") {
+            let (device, account) = self.identity();
+            let why = self.why(reason);
+            tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");
+        }
+    }
+
+    /// The license server's own no, which is not ours to explain: who, and how.
+    pub(super) fn note_declined(&self, reply: &Result<Reply, Failure>) {
+        let Ok(reply) = reply else { return };
+        if !reply.status.is_success() && self.may_write("declined") {
+            let (device, account) = self.identity();
+            let (host, status) = (self.route.config.license_server.host(), reply.status.as_u16());
+            tracing::info!(route = &*self.route.path, device, account, host, status, "the license server declined");
+        }
+    }
+
+    fn may_write(&self, kind: &'static str) -> bool {
+        let device = self.asked.device.as_ref().map(|(device, _)| device.as_str());
+        let telemetry = &self.gateway.telemetry;
+        telemetry.call_lines.allow(kind, telemetry.shown(device.unwrap_or_default()), self.gateway.clock.now())
+    }
+
+    /// Device and account as the log shows them.
+    pub(super) fn identity(&self) -> (Option<String>, Option<String>) {
+        let shown = |name: &str| self.gateway.telemetry.shown(name);
+        let device = self.asked.device.as_ref().map(|(device, _)| shown(device));
+        (device, self.asked.counted.account.as_deref().map(shown))
+    }
+}
+
+fn listed(places: impl Iterator<Item = String>) -> String {
+    places.collect::<Vec<_>>().join(" or ")
+}
+
+fn token_source(source: &TokenSource) -> String {
+    match source {
+        TokenSource::CustomData => "custom-data".to_owned(),
+        TokenSource::Header(name) => format!("header:{name}"),
+        TokenSource::Query(name) => format!("query:{name}"),
+    }
+}
+
+fn rung(rung: &Rung) -> String {
+    match rung {
+        Rung::Cookie(name) => format!("cookie:{name}"),
+        Rung::Header(name) => format!("header:{name}"),
+        Rung::Mtls => "mtls".to_owned(),
+        Rung::PathSegment => "path-segment".to_owned(),
+        Rung::Peer => "peer".to_owned(),
+        Rung::Query(name) => format!("query:{name}"),
+        Rung::TokenClaim(path) => format!("token-claim:{path}"),
+    }
+}
