@@ -68,6 +68,8 @@ pub(crate) struct Far {
     clock: Clock,
     /// The process is gone; what its remains do is nobody's.
     pub(crate) dead: bool,
+    /// Calls that something on the way sends twice.
+    doubled: HashSet<u64>,
     draws_seed: bool,
     /// Whose call is being delivered just now.
     pub(crate) current: usize,
@@ -118,6 +120,7 @@ impl Far {
             clock: Clock,
             current: 0,
             dead: false,
+            doubled: HashSet::new(),
             draws_seed: false,
             flying: BTreeMap::new(),
             faulty,
@@ -273,7 +276,7 @@ impl Far {
 
     /// What becomes of it on the way: whether its reply will not be heard, and how long its sender waits.
     fn dispatch(&mut self, now: Instant, parcel: Parcel) -> (bool, Duration) {
-        let Self { faulty, rng, sums, .. } = self;
+        let Self { doubled, faulty, rng, sums, .. } = self;
         if *faulty && rng.chance(30) {
             sums.add("requests lost");
             return (true, TIMEOUT);
@@ -284,6 +287,7 @@ impl Far {
             sums.add("requests doubled");
             let at = now + there + rng.millis(0, 5_000);
             self.next += 1;
+            doubled.insert(parcel.number);
             self.arrivals.insert((at, self.next), parcel.clone());
         }
         self.next += 1;
@@ -341,6 +345,11 @@ impl Far {
             return self.look_for_crowd(at, from);
         }
         self.head.hurt(token.as_ref());
+        let replaced = matches!(result, Ok(Verdict::Alive { token: Some(_), .. }));
+        if let Some(token) = token.as_ref().filter(|_| replaced && self.doubled.contains(&number)) {
+            let book = self.head.book_of(token);
+            self.head.books[book].doubled = true;
+        }
         if granted.is_some() {
             self.head.hurt_last();
         }

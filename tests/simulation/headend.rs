@@ -25,6 +25,9 @@ pub(crate) struct Book {
     pub(crate) closes_asked: u32,
     pub(crate) closes_failed: u32,
     pub(crate) device: usize,
+    /// Something on the way sent a call twice, and the second one replaced the token that the proxy has: nobody can
+    /// tell a strict head-end's answer to that from a kill.
+    pub(crate) doubled: bool,
     pub(crate) fate: Fate,
     pub(crate) heard: Instant,
     /// A call for it was lost, late or refused, and none was answered since: it may expire without our fault.
@@ -88,6 +91,7 @@ impl HeadEnd {
         let (at, serial) = self.tokens[token.as_ref().unwrap_or(asked_with).expose()];
         let book = &mut self.books[at];
         let newest = serial == book.serial;
+        book.doubled &= !newest;
         book.hurt &= !newest;
         book.slept &= !newest;
     }
@@ -114,6 +118,11 @@ impl HeadEnd {
     /// Whether it was killed here, in any of the sessions that were opened for it.
     pub(crate) fn has_killed(&self, id: SessionId) -> bool {
         self.books.iter().any(|book| book.id == id && matches!(book.fate, Fate::Killed { .. }))
+    }
+
+    /// Whether the token that the proxy has was replaced by a call that something on the way sent twice.
+    pub(crate) fn is_doubled(&self, id: SessionId) -> bool {
+        self.strict && self.books.iter().any(|book| book.id == id && book.doubled)
     }
 
     pub(crate) fn sleep(&mut self) {
@@ -204,6 +213,7 @@ impl HeadEnd {
             closes_asked: 0,
             closes_failed: 0,
             device,
+            doubled: false,
             fate: Fate::Open,
             heard: now,
             hurt: false,
