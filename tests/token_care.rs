@@ -55,13 +55,14 @@ struct Stage {
 struct Ask<'a> {
     body: &'a [u8],
     device: &'a str,
+    origin: &'a str,
     path: &'a str,
     token: &'a str,
 }
 
 impl<'a> Ask<'a> {
     fn new(device: &'a str, token: &'a str) -> Self {
-        Self { body: CHALLENGE, device, path: "/clearkey", token }
+        Self { body: CHALLENGE, device, origin: "", path: "/clearkey", token }
     }
 }
 
@@ -114,6 +115,7 @@ impl Stage {
         let request = Request::post(ask.path).header("host", "proxy.test").header("content-type", media_type);
         let request = if ask.device.is_empty() { request } else { request.header("x-device-id", ask.device) };
         let request = if ask.token.is_empty() { request } else { request.header("nv-authorizations", ask.token) };
+        let request = if ask.origin.is_empty() { request } else { request.header("origin", ask.origin) };
         self.send(self.proxy, request.body(Full::new(Bytes::copy_from_slice(ask.body))).unwrap()).await
     }
 
@@ -416,16 +418,18 @@ async fn what_differs_never_shares() {
     stage.delay("license").await;
     let longer = [CHALLENGE, b" "].concat();
     let ask = Ask::new("tv", &token);
-    let said: [Reply; 5] = join!(
+    let said: [Reply; 6] = join!(
         stage.ask(ask),
         stage.ask(Ask { device: "phone", ..ask }),
         stage.ask(Ask { body: &longer, ..ask }),
         stage.ask(Ask { path: "/clearkey?a=1", ..ask }),
+        // A refusal would have another shape in a page.
+        stage.ask(Ask { origin: "https://tv.example", ..ask }),
         stage.ask(Ask { device: "tablet", token: &other, ..ask }),
     )
     .into();
     said.iter().for_each(Reply::expect_license);
-    assert_eq!(stage.log("license-clearkey").await.len(), 5);
+    assert_eq!(stage.log("license-clearkey").await.len(), 6);
     assert_eq!(stage.metric(SAME).await, None);
 }
 

@@ -78,6 +78,7 @@ impl Admin {
             (&Method::GET, ["readyz"]) => fault(StatusCode::SERVICE_UNAVAILABLE, "starting or draining"),
             (&Method::GET, ["metrics"]) => text(metrics::CONTENT_TYPE, self.metrics()),
             (&Method::GET, ["v1", "configuration"]) => good(&self.configuration()),
+            (&Method::GET, ["v1", "calls"]) => self.list_calls(query),
             (&Method::GET, ["v1", "authorities"]) => self.list_authorities(),
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
@@ -112,6 +113,16 @@ impl Admin {
             Some(row) => good(&rows::whole(&row)),
             None => fault(StatusCode::NOT_FOUND, "no such session"),
         }
+    }
+
+    /// License calls without a session: `device=…`, `account=…`, or all that are still known.
+    fn list_calls(&self, query: Option<&str>) -> Response<ReplyBody> {
+        let value = |name: &str| {
+            let value = query?.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?.1;
+            Some(percent_decode_str(value).decode_utf8_lossy())
+        };
+        let notes = self.sessions.device_notes.find(value("device").as_deref(), value("account").as_deref());
+        good(&json!({ "calls": notes.iter().map(rows::device_note).collect::<Vec<_>>() }))
     }
 
     fn list_authorities(&self) -> Response<ReplyBody> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::drm::KeyId;
 use crate::eme::{ClosedReason, KeySession};
-use crate::sessions::Row;
+use crate::sessions::{DeviceNote, Row};
 
 /// One line of the list.
 pub(super) fn row(row: &Row) -> Value {
@@ -33,6 +33,14 @@ pub(super) fn row(row: &Row) -> Value {
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
         "key_sessions": row.key_sessions,
+    })
+}
+
+/// A license call without a session.
+pub(super) fn device_note(note: &DeviceNote) -> Value {
+    let DeviceNote { account, at, device, reason, route, what } = note;
+    json!({
+        "at": seconds(*at), "device": device, "account": account, "route": route, "outcome": what, "reason": reason,
     })
 }
 

@@ -174,3 +174,27 @@ pub(super) fn kill_memory(token: Option<Fingerprint>, claims: Option<&Unverified
     };
     remaining.map(|remaining| remaining.clamp(MIN_KILL_MEMORY, MAX_KILL_MEMORY))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn a_kill_is_remembered_as_long_as_its_token_could_be_used_within_bounds() {
+        let now = Duration::from_secs(1_800_000_000);
+        let token = Some(Fingerprint(1));
+        for (left, remembered) in
+            [(-100_i64, 30), (5, 30), (600, 600), (86_400, 86_400), (86_401, 86_400), (1 << 31, 86_400)]
+        {
+            let claims = format!("{{\"exp\":{}}}", 1_800_000_000 + left);
+            let claims = Unverified::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)));
+            assert!(claims.is_some());
+            assert_eq!(kill_memory(token, claims.as_ref(), now), Some(Duration::from_secs(remembered)), "{left}");
+        }
+        assert_eq!(kill_memory(token, None, now), None);
+        assert_eq!(kill_memory(None, None, now), Some(Duration::from_secs(30)));
+    }
+}

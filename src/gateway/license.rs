@@ -220,12 +220,14 @@ impl Story<'_> {
             self.note_unknown();
         }
         self.note_sessionless(reason, ending.0);
+        self.note_declined(None, &ending);
         ending
     }
 
     /// To the license server for a playback that has no grant.
     pub(super) async fn pass_under(&self, managed: &Managed<'_>, id: SessionId) -> Ending {
         let (ending, message) = self.exchange(self.own_token(), Outcome::Passed).await;
+        self.note_declined(Some((managed.key, id)), &ending);
         self.teach(managed, id, ending.0, message.as_ref());
         ending
     }
@@ -238,12 +240,15 @@ impl Story<'_> {
     }
 
     pub(super) async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
-        let content = self.asked.token.as_ref().or(managed.card.token.as_ref());
+        // A call that brings none goes on with the one that opened its session.
+        let opener = self.asked.token.is_none().then(|| self.gateway.sessions.content_token(managed.key, id)).flatten();
+        let content = self.asked.token.as_ref().or(opener.as_ref());
         let authorization = managed.authority.license_header(content, grant);
         let (ending, message) = self.exchange(authorization, Outcome::Served).await;
+        self.note_declined(Some((managed.key, id)), &ending);
         self.teach(managed, id, ending.0, message.as_ref());
         if let Some(message) = &message {
-            self.look_for_escapes(message, grant);
+            self.look_for_escapes(managed, id, message, grant);
         }
         ending
     }
@@ -256,7 +261,6 @@ impl Story<'_> {
     ) -> (Ending, Option<Message>) {
         let reply = self.forward(authorization).await;
         self.pace(&reply).await;
-        self.note_declined(&reply);
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
         (self.conclude(reply, good), message)

@@ -3,13 +3,13 @@
 //! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
 //! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
 
-use super::forward::Failure;
 use super::license::{Ending, Story};
 use super::refusal::{Phase, Turned};
 use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
 use crate::drm::{Kind, Message, Unrecognised};
+use crate::ids::SessionId;
+use crate::sessions::{DeviceKey, DeviceNote};
 use crate::telemetry::Outcome;
-use crate::upstream::Reply;
 
 /// Why a call has no session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,7 +128,11 @@ impl Story<'_> {
 
     fn refuse_as(&self, reason: SessionlessReason) -> Ending {
         let (error, detail) = reason.refusal();
-        let turned = Turned { message: self.why(reason), ..Turned::ours(403, error, detail) };
+        let why = self.why(reason);
+        if self.may_write("refused") {
+            self.note_of_device("refused", why.clone());
+        }
+        let turned = Turned { message: why, ..Turned::ours(403, error, detail) };
         (Outcome::Refused, self.turn_away(Phase::License, &turned, None))
     }
 
@@ -149,23 +153,59 @@ impl Story<'_> {
         }
     }
 
-    /// One line for a call that passed without a session, or that its license server declined.
+    /// A line, and an entry for whoever asks about the device later, for a call that passed without a session.
     pub(super) fn note_sessionless(&self, reason: SessionlessReason, outcome: Outcome) {
         if outcome == Outcome::Passed && self.may_write("passed") {
             let (device, account) = self.identity();
             let why = self.why(reason);
             tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");
+            self.note_of_device("passed", why);
         }
     }
 
-    /// The license server's own no, which is not ours to explain: who, and how.
-    pub(super) fn note_declined(&self, reply: &Result<Reply, Failure>) {
-        let Ok(reply) = reply else { return };
-        if !reply.status.is_success() && self.may_write("declined") {
-            let (device, account) = self.identity();
-            let (host, status) = (self.route.config.license_server.host(), reply.status.as_u16());
-            tracing::info!(route = &*self.route.path, device, account, host, status, "the license server declined");
+    /// The license server's own no, which is not ours to explain: where it was said, and how.
+    pub(super) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &Ending) {
+        let (outcome, reply) = ending;
+        if *outcome != Outcome::Declined {
+            return;
         }
+        let (host, status) = (self.host(), reply.status().as_u16());
+        if self.may_write("declined") {
+            let (device, account) = self.identity();
+            let session = session.map(|(_, id)| id.short().to_string());
+            tracing::info!(
+                session,
+                device,
+                account,
+                route = &*self.route.path,
+                host,
+                status,
+                "the license server declined"
+            );
+            if session.is_none() {
+                self.note_of_device("declined", format!("{host} answered {status}"));
+            }
+        }
+        if let Some((key, id)) = session {
+            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}"));
+        }
+    }
+
+    fn host(&self) -> &str {
+        let registered = self.asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        registered.unwrap_or(&self.route.config.license_server).host()
+    }
+
+    fn note_of_device(&self, what: &'static str, reason: String) {
+        let note = DeviceNote {
+            account: self.asked.counted.account.clone(),
+            at: self.gateway.clock.wall(),
+            device: self.asked.device.as_ref().map(|(device, _)| device.clone()),
+            reason,
+            route: self.route.path.to_string(),
+            what,
+        };
+        self.gateway.sessions.device_notes.add(note);
     }
 
     fn may_write(&self, kind: &'static str) -> bool {

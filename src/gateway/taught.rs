@@ -43,11 +43,16 @@ impl Story<'_> {
     }
 
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
-    pub(super) fn look_for_escapes(&self, message: &Message, grant: &Grant) {
+    pub(super) fn look_for_escapes(&self, managed: &Managed<'_>, id: SessionId, message: &Message, grant: &Grant) {
         let Some(lease) = &message.lease else { return };
-        for escape in escapes(lease, grant.interval) {
+        let found: Vec<_> = escapes(lease, grant.interval).collect();
+        if found.is_empty() || !self.gateway.sessions.warns_of_escapes(managed.key, id) {
+            return;
+        }
+        for escape in found {
             let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
-            tracing::warn!(route = &*self.route.path, renewal_s, interval_s, "{escape}");
+            let (session, (device, account)) = (id.short(), self.identity());
+            tracing::warn!(%session, device, account, route = &*self.route.path, renewal_s, interval_s, "{escape}");
         }
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::Sessions;
 use super::card::DeviceKey;
 use super::table::Seat;
+use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
-use crate::secret::Fingerprint;
+use crate::secret::{Fingerprint, Secret};
 use crate::session::{End, Farewell, Input, Playing, Report, Served, Stream};
 
 impl Sessions {
@@ -86,6 +87,30 @@ impl Sessions {
     /// Somebody other than the player knows what this playback is of.
     pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: Stream) -> bool {
         self.deliver(key, id, Input::Streams(stream))
+    }
+
+    /// The content token that opened it.
+    pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
+        self.table.with(key, |Seat { device, .. }| device.playback_mut(id)?.card.card.token.clone())
+    }
+
+    /// What became of one of its license calls, for its timeline.
+    pub fn note_call(self: &Arc<Self>, key: DeviceKey, id: SessionId, what: String) {
+        self.table.with(key, |Seat { device, .. }| {
+            if let Some(playback) = device.playback_mut(id) {
+                playback.card.timeline.add_call(self.clock.wall(), what);
+            }
+        });
+    }
+
+    /// Whether the operator is to be warned of its licenses: once, and only while the player's renewals are its beats.
+    pub fn warns_of_escapes(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
+        self.table.with(key, |Seat { device, .. }| {
+            let Some(playback) = device.playback_mut(id) else { return false };
+            let policy = playback.card.card.policy();
+            let renewals_carry = policy.renews && policy.enforcement != Enforcement::Heartbeat;
+            renewals_carry && !std::mem::replace(&mut playback.card.escapes_told, true)
+        })
     }
 
     /// A message of one of its key sessions was seen: `look` tells the mirror, at this wall time.

@@ -257,7 +257,7 @@ impl Timeline {
         let core = |entry: &Entry| match &entry.what {
             Happened::Core(event) => Some((entry.at.into(), event.clone())),
             // The mirror begins anew.
-            Happened::Eme(_) => None,
+            Happened::Call(_) | Happened::Eme(_) => None,
         };
         TimelineRecord { beats: self.beats(), entries: self.entries().filter_map(core).collect() }
     }

@@ -8,6 +8,7 @@ mod admit;
 mod call_guard;
 mod card;
 mod closings;
+mod device_notes;
 mod drain;
 mod evidence;
 mod flow;
@@ -32,6 +33,7 @@ use tokio::sync::futures::OwnedNotified;
 
 pub use self::call_guard::CallGuard;
 pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
+pub use self::device_notes::{DeviceNote, DeviceNotes};
 pub use self::flow::{Fetched, Flow};
 pub use self::index::OpeningOrder;
 use self::index::SessionIndex;
@@ -59,6 +61,8 @@ pub struct Sessions {
     alarm: Notify,
     chance: Chance,
     clock: Clock,
+    /// Of calls without a session.
+    pub device_notes: DeviceNotes,
     index: Arc<SessionIndex>,
     killed_tokens: KilledTokens,
     pump: Pump,
@@ -100,7 +104,21 @@ impl Sessions {
         let sleep = Sleep::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
         let index = Arc::default();
-        Arc::new(Self { alarm, chance, clock, index, killed_tokens, pump, sleep, store, table, telemetry, wheel })
+        let device_notes = DeviceNotes::default();
+        Arc::new(Self {
+            alarm,
+            chance,
+            clock,
+            device_notes,
+            index,
+            killed_tokens,
+            pump,
+            sleep,
+            store,
+            table,
+            telemetry,
+            wheel,
+        })
     }
 
     /// One asking of a call; the second half resolves when it may ask again.

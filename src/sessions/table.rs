@@ -27,6 +27,8 @@ pub(super) struct Kept {
     pub(super) closing: Option<Closing>,
     /// Its part in the operators' views, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
+    /// Whether its operator was warned of what its licenses say of renewals.
+    pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
     /// The card as it is written down, once it was.
     pub(super) record: Option<Arc<CardRecord>>,
@@ -49,6 +51,7 @@ impl Kept {
             card,
             closing: None,
             indexed: None,
+            escapes_told: false,
             mirror: Mirror::default(),
             record: None,
             slotted: None,

@@ -196,6 +196,22 @@ async fn many_waiting_calls_share_one_open() {
 }
 
 #[tokio::test]
+async fn an_operator_is_warned_of_licenses_once_a_session_and_never_where_beats_are_ours() {
+    use crate::config::Enforcement;
+    for (renews, enforcement, warned) in [
+        (true, Enforcement::Auto, true),
+        (true, Enforcement::Renewal, true),
+        (true, Enforcement::Heartbeat, false),
+        (false, Enforcement::Auto, false),
+    ] {
+        let mut stage = Stage::new(Policy { enforcement, renews, ..brief() });
+        let id = stage.play(1).await;
+        let told: Vec<_> = (0..3).map(|_| stage.sessions.warns_of_escapes(key(), id)).collect();
+        assert_eq!(told, [warned, false, false], "{renews} {enforcement:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_player_that_hangs_up_while_it_waits_leaks_nothing() {
     let mut stage = Stage::new(brief());
     let gone = tokio::time::timeout(SHORT, stage.admit(1, HOUR)).await;

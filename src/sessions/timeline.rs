@@ -16,6 +16,8 @@ pub struct Entry {
 /// What happened to the session, or to one of its key sessions.
 #[derive(Clone, Debug)]
 pub enum Happened {
+    /// What became of a license call, in words.
+    Call(String),
     Core(Event),
     Eme(eme::Happening),
 }
@@ -23,6 +25,7 @@ pub enum Happened {
 impl Happened {
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Call(_) => "license call",
             Self::Core(event) => event.name(),
             Self::Eme(happening) => happening.name(),
         }
@@ -31,6 +34,7 @@ impl Happened {
     /// For a person.
     pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
         match self {
+            Self::Call(what) => what.clone(),
             Self::Core(event) => event.describe(error_name),
             Self::Eme(happening) => happening.describe(),
         }
@@ -63,6 +67,14 @@ impl Timeline {
 
     pub(super) fn add_eme(&mut self, at: Duration, happening: eme::Happening) {
         self.push(Entry { at, what: Happened::Eme(happening) });
+    }
+
+    /// A player that asks again and again leaves one entry, with its newest time.
+    pub(super) fn add_call(&mut self, at: Duration, what: String) {
+        if matches!(self.entries.back(), Some(Entry { what: Happened::Call(last), .. }) if *last == what) {
+            self.entries.pop_back();
+        }
+        self.push(Entry { at, what: Happened::Call(what) });
     }
 
     fn push(&mut self, entry: Entry) {

@@ -58,38 +58,48 @@ impl Telemetry {
         let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
-                debug!(%session, authority, route, "{name}")
+                debug!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, "{name}")
             }
-            Event::BeatLate(late) => warn!(%session, authority, late_ms = late.as_millis() as u64, "{name}"),
-            Event::Closed(end) => info!(%session, authority, route, reason = end.name(), "{name}"),
+            Event::BeatLate(late) => {
+                warn!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, late_ms = late.as_millis() as u64, "{name}")
+            }
+            Event::Closed(end) => {
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, reason = end.name(), "{name}")
+            }
             Event::Failed(ask, reason) => warn!(
-                %session, authority, route, event = (of.error_name)(*ask),
+                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Orphaned => warn!(
-                %session, authority, route,
+                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
                 "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
             Event::LeftOpen => warn!(
-                %session, authority, route,
+                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
                 "{name}: its newest token was lost with an answer, the authority lets it expire"
             ),
             Event::Reopening => warn!(
-                %session, authority, route,
+                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
                 "{name}: the authority knows it no more after an answer that was lost, which is no kill"
             ),
             Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
-                %session, authority, route,
+                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Opened { interval } => {
-                info!(%session, authority, route, interval_s = interval.as_secs_f64(), "{name}")
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
-            Event::Recovered(missed) => info!(%session, authority, missed, "{name}"),
-            Event::OnCredit { running } => info!(%session, authority, route, running, "{name}"),
-            Event::Settled(owed) => info!(%session, authority, route, owed_s = owed.as_secs_f64(), "{name}"),
+            Event::Recovered(missed) => {
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, missed, "{name}")
+            }
+            Event::OnCredit { running } => {
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, running, "{name}")
+            }
+            Event::Settled(owed) => {
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, owed_s = owed.as_secs_f64(), "{name}")
+            }
             Event::Forgiven | Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
-                info!(%session, authority, route, "{name}");
+                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, "{name}");
             }
         }
     }
@@ -193,5 +203,23 @@ impl Event {
             | Self::Stale(_)
             | Self::Unmanaged => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_named_or_hashed_as_the_configuration_says() {
+        let telemetry = Telemetry::default();
+        assert_eq!(telemetry.shown("living\nroom"), "livingroom");
+        telemetry.hash_identities(true);
+        let hashed = telemetry.shown("living-room");
+        assert!(hashed.len() == 16 && !hashed.contains("living"));
+        assert_eq!(hashed, telemetry.shown("living-room"));
+        assert_ne!(hashed, telemetry.shown("kitchen"));
+        telemetry.hash_identities(false);
+        assert_eq!(telemetry.shown("kitchen"), "kitchen");
     }
 }

@@ -206,3 +206,39 @@ async fn a_license_to_keep_opens_no_session() {
     assert_eq!(stage.headend.count("setup").await, 1);
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_call_without_a_session_says_why_to_whoever_asks_later() {
+    let server = Upstream::answering(|asked| {
+        let mut reply = good("application/json", "{}");
+        *reply.status_mut() = if asked.target.ends_with("?no") { 403 } else { 200 }.try_into().unwrap();
+        reply
+    })
+    .await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.clone().without("nv-authorizations").post(CLEARKEY).await.is_good());
+    assert!(tv.clone().with("x-device-id", "pc").post("what nobody knows").await.is_good());
+    assert_eq!(tv.clone().with("x-device-id", "pc").post("what nobody knows").below("?no").await.status, 403);
+    assert_eq!(tv.post(CLEARKEY).below("?no").await.status, 403);
+
+    let calls = async |query: &str| {
+        let list =
+            stage.ask(Method::GET, &format!("/v1/calls{query}")).await.json()["calls"].as_array().unwrap().clone();
+        list.iter()
+            .map(|call| format!("{}: {}", call["outcome"].as_str().unwrap(), call["reason"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let no_token = "passed: no content token in header:nv-authorizations or query:token or custom-data";
+    assert_eq!(calls("?device=tv").await, [no_token]);
+    let unknown = "passed: the body is no license message that is known";
+    assert_eq!(calls("?device=pc").await, [unknown, "declined: 127.0.0.1 answered 403"]);
+    assert_eq!(calls("").await.len(), 3);
+    // What belongs to a session stands in its timeline.
+    let session = stage.only_session("live").await;
+    let entries = session["timeline"].as_array().unwrap().iter();
+    let details: Vec<_> =
+        entries.filter(|entry| entry["event"] == "license call").map(|entry| &entry["detail"]).collect();
+    assert_eq!(details, [&json!("declined: 127.0.0.1 answered 403")]);
+    stage.end().await;
+}

@@ -301,6 +301,22 @@ async fn the_license_header_is_composed_as_the_authority_wants_it() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_token_in_a_running_session_goes_on_with_the_sessions_own() {
+    let server = Upstream::answering(|_| good("application/json", "{}")).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    // FairPlay shows nothing of what it is for.
+    assert!(tv.post(drm::fairplay_spc("first")).await.is_good());
+    assert!(tv.clone().without("nv-authorizations").post(drm::fairplay_spc("renewal")).await.is_good());
+    assert_eq!((stage.headend.count("setup").await, server.seen().len()), (1, 2));
+    for seen in server.seen() {
+        let (content, session) = seen.header("nv-authorizations").split_once(',').unwrap();
+        assert!(content == tv.token && session.split('.').count() == 3);
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn http_2_players_are_served_and_refused_alike() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::script().secure(folder.path().to_owned()).route("/license", "clearkey", "").start().await;

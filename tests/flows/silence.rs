@@ -77,6 +77,23 @@ async fn a_player_whose_reports_stop_is_torn_down() {
 }
 
 #[tokio::test]
+async fn a_player_that_reports_with_its_license_calls_alone_is_not_silent_between_them() {
+    let stage = a_beat_each_second().start().await;
+    let tv = stage.player("tv", "news").await;
+    let query = "?CMCD=e%3Dt%2Csid%3D%22a%22%2Csta%3Dp%2Cts%3D1795285945901%2Cv%3D2";
+    assert!(tv.post(CLEARKEY).below(query).await.is_good());
+    for round in 1..=3 {
+        stage.headend.nth("heartbeat", round).await;
+        assert!(tv.post(CLEARKEY).below(query).await.is_good());
+    }
+    // It has its licenses and asks for no more, for longer than a reporting player may be silent.
+    stage.headend.nth("heartbeat", 9).await;
+    assert_eq!(stage.only_session("live").await["player"], "plays");
+    assert_eq!((ended(&stage, "silent").await, stage.headend.count("teardown").await), (0.0, 0));
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_player_that_says_no_state_may_be_paused_and_keeps_its_session_longer() {
     let stage = a_beat_each_second().start().await;
     let tv = stage.player("tv", "news").await;

@@ -1,0 +1,90 @@
+//! What became of license calls that have no session, for whoever asks about a device or an account later.
+//!
+//! Sessions have timelines of their own. Bounded as a whole and for each device, so that one that asks without end
+//! takes nobody else's place. Written by `gateway` as often as a log line may be, read by `admin`.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const MAX_NOTES: usize = 4_096;
+const MAX_NOTES_PER_DEVICE: usize = 16;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceNote {
+    pub account: Option<String>,
+    /// Wall time since the epoch.
+    pub at: Duration,
+    pub device: Option<String>,
+    /// Why, in words.
+    pub reason: String,
+    pub route: String,
+    /// What became of the call: `passed`, `declined` or `refused`.
+    pub what: &'static str,
+}
+
+/// Oldest first.
+#[derive(Debug, Default)]
+pub struct DeviceNotes(Mutex<VecDeque<DeviceNote>>);
+
+impl DeviceNotes {
+    pub fn add(&self, note: DeviceNote) {
+        let mut notes = self.notes();
+        let of_device = |other: &DeviceNote| other.device == note.device;
+        if notes.iter().filter(|other| of_device(other)).count() >= MAX_NOTES_PER_DEVICE
+            && let Some(oldest) = notes.iter().position(of_device)
+        {
+            notes.remove(oldest);
+        }
+        if notes.len() >= MAX_NOTES {
+            notes.pop_front();
+        }
+        notes.push_back(note);
+    }
+
+    /// Those of a device, of an account, or of both where both are named; all without either.
+    pub fn find(&self, device: Option<&str>, account: Option<&str>) -> Vec<DeviceNote> {
+        let fits = |wanted: Option<&str>, found: &Option<String>| wanted.is_none() || found.as_deref() == wanted;
+        let notes = self.notes();
+        notes.iter().filter(|note| fits(device, &note.device) && fits(account, &note.account)).cloned().collect()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, VecDeque<DeviceNote>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(device: &str, number: u64) -> DeviceNote {
+        DeviceNote {
+            account: Some("ann".to_owned()),
+            at: Duration::from_secs(number),
+            device: Some(device.to_owned()),
+            reason: number.to_string(),
+            route: "/license".to_owned(),
+            what: "passed",
+        }
+    }
+
+    #[test]
+    fn one_device_takes_no_other_ones_place() {
+        let notes = DeviceNotes::default();
+        notes.add(note("quiet", 0));
+        (1..=10_000).for_each(|number| notes.add(note("loud", number)));
+        assert_eq!(notes.find(Some("quiet"), None), [note("quiet", 0)]);
+        let loud = notes.find(Some("loud"), Some("ann"));
+        assert_eq!((loud.len(), loud.last().unwrap().at.as_secs()), (MAX_NOTES_PER_DEVICE, 10_000));
+        assert!(notes.find(Some("loud"), Some("bob")).is_empty());
+    }
+
+    #[test]
+    fn many_devices_push_out_the_oldest() {
+        let notes = DeviceNotes::default();
+        (0..5_000).for_each(|number| notes.add(note(&number.to_string(), number)));
+        let all = notes.find(None, None);
+        assert_eq!((all.len(), all.first().unwrap().at.as_secs()), (MAX_NOTES, 5_000 - MAX_NOTES as u64));
+    }
+}
