@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Served, Ticket, Verdict};
+use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Input, Opens, Refusal, Served, Ticket, Verdict};
 use sidebeat::sessions::{Admission, Card, DeviceKey, Sessions};
 use sidebeat::task::Tasks;
 use tokio::sync::oneshot;
@@ -121,6 +121,11 @@ impl Far {
             Answer::Renew(..) => "renewals",
             Answer::Wait => panic!("nobody is left waiting"),
         });
+        let passes =
+            matches!(admission.answer, Answer::Pass) && matches!(call.kind, CallKind::License | CallKind::Renewal);
+        // Where sessions are demanded the gateway refuses what brings no token to open one with.
+        let sessionless = id.map_or(call.opens == Opens::No, |id| self.watch.shadow(id).sessionless);
+        assert!(!passes || sessionless, "a license without a session: {call:?} {id:?}");
         let Some(id) = id else { return };
         assert_eq!(self.calls[self.numbers[id.0 as usize]].device, device, "another device's session");
         if self.numbers[id.0 as usize] == number {

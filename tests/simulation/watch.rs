@@ -26,6 +26,8 @@ pub(crate) struct Shadow {
     owed: bool,
     /// Opens anew what an answer that was lost has cost it, as often as its place is taken.
     reopens: bool,
+    /// Plays without a session with the authority's leave, or on credit.
+    pub(crate) sessionless: bool,
     tokens: BTreeSet<Fingerprint>,
 }
 

@@ -68,10 +68,15 @@ impl Far {
             }
             "beat late" => self.watch.shadow(id).late = true,
             "closed" => self.over.extend([id]),
-            "on credit" => self.watch.may_open_again(id),
+            "on credit" => {
+                self.watch.shadow(id).sessionless = true;
+                self.watch.may_open_again(id);
+            }
+            "unmanaged" => self.watch.shadow(id).sessionless = true,
             "killed" => self.hear_of_a_kill(id),
             "open lost in a restart" => self.orphans.retain(|orphan| *orphan != id),
             "opened" => {
+                self.watch.shadow(id).sessionless = false;
                 self.books_of(id).for_each(|book| book.acted_on = true);
                 if self.policy.enforcement == Enforcement::Renewal && self.policy.renews {
                     self.carry(id);
