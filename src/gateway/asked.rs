@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::Gateway;
 use super::flight::Challenge;
 use super::identity::{self, Counted, Evidence};
 use super::onward::OnwardRequest;
@@ -21,6 +22,7 @@ use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, CallNames, Opens};
 use crate::sessions::{Card, DeviceKey};
+use crate::task::TooBusy;
 use crate::token::Unverified;
 
 pub(super) struct Asked {
@@ -38,9 +40,32 @@ pub(super) struct Asked {
     pub(super) token: Option<Secret>,
 }
 
+/// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
+const READ_APART_MIN_BYTES: usize = 256 * 1024;
+
+impl Gateway {
+    /// # Errors
+    /// Too many others with large bodies wait.
+    pub(super) async fn read_call(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        (registration, rest): (Option<Arc<Registration>>, &str),
+        parts: Parts,
+        onward: OnwardRequest,
+    ) -> Result<Asked, TooBusy> {
+        if onward.body.len() < READ_APART_MIN_BYTES {
+            return Ok(Asked::read(route, route.authority.as_deref(), peer, (registration, rest), parts, onward));
+        }
+        let (route, peer, rest) = (route.clone(), peer.clone(), rest.to_owned());
+        let read = move || Asked::read(&route, route.authority.as_deref(), &peer, (registration, &rest), parts, onward);
+        self.tasks.heavy(read).await
+    }
+}
+
 impl Asked {
     /// `authority` is the route's, if it has one.
-    pub(super) fn read(
+    fn read(
         route: &Route,
         authority: Option<&Authority>,
         peer: &Peer,

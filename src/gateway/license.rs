@@ -84,7 +84,10 @@ impl Gateway {
             Ok(onward) => onward,
             Err(unfit) => return self.refuse_unfit(route, unfit),
         };
-        let asked = Arc::new(Asked::read(route, authority, peer, (registration, rest), parts, onward));
+        let Ok(asked) = self.read_call(route, peer, (registration, rest), parts, onward).await else {
+            return super::overloaded();
+        };
+        let asked = Arc::new(asked);
         self.watch_identity_of(route, peer, &asked);
         self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
         if hang_up.let_go() && !asked.is_release() {

@@ -152,6 +152,10 @@ fn nobody() -> Response<ReplyBody> {
     reply::empty(StatusCode::NO_CONTENT)
 }
 
+fn overloaded() -> Response<ReplyBody> {
+    refuse(StatusCode::FORBIDDEN, "overloaded", "too many large calls at once: come back later")
+}
+
 fn unknown_playback() -> Response<ReplyBody> {
     const DETAIL: &str = "this playback is not known here any more; authorize it again";
     refuse(StatusCode::FORBIDDEN, "unknown_playback", DETAIL)
