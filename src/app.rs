@@ -4,7 +4,7 @@
 //! served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
-//! ([`Reload`]). On SIGUSR2 another process takes over ([`handover`]).
+//! ([`Reload`]). On SIGUSR2 another process takes over (`app::handover`).
 
 mod durable;
 mod ends;

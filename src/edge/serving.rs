@@ -76,7 +76,7 @@ impl Serving {
         self.shared.tracker.len()
     }
 
-    /// Ends the workers' runtimes and whatever still runs on them. Call [`Tasks::stop`] before, or
+    /// Ends the workers' runtimes and whatever still runs on them. Call [`crate::task::Tasks::stop`] before, or
     /// the workers' end counts as their death.
     pub async fn end(self) {
         drop(self.finish);

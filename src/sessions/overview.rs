@@ -62,7 +62,7 @@ impl Sessions {
     }
 
     /// The playback whose id begins with these digits; an error says why there is not exactly one. Fewer than
-    /// [`MIN_ID_DIGITS`] name nobody: a slip would hit whoever is the only one.
+    /// `MIN_ID_DIGITS` name nobody: a slip would hit whoever is the only one.
     pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
         const DIGITS: usize = 16;
         let is_plain = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
