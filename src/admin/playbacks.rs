@@ -68,11 +68,12 @@ impl Admin {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Value {
         let Order { mut authorization, base, device, license_route, media_route, .. } = order;
-        let (id, blackout) = (PlaybackId::random(), block.blackout.is_some());
+        let (id, enforces_blackouts) = (PlaybackId::random(), authority.enforces_blackouts());
         let base = base.as_deref().or(self.public_url.as_deref()).unwrap_or_default().trim_end_matches('/');
         let targets = Targets {
             base,
             content_paths: &[],
+            enforces_blackouts,
             license_paths: &[],
             license_route: Some(&license_route),
             media_route: media_route.as_deref(),
@@ -80,7 +81,7 @@ impl Admin {
         };
         let taken = targets.rewrite(&mut authorization, &block, id);
         let below = format!("{base}{}{}", license_route.trim_end_matches('/'), id.segment());
-        if blackout && taken.content_url.is_none() {
+        if block.blackout.is_some() && !enforces_blackouts && !taken.leads_here {
             return json!({ "authorization": authorization, "registered": false });
         }
         let registration = Registration {

@@ -150,6 +150,11 @@ impl Authority {
         }
     }
 
+    /// Whether blackouts end its playbacks here, or are told alone.
+    pub fn enforces_blackouts(&self) -> bool {
+        self.refine(Policy::default()).stop_on_blackout
+    }
+
     /// What the clock will bring to the playback of this authorization; `now` and `wall` are the same
     /// moment.
     pub fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {

@@ -51,8 +51,9 @@ enum Outcome {
 
 /// The caller as it was found.
 struct Caller {
-    device: (String, &'static str),
-    base: String,
+    /// How it reaches us.
+    base: Option<String>,
+    device: Option<(String, &'static str)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -107,7 +108,7 @@ impl Gateway {
         rest: &str,
         parts: &Parts,
         body: &Bytes,
-    ) -> Option<Caller> {
+    ) -> Caller {
         let (names, pass) = authority.authorization();
         let evidence = Evidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
         let said: Vec<_> = route.device.iter().filter(|rung| **rung != Rung::Peer).cloned().collect();
@@ -116,11 +117,10 @@ impl Gateway {
             let device = body.get(names.of("deviceId"))?.as_str()?.to_owned();
             identity::is_name(&device).then_some((device, "body"))
         };
-        let device = identity::device(&said, &evidence)
-            .or_else(in_body)
-            .or_else(|| identity::device(&route.device, &evidence))?;
+        let device =
+            identity::device(&said, &evidence).or_else(in_body).or_else(|| identity::device(&route.device, &evidence));
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
-        Some(Caller { base: self.base(peer, parts)?, device, headers: headers.collect() })
+        Caller { base: self.base(peer, parts), device, headers: headers.collect() }
     }
 
     /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
@@ -138,7 +138,7 @@ impl Gateway {
         &self,
         route: &config::Authorize,
         authority: &Authority,
-        caller: Option<Caller>,
+        caller: Caller,
         reply: Reply,
     ) -> (Outcome, Response<ReplyBody>) {
         if !reply.status.is_success() {
@@ -149,37 +149,39 @@ impl Gateway {
         let value = serde_json::from_slice::<Value>(&reply.body).ok().filter(|_| plain);
         let (names, _) = authority.authorization();
         let block = value.as_ref().and_then(|value| Block::read(value, names));
-        let (Some(mut value), Some(block), Some(caller)) = (value, block, caller) else {
-            return (Outcome::Passed, as_it_is(reply));
-        };
+        let (Some(mut value), Some(block)) = (value, block) else { return (Outcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();
+        // Nothing can be registered of whoever is not known. A blackout is refused all the same.
+        let known = caller.device.filter(|_| caller.base.is_some());
         let targets = Targets {
-            base: &caller.base,
+            base: caller.base.as_deref().unwrap_or_default(),
             content_paths: &route.content_paths,
+            enforces_blackouts: authority.enforces_blackouts(),
             license_paths: &route.license_paths,
-            license_route: route.license_route.as_deref(),
-            media_route: route.media_route.as_deref(),
+            license_route: route.license_route.as_deref().filter(|_| known.is_some()),
+            media_route: route.media_route.as_deref().filter(|_| known.is_some()),
             names,
         };
         let taken = targets.rewrite(&mut value, &block, id);
         let outcome = if block.blackout.is_some() { Outcome::Blackout } else { Outcome::Registered };
-        if taken.content_url.is_none() && taken.license_url.is_none() {
+        if !taken.leads_here {
             let outcome = if outcome == Outcome::Blackout { outcome } else { Outcome::Passed };
             return (outcome, as_it_is(reply));
         }
-        let (device, rung) = caller.device;
-        let registration = Registration {
-            authority: Some(authority.name.clone()),
-            block: Some(block),
-            content_url: taken.content_url,
-            device,
-            headers: caller.headers,
-            id,
-            license_url: taken.license_url,
-            route: Arc::from(route.path.as_str()),
-            rung,
-        };
-        self.registrations.insert(self.clock.now(), registration);
+        if let Some((device, rung)) = known {
+            let registration = Registration {
+                authority: Some(authority.name.clone()),
+                block: Some(block),
+                content_url: taken.content_url,
+                device,
+                headers: caller.headers,
+                id,
+                license_url: taken.license_url,
+                route: Arc::from(route.path.as_str()),
+                rung,
+            };
+            self.registrations.insert(self.clock.now(), registration);
+        }
         (outcome, as_it_is(Reply { body: value.to_string().into(), ..reply }))
     }
 }

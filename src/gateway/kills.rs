@@ -1,4 +1,5 @@
-//! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked.
+//! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
+//! blackouts that were there before any session.
 
 use super::license::{Ending, Managed, Story};
 use super::refusal::{Phase, Turned};
@@ -7,6 +8,14 @@ use crate::session::{AskKind, Refusal};
 use crate::telemetry::Outcome;
 
 impl Story<'_> {
+    /// A playback that is blacked out from the start has no session that could say so.
+    pub(super) fn turn_blackout_away(&self) -> Option<Ending> {
+        let refusal = self.route.blackout_of(self.asked.registration.as_deref()?)?;
+        let event = self.route.authority.as_deref()?.error_name();
+        let turned = Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event);
+        Some((Outcome::Refused, self.turn_away(Phase::License, &turned, None)))
+    }
+
     /// Killed while an upstream was asked: what it said is not passed on.
     pub(super) fn unless_killed(&self, managed: &Managed<'_>, session: Option<SessionId>, ending: Ending) -> Ending {
         let (outcome, _) = &ending;

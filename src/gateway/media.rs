@@ -72,12 +72,16 @@ impl Gateway {
         request: Request<RequestBody>,
     ) -> Response<Sending> {
         let (asked, _) = request.into_parts();
+        let now = self.clock.now();
+        let found = self.registrations.below(now, rest);
+        if let Some(refused) = found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, found, &asked.method)) {
+            return refused;
+        }
         if !matches!(asked.method, Method::GET | Method::HEAD) {
             let (status, error) = (StatusCode::METHOD_NOT_ALLOWED, "method");
             return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
         }
-        let now = self.clock.now();
-        let Some((registration, below)) = self.registrations.below(now, rest) else {
+        let Some((registration, below)) = found else {
             return self.without_playback(route, peer, rest, &asked).await;
         };
         if !route.may_have(&registration) {
@@ -107,11 +111,12 @@ impl Story<'_> {
         if self.is_foreign(below) {
             return self.refused("manifest", FOREIGN);
         }
+        if let Some(refusal) = self.route.blackout_of(self.registration) {
+            return self.tell_dark(below, &refusal).await;
+        }
         let map = self.map(None);
         if below.starts_with(playbacks::CONTENT) {
-            return map
-                .content(self.own_query())
-                .map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path));
+            return self.tell_content(&map);
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         let report = self.report(&target);
@@ -131,13 +136,9 @@ impl Story<'_> {
         }
     }
 
-    /// Only a blackout's slate may be where the route does not lead.
-    async fn tell_slate(&self, below: &str) -> Response<Sending> {
-        let Some((slate, since)) = self.blackout() else { return self.refused("segment", NOT_HERE) };
-        match self.map(Some(&slate)).target(below) {
-            Some(target) => self.blacked_out(target, &slate, since).await,
-            None => self.refused("segment", NOT_HERE),
-        }
+    /// Where the content is, for a player that was given the playback alone.
+    fn tell_content(&self, map: &Map<'_>) -> Response<Sending> {
+        map.content(self.own_query()).map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path))
     }
 
     fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> Map<'a> {

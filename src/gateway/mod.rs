@@ -49,7 +49,7 @@ use crate::clock::Clock;
 use crate::config::ViewerHeader;
 use crate::edge::reply::{self, Refusal};
 use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending};
-use crate::playbacks::Registrations;
+use crate::playbacks::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
 use crate::task::{HangUp, Tasks};
 use crate::telemetry::Telemetry;
@@ -91,6 +91,11 @@ impl Gateway {
         if has_dot_segment(request.uri().path()) {
             return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
                 .map(Sending::Whole);
+        }
+        if request.uri().path().strip_prefix(BLACKOUT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
+            self.telemetry.metrics.refusal("blackout", "http");
+            return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(Sending::Whole);
         }
         let routes = self.routes.load_full();
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {

@@ -17,6 +17,8 @@ use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
 
 use self::shape::Shape;
 
+pub(super) const BLACKED_OUT: &str = "This content may not be shown here now.";
+
 /// Where in its playback the player was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
@@ -108,8 +110,7 @@ impl Turned {
             // Who knows when it expired says so: `Story::refuse_expired`.
             Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             Refusal::Killed(reason) if reason.blackout.is_some() => {
-                let detail = "This content may not be shown here now.";
-                Self { killed: true, ..Self::said("blackout".to_owned(), detail, reason) }
+                Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
             }
             Refusal::Killed(reason) => {
                 let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };

@@ -7,7 +7,7 @@ use super::reach::Reach;
 use crate::authority::Authority;
 use crate::config::{self, Limits};
 use crate::playbacks::Registration;
-use crate::session::Policy;
+use crate::session::{Policy, Refusal};
 use crate::sessions::Standing;
 
 /// A route's path and its authority's name: other authorities have other policies.
@@ -28,6 +28,12 @@ impl Route {
     pub(super) fn may_have(&self, registration: &Registration) -> bool {
         let own = self.authority.as_ref().map(|authority| &authority.name);
         registration.authority.is_none() || registration.authority.as_ref() == own
+    }
+
+    /// Why nothing of it may be shown, where its authorization says so and blackouts are not told alone.
+    pub(super) fn blackout_of(&self, registration: &Registration) -> Option<Refusal> {
+        let reason = registration.block.as_ref()?.blackout_reason()?;
+        self.policy.now().stop_on_blackout.then_some(Refusal::Killed(reason))
     }
 }
 

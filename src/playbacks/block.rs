@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::time::moment;
 use crate::config::{Endpoint, Names};
 use crate::secret::Secret;
-use crate::session::{Blackout, Stream};
+use crate::session::{Blackout, Reason, Stream};
 
 /// Longest text that is a name.
 const NAME: usize = 256;
@@ -53,6 +53,13 @@ pub struct Block {
 }
 
 impl Block {
+    /// Why nothing of it may be shown, where it is blacked out from the start.
+    pub fn blackout_reason(&self) -> Option<Reason> {
+        let blackout = self.blackout.as_ref()?;
+        let reason = Reason::new(0, None, &format!("blackoutAction {}", blackout.action));
+        Some(Reason { blackout: Some(blackout.clone().into()), ..reason })
+    }
+
     /// What it is of, in the words of the core.
     pub fn stream(&self) -> Option<Stream> {
         self.live.map(|live| if live { Stream::Live } else { Stream::Vod })

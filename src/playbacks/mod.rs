@@ -20,7 +20,7 @@ use http::{HeaderName, HeaderValue};
 pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
 pub use self::generations::Generations;
-pub use self::rewrite::{CONTENT, Taken, Targets};
+pub use self::rewrite::{BLACKOUT_PATH, CONTENT, Taken, Targets};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;

@@ -5,12 +5,17 @@ use serde_json::Value;
 use super::Block;
 use crate::config::{Endpoint, Names};
 use crate::ids::PlaybackId;
+use crate::session::Blackout;
 
 /// Longest last step of a content URL that is kept, for players that go by its ending.
 const STEP: usize = 128;
 
 /// Below a playback's id: wherever its content is.
 pub const CONTENT: &str = "/~c/";
+
+/// Refuses as blackout whatever is asked for there. Blacked-out content leads here where no route of ours has a path
+/// for it.
+pub const BLACKOUT_PATH: &str = "/~blackout";
 
 /// Where the URLs of an authorization lead from now on.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +24,8 @@ pub struct Targets<'a> {
     pub base: &'a str,
     /// More places of the content's URL, dots between names.
     pub content_paths: &'a [String],
+    /// Whether blackouts are refused here, or told alone.
+    pub enforces_blackouts: bool,
     pub license_paths: &'a [String],
     /// Paths of our routes; none leaves that URL as it is.
     pub license_route: Option<&'a str>,
@@ -29,28 +36,75 @@ pub struct Targets<'a> {
 /// The true URLs that were taken out.
 #[derive(Debug, Default)]
 pub struct Taken {
+    /// The slate's where the content is blacked out.
     pub content_url: Option<Endpoint>,
+    /// Whether any URL of the reply is one of ours now.
+    pub leads_here: bool,
     pub license_url: Option<Endpoint>,
 }
 
 impl Targets<'_> {
-    /// Blacked-out content is not reachable through us: its URL leads to the slate, or stays as the
-    /// authorization service said, and so does the license's.
+    /// Blacked-out content leads to its slate through the media route. Without a slate that can be shown there, it
+    /// leads to a path of ours that refuses, and its license always does.
     pub fn rewrite(&self, reply: &mut Value, block: &Block, id: PlaybackId) -> Taken {
-        let content = |url: &Endpoint| {
-            let step = url.path().rsplit('/').next().filter(|step| step.len() <= STEP).unwrap_or_default();
-            Some(format!("{}{}{}{CONTENT}{step}", self.base, trim(self.media_route?), id.segment()))
-        };
-        let contents = self.places("contentUrl", self.content_paths);
-        if let Some(blackout) = &block.blackout {
-            let slate = blackout.url.clone();
-            let ours = slate.as_ref().and_then(content);
-            let shown = ours.is_some_and(|ours| exchange(reply, &contents, |_| Some(ours.clone())).is_some());
-            return Taken { content_url: slate.filter(|_| shown), license_url: None };
+        match &block.blackout {
+            Some(blackout) if self.enforces_blackouts => self.black_out(reply, blackout, id),
+            Some(blackout) => self.show_slate(reply, blackout, id),
+            None => self.lead_here(reply, id),
         }
-        let license = |_: &Endpoint| Some(format!("{}{}{}", self.base, trim(self.license_route?), id.segment()));
-        let licenses = self.places("licenseUrl", self.license_paths);
-        Taken { content_url: exchange(reply, &contents, content), license_url: exchange(reply, &licenses, license) }
+    }
+
+    fn lead_here(&self, reply: &mut Value, id: PlaybackId) -> Taken {
+        let content = |url: &Endpoint| Some(self.content_url(self.media_route?, id, Some(url)));
+        let license = |_: &Endpoint| Some(self.playback_url(self.license_route?, id));
+        let content_url = exchange(reply, &self.contents(), content);
+        let license_url = exchange(reply, &self.licenses(), license);
+        Taken { leads_here: content_url.is_some() || license_url.is_some(), content_url, license_url }
+    }
+
+    /// Whatever stands in a place of a URL leads past us, however it is written.
+    fn black_out(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> Taken {
+        let slate = blackout.url.clone().filter(|_| self.media_route.is_some());
+        let nowhere = || format!("{}{BLACKOUT_PATH}", self.base);
+        let content = |theirs: &str| {
+            let named = slate.clone().or_else(|| Endpoint::parse(theirs).ok());
+            let route = self.media_route.or(self.license_route);
+            route.map_or_else(nowhere, |route| self.content_url(route, id, named.as_ref()))
+        };
+        let license = |_: &str| {
+            let route = self.license_route.or(self.media_route);
+            route.map_or_else(nowhere, |route| self.playback_url(route, id))
+        };
+        let contents = replace_all(reply, &self.contents(), &content);
+        let licenses = replace_all(reply, &self.licenses(), &license);
+        Taken { content_url: slate, leads_here: contents || licenses, license_url: None }
+    }
+
+    /// The app is told of the blackout, and decides.
+    fn show_slate(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> Taken {
+        let Some((slate, route)) = blackout.url.as_ref().zip(self.media_route) else { return Taken::default() };
+        let ours = self.content_url(route, id, Some(slate));
+        let shown = exchange(reply, &self.contents(), |_| Some(ours.clone())).is_some();
+        Taken { content_url: Some(slate.clone()).filter(|_| shown), leads_here: shown, license_url: None }
+    }
+
+    fn playback_url(&self, route: &str, id: PlaybackId) -> String {
+        // The route `/` adds nothing.
+        format!("{}{}{}", self.base, route.trim_end_matches('/'), id.segment())
+    }
+
+    /// Ends as the true URL does, for players that go by its ending.
+    fn content_url(&self, route: &str, id: PlaybackId, theirs: Option<&Endpoint>) -> String {
+        let step = theirs.and_then(|url| url.path().rsplit('/').next()).filter(|step| step.len() <= STEP);
+        format!("{}{CONTENT}{}", self.playback_url(route, id), step.unwrap_or_default())
+    }
+
+    fn contents(&self) -> Vec<Vec<String>> {
+        self.places("contentUrl", self.content_paths)
+    }
+
+    fn licenses(&self) -> Vec<Vec<String>> {
+        self.places("licenseUrl", self.license_paths)
     }
 
     /// The places of a URL: configured ones, then `data`, then the top.
@@ -86,9 +140,28 @@ fn at<'a>(value: &'a mut Value, place: &[String]) -> Option<&'a mut Value> {
     })
 }
 
-/// The route `/` adds nothing.
-fn trim(route: &str) -> &str {
-    route.trim_end_matches('/')
+/// Puts `ours` in the place of every text that stands in any of these places; says whether there was one.
+fn replace_all(reply: &mut Value, places: &[Vec<String>], ours: &impl Fn(&str) -> String) -> bool {
+    let mut replaced = false;
+    for place in places {
+        replaced |= at(reply, place).is_some_and(|value| replace_texts(value, ours));
+    }
+    replaced
+}
+
+/// An app may be given a list of URLs, or URLs by format.
+fn replace_texts(value: &mut Value, ours: &impl Fn(&str) -> String) -> bool {
+    let mut replaced = false;
+    match value {
+        Value::String(text) => {
+            *text = ours(text);
+            replaced = true;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| replaced |= replace_texts(item, ours)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| replaced |= replace_texts(field, ours)),
+        Value::Bool(_) | Value::Null | Value::Number(_) => {}
+    }
+    replaced
 }
 
 #[cfg(test)]
@@ -101,6 +174,7 @@ mod tests {
         Targets {
             base: "https://p",
             content_paths: &[],
+            enforces_blackouts: true,
             license_paths: &[],
             license_route: Some("/license"),
             media_route: Some("/media"),
@@ -110,7 +184,7 @@ mod tests {
 
     fn rewrite(targets: &Targets<'_>, reply: &mut Value, id: PlaybackId) -> (Option<String>, Option<String>) {
         let block = Block::read(reply, targets.names).unwrap();
-        let Taken { content_url, license_url } = targets.rewrite(reply, &block, id);
+        let Taken { content_url, leads_here: _, license_url } = targets.rewrite(reply, &block, id);
         let whole = |url: Endpoint| format!("{url}?{}", url.query().unwrap_or_default());
         (content_url.map(whole), license_url.map(whole))
     }
@@ -144,22 +218,115 @@ mod tests {
         assert_eq!(reply, theirs);
     }
 
+    fn blacked_out() -> Value {
+        json!({
+            "contentUrl": "https://cdn/b.mpd", "licenseUrl": "https://drm/l", "blackoutAction": "DENY",
+            "blackoutUrl": "https://cdn/slate.m3u8",
+        })
+    }
+
+    fn with(reply: &Value, change: &Value) -> Value {
+        let mut reply = reply.clone();
+        reply.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        reply
+    }
+
     #[test]
     fn a_blackout_leads_to_the_slate_or_nowhere_through_us() {
         let (names, id) = (Names::default(), PlaybackId::random());
-        let theirs = json!({
-            "contentUrl": "https://cdn/b.mpd", "licenseUrl": "https://drm/l", "blackoutAction": "DENY",
-            "blackoutUrl": "https://cdn/slate.m3u8",
-        });
-        let mut reply = theirs.clone();
-        assert_eq!(rewrite(&targets(&names), &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
+        let license = format!("https://p/license{}", id.segment());
+        for action in ["DENY", "ALLOW_WITH_UPGRADE", "LATER"] {
+            let mut reply = with(&blacked_out(), &json!({"blackoutAction": action}));
+            assert_eq!(rewrite(&targets(&names), &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
+            assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/slate.m3u8", id.segment()));
+            assert_eq!(reply["licenseUrl"], license);
+            for without in [json!({"blackoutUrl": null}), json!({"blackoutUrl": "no url"})] {
+                let mut reply = with(&reply, &without);
+                reply["contentUrl"] = "https://cdn/b.mpd".into();
+                assert_eq!(rewrite(&targets(&names), &mut reply, id), (None, None));
+                assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/b.mpd", id.segment()));
+                assert_eq!(reply["licenseUrl"], license);
+            }
+        }
+    }
+
+    #[test]
+    fn a_blackout_leads_here_by_whichever_route_there_is() {
+        let (names, id) = (Names::default(), PlaybackId::random());
+        let segment = id.segment();
+        for (media_route, license_route, content, license) in [
+            (None, Some("/l"), format!("/l{segment}/~c/b.mpd"), format!("/l{segment}")),
+            (Some("/"), None, format!("{segment}/~c/slate.m3u8"), segment.clone()),
+            (None, None, "/~blackout".to_owned(), "/~blackout".to_owned()),
+        ] {
+            let targets = Targets { media_route, license_route, ..targets(&names) };
+            let mut reply = blacked_out();
+            let slate = media_route.map(|_| "https://cdn/slate.m3u8?".to_owned());
+            assert_eq!(rewrite(&targets, &mut reply, id), (slate, None), "a slate needs a media route");
+            assert_eq!(
+                (&reply["contentUrl"], &reply["licenseUrl"]),
+                (&json!(format!("https://p{content}")), &json!(format!("https://p{license}")))
+            );
+        }
+    }
+
+    #[test]
+    fn no_text_in_the_place_of_a_url_outlives_a_blackout() {
+        let (names, id) = (Names::default(), PlaybackId::random());
+        let denied = json!({"blackoutAction": "DENY"});
+        for theirs in [
+            json!("live/b.mpd"),
+            json!("//cdn/b.mpd"),
+            json!("udp://239.0.0.1:1234"),
+            json!("https://cdn:99999/b.mpd"),
+            json!(""),
+            json!(["https://cdn/b.mpd", {"hls": "https://cdn/b.m3u8", "width": 1920}]),
+            json!({"dash": "https://cdn/b.mpd", "hls": {"url": "b.m3u8"}}),
+        ] {
+            for name in ["contentUrl", "licenseUrl"] {
+                let inner = with(&denied, &json!({ name: theirs }));
+                // In both places and in one that is configured, each with another value.
+                let mut reply =
+                    with(&json!({"data": inner, "x": [{"u": "https://else/c"}]}), &json!({ name: "https://cdn/2" }));
+                let paths = ["x.0.u".to_owned()];
+                let more = match name {
+                    "contentUrl" => Targets { content_paths: &paths, ..targets(&names) },
+                    _ => Targets { license_paths: &paths, ..targets(&names) },
+                };
+                assert_eq!(rewrite(&more, &mut reply, id), (None, None));
+                let mut texts = Vec::new();
+                for place in [&reply["data"][name], &reply[name], &reply["x"]] {
+                    collect_texts(place, &mut texts);
+                }
+                assert!(texts.len() >= 3, "{reply}");
+                let ours = |text: &String| text.starts_with("https://p/") && text.contains(&id.segment());
+                assert!(texts.iter().all(ours), "{reply}");
+            }
+        }
+    }
+
+    fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+        match value {
+            Value::String(text) => texts.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+            Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
+            Value::Bool(_) | Value::Null | Value::Number(_) => {}
+        }
+    }
+
+    #[test]
+    fn a_blackout_that_is_told_alone_shows_its_slate_or_changes_nothing() {
+        let (names, id) = (Names::default(), PlaybackId::random());
+        let told = Targets { enforces_blackouts: false, ..targets(&names) };
+        let mut reply = blacked_out();
+        assert_eq!(rewrite(&told, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
         assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/slate.m3u8", id.segment()));
-        assert_eq!(reply["licenseUrl"], theirs["licenseUrl"]);
-        for without in [json!({"blackoutUrl": null}), json!({"blackoutUrl": "no url"})] {
-            let mut reply = theirs.clone();
-            reply.as_object_mut().unwrap().extend(without.as_object().unwrap().clone());
-            let before = reply.clone();
-            assert_eq!(rewrite(&targets(&names), &mut reply, id), (None, None));
+        assert_eq!(reply["licenseUrl"], "https://drm/l");
+        for (media_route, without) in [(Some("/media"), json!({"blackoutUrl": null})), (None, json!({}))] {
+            let told = Targets { media_route, ..told };
+            let before = with(&blacked_out(), &without);
+            let mut reply = before.clone();
+            assert_eq!(rewrite(&told, &mut reply, id), (None, None));
             assert_eq!(reply, before);
         }
     }

@@ -129,7 +129,12 @@ async fn what_is_blacked_out_from_the_start_is_not_beaten_nor_reachable() {
     let stage = plain(&server).settings(|settings| settings.firstlight.blackout = vec!["game".into()]).start().await;
     let authorization = authorize(&stage, "tv", "game", "live").await;
     assert_eq!(authorization["blackoutAction"], "DENY");
-    assert_eq!(authorization["licenseUrl"], server.url(), "as the service said");
+    for name in ["contentUrl", "licenseUrl"] {
+        let url = authorization[name].as_str().unwrap();
+        let at = url.find("/license/~").unwrap_or_else(|| panic!("{url} does not lead through us"));
+        assert_eq!(stage.stranger().at(&url[at..]).post(CLEARKEY).await.error(), (403, "blackout".into()));
+    }
+    assert!(server.seen().is_empty());
     assert_eq!(stage.metric("authorizations_total", &["outcome=\"blackout\""]).await, 1.0);
     assert_eq!(stage.headend.count("fl-heartbeat").await, 0);
     stage.end().await;

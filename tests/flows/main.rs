@@ -18,6 +18,7 @@ mod stage;
 mod upstream;
 
 mod admin;
+mod blackouts;
 mod embedded;
 mod eme;
 mod endings;

@@ -41,9 +41,8 @@ impl Client {
             let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
             return Ok(Verdict::Denied(Denial::Token, reason));
         };
-        if let (AskKind::Open, Some(blackout)) = (ask.kind, &block.blackout) {
-            let reason = Reason::new(0, None, &format!("blackoutAction {}", blackout.action));
-            return Ok(Verdict::Blackout(Reason { blackout: Some(blackout.clone().into()), ..reason }));
+        if let (AskKind::Open, Some(reason)) = (ask.kind, block.blackout_reason()) {
+            return Ok(Verdict::Blackout(reason));
         }
         let token = ask.grant.as_ref().map(|grant| &grant.token).or(block.token.as_ref());
         let Some(token) = token else { return Ok(Verdict::Disabled) };

@@ -195,7 +195,7 @@ impl Gateway {
         }
     }
 
-    fn turned_away(&self, route: &Route, turned: &Turned) -> Response<Sending> {
+    pub(super) fn turned_away(&self, route: &Route, turned: &Turned) -> Response<Sending> {
         let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
         self.telemetry.metrics.refusal(&turned.error, "http");

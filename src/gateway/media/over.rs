@@ -8,6 +8,7 @@ use http::{Method, Response};
 use super::Story;
 use super::manifest::Fetched;
 use super::place::Target;
+use super::slate::SlateBlackout;
 use super::told::is_manifest;
 use crate::config::Endpoint;
 use crate::edge::Sending;
@@ -25,7 +26,7 @@ impl Story<'_> {
         since: Option<Instant>,
     ) -> Response<Sending> {
         if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
-            return self.blacked_out(target, &slate, since).await;
+            return self.blacked_out(target, &SlateBlackout { refusal: refusal.clone(), since, slate }).await;
         }
         let manifest = is_manifest(&target.path);
         if let session::Refusal::Ended(end) = refusal
@@ -86,10 +87,10 @@ impl Story<'_> {
         }
     }
 
-    /// The slate that it is to be shown, and since when.
-    pub(super) fn blackout(&self) -> Option<(Endpoint, Instant)> {
+    /// Its blackout with a slate, if there is one now.
+    pub(super) fn blackout(&self) -> Option<SlateBlackout> {
         match self.gateway.sessions.flow(self.key?, self.registration.token()) {
-            Flow::Over(refusal, Some(since)) => Some((slate_of(&refusal)?, since)),
+            Flow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),
             Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
         }
     }
@@ -105,6 +106,6 @@ fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
     }
 }
 
-fn no_event(_: AskKind) -> &'static str {
+pub(super) fn no_event(_: AskKind) -> &'static str {
     ""
 }

@@ -103,7 +103,8 @@ impl Map<'_> {
         let queries: Vec<_> = url.query().into_iter().chain(added.as_deref()).collect();
         let query = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
         let path = format!("{}{query}", url.path());
-        self.bind(&Absolute { authority: url.authority().into(), path, tls: url.tls() }, Purpose::Manifest, false)
+        let to = Absolute { authority: url.authority().into(), path, tls: url.tls() };
+        self.bind(&to, Purpose::Manifest, self.slate.is_some())
     }
 
     fn allowed(&self, tls: bool, authority: &str) -> Option<Endpoint> {

@@ -5,24 +5,74 @@
 
 use std::time::Instant;
 
-use http::Response;
+use http::{Method, Response};
 
 use super::manifest::{Fetched, Instead};
+use super::over::no_event;
 use super::place::{Map, Target};
 use super::{GOING_OVER, NOT_HERE, Story};
 use crate::config::Endpoint;
 use crate::edge::Sending;
+use crate::gateway::Gateway;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::route::Route;
 use crate::manifest::{self, DashSlate, Facts, Format};
+use crate::playbacks::{self, Registration};
+use crate::session::{AskKind, Refusal};
+
+/// A blackout that shows a slate.
+pub(super) struct SlateBlackout {
+    /// For whatever is neither the slate nor stands for it.
+    pub(super) refusal: Refusal,
+    pub(super) since: Instant,
+    pub(super) slate: Endpoint,
+}
+
+impl Gateway {
+    /// What is blacked out from the start has nothing here but its slate, if it has one.
+    pub(super) fn refuse_blackout(
+        &self,
+        route: &Route,
+        registration: &Registration,
+        method: &Method,
+    ) -> Option<Response<Sending>> {
+        let refusal = route.blackout_of(registration)?;
+        let shows_slate = registration.content_url.is_some() && matches!(*method, Method::GET | Method::HEAD);
+        (!shows_slate).then(|| self.turned_away(route, &dark(route, &refusal)))
+    }
+}
 
 impl Story<'_> {
-    pub(super) async fn blacked_out(&self, target: Target, slate: &Endpoint, since: Instant) -> Response<Sending> {
+    /// Of a playback that is blacked out from the start: its slate, and nothing else.
+    pub(super) async fn tell_dark(&self, below: &str, refusal: &Refusal) -> Response<Sending> {
+        let map = self.map(self.registration.content_url.as_ref());
+        if below.starts_with(playbacks::CONTENT) {
+            return self.tell_content(&map);
+        }
+        match map.target(below).filter(|target| target.slate) {
+            Some(target) => self.pass(&map, &target).await,
+            None => self.gateway.turned_away(self.route, &dark(self.route, refusal)),
+        }
+    }
+
+    /// Only a blackout's slate may be where the route does not lead.
+    pub(super) async fn tell_slate(&self, below: &str) -> Response<Sending> {
+        let Some(blackout) = self.blackout() else { return self.refused("segment", NOT_HERE) };
+        match self.map(Some(&blackout.slate)).target(below) {
+            Some(target) => self.blacked_out(target, &blackout).await,
+            None => self.turned("segment", &blackout.refusal),
+        }
+    }
+
+    pub(super) async fn blacked_out(&self, target: Target, blackout: &SlateBlackout) -> Response<Sending> {
+        let SlateBlackout { refusal, since, slate } = blackout;
         let map = self.map(Some(slate));
         let format = Format::of_path(&target.path);
         match format {
             _ if target.slate => self.pass(&map, &target).await,
-            Some(format) => self.shown(&map, &target, format, slate, since).await,
-            None if self.gateway.clock.now() < since + GOING_OVER => self.pass(&map, &target).await,
-            None => self.refused("segment", NOT_HERE),
+            Some(format) => self.shown(&map, &target, format, slate, *since).await,
+            None if self.gateway.clock.now() < *since + GOING_OVER => self.pass(&map, &target).await,
+            None => self.turned("segment", refusal),
         }
     }
 
@@ -103,4 +153,9 @@ fn in_format(path: &str, format: Format) -> String {
         },
         (_, _) => path.to_owned(),
     }
+}
+
+fn dark(route: &Route, refusal: &Refusal) -> Turned {
+    let event = route.authority.as_ref().map_or(no_event as fn(AskKind) -> &'static str, |it| it.error_name());
+    Turned::by_refusal(refusal, Phase::License, AskKind::Open, event)
 }

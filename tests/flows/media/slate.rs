@@ -111,3 +111,22 @@ async fn the_simulated_channel_is_played_and_blacked_out() {
     assert!(mpd.contains("type=\"dynamic\""), "{mpd}");
     stage.end().await;
 }
+
+/// A title's manifest is fetched once: its player learns of the blackout by its segments.
+#[tokio::test]
+async fn what_a_blackout_takes_from_a_title_is_refused_as_blackout() {
+    let mut pages = pages();
+    let title = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
+    pages.extend([("/vod/title.m3u8", HLS, title.to_owned()), ("/vod/7.m4s", "video/mp4", "x".to_owned())]);
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/title.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    assert_eq!(fetch(&stage, "tv", &segment).await.status, 200);
+    black_out(&stage, &origin).await;
+    let elsewhere = format!("{}/~h/s/cdn.example/8.m4s", folder(&path));
+    assert_eq!(fetch(&stage, "tv", &elsewhere).await.error(), (403, "blackout".into()));
+    stage.eventually("refused", async || fetch(&stage, "tv", &segment).await.status != 200).await;
+    assert_eq!(fetch(&stage, "tv", &segment).await.error(), (403, "blackout".into()));
+    stage.end().await;
+}
