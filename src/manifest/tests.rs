@@ -218,13 +218,14 @@ fn reports_are_asked_for_once_and_where_they_are_read() {
 fn what_is_no_manifest_or_too_much_of_one_is_told() {
     let deep = format!("<MPD>{}", "<a>".repeat(40));
     let many = format!("#EXTM3U\n{}", "\n".repeat(MOST));
-    let rows: [(Format, &[u8], Unfit); 9] = [
+    let rows: [(Format, &[u8], Unfit); 10] = [
         (Format::Hls, b"<html>", Unfit::Foreign),
         (Format::Hls, b"", Unfit::Foreign),
         (Format::Hls, b"#EXTM3U\n\xff", Unfit::Broken),
         (Format::Dash, b"{}", Unfit::Foreign),
         (Format::Dash, b"<MPD><Period></MPD>", Unfit::Broken),
-        (Format::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD/>", Unfit::Broken),
+        (Format::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD><Period/></MPD>", Unfit::Broken),
+        (Format::Dash, b"<!DOCTYPE MPD><MPD><Period/></MPD>", Unfit::Broken),
         (Format::Dash, b"<x>MPD</x>", Unfit::Broken),
         (Format::Dash, deep.as_bytes(), Unfit::Deep),
         (Format::Hls, many.as_bytes(), Unfit::Many),
@@ -232,7 +233,10 @@ fn what_is_no_manifest_or_too_much_of_one_is_told() {
     for (format, bytes, unfit) in rows {
         assert_eq!(read(format, bytes, &plan(), LARGEST), Err(unfit), "{}", unfit.name());
     }
-    assert_eq!(read(Format::Hls, b"#EXTM3U\n", &plan(), 7), Err(Unfit::Large));
+    assert!(read(Format::Dash, b"<MPD><Period/></MPD>", &plan(), LARGEST).is_ok(), "without a DOCTYPE it is one");
+    let text = b"#EXTM3U\n";
+    assert_eq!(read(Format::Hls, text, &plan(), text.len() - 1), Err(Unfit::Large));
+    assert!(read(Format::Hls, text, &plan(), text.len()).is_ok(), "as large as it may be");
 }
 
 /// What is known of a folder holds for its base and its variables alone.

@@ -6,6 +6,8 @@ import {open} from './browser.mjs';
 const PLAYED_S = 10;
 const ERROR_WITHIN_MS = 6000;
 const TEARDOWN_WITHIN_MS = 3000;
+/** For a player's last retry. */
+const QUIET_WITHIN_MS = 30_000;
 /** Scheduling and loopback: what two stamps of one second may differ by. */
 const EARLY_MS = 25, LATE_MS = 400;
 
@@ -135,7 +137,11 @@ async function refused(tab, log, device, act) {
 
 /** No further license POST for one second. */
 async function quiet(tab) {
-  for (let seen = -1; seen !== tab.posts.length; await pause(1000)) seen = tab.posts.length;
+  const end = performance.now() + QUIET_WITHIN_MS;
+  for (let seen = -1; seen !== tab.posts.length; await pause(1000)) {
+    if (performance.now() > end) throw new Error(`the player still asks for licenses after ${QUIET_WITHIN_MS} ms: ${tab.posts.length} calls`);
+    seen = tab.posts.length;
+  }
 }
 
 async function closes({chromium, expect, files, headend, log, player, proxy, url}) {

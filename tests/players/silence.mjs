@@ -93,18 +93,25 @@ async function falls({at, device, expect, log, proxy, words}) {
   return after;
 }
 
+/** For a picture that stalls now and then. */
+const MOVES_WITHIN_MS = 30_000;
+
 /** Until the picture has moved on by that many seconds; the content is a loop. */
 export async function moves(tab, seconds) {
   await tab.page.waitForFunction(() => document.querySelector('video')?.currentTime > 0, undefined, {timeout: 20_000, polling: 100});
-  await tab.page.evaluate(seconds => new Promise(done => {
+  await tab.page.evaluate(([seconds, patience]) => new Promise((done, fail) => {
     const video = document.querySelector('video');
+    const end = performance.now() + patience;
     let last = video.currentTime, moved = 0;
     const timer = setInterval(() => {
       moved += Math.max(0, video.currentTime - last);
       last = video.currentTime;
-      if (moved >= seconds) done(clearInterval(timer));
+      if (moved < seconds && performance.now() < end) return;
+      clearInterval(timer);
+      if (moved >= seconds) done();
+      else fail(new Error(`the picture moved by ${moved} of ${seconds} s in ${patience} ms`));
     }, 100);
-  }), seconds);
+  }), [seconds, seconds * 1000 + MOVES_WITHIN_MS]);
 }
 
 /** The session of the device as soon as it fits, or as it is after a while. */
