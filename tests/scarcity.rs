@@ -11,6 +11,7 @@ mod web;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::Duration;
 
 use edge_tls::{Client, H2};
 use http::Method;
@@ -18,6 +19,8 @@ use process::{Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+/// For what is going to come, on a machine with other work to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A folder with a configuration whose only route leads nowhere.
@@ -111,8 +114,9 @@ async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_res
         stream.write_all(NOWHERE.as_bytes()).await.unwrap();
         whole.clear();
         while !whole.ends_with(b"}") {
-            let read = stream.read(&mut part).await.unwrap();
-            assert!(read > 0);
+            let read = tokio::time::timeout(PATIENCE, stream.read(&mut part)).await;
+            let read = read.expect("the rest of a refusal never comes").unwrap();
+            assert!(read > 0, "the connection ended in the middle of a refusal");
             whole.extend_from_slice(&part[..read]);
         }
     }

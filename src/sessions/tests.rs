@@ -152,6 +152,17 @@ impl Stage {
         admission.session.expect("a session")
     }
 
+    /// Until the first session is as wanted.
+    async fn until(&self, what: &str, fits: impl Fn(&Row) -> bool) {
+        let looking = async {
+            while !fits(&self.sessions.list()[0]) {
+                tokio::time::sleep(SHORT / 20).await;
+            }
+        };
+        let looked = tokio::time::timeout(Duration::from_secs(10), looking).await;
+        looked.unwrap_or_else(|_| panic!("never {what}: {:?}", self.sessions.list()));
+    }
+
     /// Until nothing is kept any more: no playback, and no device.
     async fn emptied(&self) {
         let emptied = async {
@@ -271,7 +282,11 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
     }
     assert_eq!(stage.sessions.list().len(), 1);
     stage.sessions.stop(key(), None);
-    while stage.asked().await.yes(interval) == AskKind::Beat {}
+    let mut late = 0;
+    while stage.asked().await.yes(interval) == AskKind::Beat {
+        late += 1;
+        assert!(late < 10, "it is beaten on, and not closed");
+    }
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
 }
@@ -593,9 +608,7 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
         assert_eq!(beat.ask.kind, AskKind::Beat);
         assert!(clock.now() - woke <= Duration::from_secs(11), "due at once: {:?}", clock.now() - woke);
         beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
-        while stage.sessions.list()[0].state == "live" {
-            tokio::time::sleep(SHORT).await;
-        }
+        stage.until("no longer live", |row| row.state != "live").await;
         assert_eq!(stage.sessions.list()[0].state, "closed");
         assert_eq!(killed(&stage.sessions, 1), None);
         stage.tasks.stop();
@@ -624,9 +637,7 @@ async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
     let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
     clock.suspend(HOUR);
     beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
-    while stage.sessions.list()[0].state == "live" {
-        tokio::time::sleep(SHORT / 20).await;
-    }
+    stage.until("no longer live", |row| row.state != "live").await;
     assert_eq!(killed(&stage.sessions, 1), None);
 }
 
@@ -645,9 +656,7 @@ async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
         assert!(late <= Policy::TICK, "{late:?} late after a jump by {by} ms");
         due = clock.now() + HOUR;
         assert_eq!(beat.yes(HOUR), AskKind::Beat);
-        while stage.sessions.list()[0].last_good.is_none_or(|since| since > SHORT) {
-            tokio::time::sleep(SHORT / 20).await;
-        }
+        stage.until("confirmed", |row| row.last_good.is_some_and(|since| since <= SHORT)).await;
         assert_eq!(stage.sessions.list()[0].state, "live");
     }
 }

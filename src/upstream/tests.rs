@@ -400,9 +400,12 @@ async fn a_streamed_reply_leaves_its_connection_to_the_next() {
             let streamed = stage.pool.stream(stage.call(AMPLE), AMPLE).await.unwrap();
             assert_eq!(streamed.body.collect().await.unwrap().to_bytes(), "ok");
             // The connection's own task has yet to see the end of the body.
-            while stage.pool.idle(&stage.endpoint) == 0 {
-                tokio::task::yield_now().await;
-            }
+            let seeing = async {
+                while stage.pool.idle(&stage.endpoint) == 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(AMPLE, seeing).await.expect("the connection is never idle");
         }
     };
     join!(ask, serve);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +10,9 @@ use tokio::net::TcpStream;
 
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good, status};
+
+/// For what is going to come, on a machine with other work to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A session with ClearKey licenses, and a webhook at `hook`.
 fn told(hook: &Upstream, lines: &str) -> Script {
@@ -74,7 +78,8 @@ async fn listen(to: SocketAddr, path: &str) -> (String, TcpStream) {
     stream.write_all(request.as_bytes()).await.unwrap();
     let (mut head, mut part) = (String::new(), [0; 4096]);
     while !head.contains("retry:") && !head.contains('}') {
-        let read = stream.read(&mut part).await.unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut part)).await;
+        let read = read.unwrap_or_else(|_| panic!("neither a stream nor a refusal: {head}")).unwrap();
         assert!(read > 0, "{head}");
         head.push_str(&String::from_utf8_lossy(&part[..read]));
     }
@@ -159,7 +164,8 @@ impl Listener {
     async fn until(&mut self, text: &str) {
         let mut bytes = [0; 4096];
         while !self.heard.contains(text) {
-            let read = self.stream.read(&mut bytes).await.unwrap();
+            let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await;
+            let read = read.unwrap_or_else(|_| panic!("never heard {text}: {}", self.heard)).unwrap();
             assert!(read > 0, "never heard {text}: {}", self.heard);
             self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 use sidebeat::clock::Clock;
 
@@ -96,7 +97,8 @@ async fn lost_beats_are_sent_again_and_the_player_plays_on() {
     // A head-end that also takes the token before: whatever the fault, the session can be kept.
     let script = Stage::clearkey().heartbeat(0.5);
     let script = script.settings(|settings| (settings.accept_previous, settings.limit) = (true, 99));
-    let stage = impatient(script).start().await;
+    // Longer than a busy machine takes for a call that is well, and shorter than the delay of one that is not.
+    let stage = script.authority("timeout = \"1500ms\"").start().await;
     let mut players = Vec::new();
     for (number, (action, _)) in troubles().into_iter().enumerate() {
         let device = format!("device-{number}");
@@ -105,16 +107,27 @@ async fn lost_beats_are_sent_again_and_the_player_plays_on() {
         assert!(player.post(CLEARKEY).await.is_good());
         players.push((player, action));
     }
-    // All but one: a good status is a good beat, whatever else is said.
-    let recovered = async || stage.metric("session_events_total", &["event=\"authority answers again\""]).await;
-    stage.eventually("live again", async || recovered().await == 7.0).await;
+    // All but one: a good status is a good beat, whatever else is said. On a busy machine one more beat may be late.
+    let (troubled, malformed) = (players.len(), json!("malformed"));
+    for (number, _) in players.iter().enumerate().filter(|(_, (_, action))| *action != malformed) {
+        let device = format!("device-{number}");
+        stage.eventually(&format!("{device} live again"), async || recovered(&stage, &device).await).await;
+    }
     for (player, action) in players {
         assert!(in_time(player.post(CLEARKEY)).await.is_good(), "{action}");
     }
-    assert!(stage.each("state").await.iter().all(|state| state == "live"));
-    assert_eq!((stage.headend.count("setup").await, stage.headend.count("session-killed").await), (8, 0));
+    stage.eventually("all live", async || stage.each("state").await == vec!["live"; troubled]).await;
+    assert_eq!((stage.headend.count("setup").await, stage.headend.count("session-killed").await), (troubled, 0));
     // The head-end still works on the call that we gave up while it gets the next one.
     assert_eq!(stage.finish().await["open"], json!([]));
+}
+
+/// The session of that device says that its authority answers again.
+async fn recovered(stage: &Stage, device: &str) -> bool {
+    let rows = stage.sessions().await;
+    let row = rows.iter().find(|row| row["device"] == device).unwrap();
+    let session = stage.ask(Method::GET, &format!("/v1/sessions/{}", row["id"].as_str().unwrap())).await.json();
+    session["timeline"].as_array().unwrap().iter().any(|entry| entry["event"] == "authority answers again")
 }
 
 #[tokio::test]

@@ -42,53 +42,65 @@ async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
     Some(sender)
 }
 
-/// One player. It repeats a call on another connection only if nothing of it was sent; a connection is kept until its
-/// end was announced (`keeps`), or for one call.
+/// One player. A connection is kept until its end was announced (`keeps`), or for one call.
 async fn play(address: SocketAddr, token: &str, device: &str, keeps: bool, tally: &Tally) {
     let mut kept = None;
     while !tally.over.get() {
-        let lost = loop {
-            let mut sender = match kept.take() {
-                Some(sender) => sender,
-                None => match connect(address).await {
-                    Some(sender) => sender,
-                    None => break Some("no connection".to_owned()),
-                },
-            };
-            if sender.ready().await.is_err() {
-                // It was closed while it was idle: nothing was sent.
-                continue;
-            }
-            let reply = match sender.try_send_request(call(token, device)).await {
-                Ok(reply) => reply,
-                Err(mut fault) => match fault.take_message() {
-                    Some(_unsent) => continue,
-                    None => break Some(format!("{fault:?}")),
-                },
-            };
-            let status = reply.status();
-            let ends = reply.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
-            let whole = reply.into_body().collect().await.map(|body| body.to_bytes());
-            if keeps && !ends {
-                kept = Some(sender);
-            }
-            break match whole {
-                Ok(_) if status == 200 => None,
-                Ok(body) => Some(format!("{status} {}", String::from_utf8_lossy(&body))),
-                Err(fault) => Some(format!("{fault:?}")),
-            };
-        };
+        let reply = tokio::time::timeout(PATIENCE, call_once(address, token, device, keeps, &mut kept)).await;
         // The head-end remembers 10,000 calls: all of a run must be among them, so that its setups can be counted.
         if tally.answered.get() > MAX_CALLS_IN_HASTE {
             tokio::time::sleep(PAUSE_BETWEEN_CALLS).await;
         }
-        match lost {
-            None => tally.answered.set(tally.answered.get() + 1),
-            Some(why) => tally.lost.borrow_mut().push(format!("keeps={keeps} {why}")),
+        match reply.unwrap_or_else(|_| Err("no reply".to_owned())) {
+            Ok(()) => tally.answered.set(tally.answered.get() + 1),
+            Err(why) => tally.lost.borrow_mut().push(format!("keeps={keeps} {why}")),
         }
     }
 }
 
+/// A call is repeated on another connection only if nothing of it was sent. The error is why there was no license.
+async fn call_once(
+    address: SocketAddr,
+    token: &str,
+    device: &str,
+    keeps: bool,
+    kept: &mut Option<SendRequest<Full<Bytes>>>,
+) -> Result<(), String> {
+    for _ in 0..MAX_CONNECTIONS_OF_A_CALL {
+        let mut sender = match kept.take() {
+            Some(sender) => sender,
+            None => connect(address).await.ok_or("no connection")?,
+        };
+        if sender.ready().await.is_err() {
+            // It was closed while it was idle: nothing was sent.
+            continue;
+        }
+        let reply = match sender.try_send_request(call(token, device)).await {
+            Ok(reply) => reply,
+            Err(mut fault) => match fault.take_message() {
+                Some(_unsent) => continue,
+                None => return Err(format!("{fault:?}")),
+            },
+        };
+        let status = reply.status();
+        let ends = reply.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+        let whole = reply.into_body().collect().await.map(|body| body.to_bytes());
+        if keeps && !ends {
+            *kept = Some(sender);
+        }
+        return match whole {
+            Ok(_) if status == 200 => Ok(()),
+            Ok(body) => Err(format!("{status} {}", String::from_utf8_lossy(&body))),
+            Err(fault) => Err(format!("{fault:?}")),
+        };
+    }
+    Err(format!("{MAX_CONNECTIONS_OF_A_CALL} connections were closed before the call was sent"))
+}
+
+/// For one call, however many connections it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Each restart closes the idle ones once.
+const MAX_CONNECTIONS_OF_A_CALL: usize = 100;
 const MAX_CALLS_IN_HASTE: usize = 6_000;
 /// Six players then make at most 120 calls a second.
 const PAUSE_BETWEEN_CALLS: Duration = Duration::from_millis(50);

@@ -58,7 +58,9 @@ pub(crate) fn run(seed: u64, steps: u64) -> Sums {
     let mut left = steps;
     while left > 0 {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let before = left;
         left = runtime.block_on(household.live(left));
+        assert!(left < before, "a life made no step: {left} are left");
         drop(runtime);
         household.store = household.store.crash();
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
+use sidebeat::clock::Clock;
 
 use crate::web::{self, Cut, Reply};
 
@@ -95,8 +96,10 @@ impl Proxy {
 
     /// Waits for the next line of the log that says so.
     pub(crate) fn says(&self, what: &str) -> String {
+        // For all lines together: a process that goes on saying other things never says this one.
+        let deadline = Clock.now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Clock.now())) {
                 Ok(line) if line.contains(what) => return line,
                 Ok(_) => {}
                 Err(_) => panic!("never said {what:?}, but:\n{}", self.heard.lock().unwrap().join("\n")),

@@ -53,6 +53,7 @@ impl Call {
 struct Stage {
     device: Device<()>,
     flying: Vec<(SessionId, Ask)>,
+    inputs: usize,
     next: u64,
     now: Instant,
     policy: Policy,
@@ -60,13 +61,17 @@ struct Stage {
     told: String,
 }
 
+/// No story of a test is as long: one that waits for what never comes fails, and does not hang.
+const MAX_INPUTS: usize = 200_000;
+
 impl Stage {
     fn new() -> Self {
         Self::under(Policy::default())
     }
 
     fn under(policy: Policy) -> Self {
-        Self { device: Device::default(), flying: Vec::new(), next: 1, now: Clock.now(), policy, told: String::new() }
+        let (device, flying, told) = (Device::default(), Vec::new(), String::new());
+        Self { device, flying, inputs: 0, next: 1, now: Clock.now(), policy, told }
     }
 
     fn call(&mut self, call: Call) -> (u64, Answer) {
@@ -90,6 +95,8 @@ impl Stage {
     }
 
     fn deliver(&mut self, id: u64, input: Input) {
+        self.inputs += 1;
+        assert!(self.inputs < MAX_INPUTS, "what is waited for never comes");
         let mut out = Outbox::new();
         self.device.deliver(SessionId(id), self.now, input, &self.policy, &mut out);
         self.take(out);

@@ -53,8 +53,12 @@ struct Life {
     now: Instant,
     open: Option<(Ticket, AskKind)>,
     policy: Policy,
+    steps: usize,
     tokens: u32,
 }
+
+/// No life of a test is as long: one that waits for what never comes fails, and does not hang.
+const MAX_STEPS: usize = 200_000;
 
 fn license(kind: CallKind) -> Call {
     Call {
@@ -84,7 +88,7 @@ impl Life {
         let mut out = Outbox::new();
         let start = || Start { card: (), id, seed: 99 };
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
-        let mut life = Self { device, id, now, open: None, policy, tokens: 0 };
+        let mut life = Self { device, id, now, open: None, policy, steps: 0, tokens: 0 };
         life.look(&out);
         life
     }
@@ -120,6 +124,12 @@ impl Life {
     }
 
     fn act(&mut self, step: &Step) -> (Option<Answer>, Outbox) {
+        self.steps += 1;
+        assert!(
+            self.steps < MAX_STEPS,
+            "what is waited for never comes: {:?}",
+            self.playback().map(|it| it.session.state())
+        );
         let mut out = Outbox::new();
         let input = match step {
             Step::Answer(which) => match self.answer(*which) {
@@ -215,7 +225,7 @@ proptest! {
         prop_assert_eq!(&PlaybackRecord::of(&restored, &moment), &Some(record));
         device.adopt_for_test(restored);
         let mut other =
-            Life { device, id: life.id, now: life.now, open: life.open, policy: life.policy.clone(), tokens: life.tokens };
+            Life { device, id: life.id, now: life.now, open: life.open, policy: life.policy.clone(), steps: 0, tokens: life.tokens };
         for step in &after {
             let ((one, out), (two, out_two)) = (life.act(step), other.act(step));
             prop_assert_eq!(one, two);
@@ -668,7 +678,7 @@ fn restarted(life: &Life, away: Duration) -> Life {
     let restored = record.restore((), &moment, &life.policy);
     device.resume(restored, moment.now, record.session.is_orphan(), &life.policy, &mut out);
     let (id, now, tokens) = (life.id, moment.now, life.tokens);
-    let mut next = Life { device, id, now, open: None, policy: life.policy.clone(), tokens };
+    let mut next = Life { device, id, now, open: None, policy: life.policy.clone(), steps: 0, tokens };
     next.look(&out);
     next
 }

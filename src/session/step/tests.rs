@@ -33,18 +33,22 @@ struct Lab {
     flying: Option<(Ticket, AskKind)>,
     flown: Instant,
     forgotten: bool,
+    inputs: usize,
     now: Instant,
     policy: Policy,
     session: Session,
     wakes: usize,
 }
 
+/// No story of a test is as long: one that waits for what never comes fails, and does not hang.
+const MAX_INPUTS: usize = 200_000;
+
 impl Lab {
     fn held(policy: Policy) -> Self {
         let now = Clock.now();
         let session = Session::new(now, 7, &policy);
         let (asks, events) = (Vec::new(), Vec::new());
-        Self { asks, events, flying: None, flown: now, forgotten: false, now, policy, session, wakes: 0 }
+        Self { asks, events, flying: None, flown: now, forgotten: false, inputs: 0, now, policy, session, wakes: 0 }
     }
 
     fn opening(policy: Policy) -> Self {
@@ -104,6 +108,8 @@ impl Lab {
     }
 
     fn feed(&mut self, input: Input) -> Option<Answer> {
+        self.inputs += 1;
+        assert!(self.inputs < MAX_INPUTS, "what is waited for never comes: {:?}", self.session.state);
         let called = matches!(input, Input::Again(_) | Input::Call(_));
         let killed = self.session.is_killed();
         if let Input::Answered(ticket, ask, _) = &input
@@ -800,6 +806,7 @@ fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
         let come = lab.session.ends(&lab.policy).into_iter().find(|(_, at)| at.is_some_and(|at| at <= lab.now));
         let Some((end, _)) = come else { break };
         order.push(end);
+        assert!(order.len() < 10, "an end that was taken away comes again: {order:?}");
         let endings = &mut lab.policy.endings;
         match end {
             End::RenewalsOverdue => endings.renewals_overdue = None,

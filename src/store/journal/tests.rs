@@ -112,6 +112,16 @@ impl Trouble {
     }
 }
 
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("never {what}");
+}
+
 fn named(rows: &[(u64, &str)]) -> Vec<(u64, String)> {
     rows.iter().map(|(number, device)| (*number, (*device).to_owned())).collect()
 }
@@ -132,9 +142,7 @@ fn what_a_full_disk_did_not_take_is_written_when_it_has_room() {
     trouble.store().forget(Key::Slot("own".into(), 4));
     trouble.waits();
     trouble.is_over();
-    while trouble.store().is_degraded() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("well again", || !trouble.store().is_degraded());
     trouble.put(1, "after");
     trouble.waits();
     assert!(trouble.journal.pending.is_empty());
@@ -160,9 +168,7 @@ fn a_disk_that_stays_full_does_not_hold_up_the_end() {
     trouble.put(2, "lost");
     trouble.waits();
     trouble.journal.end();
-    while !trouble.writer.is_finished() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("finished", || trouble.writer.is_finished());
     trouble.is_over();
     assert_eq!(trouble.found(), named(&[(1, "before")]));
 }

@@ -10,6 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// No test sends as much.
+const MAX_REST_BYTES: usize = 1 << 30;
 
 /// A request's head as it came, and the connection to answer on.
 pub(crate) struct Asked {
@@ -103,6 +106,7 @@ async fn serve(
 pub(crate) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
+        assert!(head.len() < MAX_HEAD_BYTES, "a head without an end");
         let byte = tokio::time::timeout(PATIENCE, stream.read_u8()).await.ok()?;
         head.push(byte.ok()?);
     }
@@ -134,5 +138,6 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> usize {
             Ok(0) | Err(_) => return total,
             Ok(read) => total += read,
         }
+        assert!(total < MAX_REST_BYTES, "the transfer goes on for ever");
     }
 }
