@@ -7,6 +7,7 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sidebeat::drm::wrap::base64_decode;
@@ -341,12 +342,52 @@ fn playready_custom_data_is_unescaped_and_secret() {
     }
 }
 
+/// A reply with licenses that end so, in this order; zero: never.
+fn playready_reply(ends: &[u32]) -> Message {
+    let licenses: String =
+        ends.iter().map(|end| format!("<License>{}</License>", b64(playready_xmr(KID, 0, *end, T as u32)))).collect();
+    let body = playready_response(b"", None, b"nonce").replace("<License></License>", &licenses);
+    look(Reply, body.as_bytes()).unwrap()
+}
+
+/// The page sees the key as gone by the first end, and the device may play until the last.
 #[test]
-fn playready_of_several_licenses_the_first_end_counts() {
-    let ends = [T as u32 + 900, T as u32 + 60, 0];
-    let licenses = ends.map(|end| format!("<License>{}</License>", b64(playready_xmr(KID, 0, end, T as u32))));
-    let body = playready_response(b"", None, b"nonce").replace("<License></License>", &licenses.concat());
-    assert_eq!(look(Reply, body.as_bytes()).unwrap().validity.unwrap().end, Some(T + 60));
+fn playready_of_several_licenses_the_first_end_is_shown_and_the_last_ends_the_playback() {
+    let (soon, late) = (T as u32 + 60, T as u32 + 900);
+    let seconds = Duration::from_secs;
+    for (ends, first, lasts) in [
+        (vec![soon, late], Some(T + 60), Some(seconds(900))),
+        (vec![late, soon], Some(T + 60), Some(seconds(900))),
+        (vec![soon, late, soon], Some(T + 60), Some(seconds(900))),
+        (vec![late, soon, late], Some(T + 60), Some(seconds(900))),
+        (vec![soon, 0], Some(T + 60), None),
+        (vec![0, soon], Some(T + 60), None),
+        (vec![0, 0], None, None),
+        (vec![late], Some(T + 900), Some(seconds(900))),
+    ] {
+        let reply = playready_reply(&ends);
+        let shown = reply.validity.unwrap().end;
+        assert_eq!((reply.kind, shown, reply.lasts()), (Kind::License, first, lasts), "{ends:?}");
+    }
+}
+
+#[test]
+fn playready_is_known_however_far_into_its_message_it_names_itself() {
+    // As a comment, and as other headers of the envelope.
+    for length in [3_000, 4_096, 5_000, 60_000] {
+        let filler = "x".repeat(length);
+        for filler in [format!("<!--{filler}-->"), format!("<soap:Header><h>{filler}</h></soap:Header>")] {
+            for (name, direction, kind) in [
+                ("pr_challenge_v40.xml", Request, Kind::LicenseRequest),
+                ("pr_response_lease60.xml", Reply, Kind::License),
+            ] {
+                let whole = String::from_utf8(vector(name)).unwrap();
+                let body = whole.replacen("<soap:Body", &format!("{filler}<soap:Body"), 1);
+                assert!(body.find("schemas.microsoft.com/DRM").unwrap() > length, "{name}");
+                assert_eq!(look(direction, body.as_bytes()).map(|message| message.kind), Ok(kind), "{name} {length}");
+            }
+        }
+    }
 }
 
 #[test]
