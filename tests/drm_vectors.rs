@@ -581,9 +581,9 @@ fn is_complete(name: &str, whole: &[u8], cut: &[u8]) -> bool {
 }
 
 /// Every place of a body; of a large wrapped one only each forty-first and the last sixty, unless
-/// `SIDEBEAT_WHOLE_MATRIX` asks for the minutes that the rest takes.
+/// `WHOLE_MATRIX` asks for the minutes that the rest takes.
 fn places(length: usize, wrapper: &str) -> impl Iterator<Item = usize> {
-    let whole = wrapper == "raw" || length < 2_000 || std::env::var_os("SIDEBEAT_WHOLE_MATRIX").is_some();
+    let whole = wrapper == "raw" || length < 2_000 || std::env::var_os("WHOLE_MATRIX").is_some();
     (0..length).filter(move |place| whole || place % 41 == 0 || length - place <= 60)
 }
 
@@ -664,7 +664,7 @@ fn a_request_is_recognised_in_whatever_players_and_apps_wrap_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wrapped");
     let wrapped = wrapped_vectors();
     for (name, body) in &wrapped {
-        if std::env::var_os("SIDEBEAT_WRITE_VECTORS").is_some() {
+        if std::env::var_os("WRITE_VECTORS").is_some() {
             std::fs::write(folder.join(name), body).unwrap();
         }
         assert!(*body == std::fs::read(folder.join(name)).unwrap(), "{name} differs from its recipe");

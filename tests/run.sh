@@ -95,7 +95,7 @@ step 'unit and property tests' cargo test --lib --bins
 step 'simulation' cargo test --test simulation
 if [ "$nginx" = yes ]; then
   step 'packages for the integration tests' install_nginx
-  export PATH=$PATH:/usr/sbin SIDEBEAT_NGINX=required
+  export PATH=$PATH:/usr/sbin STOCK_NGINX=required
 fi
 step 'integration tests' integrate
 step 'release build' cargo build --release

@@ -1,7 +1,7 @@
 //! A stock nginx before the license server and the session service: HTTP/2 with a connection that it gives up after
 //! every 100 requests. Not one call may be lost by that.
 //!
-//! `tests/run.sh` installs nginx. Where there is none, the test says so and passes, unless `SIDEBEAT_NGINX=required`.
+//! `tests/run.sh` installs nginx. Where there is none, the test says so and passes, unless `STOCK_NGINX=required`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -64,7 +64,7 @@ impl Nginx {
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn there_is_none() -> bool {
     let found = Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    assert!(found || std::env::var("SIDEBEAT_NGINX").is_err(), "nginx is required, and is not installed");
+    assert!(found || std::env::var("STOCK_NGINX").is_err(), "nginx is required, and is not installed");
     if !found {
         println!("skipped: nginx is not installed (apt-get install nginx)");
     }

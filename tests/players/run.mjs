@@ -3,7 +3,7 @@
 //   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
 //   node run.mjs media                    alone those behind an authorize route and a media route
 //
-// SIDEBEAT_BIN names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
+// BINARY names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
 import {execFileSync} from 'node:child_process';
 import {mkdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';

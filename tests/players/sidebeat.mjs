@@ -10,12 +10,13 @@ import {call, freePort, opens, trust} from './http.mjs';
 
 const here = import.meta.dirname;
 // sidebeat reads SIDEBEAT_… as its own settings and refuses one that it does not know.
-const {SIDEBEAT_BIN, ...env} = process.env;
-const BIN = path.resolve(SIDEBEAT_BIN ?? path.join(here, '../../target/release/sidebeat'));
+// What the shell around has set must not change the configuration.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SIDEBEAT_')));
+const BIN = path.resolve(process.env.BINARY ?? path.join(here, '../../target/release/sidebeat'));
 const TENANT = 'DEMO';
 
 export async function version() {
-  if (!existsSync(BIN)) throw new Error(`${BIN} is not there: build it with \`cargo build --release\`, or set SIDEBEAT_BIN`);
+  if (!existsSync(BIN)) throw new Error(`${BIN} is not there: build it with \`cargo build --release\`, or set BINARY`);
   return (await promisify(execFile)(BIN, ['--version'])).stdout.trim();
 }
 

@@ -212,6 +212,7 @@ fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sidebeat"), "run", "-c"]);
     command.arg(home.folder.path().join("config.toml"));
+    crate::process::forget_settings(&mut command);
     let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
     command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
     let mapping = |(child_fd, (_, socket)): (i32, &(&str, &TcpListener))| FdMapping {

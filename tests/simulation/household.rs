@@ -79,7 +79,7 @@ impl Household {
         Self {
             chance: Arc::new(Mutex::new(Rng::new(seed ^ 0x1d5))),
             config,
-            replay: format!("SIDEBEAT_SEED={seed} SIDEBEAT_STEPS={}", steps * 10),
+            replay: format!("SIMULATION_SEED={seed} SIMULATION_STEPS={}", steps * 10),
             rng,
             store: Memory::manual(),
             sums: Sums::default(),

@@ -2,10 +2,10 @@
 //! players, the head-end with its books, and the watch over the promises; and the real shell with the embedded
 //! authority (`household`).
 //!
-//! `SIDEBEAT_SEED` replays one seed and shows every move; `SIDEBEAT_SEEDS` and `SIDEBEAT_STEPS` say how
+//! `SIMULATION_SEED` replays one seed and shows every move; `SIMULATION_SEEDS` and `SIMULATION_STEPS` say how
 //! many and how long. A failure prints what replays it, its step and the last moves. A longer run, by a profile that is
 //! fast and checks the core's laws:
-//! `SIDEBEAT_SEEDS=4096 SIDEBEAT_STEPS=20000 cargo test --profile checked --test simulation`.
+//! `SIMULATION_SEEDS=4096 SIMULATION_STEPS=20000 cargo test --profile checked --test simulation`.
 //! No clock is read but once, for a base; every other instant is that plus virtual time.
 
 #[cfg(test)]
@@ -51,16 +51,16 @@ mod tests {
     }
 
     fn steps() -> u64 {
-        setting("SIDEBEAT_STEPS", 3_000)
+        setting("SIMULATION_STEPS", 3_000)
     }
 
     /// Every seed of a storm, or the one to replay, on two threads. None when only one was replayed.
     fn storm<T: Send>(run: impl Fn(u64) -> T + Copy + Send, plus: impl Fn(T, T) -> T) -> Option<T> {
-        if let Ok(seed) = std::env::var("SIDEBEAT_SEED") {
+        if let Ok(seed) = std::env::var("SIMULATION_SEED") {
             run(seed.parse().expect("a number"));
             return None;
         }
-        let seeds = setting("SIDEBEAT_SEEDS", 256);
+        let seeds = setting("SIMULATION_SEEDS", 256);
         let halves = std::thread::scope(|scope| {
             let half = |first| scope.spawn(move || (first..seeds).step_by(2).map(run).collect::<Vec<_>>());
             [half(0), half(1)].map(|half| half.join().expect("a failed seed is told above"))
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_failure_tells_its_seed_and_its_steps() {
-        assert_eq!(World::new(17, 20_000).watch.replay(), "SIDEBEAT_SEED=17 SIDEBEAT_STEPS=20000");
+        assert_eq!(World::new(17, 20_000).watch.replay(), "SIMULATION_SEED=17 SIMULATION_STEPS=20000");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new((seed, steps): (u64, u64), base: Instant) -> Self {
         let (banned, moves, shadows) = (HashMap::new(), VecDeque::new(), Vec::new());
-        let shown = if std::env::var_os("SIDEBEAT_SEED").is_some() { usize::MAX } else { 60 };
+        let shown = if std::env::var_os("SIMULATION_SEED").is_some() { usize::MAX } else { 60 };
         Self {
             banned,
             base,
@@ -75,7 +75,7 @@ impl Watch {
 
     /// The setting under which it happens again: a run ends differently after another count of steps.
     pub(crate) fn replay(&self) -> String {
-        format!("SIDEBEAT_SEED={} SIDEBEAT_STEPS={}", self.seed, self.steps)
+        format!("SIMULATION_SEED={} SIMULATION_STEPS={}", self.seed, self.steps)
     }
 
     /// Adds to the trace, and to what a failure shows.

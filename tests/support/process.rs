@@ -24,7 +24,15 @@ pub(crate) const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"
 pub(crate) fn sidebeat() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidebeat"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    forget_settings(&mut command);
     command
+}
+
+/// What the shell around the tests has set must not change the configurations of the tests.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEBEAT_")) {
+        command.env_remove(name);
+    }
 }
 
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -63,6 +71,7 @@ impl Proxy {
 
     /// As a command that ends in running it.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        forget_settings(command);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = channel();
