@@ -237,6 +237,7 @@ impl App {
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
+        let (players, admin_address) = (self.addresses().to_vec(), self.admin_address());
         let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
@@ -248,6 +249,7 @@ impl App {
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
         service_manager::tell_ready();
+        say_addresses(&players, admin_address);
         if let Some(predecessor) = self.predecessor {
             predecessor.serving().await;
         }
@@ -274,6 +276,17 @@ impl App {
                 Err(fault)
             }
         }
+    }
+}
+
+/// Once all of them are served: who waits for these lines may call at once.
+fn say_addresses(players: &[Bound], admin: Option<SocketAddr>) {
+    for bound in players {
+        let scheme = if bound.tls { "https" } else { "http" };
+        tracing::info!("players: {scheme}://{}", bound.address);
+    }
+    if let Some(address) = admin {
+        tracing::info!("admin: http://{address}");
     }
 }
 

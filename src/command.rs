@@ -124,13 +124,6 @@ async fn serve(file: PathBuf) -> ExitCode {
         Ok(app) => app.hearing(signals).reloading(move || load(&file)),
         Err(fault) => return complain(&fault.to_string()),
     };
-    for bound in app.addresses() {
-        let scheme = if bound.tls { "https" } else { "http" };
-        tracing::info!("players: {scheme}://{}", bound.address);
-    }
-    if let Some(address) = app.admin_address() {
-        tracing::info!("admin: http://{address}");
-    }
     match app.run(std::future::pending()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault @ app::Fault::Death(_)) => {
