@@ -21,7 +21,7 @@ fn live(now: Instant, policy: &Policy) -> Session {
     let asked = step(&mut session, now, Input::Start, policy).list;
     let ticket = asked.iter().find_map(|effect| match effect {
         Effect::Ask(ask) => Some(ask.ticket),
-        Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+        Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
     });
     let opened = Input::Answered(ticket.unwrap_or(Ticket(0)), AskKind::Open, Ok(grant()));
     step(&mut session, now, opened, policy);
@@ -71,14 +71,14 @@ fn devices(c: &mut Criterion) {
         opens: Opens::Yes,
         token,
     };
-    let start = || Start { card: (), id: sidebeat::ids::SessionId(1), seed: 7 };
+    let start = || Some(Start { card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);
     let opens: Vec<_> = out
         .drain(..)
         .filter_map(|(id, effect)| match effect {
             Effect::Ask(ask) => Some((id, ask.ticket)),
-            Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+            Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
         })
         .collect();
     for (id, ticket) in opens {

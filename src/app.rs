@@ -6,6 +6,7 @@
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
 //! ([`Reload`]). On SIGUSR2 another process takes over (`app::handover`).
 
+mod couriers;
 mod durable;
 mod ends;
 mod fault;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
+use self::couriers::start_couriers;
 use self::durable::Durable;
 use self::ends::Ends;
 pub use self::fault::Fault;
@@ -46,7 +48,6 @@ use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Pool, Trust};
-use crate::webhooks::Courier;
 
 pub struct App {
     admin: Arc<Admin>,
@@ -105,11 +106,7 @@ impl App {
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
-        for webhook in webhooks {
-            let listener = telemetry.events.listen(None);
-            let courier = Courier::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
-            tasks.spawn(courier.run(listener));
-        }
+        start_couriers(webhooks, &pool, &tasks, &telemetry);
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let (counters, admin_counters) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
@@ -146,6 +143,7 @@ impl App {
         admin.warn_of(warnings);
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
+        sessions.bound(limits.sessions);
         let routes = Configured { authorize, routes };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &registrations, &sessions, &telemetry);
@@ -172,6 +170,7 @@ impl App {
             load: None,
             one: Mutex::default(),
             routes,
+            sessions: sessions.clone(),
             telemetry,
             terms: edge.terms(),
             trust,

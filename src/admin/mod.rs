@@ -114,6 +114,7 @@ fn limits() -> config::Limits {
         // Streams of events go on for as long as somebody listens.
         lifetime: FOR_EVER,
         new_connections_per_address: 1_000,
+        sessions: usize::MAX,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{AuthorityKind, Config, Endpoint, Faults};
 use crate::edge::{Certificates, Shown, Terms};
 use crate::gateway::{Configured, Routes};
 use crate::secret::Secret;
+use crate::sessions::Sessions;
 use crate::telemetry::{self, SlotEnd, Telemetry};
 use crate::upstream::{Pins, Trust};
 
@@ -36,6 +37,7 @@ pub struct Reload {
     /// One at a time.
     pub(super) one: Mutex<()>,
     pub(super) routes: Arc<ArcSwap<Routes>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) terms: Terms,
     pub(super) trust: Trust,
@@ -93,6 +95,7 @@ impl Reload {
         stays.extend(kinds.iter().map(|name| format!("authority.kind of {name}")));
         self.terms.change(&server);
         let limits = self.terms.limits();
+        self.sessions.bound(limits.sessions);
         let routes = Configured { authorize, routes };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));

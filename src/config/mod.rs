@@ -148,6 +148,8 @@ pub struct Limits {
     pub lifetime: Duration,
     /// A second; four seconds' worth may come at once.
     pub new_connections_per_address: usize,
+    /// Playbacks that are not over, of all devices.
+    pub sessions: usize,
 }
 
 /// `[admin]`: health, metrics, sessions API.

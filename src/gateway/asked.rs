@@ -228,9 +228,9 @@ impl Asked {
 
     fn content(&self) -> Option<String> {
         if let Some(block) = self.registration.as_ref().and_then(|registration| registration.block.as_ref()) {
-            return block.content_id.clone();
+            return block.content_id.clone().map(identity::kept_name);
         }
-        self.claims.as_ref()?.text("contentRights.0.contentId")
+        self.claims.as_ref()?.text("contentRights.0.contentId").map(identity::kept_name)
     }
 
     pub(super) fn wants_session(&self, route: &Route) -> bool {

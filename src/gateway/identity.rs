@@ -57,7 +57,7 @@ impl Counted {
         let Some(counter) = authority.and_then(Authority::counter) else {
             // Told only, and not counted by us.
             let claim = |path| evidence.claims.and_then(|claims| claims.text(path));
-            let account = claim("device.accountId").or_else(|| claim("accountId"));
+            let account = claim("device.accountId").or_else(|| claim("accountId")).map(kept_name);
             return Self { account, network, ..Self::default() };
         };
         let config = counter.config();
@@ -90,6 +90,17 @@ fn network(address: IpAddr) -> Fingerprint {
 
 fn answer(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
     ask(rung, evidence).filter(|answer| is_name(answer))
+}
+
+/// A name as it is kept and shown, where nothing decides by it. One that is longer than [`LONGEST`] is cut, and ends with
+/// the fingerprint of the whole: two long names stay two.
+pub(super) fn kept_name(name: String) -> String {
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let print = format!("…{:016x}", Fingerprint::of(name.as_bytes()).0);
+    let end = name.floor_char_boundary(LONGEST - print.len());
+    format!("{}{print}", name.get(..end).unwrap_or_default())
 }
 
 /// Whether a text can be somebody's name.
@@ -181,6 +192,14 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_and_stays_another_than_the_next() {
+        let long = |end: &str| format!("{}{end}", "é".repeat(20_000));
+        let (one, other) = (kept_name(long("1")), kept_name(long("2")));
+        assert!(one.len() <= LONGEST && other.len() <= LONGEST && one != other, "{one} {other}");
+        assert_eq!(kept_name("é".repeat(LONGEST / 2)), "é".repeat(LONGEST / 2), "one that fits stays as it is");
+    }
 
     #[test]
     fn a_kill_is_remembered_as_long_as_its_token_could_be_used_within_bounds() {

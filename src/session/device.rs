@@ -18,7 +18,7 @@ use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
 use super::step::{resume, step};
-use super::verdict::Reason;
+use super::verdict::{Fault, Reason};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -45,13 +45,13 @@ impl<C> Default for Device<C> {
 
 impl<C> Device<C> {
     /// A player's call: finds or starts its playback and answers. The id is absent when no playback
-    /// has to do with it.
+    /// has to do with it. `start` gives none where there is no room for another one.
     pub fn call(
         &mut self,
         now: Instant,
         call: &Call,
         policy: &Policy,
-        start: impl FnOnce() -> Start<C>,
+        start: impl FnOnce() -> Option<Start<C>>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         let place = place(&self.playbacks, now, call, policy);
@@ -61,7 +61,10 @@ impl<C> Device<C> {
         let index = match place {
             Place::At(index) => index,
             Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
-            Place::Fresh => self.begin(now, call, policy, start(), out),
+            Place::Fresh => match start().filter(|_| !self.is_unsettled(policy)) {
+                Some(start) => self.begin(now, call, policy, start, out),
+                None => return (None, Answer::Refuse(Refusal::Unreachable(Fault::too_many_sessions()))),
+            },
             Place::Nowhere => return (None, Answer::Pass),
             Place::Return(index) => self.take_up(index, now, policy, out),
         };
@@ -86,7 +89,7 @@ impl<C> Device<C> {
         now: Instant,
         call: &Call,
         policy: &Policy,
-        start: impl FnOnce() -> Start<C>,
+        start: impl FnOnce() -> Option<Start<C>>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         if self.has_lost_its_turn(id, now, call, policy) {

@@ -49,11 +49,36 @@ pub enum Refusal {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
     Ask(Ask),
+    /// Forgotten before its time, for want of room.
+    Displace(Remembered),
     /// Nothing is left to remember.
     Forget,
     Note(Event),
     /// Calls that were told to wait may ask again.
     Wake,
+}
+
+/// What is remembered of a playback that is over, and displaced by others of its kind alone.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Remembered {
+    /// It ended, or was refused.
+    Ended,
+    /// It was killed by the authority or an operator.
+    Killed,
+    /// Its place went to another device.
+    Replaced,
+}
+
+impl Remembered {
+    pub const ALL: [Self; 3] = [Self::Ended, Self::Killed, Self::Replaced];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Killed => "killed",
+            Self::Replaced => "replaced",
+        }
+    }
 }
 
 /// A call to the authority that the shell makes.

@@ -24,7 +24,7 @@ mod wheel;
 
 pub use self::call::{Call, CallKind, CallNames, Opens};
 pub use self::device::{Device, Outbox};
-pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Told};
+pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Remembered, Told};
 pub use self::end::End;
 pub use self::grant::{AskKind, Grant, Ticket};
 pub use self::input::{Farewell, Input, Served};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 
 use super::call::{Call, CallKind, CallNames};
+use super::effect::Remembered;
 use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::state::{Beats, Session, State};
@@ -129,6 +130,16 @@ impl<C> Playback<C> {
 
     pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {
         self.key_sessions.contains(&key_session)
+    }
+
+    /// As what it is remembered; none while it goes on, or something of it is to be given back.
+    pub fn remembered(&self) -> Option<Remembered> {
+        match self.session.killed_by() {
+            _ if self.session.is_owed_a_close() => None,
+            Some(by) if by.follows_token() => Some(Remembered::Killed),
+            Some(_) => Some(Remembered::Replaced),
+            None => self.is_spent().then_some(Remembered::Ended),
+        }
     }
 
     /// Over, remembered only for left-over calls, and with nothing to give back.

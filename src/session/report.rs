@@ -205,7 +205,7 @@ mod tests {
         let fx = step(&mut session, now, Input::Start, policy);
         let ticket = fx.list.iter().find_map(|effect| match effect {
             Effect::Ask(ask) => Some(ask.ticket),
-            Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+            Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
         });
         let grant = Grant { interval: Duration::from_secs(3000), lifetime: None, token: Secret::new("t") };
         let answer = Input::Answered(ticket.unwrap(), AskKind::Open, Ok(Verdict::Granted(grant)));

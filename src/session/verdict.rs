@@ -101,6 +101,11 @@ pub enum FaultKind {
 }
 
 impl Fault {
+    /// There is no room for another session.
+    pub(super) fn too_many_sessions() -> Self {
+        Self { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many sessions") }
+    }
+
     pub(super) fn spent() -> Self {
         let reason = Reason::new(0, None, "no decision for as long as playing without one is allowed");
         Self { kind: FaultKind::Unreachable, reason }

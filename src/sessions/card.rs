@@ -77,7 +77,7 @@ impl Standing {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Card {
     /// Whom the authority counts, if anything says.
     pub account: Option<String>,

@@ -6,19 +6,27 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::retention::most;
 use super::row::STATES;
 use super::{AuthorityId, DeviceKey};
 use crate::ids::SessionId;
+use crate::session::Remembered;
 
 #[derive(Default)]
 pub(super) struct SessionIndex {
     on_credit: Mutex<HashMap<u64, usize>>,
     places: Mutex<IndexPlaces>,
+    /// In the order in which they came to be so; how many of each is known without the lock.
+    remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; KINDS]>,
+    remembered_counts: [AtomicUsize; KINDS],
+    sequence: AtomicU64,
     states: [AtomicUsize; STATES.len()],
 }
+
+const KINDS: usize = Remembered::ALL.len();
 
 #[derive(Default)]
 struct IndexPlaces {
@@ -39,7 +47,10 @@ pub(super) struct IndexedSession {
     /// The authority without whose word it goes on.
     credit: Option<u64>,
     index: Arc<SessionIndex>,
+    key: DeviceKey,
     order: OpeningOrder,
+    /// As what it is remembered, and since when.
+    remembered: Option<(Remembered, u64)>,
     state: usize,
 }
 
@@ -51,12 +62,41 @@ impl SessionIndex {
         places.by_opening.insert(order);
         drop(places);
         self.count(state, 1);
-        IndexedSession { credit: None, index: self.clone(), order, state }
+        IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
     }
 
     /// Of each state, in the order of [`STATES`].
     pub(super) fn states(&self) -> [usize; STATES.len()] {
         std::array::from_fn(|state| self.states.get(state).map_or(0, |count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Those that are not over.
+    pub(super) fn active(&self) -> usize {
+        let over = |name: &str| matches!(name, "closed" | "killed");
+        STATES.into_iter().zip(self.states()).filter(|(name, _)| !over(name)).map(|(_, count)| count).sum()
+    }
+
+    /// The oldest of what is remembered beyond its bound.
+    pub(super) fn surplus(&self) -> Option<(Remembered, DeviceKey, SessionId)> {
+        let count = |kind| self.remembered_counts.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed));
+        let kind = Remembered::ALL.into_iter().find(|kind| count(*kind) > most(*kind))?;
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, (key, id)) = remembered.get(kind as usize)?.first_key_value()?;
+        Some((kind, *key, *id))
+    }
+
+    fn remember(&self, kind: Remembered, at: u64, of: Option<(DeviceKey, SessionId)>) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(places), Some(count)) =
+            (remembered.get_mut(kind as usize), self.remembered_counts.get(kind as usize))
+        else {
+            return;
+        };
+        match of {
+            Some(of) => _ = places.insert(at, of),
+            None => _ = places.remove(&at),
+        }
+        count.store(places.len(), Ordering::Relaxed);
     }
 
     pub(super) fn on_credit(&self, authority: &AuthorityId) -> usize {
@@ -101,7 +141,14 @@ impl SessionIndex {
 
 impl IndexedSession {
     /// As the step left it.
-    pub(super) fn update(&mut self, state: usize, credit: Option<u64>) {
+    pub(super) fn update(&mut self, state: usize, credit: Option<u64>, remembered: Option<Remembered>) {
+        if self.remembered.map(|(kind, _)| kind) != remembered {
+            self.forget_end();
+            self.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));
+            if let Some((kind, at)) = self.remembered {
+                self.index.remember(kind, at, Some((self.key, self.order.id)));
+            }
+        }
         if self.state != state {
             self.index.count(self.state, -1);
             self.index.count(state, 1);
@@ -113,10 +160,17 @@ impl IndexedSession {
             self.credit = credit;
         }
     }
+
+    fn forget_end(&mut self) {
+        if let Some((kind, at)) = self.remembered.take() {
+            self.index.remember(kind, at, None);
+        }
+    }
 }
 
 impl Drop for IndexedSession {
     fn drop(&mut self) {
+        self.forget_end();
         self.index.count(self.state, -1);
         self.credit.into_iter().for_each(|authority| self.index.count_credit(authority, -1));
         let mut places = self.index.places.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,14 +19,17 @@ mod kills;
 mod overview;
 mod pacer;
 mod pump;
+mod retention;
 mod row;
 mod sleep;
+mod stepping;
 mod strays;
 mod table;
 mod tie;
 mod timeline;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -42,6 +45,7 @@ use self::killed_tokens::KilledTokens;
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::pacer::pace;
 pub use self::pump::{Asker, Asking, Pump, Verdicts};
+pub use self::retention::{MAX_REMEMBERED, MAX_REPLACED};
 pub use self::row::Row;
 use self::sleep::Sleep;
 use self::table::{Kept, Seat, Table};
@@ -51,8 +55,7 @@ use crate::clock::Clock;
 use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Effect, Event, Fault, Input, Outbox, Playback, Policy, Reason, Refusal, Start,
-    Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Fault, Input, Playback, Policy, Reason, Refusal, Start, Ticket, Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -65,6 +68,8 @@ pub struct Sessions {
     pub device_notes: DeviceNotes,
     index: Arc<SessionIndex>,
     killed_tokens: KilledTokens,
+    /// Playbacks that are not over.
+    max_active: AtomicUsize,
     pump: Pump,
     sleep: Sleep,
     /// None: sessions end with the process.
@@ -112,6 +117,7 @@ impl Sessions {
             device_notes,
             index,
             killed_tokens,
+            max_active: AtomicUsize::new(usize::MAX),
             pump,
             sleep,
             store,
@@ -139,7 +145,8 @@ impl Sessions {
             let now = self.clock.now();
             let start = || {
                 let id = SessionId(self.chance.draw());
-                Start { card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 }
+                let start = || Start { card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 };
+                self.has_room().then(start)
             };
             let (session, answer) = match waited {
                 Some(id) => device.call_again(id, now, call, policy, start, out),
@@ -212,82 +219,6 @@ impl Sessions {
             playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
         };
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
-    }
-
-    fn with<R>(
-        self: &Arc<Self>,
-        key: DeviceKey,
-        act: impl FnOnce(&mut crate::session::Device<Kept>, &mut Outbox) -> R,
-    ) -> R {
-        self.with_seat(key, |seat, out| act(&mut seat.device, out))
-    }
-
-    /// Runs one device's step under its lock, then carries the effects out.
-    fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
-        let mut jobs = Vec::new();
-        let result = self.table.with(key, |seat| {
-            let mut out = Outbox::new();
-            let result = act(seat, &mut out);
-            let Seat { device, wake, .. } = seat;
-            for (id, effect) in out {
-                self.carry_out(key, device, id, effect, wake, &mut jobs);
-            }
-            self.keep(key, device);
-            self.reindex(key, device);
-            self.mark_killed(key, device);
-            self.pump.mark_accepted(device);
-            self.pump.mark_closing(device);
-            self.schedule(key, device);
-            result
-        });
-        jobs.into_iter().for_each(|job| self.pump.run(self.clone(), job));
-        result
-    }
-
-    fn carry_out(
-        &self,
-        key: DeviceKey,
-        device: &mut crate::session::Device<Kept>,
-        id: SessionId,
-        effect: Effect,
-        wake: &Notify,
-        jobs: &mut Vec<Asking>,
-    ) {
-        let Some(playback) = device.playback_mut(id) else {
-            // Forgotten in this very step, by itself or to make room; its calls may still wait.
-            self.forget(id);
-            wake.notify_waiters();
-            return;
-        };
-        match effect {
-            Effect::Ask(ask) => jobs.push(Asking { ask, card: playback.card.card.clone(), id, key }),
-            Effect::Forget => {}
-            Effect::Note(event) => {
-                let at = self.clock.wall();
-                if matches!(&event, Event::Closed(why) if why.is_wanted()) {
-                    playback.card.mirror.over();
-                }
-                self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
-                playback.card.timeline.add(at, event);
-            }
-            Effect::Wake => wake.notify_waiters(),
-        }
-    }
-
-    /// Puts every playback whose deadline moved to an earlier time on the wheel anew.
-    fn schedule(&self, key: DeviceKey, device: &mut crate::session::Device<Kept>) {
-        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
-        for (id, deadline, slotted) in due {
-            let Some(deadline) = deadline else { continue };
-            if slotted.is_some_and(|(at, _)| at <= deadline) {
-                continue;
-            }
-            let slot = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline, (key, id));
-            if let Some(playback) = device.playback_mut(id) {
-                playback.card.slotted = Some((deadline, slot));
-            }
-            self.alarm.notify_one();
-        }
     }
 }
 

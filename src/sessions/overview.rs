@@ -146,10 +146,11 @@ impl Sessions {
             let state = state_place(playback.session.state());
             let card = &playback.card.card;
             let credit = playback.session.on_credit().map(|_| card.authority.number());
+            let remembered = playback.remembered();
             let opened = u64::try_from(card.opened.as_nanos()).unwrap_or(u64::MAX);
             let order = OpeningOrder { opened, id: playback.id };
             let indexed = playback.card.indexed.get_or_insert_with(|| self.index.insert(key, order, state));
-            indexed.update(state, credit);
+            indexed.update(state, credit, remembered);
         }
     }
 

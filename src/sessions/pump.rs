@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::Sessions;
 use super::card::{Card, DeviceKey};
 use super::closings::Closings;
-use super::strays::{Strays, is_stray};
+use super::strays::{MAX_STRAYS, Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
 use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Grant, Playback, Reason, Verdict};
@@ -48,6 +48,8 @@ pub struct Pump {
     control: Handle,
     pub(super) patience: Duration,
     pub(super) permits: Arc<Semaphore>,
+    /// Places of closes that no session looks after.
+    pub(super) strays: Arc<Semaphore>,
     tasks: Tasks,
     under_way: TaskTracker,
 }
@@ -68,6 +70,7 @@ impl Pump {
             control,
             patience: Self::PATIENCE,
             permits: Arc::new(Semaphore::new(Self::MOST)),
+            strays: Arc::new(Semaphore::new(MAX_STRAYS)),
             tasks,
             under_way: TaskTracker::new(),
         }
@@ -140,8 +143,14 @@ impl Pump {
     }
 
     fn strays(&self) -> Strays {
-        let Self { asker, control, permits, tasks, .. } = self;
-        Strays { asker: asker.clone(), control: control.clone(), permits: permits.clone(), tasks: tasks.clone() }
+        let Self { asker, control, permits, strays, tasks, .. } = self;
+        Strays {
+            asker: asker.clone(),
+            control: control.clone(),
+            permits: permits.clone(),
+            places: strays.clone(),
+            tasks: tasks.clone(),
+        }
     }
 
     /// Resolves at a moment at which no call is under way; the next one may set out right after.

@@ -20,11 +20,15 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// No authority is believed to hold a silent session for longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// Closes that are tried again at a time; beyond it, an authority lets its own expire.
+pub(super) const MAX_STRAYS: usize = 4_096;
+
 #[derive(Clone)]
 pub(super) struct Strays {
     pub(super) asker: Arc<dyn Asker>,
     pub(super) control: Handle,
     pub(super) permits: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
     pub(super) tasks: Tasks,
 }
 
@@ -39,9 +43,16 @@ impl Strays {
         if !is_lost(result) {
             return;
         }
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            // The authority lets it expire, as after a longer outage.
+            return;
+        };
+        // Giving back needs no content token.
+        let card = Arc::new(card.without_token());
         let (strays, held) = (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
         let left = held.saturating_add(card.policy().grace).min(LONGEST);
         let work = async move {
+            let _place = place;
             tokio::select! {
                 () = strays.tasks.stopped() => {}
                 () = strays.close(&ask, &card, closing, left) => {}

@@ -16,6 +16,7 @@ use crate::task::Tasks;
 mod household;
 mod keep;
 mod kills;
+mod retention;
 mod views;
 
 type Answered = Result<Verdict, Fault>;

@@ -57,6 +57,7 @@ pub struct Metrics {
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
+    sessions_displaced: Family<StateLabel, Counter>,
     sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
     unrecognised: Family<RouteFault, Counter>,
@@ -106,6 +107,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             reloads: Family::default(),
             sessions: Family::default(),
+            sessions_displaced: Family::default(),
             sessions_restored: Family::default(),
             slots_ended: Family::default(),
             unrecognised: Family::default(),
@@ -183,6 +185,11 @@ impl Metrics {
     pub fn journal_failed(&self) {
         self.journal_failures.inc();
         self.journal_degraded.set(1);
+    }
+
+    /// What was remembered of a playback that is over gave way to others; `kind` comes from a table of ours.
+    pub fn session_displaced(&self, kind: &'static str) {
+        self.sessions_displaced.get_or_create(&StateLabel { state: kind }).inc();
     }
 
     /// Sessions found in the journal at the start, by what became of them.

@@ -153,6 +153,7 @@ pub(crate) fn limits() -> Limits {
         in_flight_per_address: 100,
         lifetime: GENEROUS * 10,
         new_connections_per_address: 100_000,
+        sessions: 1_000,
     }
 }
 

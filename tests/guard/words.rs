@@ -38,6 +38,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.license_call(&call, Duration::ZERO);
     metrics.authorization("/r", "o");
     metrics.refusal("c", "http");
+    metrics.session_displaced("ended");
     metrics.kill_effective(Duration::ZERO);
     metrics.manifest_unfit("/r", "f");
     metrics.media_bytes(&"/r".into());

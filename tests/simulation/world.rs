@@ -207,7 +207,7 @@ impl World {
         let (policy, next) = (self.policy.clone(), &mut self.next_id);
         let start = || {
             *next += 1;
-            Start { card: Card::default(), id: SessionId(*next), seed: *next as u32 }
+            Some(Start { card: Card::default(), id: SessionId(*next), seed: *next as u32 })
         };
         let devices = &mut self.devices;
         let mut out = Outbox::new();
@@ -366,7 +366,7 @@ impl World {
                     }
                     self.send(device, id, ticket, kind, grant);
                 }
-                Effect::Forget => self.watch.mark(self.now, "forget", id.0, 0),
+                Effect::Displace(_) | Effect::Forget => self.watch.mark(self.now, "forget", id.0, 0),
                 Effect::Note(event) => self.note(device, id, &event),
                 Effect::Wake => self.woken.push(device),
             }

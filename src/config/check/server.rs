@@ -149,6 +149,7 @@ fn limits(table: &Section<'_>) -> Limits {
         in_flight_per_address: count("in-flight-per-address", 128),
         lifetime: duration("lifetime", 3600),
         new_connections_per_address: count("new-connections-per-address", 200),
+        sessions: table.whole("sessions", 1..=10_000_000).unwrap_or(1_000_000),
     }
 }
 

@@ -176,7 +176,7 @@ impl Gateway {
             account: counted.account,
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),
-            content: Some(path.to_owned()),
+            content: Some(identity::kept_name(path.to_owned())),
             content_group: counted.content_group,
             device: registration.device.clone(),
             device_group: counted.device_group,
@@ -220,7 +220,7 @@ impl Story<'_> {
         let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: &target.path };
         let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
         let card = Card {
-            content: block.content_id.clone(),
+            content: block.content_id.clone().map(identity::kept_name),
             registration: Some(registration.clone()),
             schedule: authority.schedule(block, gateway.clock.now(), gateway.clock.wall()),
             stream: block.stream(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::Effect;
+use super::super::effect::{Effect, Remembered};
 use super::super::end::End;
 use super::super::input::Input;
 use super::super::playback::Playback;
@@ -12,6 +12,11 @@ use crate::ids::SessionId;
 
 /// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
 pub(super) const REMEMBERED: usize = 32;
+/// Kills of one device by the authority or an operator, and by others that took its place: apart, because two devices
+/// can take each other's place as often as they like.
+pub(super) const MAX_KILLS: usize = 64;
+/// Playbacks beyond the device's places that are not over yet: mostly closes that are not answered.
+pub(super) const MAX_UNSETTLED: usize = 64;
 
 impl<C> Device<C> {
     /// What begins now ends another one.
@@ -52,15 +57,37 @@ impl<C> Device<C> {
         }
     }
 
-    /// Ended ones go before their time, the oldest first, when they are too many. A kill never does.
+    /// What is remembered goes before its time, the oldest first, when there is too much of its kind.
     pub(super) fn forget_surplus(&mut self, out: &mut Outbox) {
-        let mut surplus = self.playbacks.iter().filter(|p| p.is_spent()).count().saturating_sub(REMEMBERED);
-        let goes = |p: &Playback<C>| {
-            let goes = surplus > 0 && p.is_spent();
-            surplus -= usize::from(goes);
-            goes
-        };
-        self.forget_all(goes, out);
+        for kind in Remembered::ALL {
+            let most = match kind {
+                Remembered::Ended => REMEMBERED,
+                Remembered::Killed | Remembered::Replaced => MAX_KILLS,
+            };
+            let is_of_it = |p: &Playback<C>| p.remembered() == Some(kind);
+            let mut surplus = self.playbacks.iter().filter(|p| is_of_it(p)).count().saturating_sub(most);
+            self.playbacks.retain(|p| {
+                let goes = surplus > 0 && is_of_it(p);
+                surplus -= usize::from(goes);
+                out.extend(goes.then_some((p.id, Effect::Displace(kind))));
+                !goes
+            });
+        }
+    }
+
+    /// Whether so many of its playbacks are not over yet that no other may begin.
+    pub(super) fn is_unsettled(&self, policy: &Policy) -> bool {
+        let unsettled = self.playbacks.iter().filter(|p| p.remembered().is_none()).count();
+        unsettled >= policy.sessions_per_device.saturating_add(MAX_UNSETTLED)
+    }
+
+    /// Forgets this one before its time, if it is still remembered so.
+    pub fn displace(&mut self, id: SessionId, kind: Remembered, out: &mut Outbox) {
+        self.playbacks.retain(|p| {
+            let goes = p.id == id && p.remembered() == Some(kind);
+            out.extend(goes.then_some((p.id, Effect::Displace(kind))));
+            !goes
+        });
     }
 
     pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {

@@ -76,7 +76,7 @@ impl Stage {
 
     fn call(&mut self, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
+        let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         let id = id.map_or(0, |SessionId(id)| id);
@@ -86,7 +86,7 @@ impl Stage {
 
     fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Start { card: (), id: SessionId(self.next), seed: 0 };
+        let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         let id = id.map_or(0, |SessionId(id)| id);
@@ -1303,4 +1303,57 @@ fn an_expired_content_token_opens_nothing_and_ends_nothing() {
     stage.play(LICENSE.with(1));
     stage.kill(1);
     assert_eq!(expired(&mut stage, LICENSE), (1, Answer::Refuse(Refusal::Killed(reason()))));
+}
+
+#[test]
+fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
+    let mut stage = Stage::under(Policy { kill_memory: Duration::from_secs(86_400), ..Policy::default() });
+    let first = stage.play(LICENSE.with(1));
+    stage.deliver(first, Input::Kill(reason()));
+    stage.settle();
+    let successor = || reason().wanted_by(KillSource::Successor);
+    let most = room::MAX_KILLS as u64;
+    let mut token = 1;
+    let mut kill_another = |stage: &mut Stage, by: Reason| {
+        token += 1;
+        stage.quiet();
+        let id = stage.play(LICENSE.with(token));
+        stage.deliver(id, Input::Kill(by));
+        stage.settle();
+    };
+    (0..most + 10).for_each(|_| kill_another(&mut stage, successor()));
+    // What is remembered is counted when another one begins.
+    assert!(stage.device.playbacks.len() as u64 <= most + 2, "{}", stage.device.playbacks.len());
+    assert!(stage.device.kill_of(&LICENSE.with(1).names()).is_some(), "the operator's kill is remembered");
+    (0..most + 10).for_each(|_| kill_another(&mut stage, reason()));
+    assert!(stage.device.playbacks.len() as u64 <= 2 * (most + 1), "{}", stage.device.playbacks.len());
+    assert!(stage.device.kill_of(&LICENSE.with(1).names()).is_none(), "the oldest went");
+}
+
+#[test]
+fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
+    let policy = Policy { grace: Duration::from_secs(86_400), ..Policy::default() };
+    let most = policy.sessions_per_device + room::MAX_UNSETTLED;
+    let mut stage = Stage::under(policy);
+    let lost = || Err(Fault { kind: FaultKind::Lost, reason: Reason::new(0, None, "no answer") });
+    let mut refused = 0;
+    for token in 1..=most as u64 + 20 {
+        stage.quiet();
+        let (id, answer) = stage.call(LICENSE.with(token));
+        match answer {
+            Answer::Refuse(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. })) => refused += 1,
+            answer => assert_eq!((answer, id > 0), (Answer::Wait, true)),
+        }
+        // Opens are granted, closes are lost.
+        while let Some((_, ask)) = stage.flying.first() {
+            if ask.kind == AskKind::Close { stage.answer(lost()) } else { stage.yes() }
+        }
+        while stage.device.playbacks.iter().any(|p| p.session.is_held()) {
+            stage.tick(Duration::from_millis(500));
+            while let Some((_, ask)) = stage.flying.first() {
+                if ask.kind == AskKind::Close { stage.answer(lost()) } else { stage.yes() }
+            }
+        }
+    }
+    assert!(refused > 0 && stage.device.playbacks.len() <= most + room::REMEMBERED, "{refused}");
 }

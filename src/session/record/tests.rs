@@ -86,7 +86,7 @@ impl Life {
     fn begin(policy: Policy) -> Self {
         let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
         let mut out = Outbox::new();
-        let start = || Start { card: (), id, seed: 99 };
+        let start = || Some(Start { card: (), id, seed: 99 });
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
         let mut life = Self { device, id, now, open: None, policy, steps: 0, tokens: 0 };
         life.look(&out);
@@ -190,7 +190,7 @@ fn through_bytes(record: &PlaybackRecord) -> PlaybackRecord {
 fn shown(out: &Outbox) -> Vec<String> {
     let show = |(_, effect): &(SessionId, Effect)| match effect {
         Effect::Ask(ask) => format!("{:?} {:?}", ask.kind, ask.grant.as_ref().map(|grant| grant.token.expose())),
-        Effect::Forget | Effect::Note(_) | Effect::Wake => format!("{effect:?}"),
+        Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => format!("{effect:?}"),
     };
     out.iter().map(show).collect()
 }
@@ -252,7 +252,7 @@ proptest! {
         let fx = resume(&mut restored.session, moment.now, record.session.is_orphan(), &life.policy);
         let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
             Effect::Ask(ask) => Some(ask.kind),
-            Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+            Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
         }).collect();
         let session = &restored.session;
         if record.session.opening {
@@ -566,7 +566,7 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
             token: Some(Fingerprint(token)),
             ..license(CallKind::Renewal)
         };
-        let start = || Start { card: (), id: SessionId(8), seed: 99 };
+        let start = || Some(Start { card: (), id: SessionId(8), seed: 99 });
         device.call(life.now, &call, &life.policy, start, &mut out)
     };
     assert_eq!(renew(1), (Some(life.id), Answer::Refuse(Refusal::Ended(End::Stopped))));
@@ -650,7 +650,7 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
         let asked = |fx: &crate::session::Effects| {
             fx.list.iter().find_map(|effect| match effect {
                 Effect::Ask(ask) => Some((ask.ticket, ask.kind)),
-                Effect::Forget | Effect::Note(_) | Effect::Wake => None,
+                Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
             })
         };
         let at = session.deadline().unwrap();

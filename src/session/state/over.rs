@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use super::{Session, State};
+
 use super::super::effect::Refusal;
 use super::super::end::End;
 use super::super::verdict::{Denial, Fault, Reason};
@@ -29,6 +31,26 @@ impl Over {
             Self::Ended(end) => Some(Refusal::Ended(*end)),
             Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
             Self::Unmanaged => None,
+        }
+    }
+}
+
+impl Session {
+    /// Whether its content token can still be of use: to open it, or to calls that pass under it without one of their
+    /// own. Else its fingerprint is enough.
+    pub fn may_need_token(&self) -> bool {
+        match &self.state {
+            State::Closed { why, .. } => match why {
+                Over::Unmanaged => true,
+                Over::Denied(..) | Over::Ended(_) | Over::Spent { .. } | Over::Unreachable(_) => false,
+            },
+            // One that was zapped away may be opened after all.
+            State::Closing { .. }
+            | State::Failing { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => true,
+            State::Killed { .. } => false,
         }
     }
 }

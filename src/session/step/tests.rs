@@ -146,7 +146,7 @@ impl Lab {
                 }
                 self.asks.push(ask);
             }
-            Effect::Forget => {
+            Effect::Displace(_) | Effect::Forget => {
                 assert!(self.flying.is_none() && self.session.grant.is_none(), "nothing may be left to do");
                 self.forgotten = true;
             }

@@ -308,7 +308,7 @@ async fn what_has_no_route_any_more_is_given_back() {
     next.sessions.restore(records, |_| Home::Leaving(card.clone()));
     memory.commit();
     assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
-    let ended = |what: &Happened| matches!(what, Happened::Core(Event::Closed(End::Stopped)));
+    let ended = |what: &Happened| matches!(what, Happened::Core(crate::session::Event::Closed(End::Stopped)));
     tokio::time::timeout(LONG, async {
         while !next.sessions.list()[0].timeline.entries().any(|entry| ended(&entry.what)) {
             tokio::time::sleep(SHORT / 4).await;

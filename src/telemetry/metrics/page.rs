@@ -83,6 +83,8 @@ impl Metrics {
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
         registry.register("reloads", "Reloads, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
+        let help = "Sessions that were over and forgotten before their time, because too many were remembered";
+        registry.register("sessions_displaced", help, self.sessions_displaced.clone());
         let help = "Sessions found in the journal at the start, by what became of them";
         registry.register("sessions_restored", help, self.sessions_restored.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";

@@ -1,0 +1,18 @@
+//! Starts what tells services of events: one task for each webhook.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Webhook;
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+use crate::upstream::Pool;
+use crate::webhooks::Courier;
+
+pub(super) fn start_couriers(webhooks: Vec<Webhook>, pool: &Pool, tasks: &Tasks, telemetry: &Arc<Telemetry>) {
+    for webhook in webhooks {
+        let listener = telemetry.events.listen(None);
+        let courier = Courier::new(webhook, Clock, pool.clone(), tasks.clone(), telemetry.clone());
+        tasks.spawn(courier.run(listener));
+    }
+}

@@ -1,0 +1,99 @@
+//! One step of a device under its lock, and what follows from it: effects, records, indexes, the wheel.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::retention::drop_tokens;
+use super::table::{Kept, Seat};
+use super::{Asking, DeviceKey, Sessions};
+use crate::ids::SessionId;
+use crate::session::{Device, Effect, Event, Outbox};
+
+impl Sessions {
+    pub(super) fn with<R>(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        act: impl FnOnce(&mut Device<Kept>, &mut Outbox) -> R,
+    ) -> R {
+        self.with_seat(key, |seat, out| act(&mut seat.device, out))
+    }
+
+    pub(super) fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
+        let result = self.step_seat(key, act);
+        self.displace_surplus();
+        result
+    }
+
+    /// Runs one device's step under its lock, then carries the effects out.
+    pub(super) fn step_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
+        let mut jobs = Vec::new();
+        let result = self.table.with(key, |seat| {
+            let mut out = Outbox::new();
+            let result = act(seat, &mut out);
+            let Seat { device, wake, .. } = seat;
+            for (id, effect) in out {
+                self.carry_out(key, device, id, effect, wake, &mut jobs);
+            }
+            drop_tokens(device);
+            self.keep(key, device);
+            self.reindex(key, device);
+            self.mark_killed(key, device);
+            self.pump.mark_accepted(device);
+            self.pump.mark_closing(device);
+            self.schedule(key, device);
+            result
+        });
+        jobs.into_iter().for_each(|job| self.pump.run(self.clone(), job));
+        result
+    }
+
+    fn carry_out(
+        &self,
+        key: DeviceKey,
+        device: &mut Device<Kept>,
+        id: SessionId,
+        effect: Effect,
+        wake: &Notify,
+        jobs: &mut Vec<Asking>,
+    ) {
+        let Some(playback) = device.playback_mut(id) else {
+            // Forgotten in this very step, by itself or to make room; its calls may still wait.
+            if let Effect::Displace(kind) = effect {
+                self.telemetry.metrics.session_displaced(kind.name());
+            }
+            self.forget(id);
+            wake.notify_waiters();
+            return;
+        };
+        match effect {
+            Effect::Ask(ask) => jobs.push(Asking { ask, card: playback.card.card.clone(), id, key }),
+            Effect::Displace(_) | Effect::Forget => {}
+            Effect::Note(event) => {
+                let at = self.clock.wall();
+                if matches!(&event, Event::Closed(why) if why.is_wanted()) {
+                    playback.card.mirror.over();
+                }
+                self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
+                playback.card.timeline.add(at, event);
+            }
+            Effect::Wake => wake.notify_waiters(),
+        }
+    }
+
+    /// Puts every playback whose deadline moved to an earlier time on the wheel anew.
+    fn schedule(&self, key: DeviceKey, device: &mut Device<Kept>) {
+        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
+        for (id, deadline, slotted) in due {
+            let Some(deadline) = deadline else { continue };
+            if slotted.is_some_and(|(at, _)| at <= deadline) {
+                continue;
+            }
+            let slot = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline, (key, id));
+            if let Some(playback) = device.playback_mut(id) {
+                playback.card.slotted = Some((deadline, slot));
+            }
+            self.alarm.notify_one();
+        }
+    }
+}
