@@ -2,13 +2,14 @@
 //! is to know of the playback to come.
 //!
 //! The reply reaches the player with our URLs in it. Whatever is no authorization passes through
-//! untouched, and is counted.
+//! untouched, and is counted. A reply whose content encoding is not read here could be one, and is refused.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HOST, USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -81,7 +82,7 @@ impl Gateway {
         }
         let caller = self.caller(route, authority, peer, rest, &parts, &body);
         let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
-            return fail(&Fault::Malformed);
+            return fail_by(&Fault::Malformed);
         };
         let call = Call {
             body,
@@ -94,7 +95,7 @@ impl Gateway {
         };
         let (outcome, response) = match self.pool.send(call).await {
             Ok(reply) => self.conclude_authorization(route, authority, caller, reply),
-            Err(fault) => (Outcome::Failed, fail(&fault)),
+            Err(fault) => (Outcome::Failed, fail_by(&fault)),
         };
         self.telemetry.metrics.authorization(&route.path, outcome.name());
         response
@@ -139,14 +140,17 @@ impl Gateway {
         route: &config::Authorize,
         authority: &Authority,
         caller: Caller,
-        reply: Reply,
+        mut reply: Reply,
     ) -> (Outcome, Response<ReplyBody>) {
         if !reply.status.is_success() {
             return (Outcome::Denied, as_it_is(reply));
         }
-        let plain = !reply.headers.contains_key(CONTENT_ENCODING);
+        if is_encoded(&reply.headers) {
+            return (Outcome::Failed, failure(StatusCode::BAD_GATEWAY, &"a reply in a content encoding"));
+        }
+        reply.headers.remove(CONTENT_ENCODING);
         // Nesting beyond what anybody writes is no JSON to the parser either.
-        let value = serde_json::from_slice::<Value>(&reply.body).ok().filter(|_| plain);
+        let value = serde_json::from_slice::<Value>(&reply.body).ok();
         let (names, _) = authority.authorization();
         let block = value.as_ref().and_then(|value| Block::read(value, names));
         let (Some(mut value), Some(block)) = (value, block) else { return (Outcome::Passed, as_it_is(reply)) };
@@ -208,7 +212,16 @@ fn passed(route: &config::Authorize, authority: &Authority, from: &HeaderMap) ->
     let (_, pass) = authority.authorization();
     let names = PASSED.iter().chain(pass).chain(&route.headers);
     let names = names.filter(|name| !(route.strip_cmcd && cmcd::is_header(name)));
-    names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect()
+    let mut headers: HeaderMap = names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect();
+    // Without a word a server may choose any (RFC 9110, 12.5.3).
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers
+}
+
+/// Some servers name `identity`, or nothing, where there is no encoding.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let plain = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
+    !headers.get_all(CONTENT_ENCODING).iter().all(plain)
 }
 
 /// Path and query at the service; what only names the device to us is left out.
@@ -240,11 +253,14 @@ fn as_it_is(reply: Reply) -> Response<ReplyBody> {
     response
 }
 
-/// Apps ask for authorizations, not players: they get the status that says what it was.
-fn fail(fault: &Fault) -> Response<ReplyBody> {
-    tracing::warn!(%fault, "the authorization service could not be used");
+fn fail_by(fault: &Fault) -> Response<ReplyBody> {
     let slow = matches!(fault, Fault::Slow { .. });
-    let status = if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
-    let detail = "the authorization service could not be used, or its reply is too large";
+    failure(if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }, fault)
+}
+
+/// Apps ask for authorizations, not players: they get the status that says what it was.
+fn failure(status: StatusCode, why: &dyn std::fmt::Display) -> Response<ReplyBody> {
+    tracing::warn!(fault = %why, "the authorization service could not be used");
+    let detail = "the authorization service could not be used, or its reply is too large or encoded";
     Refusal { status, error: "authorization_failed", detail, close: false }.reply()
 }

@@ -28,8 +28,8 @@ const TAGS: [(&str, &str, Purpose); 14] = [
     ("#EXT-X-SESSION-KEY", "URI", Purpose::Data),
     ("#EXT-X-STREAM-INF", "", Purpose::Manifest),
 ];
-/// `EXT-X-DEFINE` lines that are followed.
-const VARIABLES: usize = 64;
+/// Variables that one playlist may define. One that was not followed could lead past the route unseen.
+const MAX_VARIABLES: usize = 64;
 const RENDITIONS: usize = 64;
 
 struct Reader<'a> {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         let number = || value.trim().parse::<u64>().unwrap_or_default();
         match tag {
             "#EXT-X-BYTERANGE" => self.range.0 = self.byte_range(value),
-            "#EXT-X-DEFINE" => self.define(value),
+            "#EXT-X-DEFINE" => self.define(value)?,
             "#EXT-X-DISCONTINUITY-SEQUENCE" => {
                 self.tail.discontinuity = self.tail.discontinuity.saturating_add(number())
             }
@@ -177,14 +177,16 @@ impl<'a> Reader<'a> {
         first
     }
 
-    fn define(&mut self, value: &'a str) {
+    fn define(&mut self, value: &'a str) -> Result<(), Unfit> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
-        let (Some(name), Some(value)) = (find("NAME"), find("VALUE")) else { return };
-        self.lead(value);
-        if self.variables.len() < VARIABLES {
-            self.variables.push((name, value));
-            self.places.forget();
+        let (Some(name), Some(value)) = (find("NAME"), find("VALUE")) else { return Ok(()) };
+        if self.variables.len() == MAX_VARIABLES {
+            return Err(Unfit::Many);
         }
+        self.lead(value);
+        self.variables.push((name, value));
+        self.places.forget();
+        Ok(())
     }
 
     /// Other playlists import it. What a URI of theirs can only begin with leads them through us.

@@ -257,6 +257,19 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n") && once.contains("\nv{$up}/1.ts\n#"), "{once}");
 }
 
+/// The one too many could lead out of the route from the middle of a URI.
+#[test]
+fn a_playlist_with_more_variables_than_are_followed_is_refused() {
+    let playlist = |count: usize| {
+        let define = |at| format!("#EXT-X-DEFINE:NAME=\"v{at}\",VALUE=\"/../../../..\"\n");
+        let defined: String = (1..=count).map(define).collect();
+        format!("#EXTM3U\n{defined}v{{$v{count}}}/1.ts\n")
+    };
+    let once = edited(Format::Hls, &playlist(64), &plan());
+    assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n"), "{once}");
+    assert_eq!(read(Format::Hls, playlist(65).as_bytes(), &plan(), LARGEST), Err(Unfit::Many));
+}
+
 /// A live playlist may break off in its last line.
 #[test]
 fn an_end_stands_on_a_line_of_its_own() {

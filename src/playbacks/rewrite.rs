@@ -84,7 +84,8 @@ impl Targets<'_> {
     fn show_slate(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> Taken {
         let Some((slate, route)) = blackout.url.as_ref().zip(self.media_route) else { return Taken::default() };
         let ours = self.content_url(route, id, Some(slate));
-        let shown = exchange(reply, &self.contents(), |_| Some(ours.clone())).is_some();
+        // Places may name different URLs, and the app may take any.
+        let shown = replace_all(reply, &self.contents(), &|_| ours.clone());
         Taken { content_url: Some(slate.clone()).filter(|_| shown), leads_here: shown, license_url: None }
     }
 
@@ -322,6 +323,13 @@ mod tests {
         assert_eq!(rewrite(&told, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
         assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/slate.m3u8", id.segment()));
         assert_eq!(reply["licenseUrl"], "https://drm/l");
+        // The slate is shown wherever the content has a URL, each of them another one.
+        let mut reply = json!({"data": blacked_out(), "contentUrl": "https://other/c.mpd", "x": {"u": ["b.m3u8"]}});
+        let paths = ["x.u".to_owned()];
+        let more = Targets { content_paths: &paths, ..told };
+        assert_eq!(rewrite(&more, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
+        let ours = json!(format!("https://p/media{}/~c/slate.m3u8", id.segment()));
+        assert_eq!([&reply["data"]["contentUrl"], &reply["contentUrl"], &reply["x"]["u"][0]], [&ours; 3]);
         for (media_route, without) in [(Some("/media"), json!({"blackoutUrl": null})), (None, json!({}))] {
             let told = Targets { media_route, ..told };
             let before = with(&blacked_out(), &without);

@@ -179,7 +179,8 @@ impl Pool {
     async fn open(&self, origin: &Arc<Origin>, now: Instant) -> Result<Wire, Fault> {
         self.0.watch_for_stop();
         Box::pin(async {
-            if origin.speaks_http1() {
+            // Once nothing is kept, nothing that one call opens can carry another.
+            if origin.speaks_http1() || self.0.closed.load(Ordering::Relaxed) {
                 return self.0.connect(origin).await;
             }
             let (flight, landing) = Flight::new();

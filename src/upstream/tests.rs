@@ -1,5 +1,6 @@
 //! The pool against real sockets: peers that say exactly what a test scripts.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -729,17 +730,21 @@ async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
 async fn a_connection_that_is_opened_when_the_others_were_closed_for_the_end_is_not_kept() {
     let certified = certified(&["h2"]);
     let stage = tls_stage(&certified).await;
+    let opened = Cell::new(0);
     let last = async {
         assert_eq!(stage.send().await.unwrap().body, "ok");
         stage.tasks.stop();
         assert_eq!(stage.tasks.drain(SHORT * 5).await, 0);
         assert_eq!(stage.send().await.unwrap().body, "ok");
         assert_eq!(stage.tasks.drain(SHORT).await, 0);
+        assert_eq!(opened.get(), 2, "the last call opened one connection and used it");
     };
     // None of them ends by the server's wish.
     let peer = async {
         loop {
-            let stream = certified.acceptor.accept(stage.accept().await).await.unwrap();
+            let stream = stage.accept().await;
+            opened.set(opened.get() + 1);
+            let stream = certified.acceptor.accept(stream).await.unwrap();
             let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("ok"))) });
             let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             // Our side may close it before anything was said.

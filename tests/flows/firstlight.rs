@@ -293,6 +293,44 @@ async fn odd_authorizations_pass_through_untouched_or_are_refused() {
     stage.end().await;
 }
 
+/// What cannot be read may hold a blackout, and URLs that lead past us.
+#[tokio::test]
+async fn an_authorization_in_an_encoding_that_is_not_read_is_refused_and_none_is_asked_for() {
+    let server = license_server().await;
+    for encoding in ["gzip", "br", "identity, gzip", "unheard-of"] {
+        let service = Upstream::answering(move |_| {
+            Response::builder().header("content-encoding", encoding).body("what it says".into()).unwrap()
+        })
+        .await;
+        let stage = script(&server, "", &service.url()).start().await;
+        let reply = app(&stage, "tv").with("accept-encoding", "gzip").post("{}").await;
+        assert_eq!(reply.error(), (502, "authorization_failed".into()), "{encoding}");
+        assert_eq!(service.only().header("accept-encoding"), "identity");
+        assert_eq!(stage.metric("authorizations_total", &["outcome=\"failed\""]).await, 1.0);
+        stage.end().await;
+    }
+}
+
+/// Some servers say so where there is none.
+#[tokio::test]
+async fn an_authorization_that_names_no_encoding_in_so_many_words_is_read() {
+    let server = license_server().await;
+    for encoding in ["identity", "Identity", ""] {
+        let service = Upstream::answering(move |_| {
+            let reply = Response::builder().header("content-encoding", encoding);
+            let body = r#"{"contentUrl":"https://cdn/a.mpd","licenseUrl":"https://drm/l","blackoutAction":"DENY"}"#;
+            reply.body(body.into()).unwrap()
+        })
+        .await;
+        let stage = script(&server, "", &service.url()).start().await;
+        let reply = app(&stage, "tv").post("{}").await;
+        assert!(!reply.text().contains("https://cdn/"), "{encoding:?} {}", reply.text());
+        assert!(!reply.headers.contains_key("content-encoding"), "{encoding:?}");
+        assert_eq!(stage.metric("authorizations_total", &["outcome=\"blackout\""]).await, 1.0);
+        stage.end().await;
+    }
+}
+
 #[tokio::test]
 async fn the_callers_own_headers_go_with_every_call_and_no_others() {
     let server = license_server().await;
@@ -412,6 +450,20 @@ async fn a_service_that_wants_no_more_beats_gets_the_place_back_at_once() {
         assert!(tv.post(CLEARKEY).await.is_good(), "it plays on");
         assert_eq!(stage.headend.count("stream-delete").await, 1);
         stage.end().await;
+    }
+}
+
+/// The process ends between the word and the close that follows from it, or while the close is on its way.
+#[tokio::test]
+async fn a_place_that_the_service_stopped_is_given_back_though_the_process_ends_right_then() {
+    for last in ["fl-heartbeat", "stream-delete"] {
+        let server = license_server().await;
+        let stage = plain(&server).start().await;
+        stage.headend.settings(json!({"firstlight": {"action": "STOP"}})).await;
+        let _tv = playing(&stage, "tv", "game", "live").await;
+        stage.headend.nth(last, 1).await;
+        let books = stage.finish().await;
+        assert_eq!(books["open"], json!([]), "left open after {last}");
     }
 }
 

@@ -70,9 +70,11 @@ async fn whenever_it_is_killed_every_session_goes_on_or_is_given_back_once() {
     let home = Home::new(1.0, "close", false).await.without_expiry().await;
     let mut dice = Dice(0x5eed);
     let licensed = Licensed::default();
+    let mut came_back = 0;
     for round in 0..ROUNDS {
         let mut proxy = home.proxy();
         let before: Vec<_> = proxy.sessions().await;
+        came_back += before.iter().filter(|row| row["state"] == "live").count();
         let after = Duration::from_millis(20 + dice.below(400));
         {
             let players = async {
@@ -93,6 +95,7 @@ async fn whenever_it_is_killed_every_session_goes_on_or_is_given_back_once() {
     })
     .await;
     let live: Vec<_> = proxy.sessions().await.into_iter().filter(|row| row["state"] == "live").collect();
+    assert!(came_back > 0 && !live.is_empty(), "{came_back} sessions outlived a kill, and {} the last one", live.len());
     for name in names(&live) {
         let device = name.split(' ').next().unwrap().to_owned();
         let beaten = async || {
