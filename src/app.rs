@@ -1,7 +1,6 @@
 //! The composition: everything is built here, top to bottom, and taken down in the other order.
 //!
-//! Signals are heard first. Sockets are bound early, so that a taken port is known before a session exists, and
-//! served late.
+//! Signals are heard first. Sockets are bound early, so that a taken port is known in time, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
 //! ([`Reload`]). On SIGUSR2 another process takes over (`app::handover`).
