@@ -1,6 +1,6 @@
 //! Replies that no upstream made.
 //!
-//! Owns their one shape: JSON with `error`, `detail` and `incident`, never cached, and logged once on
+//! Owns their one shape: RFC 9457 problem details with `error` and `incident` of ours, never cached, and logged once on
 //! its way out with the same incident, so that a caller on the phone can be helped. CORS headers are the
 //! service's to add.
 
@@ -44,8 +44,12 @@ impl Refusal {
 
     fn told(self, incident: Incident) -> Response<ReplyBody> {
         let incident = incident.to_string();
-        let text = serde_json::json!({ "error": self.error, "detail": self.detail, "incident": incident });
+        let text = serde_json::json!({
+            "type": "about:blank", "title": self.status.canonical_reason(), "status": self.status.as_u16(),
+            "error": self.error, "detail": self.detail, "incident": incident,
+        });
         let mut reply = json(self.status, text.to_string().into());
+        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Ok(incident) = HeaderValue::try_from(incident) {
             reply.headers_mut().insert(INCIDENT, incident);
         }
@@ -89,8 +93,13 @@ mod tests {
         assert_eq!(reply.headers()[INCIDENT], "00000000");
         assert_eq!(reply.headers()[CONNECTION], "close");
         assert_eq!(reply.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(reply.headers()[CONTENT_TYPE], "application/problem+json");
         let text = reply.into_body().collect().await.unwrap().to_bytes();
         let told: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(told, serde_json::json!({ "error": "overloaded", "detail": "later", "incident": "00000000" }));
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Forbidden", "status": 403,
+            "error": "overloaded", "detail": "later", "incident": "00000000",
+        });
+        assert_eq!(told, expected);
     }
 }

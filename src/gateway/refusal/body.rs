@@ -1,7 +1,8 @@
 //! The exact bodies. Players parse them: every element and its order has a reason in
 //! `docs/players.md`.
 
-use serde_json::json;
+use http::StatusCode;
+use serde_json::{Map, Value};
 
 use super::{Phase, Turned};
 use crate::ids::Incident;
@@ -10,41 +11,79 @@ use crate::ids::Incident;
 /// speak about the device's certificate, and a device would act on them.
 pub(super) const WIDEVINE: [u8; 6] = [0x08, 0x03, 0x12, 0x02, 0x08, 0x03];
 
-/// Keeps the head-end's own words, so that apps that look for `code` 404 and `errorCode` 3002 find
+/// RFC 9457 problem details, of the types that DASH-IF's guidelines on content protection name in section 10.2; ours are
+/// extension members. Keeps the head-end's own words, so that apps that look for `code` 404 and `errorCode` 3002 find
 /// them.
-pub(super) fn json(turned: &Turned, phase: Phase, incident: Incident) -> String {
-    json!({
-        "error": turned.error,
-        "code": turned.code,
-        "errorCode": turned.error_code,
-        "message": turned.message,
-        "detail": turned.detail,
-        "event": turned.event,
-        "phase": phase.name(),
-        "incident": incident.to_string(),
-    })
-    .to_string()
+///
+/// `status`: of the reply.
+pub(super) fn problem(turned: &Turned, phase: Phase, status: StatusCode, incident: Incident) -> String {
+    let (kind, title) = problem_type(&turned.error).unwrap_or_else(|| {
+        // The RFC wants the status in words where the type says nothing beyond it.
+        ("about:blank", status.canonical_reason().unwrap_or("Refused"))
+    });
+    let mut problem = said(turned, phase, incident);
+    problem.extend([
+        ("type".to_owned(), kind.into()),
+        ("title".to_owned(), title.into()),
+        ("status".to_owned(), status.as_u16().into()),
+        // Firefox takes JSON without keys for a license that brings none, and says nothing; all reject this.
+        ("keys".to_owned(), Value::Array(Vec::new())),
+    ]);
+    Value::Object(problem).to_string()
+}
+
+/// None: DASH-IF names no type for it.
+fn problem_type(error: &str) -> Option<(&'static str, &'static str)> {
+    match error {
+        "blackout" | "limit_reached" | "session_ended" | "session_killed" | "setup_rejected" => {
+            Some(("https://dashif.org/drm-problems/not-authorized", "Not authorized"))
+        }
+        "token_expired" | "token_rejected" => Some((
+            "https://dashif.org/drm-problems/insufficient-proof-of-authorization",
+            "Insufficient proof of authorization",
+        )),
+        _ => None,
+    }
 }
 
 /// A SOAP 1.1 fault. dash.js shows only what stands between `[` and `]`, and throws on an empty or
 /// missing element. 0x8004C604 is the service's own refusal; other codes start domain joins,
-/// individualization or endless retries.
-pub(super) fn soap(turned: &Turned) -> String {
+/// individualization or endless retries. `CustomData` is where PlayReady hands an app the words of its service.
+pub(super) fn soap(turned: &Turned, phase: Phase, incident: Incident) -> String {
     let code = turned.error_code.map(|code| format!("{code} ")).unwrap_or_default();
-    let message = escape(&format!("{code}{}: {}", turned.error, turned.message));
+    let message = escape(&format!("{code}{}: {}", turned.error, turned.message)).replace('[', "(").replace(']', ")");
     format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
          <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body><soap:Fault>\
          <faultcode>soap:Server</faultcode><faultstring>{detail}</faultstring>\
-         <detail><Exception><StatusCode>0x8004C604</StatusCode><Message>[{message}]</Message></Exception></detail>\
+         <detail><Exception><StatusCode>0x8004C604</StatusCode><Message>[{message}]</Message>\
+         <CustomData>{custom}</CustomData></Exception></detail>\
          </soap:Fault></soap:Body></soap:Envelope>",
         detail = escape(turned.detail),
+        custom = escape(&Value::Object(said(turned, phase, incident)).to_string()),
     )
 }
 
-/// Brackets would end the part that dash.js shows. The two noncharacters may not stand in XML at all
-/// (XML 1.0, section 2.2); control characters are gone from every reason by now.
+/// What every body that has room for it says.
+fn said(turned: &Turned, phase: Phase, incident: Incident) -> Map<String, Value> {
+    [
+        ("error", turned.error.as_str().into()),
+        ("code", turned.code.into()),
+        ("errorCode", turned.error_code.into()),
+        ("message", turned.message.as_str().into()),
+        ("detail", turned.detail.into()),
+        ("event", turned.event.into()),
+        ("phase", phase.name().into()),
+        ("incident", incident.to_string().into()),
+    ]
+    .map(|(name, value): (_, Value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
+}
+
+/// The two noncharacters may not stand in XML at all (XML 1.0, section 2.2); control characters are gone from every
+/// reason by now.
 fn escape(text: &str) -> String {
     let text = text.replace(['\u{fffe}', '\u{ffff}'], "?");
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('[', "(").replace(']', ")")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -80,16 +80,19 @@ impl Shape {
     }
 
     pub(in crate::gateway) fn reply(self, turned: &Turned, phase: Phase, incident: Incident) -> Response<ReplyBody> {
-        const JSON: &str = "application/json";
         const SOAP: &str = "text/xml; charset=utf-8";
-        let (status, content_type, body): (_, _, Bytes) = match self {
-            Self::Http => {
-                (turned.comes_again.unwrap_or(StatusCode::FORBIDDEN), JSON, body::json(turned, phase, incident).into())
-            }
-            Self::RejectClearKey => (StatusCode::OK, JSON, body::json(turned, phase, incident).into()),
-            Self::RejectWidevine => (StatusCode::OK, "application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
-            Self::Soap200 => (turned.comes_again.unwrap_or(StatusCode::OK), SOAP, body::soap(turned).into()),
-            Self::Soap500 => (StatusCode::INTERNAL_SERVER_ERROR, SOAP, body::soap(turned).into()),
+        let status = match self {
+            Self::Http => turned.comes_again.unwrap_or(StatusCode::FORBIDDEN),
+            Self::RejectClearKey | Self::RejectWidevine => StatusCode::OK,
+            Self::Soap200 => turned.comes_again.unwrap_or(StatusCode::OK),
+            Self::Soap500 => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let (content_type, body): (_, Bytes) = match self {
+            Self::Http => ("application/problem+json", body::problem(turned, phase, status, incident).into()),
+            // A problem is an error's body, and this reply is to be taken for a license until the CDM reads it.
+            Self::RejectClearKey => ("application/json", body::problem(turned, phase, status, incident).into()),
+            Self::RejectWidevine => ("application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
+            Self::Soap200 | Self::Soap500 => (SOAP, body::soap(turned, phase, incident).into()),
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;

@@ -165,7 +165,7 @@ async fn reply(shape: Shape, turned: &Turned) -> (StatusCode, HeaderMap, Vec<u8>
 #[tokio::test]
 async fn every_shape_has_its_status_type_and_reason() {
     for (shape, name, status, content_type) in [
-        (Http, "http", 403, "application/json"),
+        (Http, "http", 403, "application/problem+json"),
         (RejectClearKey, "reject", 200, "application/json"),
         (RejectWidevine, "reject", 200, "application/octet-stream"),
         (Soap200, "soap-200", 200, "text/xml; charset=utf-8"),
@@ -187,17 +187,64 @@ async fn every_shape_has_its_status_type_and_reason() {
 }
 
 #[tokio::test]
-async fn json_keeps_the_head_ends_own_words() {
-    for shape in [Http, RejectClearKey] {
+async fn a_problem_keeps_the_head_ends_own_words() {
+    for (shape, status) in [(Http, 403), (RejectClearKey, 200)] {
         let (_, _, body) = reply(shape, &turned(true)).await;
         let expected = json!({
+            "type": "https://dashif.org/drm-problems/not-authorized", "title": "Not authorized", "status": status,
             "error": "session_killed", "code": 404, "errorCode": 3002, "message": "Not Found",
             "detail": "The head-end ended this session.", "event": "ssmrenewalerror", "phase": "renewal",
             "incident": "00000000",
+            // Firefox resolves `update()` on JSON without them, and shows nothing; with none, every browser rejects it.
+            "keys": [],
         });
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
-        // Which no player can take for a ClearKey license.
-        assert!(expected.get("keys").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_problem_has_a_type_that_dash_if_names_or_says_no_more_than_its_status() {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    for (error, comes_again, kind, title) in [
+        ("limit_reached", None, "https://dashif.org/drm-problems/not-authorized", "Not authorized"),
+        ("blackout", None, "https://dashif.org/drm-problems/not-authorized", "Not authorized"),
+        (
+            "token_expired",
+            None,
+            "https://dashif.org/drm-problems/insufficient-proof-of-authorization",
+            "Insufficient proof of authorization",
+        ),
+        ("overloaded", Some(unavailable), "about:blank", "Service Unavailable"),
+        ("license_server_connect", None, "about:blank", "Forbidden"),
+    ] {
+        let told = Turned { comes_again, error: error.to_owned(), ..turned(false) };
+        let (status, _, body) = reply(Http, &told).await;
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&problem["type"], &problem["title"]), (&json!(kind), &json!(title)), "{error}");
+        assert_eq!(problem["status"], status.as_u16(), "{error}");
+    }
+}
+
+/// Apps of the vendor's SDK ask `code === 404 && errorCode === 3002 && message === "Not Found"`.
+#[tokio::test]
+async fn an_apps_own_condition_holds_in_every_body_that_can_carry_it() {
+    for message in ["Not Found", "a ]]> & <b> \"quoted\" [c]", "größer\u{fffe}"] {
+        let told = Turned { message: message.to_owned(), ..turned(true) };
+        for shape in [Http, RejectClearKey, Soap200, Soap500] {
+            let text = String::from_utf8(reply(shape, &told).await.2).unwrap();
+            let text = match text.split_once("<CustomData>") {
+                Some((_, rest)) => {
+                    let custom = rest.split_once("</CustomData>").unwrap().0;
+                    custom.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+                }
+                None => text,
+            };
+            let said: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!((&said["code"], &said["errorCode"]), (&json!(404), &json!(3002)), "{shape:?}");
+            let expected =
+                if matches!(shape, Soap200 | Soap500) { message.replace('\u{fffe}', "?") } else { message.to_owned() };
+            assert_eq!(said["message"], expected, "{shape:?}");
+        }
     }
 }
 
@@ -217,7 +264,10 @@ async fn the_soap_fault_is_this_one() {
         <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body><soap:Fault>\
         <faultcode>soap:Server</faultcode><faultstring>The head-end ended this session.</faultstring>\
         <detail><Exception><StatusCode>0x8004C604</StatusCode>\
-        <Message>[3002 session_killed: Not Found]</Message></Exception></detail>\
+        <Message>[3002 session_killed: Not Found]</Message>\
+        <CustomData>{\"code\":404,\"detail\":\"The head-end ended this session.\",\"error\":\"session_killed\",\
+        \"errorCode\":3002,\"event\":\"ssmrenewalerror\",\"incident\":\"00000000\",\"message\":\"Not Found\",\
+        \"phase\":\"renewal\"}</CustomData></Exception></detail>\
         </soap:Fault></soap:Body></soap:Envelope>";
     assert_eq!(String::from_utf8(body.clone()).unwrap(), expected);
     let message = crate::drm::recognise(crate::drm::Direction::Reply, None, None, &body).unwrap();
@@ -267,7 +317,7 @@ proptest! {
         // As reasons are made.
         let message = crate::secret::scrub(&message);
         let told = Turned { message, error_code: code, ..turned(false) };
-        let text = crate::gateway::refusal::body::soap(&told);
+        let text = crate::gateway::refusal::body::soap(&told, Phase::Renewal, Incident(0));
         prop_assert!(dash_js_shows(&text).is_some(), "{}", text);
         prop_assert!(text.chars().all(is_xml), "{}", text);
         let recognised = crate::drm::recognise(crate::drm::Direction::Reply, None, None, text.as_bytes());
