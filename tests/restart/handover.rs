@@ -6,19 +6,25 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use command_fds::{CommandFdExt, FdMapping};
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsConnector;
 
 use crate::home::Home;
 use crate::process::{CLEARKEY, Proxy, sidebeat};
+use crate::web;
 
 /// What became of the calls of all players.
 #[derive(Default)]
@@ -29,24 +35,72 @@ struct Tally {
     over: Cell<bool>,
 }
 
-fn call(token: &str, device: &str) -> Request<Full<Bytes>> {
-    let request = Request::post("/license").header("host", "localhost").header("nv-authorizations", token);
-    request.header("x-device-id", device).body(CLEARKEY.into()).unwrap()
+/// How players connect: over cleartext, or over TLS and HTTP/2.
+#[derive(Clone)]
+struct Way {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
 }
 
-async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    // Ends with its connection.
-    drop(tokio::task::spawn_local(connection));
-    Some(sender)
+/// A connection on which calls can be sent.
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Way {
+    fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
+    async fn connect(&self) -> Option<Sender> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let Some(tls) = &self.tls else {
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+            // Ends with its connection.
+            drop(tokio::task::spawn_local(connection));
+            return Some(Sender::Http1(sender));
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.ok()?;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+        drop(tokio::task::spawn_local(connection));
+        Some(Sender::Http2(sender))
+    }
+
+    fn call(&self, token: &str, device: &str) -> Request<Full<Bytes>> {
+        let request = match self.tls {
+            None => Request::post("/license").header("host", "localhost"),
+            Some(_) => Request::post("https://localhost/license"),
+        };
+        request.header("nv-authorizations", token).header("x-device-id", device).body(CLEARKEY.into()).unwrap()
+    }
+}
+
+impl Sender {
+    async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
 }
 
 /// One player. A connection is kept until its end was announced (`keeps`), or for one call.
-async fn play(address: SocketAddr, token: &str, device: &str, keeps: bool, tally: &Tally) {
+async fn play(way: &Way, token: &str, device: &str, keeps: bool, tally: &Tally) {
     let mut kept = None;
     while !tally.over.get() {
-        let reply = tokio::time::timeout(PATIENCE, call_once(address, token, device, keeps, &mut kept)).await;
+        let reply = tokio::time::timeout(PATIENCE, call_once(way, token, device, keeps, &mut kept)).await;
         // The head-end remembers 10,000 calls: all of a run must be among them, so that its setups can be counted.
         if tally.answered.get() > MAX_CALLS_IN_HASTE {
             tokio::time::sleep(PAUSE_BETWEEN_CALLS).await;
@@ -59,23 +113,17 @@ async fn play(address: SocketAddr, token: &str, device: &str, keeps: bool, tally
 }
 
 /// A call is repeated on another connection only if nothing of it was sent. The error is why there was no license.
-async fn call_once(
-    address: SocketAddr,
-    token: &str,
-    device: &str,
-    keeps: bool,
-    kept: &mut Option<SendRequest<Full<Bytes>>>,
-) -> Result<(), String> {
+async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut Option<Sender>) -> Result<(), String> {
     for _ in 0..MAX_CONNECTIONS_OF_A_CALL {
         let mut sender = match kept.take() {
             Some(sender) => sender,
-            None => connect(address).await.ok_or("no connection")?,
+            None => way.connect().await.ok_or("no connection")?,
         };
         if sender.ready().await.is_err() {
             // It was closed while it was idle: nothing was sent.
             continue;
         }
-        let reply = match sender.try_send_request(call(token, device)).await {
+        let reply = match sender.send(way.call(token, device)).await {
             Ok(reply) => reply,
             Err(mut fault) => match fault.take_message() {
                 Some(_unsent) => continue,
@@ -114,13 +162,13 @@ fn without_connection_limit(home: &Home, workers: usize) {
 }
 
 /// Runs `restarts` while players play, and returns what became of their calls.
-async fn under_load(home: &Home, address: SocketAddr, restarts: impl Future<Output = ()>) -> Tally {
+async fn under_load(home: &Home, way: &Way, restarts: impl Future<Output = ()>) -> Tally {
     let tally = Rc::new(Tally::default());
     let local = LocalSet::new();
     for number in 0..6 {
         let device = format!("tv{number}");
-        let (token, tally) = (home.token(&device, "news").await, tally.clone());
-        local.spawn_local(async move { play(address, &token, &device, number % 2 == 0, &tally).await });
+        let (token, tally, way) = (home.token(&device, "news").await, tally.clone(), way.clone());
+        local.spawn_local(async move { play(&way, &token, &device, number % 2 == 0, &tally).await });
     }
     local.run_until(restarts).await;
     tally.over.set(true);
@@ -142,7 +190,7 @@ async fn restarts_and_reloads_under_load_lose_no_call() {
     let home = Home::new(30.0, "close", false).await.without_expiry().await;
     without_connection_limit(&home, 2);
     let mut proxy = home.proxy();
-    let tally = under_load(&home, proxy.players, async {
+    let tally = under_load(&home, &Way::plain(proxy.players), async {
         for _ in 0..RESTARTS {
             for _ in 0..RELOADS_EACH {
                 proxy.signal("-HUP");
@@ -156,6 +204,34 @@ async fn restarts_and_reloads_under_load_lose_no_call() {
     assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
     assert_sessions_went_on(&home).await;
     assert_eq!(proxy.said("sessions restored resumed=6"), RESTARTS);
+    proxy.end_successor().await;
+}
+
+/// A connection of many streams ends as a whole: what runs on it is finished first.
+#[tokio::test]
+async fn restarts_under_load_over_tls_and_http_2_lose_no_call() {
+    const RESTARTS: usize = 10;
+    let home = Home::new(30.0, "close", false).await.without_expiry().await;
+    without_connection_limit(&home, 2);
+    let file = home.folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let made = sidebeat().args(["certs", "init", "localhost", "--dir"]).arg(home.folder.path().join("certs")).output();
+    assert!(made.unwrap().status.success());
+    let encrypted = "listen = [\"127.0.0.1:0\"]\nlisten-plain = []";
+    std::fs::write(&file, config.replace("listen = []\nlisten-plain = [\"127.0.0.1:0\"]", encrypted)).unwrap();
+    let mut proxy = home.proxy();
+    let mut tls = Arc::unwrap_or_clone(web::trusting(&home.folder.path().join("certs/ca.pem")));
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let way = Way { address: proxy.players, tls: Some(Arc::new(tls)) };
+    let tally = under_load(&home, &way, async {
+        for _ in 0..RESTARTS {
+            proxy.succeed().await;
+        }
+    })
+    .await;
+    assert!(tally.answered.get() > 20 * RESTARTS, "{} calls are no load", tally.answered.get());
+    assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
+    assert_sessions_went_on(&home).await;
     proxy.end_successor().await;
 }
 
@@ -234,7 +310,7 @@ async fn a_service_manager_that_keeps_the_sockets_restarts_without_a_lost_call()
     let sockets = [("listen-plain", &players), ("admin", &admin)];
     let mut proxy = Proxy::start_by(activated(&home, &sockets));
     assert_eq!((proxy.players, proxy.admin), (address, admin.local_addr().unwrap()));
-    let tally = under_load(&home, address, async {
+    let tally = under_load(&home, &Way::plain(address), async {
         for _ in 0..RESTARTS {
             proxy.signal("-TERM");
             assert_eq!(proxy.end().await.code(), Some(0));
