@@ -106,6 +106,7 @@ impl App {
         let authorities = Authorities::new(authorities);
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
         start_couriers(webhooks, &pool, &tasks, &telemetry);
+        authority::fetch_token_keys(&authorities, pool.clone(), clock, &telemetry, &tasks);
         let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let (counters, admin_counters) = (Arc::new(Counters::default()), Arc::new(Counters::default()));

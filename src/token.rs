@@ -1,7 +1,11 @@
-//! What a JWT says about itself, read without a key: a peek, never a proof.
+//! What a JWT says about itself, and whether a key signed it.
 //!
-//! The head-end verifies its tokens; sidebeat only needs their hints (content, account, expiry,
-//! whether session control applies). Nothing here may decide that somebody is allowed something.
+//! A head-end verifies its own tokens; sidebeat then only needs their hints (content, account, expiry, whether
+//! session control applies), which [`TokenClaims::peek`] reads without a key: they decide nothing about who is
+//! allowed something. An embedded authority with keys of its own proves them first: [`TokenRules::verify`].
+
+mod key;
+mod verify;
 
 use std::time::Duration;
 
@@ -9,26 +13,35 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// Claims of a token whose signature nobody here has checked.
-#[derive(Clone)]
-pub struct Unverified(Value);
+pub use self::key::{JwksSource, KeyFault, TokenKeySet};
+pub use self::verify::{TokenFault, TokenRules};
 
-impl Unverified {
+/// Claims of a token. Proven only where they come from [`TokenRules::verify`].
+#[derive(Clone)]
+pub struct TokenClaims(Value);
+
+impl TokenClaims {
     /// Longer ones are not read; content tokens met are below 4 KiB.
-    const LONGEST: usize = 16 * 1024;
+    const MAX_TOKEN_BYTES: usize = 16 * 1024;
     /// Of a list; what is beyond is not looked at.
-    const MOST: usize = 8;
+    const MAX_LISTED_TOKENS: usize = 8;
 
     /// Reads the first compact JWT of a comma list, with or without `Bearer`; an encrypted key token
     /// may stand before it. None for anything else.
     pub fn peek(token: &str) -> Option<Self> {
-        token.split(',').take(Self::MOST).find_map(Self::read)
+        Self::find(token).map(|(_, claims)| claims)
+    }
+
+    /// As [`Self::peek`], with the text of the JWT that the claims are of.
+    fn find(token: &str) -> Option<(&str, Self)> {
+        let listed = token.split(',').take(Self::MAX_LISTED_TOKENS).map(str::trim);
+        listed
+            .map(|token| token.strip_prefix("Bearer ").unwrap_or(token))
+            .find_map(|token| Some((token, Self::read(token)?)))
     }
 
     fn read(token: &str) -> Option<Self> {
-        let token = token.trim();
-        let token = token.strip_prefix("Bearer ").unwrap_or(token);
-        if token.len() > Self::LONGEST {
+        if token.len() > Self::MAX_TOKEN_BYTES {
             return None;
         }
         let mut parts = token.split('.');
@@ -76,9 +89,9 @@ impl Unverified {
     }
 }
 
-impl std::fmt::Debug for Unverified {
+impl std::fmt::Debug for TokenClaims {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Unverified(…)")
+        f.write_str("TokenClaims(…)")
     }
 }
 
@@ -96,7 +109,7 @@ mod tests {
         for text in
             [token.clone(), format!("Bearer {token}"), format!("{token},{}", jwt("{}")), format!("a.b.c.d.e,{token}")]
         {
-            let claims = Unverified::peek(&text).unwrap();
+            let claims = TokenClaims::peek(&text).unwrap();
             assert_eq!(claims.text("device.accountId").as_deref(), Some("a1"));
             assert_eq!(claims.text("contentRights.0.contentId").as_deref(), Some("c1"));
             assert_eq!(claims.text("n").as_deref(), Some("7"));
@@ -107,7 +120,7 @@ mod tests {
 
     #[test]
     fn expiry_is_told_from_its_second_on() {
-        let at = |claims: &str, wall| Unverified::peek(&jwt(claims)).unwrap().expired_for(Duration::from_secs(wall));
+        let at = |claims: &str, wall| TokenClaims::peek(&jwt(claims)).unwrap().expired_for(Duration::from_secs(wall));
         for exp in [r#"{"exp":1700000060}"#, r#"{"exp":"1700000060"}"#, r#"{"exp":1700000060.0}"#] {
             assert_eq!(at(exp, 1_700_000_059), None, "{exp}");
             assert_eq!(at(exp, 1_700_000_060), Some(Duration::ZERO), "{exp}");
@@ -122,14 +135,14 @@ mod tests {
     #[test]
     fn what_is_no_token_is_none() {
         for text in ["", "opaque", "a.b", "a.b.c.d", "a.!!!.c", "e30.W10.sig", &format!("a.{}.c", "A".repeat(20_000))] {
-            assert!(Unverified::peek(text).is_none(), "{}", text.len());
+            assert!(TokenClaims::peek(text).is_none(), "{}", text.len());
         }
     }
 
     proptest::proptest! {
         #[test]
         fn any_text_is_survived(text in ".{0,200}", path in "[a-z0-9.]{0,20}") {
-            if let Some(claims) = Unverified::peek(&text) {
+            if let Some(claims) = TokenClaims::peek(&text) {
                 let _any = claims.text(&path);
             }
         }

@@ -447,7 +447,7 @@ fn a_report_costs_no_more_than_its_size() {
 #[test]
 fn a_token_costs_no_more_than_its_size() {
     let peek = |bytes: &[u8]| {
-        let _claims = token::Unverified::peek(std::str::from_utf8(bytes).unwrap());
+        let _claims = token::TokenClaims::peek(std::str::from_utf8(bytes).unwrap());
         0
     };
     let jwt = |head: &'static str, part: &'static str, tail: &'static str| {
@@ -461,6 +461,34 @@ fn a_token_costs_no_more_than_its_size() {
     assert_linear("lists", TOKEN_BYTES, jwt("{\"a\":[0", ",0", "]}"), peek);
     assert_linear("lists in lists", TOKEN_BYTES, jwt("{\"a\":[0", ",[]", "]}"), peek);
     assert_linear("depth", TOKEN_BYTES, jwt("{\"a\":", "[", "}"), peek);
+    let secret = token::TokenKeySet::of_secret(&[7; 32]).unwrap();
+    let verify = |bytes: &[u8]| {
+        let rules = token::TokenRules::default();
+        let _claims = rules.verify(&[&secret], std::str::from_utf8(bytes).unwrap(), Duration::ZERO);
+        0
+    };
+    let header = |size| {
+        let header = filled("{\"alg\":\"HS256\"", |n| format!(",\"{n}\":0"), "}", (size - 16) * 3 / 4);
+        format!("{}.e30.sig", URL_SAFE_NO_PAD.encode(header)).into_bytes()
+    };
+    assert_linear("headers", TOKEN_BYTES, header, verify);
+    assert_linear("claims, verified", TOKEN_BYTES, jwt("{\"a\":0", ",\"a\":0", "}"), verify);
     assert_linear("commas", HEAD_BYTES, |size| filled("", |_| ",".to_owned(), "", size), peek);
     assert_linear("dots", HEAD_BYTES, |size| filled("", |_| ".".to_owned(), "", size), peek);
+}
+
+#[test]
+fn a_key_set_costs_no_more_than_its_size() {
+    const JWKS_BYTES: usize = 64 * 1024;
+    let read = |bytes: &[u8]| {
+        let _keys = token::TokenKeySet::of_jwks(bytes, token::JwksSource::Url);
+        0
+    };
+    for (what, head, part, tail) in [
+        ("keys", "{\"keys\":[{}", ",{}", "]}"),
+        ("fields", "{\"keys\":[{\"a\":0", ",\"a\":0", "}]}"),
+        ("depth", "{\"keys\":[", "[", ""),
+    ] {
+        assert_linear(what, JWKS_BYTES, |size| filled(head, |_| part.to_owned(), tail, size), read);
+    }
 }

@@ -158,7 +158,10 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
     let mut named = Vec::new();
     for authority in &config.authorities {
         match &authority.kind {
-            AuthorityKind::Embedded(_) => {}
+            AuthorityKind::Embedded(it) => {
+                let url = it.token_keys.iter().flat_map(|keys| &keys.url);
+                named.extend(url.map(|url| (&url.endpoint, url.ca.as_deref())));
+            }
             AuthorityKind::FirstLight(it) => {
                 let endpoints = it.stream_concurrency.iter().map(|it| &it.endpoint).chain([&it.heartbeat]);
                 named.extend(endpoints.map(|endpoint| (endpoint, it.ca.as_deref())));

@@ -8,8 +8,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::AuthoritySignals;
 use super::books::{Books, Keeping};
 use super::embedded::{Cause, Claim, Ledger, Limit, Limits, Lost, Slot};
+use super::token_keys::TokenVerifier;
 use crate::clock::Clock;
 use crate::config::{Embedded, Groups, Pattern};
 use crate::ids;
@@ -21,6 +23,7 @@ use crate::store::{Key, SessionRecord, SlotRecord};
 pub struct Counter {
     config: Embedded,
     shelf: Arc<Shelf>,
+    verifier: Option<TokenVerifier>,
 }
 
 /// What all values of one counter share, whatever their limits.
@@ -33,14 +36,21 @@ struct Shelf {
 const CAPACITY: usize = 1_000_000;
 
 impl Counter {
-    pub(super) fn new(config: Embedded) -> Self {
+    pub(super) fn new(config: Embedded, signals: &AuthoritySignals) -> Self {
         let ledger = Mutex::new(Ledger::new(CAPACITY, ids::random_u64()));
-        Self { config, shelf: Arc::new(Shelf { keeping: OnceLock::new(), ledger }) }
+        let verifier = config.token_keys.clone().map(|keys| TokenVerifier::new(keys, &signals.keys_wanted));
+        Self { config, shelf: Arc::new(Shelf { keeping: OnceLock::new(), ledger }), verifier }
     }
 
     /// Other limits over the same books: what is taken stays taken.
-    pub(super) fn renewed(&self, config: Embedded) -> Self {
-        Self { config, shelf: self.shelf.clone() }
+    pub(super) fn renewed(&self, config: Embedded, signals: &AuthoritySignals) -> Self {
+        let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
+        let verifier = config.token_keys.clone().map(renew);
+        Self { config, shelf: self.shelf.clone(), verifier }
+    }
+
+    pub(super) fn verifier(&self) -> Option<&TokenVerifier> {
+        self.verifier.as_ref()
     }
 
     /// Whom it counts and how.

@@ -19,6 +19,7 @@ mod nagra_ssm;
 mod outage;
 mod registry;
 mod slots;
+mod token_keys;
 mod wire;
 
 use std::collections::HashMap;
@@ -27,7 +28,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
-use tokio::sync::Notify;
 
 use self::books::Keeping;
 pub use self::client::{Client, Renewal};
@@ -36,8 +36,9 @@ use self::far_clock::FarClock;
 pub use self::health::Calls;
 use self::health::Health;
 pub use self::outage::watch;
-pub use self::registry::Authorities;
+pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::slots::{Held, Kept, RESERVED};
+pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable};
 use crate::playbacks::Block;
@@ -72,14 +73,13 @@ struct Ssm {
 }
 
 impl Authority {
-    /// `over` rings when an outage is over.
-    pub fn new(config: config::Authority, over: &Arc<Notify>) -> Self {
+    pub fn new(config: config::Authority, signals: &AuthoritySignals) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config))),
+            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config, signals))),
             AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
                 let (clock, use_other_renewal) = (Arc::default(), Arc::default());
-                let health = Arc::new(Health::new(over.clone()));
+                let health = Arc::new(Health::new(signals.outage_over.clone()));
                 Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal }))
             }
         };
@@ -87,10 +87,10 @@ impl Authority {
     }
 
     /// The same authority with new settings; none if they are for another kind.
-    fn renewed(&self, config: config::Authority) -> Option<Self> {
+    fn renewed(&self, config: config::Authority, signals: &AuthoritySignals) -> Option<Self> {
         let kind = match (&self.kind, config.kind) {
             (Kind::Embedded(counter), AuthorityKind::Embedded(config)) => {
-                Kind::Embedded(Box::new(counter.renewed(*config)))
+                Kind::Embedded(Box::new(counter.renewed(*config, signals)))
             }
             (Kind::NagraSsm(ssm), AuthorityKind::NagraSsm(config)) => Kind::NagraSsm(Box::new(ssm.renewed(config))),
             (Kind::FirstLight(_), AuthorityKind::FirstLight(config)) => Kind::FirstLight(config),
@@ -182,9 +182,14 @@ impl Authority {
     /// Whether an open needs the player's content token.
     pub fn needs_token(&self) -> bool {
         match self.kind {
-            Kind::Embedded(_) => false,
+            Kind::Embedded(_) => self.verifies_tokens(),
             Kind::FirstLight(_) | Kind::NagraSsm(_) => true,
         }
+    }
+
+    /// Whether a media route opens its sessions, before any license call.
+    pub fn opens_for_media(&self) -> bool {
+        self.counter().is_some()
     }
 
     /// The time since the epoch in which its tokens are judged; none while it has not told lately. One of our own

@@ -16,7 +16,7 @@ use super::wire::{Asked, Wire};
 use crate::config::{Endpoint, NagraSsm};
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
-use crate::token::Unverified;
+use crate::token::TokenClaims;
 
 /// *Invalid expiration time*, on the vendor's page of SSM error codes.
 pub(super) const EXPIRED: i64 = 1004;
@@ -81,7 +81,7 @@ impl NagraSsm {
     }
 
     fn read_good(&self, asked: &Asked<'_>, said: &Said, date: Duration) -> Result<Verdict, Fault> {
-        let claims = said.token.as_ref().and_then(|token| Unverified::peek(token.expose()));
+        let claims = said.token.as_ref().and_then(|token| TokenClaims::peek(token.expose()));
         let lifetime = claims.as_ref().and_then(|claims| claims.remaining(date));
         match (asked.kind, said.token.clone()) {
             (AskKind::Close, _) => Ok(Verdict::Closed),

@@ -29,7 +29,7 @@ pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry
 
 async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetry: &Telemetry) {
     loop {
-        authorities.over.notified().await;
+        authorities.signals.outage_over.notified().await;
         for looks in 1..=LOOKS {
             let waiting = authorities.every().into_iter().filter(|authority| is_over(authority));
             let settled = |authority: &Arc<Authority>| looks == LOOKS || sessions.on_credit(&authority.id) == 0;

@@ -19,10 +19,18 @@ use crate::store::{SessionRecord, SlotRecord, Store};
 #[derive(Debug)]
 pub struct Authorities {
     all: ArcSwap<All>,
-    /// Rings when an outage of one of them is over.
-    pub(super) over: Arc<Notify>,
+    pub(super) signals: AuthoritySignals,
     /// Where embedded ones write their places down.
     store: OnceLock<Arc<dyn Store>>,
+}
+
+/// What authorities tell the tasks that work for all of them.
+#[derive(Clone, Debug, Default)]
+pub struct AuthoritySignals {
+    /// Keys of content tokens are to be fetched.
+    pub(super) keys_wanted: Arc<Notify>,
+    /// An outage of one of them is over.
+    pub(super) outage_over: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -34,11 +42,11 @@ struct All {
 
 impl Authorities {
     pub fn new(configs: Vec<config::Authority>) -> Arc<Self> {
-        let over = Arc::default();
-        let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &over))).collect();
+        let signals = AuthoritySignals::default();
+        let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &signals))).collect();
         Arc::new(Self {
             all: ArcSwap::from_pointee(All { current, retired: Vec::new() }),
-            over,
+            signals,
             store: OnceLock::new(),
         })
     }
@@ -69,7 +77,7 @@ impl Authorities {
     }
 
     fn fresh(&self, config: config::Authority) -> Authority {
-        let authority = Authority::new(config, &self.over);
+        let authority = Authority::new(config, &self.signals);
         if let Some(store) = self.store.get() {
             authority.keep(store, &[], &HashMap::new());
         }
@@ -103,16 +111,19 @@ impl Authorities {
         let current: Vec<_> = configs
             .into_iter()
             .map(|config| match before.iter().find(|authority| *authority.name == *config.name) {
-                Some(old) if !before.is_free(old) => old.renewed(config).map(Arc::new).unwrap_or_else(|| {
-                    kept.push(old.name.clone());
-                    old.clone()
-                }),
+                Some(old) if !before.is_free(old) => {
+                    old.renewed(config, &self.signals).map(Arc::new).unwrap_or_else(|| {
+                        kept.push(old.name.clone());
+                        old.clone()
+                    })
+                }
                 Some(_) | None => Arc::new(self.fresh(config)),
             })
             .collect();
         let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);
         let retired = before.iter().filter(gone).filter(|old| !before.is_free(old)).cloned().collect();
         self.all.store(Arc::new(All { current, retired }));
+        self.signals.keys_wanted.notify_one();
         kept
     }
 }

@@ -17,6 +17,7 @@ mod refusal;
 mod route;
 mod server;
 mod store;
+mod token_keys;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -75,7 +76,7 @@ pub fn keys() -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// The kinds of `[[authority]]` or `[[route]]` that have a key of this name.
+/// The kinds of `[[authority]]` or `[[route]]` that have a key or a table of this name.
 pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
     let kinds: &[&str] = match table {
         "authority" => &["embedded", "firstlight", "nagra-ssm"],
@@ -87,7 +88,7 @@ pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
         let sheet = Sheet::parse(&one, Path::new(""), Environment::new(std::iter::empty()));
         sheet.is_ok_and(|sheet| {
             read(&sheet);
-            sheet.keys().contains(&format!("{table}.{key}"))
+            sheet.knows(&format!("{table}.{key}"))
         })
     };
     kinds.iter().filter(has).copied().collect()

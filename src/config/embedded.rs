@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rung;
+use super::{Rung, TokenKeys};
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
@@ -27,6 +27,8 @@ pub struct Embedded {
     pub on_limit: OnLimit,
     /// Sessions at once of one account.
     pub sessions_per_account: u32,
+    /// None: content tokens are believed.
+    pub token_keys: Option<TokenKeys>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

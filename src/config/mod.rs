@@ -22,6 +22,7 @@ mod section;
 mod store;
 mod take;
 mod template;
+mod token_keys;
 mod units;
 mod value;
 mod viewer_header;
@@ -53,6 +54,7 @@ pub use self::route::{
 };
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::template::{Place, Template};
+pub use self::token_keys::{JwksUrl, TokenKeys};
 pub use self::viewer_header::ViewerHeader;
 pub use self::webhook::Webhook;
 use crate::secret::Secret;

@@ -112,6 +112,12 @@ impl<'a> Sheet<'a> {
         self.asked.borrow().iter().map(|path| without_indices(path)).collect()
     }
 
+    /// Whether a key or a table of this path, without indices, was asked for.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        let (asked, tables) = (self.asked.borrow(), self.tables.borrow());
+        asked.iter().chain(tables.iter()).any(|known| without_indices(known) == path)
+    }
+
     /// All faults, the unknown keys and variables among them.
     pub(super) fn finish(&self) -> Faults {
         self.judge("", &self.table);
@@ -185,23 +191,18 @@ impl<'a> Sheet<'a> {
         if key.contains('.') {
             return String::new();
         }
+        let kinds: Vec<_> =
+            kinds_that_have(&without_indices(path), key).iter().map(|kind| format!("\"{kind}\"")).collect();
+        if !kinds.is_empty() {
+            return format!("; it belongs to kind = {}", kinds.join(" or "));
+        }
         let homes: BTreeSet<String> =
             asked.iter().filter_map(|known| Some(header(known.strip_suffix(key)?.strip_suffix('.')?))).collect();
         match homes.first() {
-            Some(_) if homes.contains(&header(path)) => belonging(path, key),
+            Some(_) if homes.contains(&header(path)) => "; it belongs to another kind".to_owned(),
             Some(home) if homes.len() == 1 => format!("; it belongs to {home}"),
             Some(_) | None => String::new(),
         }
-    }
-}
-
-/// Of a key that stands in a table of another kind.
-fn belonging(path: &str, key: &str) -> String {
-    let kinds: Vec<_> = kinds_that_have(&without_indices(path), key).iter().map(|kind| format!("\"{kind}\"")).collect();
-    if kinds.is_empty() {
-        "; it belongs to another kind".to_owned()
-    } else {
-        format!("; it belongs to kind = {}", kinds.join(" or "))
     }
 }
 

@@ -104,6 +104,11 @@ impl<'a> Section<'a> {
         Fault { key: path, line, what }
     }
 
+    /// Whether the file has this table at all, empty or not.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Records that `key` is missing, unless it is there, good or bad.
     pub(super) fn need(&self, key: &str, say: &str) {
         if !self.has(key) {

@@ -111,6 +111,12 @@ impl Section<'_> {
         Some(file)
     }
 
+    /// What `read` makes of the content of the file that `key` names.
+    pub(super) fn file_content<T, E: Display>(&self, key: &str, read: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {
+        let path = self.file(key)?;
+        self.word(key, |_| read_bounded(&path).and_then(|content| read(&content).map_err(|what| what.to_string())))
+    }
+
     /// `key` itself, or the content of the file that `key-file` names. Either one in the
     /// environment wins over both in the file; both in one place contradict each other.
     pub(super) fn secret(&self, key: &str) -> Option<Secret> {
@@ -140,14 +146,20 @@ fn secret(text: &str) -> Result<Secret, String> {
 
 /// The file's text without the newline at its end.
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
-    const LONGEST: u64 = 64 << 10;
-    let read = || -> io::Result<Zeroizing<String>> {
-        let mut text = Zeroizing::new(String::new());
-        File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read().map_err(|error| format!("cannot be read: {error}"))?;
+    let content = read_bounded(path)?;
+    let text = std::str::from_utf8(&content).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    const MAX_FILE_BYTES: u64 = 64 << 10;
+    let read = || -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut content = Zeroizing::new(Vec::new());
+        File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    let content = read().map_err(|error| format!("cannot be read: {error}"))?;
+    if content.len() as u64 > MAX_FILE_BYTES { Err("is larger than 64 KiB".to_owned()) } else { Ok(content) }
 }
 
 fn within<T: PartialOrd>(value: T, range: &RangeInclusive<T>, show: impl Fn(&T) -> String) -> Result<T, String> {

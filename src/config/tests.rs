@@ -5,6 +5,7 @@ mod environment;
 mod faults;
 mod sample;
 mod secrets;
+mod token_keys;
 
 use std::path::Path;
 use std::{fs, iter};

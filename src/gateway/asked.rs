@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::Gateway;
 use super::flight::Challenge;
-use super::identity::{self, Counted, Evidence};
+use super::identity::{self, Counted};
 use super::onward::OnwardRequest;
 use super::route::Route;
 use crate::authority::Authority;
@@ -23,10 +23,10 @@ use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, CallNames, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::task::TooBusy;
-use crate::token::Unverified;
+use crate::token::{TokenClaims, TokenFault};
 
 pub(super) struct Asked {
-    pub(super) claims: Option<Unverified>,
+    pub(super) claims: Option<TokenClaims>,
     pub(super) counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
     pub(super) headers: HeaderMap,
@@ -38,6 +38,8 @@ pub(super) struct Asked {
     /// What the player says of itself.
     pub(super) told: Option<cmcd::Report>,
     pub(super) token: Option<Secret>,
+    /// Why the token proves nothing, where it must prove something.
+    pub(super) token_fault: Option<TokenFault>,
 }
 
 /// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
@@ -54,41 +56,32 @@ impl Gateway {
         parts: Parts,
         onward: OnwardRequest,
     ) -> Result<Asked, TooBusy> {
-        if onward.body.len() < READ_APART_MIN_BYTES {
-            return Ok(Asked::read(route, route.authority.as_deref(), peer, (registration, rest), parts, onward));
-        }
-        let (route, peer, rest) = (route.clone(), peer.clone(), rest.to_owned());
-        let read = move || Asked::read(&route, route.authority.as_deref(), &peer, (registration, &rest), parts, onward);
-        self.tasks.heavy(read).await
+        let uri = parts.uri.clone();
+        let mut asked = if onward.body.len() < READ_APART_MIN_BYTES {
+            Asked::read(route, registration, parts, onward)
+        } else {
+            let route = route.clone();
+            self.tasks.heavy(move || Asked::read(&route, registration, parts, onward)).await?
+        };
+        let place = (rest, uri.query());
+        let device = |claims: &TokenClaims| asked.device(route, peer, place, Some(claims));
+        let proven = self.prove(route, asked.token.as_ref(), device).await;
+        asked.token_fault = proven.as_ref().err().copied();
+        asked.identify(route, peer, place, proven.ok().flatten());
+        Ok(asked)
     }
 }
 
 impl Asked {
-    /// `authority` is the route's, if it has one.
-    fn read(
-        route: &Route,
-        authority: Option<&Authority>,
-        peer: &Peer,
-        (registration, rest): (Option<Arc<Registration>>, &str),
-        parts: Parts,
-        mut onward: OnwardRequest,
-    ) -> Self {
+    /// Whose call it is, is still to be told: `proof`.
+    fn read(route: &Route, registration: Option<Arc<Registration>>, parts: Parts, onward: OnwardRequest) -> Self {
         let Parts { headers, uri, .. } = parts;
         let message = onward.recognise(route);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
-        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
-        let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer, query: uri.query(), rest };
-        let device = match &registration {
-            Some(registration) => Some((registration.device.clone(), registration.rung)),
-            None => identity::device(&route.config.device, &evidence),
-        };
-        let counted = Counted::read(authority, &evidence, device.as_ref().map(|(device, _)| device.as_str()));
-        // Of a registered playback the path names nothing more.
-        let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| registration.is_none());
-        onward.path = onward_path(route, rest, rung);
         let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        Self { claims, counted, device, headers, message, onward, registration, told, token }
+        let (claims, counted, device, token_fault) = (None, Counted::default(), None, None);
+        Self { claims, counted, device, headers, message, onward, registration, told, token, token_fault }
     }
 
     /// What the core is asked, if a session may have to do with this call.

@@ -22,7 +22,8 @@ impl Asked {
     /// first token counts.
     pub(super) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
         let time = authority.time(clock)?;
-        self.claims.as_ref()?.expired_for(time).filter(|ago| *ago > LEEWAY)
+        let leeway = authority.token_leeway().unwrap_or(LEEWAY);
+        self.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
     }
 }
 

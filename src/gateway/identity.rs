@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, TokenSource};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
-use crate::token::Unverified;
+use crate::token::TokenClaims;
 
 /// Longest identity that is believed; longer ones are no identities.
 const LONGEST: usize = 256;
@@ -26,7 +26,7 @@ const MAX_KILL_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the ladder may look at.
 pub(super) struct Evidence<'a> {
-    pub(super) claims: Option<&'a Unverified>,
+    pub(super) claims: Option<&'a TokenClaims>,
     pub(super) headers: &'a HeaderMap,
     pub(super) peer: &'a Peer,
     pub(super) query: Option<&'a str>,
@@ -170,14 +170,18 @@ fn without_scheme(value: &str) -> &str {
 
 /// The token by which a playback is known. A device authentication token opens sessions too, but
 /// stands for no playback.
-pub(super) fn of_playback(token: Option<&Secret>, claims: Option<&Unverified>) -> Option<Fingerprint> {
+pub(super) fn of_playback(token: Option<&Secret>, claims: Option<&TokenClaims>) -> Option<Fingerprint> {
     let of_device = claims.and_then(|claims| claims.text("typ")).as_deref() == Some("DevAuthN");
     token.filter(|_| !of_device).map(Secret::fingerprint)
 }
 
 /// A kill is remembered for as long as its content token could be used again; none where the token does not say.
 /// `time` is the authority's.
-pub(super) fn kill_memory(token: Option<Fingerprint>, claims: Option<&Unverified>, time: Duration) -> Option<Duration> {
+pub(super) fn kill_memory(
+    token: Option<Fingerprint>,
+    claims: Option<&TokenClaims>,
+    time: Duration,
+) -> Option<Duration> {
     let remaining = match token {
         Some(_) => claims?.remaining(time),
         // Nothing tells one playback of the device from the next: before long the authority is asked again.
@@ -209,7 +213,7 @@ mod tests {
             [(-100_i64, 30), (5, 30), (600, 600), (86_400, 86_400), (86_401, 86_400), (1 << 31, 86_400)]
         {
             let claims = format!("{{\"exp\":{}}}", 1_800_000_000 + left);
-            let claims = Unverified::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)));
+            let claims = TokenClaims::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)));
             assert!(claims.is_some());
             assert_eq!(kill_memory(token, claims.as_ref(), now), Some(Duration::from_secs(remembered)), "{left}");
         }

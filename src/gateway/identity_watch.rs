@@ -14,7 +14,7 @@ use super::asked::Asked;
 use super::route::Route;
 use crate::edge::Peer;
 use crate::secret::Fingerprint;
-use crate::token::Unverified;
+use crate::token::TokenClaims;
 
 /// Addresses that are watched at once; then the oldest half is forgotten.
 const MAX_ADDRESSES: usize = 4096;
@@ -99,7 +99,7 @@ impl Gateway {
         &self,
         route: &Route,
         peer: &Peer,
-        claims: Option<&Unverified>,
+        claims: Option<&TokenClaims>,
         source: Option<&'static str>,
         by_device: bool,
     ) {
@@ -136,7 +136,7 @@ impl Gateway {
 }
 
 /// What a token says of whose it is; none if it says nothing.
-fn whose(claims: &Unverified) -> Option<Fingerprint> {
+fn whose(claims: &TokenClaims) -> Option<Fingerprint> {
     let said = ["device.deviceId", "device.accountId", "accountId"].map(|path| claims.text(path));
     let parts = said.each_ref().map(|said| said.as_deref().unwrap_or_default().as_bytes());
     said.iter().any(Option::is_some).then(|| Fingerprint::of_parts(&parts))

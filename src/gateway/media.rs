@@ -171,7 +171,7 @@ impl Story<'_> {
     /// A session was opened for it, perhaps before a restart: none begins here without one where that needs
     /// no token.
     fn is_bound(&self) -> bool {
-        let opens = self.authority.is_some_and(|authority| !authority.needs_token());
+        let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
         self.seat.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
     }
 

@@ -21,6 +21,7 @@ mod license;
 mod media;
 mod mirror;
 mod onward;
+mod proof;
 mod query;
 mod reach;
 mod refusal;

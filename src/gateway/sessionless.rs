@@ -77,7 +77,9 @@ impl Story<'_> {
     /// Refuses a call that could bring a license past the sessions that the route demands.
     pub(super) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<Ending> {
         let refused = match reason {
-            SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
+            SessionlessReason::NoDevice => self.demands_sessions(),
+            // Where tokens prove whose a call is, none is no way around that.
+            SessionlessReason::NoToken => self.demands_sessions() || self.verifies_tokens(),
             // No player's request is like that.
             SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
             SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
@@ -126,12 +128,14 @@ impl Story<'_> {
         self.route.authority.is_some() && self.route.config.session_control == SessionControl::Always
     }
 
+    fn verifies_tokens(&self) -> bool {
+        self.route.authority.as_ref().is_some_and(|authority| authority.verifies_tokens())
+    }
+
     fn refuse_as(&self, reason: SessionlessReason) -> Ending {
         let (error, detail) = reason.refusal();
         let why = self.why(reason);
-        if self.may_write("refused") {
-            self.note_of_device("refused", why.clone());
-        }
+        self.note_refused(why.clone());
         let turned = Turned { message: why, ..Turned::ours(403, error, detail) };
         (Outcome::Refused, self.turn_away(Phase::License, &turned, None))
     }
@@ -194,6 +198,12 @@ impl Story<'_> {
     fn host(&self) -> &str {
         let registered = self.asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         registered.unwrap_or(&self.route.config.license_server).host()
+    }
+
+    pub(super) fn note_refused(&self, why: String) {
+        if self.may_write("refused") {
+            self.note_of_device("refused", why);
+        }
     }
 
     fn note_of_device(&self, what: &'static str, reason: String) {

@@ -20,7 +20,7 @@ use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply
 use crate::secret::Fingerprint;
 use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
-use crate::token::Unverified;
+use crate::token::TokenClaims;
 
 /// No license server's path ends like these.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,11 +112,13 @@ impl Gateway {
             let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
             return Some((key, Some(registration.token())));
         }
-        let token = identity::content_token(&route.config.content_token, headers, query, None);
-        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
-        let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
-        let (device, rung) = identity::device(&route.config.device, &evidence)?;
         let authority = route.authority.as_deref()?;
+        let token = identity::content_token(&route.config.content_token, headers, query, None);
+        let device = |claims: Option<&TokenClaims>| {
+            identity::device(&route.config.device, &Evidence { claims, headers, peer, query, rest })
+        };
+        let claims = self.prove_at_once(authority, token.as_ref(), |claims| device(Some(claims)))?;
+        let (device, rung) = device(claims.as_ref())?;
         Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
     }
 }

@@ -210,6 +210,11 @@ impl Sessions {
         self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.has_token(token)))
     }
 
+    /// Whether this content token is, or was, one of a playback that goes on.
+    pub fn plays_with(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> bool {
+        !self.playing(key, Some(token)).is_empty()
+    }
+
     fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
         self.with(key, |device, _| Some(device.playback_mut(id)?.card.card.policy()))
     }

@@ -13,7 +13,7 @@ pub(super) struct AuthorityCall {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct AskedAgain {
+pub(super) struct AuthorityResult {
     pub(super) authority: Arc<str>,
     pub(super) result: &'static str,
 }

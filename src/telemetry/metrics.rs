@@ -14,9 +14,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::labels::{
-    AskedAgain, AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime, Authorized, CallLabels, Cause, Credit,
-    Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, RouteResult, Saving,
-    SlotEnd, StateLabel,
+    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityResult, AuthorityTime, Authorized, CallLabels, Cause,
+    Credit, Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, RouteResult,
+    Saving, SlotEnd, StateLabel,
 };
 use crate::events::Playback;
 use crate::session::{AskKind, Event};
@@ -52,7 +52,7 @@ pub struct Metrics {
     media_bytes: Family<RouteLabel, Counter>,
     media_requests: Family<MediaLabels, Counter>,
     on_credit: Family<AuthorityLabel, Gauge>,
-    opens_asked_again: Family<AskedAgain, Counter>,
+    opens_asked_again: Family<AuthorityResult, Counter>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
     reloads: Family<Reload, Counter>,
@@ -60,6 +60,8 @@ pub struct Metrics {
     sessions_displaced: Family<StateLabel, Counter>,
     sessions_restored: Family<Restored, Counter>,
     slots_ended: Family<Ended, Counter>,
+    token_key_fetches: Family<AuthorityResult, Counter>,
+    token_keys: Family<AuthorityLabel, Gauge>,
     unrecognised: Family<RouteFault, Counter>,
     weak_identities: Family<RouteFault, Counter>,
     upstream_calls_saved: Family<Saving, Counter>,
@@ -110,6 +112,8 @@ impl Default for Metrics {
             sessions_displaced: Family::default(),
             sessions_restored: Family::default(),
             slots_ended: Family::default(),
+            token_key_fetches: Family::default(),
+            token_keys: Family::default(),
             unrecognised: Family::default(),
             weak_identities: Family::default(),
             upstream_calls_saved: Family::default(),
@@ -159,7 +163,7 @@ impl Metrics {
 
     /// An open that had met the limit while a place of its account was being given back.
     pub fn open_asked_again(&self, authority: &Arc<str>, result: &'static str) {
-        self.opens_asked_again.get_or_create(&AskedAgain { authority: authority.clone(), result }).inc();
+        self.opens_asked_again.get_or_create(&AuthorityResult { authority: authority.clone(), result }).inc();
     }
 
     /// As it is now; zero for no outage.

@@ -136,6 +136,26 @@ impl Telemetry {
         }
     }
 
+    /// An authority has newly fetched keys, so many.
+    pub fn token_keys_fetched(&self, authority: &Arc<str>, keys: usize) {
+        self.metrics.token_keys_fetched(authority, Some(keys));
+        info!(authority = &**authority, keys, "token keys fetched");
+    }
+
+    /// It goes on with as many as it has.
+    pub fn token_keys_not_fetched(&self, authority: &Arc<str>, fault: &str, keys: usize) {
+        self.metrics.token_keys_fetched(authority, None);
+        let fault = crate::secret::scrub(fault);
+        if keys == 0 {
+            warn!(
+                authority = &**authority,
+                fault, "no token keys could be fetched: calls are refused until they can (token_keys_missing)"
+            );
+        } else {
+            warn!(authority = &**authority, fault, keys, "token keys not fetched; the old ones stay");
+        }
+    }
+
     /// `offset`: seconds that the authority's clock is ahead of ours.
     pub fn clock_offset(&self, authority: &Arc<str>, offset: f64, warn: bool) {
         self.metrics.clock_offset(authority, offset);

@@ -47,6 +47,7 @@ mod renewing;
 mod silence;
 mod stock_nginx;
 mod systems;
+mod token_keys;
 mod unused;
 mod wrapping;
 mod zap;

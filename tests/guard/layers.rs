@@ -27,7 +27,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 16] = [
         "pure: what a report says; what a body is; what a manifest says; what a session does",
     ),
     (&["config"], "the settings, checked and immutable"),
-    (&["token"], "what a JWT says about itself, unproven"),
+    (&["token"], "what a JWT says about itself, and whether a key signed it"),
     (&["clock", "ids", "secret", "task"], "the only reader of clocks, source of randomness, home of secrets, spawner"),
 ];
 

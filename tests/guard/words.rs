@@ -32,6 +32,7 @@ fn metrics() -> BTreeSet<String> {
     };
     telemetry.note(&playback, &Event::Closed(End::Stopped), Duration::ZERO);
     telemetry.clock_offset(&"a".into(), 0.0, false);
+    telemetry.token_keys_fetched(&"a".into(), 1);
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.open_asked_again(&"a".into(), "granted");
@@ -113,6 +114,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
+        marked("src/gateway/proof.rs", &["ours(403, ", "ours(503, "]),
         names("src/gateway/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/onward.rs", &["impl UnfitRequest", "fn error("], ""),
         marked("src/gateway/twin.rs", &["error: "]),

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::authority::{GRACE, INTERVAL};
+use super::token_keys::token_keys;
 use crate::config::section::Section;
 use crate::config::words;
 use crate::config::{AccountRung, Embedded, Groups, HOUSEHOLD_ACCOUNT, OnLimit};
@@ -16,8 +17,10 @@ const ON_LIMIT: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("
 
 pub(super) fn embedded(table: &Section<'_>) -> Embedded {
     let names = |key| table.list(key, "[\"guest-*\", \"tv-1\"]", words::pattern).unwrap_or_default();
+    let account = account(table);
     Embedded {
-        account: account(table),
+        token_keys: token_keys(table, &account),
+        account,
         allow: names("allow"),
         content_groups: groups(table, "content-group"),
         deny: names("deny"),

@@ -164,7 +164,7 @@ fn faults_of_authorities() {
         (
             "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nurl = \"https://h\"\nsessions-per-acount = 0",
             &[
-                "line 4: authority[0].url: is not a known key",
+                "line 4: authority[0].url: is not a known key; it belongs to kind = \"nagra-ssm\"",
                 "line 5: authority[0].sessions-per-acount: is not a known key; did you mean `sessions-per-account`?",
             ],
         ),
@@ -368,7 +368,7 @@ fn faults_of_routes() {
             ],
         ),
         ("kind = \"radio\"", &["line 4: route[0].kind: must be \"authorize\", \"license\" or \"media\""]),
-        ("segments = \"direct\"", &["line 4: route[0].segments: is not a known key"]),
+        ("segments = \"direct\"", &["line 4: route[0].segments: is not a known key; it belongs to kind = \"media\""]),
         ("device = []", &["line 4: route[0].device: is empty: name at least \"peer\""]),
         ("device = [\"mtls\"]", &["line 4: route[0].device: names mtls, which needs server.tls.client-ca"]),
         (

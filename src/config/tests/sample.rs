@@ -84,6 +84,13 @@ fn what_is_commented_out_works() {
     for file in ["admin-token", "webhook-secret"] {
         fs::write(folder.path().join(file), "hush\n").unwrap();
     }
+    fs::create_dir(folder.path().join("keys")).unwrap();
+    let pem = rcgen::KeyPair::generate().unwrap().public_key_pem();
+    let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0i";
+    let jwks = format!("{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"{secret}\"}}]}}");
+    for (file, content) in [("jwks.json", &*jwks), ("token-secret", secret), ("token.pem", &pem)] {
+        fs::write(folder.path().join("keys").join(file), content).unwrap();
+    }
     let whole = format!("{:?}", load(SAMPLE, folder.path()));
     let embedded = SAMPLE.lines().position(|line| line == "#[[authority]]").unwrap();
     let route = SAMPLE.lines().position(|line| line == "[[route]]").unwrap();

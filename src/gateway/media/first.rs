@@ -15,6 +15,7 @@ use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
 use crate::gateway::asked;
 use crate::gateway::identity::{self, Counted, Evidence};
+use crate::gateway::proof;
 use crate::gateway::query;
 use crate::gateway::refusal::{Phase, Turned};
 use crate::gateway::route::Route;
@@ -24,7 +25,7 @@ use crate::secret::Fingerprint;
 use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
-use crate::token::Unverified;
+use crate::token::TokenClaims;
 
 const NO_PLAYBACK: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
@@ -61,13 +62,28 @@ impl Gateway {
         let query = asked.uri.query();
         let authority = route.authority.as_deref();
         let token = identity::content_token(&route.config.content_token, &asked.headers, query, None);
-        let claims = token.as_ref().and_then(|token| Unverified::peek(token.expose()));
-        let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
-        let found = match known {
+        let device = |claims: Option<&TokenClaims>| match known {
             // A query or a path that named it came with its first request alone.
             Some(known) => Some((known.device.clone(), known.rung)),
-            None => identity::device(&route.config.device, &evidence),
+            None => {
+                let evidence = Evidence { claims, headers: &asked.headers, peer, query, rest };
+                identity::device(&route.config.device, &evidence)
+            }
         };
+        let claims = match self.prove(route, token.as_ref(), |claims| device(Some(claims))).await {
+            Ok(claims) => claims,
+            Err(fault) => {
+                let turned = authority.map(|authority| proof::unproven(authority, fault));
+                return turned.map_or_else(|| told(NO_PLAYBACK), |turned| self.turned_away(route, &turned));
+            }
+        };
+        // The path of a playback is proof enough: it was given to who brought a token.
+        let unnamed = authority.filter(|it| it.verifies_tokens() && token.is_none() && known.is_none());
+        if let Some(authority) = unnamed {
+            return self.turned_away(route, &proof::unnamed(authority));
+        }
+        let found = device(claims.as_ref());
+        let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
         let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
         let rest = asked::onward_path(route, rest, rung);
         let names = CallNames {
@@ -93,7 +109,7 @@ impl Gateway {
         };
         // Whoever looks does not play yet: the path that it is sent to begins a playback when it is fetched.
         let plays = asked.method == Method::GET;
-        if let Some(authority) = managed.filter(|authority| plays && !authority.needs_token()) {
+        if let Some(authority) = managed.filter(|authority| plays && authority.opens_for_media()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
             self.watch_identity(route, peer, claims.as_ref(), Some(registration.rung), counted.by_device);
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
@@ -121,7 +137,7 @@ impl Gateway {
         found: Option<&(String, &'static str)>,
         names: &CallNames,
     ) -> Option<Box<Turned>> {
-        if authority.needs_token() && names.content_token.is_none() {
+        if !authority.opens_for_media() && names.content_token.is_none() {
             return None;
         }
         let key = found.map(|(device, rung)| DeviceKey::new(&authority.name, rung, device));

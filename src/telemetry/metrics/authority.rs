@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::labels::{AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityTime};
+use super::super::labels::{AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityResult, AuthorityTime};
 use super::{Metrics, ask_name};
 use crate::session::{AskKind, FaultKind};
 
@@ -31,6 +31,16 @@ impl Metrics {
     pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
         let label = AuthorityCalls { authority: authority.clone(), calls };
         self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    /// A fetch of the keys of content tokens, and how many there are now; none if it failed.
+    pub(in crate::telemetry) fn token_keys_fetched(&self, authority: &Arc<str>, keys: Option<usize>) {
+        let result = if keys.is_some() { "good" } else { "failed" };
+        self.token_key_fetches.get_or_create(&AuthorityResult { authority: authority.clone(), result }).inc();
+        if let Some(keys) = keys {
+            let label = AuthorityLabel { authority: authority.clone() };
+            self.token_keys.get_or_create(&label).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        }
     }
 
     pub fn account_deferred(&self, authority: &Arc<str>) {

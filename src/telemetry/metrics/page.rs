@@ -89,6 +89,10 @@ impl Metrics {
         registry.register("sessions_restored", help, self.sessions_restored.clone());
         let help = "Sessions that embedded authorities ended against their will, by reason";
         registry.register("slots_ended", help, self.slots_ended.clone());
+        let help = "Fetches of the keys of content tokens, by result";
+        registry.register("token_key_fetches", help, self.token_key_fetches.clone());
+        let help = "Keys of content tokens that were fetched last";
+        registry.register("token_keys", help, self.token_keys.clone());
         registry.register("weak_identities", "Calls whose identity tells too little", self.weak_identities.clone());
         registry.register("unrecognised", "Bodies that are no DRM message we know", self.unrecognised.clone());
         let saved = self.upstream_calls_saved.clone();

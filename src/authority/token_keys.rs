@@ -1,0 +1,193 @@
+//! The keys of an embedded authority's content tokens while the proxy runs: those of files, and those of a URL.
+//!
+//! One task fetches key sets: at the start, at an interval, and when a call brings a token of a key that is not
+//! known, which is limited in rate, because anybody can name such a key. What was fetched holds until newer keys
+//! come: a fetch that fails takes nothing away. Calls wait for a fetch that is under way, but not for long.
+
+mod fetch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+pub use self::fetch::fetch_token_keys;
+use super::Authority;
+use crate::clock::Clock;
+use crate::config::TokenKeys;
+use crate::token::{TokenClaims, TokenFault, TokenKeySet};
+
+/// Between two fetches that calls ask for.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
+/// After a fetch that failed: from the first to the longest pause, each time doubled.
+const MIN_RETRY_PAUSE: Duration = Duration::from_secs(1);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct TokenVerifier {
+    config: TokenKeys,
+    fetched: Option<Arc<FetchedKeys>>,
+}
+
+/// What all values of one authority share while its URL stays the same.
+#[derive(Debug)]
+struct FetchedKeys {
+    attempts: Mutex<FetchAttempts>,
+    /// How many fetches have ended.
+    ended: watch::Sender<u64>,
+    keys: ArcSwap<TokenKeySet>,
+    /// Rings for the task that fetches.
+    wanted: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct FetchAttempts {
+    /// When a call asked for one last.
+    demanded: Option<Instant>,
+    /// None: at once.
+    due: Option<Instant>,
+    /// In line, by now.
+    failures: u32,
+    under_way: bool,
+}
+
+impl TokenVerifier {
+    pub(super) fn new(config: TokenKeys, wanted: &Arc<Notify>) -> Self {
+        let fetched = config.url.is_some().then(|| Arc::new(FetchedKeys::new(wanted.clone())));
+        Self { config, fetched }
+    }
+
+    /// As `config` says from now on. Keys of another URL are not taken over.
+    pub(super) fn renewed(before: Option<&Self>, config: TokenKeys, wanted: &Arc<Notify>) -> Self {
+        let endpoint = |config: &TokenKeys| config.url.as_ref().map(|url| (url.endpoint.clone(), url.ca.clone()));
+        match before.filter(|before| endpoint(&before.config) == endpoint(&config)) {
+            Some(before) => Self { config, fetched: before.fetched.clone() },
+            None => Self::new(config, wanted),
+        }
+    }
+
+    fn verify(&self, token: &str, wall: Duration) -> Result<TokenClaims, TokenFault> {
+        let TokenKeys { own, rules, .. } = &self.config;
+        let Some(fetched) = &self.fetched else { return rules.verify(&[own], token, wall) };
+        let fetched = fetched.keys.load();
+        rules.verify(&[own, &fetched], token, wall).map_err(|fault| match fault {
+            // Of a key set that was never seen nobody can say what is not in it.
+            TokenFault::Algorithm | TokenFault::UnknownKey if fetched.is_empty() => TokenFault::NoKeys,
+            fault => fault,
+        })
+    }
+}
+
+impl FetchedKeys {
+    fn new(wanted: Arc<Notify>) -> Self {
+        Self { attempts: Mutex::default(), ended: watch::Sender::new(0), keys: ArcSwap::default(), wanted }
+    }
+
+    fn attempts(&self) -> std::sync::MutexGuard<'_, FetchAttempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the keys fetched. False if they just were, so that there is nothing to wait for.
+    fn want(&self, now: Instant) -> bool {
+        let mut attempts = self.attempts();
+        if attempts.under_way || attempts.due.is_none() {
+            return true;
+        }
+        let since = attempts.demanded.map(|demanded| now.saturating_duration_since(demanded));
+        if since.is_some_and(|since| since < MIN_FETCH_INTERVAL) {
+            return false;
+        }
+        (attempts.demanded, attempts.due) = (Some(now), Some(now));
+        drop(attempts);
+        self.wanted.notify_one();
+        true
+    }
+
+    /// Whether to fetch now; if so, it is under way from now on.
+    fn begin(&self, now: Instant) -> bool {
+        let mut attempts = self.attempts();
+        let begins = !attempts.under_way && attempts.due.is_none_or(|due| due <= now);
+        if begins {
+            attempts.under_way = true;
+        }
+        begins
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let attempts = self.attempts();
+        attempts.due.filter(|_| !attempts.under_way)
+    }
+
+    /// Keys that could not be fetched leave those that there are.
+    fn end(&self, now: Instant, refresh: Duration, fetched: Option<TokenKeySet>) {
+        let mut attempts = self.attempts();
+        attempts.under_way = false;
+        let pause = match fetched {
+            Some(keys) => {
+                attempts.failures = 0;
+                self.keys.store(Arc::new(keys));
+                refresh
+            }
+            None => {
+                let pause = MIN_RETRY_PAUSE.saturating_mul(1 << attempts.failures.min(10));
+                attempts.failures = attempts.failures.saturating_add(1);
+                pause.min(MAX_RETRY_PAUSE).min(refresh)
+            }
+        };
+        attempts.due = Some(now + pause);
+        drop(attempts);
+        self.ended.send_modify(|ended| *ended += 1);
+        self.wanted.notify_one();
+    }
+}
+
+impl Authority {
+    fn verifier(&self) -> Option<&TokenVerifier> {
+        self.counter()?.verifier()
+    }
+
+    /// Whether a content token proves something here; else it is believed.
+    pub fn verifies_tokens(&self) -> bool {
+        self.verifier().is_some()
+    }
+
+    /// How far clocks may be apart for its tokens; none if that is not its to say.
+    pub fn token_leeway(&self) -> Option<Duration> {
+        Some(self.verifier()?.config.rules.leeway)
+    }
+
+    /// The claims of a content token, proven where this authority has keys. None if there are none to read, which is
+    /// a fault only where they must be proven.
+    ///
+    /// # Errors
+    /// Why it proves nothing.
+    pub fn claims(&self, token: &str, wall: Duration) -> Result<Option<TokenClaims>, TokenFault> {
+        match self.verifier() {
+            Some(verifier) => verifier.verify(token, wall).map(Some),
+            None => Ok(TokenClaims::peek(token)),
+        }
+    }
+
+    /// Has its keys fetched, if that was not done just now, and waits for them for so long.
+    pub async fn fetch_token_keys(&self, clock: Clock, wait: Duration) {
+        let Some(fetched) = self.verifier().and_then(|verifier| verifier.fetched.as_ref()) else { return };
+        let mut ended = fetched.ended.subscribe();
+        let before = *ended.borrow_and_update();
+        if fetched.want(clock.now()) {
+            let _late = tokio::time::timeout(wait, ended.wait_for(|ended| *ended > before)).await;
+        }
+    }
+
+    /// Whether the last fetch of its keys went wrong, so that a key that is not known may be good all the same.
+    pub fn misses_token_keys(&self) -> bool {
+        let fetched = self.verifier().and_then(|verifier| verifier.fetched.as_ref());
+        fetched.is_some_and(|fetched| {
+            let attempts = fetched.attempts();
+            attempts.failures > 0 || attempts.under_way || attempts.due.is_none()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
