@@ -488,6 +488,25 @@ async fn sessions_are_listed_shown_killed_and_torn_down_from_a_terminal() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
+/// Behind NAT, or behind a proxy that is not trusted, an address is several devices.
+#[tokio::test]
+async fn tokens_of_several_devices_from_one_address_are_warned_of_where_the_address_is_the_device() {
+    let home = Home::plain().await;
+    let file = home.folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("[[route]]\n", "[[route]]\ndevice = [\"peer\"]\n")).unwrap();
+    let proxy = home.proxy();
+    for device in ["tv", "tv", "phone"] {
+        let token = home.headend.token(&format!("account=ann&device={device}&content=news")).await;
+        web::send(proxy.players, None, home.license_with(&token)).await.unwrap();
+        assert!(device == "phone" || proxy.said("tokens of several devices") == 0);
+    }
+    let told = proxy.says("tokens of several devices come from one address");
+    assert!(told.contains("WARN") && told.contains("127.0.0.1") && told.contains("/license"), "{told}");
+    assert!(told.contains("token-claim:device.deviceId") && told.contains("server.trusted-proxies"), "{told}");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_told_at_once() {
     let home = Home::plain().await;
@@ -502,5 +521,30 @@ async fn a_port_that_is_taken_is_told_at_once() {
     .unwrap();
     let refused = run(&["run", "-c", file.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused.stderr).contains(&address), "{}", text(&refused.stderr));
+    let told = text(&refused.stderr);
+    let port = taken.local_addr().unwrap().port();
+    assert!(told.contains(&format!("server.listen-plain: cannot listen on {address}: ")), "{told}");
+    assert!(told.contains(&format!("ss -ltnp 'sport = :{port}'")), "{told}");
+    for (key, other) in [("admin.listen", "[admin]\nlisten = \"127.0.0.1:0\""), ("server.listen-plain", "")] {
+        let at = if other.is_empty() { "192.0.2.1:0" } else { &address };
+        let config = match other {
+            "" => config.replace(
+                "listen-plain = [\"127.0.0.1:0\"]",
+                &format!("listen-plain = [\"{at}\"]\nplain-beyond-loopback = true"),
+            ),
+            admin => config.replace(admin, &format!("[admin]\nlisten = \"{at}\"")),
+        };
+        std::fs::write(&file, config).unwrap();
+        let told = text(&run(&["run", "-c", file.to_str().unwrap()]).stderr);
+        assert!(told.contains(&format!("{key}: cannot listen on {at}: ")), "{told}");
+        assert!(!other.is_empty() || told.contains("has no such address"), "{told}");
+    }
+}
+
+#[test]
+fn a_head_end_whose_content_is_not_there_does_not_start() {
+    let told = run(&["headend", "--listen", "127.0.0.1:0", "--content", "/no/such/folder"]);
+    assert_eq!(told.status.code(), Some(1));
+    let said = text(&told.stderr);
+    assert!(said.contains("--content /no/such/folder: ") && said.contains("name a folder"), "{said}");
 }

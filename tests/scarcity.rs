@@ -103,6 +103,73 @@ async fn frames_that_make_no_sense_fill_no_log() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
+async fn ask(to: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut part = [0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut part)).await.expect("no reply ever comes").unwrap();
+    String::from_utf8_lossy(&part[..read]).into_owned()
+}
+
+/// The log says what a support desk asks first; the reply says no more than before.
+#[tokio::test]
+async fn the_log_says_which_path_origin_or_host_was_refused() {
+    let listed = format!("{PLAIN}\norigins = [\"https://tv.example\"]");
+    let folder = configured(&listed);
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    let token = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let line = "HTTP/1.1\r\nHost: localhost\r\n";
+    for (request, error, says) in [
+        (
+            format!("GET /lisence/{token}/x?token={token} {line}\r\n"),
+            "no_route",
+            "path /lisence/…/x; there is /license",
+        ),
+        (
+            format!("POST /license {line}Origin: https://evil.example\r\nContent-Length: 0\r\n\r\n"),
+            "origin_refused",
+            "origin https://evil.example",
+        ),
+        (
+            format!("GET /license {line}Sec-Fetch-Site: cross-site\r\nReferer: https://bad.example/a?b\r\n\r\n"),
+            "origin_refused",
+            "origin https://bad.example",
+        ),
+        ("GET /license HTTP/1.1\r\nHost: rebound.example\r\n\r\n".to_owned(), "host_refused", "host rebound.example"),
+    ] {
+        let reply = ask(proxy.players, &request).await;
+        assert!(reply.contains(error), "{reply}");
+        let told = proxy.says(&format!("error=\"{error}\""));
+        assert!(told.contains(says), "{told}");
+        assert!(
+            !told.contains(token) && !reply.contains("evil.example") && !reply.contains("/license"),
+            "{told} {reply}"
+        );
+    }
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the_log() {
+    let folder = configured(TLS);
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    let other = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    let now = sidebeat::clock::Clock.wall();
+    let request =
+        sidebeat::edge::certs::Request { directory: other.path(), names: &names, now, renew_authority: false };
+    sidebeat::edge::certs::init(&request).unwrap();
+    assert!(Client::trusting(other.path()).connect(proxy.players).await.is_err());
+    let told = proxy.says("does not trust our certificate");
+    assert!(told.contains("INFO") && told.contains("certs/ca.pem"), "{told}");
+    let mut stream = TcpStream::connect(proxy.players).await.unwrap();
+    stream.write_all(NOWHERE.as_bytes()).await.unwrap();
+    let _closed = stream.read_to_end(&mut Vec::new()).await;
+    let told = proxy.says("does not begin as TLS does");
+    assert!(told.contains("server.listen-plain"), "{told}");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_rest_are_counted() {
     const CALLS: usize = 2_000;

@@ -11,7 +11,7 @@ use crate::upstream::TrustFault;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("admin.listen: {0}")]
+    #[error(transparent)]
     Admin(edge::Fault),
     #[error(transparent)]
     Certificates(#[from] certs::Fault),

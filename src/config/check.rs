@@ -13,6 +13,7 @@ mod firstlight;
 mod media;
 mod nagra_ssm;
 mod outage;
+mod own_listener;
 mod refusal;
 mod route;
 mod server;
@@ -100,13 +101,21 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let log = admin::log(&root.table("log"));
     let store = store::store(&root.table("store"));
     let server = server::server(&root.table("server"), admin.listen);
+    let listeners: Vec<_> = server.listen.iter().chain(&server.listen_plain).copied().chain(admin.listen).collect();
     let authorities = root.tables("authority");
+    authorities.iter().for_each(|table| own_listener::check_urls(table, &authority::URLS, &listeners));
     let names = authority::names(&authorities, "routes refer to an authority by it", "authority");
     let call = server.limits.call;
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
     let kinds: Vec<_> = authorities.iter().map(|authority| authority.as_ref().map(|one| &one.kind)).collect();
-    let frame = Frame { authorities: &names, call, client_ca: server.tls.client_ca.is_some(), kinds: &kinds };
+    let frame = Frame {
+        authorities: &names,
+        call,
+        client_ca: server.tls.client_ca.is_some(),
+        kinds: &kinds,
+        listeners: &listeners,
+    };
     let routes = route::routes(&root, &frame);
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();

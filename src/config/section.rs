@@ -109,6 +109,13 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
+    /// The text of `key`, if it is one. Asks for nothing: another reader must.
+    pub(super) fn peek(&self, key: &str) -> Option<String> {
+        let bare = self.sheet.environment.value(&join(&self.path, key)).map(Value::Bare);
+        let value = bare.or_else(|| self.written(key).map(|(_, value)| Value::Written(value)))?;
+        value.text().ok().map(std::borrow::Cow::into_owned)
+    }
+
     /// Records that `key` is missing, unless it is there, good or bad.
     pub(super) fn need(&self, key: &str, say: &str) {
         if !self.has(key) {

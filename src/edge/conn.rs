@@ -139,7 +139,7 @@ impl Worker {
         };
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
-            Ok(Err(fault)) => return self.note_handshake(&peer, &fault.to_string()),
+            Ok(Err(fault)) => return self.note_broken_handshake(&peer, &fault),
             Err(_late) => return self.note_handshake(&peer, "it took too long"),
         };
         let (_, session) = stream.get_ref();
@@ -164,6 +164,16 @@ impl Worker {
         let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
         let idle = idleness(line, limits.head, limits.idle);
         drive(served, end, Arc::clone(&self.shared), limits, idle)
+    }
+
+    /// What the operator can mend is told; the rest is the noise of every open port.
+    fn note_broken_handshake(&self, peer: &Peer, fault: &std::io::Error) -> Option<Served> {
+        let Some(advice) = tls::handshake_advice(fault) else { return self.note_handshake(peer, &fault.to_string()) };
+        add(&self.shared.counters.handshakes_failed);
+        if self.shared.may_log("handshake", AddressKey::of(peer.address)) {
+            tracing::info!(peer = %peer.address, "{advice}");
+        }
+        None
     }
 
     fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::HOST;
+use http::request::Parts;
 use http::uri::Authority;
 
 use crate::config::{HostPattern, Origins, Server};
+use crate::secret::scrub;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct HostRules {
@@ -38,6 +40,13 @@ impl HostRules {
             || bare.parse::<IpAddr>().is_ok()
             || names.iter().any(|name| name.fits(bare) || name.fits(host.as_str()))
     }
+}
+
+/// Which name it was that is none of ours, for whoever has to add it.
+pub(super) fn host_note(parts: &Parts) -> String {
+    let written = || parts.headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let host = parts.uri.authority().map(ToString::to_string).or_else(written).unwrap_or_default();
+    format!("host {}", scrub(&host))
 }
 
 #[cfg(test)]

@@ -32,13 +32,15 @@ pub struct Refusal {
 pub(super) struct RefusalTrace {
     pub(super) error: &'static str,
     pub(super) incident: String,
+    /// For the log alone.
+    pub(super) note: Option<String>,
 }
 
 impl Refusal {
     pub fn reply(self) -> Response<ReplyBody> {
         let incident = Incident::random();
         let mut reply = self.told(incident);
-        reply.extensions_mut().insert(RefusalTrace { error: self.error, incident: incident.to_string() });
+        reply.extensions_mut().insert(RefusalTrace { error: self.error, incident: incident.to_string(), note: None });
         reply
     }
 
@@ -60,6 +62,13 @@ impl Refusal {
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
         }
         reply
+    }
+}
+
+/// Says in the log line of a refusal what in the request it was for. Must hold no token, key or query.
+pub fn note<B>(reply: &mut Response<B>, note: String) {
+    if let Some(trace) = reply.extensions_mut().get_mut::<RefusalTrace>() {
+        trace.note = Some(note);
     }
 }
 

@@ -26,8 +26,8 @@ use crate::telemetry::tell_suppressed;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("cannot listen on {address}: {why}")]
-    Bind { address: SocketAddr, why: io::Error },
+    #[error("{key}: cannot listen on {address}: {why}{}", mends(why, *address))]
+    Bind { address: SocketAddr, key: &'static str, why: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateFault),
     #[error("a worker cannot start: {0}")]
@@ -166,7 +166,12 @@ impl Edge {
     ) -> Result<(), Fault> {
         for &address in addresses {
             let proxy_protocol = proxy_protocol.contains(&address);
-            let fault = |why| Fault::Bind { address, why };
+            let key = match (self.shared.role, tls) {
+                (EdgeRole::Operators, _) => "admin.listen",
+                (EdgeRole::Players, Some(_)) => "server.listen",
+                (EdgeRole::Players, None) => "server.listen-plain",
+            };
+            let fault = |why| Fault::Bind { address, key, why };
             let is_it = |given: &mut BoundListener| given.address == address && given.tls == tls.is_some();
             let listeners = match self.given.extract_if(.., is_it).next() {
                 Some(given) => given.sockets,
@@ -183,6 +188,21 @@ impl Edge {
             }
         }
         Ok(())
+    }
+}
+
+/// What to do about a socket that cannot be had.
+fn mends(why: &io::Error, address: SocketAddr) -> String {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; `ss -ltnp 'sport = :{}'` shows who has the port: end it, or choose another", address.port())
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: `ip address` shows those it has".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the right to bind them (AmbientCapabilities=CAP_NET_BIND_SERVICE), or choose another"
+                .to_owned()
+        }
+        _ => String::new(),
     }
 }
 

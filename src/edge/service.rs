@@ -17,11 +17,12 @@ use hyper::service::Service;
 use super::address_limits::{AddressKey, AddressShare};
 use super::breach::Breach;
 use super::conn::Worker;
-use super::cors::{Caller, HOST_REFUSED};
+use super::cors::{self, Caller, HOST_REFUSED};
 use super::counters::add;
+use super::host_rules::host_note;
 use super::line::{Line, Running};
 use super::permit::Permit;
-use super::reply::{Refusal, RefusalTrace};
+use super::reply::{self, Refusal, RefusalTrace};
 use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
 use super::viewer::Told;
@@ -59,14 +60,16 @@ impl Service<Request<Incoming>> for Calls {
         let answers_preflights = !self.worker.shared.cors.load().is_left_to_the_handler();
         if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == Caller::Refuse {
             let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
-            return Answer::ready(self.preflight(&finish), finish, running);
+            return Answer::ready(self.preflight(&finish, &parts.headers), finish, running);
         }
         let shared = &self.worker.shared;
         // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
         if finish.caller == Caller::Ignore && !addressed {
             add(&shared.counters.refused_hosts);
-            return Answer::ready(HOST_REFUSED.reply(), finish, running);
+            let mut reply = HOST_REFUSED.reply();
+            reply::note(&mut reply, host_note(&parts));
+            return Answer::ready(reply, finish, running);
         }
         guard::drop_hop_by_hop(&mut parts.headers);
         let viewer = self.viewer(&parts.headers);
@@ -111,12 +114,14 @@ impl Calls {
         Refusal { status, error: breach.label(), detail: breach.detail(), close: true }.reply()
     }
 
-    fn preflight(&self, finish: &Finish) -> Response<ReplyBody> {
+    fn preflight(&self, finish: &Finish, headers: &HeaderMap) -> Response<ReplyBody> {
         let shared = &self.worker.shared;
+        let mut reply = shared.cors.load().preflight(&finish.caller);
         if finish.caller == Caller::Refuse {
             add(&shared.counters.refused_origins);
+            reply::note(&mut reply, cors::origin_note(headers));
         }
-        shared.cors.load().preflight(&finish.caller)
+        reply
     }
 }
 
@@ -179,8 +184,8 @@ impl Finish {
         if let Some(fault) = reply.extensions().get::<body::Fault>() {
             self.worker.shared.counters.body(*fault);
         }
-        if let Some(RefusalTrace { error, incident }) = reply.extensions().get() {
-            self.worker.shared.log_refusal(self.address, error, incident, reply.status());
+        if let Some(trace) = reply.extensions().get::<RefusalTrace>() {
+            self.worker.shared.log_refusal(self.address, trace, reply.status());
         }
         let headers = reply.headers_mut();
         self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);

@@ -16,6 +16,7 @@ use super::connection_registry::ConnectionRegistry;
 use super::counters::Counters;
 use super::descriptors::{SpareDescriptors, connections_allowed};
 use super::permit::Gate;
+use super::reply::RefusalTrace;
 use super::role::EdgeRole;
 use super::viewer::ForwardingRules;
 use crate::clock::Clock;
@@ -119,9 +120,10 @@ impl Shared {
         self.log_limiter.allow(kind, address, Clock.now())
     }
 
-    pub(super) fn log_refusal(&self, address: AddressKey, error: &'static str, incident: &str, status: StatusCode) {
+    pub(super) fn log_refusal(&self, address: AddressKey, trace: &RefusalTrace, status: StatusCode) {
+        let RefusalTrace { error, incident, note } = trace;
         if self.may_log(error, address) {
-            tracing::info!(incident, error, status = status.as_u16(), peer = %address, "refused a request");
+            tracing::info!(incident, error, status = status.as_u16(), peer = %address, note, "refused a request");
         }
     }
 }

@@ -56,6 +56,27 @@ pub struct Shown {
     pair: Arc<CertifiedKey>,
 }
 
+/// What an operator can do about a handshake that failed, if that is known.
+pub(super) fn handshake_advice(fault: &io::Error) -> Option<&'static str> {
+    use rustls::AlertDescription as Alert;
+    match fault.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(
+            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate,
+        ) => Some(
+            "a player does not trust our certificate: its device must trust the CA (certs/ca.pem, if sidebeat made \
+             it), and the name in its URL must be in the certificate",
+        ),
+        rustls::Error::AlertReceived(Alert::CertificateExpired) => {
+            Some("a player finds our certificate expired: renew it, or set the clock of its device")
+        }
+        rustls::Error::InvalidMessage(_) => Some(
+            "a connection to an HTTPS address does not begin as TLS does: a URL with http:// must lead to an address \
+             of server.listen-plain",
+        ),
+        _ => None,
+    }
+}
+
 impl CertificateFault {
     /// The file that is to be mended, if it is one.
     pub fn file(&self) -> Option<&Path> {

@@ -108,8 +108,9 @@ impl Gateway {
             return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
         }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
-            return refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path")
-                .map(Sending::Whole);
+            let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+            reply::note(&mut refused, routes.no_route_note(request.uri().path()));
+            return refused.map(Sending::Whole);
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);

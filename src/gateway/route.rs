@@ -7,6 +7,7 @@ use super::reach::Reach;
 use crate::authority::Authority;
 use crate::config::{self, Limits};
 use crate::playbacks::Registration;
+use crate::secret::scrub;
 use crate::session::{Policy, Refusal};
 use crate::sessions::Standing;
 
@@ -92,6 +93,19 @@ impl Routes {
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
         Self { authorize, routes, standings }
+    }
+
+    /// Which path it was that no route has, and what there is, for whoever set the player's URL.
+    pub(super) fn no_route_note(&self, path: &str) -> String {
+        const SHOWN: usize = 8;
+        // A segment may be a token.
+        let path: String = path.split('/').map(scrub).collect::<Vec<_>>().join("/").chars().take(200).collect();
+        let authorize = self.authorize.iter().map(|route| route.config.path.as_str());
+        let mut there: Vec<_> = self.routes.iter().map(|route| &*route.path).chain(authorize).collect();
+        there.sort_unstable();
+        let more = if there.len() > SHOWN { ", …" } else { "" };
+        there.truncate(SHOWN);
+        format!("path {path}; there is {}{more}", there.join(", "))
     }
 
     /// The route whose path is this one.

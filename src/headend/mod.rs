@@ -36,7 +36,7 @@ mod widevine;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -65,6 +65,8 @@ pub struct Headend {
 
 #[derive(Debug, Error)]
 pub enum BindFault {
+    #[error("--content {}: {why}; name a folder that can be read", folder.display())]
+    Content { folder: PathBuf, why: io::Error },
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
     #[error("cannot read a certificate or key: {0}")]
@@ -82,6 +84,11 @@ impl Headend {
         options: Options,
         tasks: Tasks,
     ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), BindFault> {
+        if let Some(folder) = &options.content
+            && let Err(why) = std::fs::read_dir(folder)
+        {
+            return Err(BindFault::Content { folder: folder.clone(), why });
+        }
         let plain = listen(options.listen).await?;
         let tls = match &options.tls {
             Some(tls) => Some((listen(tls.listen).await?, acceptor(&tls.certificate, &tls.key)?)),

@@ -16,6 +16,10 @@ use crate::config::{Authority, AuthorityKind};
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 
+/// Keys with the URL of a server.
+pub(super) const URLS: [&str; 6] =
+    ["url", "setup-url", "heartbeat-url", "renewal-url", "teardown-url", "stream-concurrency-url"];
+
 #[derive(Clone, Copy)]
 enum Kind {
     Embedded,

@@ -1,5 +1,6 @@
 //! `[[route]]` and `[route.body]`; the other kinds of routes have files of their own.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::HeaderName;
 use super::authorize::authorize;
 use super::endings::endings;
 use super::media;
+use super::own_listener::check_urls;
 use super::refusal::refusal;
 use crate::config::near::nearest;
 use crate::config::section::Section;
@@ -53,6 +55,8 @@ pub(super) struct Frame<'a> {
     pub(super) client_ca: bool,
     /// In the order of `authorities`; none where something is at fault.
     pub(super) kinds: &'a [Option<&'a AuthorityKind>],
+    /// All that this process listens on.
+    pub(super) listeners: &'a [SocketAddr],
 }
 
 impl<'a> Frame<'a> {
@@ -86,6 +90,7 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
     }
     let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
     for (table, path) in tables.iter().zip(paths.iter().cloned()) {
+        check_urls(table, &["authorize-url", "license-server", "origin"], frame.listeners);
         let kind = table.choice("kind", &KINDS);
         match kind.unwrap_or(Kind::License) {
             Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),

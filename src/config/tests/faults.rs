@@ -317,6 +317,43 @@ fn faults_of_the_embedded_authority() {
     }
 }
 
+#[test]
+fn a_server_that_is_this_very_proxy_is_a_fault() {
+    let own = |listen: &str, url: &str| {
+        let text = format!("[server]\n{listen}\n[[route]]\npath = \"/l\"\nlicense-server = \"{url}\"\n");
+        read(&text).err().map(|faults| faults.to_string())
+    };
+    let plain = "listen-plain = [\"127.0.0.1:8080\"]";
+    let wide = "listen = [\"0.0.0.0:8443\", \"[::1]:7443\"]\nlisten-plain = []";
+    for (listen, url, is_own) in [
+        (plain, "http://127.0.0.1:8080/licenses", Some("127.0.0.1:8080")),
+        (plain, "http://localhost:8080/", Some("127.0.0.1:8080")),
+        (plain, "http://[::ffff:127.0.0.1]:8080/", Some("127.0.0.1:8080")),
+        (plain, "https://127.0.0.1:8443/", Some("127.0.0.1:8443")),
+        (plain, "http://127.0.0.1:9180/", Some("127.0.0.1:9180")),
+        (wide, "https://127.0.0.1:8443/", Some("0.0.0.0:8443")),
+        (wide, "https://LOCALHOST:8443/", Some("0.0.0.0:8443")),
+        (wide, "https://[::1]:7443/", Some("[::1]:7443")),
+        (plain, "http://127.0.0.1:8081/", None),
+        (plain, "http://127.0.0.2:8080/", None),
+        (plain, "http://drm.example:8080/", None),
+        (wide, "https://192.0.2.7:8443/", None),
+        ("listen-plain = [\"127.0.0.1:0\"]", "http://127.0.0.1:0/", None),
+    ] {
+        let expected = is_own.map(|own| format!("license-server: leads to {own}, where this proxy itself listens"));
+        let told = own(listen, url);
+        assert_eq!(told.is_some(), expected.is_some(), "{url}: {told:?}");
+        assert!(expected.is_none_or(|expected| told.unwrap().contains(&expected)), "{url}");
+    }
+    let others = format!(
+        "{NAGRA}url = \"http://127.0.0.1:8080/ssm\"\n[[route]]\nkind = \"media\"\npath = \"/m\"\n\
+         origin = \"http://127.0.0.1:8080/\"\n"
+    );
+    let told = faults(read(&others));
+    assert!(told.len() == 2 && told[0].starts_with("line 4: authority[0].url: leads to"), "{told:?}");
+    assert!(told[1].starts_with("line 8: route[0].origin: leads to"), "{told:?}");
+}
+
 const NO_RENEWALS_COME: &str = "line 4: route[0].enforcement: \"renewal\" needs an authority that takes renewals as beats \
     (kind \"nagra-ssm\"): write \"auto\" or \"heartbeat\", or leave it out";
 
