@@ -350,6 +350,20 @@ fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
     assert_eq!(edited(Format::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
 }
 
+/// Its bytes stand before everything, and every edit behind them.
+#[test]
+fn a_byte_order_mark_shifts_every_edit() {
+    let bound = "/media/~p/0123/~h/other.examples/1.ts";
+    for (format, text) in [
+        (Format::Hls, "\u{feff}#EXTM3U\n//other.example/1.ts\n/x/../y\n//other.example/1.ts\n"),
+        (Format::Dash, "\u{feff}<MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>"),
+    ] {
+        let expected =
+            text.replace("//other.example/1.ts", bound).replace("/x/../y", "/media/~p/0123/~h/cdn.examples/y");
+        assert_eq!(edited(format, text, &plan()), expected);
+    }
+}
+
 /// A player works dots out before it asks: they must not climb out of the path that it is given.
 #[test]
 fn dots_in_absolute_uris_are_worked_out() {

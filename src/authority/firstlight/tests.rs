@@ -240,6 +240,7 @@ const TABLE: &[(u16, &str, &str)] = &[
     (408, "", "INFRA"),
     (429, "", "INFRA"),
     (500, ABORT, "INFRA"),
+    (500, STOP, "INFRA"),
     (503, "", "INFRA"),
     (200, "no json", "malformed"),
     (200, "[]", "malformed"),
@@ -248,6 +249,7 @@ const TABLE: &[(u16, &str, &str)] = &[
     (302, "", "malformed"),
     (402, "", "malformed"),
     (405, ABORT, "malformed"),
+    (405, STOP, "malformed"),
     (418, OTHER, "malformed"),
 ];
 

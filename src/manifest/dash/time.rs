@@ -67,6 +67,8 @@ mod tests {
             ("PT12S", Some(12.0)),
             ("P1DT1H2M3.5S", Some(90_123.5)),
             ("PT0.5M", Some(30.0)),
+            ("PT0S", Some(0.0)),
+            ("P0DT0H3M0.000S", Some(180.0)),
             ("P1Y", None),
             ("PT-1S", None),
             ("12", None),

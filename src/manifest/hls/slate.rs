@@ -184,10 +184,13 @@ mod tests {
             let (mut sequence, mut discontinuity) =
                 (number("#EXT-X-MEDIA-SEQUENCE:"), number("#EXT-X-DISCONTINUITY-SEQUENCE:"));
             let mut range = "";
+            let mut mapped = false;
             for line in text.lines() {
+                mapped |= line.starts_with("#EXT-X-MAP:");
                 discontinuity += u64::from(line == "#EXT-X-DISCONTINUITY");
                 range = line.strip_prefix("#EXT-X-BYTERANGE:").unwrap_or(range);
                 if !line.starts_with('#') {
+                    assert!(mapped, "a segment that nothing initialises, {seconds} s in:\n{text}");
                     seen.push((sequence, format!("{line} {range}")));
                     discontinuities.push((sequence, discontinuity));
                     sequence += 1;

@@ -367,6 +367,21 @@ fn a_session_that_ran_out_since_its_confirmation_travelled_is_no_kill() {
     assert_eq!(lab.ended(), Some(End::Expired));
 }
 
+/// The grant was good from when the authority gave it, and not from when it came.
+#[test]
+fn a_session_that_ran_out_since_its_grant_travelled_is_no_kill() {
+    for (travels, killed) in [(Duration::ZERO, true), (secs(2), false)] {
+        let mut lab = Lab::opening(Policy::default());
+        let sent = lab.now;
+        lab.now += travels;
+        lab.answer(granted());
+        lab.come_up();
+        lab.now = sent + INTERVAL + Policy::default().grace + travels / 2;
+        lab.answer(Ok(Verdict::Unknown(reason())));
+        assert_eq!((lab.session.is_killed(), lab.ended().is_some()), (killed, !killed), "{travels:?}");
+    }
+}
+
 #[test]
 fn a_fault_is_never_a_kill() {
     for kind in [

@@ -31,6 +31,16 @@ impl Stage {
         waits.await.expect("an admission").session.expect("a session")
     }
 
+    /// Waits until the close of its first playback is answered.
+    async fn given_back(&self, name: &str) {
+        let given_back = async {
+            while self.sessions.with(device(name), |device, _| device.playbacks()[0].session.is_owed_a_close()) {
+                tokio::time::sleep(SHORT / 4).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("its close is answered");
+    }
+
     async fn try_at(&self, name: &str, token: u64) -> Admission {
         self.admit_of(device(name), token, HOUR).await
     }
@@ -52,6 +62,28 @@ async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
     stage.play_at("phone", 2).await;
     assert!(stage.asked.try_recv().is_err(), "the refused cost no call");
     stage.tasks.stop();
+}
+
+/// Whichever of them is forgiven first.
+#[tokio::test]
+async fn a_token_that_two_devices_were_killed_with_stays_killed_until_both_are_forgiven() {
+    for (first, last) in [("tv", "phone"), ("phone", "tv")] {
+        let mut stage = Stage::new(Policy::default());
+        let tv = stage.play_at("tv", 1).await;
+        let phone = stage.play_at("phone", 1).await;
+        for (name, id) in [("tv", tv), ("phone", phone)] {
+            stage.sessions.deliver(device(name), id, Input::Kill(by_operator()));
+            stage.grant(AskKind::Close).await;
+            stage.given_back(name).await;
+        }
+        let of = |name: &str| if name == "tv" { tv } else { phone };
+        assert!(stage.sessions.forgive(device(first), of(first)));
+        assert!(is_killed(&stage.try_at("tablet", 1).await), "{first} alone is forgiven");
+        assert!(stage.sessions.forgive(device(last), of(last)));
+        assert!(!stage.sessions.forgive(device(last), of(last)), "there is nothing left to forgive");
+        stage.play_at("tablet", 1).await;
+        stage.tasks.stop();
+    }
 }
 
 #[tokio::test]
@@ -112,12 +144,7 @@ async fn a_kill_that_is_forgotten_or_forgiven_leaves_no_name_behind() {
     assert!(!stage.sessions.forgive(device("tv"), id), "it is not killed");
     stage.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
     stage.grant(AskKind::Close).await;
-    let given_back = async {
-        while stage.sessions.with(device("tv"), |tv, _| tv.playbacks()[0].session.is_owed_a_close()) {
-            tokio::time::sleep(SHORT / 4).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("its close is answered");
+    stage.given_back("tv").await;
     assert!(stage.sessions.forgive(device("tv"), id));
     assert!(stage.sessions.killed_tokens.is_empty() && stage.sessions.list().is_empty());
     stage.play_at("tv", 1).await;
