@@ -184,6 +184,17 @@ mod tests {
         assert!(after(now, &calls).is_outage(now, false));
     }
 
+    /// Its failures stay in the window, and its newest answer takes them back.
+    #[test]
+    fn an_address_that_is_answered_again_adds_no_device_to_those_who_fail() {
+        let now = Clock.now();
+        let mut calls: Vec<_> = (0..6).map(|n| (caller(n % 3, n % 2), Told::Failed)).collect();
+        calls.push((caller(9, 9), Told::Failed));
+        assert!(after(now, &calls).is_outage(now, true));
+        calls.push((caller(9, 9), Told::Answered));
+        assert!(!after(now, &calls).is_outage(now, true), "two devices fail");
+    }
+
     #[test]
     fn nobody_can_provoke_that_it_cannot_be_reached() {
         let now = Clock.now();

@@ -316,6 +316,20 @@ mod tests {
         assert!(limits.arrive(address("192.0.2.2"), start));
     }
 
+    /// The rate is remembered although nothing of the address is held any more.
+    #[test]
+    fn connections_that_end_at_once_count_toward_the_rate_all_the_same() {
+        let limits = bounded(10);
+        let (one, start) = (address("192.0.2.1"), Clock.now());
+        let served = (0..1_000).filter(|_| {
+            let arrives = limits.arrive(one, start);
+            drop(limits.take(one, AddressResource::Connections, 1));
+            assert!(limits.take(one, AddressResource::Connections, 11).is_none());
+            arrives
+        });
+        assert_eq!(served.count(), 41);
+    }
+
     /// One rotates through its /48, the other through the IPv4 Internet.
     #[test]
     fn rotating_through_addresses_fills_no_memory() {

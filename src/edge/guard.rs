@@ -144,6 +144,7 @@ mod tests {
             ("POST", "/a", &[("host", "")], Err(Breach::HostInvalid)),
             ("POST", "/a", &[("host", "a b")], Err(Breach::HostInvalid)),
             ("POST", "/a", &[("host", "u@h")], Err(Breach::HostInvalid)),
+            ("POST", "/a", &[("host", ":8080")], Err(Breach::HostInvalid)),
             ("POST", "/a", &[("host", "h/x")], Err(Breach::HostInvalid)),
             ("POST", "/a", &[("host", "h"), ("host", "h")], Err(Breach::HostTwice)),
             ("POST", "http://h/a", &[("host", "h")], Ok(())),

@@ -270,6 +270,26 @@ fn a_playlist_with_more_variables_than_are_followed_is_refused() {
     assert_eq!(read(Format::Hls, playlist(65).as_bytes(), &plan(), LARGEST), Err(Unfit::Many));
 }
 
+/// It names other playlists, and a kill of a live stream puts no end into it.
+#[test]
+fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let bind = |to: &Absolute<'_>, purpose: Purpose| {
+        asked.borrow_mut().push(purpose);
+        bind(to, purpose)
+    };
+    for text in [
+        "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/v.m3u8\n",
+        "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"a\",URI=\"/v.m3u8\"\n",
+    ] {
+        asked.borrow_mut().clear();
+        let found = read(Format::Hls, text.as_bytes(), &Plan { bind: &bind, end: Some(3), ..plan() }, LARGEST).unwrap();
+        assert_eq!((found.facts.live, found.facts.tail), (None, None), "{text}");
+        assert_eq!(*asked.borrow(), [Purpose::Manifest], "{text}");
+        assert_eq!(found.edits.len(), 1, "{text}");
+    }
+}
+
 /// A live playlist may break off in its last line.
 #[test]
 fn an_end_stands_on_a_line_of_its_own() {
@@ -372,6 +392,8 @@ fn dots_in_absolute_uris_are_worked_out() {
         ("https://cdn.example/vod/a/%2e%2e/%2E./1.ts?../x", "~h/cdn.examples/1.ts?../x"),
         ("//other.example/../../1.ts", "~h/other.examples/1.ts"),
         ("//other.example/a/./b/..", "~h/other.examples/a/"),
+        ("//other.example/a/%2e/b/%2E", "~h/other.examples/a/b/"),
+        ("//other.example/a/b/%2e%2e", "~h/other.examples/a/"),
         ("//other.example/a//b.ts", "~h/other.examples/a//b.ts"),
     ] {
         let text = edited(Format::Hls, &format!("#EXTM3U\n{uri}\n"), &plan());

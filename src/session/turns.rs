@@ -101,6 +101,8 @@ mod tests {
             "l1 l2 s1",
             "l1 r1 l2 r1 r2 s1+ r2 s2",
             "l1 l2 r1 r2 s2+ r1 s1",
+            // The first renewal of the one whose token was known shows both.
+            "l1 l2 r1 s1+ r2 s2",
             // The same stop twice, by a call and a beacon.
             "l1 l2 r1 r2 s1+ s1+ s2",
             // One of them refreshes its token, and stops first, or last.

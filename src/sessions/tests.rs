@@ -462,6 +462,7 @@ async fn every_state_is_counted_empty_or_not() {
     assert_eq!(waits.await.expect("an admission").answer, Answer::Pass);
     let states = stage.sessions.states();
     assert_eq!(states.get("owing"), Some(&1));
+    assert_eq!((stage.sessions.on_credit(&stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
     assert_eq!(states.into_keys().collect::<Vec<_>>(), names);
 }
 

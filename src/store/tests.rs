@@ -280,6 +280,8 @@ fn a_foreign_file_is_refused_and_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(file(folder.path()), foreign).unwrap();
         assert!(matches!(check(&file(folder.path())), Err(Fault::Foreign(_))), "{foreign:?}");
+        // A missing file is good; one that cannot be there is not.
+        assert!(matches!(check(&file(folder.path()).join("sidebeat.redb")), Err(Fault::Io(..))), "{foreign:?}");
         let fault = fault(folder.path());
         assert!(matches!(fault, Fault::Foreign(_)), "{fault}");
         assert!(fault.to_string().contains("sidebeat.redb") && fault.to_string().contains("move"), "{fault}");

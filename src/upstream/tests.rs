@@ -441,6 +441,18 @@ async fn a_streamed_reply_may_take_long_but_not_pause() {
         stream
     });
     assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), Fault::Slow { phase: Phase::Body });
+    // Three times as long as a pause may be.
+    let (streamed, ()) = join!(stage.pool.stream(stage.call(AMPLE), SHORT), async {
+        let mut stream = stage.accept().await;
+        exchange(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 30\r\nConnection: close\r\n\r\n").await;
+        stage.tasks.spawn(async move {
+            for _ in 0..30 {
+                tokio::time::sleep(SHORT / 10).await;
+                stream.write_all(b"x").await.unwrap();
+            }
+        });
+    });
+    assert_eq!(streamed.unwrap().body.collect().await.unwrap().to_bytes(), "x".repeat(30));
     let late = Call { deadline: Clock.now(), ..stage.call(AMPLE) };
     assert_eq!(stage.pool.stream(late, AMPLE).await.map(drop), Err(Fault::Slow { phase: Phase::Connect }));
 }

@@ -186,7 +186,7 @@ mod tests {
             let mut range = "";
             let mut mapped = false;
             for line in text.lines() {
-                mapped |= line.starts_with("#EXT-X-MAP:");
+                mapped = (mapped && line != "#EXT-X-DISCONTINUITY") || line.starts_with("#EXT-X-MAP:");
                 discontinuity += u64::from(line == "#EXT-X-DISCONTINUITY");
                 range = line.strip_prefix("#EXT-X-BYTERANGE:").unwrap_or(range);
                 if !line.starts_with('#') {

@@ -321,6 +321,20 @@ fn back_to_the_last_channel_before_its_close_is_sent_keeps_its_session() {
     assert!(matches!(stage.call(RENEWAL.with(4)), (2, Answer::Renew(..))), "it is what it was");
 }
 
+/// A renewal is sent by whoever was there: nobody has tuned in again.
+#[test]
+fn a_late_renewal_of_the_last_channel_does_not_zap_back() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2).of(9));
+    stage.call(LICENSE.with(3));
+    let (id, answer) = stage.call(RENEWAL.with(2).of(9));
+    assert_eq!((id, refused(&answer)), (2, &Refusal::Ended(End::Zapped)));
+    stage.tick(Duration::from_secs(1));
+    stage.settle();
+    assert_eq!(stage.told, "o1 c1 o2 c2 o3 ");
+}
+
 #[test]
 fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
     let mut stage = Stage::new();

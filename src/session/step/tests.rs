@@ -661,6 +661,38 @@ fn a_lost_beat_is_retried_after_one_and_three_seconds_and_then_the_session_is_lo
     assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
 }
 
+/// Its answer may still come.
+#[test]
+fn a_session_is_not_lost_while_a_beat_is_under_way() {
+    let mut lab = Lab::failing();
+    let lost = lab.session.last_good() + INTERVAL + lab.policy.grace;
+    lab.come_up();
+    while lab.now + secs(4) < lost {
+        lab.answer(fault());
+        lab.come_up();
+    }
+    lab.now = lost + millis(1);
+    lab.feed(Input::Tick);
+    assert_eq!((lab.ended(), lab.last()), (None, AskKind::Beat));
+    lab.answer(alive("second"));
+    assert!(matches!(lab.session.state, State::Live { .. }));
+}
+
+#[test]
+fn credit_does_not_end_while_an_open_is_under_way() {
+    let allowed = Allowed { live: secs(10), vod: secs(10) };
+    let mut lab =
+        Lab::owing(Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..on_credit() });
+    let spent = lab.now + secs(10);
+    lab.come_up();
+    assert!(lab.flying.is_some() && lab.now < spent && spent < lab.now + lab.policy.lane_patience);
+    lab.now = spent + millis(1);
+    lab.feed(Input::Tick);
+    assert!(matches!(lab.session.state, State::Owing { .. }), "{:?}", lab.session.state);
+    lab.answer(granted());
+    assert!(matches!(lab.session.state, State::Live { .. }));
+}
+
 #[test]
 fn a_session_is_not_lost_before_its_token_ends() {
     let mut lab = Lab::opening(Policy { enforcement: Enforcement::Heartbeat, ..Policy::default() });

@@ -259,6 +259,16 @@ fn a_paused_player_may_rest() {
 }
 
 #[test]
+fn a_player_that_was_beaten_for_while_it_paused_keeps_the_rhythm_when_it_plays_on() {
+    let mut lab = Lab::live(Policy { beat_on_resume: false, beat_while_paused: true, ..counting(None) });
+    lab.feed(report(PAUSED));
+    let due = lab.session.deadline();
+    lab.wait(INTERVAL / 2);
+    lab.feed(report(PLAYS));
+    assert_eq!((lab.session.deadline(), lab.count(AskKind::Beat)), (due, 0));
+}
+
+#[test]
 fn beats_and_closes_know_where_the_player_is() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing: PLAYS, ..Report::default() }));

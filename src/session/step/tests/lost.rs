@@ -267,3 +267,21 @@ fn a_player_that_plays_on_after_a_pause_without_beats_is_not_beaten_late() {
     assert_eq!(lab.last(), AskKind::Beat);
     assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))), "{:?}", lab.events);
 }
+
+/// Without a doubt about the token there is nothing that another session could put right.
+#[test]
+fn a_token_that_is_refused_though_it_is_the_newest_ends_the_session_as_expired() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.answer(stale());
+    assert_eq!((lab.ended(), reopens(&lab)), (Some(End::Expired), false));
+}
+
+#[test]
+fn a_session_that_has_expired_is_given_back_where_it_is_counted_until_then() {
+    for (counts_ended, closes) in [(false, 0), (true, 1)] {
+        let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
+        lab.now += INTERVAL + lab.policy.grace;
+        lab.answer(unknown());
+        assert_eq!((lab.ended(), lab.closed_with("first")), (Some(End::Expired), closes));
+    }
+}
