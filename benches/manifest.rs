@@ -39,6 +39,7 @@ fn edit(format: Format, text: &Bytes) -> usize {
         license: Some("/license"),
         own: "/media/~00112233445566778899aabbccddeeff/",
         playheads: true,
+        site: Some("http://127.0.0.1:8080"),
     };
     read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())
 }

@@ -25,6 +25,7 @@ const BODY_BYTES: usize = 64 * 1024;
 /// Heads of requests, and so their queries, headers and cookies.
 const HEAD_BYTES: usize = 32 * 1024;
 const OWN: &str = "/media/~p/0123456789abcdef0123456789abcdef/";
+const SITE: Option<&str> = Some("https://proxy.example:8443");
 
 /// What one parser made of one input.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +74,7 @@ fn filled(head: &str, part: impl Fn(usize) -> String, tail: &str, size: usize) -
 }
 
 fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
-    Some(format!("{OWN}~h/s/{}{}", to.authority, to.path))
+    (to.authority != "foreign").then(|| format!("{OWN}~h/s/{}{}", to.authority, to.path))
 }
 
 /// Bytes that a player would get; zero where the manifest is refused.
@@ -84,7 +85,7 @@ fn edit(format: Format, bytes: &[u8], path: &str) -> usize {
     let end = all.then_some(u64::MAX);
     let base = Base { authority: "cdn.example", path, root: "/vod/", tls: true };
     let license = Some("https://drm.example/license/~p/0123456789abcdef0123456789abcdef");
-    let plan = Plan { all, base, bind: &bind, cmcd: Some(&cmcd), end, license, own: OWN, playheads: true };
+    let plan = Plan { all, base, bind: &bind, cmcd: Some(&cmcd), end, license, own: OWN, playheads: true, site: SITE };
     let Ok(found) = manifest::read(format, bytes, &plan, MANIFEST_BYTES) else { return 0 };
     assert!(found.expansion.resolved <= bytes.len() * 16 + 4 * 1024 * 1024);
     manifest::apply(&Bytes::copy_from_slice(bytes), &found.edits).len()
@@ -96,7 +97,17 @@ fn long_path() -> String {
 
 fn unfit(format: Format, text: &str) -> Option<Unfit> {
     let base = Base { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true };
-    let plan = Plan { all: false, base, bind: &bind, cmcd: None, end: None, license: None, own: OWN, playheads: true };
+    let plan = Plan {
+        all: false,
+        base,
+        bind: &bind,
+        cmcd: None,
+        end: None,
+        license: None,
+        own: OWN,
+        playheads: true,
+        site: SITE,
+    };
     manifest::read(format, text.as_bytes(), &plan, MANIFEST_BYTES).err()
 }
 
@@ -225,6 +236,22 @@ fn an_mpd_costs_no_more_than_its_size() {
         (
             "bases within bases",
             within(format!("<MPD>{nested}"), |_| "<SegmentURL media=\"a\"/>".to_owned(), "</a>".repeat(28) + "</MPD>"),
+        ),
+        (
+            "bases that lead elsewhere behind templates",
+            period(|_| {
+                "<a><SegmentTemplate media=\"/a\"/><b><BaseURL>https://foreign/</BaseURL></b>\
+                 <BaseURL>https://foreign/</BaseURL></a>"
+                    .to_owned()
+            }),
+        ),
+        (
+            "a base that leads elsewhere behind all templates",
+            within(
+                "<MPD><Period>".into(),
+                |_| "<SegmentTemplate media=\"/a\"/>".to_owned(),
+                "<BaseURL>https://foreign/</BaseURL></Period></MPD>".into(),
+            ),
         ),
         ("bases beside each other", period(|_| "<BaseURL>/</BaseURL>".to_owned())),
         ("patches behind edits", period(|_| "<BaseURL>/</BaseURL><PatchLocation>x</PatchLocation>".to_owned())),

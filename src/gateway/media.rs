@@ -26,6 +26,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::Failure;
+use self::first::First;
 use self::guarded::Guarded;
 use self::place::{Map, Target};
 use self::shelf::Seat;
@@ -129,7 +130,7 @@ impl Story<'_> {
             Flow::Over(refusal, since) => self.over(below, target, &refusal, since).await,
             Flow::Absent if self.is_bound() && is_manifest(&target.path) => {
                 // Forgotten: what is asked for now begins anew.
-                self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await
+                self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await
             }
             Flow::Absent if self.is_bound() => self.refused("segment", UNKNOWN),
             Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
@@ -149,12 +150,10 @@ impl Story<'_> {
     /// player cannot repeat a query or a path with every segment.
     fn is_foreign(&self, below: &str) -> bool {
         let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
-        // The query of a registered URL is its server's.
-        let theirs = self.registration.content_url.is_some();
         let rungs: Vec<_> = rungs
             .filter(|rung| match rung {
-                config::Rung::PathSegment => false,
-                config::Rung::Query(_) => !theirs,
+                // Below a playback's own path both are its server's.
+                config::Rung::PathSegment | config::Rung::Query(_) => false,
                 config::Rung::Cookie(_)
                 | config::Rung::Header(_)
                 | config::Rung::Mtls

@@ -14,6 +14,11 @@ pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, st
     percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
 }
 
+/// Whether there is a parameter of this name, with or without a value.
+pub(super) fn has(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| is(pair.split('=').next().unwrap_or_default(), name))
+}
+
 /// The query without these names, as it was otherwise; none when nothing is left.
 pub(super) fn without(query: Option<&str>, names: &[&str]) -> Option<String> {
     let kept: Vec<_> = query?

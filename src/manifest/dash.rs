@@ -1,5 +1,6 @@
 //! DASH MPDs (ISO/IEC 23009-1), read once from the front to the back.
 
+mod attributes;
 mod base;
 mod inject;
 pub(super) mod slate;
@@ -11,11 +12,11 @@ use quick_xml::Reader as XmlReader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
-use self::base::{Owned, owned};
+use self::base::{Bases, Inherited};
 use self::inject::Inject;
-use self::text::{attributes, leads, local, plain, readable};
+use self::text::{plain, readable};
 use self::timing::Timing;
-use super::places::{Named, Places};
+use super::places::{Places, Standing, UriUsage};
 use super::uri::Base;
 use super::{Edit, Found, MAX_EXPANDED_URI_BYTES, MOST, Plan, Purpose, Unfit};
 
@@ -24,7 +25,7 @@ const DEEPEST: usize = 32;
 /// An open element.
 struct Open {
     /// Where URIs below it begin; none: as in its parent.
-    base: Option<Owned>,
+    bases: Option<Bases>,
     /// Its own text is a URI for this, from this byte on.
     text: Option<(Text, usize)>,
 }
@@ -40,8 +41,7 @@ enum Text {
 
 struct Reader<'a> {
     found: Found,
-    /// For each depth: edits of relative URIs, by index, that elements within the one there inherit.
-    inherited: [Vec<usize>; DEEPEST + 1],
+    inherited: Inherited,
     inject: Inject,
     /// It is asked for at another place next time, which is not the route.
     moves: bool,
@@ -57,7 +57,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         found: Found::default(),
-        inherited: [const { Vec::new() }; DEEPEST + 1],
+        inherited: Inherited::new(),
         inject: Inject::default(),
         moves: false,
         open: Vec::new(),
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         self.inject.start(start, self.open.len());
-        self.open.push(Open { base: None, text: text.map(|text| (text, after)) });
+        self.open.push(Open { bases: None, text: text.map(|text| (text, after)) });
         Ok(())
     }
 
@@ -122,13 +122,11 @@ impl<'a> Reader<'a> {
         if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
             self.found.edit(edit);
         }
-        if let Some(within) = self.inherited.get_mut(self.open.len()) {
-            within.clear();
-        }
+        self.inherited.end(self.open.len());
         let closed = self.open.pop();
         self.timing.end(self.open.len());
-        let Some(Open { base: own, text }) = closed else { return Ok(()) };
-        if own.is_some() {
+        let Some(Open { bases, text }) = closed else { return Ok(()) };
+        if bases.is_some() {
             self.places.forget();
         }
         let Some((kind, from)) = text else { return Ok(()) };
@@ -138,8 +136,8 @@ impl<'a> Reader<'a> {
         }
         let plain = plain(raw);
         match kind {
-            Text::Base => self.uri_text(raw, from, Purpose::Segment, plain.trim())?,
-            Text::Manifest => self.uri_text(raw, from, Purpose::Manifest, plain.trim())?,
+            Text::Base => self.base_url(raw, from, plain.trim())?,
+            Text::Manifest => self.location(raw, from, plain.trim()),
             // A patch is no MPD that could be edited: a player without it asks for the whole.
             Text::Patch => self.take_off(from, before),
             Text::Steering => self.steering(from, before, plain.trim()),
@@ -148,37 +146,51 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The text of an element, which is one URI.
-    fn uri_text(&mut self, raw: &str, from: usize, purpose: Purpose, plain: &str) -> Result<(), Unfit> {
-        let (at, manifest) = (from..from + raw.len(), purpose == Purpose::Manifest);
-        // A location is the MPD's own, whatever its base is.
-        let base = if manifest { self.plan.base } else { base(&self.open, self.plan) };
-        let left = self.found.left;
-        let bound = self.places.bind_whole(self.plan, &base, at, plain, purpose, &mut self.found);
-        self.moves |= manifest && self.found.left > left;
-        if !manifest {
-            let base = owned(&base, base.resolve_any(plain));
-            if base.path.len() > MAX_EXPANDED_URI_BYTES {
-                return Err(Unfit::Grows);
-            }
-            if let Some(parent) = self.open.last_mut() {
-                // Of several, the first: the others lead to the same files.
-                parent.base.get_or_insert(base);
-                self.places.forget();
-            }
-            if bound.is_some() {
-                self.inherit();
-            }
+    /// One of the bases of the element that is open. It begins where those of the elements around that one lead.
+    fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), Unfit> {
+        let Some((within, around)) = self.open.split_last_mut() else { return Ok(()) };
+        let (base, strays) = (base(around, self.plan), strays(around));
+        let usage = UriUsage { absolute: strays, purpose: Purpose::Segment };
+        let at = from..from + raw.len();
+        let bound = self.places.bind_whole(self.plan, &base, at, plain, usage, &mut self.found);
+        let standing = bound.as_ref().map(|bound| bound.standing);
+        let strays = match standing {
+            Some(Standing::Elsewhere) => true,
+            Some(Standing::Inherited) => strays,
+            Some(Standing::Ours) => false,
+            None => strays || !plain.is_empty(),
+        };
+        let is_one = bound.is_some();
+        let bases = within.bases.get_or_insert_default();
+        bases.add(&base, plain, strays);
+        if bases.longest() > MAX_EXPANDED_URI_BYTES {
+            return Err(Unfit::Grows);
+        }
+        self.places.forget();
+        if is_one {
+            self.inherited.rebase(&mut self.found);
+        }
+        if strays {
+            self.inherited.stray(self.plan, &mut self.found);
         }
         Ok(())
+    }
+
+    /// Where another MPD is. It is the MPD's own, whatever its base is.
+    fn location(&mut self, raw: &str, from: usize, plain: &str) {
+        let (at, left) = (from..from + raw.len(), self.found.left);
+        let usage = UriUsage { absolute: true, purpose: Purpose::Manifest };
+        self.places.bind_whole(self.plan, &self.plan.base, at, plain, usage, &mut self.found);
+        self.moves |= self.found.left > left;
     }
 
     /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
     fn steering(&mut self, from: usize, before: usize, plain: &str) {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         let base = self.plan.base;
-        self.places.bind_whole(self.plan, &base, from..before, plain, Purpose::Steering, &mut self.found);
-        let bound = self.found.edits.len() > edits || plain.starts_with(self.plan.own);
+        let usage = UriUsage { absolute: true, purpose: Purpose::Steering };
+        self.places.bind_whole(self.plan, &base, from..before, plain, usage, &mut self.found);
+        let bound = self.found.edits.len() > edits || self.plan.is_own(plain);
         if !bound {
             self.found.left = left;
             self.take_off(from, before);
@@ -192,6 +204,7 @@ impl<'a> Reader<'a> {
         if let (Some(start), Some(more)) = (start, end) {
             // What was found within it stands last.
             while self.found.edits.pop_if(|edit| edit.at.start >= start).is_some() {}
+            self.inherited.forget(self.found.edits.len());
             self.found.edit(Edit { at: start..before + more + 1, with: "".into() });
         }
     }
@@ -202,95 +215,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What an element says in attributes.
-    fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), Unfit> {
-        let name = start.local_name();
-        if name.as_ref() == "Period"
-            && let Some(edit) = self.inject.period(before, self.plan.cmcd)
-        {
-            self.found.edit(edit);
-        }
-        if name.as_ref() == "SegmentTemplate" {
-            // Once more, for its times.
-            self.found.expansion.resolve(base(&self.open, self.plan).path.len());
-        }
-        self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
-        if !leads(name.as_ref()) && memchr::memchr(b':', start.attributes_raw().as_bytes()).is_none() {
-            return Ok(());
-        }
-        for (key, raw) in attributes(start) {
-            self.found.check(self.text.len())?;
-            match (name.as_ref(), local(key)) {
-                ("SegmentTemplate" | "SegmentURL", "index" | "media")
-                | ("SegmentTemplate", "bitstreamSwitching" | "initialization")
-                | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
-                    readable(raw)?;
-                    let within = usize::from(name.as_ref() != "SegmentTemplate");
-                    self.segment(raw, self.open.len().saturating_sub(within));
-                }
-                ("ContentSteering", "proxyServerURL") => {
-                    // The list passes through us, and another proxy could not reach what it stands at.
-                    let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
-                    self.found.edit(Edit { at, with: "".into() });
-                }
-                (_, "href") if key.contains(':') => {
-                    readable(raw)?;
-                    self.attribute(raw, Purpose::Manifest);
-                }
-                (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
-                    readable(raw)?;
-                    let at = self.offset(raw);
-                    self.license(raw, at, &plain(raw));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn attribute(&mut self, raw: &str, purpose: Purpose) {
-        let uri = Named { at: self.offset(raw), purpose, raw };
-        let base = base(&self.open, self.plan);
-        self.places.bind(self.plan, &base, &uri, plain, &mut self.found, false);
-    }
-
-    /// `depth`: of the element that has this list or template, for itself and for what is in it.
-    fn segment(&mut self, raw: &str, depth: usize) {
-        let edits = self.found.edits.len();
-        self.attribute(raw, Purpose::Segment);
-        let relative = self.plan.all && base(&self.open, self.plan).stays(&plain(raw));
-        if relative && self.found.edits.len() > edits {
-            self.inherited.get_mut(depth).into_iter().for_each(|within| within.push(edits));
-        }
-    }
-
-    /// Of what has a base of its own: by that, which is bound, its relative URIs are bound as well.
-    fn inherit(&mut self) {
-        for index in self.inherited.iter_mut().flat_map(|within| within.drain(..)) {
-            if let Some(edit) = self.found.edits.get_mut(index) {
-                *edit = Edit::insert(edit.at.start, "");
-            }
-        }
-    }
-
-    /// `raw` is a slice of the text.
-    fn offset(&self, raw: &str) -> usize {
-        (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
-    }
-
     fn finish(mut self) -> Result<Found, Unfit> {
         if !self.open.is_empty() || !self.inject.is_mpd() {
             return Err(Unfit::Broken);
         }
         self.found.facts.reload = self.timing.reload().filter(|_| !self.moves);
         (self.found.facts.live, self.found.facts.playheads) = self.timing.finish();
-        // An element that is filled at its end was noted behind what it holds.
-        self.found.edits.sort_by_key(|edit| edit.at.start);
         Ok(self.found)
     }
 }
 
 /// Where relative URIs begin.
 fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
-    open.iter().rev().find_map(|open| open.base.as_ref()).map_or(plan.base, Owned::base)
+    bases(open).map_or(plan.base, |bases| bases.base(plan.base))
+}
+
+/// Whether some relative and rooted URIs lead to another server than us, whatever we make of them.
+fn strays(open: &[Open]) -> bool {
+    bases(open).is_some_and(|bases| bases.strays)
+}
+
+fn bases(open: &[Open]) -> Option<&Bases> {
+    open.iter().rev().find_map(|open| open.bases.as_ref())
 }

@@ -2,32 +2,17 @@
 
 pub(super) mod attributes;
 pub(super) mod slate;
+mod table;
 mod variables;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
+use self::table::{UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
 use self::variables::substituted;
-use super::places::{self, Named, Places};
+use super::places::{self, Named, Places, UriUsage};
 use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
-/// Tags that carry URIs, the attributes that do, and what for.
-const TAGS: [(&str, &str, Purpose); 14] = [
-    ("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Steering),
-    ("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Data),
-    ("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest),
-    ("#EXT-X-I-FRAME-STREAM-INF", "URI", Purpose::Manifest),
-    ("#EXT-X-IMAGE-STREAM-INF", "URI", Purpose::Manifest),
-    ("#EXT-X-KEY", "URI", Purpose::Data),
-    ("#EXT-X-MAP", "URI", Purpose::Segment),
-    ("#EXT-X-MEDIA", "URI", Purpose::Manifest),
-    ("#EXT-X-PART", "URI", Purpose::Segment),
-    ("#EXT-X-PRELOAD-HINT", "URI", Purpose::Segment),
-    ("#EXT-X-RENDITION-REPORT", "URI", Purpose::Manifest),
-    ("#EXT-X-SESSION-DATA", "URI", Purpose::Data),
-    ("#EXT-X-SESSION-KEY", "URI", Purpose::Data),
-    ("#EXT-X-STREAM-INF", "", Purpose::Manifest),
-];
 /// Variables that one playlist may define. One that was not followed could lead past the route unseen.
 const MAX_VARIABLES: usize = 64;
 const RENDITIONS: usize = 64;
@@ -104,30 +89,36 @@ impl<'a> Reader<'a> {
             return Ok(());
         };
         self.note(tag, value)?;
-        if !tag.starts_with("#EXT-X-") {
+        if !tag.starts_with("#EXT") {
             return Ok(());
         }
-        for (_, name, purpose) in TAGS.iter().filter(|(known, ..)| *known == tag) {
-            let wanted = |(key, _): &(&str, &str)| key == name;
-            let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
-            if *purpose == Purpose::Steering {
-                self.steering(line, &uris)?;
-                continue;
-            }
-            for uri in uris {
-                self.uri(uri, *purpose, false)?;
-            }
+        let mut known = URI_ATTRIBUTES.iter().filter(|row| row.tag == tag).peekable();
+        if known.peek().is_none() && tag != "#EXT-X-DEFINE" {
+            return self.attribute(line, value, &UNKNOWN_TAG);
         }
-        Ok(())
+        known.try_for_each(|row| self.attribute(line, value, row))
+    }
+
+    fn attribute(&mut self, line: &'a str, value: &'a str, row: &UriAttribute) -> Result<(), Unfit> {
+        let UriAttribute { name, usage, .. } = *row;
+        if name.is_empty() {
+            return self.uri(value.trim(), usage, false).map(|_path| ());
+        }
+        let wanted = |(key, _): &(&str, &str)| *key == name;
+        let uris: Vec<_> = attributes(value).filter(wanted).map(|(_, uri)| uri).collect();
+        if usage.purpose == Purpose::Steering {
+            return self.steering(line, &uris, usage);
+        }
+        uris.into_iter().try_for_each(|uri| self.uri(uri, usage, false).map(|_path| ()))
     }
 
     /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
-    fn steering(&mut self, line: &'a str, uris: &[&'a str]) -> Result<(), Unfit> {
+    fn steering(&mut self, line: &'a str, uris: &[&'a str], usage: UriUsage) -> Result<(), Unfit> {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         for uri in uris {
             let before = self.found.edits.len();
-            self.uri(uri, Purpose::Steering, false)?;
-            if self.found.edits.len() == before && !uri.starts_with(self.plan.own) {
+            self.uri(uri, usage, false)?;
+            if self.found.edits.len() == before && !self.plan.is_own(uri) {
                 self.found.left = left;
                 self.found.edits.truncate(edits);
                 let at = self.offset(line);
@@ -192,13 +183,19 @@ impl<'a> Reader<'a> {
     /// Other playlists import it. What a URI of theirs can only begin with leads them through us.
     fn lead(&mut self, value: &'a str) {
         let absolute = value.split_once("//").is_some_and(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'));
+        let absolute = absolute && !self.plan.is_own(value);
         let Some(to) = self.plan.base.absolute(value).filter(|_| absolute) else { return };
-        let Some(bound) = (self.plan.bind)(&to, Purpose::Segment) else { return };
+        let Some(bound) = (self.plan.bind)(&to, Purpose::Segment) else {
+            self.found.left += 1;
+            self.found.facts.elsewhere = true;
+            return;
+        };
         let bare = to.path == "/" && !value.ends_with('/');
-        let bound = if bare { bound.trim_end_matches('/') } else { &bound };
+        // It may come to stand where its format wants an absolute one.
+        let bound = self.plan.with_host(if bare { bound.trim_end_matches('/').to_owned() } else { bound });
         if bound != value {
             let at = self.offset(value);
-            self.found.edit(Edit { at: at..at + value.len(), with: quoted(bound).into() });
+            self.found.edit(Edit { at: at..at + value.len(), with: quoted(&bound).into() });
         }
     }
 
@@ -222,9 +219,9 @@ impl<'a> Reader<'a> {
 
     fn uri_line(&mut self, uri: &'a str) -> Result<(), Unfit> {
         if std::mem::take(&mut self.announced) {
-            return self.uri(uri, Purpose::Manifest, false).map(|_path| ());
+            return self.uri(uri, rooted(Purpose::Manifest), false).map(|_path| ());
         }
-        let path = self.uri(uri, Purpose::Segment, self.plan.playheads)?;
+        let path = self.uri(uri, rooted(Purpose::Segment), self.plan.playheads)?;
         if let Some(path) = path {
             self.collect.note(path, self.range.0, self.start_ms);
         }
@@ -240,8 +237,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Its path at its server, if that is wanted.
-    fn uri(&mut self, uri: &'a str, purpose: Purpose, wanted: bool) -> Result<Option<Key>, Unfit> {
-        let named = self.named(uri, purpose);
+    fn uri(&mut self, uri: &'a str, usage: UriUsage, wanted: bool) -> Result<Option<Key>, Unfit> {
+        let named = Named { at: self.offset(uri), raw: uri, usage };
         let whole = substituted(&self.variables, uri)?;
         if uri.starts_with("{$") && whole.starts_with("{$") {
             // Only the player knows what it begins with.
@@ -252,11 +249,7 @@ impl<'a> Reader<'a> {
         Ok(path)
     }
 
-    /// `raw` is a slice of the text.
-    fn named(&self, raw: &'a str, purpose: Purpose) -> Named<'a> {
-        Named { at: self.offset(raw), purpose, raw }
-    }
-
+    /// Of a slice of the text.
     fn offset(&self, slice: &str) -> usize {
         (slice.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
@@ -276,6 +269,10 @@ impl<'a> Reader<'a> {
         *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
         self.found
     }
+}
+
+fn rooted(purpose: Purpose) -> UriUsage {
+    UriUsage { absolute: false, purpose }
 }
 
 fn milliseconds(value: &str) -> u64 {

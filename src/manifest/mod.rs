@@ -67,6 +67,22 @@ pub struct Plan<'a> {
     pub own: &'a str,
     /// Whether a playlist's segments are to be found by their paths.
     pub playheads: bool,
+    /// Scheme, host and port as the player reaches us, for URIs that must be absolute. None: they cannot be.
+    pub site: Option<&'a str>,
+}
+
+impl Plan<'_> {
+    /// Whether a URI is one of the player's for this playback already, rooted or with our host.
+    fn is_own(&self, uri: &str) -> bool {
+        let rooted = |uri: &str| uri.starts_with(self.own);
+        rooted(uri) || self.site.and_then(|site| uri.strip_prefix(site)).is_some_and(rooted)
+    }
+
+    /// A rooted URI of ours with our host.
+    fn with_host(&self, uri: String) -> String {
+        let rooted = uri.starts_with('/') && !uri.starts_with("//");
+        self.site.filter(|_| rooted).map(|site| format!("{site}{uri}")).unwrap_or(uri)
+    }
 }
 
 /// What players are told to report, for [`Plan::cmcd`].
@@ -132,6 +148,9 @@ pub enum Unfit {
     Large,
     #[error("the manifest has too many parts")]
     Many,
+    /// Two edits want the same bytes: a mistake of ours. Half of them would lead past the route.
+    #[error("the edits of the manifest overlap")]
+    Overlaps,
 }
 
 impl Unfit {
@@ -144,6 +163,7 @@ impl Unfit {
             Self::Grows => "grows",
             Self::Large => "large",
             Self::Many => "many",
+            Self::Overlaps => "overlaps",
         }
     }
 }
@@ -210,6 +230,7 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
         // RFC 8216 section 6.3.4.
         facts.reload = Some(Duration::from_secs(tail.target_s));
     }
+    edit::in_order(&mut found.edits)?;
     found.edits.iter_mut().for_each(|edit| edit.shift(shift));
     Ok(found)
 }

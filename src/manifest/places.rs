@@ -33,9 +33,36 @@ struct Folder {
     lead: Lead,
     /// Of its path at the server.
     path: Key,
-    purpose: Purpose,
     /// As the text has it; empty for the manifest's own.
     text: String,
+    usage: UriUsage,
+}
+
+/// What a URI is for, and in which form it may stand there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct UriUsage {
+    /// With scheme and host: its format wants it so, or it may be read below a base that does not lead to us. A rooted
+    /// one would be asked of that base's server, which then knows the playback's id.
+    pub(super) absolute: bool,
+    pub(super) purpose: Purpose,
+}
+
+/// Where one URI leads once it is edited.
+pub(super) struct Bound {
+    /// At its server.
+    pub(super) path: String,
+    pub(super) standing: Standing,
+}
+
+/// What holds for relative URIs below a base.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// They lead past the route.
+    Elsewhere,
+    /// They lead where its own base leads.
+    Inherited,
+    /// They lead to us.
+    Ours,
 }
 
 /// What becomes of a URI, or of its folder.
@@ -51,9 +78,9 @@ enum Lead {
 pub(super) struct Named<'a> {
     /// Its first byte.
     pub(super) at: usize,
-    pub(super) purpose: Purpose,
     /// Slice of the manifest.
     pub(super) raw: &'a str,
+    pub(super) usage: UriUsage,
 }
 
 impl Places {
@@ -77,30 +104,37 @@ impl Places {
         found: &mut Found,
         wanted: bool,
     ) -> Option<Key> {
-        let Named { at, purpose, raw } = *uri;
+        let Named { at, raw, usage } = *uri;
         if let Some((folder, name)) = self.folder(plan, base, uri, &plain, found) {
-            note(&folder.lead, purpose, at..at + folder.text.len(), found);
+            note(&folder.lead, usage.purpose, at..at + folder.text.len(), found);
             return wanted.then(|| folder.path.and(without_query(name)));
         }
-        let path = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), purpose, found);
-        path.filter(|_| wanted).map(|path| Key::of(without_query(&path)))
+        let bound = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), usage, found);
+        bound.filter(|_| wanted).map(|bound| Key::of(without_query(&bound.path)))
     }
 
-    /// As [`Self::bind`], of one that fills this part of the text and is looked at by itself. Its path at its
-    /// server, if it is on one.
+    /// As [`Self::bind`], of one that fills this part of the text and is looked at by itself. None: it is on no
+    /// server.
     pub(super) fn bind_whole(
         &mut self,
         plan: &Plan<'_>,
         base: &Base<'_>,
         at: Range<usize>,
         uri: &str,
-        purpose: Purpose,
+        usage: UriUsage,
         found: &mut Found,
-    ) -> Option<String> {
+    ) -> Option<Bound> {
         found.expansion.resolve(base.path.len() + uri.len());
         let (stays, to) = resolved(base, uri)?;
-        note(&lead(plan, stays, &to, uri, purpose, self.write), purpose, at, found);
-        Some(to.path)
+        let lead = lead(plan, stays, &to, uri, usage, self.write);
+        note(&lead, usage.purpose, at, found);
+        let standing = match &lead {
+            Lead::Kept if stays => Standing::Inherited,
+            Lead::Kept if plan.is_own(uri) => Standing::Ours,
+            Lead::To(with) if plan.is_own(with) => Standing::Ours,
+            Lead::Kept | Lead::Left | Lead::To(_) => Standing::Elsewhere,
+        };
+        Some(Bound { path: to.path, standing })
     }
 
     /// The folder of a plainly named file, and the file's name with its query.
@@ -113,13 +147,13 @@ impl Places {
         found: &mut Found,
     ) -> Option<(&Folder, &'a str)> {
         let (text, name) = split(uri.raw)?;
-        let is = |folder: &Folder| folder.purpose == uri.purpose && folder.text == text;
+        let is = |folder: &Folder| folder.usage == uri.usage && folder.text == text;
         if !self.folders.get(self.newest).is_some_and(is) {
             self.newest = match self.folders.iter().position(is) {
                 Some(known) => known,
                 None => {
                     found.expansion.resolve(base.path.len() + uri.raw.len());
-                    let folder = Folder::learn(plan, base, text, &plain(uri.raw), uri.purpose, self.write)?;
+                    let folder = Folder::learn(plan, base, text, &plain(uri.raw), uri.usage, self.write)?;
                     self.keep(folder)
                 }
             };
@@ -139,13 +173,13 @@ impl Places {
 
 impl Folder {
     /// From the whole URI of one of its files. None if the name is no part of where it leads.
-    fn learn(plan: &Plan<'_>, base: &Base<'_>, text: &str, uri: &str, purpose: Purpose, write: Write) -> Option<Self> {
+    fn learn(plan: &Plan<'_>, base: &Base<'_>, text: &str, uri: &str, usage: UriUsage, write: Write) -> Option<Self> {
         let name = uri.strip_prefix(text)?;
         let (stays, Absolute { authority, mut path, tls }) = resolved(base, uri)?;
         path.truncate(path.strip_suffix(name).filter(|folder| folder.ends_with('/'))?.len());
         let key = Key::of(&path);
-        let lead = lead(plan, stays, &Absolute { authority, path, tls }, text, purpose, write);
-        Some(Self { lead, path: key, purpose, text: text.to_owned() })
+        let lead = lead(plan, stays, &Absolute { authority, path, tls }, text, usage, write);
+        Some(Self { lead, path: key, text: text.to_owned(), usage })
     }
 }
 
@@ -170,13 +204,14 @@ fn note(lead: &Lead, purpose: Purpose, at: Range<usize>, found: &mut Found) {
 }
 
 /// `text`: the URI, or its folder.
-fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, purpose: Purpose, write: Write) -> Lead {
+fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, usage: UriUsage, write: Write) -> Lead {
+    let UriUsage { absolute, purpose } = usage;
     // A steering list is edited by its path.
     let bound = plan.all || purpose == Purpose::Steering;
-    if text.starts_with(plan.own) || (stays && !bound) {
+    if plan.is_own(text) || (stays && !bound) {
         return Lead::Kept;
     }
-    match (plan.bind)(to, purpose) {
+    match (plan.bind)(to, purpose).map(|bound| if absolute { plan.with_host(bound) } else { bound }) {
         None => Lead::Left,
         Some(bound) if bound == text => Lead::Kept,
         Some(bound) => Lead::To(write(&bound).into()),

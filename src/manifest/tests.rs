@@ -1,5 +1,7 @@
 //! What holds of every manifest, and the forms that manifests come in.
 
+mod bases;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -7,6 +9,7 @@ use super::uri::Reach;
 use super::*;
 
 const OWN: &str = "/media/~p/0123/";
+const SITE: &str = "http://proxy.test";
 
 fn bind(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
     let scheme = if to.tls { "s" } else { "" };
@@ -24,6 +27,7 @@ fn plan() -> Plan<'static> {
         license: None,
         own: OWN,
         playheads: true,
+        site: Some(SITE),
     }
 }
 
@@ -78,7 +82,7 @@ fn steering_keeps_to_the_route_or_is_taken_off() {
     ] {
         let (hls, dash) = (hls.replace("URI=\"URI", &format!("URI=\"{uri}")), dash.replace("URI", uri));
         assert_eq!(edited(Format::Hls, &hls, &plan()), hls.replace(uri, bound));
-        assert_eq!(edited(Format::Dash, &dash, &plan()), dash.replace(uri, bound));
+        assert_eq!(edited(Format::Dash, &dash, &plan()), dash.replace(uri, &format!("{SITE}{bound}")));
         let nowhere = Plan { bind: &none, ..plan() };
         let without = edited(Format::Hls, &hls, &nowhere);
         assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
@@ -103,7 +107,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"/i.m3u8\"\n\
         #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let expected = text
-        .replace("VALUE=\"https://other.example", "VALUE=\"/media/~p/0123/~h/other.examples")
+        .replace("VALUE=\"https://other.example", "VALUE=\"http://proxy.test/media/~p/0123/~h/other.examples")
         .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
         .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
     assert_eq!(edited(Format::Hls, text, &plan()), expected);
@@ -163,8 +167,11 @@ const MPD: &str = r#"<?xml version="1.0"?>
 fn an_mpd_keeps_to_the_route() {
     let expected = MPD
         .replace("https://other.example/a/", "/media/~p/0123/~h/other.examples/a/")
-        .replace("<![CDATA[https://cdn.example/vod/show/main?x]]>", "/media/~p/0123/~h/cdn.examples/vod/show/main?x")
-        .replace("\"/remote", "\"/media/~p/0123/~h/other.examples/remote")
+        .replace(
+            "<![CDATA[https://cdn.example/vod/show/main?x]]>",
+            "http://proxy.test/media/~p/0123/~h/cdn.examples/vod/show/main?x",
+        )
+        .replace("\"/remote", "\"http://proxy.test/media/~p/0123/~h/other.examples/remote")
         .replace("'/s/$", "'/media/~p/0123/~h/other.examples/s/$")
         .replace("\"../../../i", "\"/media/~p/0123/~h/other.examples/i")
         .replace("\"HTTPS://cdn.example/i", "\"/media/~p/0123/~h/cdn.examples/i")
@@ -418,8 +425,8 @@ fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
 fn variables_that_are_imported_keep_to_the_route() {
     let define = |value: &str| format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"{value}\"\n");
     for (value, bound) in [
-        ("https://other.example", "/media/~p/0123/~h/other.examples"),
-        ("//other.example/a/?x=", "/media/~p/0123/~h/other.examples/a/?x="),
+        ("https://other.example", "http://proxy.test/media/~p/0123/~h/other.examples"),
+        ("//other.example/a/?x=", "http://proxy.test/media/~p/0123/~h/other.examples/a/?x="),
         // These may stand behind others.
         ("/p", "/p"),
         ("a/b", "a/b"),
@@ -447,7 +454,7 @@ fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
 fn what_would_bring_unedited_news_is_taken_off() {
     let text = "<MPD><PatchLocation ttl=\"9\">https://cdn.example/vod/p</PatchLocation><ContentSteering a=\"1\" \
         proxyServerURL=\"https://x/\" b=\"2\">//s/l</ContentSteering><Period/></MPD>";
-    let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
+    let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">http://proxy.test/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
     assert_eq!(edited(Format::Dash, text, &plan()), expected);
 }
 
@@ -585,7 +592,7 @@ proptest! {
         let half = files.len() / 2;
         let expected: Vec<_> = expected.collect();
         let playlist = |files: &[String]| format!("#EXTM3U\n{define}{}", files.join("\n"));
-        let defined = playlist(&expected).replacen("VALUE=\"https://c.example", &format!("VALUE=\"{OWN}~h/c.examples"), 1);
+        let defined = playlist(&expected).replacen("VALUE=\"https://c.example", &format!("VALUE=\"{SITE}{OWN}~h/c.examples"), 1);
         prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), defined);
         let escape = |uri: &str| quick_xml::escape::escape(uri).into_owned();
         let segments = |files: &[String]| files.iter().map(|uri| format!("<SegmentURL media=\"{uri}\"/>")).collect::<String>();
@@ -604,7 +611,7 @@ proptest! {
         let once = edited(Format::Hls, &text, &plan);
         let without_names: String = once.lines().map(|line| line.split("NAME=").next().unwrap().to_owned() + "\n").collect();
         prop_assert_eq!(escaping(&without_names), None);
-        let once = edited(Format::Dash, &xml, &plan);
+        let once = edited(Format::Dash, &xml, &plan).replace(&format!("{SITE}{OWN}"), OWN);
         prop_assert_eq!(escaping(&once), None);
     }
 

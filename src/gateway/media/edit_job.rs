@@ -25,6 +25,8 @@ pub(super) struct EditJob {
     pub(super) playheads: bool,
     pub(super) registration: Arc<Registration>,
     pub(super) route: Arc<Route>,
+    /// Scheme, host and port by which the player reached us.
+    pub(super) site: Option<String>,
     pub(super) slate: Option<Endpoint>,
     pub(super) target: Target,
     pub(super) text: Bytes,
@@ -56,6 +58,7 @@ impl EditJob {
             license: self.license.as_deref(),
             own: &own,
             playheads: self.playheads,
+            site: self.site.as_deref(),
         };
         let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
         Ok(EditedManifest { body: manifest::apply(&self.text, &edits), facts, left })

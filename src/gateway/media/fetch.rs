@@ -1,5 +1,7 @@
 //! The fresh request to the origin, and what of its reply's head goes on to the player.
 
+use std::borrow::Cow;
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
@@ -66,14 +68,12 @@ impl Story<'_> {
         }
     }
 
-    /// Without what is for us alone. A playback with a registered URL needs none of that, and the URL may have
-    /// parameters of the same names.
-    fn onward_query(&self) -> Option<String> {
-        if self.registration.content_url.is_none() {
-            return self.own_query();
-        }
-        let cmcd = self.route.config.strip_cmcd.then_some(cmcd::PARAMETER);
-        query::without(self.asked.uri.query(), cmcd.as_slice())
+    /// As it came, but for reports. Below a playback's own path its id says everything: a parameter of a name that
+    /// names devices or tokens elsewhere is the server's own there.
+    fn onward_query(&self) -> Option<Cow<'_, str>> {
+        let query = self.asked.uri.query()?;
+        let taken_off = self.route.config.strip_cmcd && query::has(query, cmcd::PARAMETER);
+        if taken_off { query::without(Some(query), &[cmcd::PARAMETER]).map(Cow::Owned) } else { Some(query.into()) }
     }
 
     /// What the player itself adds, without what is for us alone.

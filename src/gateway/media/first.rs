@@ -30,6 +30,21 @@ use crate::token::TokenClaims;
 const NO_PLAYBACK: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
 
+/// How the first request of a playback came about.
+#[derive(Clone, Copy)]
+pub(super) struct First<'a> {
+    /// The playback that this one follows.
+    pub(super) known: Option<&'a Registration>,
+    /// It came below a playback's own path, though that is forgotten: its query is its server's.
+    pub(super) own: bool,
+}
+
+impl<'a> First<'a> {
+    pub(super) fn after(known: &'a Registration) -> Self {
+        Self { known: Some(known), own: true }
+    }
+}
+
 impl Gateway {
     pub(super) async fn without_playback(
         &self,
@@ -47,19 +62,20 @@ impl Gateway {
             self.telemetry.metrics.media_request(&labels);
             return told(NO_PLAYBACK);
         }
-        self.first(route, None, peer, rest, asked).await
+        let first = First { known: None, own: stripped.is_some() };
+        self.first(route, first, peer, rest, asked).await
     }
 
-    /// `rest`: where the manifest is, below the route's own path. `known`: the playback that this one follows.
+    /// `rest`: where the manifest is, below the route's own path.
     pub(super) async fn first(
         &self,
         route: &Route,
-        known: Option<&Registration>,
+        First { known, own }: First<'_>,
         peer: &Peer,
         rest: &str,
         asked: &Parts,
     ) -> Response<Sending> {
-        let query = asked.uri.query();
+        let query = asked.uri.query().filter(|_| !own);
         let authority = route.authority.as_deref();
         let token = identity::content_token(&route.config.content_token, &asked.headers, query, None);
         let device = |claims: Option<&TokenClaims>| match known {
@@ -121,9 +137,9 @@ impl Gateway {
                 return self.turned_away(route, &turned);
             }
         }
-        let mut names = asked::our_names(route, authority);
+        let mut names = if own { Vec::new() } else { asked::our_names(route, authority) };
         names.push(cmcd::PARAMETER);
-        let query = query::without(query, &names).map(|query| format!("?{query}")).unwrap_or_default();
+        let query = query::without(asked.uri.query(), &names).map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.registrations.insert(self.clock.now(), registration);
         redirect(&path)

@@ -184,6 +184,7 @@ impl Story<'_> {
             playheads: self.seat.tells.load(Ordering::Relaxed),
             registration: self.registration.clone(),
             route: self.route.clone(),
+            site: self.gateway.base(self.peer, self.asked),
             slate: map.slate.cloned(),
             target: target.clone(),
             text: text.clone(),

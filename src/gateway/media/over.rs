@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Response};
 
 use super::Story;
+use super::first::First;
 use super::manifest::Fetched;
 use super::place::Target;
 use super::slate::SlateBlackout;
@@ -41,7 +42,7 @@ impl Story<'_> {
             if self.is_authorized() {
                 return self.begin(&self.map(None), &target).await;
             }
-            return self.gateway.first(self.route, Some(self.registration), self.peer, below, self.asked).await;
+            return self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await;
         }
         if let session::Refusal::Killed(_) = refusal
             && !self.seat.effective.swap(true, Ordering::Relaxed)

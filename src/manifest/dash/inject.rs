@@ -55,8 +55,8 @@ impl Inject {
                 let element = element(&self.prefix, wanted?);
                 self.done = true;
                 let name = start.name().0;
-                let attributes = start.attributes_raw().trim_end();
-                Some(Edit { at, with: format!("<{name}{attributes}>{element}</{name}>").into() })
+                // Its attributes may have edits of their own.
+                Some(Edit { at: at.end.saturating_sub(2)..at.end, with: format!(">{element}</{name}>").into() })
             }
             (_, "ClientDataReporting" | "CMCDParameters") if self.filling => {
                 self.filling = false;

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::origin::{Asked, Origin};
-use super::{HLS, begin, fetch, folder, live, route};
+use super::{HLS, answer, begin, fetch, folder, live, route};
 use crate::stage::Stage;
 use crate::web::Reply;
 
@@ -227,5 +227,69 @@ async fn a_registered_urls_query_stays_whole_and_the_players_own_follows() {
     assert!(reply.is_good(), "{}", reply.text());
     assert!(path.ends_with("/other/live.m3u8?token=cdn&device=x&sig=%2f&a=1"), "{path}");
     assert_eq!(origin.lines(), ["GET /other/live.m3u8?token=cdn&device=x&sig=%2f&a=1 HTTP/1.1"]);
+    stage.end().await;
+}
+
+/// Six of some three thousand public manifests name segments so: the parameters are the server's own.
+#[tokio::test]
+async fn below_a_playbacks_own_path_the_query_is_its_servers() {
+    let queries = ["token=abc", "device=pc", "a&&device=&token=%2f+%20", "", "x=1&CMCDx=2"];
+    let segments: String = queries.iter().map(|query| format!("#EXTINF:4,\n7.m4s?{query}\n")).collect();
+    let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8?device=pc&token=x\n".to_owned();
+    let origin =
+        Origin::with(vec![("/vod/main.m3u8", HLS, main), ("/vod/v.m3u8", HLS, format!("#EXTM3U\n{segments}"))]).await;
+    let stage = route(&origin, "device = [\"query:device\", \"peer\"]").start().await;
+    // The player's own query is ours where no playback has begun.
+    let sent = fetch(&stage, "", "/media/main.m3u8?device=tv&token=mine&x=1").await;
+    let path = sent.header("location").to_owned();
+    assert!(path.ends_with("/main.m3u8?x=1"), "{path}");
+    assert!(fetch(&stage, "", &path).await.is_good());
+    let playlist = fetch(&stage, "", &format!("{}/v.m3u8?device=pc&token=x", folder(&path))).await;
+    assert!(playlist.is_good(), "{}", playlist.text());
+    assert_eq!(origin.lines().last().unwrap(), "GET /vod/v.m3u8?device=pc&token=x HTTP/1.1");
+    for query in queries {
+        let segment = format!("{}/7.m4s?{query}", folder(&path));
+        let (reply, asked) = tokio::join!(fetch(&stage, "", &segment), async {
+            let mut asked = origin.next().await;
+            answer(&mut asked, 2, 2).await;
+            asked.head
+        });
+        assert!(reply.is_good(), "{query}: {}", reply.text());
+        assert_eq!(asked.lines().next().unwrap(), format!("GET /vod/7.m4s?{query} HTTP/1.1"));
+    }
+    assert_eq!(stage.each("device").await, ["tv"]);
+    stage.end().await;
+}
+
+/// Its query names nobody, and reaches the server once the playback has begun anew.
+#[tokio::test]
+async fn a_path_that_is_forgotten_keeps_the_query_of_its_server() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "device = [\"query:device\", \"header:x-device-id\"]").start().await;
+    let unknown = format!("/media/~{}/live.m3u8?device=pc&token=a", "0".repeat(32));
+    let (path, reply) = begin(&stage, "tv", &unknown).await;
+    assert!(reply.is_good() && path.ends_with("/live.m3u8?device=pc&token=a"), "{path}");
+    assert_eq!(origin.lines(), ["GET /vod/live.m3u8?device=pc&token=a HTTP/1.1"]);
+    assert_eq!(stage.each("device").await, ["tv"]);
+    stage.end().await;
+}
+
+/// A player that is read below another server's base would tell that server the playback's id.
+#[tokio::test]
+async fn what_must_be_absolute_has_the_host_by_which_the_player_came() {
+    let text = |asset: &str| format!("#EXTM3U\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"{asset}\"\n#EXTINF:4,\n7.m4s\n");
+    let mpd = |base: &str| {
+        format!("<MPD><BaseURL>https://elsewhere.example/</BaseURL><Period><BaseURL>{base}</BaseURL></Period></MPD>")
+    };
+    let pages = vec![
+        ("/vod/live.m3u8", HLS, text("/vod/ad.m3u8")),
+        ("/vod/main.mpd", "application/dash+xml", mpd("https://b.cdn.example/v/")),
+    ];
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "hosts = [\"*.cdn.example\"]").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/live.m3u8").await;
+    assert_eq!(reply.text(), text(&format!("http://proxy.test{}/ad.m3u8", folder(&path))));
+    let (path, reply) = begin(&stage, "tv", "/media/main.mpd").await;
+    assert_eq!(reply.text(), mpd(&format!("http://proxy.test{}/~h/s/b.cdn.example/v/", folder(&path))));
     stage.end().await;
 }

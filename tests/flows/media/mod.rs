@@ -199,7 +199,7 @@ async fn parts_and_copies_are_asked_for_as_the_player_does() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
-    let segment = format!("{}/7.m4s?a=1&CMCD=bl%3D100%2Csta%3Da&device=tv", folder(&path));
+    let segment = format!("{}/7.m4s?a=1&CMCD=bl%3D100%2Csta%3Da", folder(&path));
     let headers = "x-device-id: tv\r\nrange: bytes=0-1\r\nif-none-match: \"y\"\r\naccept-encoding: br\r\n\
         cmcd-request: bl=100\r\ncookie: a=b\r\n";
     let ((head, mut player), asked) = tokio::join!(get(stage.proxy, &segment, headers), async {

@@ -1,0 +1,36 @@
+//! Every tag of a playlist that carries a URI (`docs/media.md` gives the reasons).
+
+use super::super::Purpose;
+use super::super::places::UriUsage;
+
+/// One attribute that is a URI.
+pub(super) struct UriAttribute {
+    /// Empty: the tag's whole value.
+    pub(super) name: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) usage: UriUsage,
+}
+
+const fn row(tag: &'static str, name: &'static str, purpose: Purpose, absolute: bool) -> UriAttribute {
+    UriAttribute { name, tag, usage: UriUsage { absolute, purpose } }
+}
+
+pub(super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
+    row("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Steering, false),
+    row("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Data, true),
+    row("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest, true),
+    row("#EXT-X-I-FRAME-STREAM-INF", "URI", Purpose::Manifest, false),
+    row("#EXT-X-IMAGE-STREAM-INF", "URI", Purpose::Manifest, false),
+    row("#EXT-X-KEY", "URI", Purpose::Data, false),
+    row("#EXT-X-MAP", "URI", Purpose::Segment, false),
+    row("#EXT-X-MEDIA", "URI", Purpose::Manifest, false),
+    row("#EXT-X-PART", "URI", Purpose::Segment, false),
+    row("#EXT-X-PREFETCH", "", Purpose::Segment, false),
+    row("#EXT-X-PRELOAD-HINT", "URI", Purpose::Segment, false),
+    row("#EXT-X-RENDITION-REPORT", "URI", Purpose::Manifest, false),
+    row("#EXT-X-SESSION-DATA", "URI", Purpose::Data, false),
+    row("#EXT-X-SESSION-KEY", "URI", Purpose::Data, false),
+];
+
+/// Of tags that nobody here knows: `URI` means one everywhere.
+pub(super) const UNKNOWN_TAG: UriAttribute = row("", "URI", Purpose::Data, false);
