@@ -100,7 +100,7 @@ impl App {
             webhooks,
         } = config;
         telemetry.hash_identities(log.hashed_identities);
-        tasks.spawn(crate::telemetry::tell_suppressed(telemetry.call_lines.clone(), clock, tasks.clone()));
+        telemetry.tell_suppressed_lines(clock, &tasks);
         let warnings = warn_of(warnings);
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);

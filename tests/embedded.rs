@@ -465,3 +465,72 @@ async fn the_same_on_the_command_line() {
     })
     .await;
 }
+
+/// The list is read in pages, so that its length is no matter of whoever beats meanwhile.
+#[tokio::test]
+async fn slots_are_listed_page_by_page_and_filtered_and_the_command_line_follows_the_pages() {
+    at_home(r#"account = ["device"]"#, async |home| {
+        let devices: Vec<_> = (0..7).map(|number| format!("tv-{number}")).collect();
+        for device in &devices {
+            home.play(device).await.is_license();
+        }
+        let of = |page: &Value| {
+            let slots = page["slots"].as_array().unwrap();
+            slots.iter().map(|slot| slot["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        for limit in [1, 3, 6, 7, 8] {
+            let (mut paged, mut after, mut pages) = (Vec::new(), String::new(), 0);
+            loop {
+                let page = home.api(Method::GET, &format!("home/slots?limit={limit}{after}"), "").await;
+                assert_eq!(page.body["reserved"].is_array(), pages == 0, "{}", page.body);
+                let listed = of(&page.body);
+                assert!(listed.len() <= limit, "{}", page.body);
+                paged.extend(listed);
+                pages += 1;
+                let Some(next) = page.body["next"].as_str() else { break };
+                after = format!("&after={next}");
+            }
+            assert_eq!(paged, devices, "pages of {limit}, oldest first");
+        }
+        let filtered = home.api(Method::GET, "home/slots?device=tv-4&account=tv-4", "").await;
+        assert_eq!(of(&filtered.body), ["tv-4"]);
+        assert_eq!(of(&home.api(Method::GET, "home/slots?account=nobody", "").await.body), [""; 0]);
+        assert_eq!(home.api(Method::GET, "home/slots?limit=0", "").await.status, 400);
+        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
+        let order = Order::ListSlots { authority: "home".to_owned() };
+        let shown = admin::order(&admin, None, &order, true).await.unwrap();
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((of(&shown), shown["next"].is_null()), (devices, true));
+    })
+    .await;
+}
+
+/// An admin listener with two pages.
+#[tokio::test]
+async fn the_command_line_reads_a_list_to_its_last_page() {
+    let (tasks, _deaths) = Tasks::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let own = tasks.clone();
+    tasks.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+                let is_last = request.uri().query().unwrap_or_default().contains("after=0a");
+                let page = if is_last {
+                    json!({ "slots": [{ "device": "pad" }] })
+                } else {
+                    json!({ "slots": [{ "device": "tv" }], "reserved": [{ "device": "phone" }], "next": "0a" })
+                };
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(page.to_string()))))
+            });
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            own.spawn(async move { drop(served.await) });
+        }
+    });
+    let order = Order::ListSlots { authority: "home".to_owned() };
+    let shown = tokio::time::timeout(GENEROUS, admin::order(&admin, None, &order, true)).await.unwrap().unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let expected = json!({ "slots": [{ "device": "tv" }, { "device": "pad" }], "reserved": [{ "device": "phone" }] });
+    assert_eq!(shown, expected);
+    tasks.stop();
+}

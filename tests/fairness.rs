@@ -100,6 +100,25 @@ async fn a_call_takes_its_place_when_its_body_is_complete() {
     assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0);
 }
 
+/// Each address keeps to its share, and together they want more connections than there may be.
+#[tokio::test]
+async fn half_bodies_of_many_addresses_lock_nobody_out() {
+    let edge = run(Limits { connections: 64, connections_per_address: 4, ..defaults() }).await;
+    let mut half = Vec::new();
+    for host in 110..160 {
+        for _ in 0..4 {
+            let mut stream = connect_from(host, edge.plain).await;
+            let _closed = stream.write_all(HALF_BODY.as_bytes()).await;
+            half.push(stream);
+        }
+    }
+    others_are_served(&edge, 50).await;
+    assert!(edge.counters.evicted.load(Ordering::Relaxed) >= 200 - 64, "half bodies made room");
+    // The newest still has its chance.
+    let reply = ask(half.last_mut().unwrap(), "world").await.unwrap();
+    assert_eq!(status(&reply), 200, "{reply}");
+}
+
 #[tokio::test]
 async fn the_bodies_of_one_address_are_bounded_in_bytes() {
     let edge = run(Limits { body_memory_per_address: 100, body_max: 64, ..limits() }).await;

@@ -195,3 +195,68 @@ async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_res
     assert_eq!(proxy.said("127.0.0.3"), 1, "another caller has its own lines");
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
+
+/// With an embedded authority that grants nobody anything, before a license server that is not there.
+fn configured_with_sessions() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[server]\n{PLAIN}\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"header:x-account\"]\ndeny = [\"ann\"]\n\
+         [[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\nauthority = \"home\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"http://127.0.0.1:9/\"\nauthority = \"home\"\n"
+    );
+    std::fs::write(folder.path().join("config.toml"), config).unwrap();
+    folder
+}
+
+/// The status of the reply to a call over a new connection.
+async fn status_of(to: SocketAddr, head: &str, body: &str) -> String {
+    let mut stream = connect_from(2, to).await.unwrap();
+    let who = "Host: localhost\r\nX-Device-Id: living-room\r\nX-Account: ann\r\n";
+    let length = body.len();
+    let call = format!("{head}{who}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(call.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("a reply").unwrap();
+    String::from_utf8_lossy(&reply).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+
+#[tokio::test]
+async fn every_refusal_names_the_device_and_the_account_that_are_known() {
+    let folder = configured_with_sessions();
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    let unknown = format!("POST /license/~{:032x} HTTP/1.1\r\n", 7);
+    for (head, body, status, error) in [
+        // Before anything is read of the call.
+        ("POST /license HTTP/1.1\r\nContent-Encoding: gzip\r\n", CHALLENGE, "415", "content_encoding"),
+        ("POST /license HTTP/1.1\r\nContent-Type: text/plain; charset=utf-7\r\n", CHALLENGE, "415", "charset"),
+        (unknown.as_str(), CHALLENGE, "403", "unknown_playback"),
+        // By its session, and by the session that media would have.
+        ("POST /license HTTP/1.1\r\n", CHALLENGE, "403", "setup_rejected"),
+        ("GET /media/a.m3u8 HTTP/1.1\r\n", "", "403", "setup_rejected"),
+        ("GET /media/a.ts HTTP/1.1\r\n", "", "404", "playback_missing"),
+    ] {
+        assert_eq!(status_of(proxy.players, head, body).await, status, "{head}");
+        let line = proxy.says(error);
+        assert!(line.contains("device=\"living-room\""), "{line}");
+        assert!(line.contains("account=\"ann\""), "{line}");
+    }
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_device_that_is_refused_without_end_writes_its_first_lines_and_the_rest_are_counted() {
+    const CALLS: usize = 300;
+    let folder = configured_with_sessions();
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    for _ in 0..CALLS {
+        assert_eq!(status_of(proxy.players, "POST /license HTTP/1.1\r\n", CHALLENGE).await, "403");
+    }
+    let told = proxy.says("more like it in");
+    assert!(told.contains("refused") && told.contains("living-room"), "{told}");
+    // In two windows at most.
+    assert!((20..=40).contains(&proxy.said("setup_rejected")), "{}", proxy.said("setup_rejected"));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}

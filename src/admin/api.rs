@@ -31,7 +31,10 @@ impl Admin {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(peer, &request.headers),
             Ok(()) if nameless => fault(StatusCode::NOT_FOUND, "a part of the path is empty").map(Sending::Whole),
             Ok(()) => match path.strip_prefix("/v1/authorities/") {
-                Some(below) => self.slots(&request.method, &below.split('/').collect::<Vec<_>>(), incoming).await,
+                Some(below) => {
+                    let (path, query) = (below.split('/').collect::<Vec<_>>(), request.uri.query());
+                    self.slots(&request.method, &path, query, incoming).await
+                }
                 None if path == "/v1/playbacks" && request.method == Method::POST => self.register(incoming).await,
                 None if path == "/v1/sessions" && request.method == Method::GET => {
                     self.list_sessions(request.uri.query()).await

@@ -57,12 +57,12 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         Order::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
     };
     let value = match order {
-        Order::List => all_sessions(admin, token, &path).await?,
+        Order::List => all_pages(admin, token, &path, "sessions").await?,
+        Order::ListSlots { .. } => all_pages(admin, token, &path, "slots").await?,
         Order::Configuration
         | Order::Forgive(_)
         | Order::EndSlot { .. }
         | Order::Kill(_)
-        | Order::ListSlots { .. }
         | Order::MoveSlot { .. }
         | Order::Show(_)
         | Order::Teardown(_) => call(admin, token, method, &path, body).await?,
@@ -81,18 +81,21 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
     })
 }
 
-/// Page after page.
-async fn all_sessions(admin: &Endpoint, token: Option<&Secret>, path: &str) -> Result<Value, String> {
-    let (mut sessions, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = format!("{path}?limit={MAX_LIMIT}{after}");
+/// Page after page. What else there is stands in the first one.
+async fn all_pages(admin: &Endpoint, token: Option<&Secret>, path: &str, list: &str) -> Result<Value, String> {
+    let mut whole = call(admin, token, Method::GET, &format!("{path}?limit={MAX_LIMIT}"), Bytes::new()).await?;
+    while let Some(next) = whole["next"].as_str() {
+        let page = format!("{path}?limit={MAX_LIMIT}&after={next}");
         let mut value = call(admin, token, Method::GET, &page, Bytes::new()).await?;
-        if let Value::Array(list) = value["sessions"].take() {
-            sessions.extend(list);
+        if let (Some(all), Value::Array(more)) = (whole[list].as_array_mut(), value[list].take()) {
+            all.extend(more);
         }
-        let Some(next) = value["next"].as_str() else { return Ok(json!({ "sessions": sessions })) };
-        after = format!("&after={next}");
+        whole["next"] = value["next"].take();
     }
+    if let Some(whole) = whole.as_object_mut() {
+        whole.remove("next");
+    }
+    Ok(whole)
 }
 
 async fn call(

@@ -13,7 +13,7 @@ use crate::edge::ReplyBody;
 use crate::ids::SessionId;
 use crate::sessions::{OpeningOrder, SessionQuery, Sessions};
 
-const DEFAULT_LIMIT: usize = 1_000;
+pub(super) const DEFAULT_LIMIT: usize = 1_000;
 pub(super) const MAX_LIMIT: usize = 10_000;
 
 impl Admin {
@@ -48,7 +48,7 @@ fn read(query: &str) -> Result<SessionQuery, &'static str> {
     Ok(read)
 }
 
-fn limit(text: Cow<'_, str>) -> Option<usize> {
+pub(super) fn limit(text: Cow<'_, str>) -> Option<usize> {
     text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
 }
 

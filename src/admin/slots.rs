@@ -1,4 +1,4 @@
-//! `/v1/authorities/NAME/slots`: who holds the places of an embedded authority; ends one, or moves it
+//! `/v1/authorities/NAME/slots`: the places of an embedded authority, listed by `slot_list`; ends one, or moves it
 //! to another device. The session behind a place meets its end at its next beat or license call.
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::Admin;
 use super::api::{fault, good};
 use super::json::seconds;
 use crate::authority::embedded::{NAME_LONGEST, Slot};
-use crate::authority::{Authority, Counter, Held, Kept, RESERVED};
+use crate::authority::{Authority, Counter, RESERVED};
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::telemetry::SlotEnd;
 
@@ -19,14 +19,20 @@ const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Admin {
     /// `path` is what follows `/v1/authorities`.
-    pub(super) async fn slots(&self, method: &Method, path: &[&str], incoming: RequestBody) -> Response<ReplyBody> {
+    pub(super) async fn slots(
+        &self,
+        method: &Method,
+        path: &[&str],
+        query: Option<&str>,
+        incoming: RequestBody,
+    ) -> Response<ReplyBody> {
         let authority = path.first().and_then(|name| self.authorities.by_name(name));
         let found = authority.as_deref().and_then(|authority| Some((authority, authority.counter()?)));
         let Some((authority, counter)) = found else {
             return fault(StatusCode::NOT_FOUND, "no embedded authority has this name");
         };
         match (method, path) {
-            (&Method::GET, [_, "slots"]) => self.list_slots(counter),
+            (&Method::GET, [_, "slots"]) => self.list_slots(counter, query).await,
             (&Method::DELETE, [_, "slots", id]) => match slot(id).filter(|slot| counter.end(self.clock.now(), *slot)) {
                 Some(_) => self.slot_ended(authority, id, SlotEnd::Ended, "ended"),
                 None => fault(StatusCode::NOT_FOUND, "nobody holds this slot"),
@@ -38,14 +44,6 @@ impl Admin {
             (_, [_, "slots", ..]) => fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API"),
             (_, _) => fault(StatusCode::NOT_FOUND, "see docs/operations.md for the paths"),
         }
-    }
-
-    fn list_slots(&self, counter: &Counter) -> Response<ReplyBody> {
-        let (held, kept) = counter.slots(self.clock.now());
-        let wall = self.clock.wall();
-        let held: Vec<_> = held.iter().map(|held| row(held, wall)).collect();
-        let kept: Vec<_> = kept.iter().map(reservation).collect();
-        good(&json!({ "slots": held, "reserved": kept }))
     }
 
     fn move_slot(&self, authority: &Authority, counter: &Counter, id: &str, device: &str) -> Response<ReplyBody> {
@@ -64,28 +62,9 @@ impl Admin {
 }
 
 /// Sixteen hexadecimal digits; leading zeros may be missing.
-fn slot(id: &str) -> Option<Slot> {
+pub(super) fn slot(id: &str) -> Option<Slot> {
     let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     u64::from_str_radix(id, 16).ok().filter(|_| digits).map(Slot)
-}
-
-fn row(held: &Held, wall: std::time::Duration) -> Value {
-    json!({
-        "id": format!("{:016x}", held.slot.0),
-        "account": held.account,
-        "device": held.device,
-        "device_group": held.device_group,
-        "content_group": held.content_group,
-        "content": (!held.content.is_empty()).then_some(&held.content),
-        "opened": seconds(wall.saturating_sub(held.age)),
-        "opened_s_ago": seconds(held.age),
-        "beats": held.beats,
-        "confirmed_s_ago": seconds(held.last_good),
-    })
-}
-
-fn reservation(kept: &Kept) -> Value {
-    json!({ "account": kept.account, "device": kept.device, "for_s": seconds(kept.rest) })
 }
 
 async fn device(incoming: RequestBody) -> Result<String, &'static str> {

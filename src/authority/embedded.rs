@@ -19,7 +19,8 @@ mod reserve;
 mod session;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::ops::Bound;
 use std::time::Instant;
 
 pub use claim::Claim;
@@ -40,7 +41,7 @@ const PAST_MOST: usize = 65_536;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Slot(pub u64);
 
-/// Accounts and devices to their live sessions, in constant time per call.
+/// Accounts and devices to their live sessions; a call costs the logarithm of how many there are.
 pub struct Ledger {
     accounts: Index,
     capacity: usize,
@@ -55,7 +56,8 @@ pub struct Ledger {
     next: u64,
     past: Past,
     reserved: HashMap<Slot, Reservation>,
-    sessions: HashMap<Slot, Session>,
+    /// Slots count up, so this is the order of their opening.
+    sessions: BTreeMap<Slot, Session>,
 }
 
 impl Ledger {
@@ -73,7 +75,7 @@ impl Ledger {
             next: first & (u64::MAX >> 1),
             past: Past::new(capacity.min(PAST_MOST)),
             reserved: HashMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
         }
     }
 
@@ -217,9 +219,15 @@ impl Ledger {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The live sessions, in no order.
+    /// The live sessions, oldest first.
     pub fn list(&self) -> impl Iterator<Item = Row<'_>> {
-        self.sessions.iter().map(|(slot, session)| session.row(*slot))
+        self.list_after(None)
+    }
+
+    /// Those that were opened after that one, live or not.
+    pub fn list_after(&self, after: Option<Slot>) -> impl Iterator<Item = Row<'_>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sessions.range((from, Bound::Unbounded)).map(|(slot, session)| session.row(*slot))
     }
 
     pub fn row(&self, slot: Slot) -> Option<Row<'_>> {

@@ -34,31 +34,34 @@ pub struct Kept {
 }
 
 impl Counter {
-    /// The taken places, oldest first, and the kept ones.
-    pub fn slots(&self, now: Instant) -> (Vec<Held>, Vec<Kept>) {
+    /// So many of the taken places that were opened after `after`, oldest first. The books are locked meanwhile.
+    pub fn held_after(&self, now: Instant, after: Option<Slot>, most: usize) -> Vec<Held> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
-        let mut held: Vec<_> = ledger
-            .list()
-            .map(|row| Held {
-                account: row.account.to_owned(),
-                age: now.saturating_duration_since(row.opened),
-                beats: row.beats,
-                content: row.content.to_owned(),
-                content_group: row.content_group.map(str::to_owned),
-                device: row.device.to_owned(),
-                device_group: row.device_group.map(str::to_owned),
-                last_good: now.saturating_duration_since(row.last),
-                slot: row.slot,
-            })
-            .collect();
-        held.sort_by_key(|held| (std::cmp::Reverse(held.age), held.slot));
+        let held = ledger.list_after(after).take(most).map(|row| Held {
+            account: row.account.to_owned(),
+            age: now.saturating_duration_since(row.opened),
+            beats: row.beats,
+            content: row.content.to_owned(),
+            content_group: row.content_group.map(str::to_owned),
+            device: row.device.to_owned(),
+            device_group: row.device_group.map(str::to_owned),
+            last_good: now.saturating_duration_since(row.last),
+            slot: row.slot,
+        });
+        held.collect()
+    }
+
+    /// The places that are kept for somebody: as many as operators have moved in the last minute.
+    pub fn kept(&self, now: Instant) -> Vec<Kept> {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
         let kept = ledger.reserved().map(|reserved| Kept {
             account: reserved.account.to_owned(),
             device: reserved.device.to_owned(),
             rest: reserved.until.saturating_duration_since(now),
         });
-        (held, kept.collect())
+        kept.collect()
     }
 
     /// Takes the places of those who may not play any more, by the lists as they are now. Returns how many.

@@ -1,7 +1,7 @@
 //! All open connections, the one that has been idle for longest first.
 //!
 //! When connections run short, it is closed and its place goes to a new one: nobody locks everyone out by
-//! connections on which nothing happens, be they kept, silent, in a handshake or in the middle of a head.
+//! connections on which nothing happens, be they kept, silent, in a handshake, or in the middle of a head or a body.
 //! A lazy heap: a call only stamps its connection, and the heap learns of it when it looks for the oldest.
 
 use std::cmp::{Ordering, Reverse};
@@ -85,7 +85,7 @@ impl PartialEq for RegistryEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Running;
+    use super::super::line::{Receiving, Running};
     use super::super::permit::Gate;
     use super::*;
 
@@ -135,6 +135,20 @@ mod tests {
         assert!(open.registry.evict().is_none());
         drop(running);
         assert!(open.registry.evict().is_some());
+    }
+
+    /// The oldest of them first, whatever has come of its body since.
+    #[test]
+    fn a_connection_that_waits_for_its_body_makes_room() {
+        let open = open();
+        let [first, second, served] = [(); 3].map(|()| open.connect());
+        let _calls = [&first, &second, &served].map(Running::begin);
+        let half = [&second, &first].map(Receiving::begin);
+        let _another = Receiving::begin(&second);
+        let _place = open.registry.evict().unwrap();
+        assert_eq!(evicted(&[&first, &second, &served]), [false, true, false]);
+        drop(half);
+        assert!(open.registry.evict().is_none(), "what is complete is served");
     }
 
     #[test]

@@ -14,10 +14,12 @@ pub(super) struct Line {
     broken: AtomicU64,
     /// To make room for another connection.
     close: Notify,
-    /// By the registry's sequence; holds while no request is running.
+    /// By the registry's sequence; holds while no request is served.
     idle_since: AtomicU64,
     /// Its place among the connections; gone once another connection has it.
     permit: Mutex<Option<Permit>>,
+    /// Of the running requests, those whose body is on its way.
+    receiving: AtomicU32,
     registry: Arc<ConnectionRegistry>,
     requests: AtomicU32,
     running: AtomicU32,
@@ -30,6 +32,7 @@ impl Line {
             close: Notify::new(),
             idle_since: AtomicU64::default(),
             permit: Mutex::default(),
+            receiving: AtomicU32::default(),
             registry,
             requests: AtomicU32::default(),
             running: AtomicU32::default(),
@@ -54,8 +57,9 @@ impl Line {
         if hit { Breach::ALL.get((broken & 0xff) as usize).copied() } else { None }
     }
 
+    /// Whether a call is served. One whose body has not come whole is not: its peer may never send the rest.
     pub(super) fn is_busy(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0
+        self.running.load(Ordering::Relaxed) > self.receiving.load(Ordering::Relaxed)
     }
 
     pub(super) fn idle_since(&self) -> u64 {
@@ -107,6 +111,26 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.idle_from(self.0.registry.stamp());
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a running request as one whose body is on its way, for as long as it exists.
+pub(super) struct Receiving(Arc<Line>);
+
+impl Receiving {
+    /// The connection waits from the first of its bodies on: another half body, or a byte more of the same one, makes
+    /// it no younger.
+    pub(super) fn begin(line: &Arc<Line>) -> Self {
+        if line.receiving.fetch_add(1, Ordering::Relaxed) == 0 {
+            line.idle_from(line.registry.stamp());
+        }
+        Self(Arc::clone(line))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.receiving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

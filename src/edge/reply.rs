@@ -27,6 +27,18 @@ pub struct Refusal {
     pub close: bool,
 }
 
+/// Whose call was refused, in the words of the log; goes with the reply to the edge, where the handler knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RefusedCaller {
+    pub account: Option<String>,
+    pub device: Option<String>,
+}
+
+/// Whether the reply is a [`Refusal`]'s.
+pub fn is_refusal<B>(reply: &Response<B>) -> bool {
+    reply.extensions().get::<RefusalTrace>().is_some()
+}
+
 /// Goes with the reply to the edge, which knows the address and logs it.
 #[derive(Clone, Debug)]
 pub(super) struct RefusalTrace {

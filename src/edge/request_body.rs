@@ -1,7 +1,7 @@
 //! The body of a request on its way in, and the place that its call takes.
 //!
 //! A call takes its place among the calls in flight when its body is complete, not before: whoever sends
-//! half a body holds nobody else up. Until then it counts as a body on its way, and its bytes count, for
+//! half a body holds nobody else up. Its connection makes room for others until then (`line`). Until then it counts as a body on its way, and its bytes count, for
 //! its address and for all. A [`CallPlace`] is shared by the body, which takes, and by the answer, which
 //! gives back.
 
@@ -17,6 +17,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::address_limits::{AddressResource, AddressShare};
 use super::body::Fault;
 use super::counters::add;
+use super::line::Receiving;
 use super::permit::Permit;
 use super::reply::Refusal;
 use super::shared::Shared;
@@ -51,6 +52,8 @@ pub(super) struct CallPlace {
 struct HeldPlaces {
     /// While the body is on its way.
     body: Option<AddressShare>,
+    /// While it is waited for.
+    receiving: Option<Receiving>,
     body_bytes: Option<(AddressShare, Permit)>,
     /// From the complete body on.
     call: Option<(AddressShare, Permit)>,
@@ -58,11 +61,17 @@ struct HeldPlaces {
 
 impl CallPlace {
     /// For a request whose head is there. One without a body is complete.
-    pub(super) fn begin(shared: &Arc<Shared>, address: IpAddr, has_body: bool) -> Result<Arc<Self>, CallRefusal> {
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        address: IpAddr,
+        receiving: Option<Receiving>,
+    ) -> Result<Arc<Self>, CallRefusal> {
         let place = Self { address, held: Mutex::default(), shared: Arc::clone(shared) };
-        if has_body {
+        if receiving.is_some() {
             let body = place.share(AddressResource::Bodies, 1)?;
-            place.held().body = Some(body);
+            let mut held = place.held();
+            (held.body, held.receiving) = (Some(body), receiving);
+            drop(held);
         } else {
             place.complete()?;
         }
@@ -72,7 +81,7 @@ impl CallPlace {
     /// The reply is there. What is given counts the call for its address until the reply is sent, so that
     /// whoever reads slowly holds up nobody else.
     pub(super) fn answered(&self) -> Option<AddressShare> {
-        let HeldPlaces { body: _, body_bytes: _, call } = std::mem::take(&mut *self.held());
+        let HeldPlaces { body: _, body_bytes: _, call, receiving: _ } = std::mem::take(&mut *self.held());
         call.map(|(share, _permit)| share)
     }
 
@@ -103,7 +112,7 @@ impl CallPlace {
             let permit = self.shared.calls.enter().ok_or_else(|| self.refuse())?;
             held.call = Some((share, permit));
         }
-        held.body = None;
+        (held.body, held.receiving) = (None, None);
         Ok(())
     }
 
@@ -130,6 +139,13 @@ pub struct RequestBody {
 impl RequestBody {
     pub(super) fn new(inner: Incoming, place: Arc<CallPlace>) -> Self {
         Self { inner, place }
+    }
+}
+
+/// Whoever does not read it does not wait for it.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.place.held().receiving = None;
     }
 }
 

@@ -20,9 +20,9 @@ use super::conn::Worker;
 use super::cors::{self, Caller, HOST_REFUSED};
 use super::counters::add;
 use super::host_rules::host_note;
-use super::line::{Line, Running};
+use super::line::{Line, Receiving, Running};
 use super::permit::Permit;
-use super::reply::{self, Refusal, RefusalTrace};
+use super::reply::{self, Refusal, RefusalTrace, RefusedCaller};
 use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
 use super::viewer::Told;
@@ -75,7 +75,8 @@ impl Service<Request<Incoming>> for Calls {
         let viewer = self.viewer(&parts.headers);
         let peer = viewer.as_ref().unwrap_or(&self.peer);
         let finish = Finish { address: AddressKey::of(peer.address), ..finish };
-        let place = match CallPlace::begin(shared, peer.address, !body.is_end_stream()) {
+        let receiving = (!body.is_end_stream()).then(|| Receiving::begin(&self.line));
+        let place = match CallPlace::begin(shared, peer.address, receiving) {
             Ok(place) => place,
             Err(refusal) => return Answer::ready(refusal.refusal().reply(), finish, running),
         };
@@ -185,7 +186,8 @@ impl Finish {
             self.worker.shared.counters.body(*fault);
         }
         if let Some(trace) = reply.extensions().get::<RefusalTrace>() {
-            self.worker.shared.log_refusal(self.address, trace, reply.status());
+            let caller = reply.extensions().get::<RefusedCaller>();
+            self.worker.shared.log_refusal(self.address, trace, reply.status(), caller);
         }
         let headers = reply.headers_mut();
         self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);

@@ -16,7 +16,7 @@ use super::connection_registry::ConnectionRegistry;
 use super::counters::Counters;
 use super::descriptors::{SpareDescriptors, connections_allowed};
 use super::permit::Gate;
-use super::reply::RefusalTrace;
+use super::reply::{RefusalTrace, RefusedCaller};
 use super::role::EdgeRole;
 use super::viewer::ForwardingRules;
 use crate::clock::Clock;
@@ -120,10 +120,19 @@ impl Shared {
         self.log_limiter.allow(kind, address, Clock.now())
     }
 
-    pub(super) fn log_refusal(&self, address: AddressKey, trace: &RefusalTrace, status: StatusCode) {
+    pub(super) fn log_refusal(
+        &self,
+        address: AddressKey,
+        trace: &RefusalTrace,
+        status: StatusCode,
+        caller: Option<&RefusedCaller>,
+    ) {
         let RefusalTrace { error, incident, note } = trace;
         if self.may_log(error, address) {
-            tracing::info!(incident, error, status = status.as_u16(), peer = %address, note, "refused a request");
+            let device = caller.and_then(|caller| caller.device.as_deref());
+            let account = caller.and_then(|caller| caller.account.as_deref());
+            let status = status.as_u16();
+            tracing::info!(incident, error, status, peer = %address, device, account, note, "refused a request");
         }
     }
 }

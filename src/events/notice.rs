@@ -20,6 +20,8 @@ pub struct Playback<'a> {
     pub error_name: fn(AskKind) -> &'static str,
     /// The device at its authority.
     pub key: u64,
+    /// The viewer's address, as far as it is known: for the number of log lines alone.
+    pub network: Fingerprint,
     pub route: &'a Arc<str>,
     pub session: SessionId,
     /// The content token that began it.
@@ -149,6 +151,7 @@ pub(super) mod tests {
             device: "tv",
             error_name: |ask| if ask == AskKind::Beat { "ssmheartbeaterror" } else { "ssmsetuperror" },
             key: 7,
+            network: Fingerprint::default(),
             route: &names.1,
             session: SessionId(1),
             token: None,

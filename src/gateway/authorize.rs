@@ -18,6 +18,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use super::Gateway;
+use super::caller::CallerNames;
 use super::forward;
 use super::identity::{self, Evidence};
 use super::onward;
@@ -30,6 +31,7 @@ use crate::edge::reply::Refusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
 use crate::playbacks::{Block, Registration, Targets};
+use crate::secret::Fingerprint;
 use crate::upstream::{Call, Fault, Reply};
 
 /// Authorizations are a few KiB.
@@ -56,6 +58,15 @@ struct Caller {
     base: Option<String>,
     device: Option<(String, &'static str)>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// As [`CallerNames::network`].
+    network: Fingerprint,
+}
+
+impl Caller {
+    fn names(&self) -> CallerNames {
+        let device = self.device.as_ref().map(|(device, _)| device.clone());
+        CallerNames { account: None, device, network: self.network }
+    }
 }
 
 impl Gateway {
@@ -77,12 +88,12 @@ impl Gateway {
             Err(fault) => return fault.reply(),
         };
         // The device may be named in the body.
-        if let Err(unfit) = onward::check_encoding(&parts.headers) {
-            return unfit.reply();
-        }
         let caller = self.caller(route, authority, peer, rest, &parts, &body);
+        if let Err(unfit) = onward::check_encoding(&parts.headers) {
+            return self.naming(unfit.reply(), || caller.names());
+        }
         let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
-            return fail_by(&Fault::Malformed);
+            return self.fail_by(&Fault::Malformed, &caller.names());
         };
         let call = Call {
             body,
@@ -93,9 +104,10 @@ impl Gateway {
             path_and_query,
             reply_max: REPLY_MAX,
         };
+        let names = caller.names();
         let (outcome, response) = match self.pool.send(call).await {
             Ok(reply) => self.conclude_authorization(route, authority, caller, reply),
-            Err(fault) => (Outcome::Failed, fail_by(&fault)),
+            Err(fault) => (Outcome::Failed, self.fail_by(&fault, &names)),
         };
         self.telemetry.metrics.authorization(&route.path, outcome.name());
         response
@@ -121,7 +133,8 @@ impl Gateway {
         let device =
             identity::device(&said, &evidence).or_else(in_body).or_else(|| identity::device(&route.device, &evidence));
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
-        Caller { base: self.base(peer, parts), device, headers: headers.collect() }
+        let network = identity::network(peer.address);
+        Caller { base: self.base(peer, parts), device, headers: headers.collect(), network }
     }
 
     /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
@@ -135,6 +148,24 @@ impl Gateway {
         Some(format!("{}://{host}", if peer.tls { "https" } else { "http" }))
     }
 
+    fn fail_by(&self, fault: &Fault, caller: &CallerNames) -> Response<ReplyBody> {
+        let slow = matches!(fault, Fault::Slow { .. });
+        let status = if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        self.fail(status, fault, caller)
+    }
+
+    /// Apps ask for authorizations, not players: they get the status that says what it was.
+    fn fail(&self, status: StatusCode, why: &dyn std::fmt::Display, caller: &CallerNames) -> Response<ReplyBody> {
+        let device = caller.device.as_deref().unwrap_or_default();
+        if self.telemetry.may_write("authorization failed", device, caller.network) {
+            let device = caller.device.as_deref().map(|device| self.telemetry.shown(device));
+            tracing::warn!(fault = %why, device, "the authorization service could not be used");
+        }
+        let detail = "the authorization service could not be used, or its reply is too large or encoded";
+        let refusal = Refusal { status, error: "authorization_failed", detail, close: false };
+        self.naming(refusal.reply(), || caller.clone())
+    }
+
     fn conclude_authorization(
         &self,
         route: &config::Authorize,
@@ -146,7 +177,8 @@ impl Gateway {
             return (Outcome::Denied, as_it_is(reply));
         }
         if is_encoded(&reply.headers) {
-            return (Outcome::Failed, failure(StatusCode::BAD_GATEWAY, &"a reply in a content encoding"));
+            let why = &"a reply in a content encoding";
+            return (Outcome::Failed, self.fail(StatusCode::BAD_GATEWAY, why, &caller.names()));
         }
         reply.headers.remove(CONTENT_ENCODING);
         // Nesting beyond what anybody writes is no JSON to the parser either.
@@ -251,16 +283,4 @@ fn as_it_is(reply: Reply) -> Response<ReplyBody> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-fn fail_by(fault: &Fault) -> Response<ReplyBody> {
-    let slow = matches!(fault, Fault::Slow { .. });
-    failure(if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }, fault)
-}
-
-/// Apps ask for authorizations, not players: they get the status that says what it was.
-fn failure(status: StatusCode, why: &dyn std::fmt::Display) -> Response<ReplyBody> {
-    tracing::warn!(fault = %why, "the authorization service could not be used");
-    let detail = "the authorization service could not be used, or its reply is too large or encoded";
-    Refusal { status, error: "authorization_failed", detail, close: false }.reply()
 }

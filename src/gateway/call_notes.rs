@@ -6,8 +6,10 @@ use http::Response;
 
 use super::Gateway;
 use super::asked::Asked;
+use super::caller::CallerNames;
 use super::forward::Failure;
 use super::onward::UnfitRequest;
+use super::refusal::{Phase, Turned};
 use super::route::Route;
 use crate::edge::ReplyBody;
 use crate::telemetry::{CallLabels, Outcome};
@@ -26,10 +28,17 @@ impl Gateway {
     }
 
     /// Nothing could be sent for it, so nothing is asked of anybody.
-    pub(super) fn refuse_unfit(&self, route: &Route, unfit: UnfitRequest) -> Response<ReplyBody> {
+    pub(super) fn refuse_unfit(
+        &self,
+        route: &Route,
+        unfit: UnfitRequest,
+        caller: impl FnOnce() -> CallerNames,
+    ) -> Response<ReplyBody> {
         if let UnfitRequest::Wrapping(misfit) = unfit {
-            self.telemetry.metrics.upstream_fault(&route.path, Failure::Misfit(misfit).name());
+            let failure = Failure::Misfit(misfit);
+            self.telemetry.metrics.upstream_fault(&route.path, failure.name());
+            return self.turn_away(&route.path, &caller(), &Turned::by_failure(&failure), Phase::License);
         }
-        unfit.reply()
+        self.naming(unfit.reply(), caller)
     }
 }

@@ -81,7 +81,7 @@ impl Counted {
 }
 
 /// An IPv6 viewer has a whole network of addresses (RFC 6177): its first 64 bits are what it cannot choose.
-fn network(address: IpAddr) -> Fingerprint {
+pub(super) fn network(address: IpAddr) -> Fingerprint {
     match address {
         IpAddr::V4(address) => Fingerprint::of(&address.octets()),
         IpAddr::V6(address) => Fingerprint::of(&address.octets()[..8]),

@@ -115,7 +115,9 @@ impl Gateway {
 
     fn warn_of_identity(&self, route: &Route, address: IpAddr, weak: WeakIdentity, now: Instant) {
         self.telemetry.metrics.weak_identity(&route.path, weak.name());
-        if !self.identities.warns(&route.path, address, weak, now) {
+        let warns = self.identities.warns(&route.path, address, weak, now);
+        // Many addresses are warned of, too.
+        if !warns || !self.telemetry.may_write_about(weak.name(), &route.path) {
             return;
         }
         let route = &*route.path;

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::Gateway;
 use super::asked::Asked;
+use super::caller::CallerNames;
 use super::flight::Flight;
 use super::forward::{self, Failure};
 use super::onward::OnwardRequest;
@@ -16,11 +17,11 @@ use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::drm::Message;
-use crate::edge::{Held, Peer, ReplyBody, RequestBody, body};
+use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
-use crate::sessions::{Admission, Card, DeviceKey, Tie};
+use crate::sessions::{Admission, Card, DeviceKey};
 use crate::task::HangUp;
 use crate::telemetry::Outcome;
 use crate::upstream::Reply;
@@ -48,13 +49,6 @@ pub(super) struct Managed<'a> {
     pub(super) key: DeviceKey,
 }
 
-/// A device's connection, left with the edge.
-impl Held for Tie {
-    fn let_go(self: Box<Self>) {
-        Self::let_go(*self);
-    }
-}
-
 /// No playback has this id, or none of this route.
 #[derive(Debug)]
 pub(super) struct Unknown;
@@ -70,19 +64,24 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         // A player's own clock runs from its first byte: what the body takes is not added to the call.
         let began = self.clock.now();
-        let Ok((registration, rest)) = self.registered(route, rest) else {
-            return super::unknown_playback();
-        };
         let limits = &route.limits;
         let (parts, incoming) = request.into_parts();
+        let caller = |rest: &str| self.caller_names(route, peer, rest, &parts.headers, parts.uri.query());
+        let Ok((registration, rest)) = self.registered(route, rest) else {
+            return self.naming(super::unknown_playback(), || caller(rest));
+        };
+        let caller = || match &registration {
+            Some(registration) => CallerNames::of_registered(registration, peer),
+            None => caller(rest),
+        };
         let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
             Ok(body) => body,
-            Err(fault) => return fault.reply(),
+            Err(fault) => return self.naming(fault.reply(), caller),
         };
         let authority = route.authority.as_deref();
         let onward = match OnwardRequest::build(route, authority, rest, &parts, body) {
             Ok(onward) => onward,
-            Err(unfit) => return self.refuse_unfit(route, unfit),
+            Err(unfit) => return self.refuse_unfit(route, unfit, caller),
         };
         let Ok(asked) = self.read_call(route, peer, (registration, rest), parts, onward).await else {
             return super::overloaded();
@@ -111,13 +110,6 @@ impl Gateway {
         let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
         let registration = self.registrations.find(self.clock.now(), id).ok_or(Unknown)?;
         if route.may_have(&registration) { Ok((Some(registration), after)) } else { Err(Unknown) }
-    }
-
-    /// The connection serves this device from now on; its end will be told.
-    pub(super) fn tie(&self, route: &Route, peer: &Peer, key: Option<DeviceKey>) {
-        if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
-            peer.ties.hold(key.number(), || self.sessions.tie(key));
-        }
     }
 
     /// What the player says of itself with a license call (CMCD), about the call's own playback.

@@ -33,6 +33,7 @@ use self::shelf::Seat;
 pub use self::shelf::Shelf;
 use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, told};
 use super::Gateway;
+use super::caller::CallerNames;
 use super::identity::{self, Evidence};
 use super::route::Route;
 use super::signs;
@@ -75,7 +76,9 @@ impl Gateway {
         let (asked, _) = request.into_parts();
         let now = self.clock.now();
         let found = self.registrations.below(now, rest);
-        if let Some(refused) = found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, found, &asked.method)) {
+        if let Some(refused) =
+            found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, peer, found, &asked.method))
+        {
             return refused;
         }
         if !matches!(asked.method, Method::GET | Method::HEAD) {
@@ -83,10 +86,12 @@ impl Gateway {
             return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
         }
         let Some((registration, below)) = found else {
-            return self.without_playback(route, peer, rest, &asked).await;
+            let response = self.without_playback(route, peer, rest, &asked).await;
+            return self.naming(response, || self.caller_names(route, peer, rest, &asked.headers, asked.uri.query()));
         };
+        let caller = || CallerNames::of_registered(&registration, peer);
         if !route.may_have(&registration) {
-            return told(UNKNOWN);
+            return self.naming(told(UNKNOWN), caller);
         }
         let seat = self.shelf.seat(now, registration.id);
         let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
@@ -103,7 +108,8 @@ impl Gateway {
             route,
             seat: &seat,
         };
-        story.tell(below).await
+        let response = story.tell(below).await;
+        self.naming(response, || story.caller())
     }
 }
 
@@ -135,6 +141,12 @@ impl Story<'_> {
             Flow::Absent if self.is_bound() => self.refused("segment", UNKNOWN),
             Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
         }
+    }
+
+    /// The device that began it, and the account of its session.
+    pub(super) fn caller(&self) -> CallerNames {
+        let account = self.key.and_then(|key| self.gateway.sessions.account(key, self.registration.token()));
+        CallerNames { account, ..CallerNames::of_registered(self.registration, self.peer) }
     }
 
     /// Where the content is, for a player that was given the playback alone.
@@ -266,7 +278,12 @@ impl Story<'_> {
     fn failed(&self, kind: &'static str, failure: &Failure) -> Response<Sending> {
         self.count(kind, "failed");
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
-        tracing::info!(route = &*self.route.path, fault = failure.name(), "the origin could not be used");
+        let network = identity::network(self.peer.address);
+        if self.gateway.telemetry.may_write("origin", &self.registration.device, network) {
+            let device = self.gateway.telemetry.shown(&self.registration.device);
+            let (route, fault) = (&*self.route.path, failure.name());
+            tracing::info!(route, device, fault, "the origin could not be used");
+        }
         told(ORIGIN)
     }
 

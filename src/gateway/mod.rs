@@ -7,6 +7,8 @@
 mod asked;
 mod authorize;
 mod call_notes;
+mod caller;
+mod connection;
 mod dot_segments;
 mod events;
 mod expiry;

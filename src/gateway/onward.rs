@@ -13,9 +13,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::asked::our_names;
-use super::forward::{Failure, set_content_type};
+use super::forward::set_content_type;
 use super::query;
-use super::refusal::{Phase, Turned};
 use super::refuse;
 use super::route::Route;
 use crate::authority::Authority;
@@ -104,7 +103,9 @@ impl OnwardRequest {
 }
 
 impl UnfitRequest {
+    /// What could not be unwrapped is refused as a failure of the call: see `Gateway::refuse_unfit`.
     pub(super) fn reply(self) -> Response<ReplyBody> {
+        const WRAPPED: &str = "the request cannot be wrapped as the license server wants it";
         let (status, detail) = match self {
             Self::Body => (StatusCode::BAD_REQUEST, Breach::BodyUnexpected.detail()),
             Self::Charset => (
@@ -115,9 +116,7 @@ impl UnfitRequest {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the body's content encoding is not read here: send it as it is, without Content-Encoding",
             ),
-            Self::Wrapping(misfit) => {
-                return Turned::by_failure(&Failure::Misfit(misfit)).reply(Phase::License);
-            }
+            Self::Wrapping(_) => (StatusCode::FORBIDDEN, WRAPPED),
         };
         let mut reply = refuse(status, self.error(), detail);
         if self == Self::Encoding {

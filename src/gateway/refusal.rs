@@ -66,31 +66,29 @@ pub(super) struct Turned {
 }
 
 impl Story<'_> {
-    /// The refusal in the player's shape; logged here, once, with its incident.
+    /// The refusal in the player's shape; logged here, once, with its incident, as often as a line may be written.
     pub(super) fn turn_away(&self, phase: Phase, turned: &Turned, session: Option<SessionId>) -> Response<ReplyBody> {
         let message = self.asked.message.as_ref().ok();
         let shape = Shape::choose(&self.route.config.refusal, message, phase, turned, &self.asked.headers);
         let incident = Incident::random();
         self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
-        let session = session.map(|id| id.short().to_string());
-        let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
-        let (device, account) = self.identity();
-        tracing::info!(
-            %incident, session, device, account, route = &*self.route.path, error = turned.error, code = turned.code,
-            errorCode = turned.error_code, said = turned.message, phase = phase.name(),
-            profile = shape.profile_name(), rung, "refused"
-        );
+        if self.may_write("refused") {
+            let session = session.map(|id| id.short().to_string());
+            let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
+            let (device, account) = self.identity();
+            tracing::info!(
+                %incident, session, device, account, route = &*self.route.path, error = turned.error,
+                code = turned.code, errorCode = turned.error_code, said = turned.message, phase = phase.name(),
+                profile = shape.profile_name(), rung, "refused"
+            );
+        }
         shape.reply(turned, phase, incident)
     }
 }
 
 impl Turned {
-    /// As 403 with JSON, where no DRM has a shape of its own.
-    pub(super) fn reply(&self, phase: Phase) -> Response<ReplyBody> {
-        let incident = Incident::random();
-        tracing::info!(
-            %incident, error = self.error, code = self.code, errorCode = self.error_code, said = self.message, "refused"
-        );
+    /// As 403 with JSON: see [`super::Gateway::turn_away`].
+    pub(super) fn reply(&self, phase: Phase, incident: Incident) -> Response<ReplyBody> {
         Shape::Http.reply(self, phase, incident)
     }
 

@@ -201,7 +201,7 @@ impl Story<'_> {
     }
 
     pub(super) fn note_refused(&self, why: String) {
-        if self.may_write("refused") {
+        if self.may_write("noted") {
             self.note_of_device("refused", why);
         }
     }
@@ -218,10 +218,9 @@ impl Story<'_> {
         self.gateway.sessions.device_notes.add(note);
     }
 
-    fn may_write(&self, kind: &'static str) -> bool {
+    pub(super) fn may_write(&self, kind: &'static str) -> bool {
         let device = self.asked.device.as_ref().map(|(device, _)| device.as_str());
-        let telemetry = &self.gateway.telemetry;
-        telemetry.call_lines.allow(kind, telemetry.shown(device.unwrap_or_default()), self.gateway.clock.now())
+        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.asked.counted.network)
     }
 
     /// Device and account as the log shows them.

@@ -49,7 +49,7 @@ impl Story<'_> {
         if found.is_empty() || !self.gateway.sessions.warns_of_escapes(managed.key, id) {
             return;
         }
-        for escape in found {
+        for escape in found.into_iter().filter(|_| self.may_write("license escapes")) {
             let (renewal_s, interval_s) = (lease.renewal_delay_s, grant.interval.as_secs());
             let (session, (device, account)) = (id.short(), self.identity());
             tracing::warn!(%session, device, account, route = &*self.route.path, renewal_s, interval_s, "{escape}");

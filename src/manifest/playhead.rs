@@ -85,6 +85,12 @@ impl Playheads {
         self.listed.is_empty() && self.templates.is_empty()
     }
 
+    /// The memory that it takes, about.
+    pub fn heap_bytes(&self) -> usize {
+        let template = |template: &Template| size_of_val(template) + template.path.len() + size_of_val(&*template.runs);
+        size_of_val(&*self.listed) + self.templates.iter().map(template).sum::<usize>()
+    }
+
     /// Where the title ends, milliseconds.
     pub fn end(&self) -> Option<u64> {
         self.end

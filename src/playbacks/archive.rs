@@ -1,5 +1,6 @@
 //! Registrations across a restart: handed on when they are made or used again, and taken back at the start.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Registration, Registrations};
@@ -28,10 +29,10 @@ impl Registrations {
         }
         known.sort_by_key(|(_, unused)| *unused);
         let young = known.len().saturating_sub(Self::MOST / 2);
-        let named = |(registration, _): (Registration, _)| (registration.id, registration.into());
+        let named = |(registration, _): (Registration, _)| (registration.id, Arc::new(registration));
         self.with(now, |generations| {
-            generations.young.extend(known.drain(..young).map(named));
-            generations.old.extend(known.drain(..).map(named));
+            known.drain(..young).map(named).for_each(|(id, registration)| generations.insert(id, registration));
+            known.drain(..).map(named).for_each(|(id, registration)| generations.insert_old(id, registration));
         });
         self.len()
     }
@@ -40,7 +41,7 @@ impl Registrations {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::super::tests::registration;
     use super::*;

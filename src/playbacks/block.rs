@@ -16,6 +16,8 @@ use crate::session::{Blackout, Reason, Stream};
 
 /// Longest text that is a name.
 const NAME: usize = 256;
+/// Longest URL: a slate's is remembered with its kill.
+const URL: usize = 8 * 1024;
 /// Longest token.
 const TOKEN: usize = 8 * 1024;
 
@@ -53,6 +55,14 @@ pub struct Block {
 }
 
 impl Block {
+    pub(super) fn heap_bytes(&self) -> usize {
+        let names = [&self.catalog_type, &self.content_id, &self.primary_content_id];
+        let names = names.into_iter().flatten().map(String::len).sum::<usize>();
+        let slate = self.blackout.as_ref().and_then(|blackout| blackout.url.as_ref());
+        let slate = slate.map_or(0, |url| url.host().len() + url.path_and_query().as_str().len());
+        names + slate + self.token.as_ref().map_or(0, |token| token.expose().len())
+    }
+
     /// Why nothing of it may be shown, where it is blacked out from the start.
     pub fn blackout_reason(&self) -> Option<Reason> {
         let blackout = self.blackout.as_ref()?;
@@ -141,7 +151,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn url(&self, name: &str) -> Option<Endpoint> {
-        Endpoint::parse(self.get(name)?.as_str()?).ok()
+        Endpoint::parse(self.get(name)?.as_str().filter(|url| url.len() <= URL)?).ok()
     }
 
     /// `contentTypeId` says it; else the kind of catalogue entry does.
@@ -189,6 +199,15 @@ mod tests {
             "primaryContentId": "p1", "live360StartTime": 1_767_294_000, "live360EndTime": null,
             "blackoutAction": "ALLOW", "blackoutUrl": null,
         })
+    }
+
+    #[test]
+    fn a_slate_whose_url_is_too_long_to_be_kept_is_none() {
+        for (more, is_kept) in [(URL - 100, true), (URL, false)] {
+            let url = format!("https://cdn.example/{}", "a".repeat(more));
+            let blackout = read(&json!({ "blackoutAction": "DENY", "blackoutUrl": url })).blackout.unwrap();
+            assert_eq!(blackout.url.is_some(), is_kept, "{more}");
+        }
     }
 
     #[test]

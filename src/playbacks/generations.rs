@@ -1,7 +1,7 @@
 //! What is known by the ids of playbacks, and forgotten when nobody uses it.
 //!
 //! Two generations: what is used moves to the young one, and the old one goes when the young one is full or half
-//! of [`Registrations::LIFE`] has passed. Bounded by [`Registrations::MOST`].
+//! of [`Registrations::LIFE`] has passed. Bounded by [`Registrations::MOST`], and by [`Registrations::MAX_BYTES`].
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,29 +11,44 @@ use std::time::Instant;
 use super::Registrations;
 use crate::ids::PlaybackId;
 
+/// Something of which many are kept.
+pub trait HeapBytes {
+    /// Memory beyond its own size that is not counted elsewhere, about.
+    fn heap_bytes(&self) -> usize;
+}
+
 #[derive(Debug)]
 pub struct Generations<V> {
     began: Option<Instant>,
-    pub(super) old: HashMap<PlaybackId, Arc<V>>,
-    pub(super) young: HashMap<PlaybackId, Arc<V>>,
+    old: HashMap<PlaybackId, Arc<V>>,
+    young: HashMap<PlaybackId, Arc<V>>,
+    young_bytes: usize,
 }
 
 impl<V> Default for Generations<V> {
     fn default() -> Self {
-        Self { began: None, old: HashMap::new(), young: HashMap::new() }
+        Self { began: None, old: HashMap::new(), young: HashMap::new(), young_bytes: 0 }
     }
 }
 
-impl<V> Generations<V> {
+impl<V: HeapBytes> Generations<V> {
     pub fn insert(&mut self, id: PlaybackId, value: Arc<V>) {
+        self.young_bytes += value.heap_bytes();
         self.young.insert(id, value);
+    }
+
+    /// As one that was not used for half a life.
+    pub(super) fn insert_old(&mut self, id: PlaybackId, value: Arc<V>) {
+        self.old.insert(id, value);
     }
 
     /// Looking counts as use. Says, too, whether it was old until now.
     pub fn find(&mut self, id: PlaybackId) -> Option<(Arc<V>, bool)> {
         let aged = self.old.remove(&id);
         let was_old = aged.is_some();
-        self.young.extend(aged.map(|aged| (id, aged)));
+        if let Some(aged) = aged {
+            self.insert(id, aged);
+        }
         Some((self.young.get(&id)?.clone(), was_old))
     }
 
@@ -50,8 +65,9 @@ impl<V> Generations<V> {
         let began = *self.began.get_or_insert(now);
         let age = now.saturating_duration_since(began);
         let mut gone = HashMap::new();
-        if self.young.len() >= Registrations::MOST / 2 || age >= Registrations::LIFE / 2 {
-            self.began = Some(now);
+        let full = self.young.len() >= Registrations::MOST / 2 || self.young_bytes >= Registrations::MAX_BYTES / 2;
+        if full || age >= Registrations::LIFE / 2 {
+            (self.began, self.young_bytes) = (Some(now), 0);
             gone = mem::replace(&mut self.old, mem::take(&mut self.young));
         }
         if age >= Registrations::LIFE {

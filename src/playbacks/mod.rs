@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue};
 
 pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
-pub use self::generations::Generations;
+pub use self::generations::{Generations, HeapBytes};
 pub use self::rewrite::{BLACKOUT_PATH, CONTENT, Taken, Targets};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
@@ -53,6 +53,15 @@ impl Registration {
     }
 }
 
+impl HeapBytes for Registration {
+    fn heap_bytes(&self) -> usize {
+        let url = |url: &Endpoint| url.host().len() + url.path_and_query().as_str().len();
+        let urls = [&self.content_url, &self.license_url].into_iter().flatten().map(url);
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        self.device.len() + urls.chain(headers).sum::<usize>() + self.block.as_ref().map_or(0, Block::heap_bytes)
+    }
+}
+
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration").field("route", &self.route).field("rung", &self.rung).finish_non_exhaustive()
@@ -72,6 +81,8 @@ impl Registrations {
     /// more than [`Self::MOST`].
     pub const LIFE: Duration = Duration::from_secs(24 * 3600);
     pub const MOST: usize = 100_000;
+    /// Of tokens, headers and URLs, about; an ordinary one has two KiB.
+    pub const MAX_BYTES: usize = 512 << 20;
 
     /// Gives it back, as the way to its id.
     pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
@@ -173,6 +184,22 @@ mod tests {
             assert!(registrations.find(now, first).is_some(), "one in use stays");
         }
         assert!(registrations.len() <= Registrations::MOST);
+    }
+
+    #[test]
+    fn however_large_they_are_they_take_no_more_than_so_many_bytes() {
+        let (registrations, now) = (Registrations::default(), Clock.now());
+        let large = || {
+            let url = format!("https://cdn.example/{}", "a".repeat(60_000));
+            Registration { content_url: Endpoint::parse(&url).ok(), ..registration() }
+        };
+        let first = registrations.insert(now, large()).id;
+        for _ in 0..2 * Registrations::MAX_BYTES / 60_000 {
+            registrations.insert(now, large());
+            assert!(registrations.find(now, first).is_some(), "one in use stays");
+        }
+        let bytes = registrations.len() * 60_000;
+        assert!(bytes <= Registrations::MAX_BYTES + 120_000, "{bytes}");
     }
 
     #[test]

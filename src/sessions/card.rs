@@ -139,6 +139,7 @@ impl Card {
             device: &self.device,
             error_name: self.error_name,
             key: key.0,
+            network: self.network,
             route: &self.route,
             session,
             token,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::Sessions;
 use super::card::DeviceKey;
-use super::table::Seat;
+use super::table::{Kept, Seat};
 use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{End, Farewell, Input, Playing, Report, Served, Stream};
+use crate::session::{Device, End, Farewell, Input, Playing, Report, Served, Stream};
 
 impl Sessions {
     /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
@@ -92,6 +92,15 @@ impl Sessions {
     /// The content token that opened it.
     pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
         self.table.with(key, |Seat { device, .. }| device.playback_mut(id)?.card.card.token.clone())
+    }
+
+    /// Whom the newest playback of this token is counted for.
+    pub fn account(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<String> {
+        let account = |device: &Device<Kept>| {
+            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
+            newest.card.card.account.clone()
+        };
+        self.table.look(key, account).flatten()
     }
 
     /// What became of one of its license calls, for its timeline.

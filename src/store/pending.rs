@@ -21,6 +21,10 @@ pub struct Mark(u64);
 /// The newest change of each key; none means that the record goes.
 pub(super) type Changes = HashMap<Key, Option<Record>>;
 
+/// Changes that wait for a disk that cannot be written. What is kept is bounded elsewhere; what is forgotten meanwhile
+/// is not, so beyond this it stays in the file, where the next start finds it as it was last written.
+const MAX_WAITING: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
+
 #[derive(Debug, Default)]
 pub struct Pending {
     degraded: AtomicBool,
@@ -47,7 +51,11 @@ impl Pending {
     pub fn add(&self, key: Key, record: Option<Record>) {
         let mut state = self.state();
         let first = state.changes.is_empty();
-        state.changes.insert(key, record);
+        if record.is_none() && state.changes.len() >= MAX_WAITING {
+            state.changes.remove(&key);
+        } else {
+            state.changes.insert(key, record);
+        }
         state.added.0 += 1;
         drop(state);
         if first {
@@ -239,6 +247,22 @@ mod tests {
         let _waits = pending.durable();
         (0..10_000).for_each(|_| drop(pending.durable()));
         assert!(pending.state().waiting.len() < 100);
+    }
+
+    /// One that nothing can be written to for days.
+    #[test]
+    fn what_is_forgotten_fills_no_memory_while_the_disk_is_full() {
+        let pending = Pending::default();
+        let key = |number| Key::Session(crate::ids::SessionId(number));
+        (0..10 * MAX_WAITING as u64).for_each(|number| pending.add(key(number), None));
+        assert_eq!(pending.len(), MAX_WAITING);
+        let record = crate::store::SlotRecord { authority: "a".into(), ended: None, held: None, kept: None, slot: 1 };
+        pending.add(KEY, Some(Record::Slot(Box::new(record))));
+        pending.add(KEY, None);
+        assert!(
+            pending.len() <= MAX_WAITING && !pending.take().0.contains_key(&KEY),
+            "it is over: not written as it was"
+        );
     }
 
     #[test]

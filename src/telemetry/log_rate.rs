@@ -19,18 +19,32 @@ pub const LOG_WINDOW: Duration = Duration::from_secs(10);
 /// Lines of one kind that one source causes in a window. A player that retries a refusal comes up to 27
 /// times in three seconds, so its first tries are all there.
 const MAX_LINES_PER_SOURCE: u32 = 20;
-/// Lines of all sources together in a window.
-const MAX_LINES_PER_WINDOW: u32 = 1_000;
-/// Sources that are told apart. What a source beyond them causes is counted, and not written.
-const MAX_SOURCES: usize = 4_096;
+/// Bounds for what all sources cause together.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    /// Lines of one group in a window: a caller can take many names, but few addresses.
+    max_lines_per_group: u32,
+    max_lines_per_window: u32,
+    /// Sources, and groups, that are told apart. What a source beyond them causes is counted, and not written.
+    max_sources: usize,
+}
+
+impl LogBounds {
+    /// For lines about what callers do wrong.
+    pub const CALLERS: Self = Self { max_lines_per_group: 200, max_lines_per_window: 1_000, max_sources: 4_096 };
+    /// For lines about what happens to sessions: a service of a million opens a thousand in a second.
+    pub const SESSIONS: Self = Self { max_lines_per_group: 2_000, max_lines_per_window: 20_000, max_sources: 65_536 };
+}
 
 #[derive(Debug)]
 pub struct LogRateLimiter<S> {
+    bounds: LogBounds,
     windows: Mutex<LogWindows<S>>,
 }
 
 #[derive(Debug)]
 struct LogWindows<S> {
+    by_group: HashMap<u64, LogWindow>,
     by_source: HashMap<(&'static str, S), LogWindow>,
     /// Lines of sources that found no place in the map.
     others: LogWindow,
@@ -59,8 +73,15 @@ pub struct SuppressedLines<S> {
 
 impl<S> Default for LogRateLimiter<S> {
     fn default() -> Self {
+        Self::within(LogBounds::CALLERS)
+    }
+}
+
+impl<S> LogRateLimiter<S> {
+    pub fn within(bounds: LogBounds) -> Self {
+        let (by_group, by_source) = (HashMap::new(), HashMap::new());
         let (others, total) = (LogWindow::default(), LogWindow::default());
-        Self { windows: Mutex::new(LogWindows { by_source: HashMap::new(), others, total }) }
+        Self { bounds, windows: Mutex::new(LogWindows { by_group, by_source, others, total }) }
     }
 }
 
@@ -68,21 +89,24 @@ impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
     /// Whether a line of this kind about this source is to be written now; otherwise it is counted.
     pub fn allow(&self, kind: &'static str, source: S, now: Instant) -> bool {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let LogWindows { by_source, others, total } = &mut *windows;
-        let key = (kind, source);
-        let full = by_source.len() >= MAX_SOURCES && !by_source.contains_key(&key);
-        if full {
+        windows.allow(self.bounds, (kind, source), now)
+    }
+
+    /// As [`Self::allow`], for a source that the caller may name as it likes: sources of one group together have a
+    /// bound of their own, so that one caller takes neither the lines nor the places of all others.
+    pub fn allow_in_group(&self, kind: &'static str, source: S, group: u64, now: Instant) -> bool {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let LogWindows { by_group, others, .. } = &mut *windows;
+        let full = by_group.len() >= self.bounds.max_sources && !by_group.contains_key(&group);
+        if full || !by_group.entry(group).or_default().has_room(self.bounds.max_lines_per_group, now) {
             others.suppress(now);
             return false;
         }
-        let window = by_source.entry(key).or_default();
-        if window.has_room(MAX_LINES_PER_SOURCE, now) && total.has_room(MAX_LINES_PER_WINDOW, now) {
+        let written = windows.allow(self.bounds, (kind, source), now);
+        if let Some(window) = windows.by_group.get_mut(&group).filter(|_| written) {
             window.written += 1;
-            total.written += 1;
-            return true;
         }
-        window.suppress(now);
-        false
+        written
     }
 
     /// What was left out since the last call. Forgets sources that are quiet again.
@@ -95,7 +119,26 @@ impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
             was_suppressed || !window.is_over(now)
         });
         told.extend(windows.others.take_suppressed("other", None, now));
+        windows.by_group.retain(|_, window| !window.is_over(now));
         told
+    }
+}
+
+impl<S: Eq + Hash> LogWindows<S> {
+    fn allow(&mut self, bounds: LogBounds, key: (&'static str, S), now: Instant) -> bool {
+        let Self { by_source, others, total, .. } = self;
+        if by_source.len() >= bounds.max_sources && !by_source.contains_key(&key) {
+            others.suppress(now);
+            return false;
+        }
+        let window = by_source.entry(key).or_default();
+        if window.has_room(MAX_LINES_PER_SOURCE, now) && total.has_room(bounds.max_lines_per_window, now) {
+            window.written += 1;
+            total.written += 1;
+            return true;
+        }
+        window.suppress(now);
+        false
     }
 }
 
@@ -162,6 +205,8 @@ const MAX_SUMMARIES: usize = 20;
 mod tests {
     use super::*;
 
+    const CALLERS: LogBounds = LogBounds::CALLERS;
+
     fn start() -> Instant {
         Clock.now()
     }
@@ -193,12 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn one_address_with_many_names_takes_neither_the_lines_nor_the_places_of_others() {
+        let (limiter, now) = (LogRateLimiter::default(), start());
+        let written = (0..100_000).filter(|name| limiter.allow_in_group("refused", *name, 1, now)).count();
+        assert_eq!(written, CALLERS.max_lines_per_group as usize);
+        assert!(limiter.windows.lock().unwrap().by_source.len() <= written);
+        assert!(limiter.allow_in_group("refused", 200_000, 2, now), "another address has lines of its own");
+        let told: u64 = limiter.take_suppressed(now + LOG_WINDOW).iter().map(|lines| lines.lines).sum();
+        assert_eq!(told, (100_000 - written) as u64, "every line is either written or counted");
+        (0..20_000).for_each(|group| _ = limiter.allow_in_group("refused", 0, group, now + LOG_WINDOW));
+        assert!(limiter.windows.lock().unwrap().by_group.len() <= CALLERS.max_sources);
+    }
+
+    #[test]
     fn many_sources_together_write_a_bounded_number_of_lines_in_bounded_memory() {
         let (limiter, now) = (LogRateLimiter::default(), start());
-        let calls = 3 * MAX_SOURCES;
+        let calls = 3 * CALLERS.max_sources;
         let written = (0..calls).filter(|source| limiter.allow("malformed", *source, now)).count();
-        assert_eq!(written, MAX_LINES_PER_WINDOW as usize);
-        assert!(limiter.windows.lock().unwrap().by_source.len() <= MAX_SOURCES);
+        assert_eq!(written, CALLERS.max_lines_per_window as usize);
+        assert!(limiter.windows.lock().unwrap().by_source.len() <= CALLERS.max_sources);
         let told: u64 = limiter.take_suppressed(now + LOG_WINDOW).iter().map(|lines| lines.lines).sum();
         assert_eq!(told, (calls - written) as u64, "every line is either written or counted");
         limiter.take_suppressed(now + LOG_WINDOW * 2);

@@ -19,23 +19,47 @@ use tracing::{debug, info, warn};
 use self::debt::{Debt, Debts};
 pub use self::labels::{CallLabels, Delivery, MediaLabels, Outcome, SlotEnd};
 pub use self::log::{change as change_log, start as start_log};
-pub use self::log_rate::{LOG_WINDOW, LogRateLimiter, SuppressedLines, tell_suppressed};
+pub use self::log_rate::{LOG_WINDOW, LogBounds, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
+use crate::clock::Clock;
 use crate::events::{Hub, Playback};
 use crate::secret::Fingerprint;
 use crate::session::{AskKind, Event};
+use crate::task::Tasks;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Telemetry {
-    /// Lines about license calls, for each device.
+    /// Lines about calls, for each device and address.
     pub call_lines: Arc<LogRateLimiter<String>>,
     debts: Debts,
     pub events: Arc<Hub>,
     hashed_identities: AtomicBool,
     pub metrics: Metrics,
+    /// Lines about sessions, likewise: whoever opens and stops them without end fills no disk.
+    pub session_lines: Arc<LogRateLimiter<String>>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            call_lines: Arc::default(),
+            debts: Debts::default(),
+            events: Arc::default(),
+            hashed_identities: AtomicBool::default(),
+            metrics: Metrics::default(),
+            session_lines: Arc::new(LogRateLimiter::within(LogBounds::SESSIONS)),
+        }
+    }
 }
 
 impl Telemetry {
+    /// Until the process stops: what lines were left out.
+    pub fn tell_suppressed_lines(&self, clock: Clock, tasks: &Tasks) {
+        for lines in [&self.call_lines, &self.session_lines] {
+            tasks.spawn(tell_suppressed(lines.clone(), clock, tasks.clone()));
+        }
+    }
+
     /// Whether log lines show devices and accounts as hashes, from now on.
     pub fn hash_identities(&self, hashed: bool) {
         self.hashed_identities.store(hashed, Ordering::Relaxed);
@@ -55,51 +79,61 @@ impl Telemetry {
         self.metrics.event(of, event);
         self.debts.event(of.authority, event);
         self.events.publish(of, event, at);
-        let (session, authority, route, name) = (of.session.short(), &**of.authority, &**of.route, event.name());
+        let name = event.name();
+        let is_routine = matches!(event, Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed);
+        if is_routine && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let device = self.shown(of.device);
+        if !is_routine && !self.session_lines.allow_in_group(name, device.clone(), of.network.0, Clock.now()) {
+            return;
+        }
+        let (session, authority, route) = (of.session.short(), &**of.authority, &**of.route);
+        let account = of.account.map(|name| self.shown(name));
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
-                debug!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, "{name}")
+                debug!(%session, device, account, authority, route, "{name}")
             }
             Event::BeatLate(late) => {
-                warn!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, late_ms = late.as_millis() as u64, "{name}")
+                warn!(%session, device, account, authority, late_ms = late.as_millis() as u64, "{name}")
             }
             Event::Closed(end) => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, reason = end.name(), "{name}")
+                info!(%session, device, account, authority, route, reason = end.name(), "{name}")
             }
             Event::Failed(ask, reason) => warn!(
-                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, event = (of.error_name)(*ask),
+                %session, device, account, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Orphaned => warn!(
-                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
+                %session, device, account, authority, route,
                 "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
             Event::LeftOpen => warn!(
-                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
+                %session, device, account, authority, route,
                 "{name}: its newest token was lost with an answer, the authority lets it expire"
             ),
             Event::Reopening => warn!(
-                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
+                %session, device, account, authority, route,
                 "{name}: the authority knows it no more after an answer that was lost, which is no kill"
             ),
             Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
-                %session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route,
+                %session, device, account, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Opened { interval } => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, interval_s = interval.as_secs_f64(), "{name}")
+                info!(%session, device, account, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
             Event::Recovered(missed) => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, missed, "{name}")
+                info!(%session, device, account, authority, missed, "{name}")
             }
             Event::OnCredit { running } => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, running, "{name}")
+                info!(%session, device, account, authority, route, running, "{name}")
             }
             Event::Settled(owed) => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, owed_s = owed.as_secs_f64(), "{name}")
+                info!(%session, device, account, authority, route, owed_s = owed.as_secs_f64(), "{name}")
             }
             Event::Forgiven | Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
-                info!(%session, device = self.shown(of.device), account = of.account.map(|name| self.shown(name)), authority, route, "{name}");
+                info!(%session, device, account, authority, route, "{name}");
             }
         }
     }
@@ -113,9 +147,22 @@ impl Telemetry {
         }
     }
 
+    /// Whether a line of this kind about a call may be written now; else it is counted. `network`: the caller's address.
+    pub fn may_write(&self, kind: &'static str, device: &str, network: Fingerprint) -> bool {
+        self.call_lines.allow_in_group(kind, self.shown(device), network.0, Clock.now())
+    }
+
+    /// As [`Self::may_write`], about a route, an authority or another name of the configuration.
+    pub fn may_write_about(&self, kind: &'static str, name: &str) -> bool {
+        self.call_lines.allow(kind, name.to_owned(), Clock.now())
+    }
+
     /// Opens of one more account are not made for so long.
     pub fn account_deferred(&self, authority: &Arc<str>, wait: Duration) {
         self.metrics.account_deferred(authority);
+        if !self.may_write_about("account told to wait", authority) {
+            return;
+        }
         info!(authority = &**authority, wait_s = wait.as_secs_f64(), "the authority told an account to wait");
     }
 
@@ -228,7 +275,58 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+    use crate::ids::SessionId;
+    use crate::session::End;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whoever_opens_and_stops_without_end_writes_its_first_lines() {
+        let (telemetry, written) = (Telemetry::default(), Written::default());
+        let (authority, route, writer) = (Arc::from("head-end"), Arc::from("/license"), written.clone());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let playback = |device: &'static str, network| Playback {
+            account: None,
+            authority: &authority,
+            content: None,
+            device,
+            error_name: |_| "",
+            key: 1,
+            network: Fingerprint(network),
+            route: &route,
+            session: SessionId(1),
+            token: None,
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..500 {
+                for event in [Event::Opened { interval: Duration::from_secs(30) }, Event::Closed(End::Stopped)] {
+                    telemetry.note(&playback("loud", 1), &event, Duration::ZERO);
+                }
+            }
+            telemetry.note(&playback("quiet", 2), &Event::Closed(End::Stopped), Duration::ZERO);
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!([lines("device=\"loud\""), lines("device=\"quiet\"")], [40, 1], "{text}");
+        let left_out: u64 = telemetry.session_lines.take_suppressed(Clock.now()).iter().map(|lines| lines.lines).sum();
+        assert_eq!(left_out, 1_000 - 40);
+    }
 
     #[test]
     fn devices_are_named_or_hashed_as_the_configuration_says() {

@@ -26,6 +26,7 @@ fn metrics() -> BTreeSet<String> {
         device: "d",
         error_name: |_| "e",
         key: 1,
+        network: sidebeat::secret::Fingerprint::default(),
         route: &"/r".into(),
         session: SessionId(1),
         token: None,

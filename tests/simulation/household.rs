@@ -224,14 +224,14 @@ fn key(device: usize) -> DeviceKey {
 
 impl Life {
     fn held(&self) -> BTreeSet<u64> {
-        let (held, _) = self.home.counter().expect("it is embedded").slots(self.clock.now());
+        let held = self.home.counter().expect("it is embedded").held_after(self.clock.now(), None, usize::MAX);
         held.into_iter().map(|held| held.slot.0).collect()
     }
 
     /// By an operator. False where nobody plays.
     fn end_oldest(&self) -> bool {
         let (counter, now) = (self.home.counter().expect("it is embedded"), self.clock.now());
-        counter.slots(now).0.first().is_some_and(|held| counter.end(now, held.slot))
+        counter.held_after(now, None, 1).first().is_some_and(|held| counter.end(now, held.slot))
     }
 
     /// Its player is yet to be told why.

@@ -23,6 +23,8 @@ const RETURN: Duration = Duration::from_secs(1);
 /// One ask under way.
 struct Row<'a> {
     ask: &'a Ask,
+    /// By name.
+    authority: &'a str,
     client: &'a Client,
     config: &'a FirstLight,
     deadline: Instant,
@@ -47,7 +49,14 @@ impl Client {
         let token = ask.grant.as_ref().map(|grant| &grant.token).or(block.token.as_ref());
         let Some(token) = token else { return Ok(Verdict::Disabled) };
         let who = Who { block, registration, token };
-        let row = Row { ask, client: self, config, deadline: self.clock.now() + config.timeout, who };
+        let row = Row {
+            ask,
+            authority: &card.authority_name,
+            client: self,
+            config,
+            deadline: self.clock.now() + config.timeout,
+            who,
+        };
         match ask.kind {
             AskKind::Beat => row.beat().await,
             AskKind::Close => row.close().await,
@@ -116,7 +125,9 @@ impl Row<'_> {
                 Class::Good(_) => {}
                 Class::Auth(fault) | Class::Infrastructure(fault) => {
                     let (code, said) = (fault.reason.code, &*fault.reason.message);
-                    tracing::warn!(code, said, "the stream concurrency service gave no decision");
+                    if self.may_write("no concurrency decision") {
+                        tracing::warn!(code, said, "the stream concurrency service gave no decision");
+                    }
                 }
                 Class::Blackout(_)
                 | Class::Concurrency(_)
@@ -180,12 +191,17 @@ impl Row<'_> {
         }
     }
 
+    /// A caller can provoke such lines by what stands in its authorization.
+    fn may_write(&self, kind: &'static str) -> bool {
+        self.client.telemetry.may_write_about(kind, self.authority)
+    }
+
     async fn send(&self, deadline: Instant, wire: Wire<'_>) -> Class {
         let left = deadline.saturating_duration_since(self.client.clock.now());
         let endpoint = wire.endpoint;
         match self.client.send(Some(wire), self.ask.kind, left).await {
             Ok(reply) => {
-                if reply.status == StatusCode::BAD_REQUEST {
+                if reply.status == StatusCode::BAD_REQUEST && self.may_write("calls not understood") {
                     // Ours or the configuration's, and no outage that passes.
                     tracing::error!("the service cannot read our calls: check fields, paths and headers");
                 }

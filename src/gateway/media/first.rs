@@ -14,6 +14,7 @@ use crate::config;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
 use crate::gateway::asked;
+use crate::gateway::caller::CallerNames;
 use crate::gateway::identity::{self, Counted, Evidence};
 use crate::gateway::proof;
 use crate::gateway::query;
@@ -86,17 +87,21 @@ impl Gateway {
                 identity::device(&route.config.device, &evidence)
             }
         };
+        let caller = || match known {
+            Some(known) => CallerNames::of_registered(known, peer),
+            None => self.caller_names(route, peer, rest, &asked.headers, query),
+        };
         let claims = match self.prove(route, token.as_ref(), |claims| device(Some(claims))).await {
             Ok(claims) => claims,
             Err(fault) => {
                 let turned = authority.map(|authority| proof::unproven(authority, fault));
-                return turned.map_or_else(|| told(NO_PLAYBACK), |turned| self.turned_away(route, &turned));
+                return turned.map_or_else(|| told(NO_PLAYBACK), |turned| self.turned_away(route, &caller(), &turned));
             }
         };
         // The path of a playback is proof enough: it was given to who brought a token.
         let unnamed = authority.filter(|it| it.verifies_tokens() && token.is_none() && known.is_none());
         if let Some(authority) = unnamed {
-            return self.turned_away(route, &proof::unnamed(authority));
+            return self.turned_away(route, &caller(), &proof::unnamed(authority));
         }
         let found = device(claims.as_ref());
         let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
@@ -108,7 +113,7 @@ impl Gateway {
             token: None,
         };
         if let Some(turned) = authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names)) {
-            return self.turned_away(route, &turned);
+            return self.turned_away(route, &caller(), &turned);
         }
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
@@ -134,7 +139,7 @@ impl Gateway {
                 ..self.card_of(route, authority, counted, &registration, &rest)
             });
             if let Err(turned) = self.open(route, authority, &registration, card, names).await {
-                return self.turned_away(route, &turned);
+                return self.turned_away(route, &caller(), &turned);
             }
         }
         let mut names = if own { Vec::new() } else { asked::our_names(route, authority) };
@@ -227,11 +232,11 @@ impl Gateway {
         }
     }
 
-    pub(super) fn turned_away(&self, route: &Route, turned: &Turned) -> Response<Sending> {
+    pub(super) fn turned_away(&self, route: &Route, caller: &CallerNames, turned: &Turned) -> Response<Sending> {
         let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
         self.telemetry.metrics.refusal(&turned.error, "http");
-        turned.reply(Phase::License).map(Sending::from)
+        self.turn_away(&route.path, caller, turned, Phase::License).map(Sending::from)
     }
 }
 
@@ -262,7 +267,7 @@ impl Story<'_> {
         let names = CallNames { content_token: Some(registration.token()), ..CallNames::default() };
         match gateway.open(route, authority, registration, Arc::new(card), names).await {
             Ok(()) => self.pass(map, target).await,
-            Err(turned) => gateway.turned_away(route, &turned),
+            Err(turned) => gateway.turned_away(route, &self.caller(), &turned),
         }
     }
 }

@@ -160,7 +160,9 @@ impl Story<'_> {
             Instead::Unfit(unfit) => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, unfit.name());
                 self.count("manifest", "refused");
-                tracing::warn!(route = &*self.route.path, "{unfit}");
+                if self.gateway.telemetry.may_write_about("manifest unfit", &self.route.path) {
+                    tracing::warn!(route = &*self.route.path, "{unfit}");
+                }
                 told(MANIFEST)
             }
         }

@@ -77,7 +77,7 @@ impl Story<'_> {
         let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
         self.count(kind, "refused");
         self.gateway.telemetry.metrics.refusal(&turned.error, "http");
-        turned.reply(Phase::License).map(Sending::from)
+        self.gateway.turn_away(&self.route.path, &self.caller(), &turned, Phase::License).map(Sending::from)
     }
 
     /// By now, and with no slate to go over to.

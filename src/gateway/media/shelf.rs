@@ -2,25 +2,31 @@
 //!
 //! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::playhead::Wanted;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
-use crate::playbacks::Generations;
+use crate::playbacks::{Generations, HeapBytes};
+use crate::secret::Fingerprint;
 use crate::session::Stream;
 
 /// Playlists of one playback.
 const PLAYLISTS: usize = 32;
 /// Picture and sound, each in two qualities.
 const PLAYHEADS: usize = 4;
+/// Playlists of sound alone.
+const MAX_AUDIO: usize = 64;
 /// Of an MPD: its root element begins early.
 const MPD_HEAD: usize = 8 * 1024;
+/// Of playheads and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
+const MAX_LEARNED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
 pub struct Shelf {
+    learned_bytes: Arc<AtomicUsize>,
     seats: Mutex<Generations<Seat>>,
 }
 
@@ -35,18 +41,20 @@ pub(super) struct Seat {
     pub(super) tells: AtomicBool,
 }
 
+/// Paths stand here by their fingerprints.
 #[derive(Default)]
 pub(super) struct Learned {
-    audio: Vec<String>,
+    audio: Vec<Fingerprint>,
+    bytes: LearnedBytes,
     /// Some of what its newest manifest names is fetched past us.
     elsewhere: bool,
     live: Option<bool>,
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
-    playheads: Vec<(String, Playheads)>,
+    playheads: Vec<(Fingerprint, Playheads)>,
     /// Within which time that is surely asked for again.
     reload: Option<Duration>,
-    tails: Vec<(String, Tail)>,
+    tails: Vec<(Fingerprint, Tail)>,
     /// Whether some of its playlists are, if this process has read what names them.
     variants_elsewhere: Option<bool>,
 }
@@ -59,8 +67,43 @@ impl Shelf {
             return seat;
         }
         let seat = Arc::<Seat>::default();
+        seat.learned().bytes.all = self.learned_bytes.clone();
         seats.insert(id, seat.clone());
         seat
+    }
+}
+
+/// Counted by itself.
+impl HeapBytes for Seat {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A playback's part of what all have learned.
+#[derive(Default)]
+struct LearnedBytes {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl LearnedBytes {
+    /// False, and none, if that is too much for all together.
+    fn become_so_many(&mut self, own: usize) -> bool {
+        let before = std::mem::take(&mut self.own);
+        let others = self.all.fetch_sub(before, Ordering::Relaxed).saturating_sub(before);
+        let fits = others.saturating_add(own) <= MAX_LEARNED_BYTES;
+        if fits {
+            self.own = own;
+            self.all.fetch_add(own, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+impl Drop for LearnedBytes {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
     }
 }
 
@@ -79,7 +122,7 @@ impl Learned {
             None => self.variants_elsewhere = Some(facts.elsewhere),
         }
         if !facts.audio.is_empty() {
-            self.audio = facts.audio;
+            self.audio = facts.audio.iter().take(MAX_AUDIO).map(|path| name(path)).collect();
         }
         if let Some(tail) = facts.tail {
             put(&mut self.tails, path, tail, PLAYLISTS);
@@ -87,12 +130,23 @@ impl Learned {
         if format == Format::Dash && facts.live == Some(true) {
             let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
             self.mpd = Some(String::from_utf8_lossy(head).into_owned());
+            self.keep_within_bounds();
         }
     }
 
     pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
         if !playheads.is_empty() {
             put(&mut self.playheads, path, playheads, PLAYHEADS);
+            self.keep_within_bounds();
+        }
+    }
+
+    /// What is too much for all together is forgotten.
+    fn keep_within_bounds(&mut self) {
+        let playheads = self.playheads.iter().map(|(_, playheads)| playheads.heap_bytes());
+        let bytes = playheads.sum::<usize>() + self.mpd.as_ref().map_or(0, String::len);
+        if !self.bytes.become_so_many(bytes) {
+            (self.mpd, self.playheads) = (None, Vec::new());
         }
     }
 
@@ -117,12 +171,12 @@ impl Learned {
     }
 
     pub(super) fn is_audio(&self, path: &str) -> bool {
-        self.audio.iter().any(|known| known == path)
+        self.audio.contains(&name(path))
     }
 
     /// Where the player's playlist of that path ended.
     pub(super) fn tail(&self, path: &str) -> Option<Tail> {
-        self.tails.iter().find(|(known, _)| known == path).map(|(_, tail)| *tail)
+        self.tails.iter().find(|(known, _)| *known == name(path)).map(|(_, tail)| *tail)
     }
 
     /// The segment of a title that stands there.
@@ -133,20 +187,46 @@ impl Learned {
     }
 }
 
-fn put<T>(list: &mut Vec<(String, T)>, path: &str, value: T, most: usize) {
-    if let Some((_, known)) = list.iter_mut().find(|(known, _)| known == path) {
+fn name(path: &str) -> Fingerprint {
+    Fingerprint::of(path.as_bytes())
+}
+
+fn put<T>(list: &mut Vec<(Fingerprint, T)>, path: &str, value: T, most: usize) {
+    let path = name(path);
+    if let Some((_, known)) = list.iter_mut().find(|(known, _)| *known == path) {
         *known = value;
         return;
     }
     if list.len() >= most {
         list.remove(0);
     }
-    list.push((path.to_owned(), value));
+    list.push((path, value));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
+        let (shelf, now) = (Shelf::default(), Clock.now());
+        let mpd = vec![b'x'; 2 * MPD_HEAD];
+        let facts = || Facts { live: Some(true), ..Facts::default() };
+        let seats: Vec<_> = (0..3).map(|_| shelf.seat(now, PlaybackId::random())).collect();
+        for seat in &seats {
+            seat.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        }
+        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
+        shelf.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
+        let late = shelf.seat(now, PlaybackId::random());
+        late.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        assert!(late.learned().mpd.is_none() && late.learned().is_live(), "only what is large is forgotten");
+        seats[0].learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        assert!(seats[0].learned().mpd.is_some(), "what is there already has its place");
+        drop((shelf.seats.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), seats));
+        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
+    }
 
     /// What its player does next, it may do past us, whatever it did last.
     #[test]

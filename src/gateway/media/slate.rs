@@ -12,8 +12,9 @@ use super::over::no_event;
 use super::place::{Map, Target};
 use super::{GOING_OVER, NOT_HERE, Story};
 use crate::config::Endpoint;
-use crate::edge::Sending;
+use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
+use crate::gateway::caller::CallerNames;
 use crate::gateway::refusal::{Phase, Turned};
 use crate::gateway::route::Route;
 use crate::manifest::{self, DashSlate, Facts, Format};
@@ -33,12 +34,14 @@ impl Gateway {
     pub(super) fn refuse_blackout(
         &self,
         route: &Route,
+        peer: &Peer,
         registration: &Registration,
         method: &Method,
     ) -> Option<Response<Sending>> {
         let refusal = route.blackout_of(registration)?;
         let shows_slate = registration.content_url.is_some() && matches!(*method, Method::GET | Method::HEAD);
-        (!shows_slate).then(|| self.turned_away(route, &dark(route, &refusal)))
+        (!shows_slate)
+            .then(|| self.turned_away(route, &CallerNames::of_registered(registration, peer), &dark(route, &refusal)))
     }
 }
 
@@ -51,7 +54,7 @@ impl Story<'_> {
         }
         match map.target(below).filter(|target| target.slate) {
             Some(target) => self.pass(&map, &target).await,
-            None => self.gateway.turned_away(self.route, &dark(self.route, refusal)),
+            None => self.gateway.turned_away(self.route, &self.caller(), &dark(self.route, refusal)),
         }
     }
 

@@ -1,0 +1,348 @@
+//! What a session, a refused open, a kill and a connection hold in memory: at ordinary sizes, and at the largest that
+//! anybody may send.
+//!
+//! Resident memory of this process before and after so many of each. `-- --write` puts the figures into
+//! `benches/README.md`.
+
+use std::error::Error;
+use std::fs;
+use std::future::ready;
+use std::io::{self, Read, Write};
+use std::iter;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use sidebeat::clock::Clock;
+use sidebeat::config::{Limits, Server};
+use sidebeat::drm::{Kind, Message, System};
+use sidebeat::edge::{Counters, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, body};
+use sidebeat::ids::SessionId;
+use sidebeat::secret::{Fingerprint, Secret};
+use sidebeat::session::{Ask, AskKind, Call, CallKind, Denial, Grant, Input, Opens, Policy, Reason, Verdict};
+use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Pump, Sessions, Standing, Verdicts};
+use sidebeat::store::Dialect;
+use sidebeat::task::Tasks;
+use tokio::runtime;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How large the fields are that somebody else chooses.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Of these bytes each: account, content, device and the groups.
+    name: usize,
+    content_token: usize,
+    session_token: usize,
+    key_sessions: u64,
+    keys: u8,
+    /// Refreshed content tokens.
+    later_tokens: u64,
+    /// Entries of its timeline beside its opening, each as long as any.
+    notes: usize,
+    count: u64,
+}
+
+/// A content token of 700 bytes, as head-ends make them; four keys.
+const TYPICAL: Sizes = Sizes {
+    name: 20,
+    content_token: 700,
+    session_token: 700,
+    key_sessions: 2,
+    keys: 4,
+    later_tokens: 1,
+    notes: 2,
+    count: 50_000,
+};
+/// A content token that fills a request's head, a session token that fills an authority's reply, and the most of
+/// everything that is kept.
+const LARGEST: Sizes = Sizes {
+    name: 256,
+    content_token: 32 << 10,
+    session_token: 64 << 10,
+    key_sessions: 16,
+    keys: 32,
+    later_tokens: 8,
+    notes: 32,
+    count: 3_000,
+};
+
+struct Head {
+    grants: bool,
+    sizes: Sizes,
+}
+
+impl Asker for Head {
+    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+        let token = || Secret::new("t".repeat(self.sizes.session_token));
+        let verdict = match ask.kind {
+            AskKind::Open if self.grants => Verdict::Granted(Grant { interval: DAY, lifetime: None, token: token() }),
+            AskKind::Open => Verdict::Denied(Denial::Limit, Reason::new(403, Some(1), &"no ".repeat(60))),
+            AskKind::Close => Verdict::Closed,
+            AskKind::Beat | AskKind::Renew => {
+                Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+            }
+        };
+        Box::pin(ready(Ok(verdict)))
+    }
+}
+
+fn text(length: usize, number: u64) -> String {
+    format!("{number:0length$}")
+}
+
+fn card(sizes: Sizes, number: u64, policy: &Arc<Standing>, authority: &AuthorityId) -> Arc<Card> {
+    let name = || Some(text(sizes.name, number));
+    let is_large = sizes.name == LARGEST.name;
+    Arc::new(Card {
+        account: name(),
+        authority: authority.clone(),
+        authority_name: "head-end".into(),
+        content: name(),
+        content_group: name().filter(|_| is_large),
+        device: text(sizes.name, number),
+        device_group: name().filter(|_| is_large),
+        dialect: Dialect::NagraSsm,
+        error_name: |_| "error",
+        kill_memory: None,
+        network: Fingerprint(number),
+        opened: Clock.wall(),
+        policy: policy.clone(),
+        registration: None,
+        route: "/license".into(),
+        rung: "header",
+        schedule: None,
+        stream: None,
+        token: Some(Secret::new(text(sizes.content_token, number))),
+    })
+}
+
+fn call(number: u64, token: u64, key_session: u64) -> Call {
+    let token = Some(Fingerprint(number << 16 | token));
+    Call {
+        challenge: Some(Fingerprint(number)),
+        content: Some(Fingerprint(number << 8 | 1)),
+        content_token: token,
+        key_session: Some(Fingerprint(key_session)),
+        kind: CallKind::License,
+        opens: Opens::Yes,
+        token,
+    }
+}
+
+/// Bytes that this process has in memory.
+fn resident() -> Outcome<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: u64 = line.split_whitespace().next().ok_or("no number")?.parse()?;
+    Ok(kib * 1024)
+}
+
+struct Shell {
+    authority: AuthorityId,
+    policy: Arc<Standing>,
+    sessions: Arc<Sessions>,
+    sizes: Sizes,
+}
+
+impl Shell {
+    fn new(tasks: &Tasks, sizes: Sizes, grants: bool) -> Self {
+        let policy = Policy { denial_memory: DAY, end_memory: DAY, kill_memory: DAY, ..Policy::default() };
+        let pump = Pump::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
+        let sessions = Sessions::new(Clock, pump, Arc::default());
+        Self { authority: AuthorityId::random(), policy: Arc::new(Standing::new(policy)), sessions, sizes }
+    }
+
+    async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
+        let key = DeviceKey::new("head-end", "header", &number.to_string());
+        let card = card(self.sizes, number, &self.policy, &self.authority);
+        let deadline = Clock.now() + Duration::from_secs(60);
+        let call = call(number, token, key_session);
+        (key, self.sessions.admit(key, &call, &card, deadline).await.session)
+    }
+
+    async fn play(&self, number: u64) -> Outcome<(DeviceKey, SessionId)> {
+        let (key, id) = self.ask(number, 0, 1).await;
+        let id = id.ok_or("no session was opened")?;
+        for token in 1..=self.sizes.later_tokens {
+            self.ask(number, token, 1).await;
+        }
+        for key_session in 0..self.sizes.key_sessions {
+            self.ask(number, 0, key_session).await;
+            let mut message = Message::new(System::Widevine, Kind::LicenseRequest);
+            message.request_id = Some(Fingerprint(key_session));
+            (0..self.sizes.keys).for_each(|key| message.key_ids.insert(&[key; 16]));
+            self.sessions.see(key, id, |mirror, _| mirror.asked(&message));
+            let ends = Some(Duration::from_secs(3600));
+            self.sessions.licensed(key, id, sidebeat::session::Served::Stays, (Fingerprint(key_session), ends));
+        }
+        for note in 0..self.sizes.notes {
+            self.sessions.note_call(key, id, text(160, note as u64));
+        }
+        self.sessions.used(key, Fingerprint(number << 16));
+        Ok((key, id))
+    }
+}
+
+/// Bytes for each of so many.
+async fn each(count: u64, make: impl AsyncFn(u64) -> Outcome<()>) -> Outcome<f64> {
+    // What is made once is there already.
+    make(0).await?;
+    let before = resident()?;
+    for number in 1..=count {
+        make(number).await?;
+    }
+    Ok(resident()?.saturating_sub(before) as f64 / count as f64 / 1024.0)
+}
+
+async fn sessions(tasks: &Tasks, sizes: Sizes) -> Outcome<[f64; 3]> {
+    let live = Shell::new(tasks, sizes, true);
+    let plays = each(sizes.count, async |number| live.play(number).await.map(drop)).await?;
+    let refusing = Shell::new(tasks, sizes, false);
+    let count = sizes.count.max(TYPICAL.count);
+    let refused = each(count, async |number| {
+        let _refused = refusing.ask(number, 0, 1).await;
+        Ok(())
+    })
+    .await?;
+    let killing = Shell::new(tasks, sizes, true);
+    let killed = each(sizes.count, async |number| {
+        let (key, id) = killing.play(number).await?;
+        killing.sessions.deliver(key, id, Input::Kill(Reason::new(403, Some(1), &"no ".repeat(60))));
+        while killing.sessions.row(id).is_some_and(|row| row.interval.is_some()) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    let killed = killed.await?;
+    Ok([plays, refused, killed])
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    fn call(&self, _: &Peer, request: Request<RequestBody>) -> Reply {
+        let (tasks, _deaths) = Tasks::new();
+        Reply::new(tasks, |_| async move {
+            let _body = body::collect(request.into_body(), 64 << 10, DAY).await;
+            Response::new(ReplyBody::from("ok").into())
+        })
+    }
+}
+
+fn limits() -> Limits {
+    const MANY: usize = 1_000_000;
+    Limits {
+        body: DAY,
+        body_max: 64 << 10,
+        body_memory: 1 << 40,
+        body_memory_per_address: 1 << 40,
+        call: DAY,
+        connections: MANY,
+        connections_per_address: MANY,
+        drain: Duration::ZERO,
+        event_listeners_per_address: MANY,
+        first_byte: DAY,
+        handshake: DAY,
+        head: DAY,
+        idle: DAY,
+        in_flight: MANY,
+        in_flight_per_address: MANY,
+        lifetime: DAY,
+        new_connections_per_address: MANY,
+        sessions: MANY,
+    }
+}
+
+/// Connections over which this was sent; `answered`: and was answered.
+fn connections(address: SocketAddr, sent: &str, answered: bool) -> Outcome<f64> {
+    const COUNT: u64 = 400;
+    let mut open = Vec::new();
+    let mut before = 0;
+    for number in 0..=COUNT {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(sent.as_bytes())?;
+        if answered {
+            let read = stream.read(&mut [0; 1024])?;
+            assert!(read > 0, "it was closed");
+        }
+        open.push(stream);
+        if number == 0 {
+            std::thread::sleep(Duration::from_millis(300));
+            before = resident()?;
+        }
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(resident()?.saturating_sub(before) as f64 / COUNT as f64 / 1024.0)
+}
+
+async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
+    let config = sidebeat::config::parse("", Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
+    let plain = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let server = Server { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
+    let edge = Edge::bind(&server, tasks.clone(), Arc::new(Counters::default())).await?;
+    let address = edge.addresses().first().ok_or("no address")?.address;
+    let serving = edge.serve(|_| Arc::new(Echo))?;
+    let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let half_head = format!("GET /a HTTP/1.1\r\nHost: h\r\nX-Fill: {}", "a".repeat(30 << 10));
+    let half_body = format!(
+        "POST /a HTTP/1.1\r\nHost: h\r\nX-Fill: {}\r\nContent-Length: 65536\r\n\r\n{}",
+        "a".repeat(30 << 10),
+        "b".repeat(63 << 10)
+    );
+    let figures = [
+        connections(address, get, true)?,
+        connections(address, &half_head, false)?,
+        connections(address, &half_body, false)?,
+    ];
+    serving.drain(Duration::ZERO).await;
+    Ok(figures)
+}
+
+async fn measure() -> Outcome<String> {
+    let (tasks, _deaths) = Tasks::new();
+    let [idle, half_head, half_body] = measure_connections(&tasks).await?;
+    let [plays, refused, killed] = sessions(&tasks, TYPICAL).await?;
+    let [plays_most, refused_most, killed_most] = sessions(&tasks, LARGEST).await?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!(
+        "sidebeat {version}; KiB each.\n\n\
+         | | ordinary | largest |\n|---|---|---|\n\
+         | a session that plays | {plays:.1} | {plays_most:.1} |\n\
+         | a refused open, while it is remembered | {refused:.1} | {refused_most:.1} |\n\
+         | a killed session, while it is remembered | {killed:.1} | {killed_most:.1} |\n\
+         | a connection: idle after a call; in the middle of the longest head | {idle:.1} | {half_head:.1} |\n\
+         | a connection that waits for the rest of the largest body | | {half_body:.1} |"
+    ))
+}
+
+/// Between its marks in `benches/README.md`.
+fn write(page: &str) -> Outcome<()> {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
+    const MARKS: [&str; 2] = ["<!-- memory: written by the command -->\n", "\n<!-- end of memory -->"];
+    let text = fs::read_to_string(FILE)?;
+    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
+    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
+    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
+}
+
+fn main() -> ExitCode {
+    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into);
+    let done = done.and_then(|runtime| {
+        let page = runtime.block_on(measure())?;
+        writeln!(io::stdout(), "{page}")?;
+        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How late beats come while operators read long lists: 200,000 sessions of an embedded authority on one thread,
+//! operators on theirs, as `sidebeat run` has them. First in quiet, then with operators who list all sessions and all
+//! places, page after page, and scrape the metrics, without a pause.
+//!
+//! `-- --write` puts the figures into `benches/README.md`.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::iter;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sidebeat::admin::{self, Admin, Order};
+use sidebeat::authority::{Authorities, Client};
+use sidebeat::clock::Clock;
+use sidebeat::config::Endpoint;
+use sidebeat::edge::Counters;
+use sidebeat::secret::{Fingerprint, Secret};
+use sidebeat::session::{Ask, AskKind, Call, CallKind, Grant, Opens, Policy};
+use sidebeat::sessions::{Asker, Card, DeviceKey, Pump, Sessions, Standing, Verdicts, pace};
+use sidebeat::store::Dialect;
+use sidebeat::task::Tasks;
+use sidebeat::telemetry::Telemetry;
+use sidebeat::upstream::{Pool, Trust};
+use tokio::runtime::{self, Handle};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const SESSIONS: u64 = 200_000;
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Each phase, and the filling before them.
+const PHASE: Duration = INTERVAL;
+const READERS: usize = 3;
+
+const CONFIG: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\ninterval = \"30s\"\n\
+                      sessions-per-account = 2\n";
+
+/// The real client; remembers when each session was beaten last, and how late it was by its interval.
+struct Timed {
+    client: Client,
+    late: Mutex<Vec<Duration>>,
+    last: Mutex<HashMap<String, Instant>>,
+}
+
+impl Asker for Timed {
+    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+        let now = Clock.now();
+        if matches!(ask.kind, AskKind::Beat | AskKind::Open) {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(before) = last.insert(card.device.clone(), now) {
+                let late = now.saturating_duration_since(before + INTERVAL);
+                self.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+            }
+        }
+        self.client.ask(ask, card)
+    }
+
+    fn accepted(&self, grant: &Grant, card: &Card) {
+        self.client.accepted(grant, card);
+    }
+}
+
+struct Late {
+    beats: usize,
+    counted: u64,
+    median: f64,
+    most: f64,
+    rare: f64,
+}
+
+impl Timed {
+    fn take(&self, counted: u64) -> Late {
+        let mut late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        late.sort_unstable();
+        let at = |share: f64| {
+            let index = ((late.len() as f64 * share) as usize).min(late.len().saturating_sub(1));
+            late.get(index).copied().unwrap_or_default().as_secs_f64() * 1000.0
+        };
+        Late { beats: late.len(), counted, median: at(0.5), most: at(1.0), rare: at(0.999) }
+    }
+}
+
+fn beats_late(telemetry: &Telemetry) -> u64 {
+    let page = telemetry.metrics.render(|_| {});
+    let line = page.lines().find_map(|line| line.strip_prefix("sidebeat_beats_late_total "));
+    line.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()> {
+    let authority = authorities.by_name("home").ok_or("no authority")?;
+    let policy = Arc::new(Standing::new(Policy::default()));
+    let began = Clock.now();
+    for number in 0..SESSIONS {
+        if number % 64 == 0 {
+            tokio::time::sleep_until((began + PHASE.mul_f64(number as f64 / SESSIONS as f64)).into()).await;
+        }
+        let card = Arc::new(Card {
+            account: Some(format!("account-{}", number / 2)),
+            authority: authority.id.clone(),
+            authority_name: authority.name.clone(),
+            content: Some(format!("content-{}", number % 500)),
+            content_group: None,
+            device: format!("device-{number}"),
+            device_group: None,
+            dialect: Dialect::Embedded,
+            error_name: |_| "error",
+            kill_memory: None,
+            network: Fingerprint(number),
+            opened: Clock.wall(),
+            policy: policy.clone(),
+            registration: None,
+            route: "/license".into(),
+            rung: "header",
+            schedule: None,
+            stream: None,
+            token: Some(Secret::new("t".repeat(700))),
+        });
+        let token = Some(Fingerprint(number));
+        let call = Call {
+            challenge: None,
+            content: None,
+            content_token: token,
+            key_session: None,
+            kind: CallKind::License,
+            opens: Opens::Yes,
+            token,
+        };
+        let key = DeviceKey::new("home", "header", &card.device);
+        let admission = sessions.admit(key, &call, &card, Clock.now() + Duration::from_secs(30)).await;
+        if admission.answer.refusal().is_some() {
+            return Err(format!("{:?}", admission.answer).into());
+        }
+        sessions.used(key, Fingerprint(number));
+    }
+    Ok(())
+}
+
+/// Reads until it is told to stop.
+fn read(address: SocketAddr, number: usize, stop: &AtomicBool, read: &AtomicUsize) -> Outcome<()> {
+    let admin = Endpoint::parse(&format!("http://{address}"))?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let order = if number.is_multiple_of(2) { Order::List } else { Order::ListSlots { authority: "home".into() } };
+    while !stop.load(Ordering::Relaxed) {
+        runtime.block_on(admin::order(&admin, None, &order, true))?;
+        read.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn measure() -> Outcome<String> {
+    let (tasks, _deaths) = Tasks::new();
+    let telemetry = Arc::new(Telemetry::default());
+    let config =
+        sidebeat::config::parse(CONFIG, Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
+    let authorities = Authorities::new(config.authorities);
+    let pool = Pool::new(tasks.clone(), Clock, Trust::public()?);
+    let client = Client::new(authorities.clone(), Clock, pool, telemetry.clone());
+    let timed = Arc::new(Timed { client, late: Mutex::default(), last: Mutex::default() });
+    let pump = Pump::new(timed.clone(), Handle::current(), tasks.clone());
+    let sessions = Sessions::new(Clock, pump, telemetry.clone());
+    tasks.spawn(pace(sessions.clone(), tasks.clone()));
+    let counters: Arc<Counters> = Arc::default();
+    let listener = admin::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tasks.clone(), counters.clone(), None).await?;
+    let address = listener.addresses().first().ok_or("no address")?.address;
+    let admin = Admin::new(
+        &config.admin,
+        authorities.clone(),
+        sessions.clone(),
+        Arc::default(),
+        telemetry.clone(),
+        counters,
+        tasks.clone(),
+    );
+    let _serving = admin::serve(Arc::new(admin), listener)?;
+
+    fill(&sessions, &authorities).await?;
+    timed.take(0);
+    let before = beats_late(&telemetry);
+    tokio::time::sleep(PHASE).await;
+    let quiet = timed.take(beats_late(&telemetry) - before);
+
+    let (stop, lists) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let readers: Vec<_> = (0..READERS)
+        .map(|number| {
+            let (stop, lists) = (stop.clone(), lists.clone());
+            thread::spawn(move || read(address, number, &stop, &lists).map_err(|fault| fault.to_string()))
+        })
+        .collect();
+    let before = beats_late(&telemetry);
+    tokio::time::sleep(PHASE).await;
+    let loud = timed.take(beats_late(&telemetry) - before);
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().map_err(|_| "a reader died")??;
+    }
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let (load, lists) = (load.split(' ').next().unwrap_or_default(), lists.load(Ordering::Relaxed));
+    let version = env!("CARGO_PKG_VERSION");
+    let row = |name: &str, late: &Late| {
+        let Late { beats, counted, median, most, rare } = late;
+        format!("| {name} | {beats} | {median:.1} | {rare:.1} | {most:.1} | {counted} |\n")
+    };
+    Ok(format!(
+        "sidebeat {version}, load average {load}; {SESSIONS} sessions, a beat every {} s, {} s each; {READERS} operators read \
+         {lists} whole lists.\n\n\
+         | | beats | late, median, ms | 99.9 %, ms | most, ms | counted as late |\n|---|---|---|---|---|---|\n{}{}",
+        INTERVAL.as_secs(),
+        PHASE.as_secs(),
+        row("in quiet", &quiet),
+        row("while operators read", &loud).trim_end(),
+    ))
+}
+
+/// Between its marks in `benches/README.md`.
+fn write(page: &str) -> Outcome<()> {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
+    const MARKS: [&str; 2] = ["<!-- operators: written by the command -->\n", "\n<!-- end of operators -->"];
+    let text = fs::read_to_string(FILE)?;
+    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
+    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
+    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
+}
+
+fn main() -> ExitCode {
+    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
+        let page = runtime.block_on(measure())?;
+        writeln!(io::stdout(), "{page}")?;
+        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

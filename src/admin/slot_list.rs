@@ -1,0 +1,127 @@
+//! `GET /v1/authorities/NAME/slots`: who holds the places of an embedded authority, page by page, oldest first.
+//!
+//! The books are locked for a few places at a time, so that a long list holds up neither beats nor opens.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::api::{fault, good};
+use super::json::seconds;
+use super::list::{DEFAULT_LIMIT, limit};
+use super::slots::slot;
+use crate::authority::embedded::Slot;
+use crate::authority::{Counter, Held, Kept};
+use crate::edge::ReplyBody;
+
+/// Places that are looked at before others get their turn.
+const CHUNK: usize = 256;
+/// Places that a page looks at, whether they fit its filters or not.
+const MAX_LOOKED_AT: usize = 100_000;
+
+#[derive(Debug)]
+struct SlotQuery {
+    account: Option<String>,
+    after: Option<Slot>,
+    device: Option<String>,
+    limit: usize,
+}
+
+impl Admin {
+    pub(super) async fn list_slots(&self, counter: &Counter, query: Option<&str>) -> Response<ReplyBody> {
+        let query = match SlotQuery::read(query.unwrap_or_default()) {
+            Ok(query) => query,
+            Err(detail) => return fault(StatusCode::BAD_REQUEST, detail),
+        };
+        let (rows, next) = self.page_of_slots(counter, &query).await;
+        let mut page = json!({ "slots": rows });
+        if let Some(next) = next {
+            page["next"] = format!("{:016x}", next.0).into();
+        }
+        if query.after.is_none() {
+            page["reserved"] = counter.kept(self.clock.now()).iter().map(reservation).collect();
+        }
+        good(&page)
+    }
+
+    /// And where the next page begins.
+    async fn page_of_slots(&self, counter: &Counter, query: &SlotQuery) -> (Vec<Value>, Option<Slot>) {
+        let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
+        let wall = self.clock.wall();
+        loop {
+            let chunk = counter.held_after(self.clock.now(), next, CHUNK);
+            let is_last = chunk.len() < CHUNK;
+            for held in chunk {
+                if rows.len() == query.limit || looked_at == MAX_LOOKED_AT {
+                    return (rows, next);
+                }
+                rows.extend(query.fits(&held).then(|| row(&held, wall)));
+                next = Some(held.slot);
+                looked_at += 1;
+            }
+            if is_last {
+                return (rows, None);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl SlotQuery {
+    fn read(query: &str) -> Result<Self, &'static str> {
+        let mut read = Self { account: None, after: None, device: None, limit: DEFAULT_LIMIT };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8().map_err(|_| "the query is no UTF-8")?;
+            match name {
+                "account" => read.account = Some(value.into_owned()),
+                "after" => read.after = Some(slot(&value).ok_or("after is the next of an earlier page")?),
+                "device" => read.device = Some(value.into_owned()),
+                "limit" => read.limit = limit(value).ok_or("limit is a number from 1 to 10000")?,
+                _ => return Err("a page is asked for by limit, after, account and device"),
+            }
+        }
+        Ok(read)
+    }
+
+    fn fits(&self, held: &Held) -> bool {
+        let is = |asked: &Option<String>, said: &str| asked.as_deref().is_none_or(|asked| asked == said);
+        is(&self.account, &held.account) && is(&self.device, &held.device)
+    }
+}
+
+fn row(held: &Held, wall: Duration) -> Value {
+    json!({
+        "id": format!("{:016x}", held.slot.0),
+        "account": held.account,
+        "device": held.device,
+        "device_group": held.device_group,
+        "content_group": held.content_group,
+        "content": (!held.content.is_empty()).then_some(&held.content),
+        "opened": seconds(wall.saturating_sub(held.age)),
+        "opened_s_ago": seconds(held.age),
+        "beats": held.beats,
+        "confirmed_s_ago": seconds(held.last_good),
+    })
+}
+
+fn reservation(kept: &Kept) -> Value {
+    json!({ "account": kept.account, "device": kept.device, "for_s": seconds(kept.rest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_slots_is_asked_for_in_words_that_are_known() {
+        let asked = SlotQuery::read("limit=5&after=00000000000000ff&device=tv%201&account=a").unwrap();
+        assert_eq!((asked.limit, asked.after, asked.device.as_deref()), (5, Some(Slot(255)), Some("tv 1")));
+        for odd in ["limit=0", "limit=10001", "after=x", "state=live", "device=%ff"] {
+            assert!(SlotQuery::read(odd).is_err(), "{odd}");
+        }
+    }
+}
