@@ -68,7 +68,8 @@ impl ForwardingRules {
     fn walk(&self, headers: &HeaderMap, name: &HeaderName, hops: impl Fn(&str) -> Option<Vec<Option<IpAddr>>>) -> Told {
         let mut farthest = None;
         for line in headers.get_all(name).iter().rev() {
-            let Some(hops) = line.to_str().ok().and_then(&hops) else { return Told::Unreadable };
+            // What a viewer writes in another encoding must not hide the address that the proxy saw.
+            let Some(hops) = hops(&String::from_utf8_lossy(line.as_bytes())) else { return Told::Unreadable };
             for hop in hops.into_iter().rev() {
                 match hop {
                     Some(proxy) if self.trusted.trusts(proxy) => farthest = Some(proxy),
@@ -241,6 +242,24 @@ mod tests {
                 assert_eq!(told(ForwardedHeader::Any, from, lines), *expected, "{lines:?}");
             }
             assert_eq!(told(ForwardedHeader::Any, "203.0.113.1", lines), Told::Nothing, "not trusted: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let rows: [(&'static str, &[u8], Told); 6] = [
+            ("x-forwarded-for", b"\xff\xfe, 203.0.113.9", viewer("203.0.113.9")),
+            ("x-forwarded-for", b"6.6.6.6\xa0, 203.0.113.9, 10.0.0.3", viewer("203.0.113.9")),
+            ("x-forwarded-for", b"203.0.113.9, \xff", Told::Unreadable),
+            ("forwarded", b"for=\"\xff\", for=203.0.113.9", viewer("203.0.113.9")),
+            ("forwarded", b"for=\xff, for=203.0.113.9", Told::Unreadable),
+            ("forwarded", b"for=203.0.113.9;by=\"\xff\"", viewer("203.0.113.9")),
+        ];
+        for (name, line, expected) in rows {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_bytes(line).unwrap())]);
+            let told = rules(ForwardedHeader::Any).read(IpAddr::from([10, 0, 0, 2]), &headers);
+            assert_eq!(told, expected, "{name}: {line:?}");
         }
     }
 

@@ -11,6 +11,7 @@ mod pace;
 #[path = "../support/process.rs"]
 mod process;
 mod renewed;
+mod token_keys;
 #[path = "../support/web.rs"]
 mod web;
 
