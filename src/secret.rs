@@ -94,6 +94,13 @@ pub fn scrub(text: &str) -> String {
     clean.chars().take(LONGEST).collect()
 }
 
+/// Makes a name that a caller chose, such as a host, fit for a line of the log: it may be long, where [`scrub`] would
+/// take it for a token.
+pub fn clean_name(bytes: &[u8]) -> String {
+    const MAX_CHARS: usize = 160;
+    String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+}
+
 fn is_token_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/' | '=')
 }
@@ -110,6 +117,14 @@ mod tests {
     #[test]
     fn parts_are_told_apart() {
         assert_ne!(Fingerprint::of_parts(&[b"ab", b"c"]), Fingerprint::of_parts(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_name_is_whole_but_has_no_controls_and_an_end() {
+        let host = "https://a-rather-long-name.of-some-department.of-some-company.example:8443";
+        assert_eq!(clean_name(host.as_bytes()), host);
+        assert_eq!(clean_name(b"a\r\n\x1b[31mb\xff"), "a[31mb\u{fffd}");
+        assert_eq!(clean_name(&[b'a'; 500]).len(), 160);
     }
 
     #[test]

@@ -126,9 +126,11 @@ async fn the_log_says_which_path_origin_or_host_was_refused() {
             "path /lisence/…/x; there is /license",
         ),
         (
-            format!("POST /license {line}Origin: https://evil.example\r\nContent-Length: 0\r\n\r\n"),
+            format!(
+                "POST /license {line}Origin: https://evil.example.with-a-long-name.of-many-parts.test\r\nContent-Length: 0\r\n\r\n"
+            ),
             "origin_refused",
-            "origin https://evil.example",
+            "origin https://evil.example.with-a-long-name.of-many-parts.test",
         ),
         (
             format!("GET /license {line}Sec-Fetch-Site: cross-site\r\nReferer: https://bad.example/a?b\r\n\r\n"),

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use super::host_rules::HostRules;
 use super::{ReplyBody, reply};
 use crate::config::{Origins, Server};
-use crate::secret::scrub;
+use crate::secret::clean_name;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
@@ -184,7 +184,7 @@ pub fn has_browser_headers(request: &HeaderMap) -> bool {
 pub(super) fn origin_note(request: &HeaderMap) -> String {
     let told: Vec<_> = request.get_all(ORIGIN).iter().cloned().collect();
     let from = if told.is_empty() { referring_origin(request).into_iter().collect() } else { told };
-    let shown: Vec<_> = from.iter().map(|origin| scrub(&String::from_utf8_lossy(origin.as_bytes()))).collect();
+    let shown: Vec<_> = from.iter().map(|origin| clean_name(origin.as_bytes())).collect();
     match shown.len() {
         0 => "a page that does not say its origin".to_owned(),
         _ => format!("origin {}", shown.join(" and ")),

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::uri::Authority;
 
 use crate::config::{HostPattern, Origins, Server};
-use crate::secret::scrub;
+use crate::secret::clean_name;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct HostRules {
@@ -44,9 +44,9 @@ impl HostRules {
 
 /// Which name it was that is none of ours, for whoever has to add it.
 pub(super) fn host_note(parts: &Parts) -> String {
-    let written = || parts.headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-    let host = parts.uri.authority().map(ToString::to_string).or_else(written).unwrap_or_default();
-    format!("host {}", scrub(&host))
+    let written = || parts.headers.get(HOST).map(|host| clean_name(host.as_bytes()));
+    let target = parts.uri.authority().map(|target| clean_name(target.as_str().as_bytes()));
+    format!("host {}", target.or_else(written).unwrap_or_default())
 }
 
 #[cfg(test)]

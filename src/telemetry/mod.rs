@@ -192,7 +192,6 @@ impl Telemetry {
     /// It goes on with as many as it has.
     pub fn token_keys_not_fetched(&self, authority: &Arc<str>, fault: &str, keys: usize) {
         self.metrics.token_keys_fetched(authority, None);
-        let fault = crate::secret::scrub(fault);
         if keys == 0 {
             warn!(
                 authority = &**authority,
