@@ -727,6 +727,37 @@ fn a_message_beside_the_body_is_found() {
 }
 
 #[test]
+fn hexadecimal_digits_are_read_however_they_are_written_apart() {
+    let challenge = vector("wv_new_clientid.bin");
+    for (before, between) in [
+        ("", ""),
+        ("", " "),
+        ("", "\n"),
+        ("", ":"),
+        ("", ", "),
+        ("", "-"),
+        ("0x", ", "),
+        ("0x", " "),
+        ("0X", ";"),
+        ("\\x", ""),
+    ] {
+        let text = challenge.iter().map(|byte| format!("{before}{byte:02x}")).collect::<Vec<_>>().join(between);
+        let found = look(Request, text.as_bytes()).map(|message| (message.kind, message.wrapped));
+        assert_eq!(found, Ok((Kind::LicenseRequest, true)), "{text:.30}");
+    }
+}
+
+#[test]
+fn a_message_is_found_among_words_that_could_belong_to_it() {
+    let challenge = b64(vector("wv_new_clientid.bin"));
+    for (before, behind) in [("the challenge ", " thanks"), ("challenge\n", "\nthanks"), ("a ", ""), ("", "\nend")] {
+        let text = format!("{before}{challenge}{behind}");
+        let found = look(Request, text.as_bytes()).map(|message| (message.kind, message.wrapped));
+        assert_eq!(found, Ok((Kind::LicenseRequest, true)), "{before:?} {behind:?}");
+    }
+}
+
+#[test]
 fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
     let shapes: [(&str, fn(usize) -> Vec<u8>); 12] = [
         ("quotes", |n| b"\"".repeat(n)),

@@ -17,7 +17,7 @@ use edge_tls::{Client, H2};
 use http::Method;
 use process::{Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// For what is going to come, on a machine with other work to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,10 +25,14 @@ const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A folder with a configuration whose only route leads nowhere.
 fn configured(listeners: &str) -> tempfile::TempDir {
+    configured_with(listeners, "127.0.0.1:9")
+}
+
+fn configured_with(listeners: &str, license_server: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(
         "[server]\n{listeners}\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-         [[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\n"
+         [[route]]\npath = \"/license\"\nlicense-server = \"http://{license_server}/\"\n"
     );
     std::fs::write(folder.path().join("config.toml"), config).unwrap();
     folder
@@ -45,16 +49,37 @@ async fn connect_from(host: u8, to: SocketAddr) -> Option<TcpStream> {
 
 /// The first bytes of the reply to a call over a new connection; empty if it was closed.
 async fn call_from(host: u8, to: SocketAddr) -> String {
+    request_from(host, to, NOWHERE).await
+}
+
+async fn request_from(host: u8, to: SocketAddr, request: &str) -> String {
     let Some(mut stream) = connect_from(host, to).await else { return String::new() };
-    let _closed = stream.write_all(NOWHERE.as_bytes()).await;
+    let _closed = stream.write_all(request.as_bytes()).await;
     let mut part = [0; 4096];
     let read = stream.read(&mut part).await.unwrap_or(0);
     String::from_utf8_lossy(&part[..read]).into_owned()
 }
 
+/// Answers whatever it is asked, on as many connections as come, and takes its time.
+async fn answering() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _request = stream.read(&mut [0; 4096]).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _closed = stream.write_all(reply).await;
+            });
+        }
+    });
+    address
+}
+
 #[tokio::test]
 async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recovers() {
-    let folder = configured(PLAIN);
+    let folder = configured_with(PLAIN, &answering().await.to_string());
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" run -c \"$1\"", env!("CARGO_BIN_EXE_sidebeat")]);
     let mut proxy = Proxy::spawn(command.arg(folder.path().join("config.toml")));
@@ -79,6 +104,16 @@ async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recove
         eventually("serves players again", async || call_from(51, proxy.players).await.contains(" 404 ")).await;
         assert!(alive().await);
     }
+    // Players' connections leave room for the calls upstream that they cause: who is let in is served.
+    let license = "POST /license HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    let calls: Vec<_> = (0..60).map(|host| tokio::spawn(request_from(60 + host, proxy.players, license))).collect();
+    let mut served = 0;
+    for call in calls {
+        let reply = call.await.unwrap();
+        assert!(!reply.contains("license_server"), "{reply}");
+        served += usize::from(reply.contains(" 200 "));
+    }
+    assert!(served > 0, "nobody is served");
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 

@@ -193,6 +193,18 @@ fn a_session_that_the_service_stops_is_given_back_at_once_and_plays_on() {
     assert_eq!(lab.call(CallKind::License), Answer::Pass);
 }
 
+/// The process may end, or the player stop, while the beat is under way that is answered so.
+#[test]
+fn a_session_that_the_service_stops_while_it_ends_is_given_back_once() {
+    for counts_ended in [false, true] {
+        let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
+        lab.feed(Input::End(End::Stopped));
+        lab.answer(Ok(Verdict::Disabled));
+        assert_eq!(lab.closed_with("first"), 1);
+        assert!(lab.flying.is_some_and(|(_, ask)| ask == AskKind::Close), "and it is waited for");
+    }
+}
+
 #[test]
 fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
     for (counts_ended, closes) in [(false, 0), (true, 1)] {
