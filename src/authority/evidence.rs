@@ -196,6 +196,16 @@ mod tests {
     }
 
     #[test]
+    fn a_few_calls_that_cannot_be_sent_among_many_that_are_answered_are_no_outage() {
+        let now = Clock.now();
+        let mut calls = vec![(caller(1, 1), Told::Unreached); FAILURES_MIN];
+        calls.extend((2..2 + FAILURES_MIN as u64).map(|n| (caller(n, n), Told::Answered)));
+        assert!(after(now, &calls).is_outage(now, true), "half of them");
+        calls.push((caller(100, 100), Told::Answered));
+        assert!(!after(now, &calls).is_outage(now, true), "less than half");
+    }
+
+    #[test]
     fn nobody_can_provoke_that_it_cannot_be_reached() {
         let now = Clock.now();
         let calls = [(caller(1, 1), Told::Unreached); FAILURES_MIN];

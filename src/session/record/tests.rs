@@ -620,6 +620,22 @@ fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back
     assert_eq!(until, found.now + life.policy.denial_memory);
 }
 
+#[test]
+fn a_kill_is_remembered_after_a_restart_for_what_was_left_of_its_time_and_no_longer() {
+    for away in [SECOND, SECOND * 600] {
+        let mut life = Life::begin(Policy::default());
+        life.act(&Step::Answer(0));
+        life.act(&Step::Used);
+        life.answer_next(4);
+        let State::Killed { until, .. } = *life.playback().unwrap().session.state() else { panic!("no kill") };
+        assert!(life.now + away < until);
+        let next = restarted(&life, away);
+        let State::Killed { until: after, .. } = *next.playback().unwrap().session.state() else { panic!("forgotten") };
+        let (left, expected) = (after - next.now, until - life.now - away);
+        assert!(left.abs_diff(expected) <= SECOND, "{left:?} of {expected:?}");
+    }
+}
+
 /// It was on credit, the process died, and its first beat after that finds that the authority has let it expire:
 /// it opens another session, as it would have without the restart.
 #[test]
