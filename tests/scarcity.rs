@@ -18,6 +18,7 @@ use http::Method;
 use process::{Proxy, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 /// For what is going to come, on a machine with other work to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,13 +61,14 @@ async fn request_from(host: u8, to: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&part[..read]).into_owned()
 }
 
-/// Answers whatever it is asked, on as many connections as come, and takes its time.
-async fn answering() -> SocketAddr {
+/// Answers whatever it is asked, on as many connections as come, and takes its time; while the set is held.
+async fn answering() -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
+    let (address, mut serving) = (listener.local_addr().unwrap(), JoinSet::new());
+    serving.spawn(async move {
+        let mut calls = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
+            calls.spawn(async move {
                 let _request = stream.read(&mut [0; 4096]).await;
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -74,12 +76,13 @@ async fn answering() -> SocketAddr {
             });
         }
     });
-    address
+    (address, serving)
 }
 
 #[tokio::test]
 async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recovers() {
-    let folder = configured_with(PLAIN, &answering().await.to_string());
+    let (license_server, _serving) = answering().await;
+    let folder = configured_with(PLAIN, &license_server.to_string());
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" run -c \"$1\"", env!("CARGO_BIN_EXE_sidebeat")]);
     let mut proxy = Proxy::spawn(command.arg(folder.path().join("config.toml")));
@@ -106,13 +109,10 @@ async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recove
     }
     // Players' connections leave room for the calls upstream that they cause: who is let in is served.
     let license = "POST /license HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
-    let calls: Vec<_> = (0..60).map(|host| tokio::spawn(request_from(60 + host, proxy.players, license))).collect();
-    let mut served = 0;
-    for call in calls {
-        let reply = call.await.unwrap();
-        assert!(!reply.contains("license_server"), "{reply}");
-        served += usize::from(reply.contains(" 200 "));
-    }
+    let calls: JoinSet<_> = (60..120).map(|host| request_from(host, proxy.players, license)).collect();
+    let replies = calls.join_all().await;
+    assert!(replies.iter().all(|reply| !reply.contains("license_server")), "{replies:?}");
+    let served = replies.iter().filter(|reply| reply.contains(" 200 ")).count();
     assert!(served > 0, "nobody is served");
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
