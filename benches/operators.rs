@@ -40,7 +40,8 @@ const PHASE: Duration = INTERVAL;
 const READERS: usize = 3;
 
 const CONFIG: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\ninterval = \"30s\"\n\
-                      sessions-per-account = 2\n";
+                      sessions-per-account = 2\n\
+                      [[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\nauthority = \"home\"\n";
 
 /// The real client; remembers when each session was beaten last, and how late it was by its interval.
 struct Timed {
