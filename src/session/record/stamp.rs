@@ -101,3 +101,49 @@ impl Stamp {
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    /// A beat that only confirms is the exception: one is written a second.
+    #[test]
+    fn whatever_a_next_process_must_know_is_written_when_it_changes() {
+        let before = Stamp {
+            beats: Beats::Timer,
+            grant: Some((Secret::new("token"), WORTH_IT * 30)),
+            in_open: false,
+            last_good: Clock.now() + WORTH_IT,
+            leads_past: false,
+            licensed_until: None,
+            names: [(0, None); 3],
+            playing: None,
+            schedule: Schedule::default(),
+            state: (4, 0),
+            stream: None,
+            unused: true,
+        };
+        let changes: [(&str, bool, fn(&mut Stamp)); 14] = [
+            ("nothing", false, |_| {}),
+            ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), WORTH_IT * 30))),
+            ("an interval", true, |stamp| stamp.grant = stamp.grant.take().map(|(token, _)| (token, WORTH_IT))),
+            ("no grant", true, |stamp| stamp.grant = None),
+            ("who beats", true, |stamp| stamp.beats = Beats::Renewals { every: None }),
+            ("an open", true, |stamp| stamp.in_open = true),
+            ("a name", true, |stamp| stamp.names = [(0, None), (1, Some(Fingerprint(7))), (0, None)]),
+            ("a license", true, |stamp| stamp.licensed_until = Some(stamp.last_good)),
+            ("a state", true, |stamp| stamp.state = (2, 1)),
+            ("a use", true, |stamp| stamp.unused = false),
+            ("what leads past", true, |stamp| stamp.leads_past = true),
+            ("an earlier good answer", true, |stamp| stamp.last_good -= Duration::from_millis(1)),
+            ("a later good answer", false, |stamp| stamp.last_good += WORTH_IT / 2),
+            ("a much later good answer", true, |stamp| stamp.last_good += WORTH_IT),
+        ];
+        for (what, written, change) in changes {
+            let mut newer = before.clone();
+            change(&mut newer);
+            assert_eq!(before.is_outdated_by(&newer), written, "{what}");
+        }
+    }
+}
