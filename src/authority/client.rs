@@ -101,8 +101,8 @@ impl Client {
                 self.count(card, ask.kind, &result, now);
                 result
             }
-            (Some(Kind::Embedded(counter)), grant) => {
-                let result = self.perform_embedded(counter, ask.kind, grant.as_ref(), card);
+            (Some(Kind::Embedded(counter)), _) => {
+                let result = self.perform_embedded(counter, ask, card);
                 self.count(card, ask.kind, &result, now);
                 result
             }
@@ -110,16 +110,10 @@ impl Client {
         }
     }
 
-    fn perform_embedded(
-        &self,
-        counter: &Counter,
-        kind: AskKind,
-        grant: Option<&Grant>,
-        card: &Card,
-    ) -> Result<Verdict, Fault> {
+    fn perform_embedded(&self, counter: &Counter, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
         let now = self.clock.now();
-        match (kind, grant) {
-            (AskKind::Open, _) => Ok(counter.open(now, card)),
+        match (ask.kind, &ask.grant) {
+            (AskKind::Open, _) => Ok(counter.open(now, card, ask.beside.as_ref())),
             (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(counter.beat(now, grant)),
             (AskKind::Close, Some(grant)) => Ok(counter.close(grant)),
             (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),

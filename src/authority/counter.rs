@@ -62,8 +62,9 @@ impl Counter {
         self.config.grace
     }
 
-    /// Provisional, until its player has got something to play by: nobody else's session ends before.
-    pub(super) fn open(&self, now: Instant, card: &Card) -> Verdict {
+    /// Provisional, until its player has got something to play by: nobody else's session ends before. `beside`: a
+    /// session of the same device, that one of the two may be a preload of.
+    pub(super) fn open(&self, now: Instant, card: &Card, beside: Option<&Grant>) -> Verdict {
         let Some(account) = card.account.as_deref() else {
             return rejected("the call names no account");
         };
@@ -77,7 +78,7 @@ impl Counter {
             device: &card.device,
             device_group: card.device_group.as_deref(),
         };
-        match self.ledger().reserve(now, &claim, &self.limits(&claim)) {
+        match self.ledger().reserve(now, &claim, beside.and_then(slot), &self.limits(&claim)) {
             Ok(slot) => {
                 let token = Secret::new(slot.0.to_string());
                 Verdict::Granted(Grant { interval: self.config.interval, lifetime: None, token })

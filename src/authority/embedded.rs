@@ -8,6 +8,7 @@
 //! most [`NAME_LONGEST`] bytes.
 
 mod admit;
+mod beside;
 mod claim;
 mod deny;
 mod index;
@@ -95,6 +96,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let victims = self.admit_reserved(claim, limits)?;
+        let victims = self.with_spares(victims);
         self.lapse(slot);
         for victim in &victims {
             self.end(*victim, End::Kill(Cause::Replace), None);
@@ -109,10 +111,10 @@ impl Ledger {
     fn admit_reserved(&mut self, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
         let reservation = self.reservation(claim.account, claim.device);
         let Some((slot, reservation)) = reservation.and_then(|slot| self.reserved.remove_entry(&slot)) else {
-            return self.admit(claim, limits);
+            return self.admit(claim, None, limits);
         };
         self.free(&reservation.places, slot);
-        let admitted = self.admit(claim, limits);
+        let admitted = self.admit(claim, None, limits);
         self.note(slot);
         if admitted.is_err() {
             self.hold(&reservation.places, slot);
@@ -128,6 +130,7 @@ impl Ledger {
         let session = Session {
             armed: until,
             beats: 0,
+            beside: None,
             content: claim.content.into(),
             device: self.devices.add(claim.device, slot),
             is_provisional: false,

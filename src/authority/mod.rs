@@ -142,6 +142,7 @@ impl Authority {
                 beat_while_paused: config.beat_while_paused,
                 counts_ended: true,
                 max_failures: Some(config.max_failures),
+                opens_beside: false,
                 rotates_tokens: false,
                 stop_on_blackout: config.stop_player_on_stream_timeline_event,
                 stop_on_end: config.stop_player_on_stream_timeline_event && config.stop_on_playback_end,

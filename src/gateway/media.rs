@@ -127,7 +127,8 @@ impl Story<'_> {
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         let report = self.report(&target);
-        match self.flow(report) {
+        let segment = !target.steering && Format::of_path(&target.path).is_none();
+        match self.flow(segment, report) {
             // Whoever looks does not play yet.
             Flow::Absent if self.asked.method == Method::HEAD && is_manifest(&target.path) => {
                 self.pass(&map, &target).await
@@ -205,9 +206,9 @@ impl Story<'_> {
         first.unwrap_or_default()
     }
 
-    fn flow(&self, report: Option<Report>) -> Flow {
+    fn flow(&self, segment: bool, report: Option<Report>) -> Flow {
         let Some(key) = self.key else { return Flow::Goes };
-        let media = self.media(report);
+        let media = self.media(segment, report);
         let token = self.registration.token();
         let flow = self.gateway.sessions.fetched(key, token, Fetched { media, report });
         if flow == Flow::Goes {
@@ -216,11 +217,10 @@ impl Story<'_> {
         flow
     }
 
-    fn media(&self, report: Option<Report>) -> Media {
+    fn media(&self, segment: bool, report: Option<Report>) -> Media {
         let learned = self.seat.learned();
-        let again = learned.again(self.media.direct);
-        let leads_past = learned.leads_past();
-        Media { again, leads_past, stream: report.and_then(|report| report.stream).or_else(|| learned.stream()) }
+        let stream = report.and_then(|report| report.stream).or_else(|| learned.stream());
+        Media { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
     }
 
     async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {

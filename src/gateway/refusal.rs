@@ -171,6 +171,6 @@ fn ended(end: End) -> &'static str {
         | End::Unused => "This session has expired; play again.",
         End::Programme => "This programme is over; ask for the next one.",
         End::Quit | End::Released | End::Stopped => "This playback was stopped.",
-        End::Zapped => "This device plays something else now.",
+        End::GaveWay | End::Zapped => "This device plays something else now.",
     }
 }

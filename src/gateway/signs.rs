@@ -139,5 +139,7 @@ pub(super) fn read(told: &cmcd::Report) -> Report {
     let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
     let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
     let starts = told.state == Some(State::Starting);
-    Report { at_end, by_interval, playhead, playing, starts, stream, until: None }
+    let preloads = told.state == Some(State::Preloading);
+    let of_several = false;
+    Report { at_end, by_interval, of_several, playhead, playing, preloads, starts, stream, until: None }
 }

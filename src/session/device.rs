@@ -1,18 +1,19 @@
 //! One device's playbacks, and the order in which they open and close.
 //!
-//! A device may hold a few places at the authority (`sessions-per-device`, usually one). A playback
-//! too many ends the oldest one (a zap); the new one is held until that place is given back, so the
-//! authority never counts a household's own zap against it. A held playback that is itself zapped
-//! away was never asked for and costs nothing.
+//! A device plays a few things at once (`sessions-per-device`, usually one). A playback too many is opened beside the
+//! others, because it may be a preload; what their players show decides who is over (`contest`). Where the authority
+//! has no place for it, another one gives way first (`turn`). While a device zaps fast its newest playback is held; one
+//! that is held and zapped away was never asked for and costs nothing.
 
 use std::time::{Duration, Instant};
 
 use self::place::{Place, place};
 use self::turned::Turned;
 use self::zaps::Zaps;
-use super::call::{Call, CallNames};
+use super::call::{Call, CallKind, CallNames};
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
+use super::grant::AskKind;
 use super::input::{Farewell, Input};
 use super::playback::{Playback, Start};
 use super::policy::Policy;
@@ -22,6 +23,7 @@ use super::verdict::{Fault, Reason};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
+mod contest;
 mod place;
 mod room;
 mod turned;
@@ -55,7 +57,7 @@ impl<C> Device<C> {
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         let place = place(&self.playbacks, now, call, policy);
-        if place.begins() && self.is_full(policy) && self.turned.is_retry(now, call, policy) {
+        if self.is_turned_away(&place, now, call, policy) {
             return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
         }
         let index = match place {
@@ -66,8 +68,11 @@ impl<C> Device<C> {
                 None => return (None, Answer::Refuse(Refusal::Unreachable(Fault::too_many_sessions()))),
             },
             Place::Nowhere => return (None, Answer::Pass),
-            Place::Return(index) => self.take_up(index, now, policy, out),
         };
+        if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(|p| p.session.is_asking()) {
+            // Back to what is being opened, before anything else was.
+            self.pass_turns_over(now, policy, out);
+        }
         // A token stays with its first playback: a killed one must not find shelter with another.
         let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
             .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.has_token(*token))));
@@ -98,6 +103,7 @@ impl<C> Device<C> {
         }
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
             _ if p.was_left_by_another(call) => false,
+            _ if p.session.gives_way() => true,
             State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
             State::Closed { .. }
             | State::Failing { .. }
@@ -110,7 +116,7 @@ impl<C> Device<C> {
             return self.call(now, call, policy, start, out);
         }
         let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
-        if matches!(answer, Some(Answer::Refuse(Refusal::Ended(End::Zapped)))) {
+        if matches!(answer, Some(Answer::Refuse(Refusal::Ended(End::GaveWay | End::Zapped)))) {
             self.turned.note(now, call, policy);
         }
         (Some(id), answer.unwrap_or(Answer::Wait))
@@ -131,7 +137,11 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut Outbox,
     ) -> Option<Answer> {
+        if self.is_lost_turn(id, &input) {
+            self.step(id, now, Input::End(End::Zapped), policy, out);
+        }
         let answer = self.step(id, now, input, policy, out);
+        self.settle_contests(now, policy, out);
         self.start_held(now, policy, out);
         answer
     }
@@ -174,7 +184,9 @@ impl<C> Device<C> {
             Farewell::Quit(report) => (policy.endings.quit, Input::Report(report)),
             Farewell::Stop => (policy.endings.stop, Input::End(End::Stopped)),
         };
-        let Some(playback) = self.playback_mut(id).filter(|playback| playback.session.is_active()) else {
+        let Some(playback) =
+            self.playback_mut(id).filter(|playback| playback.session.is_active() || playback.session.gives_way())
+        else {
             return false;
         };
         match (believed, how) {
@@ -182,7 +194,9 @@ impl<C> Device<C> {
             (false, Farewell::Stop) => return false,
             (false, Farewell::Quit(_)) | (true, _) => drop(self.deliver(id, now, input, policy, out)),
         }
-        let Some(playback) = self.playback_mut(id).filter(|playback| !playback.session.is_active()) else {
+        let Some(playback) =
+            self.playback_mut(id).filter(|playback| !playback.session.is_active() && !playback.session.gives_way())
+        else {
             return false;
         };
         playback.left = token;
@@ -249,17 +263,19 @@ impl<C> Device<C> {
         }
         let Effects { answer, list } = step(&mut playback.session, now, input, policy);
         let forget = list.contains(&Effect::Forget);
-        out.extend(list.into_iter().map(|effect| (id, effect)));
+        let opens = |effect: &Effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Open);
+        let beside = list.iter().any(opens).then(|| self.beside(id, policy)).flatten();
+        let beside = beside.and_then(|p| p.session.grant().cloned());
+        out.extend(list.into_iter().map(|effect| (id, effect.beside(beside.as_ref()))));
         if forget {
             self.playbacks.retain(|playback| playback.id != id);
         }
         answer
     }
 
-    /// Adds a playback, and ends as many of the oldest as the device then has too many.
+    /// Adds a playback, which waits where the device zaps fast.
     fn begin(&mut self, now: Instant, call: &Call, policy: &Policy, start: Start<C>, out: &mut Outbox) -> usize {
-        let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
-        let hold = self.make_room(active, now, policy, out);
+        let hold = self.make_room(now, policy, out);
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
@@ -270,20 +286,6 @@ impl<C> Device<C> {
         playback.session.credit_spent = spent;
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
-        self.playbacks.len() - 1
-    }
-
-    /// Goes on with one that was zapped away, in place of what the device would play now: first of what
-    /// has not been asked for yet. It is the newest again.
-    fn take_up(&mut self, index: usize, now: Instant, policy: &Policy, out: &mut Outbox) -> usize {
-        let playback = self.playbacks.remove(index);
-        let id = playback.id;
-        self.playbacks.push(playback);
-        let mut active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).collect();
-        active.sort_by_key(|p| !p.session.is_held());
-        let active = active.into_iter().map(|p| p.id).collect();
-        self.make_room(active, now, policy, out);
-        self.step(id, now, Input::Return, policy, out);
         self.playbacks.len() - 1
     }
 }

@@ -81,9 +81,21 @@ impl Remembered {
     }
 }
 
+impl Effect {
+    /// As it is, where it asks for a session beside this one.
+    pub(super) fn beside(self, grant: Option<&Grant>) -> Self {
+        match self {
+            Self::Ask(ask) if ask.kind == AskKind::Open => Self::Ask(Ask { beside: grant.cloned(), ..ask }),
+            Self::Ask(_) | Self::Displace(_) | Self::Forget | Self::Note(_) | Self::Wake => self,
+        }
+    }
+}
+
 /// A call to the authority that the shell makes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ask {
+    /// For an open: another session of the same device, that one of the two may be a preload beside.
+    pub beside: Option<Grant>,
     /// Absent for an open.
     pub grant: Option<Grant>,
     pub kind: AskKind,
@@ -94,7 +106,7 @@ pub struct Ask {
 impl Ask {
     /// Gives back what no session has any more.
     pub fn giving_back(grant: Grant, told: Told) -> Self {
-        Self { grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
+        Self { beside: None, grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
     }
 }
 

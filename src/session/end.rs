@@ -10,6 +10,8 @@ pub enum End {
     Drained,
     /// The authority had let it expire.
     Expired,
+    /// Another playback of its device is presumed to be the one that plays; its own player can take it back.
+    GaveWay,
     /// Every license that it was given has run out.
     LicenseExpired,
     /// The longest time without a sign of life was reached.
@@ -35,15 +37,16 @@ pub enum End {
     Stopped,
     /// Nothing that its player asked for reached it, and it asks no more.
     Unused,
-    /// The same device started another playback.
+    /// The same device plays something else.
     Zapped,
 }
 
 impl End {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Abandoned,
         Self::Drained,
         Self::Expired,
+        Self::GaveWay,
         Self::LicenseExpired,
         Self::Longest,
         Self::Lost,
@@ -64,6 +67,7 @@ impl End {
             Self::Abandoned => "abandoned",
             Self::Drained => "drained",
             Self::Expired => "expired",
+            Self::GaveWay => "gave-way",
             Self::LicenseExpired => "license-expired",
             Self::Longest => "longest",
             Self::Lost => "lost",
@@ -91,6 +95,7 @@ impl End {
             | Self::Stopped
             | Self::Zapped => true,
             Self::Expired
+            | Self::GaveWay
             | Self::LicenseExpired
             | Self::Longest
             | Self::Lost

@@ -22,6 +22,8 @@ pub enum Input {
     Call(CallKind),
     /// The playback is over.
     End(End),
+    /// Another playback of its device is presumed to be the one that plays.
+    GiveWay,
     /// An operator kills it here.
     Kill(Reason),
     /// An operator takes a kill back.
@@ -32,8 +34,6 @@ pub enum Input {
     Media(Media),
     /// The player tells about itself.
     Report(Report),
-    /// The viewer comes back to what was zapped away.
-    Return,
     /// The player got what it asked for.
     Served(Served),
     /// The machine slept, for this long; monotonic time stood still.
@@ -42,14 +42,14 @@ pub enum Input {
     Start,
     /// Somebody other than the player knows what it plays.
     Streams(Stream),
+    /// It gave way, and its player wants it back.
+    TakeBack,
     /// Its deadline has come.
     Tick,
     /// What its player asked for has not reached it.
     Unserved,
     /// Its player got something to play by that is no license: media, or what nobody can read.
     Used,
-    /// The device starts something else; its close may wait until then.
-    Zap(Instant),
 }
 
 /// How a player says that it goes.

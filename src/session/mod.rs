@@ -5,12 +5,14 @@
 //! (close the old one, then open the new one). `sessions` is the shell that carries effects out.
 
 mod call;
+mod contest;
 mod device;
 mod effect;
 mod end;
 mod grant;
 mod input;
 mod lease;
+mod life;
 mod playback;
 mod policy;
 mod record;

@@ -48,6 +48,25 @@ pub struct Playback<C> {
     /// The content token that began it.
     pub token: Option<Fingerprint>,
     pub(super) turns: Turns,
+    pub(super) yields: Yields,
+}
+
+/// To whom it gave way last, and how often to that one. Not kept over a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Yields {
+    pub(super) times: u8,
+    pub(super) to: Option<SessionId>,
+}
+
+impl Yields {
+    pub(super) fn note(&mut self, to: SessionId) {
+        self.times = if self.to == Some(to) { self.times.saturating_add(1) } else { 1 };
+        self.to = Some(to);
+    }
+
+    pub(super) fn has_been_to(&self, other: SessionId) -> bool {
+        self.to == Some(other) && self.times > 0
+    }
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.
@@ -73,6 +92,7 @@ impl<C> Playback<C> {
             leases: Leases::default(),
             token: call.token,
             turns: Turns::default(),
+            yields: Yields::default(),
         }
     }
 

@@ -39,7 +39,10 @@ pub struct Policy {
     pub max_failures: Option<u8>,
     /// For how long playbacks go on while the authority gives no word.
     pub on_unreachable: OnUnreachable,
-    /// For how long a playback that was zapped away may be taken up again, if its close is not sent.
+    /// A device may have one more session than it plays, while it shows which one that is. False where the authority
+    /// has one place for a device: then the older one ends before the newer begins.
+    pub opens_beside: bool,
+    /// For how long a playback that gave way may go on as it was, if its close is not sent.
     pub re_entry: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
@@ -62,6 +65,9 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// For how long one that gave way may be taken back.
+    pub(super) const GIVEN_WAY: Duration = Duration::from_secs(600);
+
     /// How late a beat may be, spread and wheel included, before it counts as late.
     pub const TICK: Duration = Duration::from_millis(100);
 
@@ -74,6 +80,7 @@ impl Policy {
             End::Abandoned
             | End::Drained
             | End::Expired
+            | End::GaveWay
             | End::LicenseExpired
             | End::Longest
             | End::MediaSilent
@@ -89,9 +96,13 @@ impl Policy {
     }
 
     /// For how long one that ended so is remembered: where its player must not undo the end, for as long as it may
-    /// ask.
+    /// ask; where it was presumed, for as long as its player may take it back.
     pub(super) fn memory_of(&self, end: End) -> Duration {
-        if self.begins_again(end) { self.end_memory } else { self.kill_memory }
+        match end {
+            End::GaveWay => Self::GIVEN_WAY,
+            _ if self.begins_again(end) => self.end_memory,
+            _ => self.kill_memory,
+        }
     }
 
     /// For how long this kill is remembered.
@@ -131,6 +142,7 @@ impl Default for Policy {
             lane_patience: Duration::from_secs(15),
             max_failures: None,
             on_unreachable: OnUnreachable::default(),
+            opens_beside: true,
             re_entry: Duration::from_secs(5),
             renews: true,
             retries: [Duration::from_secs(1), Duration::from_secs(3)],

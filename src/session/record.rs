@@ -15,7 +15,6 @@ mod state;
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub use self::form::{expose, hide, is_default};
@@ -26,7 +25,8 @@ pub use self::state::StateRecord;
 use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::lease::Leases;
-use super::playback::Playback;
+use super::life::Life;
+use super::playback::{Playback, Yields};
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
@@ -169,6 +169,7 @@ impl PlaybackRecord {
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
             turns: Turns::default(),
+            yields: Yields::default(),
         }
     }
 }
@@ -254,9 +255,6 @@ impl SessionRecord {
         let grant = grant.filter(|_| !matches!(state, State::Closed { .. }));
         Session {
             again: self.again.map(Duration::from),
-            // Who was connected is not any more, by our doing: that is no evidence.
-            alone: None,
-            away: None,
             credit: self
                 .credit
                 .map(|since| time(since).min(at.now))
@@ -266,16 +264,12 @@ impl SessionRecord {
             deadline: Some(at.now),
             grant,
             good_until: self.good_until.map(time),
-            lane: None,
             last_answered: Ticket(self.generation),
-            failing_until: None,
-            given_up: ArrayVec::new(),
             leads_past: self.leads_past,
             last_call: time(self.last_call),
             last_good: time(self.last_good),
             last_sign: time(self.last_sign),
-            licensed_until: None,
-            not_before: at.now,
+            life: Life::new(time(self.last_sign).min(at.now)),
             generation: self.generation,
             lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
@@ -285,11 +279,12 @@ impl SessionRecord {
             seed: self.seed,
             slept: self.slept.into(),
             took: self.took.into(),
-            spared: None,
             state,
             stream: self.stream,
             token_in_doubt: self.token_in_doubt,
             usage: self.usage,
+            // Who was connected is not any more, by our doing: that is no evidence.
+            ..Session::new(at.now, self.seed, policy)
         }
     }
 }

@@ -16,9 +16,13 @@ pub struct Report {
     pub at_end: bool,
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
+    /// It names no playback, and its device has several: it may be of any.
+    pub of_several: bool,
     /// Since the content's beginning, if it says.
     pub playhead: Option<Duration>,
     pub playing: Playing,
+    /// Its player says that it only fetches ahead what may be played later.
+    pub preloads: bool,
     /// [`Playing::Plays`] means that it is on the way to its first picture.
     pub starts: bool,
     pub stream: Option<Stream>,
@@ -34,6 +38,8 @@ pub struct Media {
     pub again: Option<Duration>,
     /// Whether some of its playlists are past us: who goes over to one of them is seen no more. None: as before.
     pub leads_past: Option<bool>,
+    /// It is no manifest.
+    pub segment: bool,
     pub stream: Option<Stream>,
 }
 
@@ -108,7 +114,7 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { at_end: _, by_interval, playhead, playing, starts: _, stream: _, until } = report;
+        let Report { by_interval, playhead, playing, until, .. } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
         Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, until }
     }
@@ -419,7 +425,7 @@ mod tests {
     }
 
     fn media(stream: Stream) -> Input {
-        Input::Media(Media { again: Some(Duration::ZERO), leads_past: None, stream: Some(stream) })
+        Input::Media(Media { again: Some(Duration::ZERO), leads_past: None, segment: true, stream: Some(stream) })
     }
 
     /// Its segments come from elsewhere: only its manifest is asked for through us, if it is at all.
@@ -433,7 +439,7 @@ mod tests {
             step(
                 &mut session,
                 began,
-                Input::Media(Media { again, leads_past: None, stream: Some(Stream::Live) }),
+                Input::Media(Media { again, leads_past: None, segment: true, stream: Some(Stream::Live) }),
                 &policy,
             );
             assert_eq!(session.deadline() == Some(began + SECOND * 90), is_over, "{again:?}");
@@ -449,7 +455,7 @@ mod tests {
         };
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        let again = Media { again: Some(SECOND * 30), leads_past: None, stream: Some(Stream::Live) };
+        let again = Media { again: Some(SECOND * 30), leads_past: None, segment: true, stream: Some(Stream::Live) };
         step(&mut session, began, Input::Media(again), &policy);
         assert_eq!(session.deadline(), Some(began + SECOND * 90));
         step(&mut session, began + SECOND, Input::Tick, &after(&policy, 10));

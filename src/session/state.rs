@@ -11,9 +11,10 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::over::Over;
-use super::effect::Told;
+use super::effect::{Refusal, Told};
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
+use super::life::Life;
 use super::policy::Policy;
 use super::report::{Playing, Reports, Stream};
 use super::schedule::Schedule;
@@ -94,6 +95,8 @@ pub struct Session {
     pub(super) last_answered: Ticket,
     /// A beat that is lost before this was brought forward, and is no further failure.
     pub(super) failing_until: Option<Instant>,
+    /// When it last gave way.
+    pub(super) gave_way: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
     /// Some of the playlists of what it plays are past us.
@@ -107,6 +110,7 @@ pub struct Session {
     pub(super) last_sign: Instant,
     /// By when all of its licenses have run out; none where one may never.
     pub(super) licensed_until: Option<Instant>,
+    pub(super) life: Life,
     /// While it is held: not to be started before.
     pub(super) not_before: Instant,
     /// Raised with every call to the authority.
@@ -116,10 +120,14 @@ pub struct Session {
     pub(super) lingers: bool,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     pub(super) lost_close: Option<(Instant, u8)>,
+    /// It gave way and could not be taken back: its calls are told so until then.
+    pub(super) refused_back: Option<(Instant, Refusal)>,
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
     pub(super) reports: Option<Reports>,
+    /// It gave way, and is opened again.
+    pub(super) returns: bool,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
     /// The machine slept this long since the last good answer.
@@ -151,6 +159,7 @@ impl Session {
             lane: None,
             last_answered: Ticket(0),
             failing_until: None,
+            gave_way: None,
             given_up: ArrayVec::new(),
             leads_past: false,
             last_call: now,
@@ -158,12 +167,15 @@ impl Session {
             took: Duration::ZERO,
             last_sign: now,
             licensed_until: None,
+            life: Life::new(now),
             not_before: now,
             generation: 0,
             lingers: false,
             lost_close: None,
+            refused_back: None,
             reopens_until: None,
             reports: None,
+            returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             slept: Duration::ZERO,

@@ -5,10 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use self::answered::give_back;
 pub(super) use self::due::bounded;
 use self::due::spread;
-pub(super) use self::zap::Away;
+pub(super) use self::give_way::Away;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
@@ -21,13 +20,14 @@ use super::verdict::{Fault, FaultKind, Reason};
 mod answered;
 mod credit;
 mod due;
+mod give_way;
+mod kill;
 mod opened;
 mod reopen;
 mod resume;
 mod slept;
 mod told;
 mod usage;
-mod zap;
 
 pub use self::resume::resume;
 
@@ -35,29 +35,29 @@ pub use self::resume::resume;
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     match input {
-        Input::Again(kind) => fx.answer = Some(session.call(now, kind, policy)),
+        Input::Again(kind) => fx.answer = Some(session.call(now, kind, true, policy)),
         Input::Alone => session.alone = session.alone.or(Some(now)),
         Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
         Input::Back => session.alone = None,
         Input::Call(kind) => {
             session.alone = None;
-            fx.answer = Some(session.call(now, kind, policy));
+            fx.answer = Some(session.call(now, kind, false, policy));
         }
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Forgive => session.forgive(now, &mut fx),
+        Input::GiveWay => session.give_way(now, policy, &mut fx),
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
         Input::Licensed(until) => session.licensed(until),
         Input::Media(media) => session.media(now, media, policy),
         Input::Report(report) => session.report(now, report, policy, &mut fx),
-        Input::Return => session.come_back(now, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
         Input::Slept(by) => session.slept(now, by, policy),
         Input::Start => session.start(now),
         Input::Streams(stream) => session.stream = Some(stream),
+        Input::TakeBack => session.take_back(now, policy, &mut fx),
         Input::Tick => session.tick(now, policy, &mut fx),
         Input::Unserved => session.unserved(),
         Input::Used => session.use_it(),
-        Input::Zap(close) => session.zap(now, close, policy, &mut fx),
     }
     session.settle(now, policy, &mut fx);
     session.account(now, policy, &mut fx);
@@ -66,8 +66,9 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 }
 
 impl Session {
-    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+    fn call(&mut self, now: Instant, kind: CallKind, again: bool, policy: &Policy) -> Answer {
         match &self.state {
+            _ if self.gives_way() => self.call_away(now, kind, again),
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
             }
@@ -99,7 +100,11 @@ impl Session {
             CallKind::Certificate => Answer::Pass,
             CallKind::License | CallKind::Release | CallKind::Renewal if self.lane.is_some() => Answer::Wait,
             CallKind::Renewal if policy.renews => Answer::Renew(grant, self.occupy(now, AskKind::Renew)),
-            CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Forward(grant),
+            CallKind::Renewal => {
+                self.life.renewed(now);
+                Answer::Forward(grant)
+            }
+            CallKind::License | CallKind::Release => Answer::Forward(grant),
         }
     }
 
@@ -113,37 +118,17 @@ impl Session {
                 fx.push(Effect::Wake);
             }
             State::Closing { .. } | State::Killed { .. } if self.lingers && why == End::Drained => self.close_now(now),
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => {}
-        }
-    }
-
-    fn kill(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
-        match self.state {
-            State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {
-                fx.note(Event::Killed(by.clone()));
-                let until = now + policy.memory_of_kill(&by);
-                self.enter(State::Killed { by, until });
+            // What was presumed is known now, and its player does not take it back any more.
+            State::Closing { next, tries, why: End::GaveWay } => {
+                self.away = None;
+                self.enter(State::Closing { next, tries, why });
+            }
+            State::Closed { why: Over::Ended(End::GaveWay), .. } => {
+                let until = now + self.memory_of(why, policy);
+                self.enter(State::Closed { until, why: Over::Ended(why) });
                 fx.push(Effect::Wake);
             }
-            State::Closed { .. } | State::Killed { .. } => {}
-        }
-    }
-
-    /// The kill is forgotten at the next tick. A close that is still to be tried needs no session for that; one
-    /// that is under way is waited for.
-    fn forgive(&mut self, now: Instant, fx: &mut Effects) {
-        let State::Killed { until, .. } = &mut self.state else { return };
-        *until = now;
-        fx.note(Event::Forgiven);
-        if self.lane.is_none() {
-            self.lost_close = None;
-            if let Some(grant) = self.grant.take() {
-                give_back(grant, fx);
-            }
+            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => {}
         }
     }
 
@@ -250,7 +235,7 @@ impl Session {
 
     fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
         let ticket = self.occupy(now, kind);
-        fx.push(Effect::Ask(Ask { grant: self.grant.clone(), kind, ticket, told: self.told(now) }));
+        fx.push(Effect::Ask(Ask { beside: None, grant: self.grant.clone(), kind, ticket, told: self.told(now) }));
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {
@@ -262,6 +247,11 @@ impl Session {
     }
 
     fn close(&mut self, now: Instant, why: Over, policy: &Policy, fx: &mut Effects) {
+        if std::mem::take(&mut self.returns)
+            && let Some(refusal) = Self::is_for_now(&why)
+        {
+            return self.stay_away(now, refusal, policy, fx);
+        }
         let memory = match &why {
             // It has played: whoever has that token stays refused, as after a kill.
             Over::Denied(..) if self.credit.is_some() => policy.kill_memory,

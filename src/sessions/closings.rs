@@ -68,6 +68,6 @@ impl Drop for Closing {
 }
 
 /// A device without an account is its own.
-fn account(card: &Card) -> Account {
+pub(super) fn account(card: &Card) -> Account {
     (card.authority.clone(), card.account.clone().unwrap_or_else(|| card.device.clone()))
 }

@@ -67,7 +67,7 @@ impl Sessions {
             (..2, _) => report,
             (_, Playing::Done | Playing::Fails | Playing::Quit) => return,
             (_, Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid) => {
-                Report { by_interval: false, playing: Playing::Unsaid, ..Report::default() }
+                Report { by_interval: false, of_several: true, playing: Playing::Unsaid, ..Report::default() }
             }
         };
         for id in playing {

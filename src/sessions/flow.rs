@@ -79,6 +79,8 @@ fn newest(device: &Device<Kept>, token: Fingerprint) -> Option<&Playback<Kept>> 
 
 fn flow(playback: &Playback<Kept>) -> Flow {
     match playback.session.state() {
+        // That it is over is presumed: whoever goes on with it takes it back.
+        _ if playback.session.gives_way() => Flow::Goes,
         State::Closed { why, .. } => why.refusal().map_or(Flow::Goes, |refusal| Flow::Over(refusal, None)),
         State::Closing { why, .. } => Flow::Over(Refusal::Ended(*why), None),
         State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => Flow::Goes,

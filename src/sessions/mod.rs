@@ -22,6 +22,7 @@ mod pump;
 mod retention;
 mod row;
 mod sleep;
+mod spares;
 mod stepping;
 mod strays;
 mod table;
@@ -48,6 +49,7 @@ pub use self::pump::{Asker, Asking, Pump, Verdicts};
 pub use self::retention::{MAX_REMEMBERED, MAX_REPLACED};
 pub use self::row::Row;
 use self::sleep::Sleep;
+use self::spares::Spares;
 use self::table::{Kept, Seat, Table};
 pub use self::tie::Tie;
 pub use self::timeline::{Entry, Happened, Timeline};
@@ -72,6 +74,7 @@ pub struct Sessions {
     max_active: AtomicUsize,
     pump: Pump,
     sleep: Sleep,
+    spares: Spares,
     /// None: sessions end with the process.
     store: Option<Arc<dyn Store>>,
     table: Table,
@@ -120,6 +123,7 @@ impl Sessions {
             max_active: AtomicUsize::new(usize::MAX),
             pump,
             sleep,
+            spares: Spares::default(),
             store,
             table,
             telemetry,
@@ -152,6 +156,16 @@ impl Sessions {
                 Some(id) => device.call_again(id, now, call, policy, start, out),
                 None => device.call(now, call, policy, start, out),
             };
+            if let Some(playback) = session.and_then(|id| device.playback_mut(id))
+                && playback.session.returns()
+            {
+                // Opened again, by the newest token that is known.
+                let (network, token) = (card.network, card.token.clone());
+                if token.is_some() {
+                    let card = Card { network, token, ..Card::clone(&playback.card.card) };
+                    (playback.card.card, playback.card.record) = (Arc::new(card), None);
+                }
+            }
             // Made under the lock under which every wake happens, so that none is missed.
             let woken = (answer == Answer::Wait).then(|| wake.clone().notified_owned());
             (Admission { answer, session }, woken)
@@ -220,8 +234,10 @@ impl Sessions {
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
-        let fits = |playback: &&Playback<Kept>| {
-            playback.session.is_active() && token.is_none_or(|token| playback.has_token(token))
+        let fits = |playback: &&Playback<Kept>| match token {
+            // It may be taken back: what is said of it by name counts.
+            Some(token) => (playback.session.is_active() || playback.session.gives_way()) && playback.has_token(token),
+            None => playback.session.is_active(),
         };
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }

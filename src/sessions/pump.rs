@@ -87,7 +87,7 @@ impl Pump {
             let Asking { ask, card, id, key } = asking;
             let asked = async {
                 let permit = tokio::time::timeout(patience, permits.acquire()).await;
-                if permit.is_ok() { sessions.perform(&ask, &card, latest).await } else { Err(busy()) }
+                if permit.is_ok() { sessions.perform(&ask, &card, (key, id), latest).await } else { Err(busy()) }
             };
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
@@ -129,7 +129,10 @@ impl Pump {
     /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
     /// own device waits for is not given back: the next ones of that device take it.
     pub(super) fn mark_closing(&self, device: &mut Device<Kept>) {
-        let mut awaited = device.playbacks().iter().filter(|playback| playback.session.is_held()).count();
+        let asks = device.playbacks().iter().any(|playback| playback.session.is_asking());
+        let held = device.playbacks().iter().filter(|playback| playback.session.is_held());
+        // One that is being opened may need the place itself.
+        let mut awaited = if asks { 0 } else { held.count() };
         for playback in device.playbacks_mut() {
             let gives_back = playback.session.gives_back();
             let is_closing = (gives_back && awaited == 0) || is_provisional(playback);
@@ -180,28 +183,41 @@ const SETTLING: Duration = Duration::from_secs(2);
 pub(super) const LATEST: Duration = Duration::from_secs(7);
 
 impl Sessions {
-    /// One call; and an open that met the limit, or a session of its name, while a place of the same account
-    /// was being given back is made once more when it has been, if that is before `latest`.
-    async fn perform(&self, ask: &Ask, card: &Card, latest: Instant) -> Result<Verdict, Fault> {
+    /// One call; and an open that met the limit, or a session of its name, is made once more when a place has been given
+    /// back: one of the same account that was on its way back, or one that is given up for it. Not after `latest`.
+    async fn perform(
+        self: &Arc<Self>,
+        ask: &Ask,
+        card: &Card,
+        whose: (DeviceKey, SessionId),
+        latest: Instant,
+    ) -> Result<Verdict, Fault> {
         let Pump { asker, closings, .. } = &self.pump;
         if ask.kind != AskKind::Open {
             return asker.ask(ask, card).await;
         }
-        let before = closings.of(card);
-        let result = asker.ask(ask, card).await;
-        match (&result, before.or_else(|| closings.of(card))) {
-            (Ok(Verdict::Denied(denial, _)), Some(settled)) if denial.may_pass() => {
-                // A close that takes longer is in trouble, and the player will not wait for it either.
-                let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
-                if self.clock.now() >= latest {
-                    return result;
-                }
-                let again = asker.ask(ask, card).await;
-                self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&again));
-                again
+        let mut before = closings.of(card);
+        let mut result = asker.ask(ask, card).await;
+        for may_wait in [true, false] {
+            let Ok(Verdict::Denied(denial, _)) = &result else { break };
+            let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| may_wait);
+            let given_up = denial.may_pass() && waits_for.is_none() && self.make_room(whose, card, *denial);
+            let Some(settled) = waits_for.or_else(|| closings.of(card).filter(|_| given_up)) else { break };
+            if !denial.may_pass() {
+                break;
             }
-            (Ok(_) | Err(_), _) => result,
+            // A close that takes longer is in trouble, and the player will not wait for it either.
+            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
+            if self.clock.now() >= latest {
+                break;
+            }
+            result = asker.ask(ask, card).await;
+            self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
+            if given_up {
+                break;
+            }
         }
+        result
     }
 }
 

@@ -41,6 +41,7 @@ impl Sessions {
             self.mark_killed(key, device);
             self.pump.mark_accepted(device);
             self.pump.mark_closing(device);
+            self.mark_spares(key, device);
             self.schedule(key, device);
             result
         });

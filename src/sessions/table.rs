@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::card::{Card, DeviceKey};
 use super::closings::Closing;
 use super::index::IndexedSession;
+use super::spares::Spare;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::session::{Device, Playback, Slot, Stamp};
@@ -34,6 +35,8 @@ pub(super) struct Kept {
     pub(super) record: Option<Arc<CardRecord>>,
     /// The deadline that stands on the wheel, and where.
     pub(super) slotted: Option<(Instant, Slot)>,
+    /// While it is a preload that holds a place.
+    pub(super) spare: Option<Spare>,
     /// What the store has of it, if anything.
     pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
@@ -55,6 +58,7 @@ impl Kept {
             mirror: Mirror::default(),
             record: None,
             slotted: None,
+            spare: None,
             stamp: None,
             timeline: Timeline::default(),
             tokens_killed: false,

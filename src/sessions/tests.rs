@@ -257,12 +257,13 @@ async fn a_call_is_answered_by_its_deadline_and_the_open_goes_on() {
 #[tokio::test]
 async fn a_zapped_call_gives_way_and_its_successor_opens() {
     let mut stage = Stage::new(brief());
-    stage.play(1).await;
+    let first = stage.wait(1);
+    let open = stage.asked().await;
     let second = stage.wait(2);
-    let close = stage.asked().await;
     let third = stage.wait(3);
     assert_eq!(second.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Zapped)));
-    assert_eq!(close.yes(HOUR), AskKind::Close);
+    assert_eq!(open.yes(HOUR), AskKind::Open);
+    assert!(matches!(first.await.expect("an admission").answer, Answer::Forward(_)));
     stage.grant(AskKind::Open).await;
     assert!(matches!(third.await.expect("an admission").answer, Answer::Forward(_)));
     assert!(stage.asked.try_recv().is_err());
@@ -360,8 +361,12 @@ async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
 async fn the_end_of_the_process_opens_nothing_more() {
     let mut stage = Stage::new(brief());
     stage.play(1).await;
-    let held = stage.wait(2);
+    assert_eq!(stage.sessions.stop(key(), None), 1);
     let close = stage.asked().await;
+    let held = stage.wait(2);
+    while stage.sessions.list().len() < 2 {
+        tokio::task::yield_now().await;
+    }
     let sessions = stage.sessions.clone();
     let told = async {
         assert_eq!(held.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Drained)));
@@ -568,6 +573,7 @@ fn no_wake_is_lost_between_threads() {
                     let token = if player == 0 && round % 3 == 0 { round + ROUNDS } else { round };
                     let deadline = Clock.now() + Duration::from_secs(20);
                     let admission = own.block_on(sessions.admit(key(), &license(token), &card, deadline));
+                    admission.session.map(|id| sessions.deliver(key(), id, Input::Used));
                     let late = matches!(admission.answer.refusal(), Some(Refusal::Unreachable(_)));
                     assert!(!late, "round {round}: {admission:?}");
                 }

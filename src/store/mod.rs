@@ -25,8 +25,9 @@ pub use self::registration::{Registered, RegistrationRecord};
 
 /// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
 /// is marked with this one before anything is written to it. Format 1 had long names in its records;
-/// 2 knew fewer endings; 3 knew nothing of tokens in doubt.
-pub const FORMAT: u32 = 4;
+/// 2 knew fewer endings; 3 knew nothing of tokens in doubt; 4 knew
+/// nobody who gives way.
+pub const FORMAT: u32 = 5;
 
 /// Everything that was written, in no order.
 #[derive(Debug, Default)]

@@ -40,6 +40,7 @@ mod media;
 mod opening;
 mod outages;
 mod passing;
+mod preloads;
 mod provisional;
 mod refusing;
 mod reloading;

@@ -6,18 +6,20 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::player::CLEARKEY;
+use crate::preloads::plays;
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn a_zap_closes_the_old_session_before_it_opens_the_new_one() {
+async fn at_the_limit_a_zap_closes_the_old_session_before_it_opens_the_new_one() {
     // With one place for the account the order is no matter of taste.
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
     assert!(stage.player("tv", "film").await.post(CLEARKEY).await.is_good());
-    let expected = ["setup", "license-clearkey", "teardown", "setup", "license-clearkey"];
+    // Asked first: the limit shows that the token is good, and then the old one goes.
+    let expected = ["setup", "license-clearkey", "setup", "teardown", "setup", "license-clearkey"];
     assert_eq!(stage.headend.story().await, expected);
     assert_eq!(stage.headend.open().await, ["tv film"]);
-    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"zapped\""]).await, 1.0);
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"gave-way\""]).await, 1.0);
     stage.end().await;
 }
 
@@ -28,8 +30,7 @@ async fn ten_zaps_in_a_row_leave_one_session() {
         let tv = stage.player("tv", &format!("channel-{channel}")).await;
         assert!(tv.post(CLEARKEY).await.is_good(), "channel {channel}");
     }
-    let books = stage.headend.books().await;
-    assert_eq!((&books["counters"]["peak"], &books["counters"]["refused"]), (&json!(1), &json!({})));
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
     assert_eq!(stage.headend.open().await, ["tv channel-9"]);
     stage.end().await;
 }
@@ -48,8 +49,7 @@ async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
     for reply in replies.iter().filter(|reply| !reply.is_good()) {
         assert_eq!(reply.error(), (403, "session_ended".to_owned()));
     }
-    let books = stage.headend.books().await;
-    assert_eq!((&books["counters"]["peak"], &books["counters"]["refused"]), (&json!(1), &json!({})));
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
     assert_eq!(stage.headend.open().await.len(), 1);
     assert!(stage.headend.count("setup").await <= 10);
     stage.end().await;
@@ -60,17 +60,19 @@ async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
 async fn a_players_own_retry_does_not_undo_a_zap_and_pressing_play_again_does() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
     stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
+    stage.headend.fault("license-widevine", json!({"delay_ms": 500}), 1).await;
     let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
     let mut calls = JoinSet::new();
     calls.spawn(news.license("one").into_future());
     stage.eventually("opening", async || stage.each("state").await == ["opening"]).await;
     assert!(film.license("other").await.is_good());
-    assert_eq!(calls.join_all().await[0].error(), (403, "session_ended".to_owned()));
+    // Its session is over before its license is made.
+    assert!(!calls.join_all().await[0].is_good());
     for _ in 0..3 {
         assert_eq!(news.license("one").await.error(), (403, "session_ended".to_owned()));
         assert!(film.license("other").await.is_good());
     }
-    assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (2, 1));
+    assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (3, 1));
     assert!(news.license("one, once more").await.is_good());
     assert_eq!(stage.headend.open().await, ["tv news"]);
     stage.end().await;
@@ -89,9 +91,10 @@ async fn ten_zaps_in_two_seconds_cost_a_few_opens_and_not_ten() {
     }
     calls.join_all().await;
     assert_eq!(stage.headend.open().await, ["tv channel-10"]);
-    // The first, the one that was zapped to at once, and the last; on a machine that is slow one or two more.
+    // The first, the one that was zapped to at once, and the last, each of the two asked for twice; on a machine that
+    // is slow one or two more.
     let (opened, closed) = (stage.headend.count("setup").await, stage.headend.count("teardown").await);
-    assert!((3..=5).contains(&opened) && closed == opened - 1, "{opened} opens and {closed} closes");
+    assert!((5..=9).contains(&opened) && closed == opened / 2, "{opened} opens and {closed} closes");
     stage.end().await;
 }
 
@@ -112,9 +115,10 @@ async fn a_left_over_renewal_of_the_old_channel_opens_nothing() {
     let stage = Stage::widevine().start().await;
     let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
     assert!(news.license("one").await.is_good() && film.license("two").await.is_good());
+    plays(&film).await;
     assert_eq!(news.renew("one").await.error(), (403, "session_ended".to_owned()));
     assert!(film.renew("two").await.is_good());
-    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.eventually("closed", async || stage.headend.open().await == ["tv film"]).await;
     stage.end().await;
 }
 
@@ -137,6 +141,7 @@ async fn a_device_with_two_places_plays_two_things_and_the_third_ends_the_oldest
         assert!(stage.player("tv", content).await.post(CLEARKEY).await.is_good());
     }
     assert_eq!(stage.headend.open().await, ["tv film", "tv news"]);
+    // The account has two places as well.
     assert!(stage.player("tv", "sport").await.post(CLEARKEY).await.is_good());
     assert_eq!(stage.headend.open().await, ["tv film", "tv sport"]);
     stage.end().await;
@@ -167,8 +172,10 @@ async fn devices_never_see_each_others_sessions() {
 async fn two_routes_to_one_authority_zap_each_other() {
     let stage = Stage::script().route("/a", "clearkey", "").route("/b", "clearkey", "").start().await;
     assert!(stage.player("tv", "news").await.at("/a").post(CLEARKEY).await.is_good());
-    assert!(stage.player("tv", "film").await.at("/b").post(CLEARKEY).await.is_good());
-    assert_eq!(stage.headend.open().await, ["tv film"]);
+    let film = stage.player("tv", "film").await.at("/b");
+    assert!(film.post(CLEARKEY).await.is_good());
+    plays(&film).await;
+    stage.eventually("closed", async || stage.headend.open().await == ["tv film"]).await;
     stage.end().await;
 }
 

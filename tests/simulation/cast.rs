@@ -38,7 +38,7 @@ impl Cast {
         };
         let ample = rng.chance(700);
         let interval = Duration::from_secs(rng.pick(&[5, 30, 30, 60]));
-        let head = HeadEnd::new(rng, interval, policy.grace, if ample { places * 2 } else { places });
+        let head = HeadEnd::new(rng, interval, policy.grace, if ample { (places + 2) * 2 } else { places });
         let players = (0..PLAYERS).map(|number| Player::new(rng, number, number % DEVICES)).collect();
         Self { ample, head, players, policy }
     }

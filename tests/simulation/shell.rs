@@ -402,8 +402,10 @@ impl World {
             let report = Report {
                 at_end: false,
                 by_interval: far.rng.chance(700),
+                of_several: false,
                 playhead: None,
                 playing: far.rng.pick(&plays),
+                preloads: far.rng.chance(100),
                 starts: far.rng.chance(100),
                 stream: far.rng.pick(&streams),
                 until: None,
@@ -431,6 +433,7 @@ impl World {
                 sessions: life.sessions.clone(),
                 media: Media {
                     leads_past: None,
+                    segment: far.rng.chance(800),
                     again: far.rng.chance(900).then_some(Duration::ZERO),
                     stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
                 },

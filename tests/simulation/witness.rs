@@ -86,6 +86,10 @@ impl Far {
             "renewals carry the session" => self.carry(id),
             // Its end was not written when the process died.
             "resumed" => drop(self.over.remove(&id)),
+            "taken up again" => {
+                self.over.remove(&id);
+                self.watch.reopens(id);
+            }
             _ => {}
         }
     }

@@ -299,7 +299,7 @@ impl World {
         if self.players[player].fetches {
             let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
             let again = self.rng.chance(900).then_some(Duration::ZERO);
-            self.tell(player, &Input::Media(Media { again, leads_past: None, stream }));
+            self.tell(player, &Input::Media(Media { again, leads_past: None, segment: true, stream }));
         }
     }
 
@@ -358,7 +358,7 @@ impl World {
         let late: Vec<_> = late.into_iter().map(|(id, _)| *id).collect();
         for (id, effect) in out {
             match effect {
-                Effect::Ask(Ask { grant, kind, ticket, told: _ }) => {
+                Effect::Ask(Ask { beside: _, grant, kind, ticket, told: _ }) => {
                     if kind == AskKind::Beat
                         && let Some(playback) = self.devices[device].playback_mut(id)
                     {
@@ -401,6 +401,7 @@ impl World {
                 self.tally.reopened += 1;
                 self.watch.reopens(id);
             }
+            Event::Returned => self.watch.may_open_again(id),
             Event::Stale(_) => self.tally.stale += 1,
             Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
             Event::OnCredit { running: false } => self.tally.new_on_credit += 1,
@@ -416,7 +417,6 @@ impl World {
             | Event::Reached(_)
             | Event::Refused(..)
             | Event::Resumed
-            | Event::Returned
             | Event::Settled(_)
             | Event::Unmanaged => {}
         }
@@ -488,6 +488,12 @@ impl World {
             let fresh = self.now <= sent + TIMEOUT;
             token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
             token.iter().for_each(|token| self.head.tell(token, kind, &result));
+        }
+        if kind == AskKind::Open && matches!(&result, Ok(Verdict::Denied(denial, _)) if denial.may_pass()) {
+            // For nothing: the shell would ask once more.
+            let mut out = Outbox::new();
+            self.devices[device].turn(id, self.now, |_| true, &self.policy, &mut out);
+            self.carry_out(device, out);
         }
         self.deliver(device, id, Input::Answered(ticket, kind, result));
     }
@@ -587,7 +593,8 @@ impl World {
     fn look(&mut self) {
         for device in &self.devices {
             let taken = device.playbacks().iter().filter(|p| p.session.takes_place()).count();
-            assert!(taken <= self.policy.sessions_per_device, "{taken} places are taken");
+            // Beside what it may play there is a preload at most, and one more that is being opened.
+            assert!(taken <= self.policy.sessions_per_device + 2, "{taken} places are taken");
             for playback in device.playbacks() {
                 let killed = self.watch.shadow(playback.id).killed;
                 assert_eq!(killed, playback.session.is_killed());

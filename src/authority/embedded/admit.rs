@@ -9,7 +9,8 @@ use super::{Claim, Ledger, Limit, Limits, Slot};
 impl Ledger {
     /// The sessions to end so that every limit allows one more: none unless `limits` say so. The
     /// narrow limits come first, because what ends for them counts for the account too.
-    pub(super) fn admit(&self, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
+    /// `beside`: the session whose places the new one shares.
+    pub(super) fn admit(&self, claim: &Claim<'_>, beside: Option<Slot>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
         if !claim.fits() {
             return Err(Limit::Name);
         }
@@ -17,42 +18,44 @@ impl Ledger {
             return Err(Limit::Full { allowed: self.capacity });
         }
         let mut victims = Vec::new();
+        let more = |held: &[Slot]| usize::from(beside.is_none_or(|beside| !held.contains(&beside)));
         if let (Some(allowed), Some(group)) = (limits.per_device_group, claim.group(Grouped::Device)) {
-            self.make_room(self.groups.slots(&group), allowed, limits, &mut victims, |allowed, holders| {
+            let held = self.counted(self.groups.slots(&group));
+            self.make_room((more(&held), held), allowed, limits, &mut victims, |allowed, holders| {
                 Limit::DeviceGroup { allowed, holders }
             })?;
         }
         if let (Some(allowed), Some(group)) = (limits.per_content_group, claim.group(Grouped::Content)) {
-            self.make_room(self.groups.slots(&group), allowed, limits, &mut victims, |allowed, holders| {
+            let held = self.counted(self.groups.slots(&group));
+            self.make_room((more(&held), held), allowed, limits, &mut victims, |allowed, holders| {
                 Limit::ContentGroup { allowed, holders }
             })?;
         }
         if self.accounts.count(claim.account) >= limits.per_account as usize {
-            let held = self.accounts.slots(claim.account);
-            self.make_room(held, limits.per_account, limits, &mut victims, |allowed, holders| Limit::Account {
-                allowed,
-                holders,
+            let held = self.counted(self.accounts.slots(claim.account));
+            self.make_room((more(&held), held), limits.per_account, limits, &mut victims, |allowed, holders| {
+                Limit::Account { allowed, holders }
             })?;
         }
         match limits.per_device {
-            Some(allowed) if self.devices.count(claim.device) >= allowed as usize => {
+            Some(allowed) if beside.is_none() && self.devices.count(claim.device) >= allowed as usize => {
                 Err(Limit::Device { allowed, holders: self.holders(self.devices.all(claim.device)) })
             }
             Some(_) | None => Ok(victims),
         }
     }
 
-    /// Adds to `victims` the oldest of those who hold a place, until one is free.
+    /// Adds to `victims` the oldest of those who hold a place, until there is room for so many more.
     fn make_room(
         &self,
-        mut held: Vec<Slot>,
+        (more, mut held): (usize, Vec<Slot>),
         allowed: u32,
         limits: &Limits,
         victims: &mut Vec<Slot>,
         refuse: impl FnOnce(u32, Vec<Holder>) -> Limit,
     ) -> Result<(), Limit> {
         held.retain(|slot| !victims.contains(slot));
-        let surplus = (held.len() + 1).saturating_sub(allowed as usize);
+        let surplus = (held.len() + more).saturating_sub(allowed as usize);
         if surplus == 0 {
             return Ok(());
         }

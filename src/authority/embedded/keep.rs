@@ -90,6 +90,7 @@ impl Ledger {
             let session = Session {
                 armed: until,
                 beats: held.beats,
+                beside: None,
                 content: (&*held.content).into(),
                 device: self.devices.add(&held.device, slot),
                 // Nobody knows any more what became of the call: whoever gave way, or would have, stays as it is.

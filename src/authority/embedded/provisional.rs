@@ -11,16 +11,24 @@ use super::reserve::Reservation;
 use super::{Cause, Claim, End, Ledger, Limit, Limits, OnLimit, Slot};
 
 impl Ledger {
-    /// As [`Ledger::open`], but provisional: nobody is ended yet.
-    pub fn reserve(&mut self, now: Instant, claim: &Claim<'_>, limits: &Limits) -> Result<Slot, Limit> {
+    /// As [`Ledger::open`], but provisional: nobody is ended yet. It shares the places of `beside`, if that is a session of
+    /// the same device: one of the two is a preload.
+    pub fn reserve(
+        &mut self,
+        now: Instant,
+        claim: &Claim<'_>,
+        beside: Option<Slot>,
+        limits: &Limits,
+    ) -> Result<Slot, Limit> {
         self.sweep(now);
+        let beside = beside.and_then(|beside| self.shared(beside, claim));
         let reservation = self.reservation(claim.account, claim.device);
         let kept = reservation.and_then(|slot| self.reserved.remove_entry(&slot));
         if let Some((slot, reservation)) = &kept {
             self.free(&reservation.places, *slot);
             self.note(*slot);
         }
-        if let Err(limit) = self.admit(claim, limits) {
+        if let Err(limit) = self.admit(claim, beside, limits) {
             kept.into_iter().for_each(|kept| self.keep_again(kept));
             return Err(limit);
         }
@@ -28,7 +36,7 @@ impl Ledger {
         self.next = slot.0.wrapping_add(1);
         self.insert(now, slot, claim, limits);
         if let Some(session) = self.sessions.get_mut(&slot) {
-            (session.is_provisional, session.kept) = (true, kept.map(Box::new));
+            (session.beside, session.is_provisional, session.kept) = (beside, true, kept.map(Box::new));
         }
         self.compact();
         Ok(slot)
@@ -54,6 +62,7 @@ impl Ledger {
             }
         }
         self.add_surplus(self.accounts.slots(&account), limits.per_account, slot, &mut victims);
+        let victims = self.with_spares(victims);
         for victim in &victims {
             self.end(*victim, End::Kill(Cause::Replace), None);
         }
@@ -62,6 +71,7 @@ impl Ledger {
 
     /// Adds the oldest that give way to `newest`, of those who hold a place for good.
     fn add_surplus(&self, mut held: Vec<Slot>, allowed: u32, newest: Slot, victims: &mut Vec<Slot>) {
+        held = self.counted(held);
         let is_provisional = |slot: &Slot| self.sessions.get(slot).is_some_and(|session| session.is_provisional);
         held.retain(|slot| !victims.contains(slot) && !is_provisional(slot));
         let surplus = held.len().saturating_sub(allowed as usize);

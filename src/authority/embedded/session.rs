@@ -35,6 +35,8 @@ pub(super) struct Session {
     /// The instant of its valid entry in `Ledger::due`.
     pub(super) armed: Instant,
     pub(super) beats: u64,
+    /// Shares the places of this one for as long as that lives: one of the two is a preload.
+    pub(super) beside: Option<Slot>,
     pub(super) content: Arc<str>,
     pub(super) device: Arc<str>,
     /// Asked for, and not confirmed yet: nobody has had to give way to it.

@@ -323,7 +323,7 @@ fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
     let (mut ledger, now) = (Ledger::new(10, 1), base());
     let rules = Limits { on_limit: OnLimit::EndOldest, ..limits(1, None) };
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
-    let [phone, pad] = ["phone", "pad"].map(|device| ledger.reserve(now + SECOND, &claim("ann", device), &rules));
+    let [phone, pad] = ["phone", "pad"].map(|device| ledger.reserve(now + SECOND, &claim("ann", device), None, &rules));
     let (phone, pad) = (phone.unwrap(), pad.unwrap());
     assert_eq!((ledger.lost(tv), ledger.len()), (None, 3));
     // One is given up, and leaves no trace; the other is confirmed, and takes the place.
@@ -338,10 +338,10 @@ fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
 #[test]
 fn provisional_sessions_hold_their_places_against_each_other_where_nobody_gives_way() {
     let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
-    let thief = ledger.reserve(now, &claim("ann", "thief"), &rules).unwrap();
-    assert!(ledger.reserve(now, &claim("ann", "tv"), &rules).is_err());
+    let thief = ledger.reserve(now, &claim("ann", "thief"), None, &rules).unwrap();
+    assert!(ledger.reserve(now, &claim("ann", "tv"), None, &rules).is_err());
     assert!(ledger.close(thief));
-    let tv = ledger.reserve(now, &claim("ann", "tv"), &rules).unwrap();
+    let tv = ledger.reserve(now, &claim("ann", "tv"), None, &rules).unwrap();
     assert_eq!(ledger.confirm(tv, &rules), []);
     // One that never beats expires like any other.
     assert_eq!(ledger.sweep(now + 60 * SECOND), 1);
@@ -352,11 +352,11 @@ fn a_reservation_that_a_provisional_session_used_is_there_again_when_it_is_given
     let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     assert!(ledger.move_to(now, tv, "phone", 60 * SECOND));
-    let forged = ledger.reserve(now, &claim("ann", "phone"), &rules).unwrap();
+    let forged = ledger.reserve(now, &claim("ann", "phone"), None, &rules).unwrap();
     assert_eq!(ledger.reserved().count(), 0);
     assert!(ledger.close(forged));
     assert_eq!(ledger.reserved().map(|kept| kept.device.to_owned()).collect::<Vec<_>>(), ["phone"]);
-    let phone = ledger.reserve(now, &claim("ann", "phone"), &rules).unwrap();
+    let phone = ledger.reserve(now, &claim("ann", "phone"), None, &rules).unwrap();
     ledger.confirm(phone, &rules);
     assert!(ledger.close(phone) && ledger.reserved().count() == 0, "used up");
 }
@@ -373,7 +373,7 @@ proptest! {
         for (number, (act, which)) in acts.into_iter().enumerate() {
             let at = now + Duration::from_millis(number as u64);
             match act {
-                0 => open.extend(ledger.reserve(at, &claim("ann", &format!("d{which}")), &rules)),
+                0 => open.extend(ledger.reserve(at, &claim("ann", &format!("d{which}")), None, &rules)),
                 1 if !open.is_empty() => {
                     let slot = open.remove(which % open.len());
                     let ended = ledger.confirm(slot, &rules);
@@ -386,6 +386,34 @@ proptest! {
             prop_assert!(confirmed.len() <= 2);
             prop_assert!(confirmed.iter().chain(&open).all(|slot| ledger.lost(*slot).is_none()));
             prop_assert_eq!(ledger.len(), confirmed.len() + open.len());
+        }
+    }
+}
+
+#[test]
+fn a_preload_counts_with_what_its_device_plays_and_with_nobody_elses() {
+    for on_limit in [OnLimit::DenyNewest, OnLimit::EndOldest] {
+        let (mut ledger, now) = (Ledger::new(100, 1), base());
+        let rules = Limits { on_limit, ..limits(1, None) };
+        let film = ledger.reserve(now, &claim("ann", "tv"), None, &rules).unwrap();
+        ledger.confirm(film, &rules);
+        // Of another device it is not beside.
+        let stranger = ledger.reserve(now, &claim("ann", "pad"), Some(film), &rules);
+        assert_eq!(stranger.is_ok(), on_limit == OnLimit::EndOldest);
+        stranger.into_iter().for_each(|slot| assert!(ledger.close(slot)));
+        let preload = ledger.reserve(now, &claim("ann", "tv"), Some(film), &rules).unwrap();
+        assert!(ledger.confirm(preload, &rules).is_empty());
+        assert_eq!((ledger.lost(film), ledger.lost(preload)), (None, None));
+        if on_limit == OnLimit::EndOldest {
+            // Both end for whoever takes their place.
+            let pad = ledger.reserve(now, &claim("ann", "pad"), None, &rules).unwrap();
+            assert_eq!(ledger.confirm(pad, &rules).len(), 2);
+        } else {
+            // Without the film it counts by itself.
+            assert!(ledger.close(film));
+            assert!(ledger.reserve(now, &claim("ann", "pad"), None, &rules).is_err());
+            assert!(ledger.close(preload));
+            assert!(ledger.reserve(now, &claim("ann", "pad"), None, &rules).is_ok());
         }
     }
 }

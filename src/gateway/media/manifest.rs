@@ -52,7 +52,7 @@ impl Story<'_> {
                 if live != Some(false) {
                     // Before this it was not known, nor whether the player is seen again. Of a playlist that names
                     // others, somebody else may know that it is live.
-                    let _known = self.flow(None);
+                    let _known = self.flow(false, None);
                 }
                 self.got();
                 self.count("manifest", "passed");

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::super::call::{Call, CallKind, Opens};
+use super::super::end::End;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::state::{Over, State};
@@ -14,15 +15,13 @@ pub(super) enum Place {
     Expired,
     Fresh,
     Nowhere,
-    /// With the one at this index, which was zapped away and whose close has not been sent.
-    Return(usize),
 }
 
 impl Place {
     /// Something plays with it that did not before.
     pub(super) fn begins(&self) -> bool {
         match self {
-            Self::Fresh | Self::Return(_) => true,
+            Self::Fresh => true,
             Self::At(_) | Self::Expired | Self::Nowhere => false,
         }
     }
@@ -31,9 +30,9 @@ impl Place {
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
     match unbarred(playbacks, now, call, policy) {
-        Place::At(index) => Place::At(index),
+        Place::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => Place::At(index),
         // With nothing of the device's that goes on, a kill of it holds for this call as well.
-        place @ (Place::Expired | Place::Fresh | Place::Nowhere | Place::Return(_)) => {
+        place @ (Place::At(_) | Place::Expired | Place::Fresh | Place::Nowhere) => {
             let kill = playbacks.iter().rposition(|p| p.kill_of(&call.names()).is_some());
             kill.map_or(place, Place::At)
         }
@@ -48,9 +47,6 @@ fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Po
             (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => Place::Nowhere,
         };
     };
-    if call.kind == CallKind::License && playback.session.may_return(now, policy) {
-        return Place::Return(index);
-    }
     let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
     begins(call).filter(|_| anew).unwrap_or(Place::At(index))
 }
@@ -71,8 +67,10 @@ fn begins_again(state: &State, now: Instant, call: CallKind, policy: &Policy) ->
         (CallKind::License | CallKind::Renewal, State::Closed { until, why }) => match why {
             Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
             Over::Spent { again, .. } => now >= *again,
+            Over::Ended(End::GaveWay) => false,
             Over::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
         },
+        (CallKind::License, State::Closing { why: End::GaveWay, .. }) => false,
         (CallKind::License, State::Closing { why, .. }) => policy.begins_again(*why),
         (
             CallKind::License | CallKind::Renewal,
@@ -107,11 +105,12 @@ fn find<'a, C>(
     };
     let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
-        let mut candidates = playbacks.iter().enumerate().filter(|(_, p)| p.session.is_active());
-        let first = candidates.next();
+        let mut candidates = playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active());
+        let last = candidates.next();
         match candidates.next() {
-            Some(_) => None,
-            None => first.or_else(|| newest(&|p| p.session.is_killed())),
+            // Beside the newest of a device that plays one thing there is only what may be over.
+            Some(_) if policy.sessions_per_device > 1 => None,
+            Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed())),
         }
         .filter(|_| call.token.is_none() && (continues || call.content.is_none()))
     };

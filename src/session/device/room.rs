@@ -24,24 +24,32 @@ impl<C> Device<C> {
         self.playbacks.iter().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
     }
 
-    /// Zaps as many of these away, the first ones first, as the device has too many with one more.
-    /// Returns how long the one more waits.
-    pub(super) fn make_room(
-        &mut self,
-        active: Vec<SessionId>,
-        now: Instant,
-        policy: &Policy,
-        out: &mut Outbox,
-    ) -> Duration {
-        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
-        if surplus == 0 {
+    /// One more begins. Where the device has its places, what waits for its turn has lost it, and the one more waits
+    /// for as long as is returned.
+    pub(super) fn make_room(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) -> Duration {
+        if !self.is_full(policy) {
             return Duration::ZERO;
         }
         let hold = self.zaps.next(now, policy);
-        for id in active.into_iter().take(surplus) {
-            self.step(id, now, Input::Zap(now + hold.min(policy.re_entry)), policy, out);
+        if !policy.opens_beside {
+            let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
+            let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+            for id in active.into_iter().take(surplus) {
+                self.step(id, now, Input::End(End::Zapped), policy, out);
+            }
+            return hold;
         }
+        self.pass_turns_over(now, policy, out);
         hold
+    }
+
+    /// What waits for its turn has lost it.
+    pub(super) fn pass_turns_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+        let held = self.playbacks.iter().filter(|p| p.session.is_held()).map(|p| (p.id, p.session.returns));
+        for (id, returns) in held.collect::<Vec<_>>() {
+            let input = if returns { Input::GiveWay } else { Input::End(End::Zapped) };
+            self.step(id, now, input, policy, out);
+        }
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
@@ -53,7 +61,7 @@ impl<C> Device<C> {
         let surplus = active.saturating_sub(policy.sessions_per_device);
         let gone: Vec<_> = self.playbacks.iter().filter(old).take(surplus).map(|p| p.id).collect();
         for id in gone {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
+            self.step(id, now, Input::GiveWay, policy, out);
         }
     }
 
@@ -98,13 +106,19 @@ impl<C> Device<C> {
         });
     }
 
-    /// Lets held playbacks go, oldest first, while the device has places left.
+    /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
+    /// at a time is opened beside those that play and one that may be a preload.
     pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         loop {
             let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
+            let places = policy.sessions_per_device;
+            let alone =
+                policy.opens_beside && !self.playbacks.iter().any(|p| p.session.is_asking() || p.session.gives_back());
             let held = self.playbacks.iter().find(|p| p.session.is_held() && now >= p.session.not_before).map(|p| p.id);
             match held {
-                Some(id) if taken < policy.sessions_per_device => self.step(id, now, Input::Start, policy, out),
+                Some(id) if taken < places || (taken <= places + 1 && alone) => {
+                    self.step(id, now, Input::Start, policy, out)
+                }
                 Some(_) | None => return,
             };
         }

@@ -579,8 +579,9 @@ fn what_leads_past_us_is_known_after_a_restart() {
     for leads_past in [false, true] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
-        let media =
-            |leads_past| Input::Media(Media { again: Some(Duration::ZERO), leads_past, stream: Some(Stream::Live) });
+        let media = |leads_past| {
+            Input::Media(Media { again: Some(Duration::ZERO), leads_past, segment: true, stream: Some(Stream::Live) })
+        };
         life.device.deliver(life.id, life.now, media(Some(leads_past)), &life.policy, &mut Outbox::new());
         life.act(&Step::Used);
         let mut next = restarted(&life, SECOND);
@@ -596,10 +597,10 @@ fn what_leads_past_us_is_known_after_a_restart() {
 /// A version that does not know a name takes the whole file for damaged.
 #[test]
 fn a_new_name_of_an_ending_needs_a_new_format() {
-    const KNOWN: &str = "Abandoned Drained Expired LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
+    const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
     let names = End::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 4));
+    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 5));
 }
 
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.

@@ -1,6 +1,6 @@
 //! What the authority may count of a session, and whether its token may be replaced just now.
 
-use super::Session;
+use super::{Session, State};
 use crate::session::grant::AskKind;
 
 impl Session {
@@ -23,5 +23,10 @@ impl Session {
     /// A call is under way whose answer may replace the token.
     pub(in super::super) fn may_replace_token(&self) -> bool {
         self.lane.is_some_and(|lane| matches!(lane.ask, AskKind::Beat | AskKind::Renew))
+    }
+
+    /// Its open is under way for the first time.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.state, State::Opening { held: false, .. })
     }
 }

@@ -41,7 +41,7 @@ impl Session {
     pub fn may_need_token(&self) -> bool {
         match &self.state {
             State::Closed { why, .. } => match why {
-                Over::Unmanaged => true,
+                Over::Ended(End::GaveWay) | Over::Unmanaged => true,
                 Over::Denied(..) | Over::Ended(_) | Over::Spent { .. } | Over::Unreachable(_) => false,
             },
             // One that was zapped away may be opened after all.
@@ -52,5 +52,23 @@ impl Session {
             | State::Owing { .. } => true,
             State::Killed { .. } => false,
         }
+    }
+
+    /// It is over, or about to be, because another one is presumed to play: its player can take it back.
+    pub fn gives_way(&self) -> bool {
+        match self.state {
+            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why == End::GaveWay,
+            State::Closed { .. }
+            | State::Failing { .. }
+            | State::Killed { .. }
+            | State::Live { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => false,
+        }
+    }
+
+    /// It gave way, and is opened again.
+    pub fn returns(&self) -> bool {
+        self.returns
     }
 }

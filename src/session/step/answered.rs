@@ -30,10 +30,6 @@ impl Session {
         if result.is_ok() {
             self.last_answered = ticket;
         }
-        if let Some(away) = &mut self.away {
-            // Unless this answer says otherwise, there is nothing to come back to.
-            away.beat = None;
-        }
         fx.push(Effect::Wake);
         if let Err(fault) = &result {
             fx.note(Event::Failed(ask, fault.reason.clone()));
@@ -152,15 +148,16 @@ impl Session {
         match self.state {
             State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
             State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),
-            // The token is kept fresh for the close that follows, or for a viewer who comes back.
-            State::Closing { .. } => {
-                self.away = self.away.map(|away| away.could_go_on(self.beat_after(lane.since, policy)));
-                return;
-            }
-            State::Closed { .. } | State::Killed { .. } | State::Opening { .. } | State::Owing { .. } => return,
+            // The token is kept fresh for the close that follows.
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Killed { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => return,
         }
         if ask == AskKind::Renew {
             self.heard(now);
+            self.life.renewed(now);
             self.use_it();
             if policy.enforcement == Enforcement::Auto {
                 self.carry(None, policy, fx);

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::effect::{Effects, Event};
+use super::super::effect::{Effects, Event, Refusal};
 use super::super::grant::{AskKind, Grant};
+use super::super::life::Life;
 use super::super::policy::Policy;
 use super::super::state::{Beats, Lane, Over, Session, State};
 use super::super::verdict::{Fault, Verdict};
@@ -22,17 +23,12 @@ impl Session {
         match self.state {
             State::Opening { .. } | State::Owing { .. } => self.opened_in_time(now, lane, result, policy, fx),
             // The player left, or an operator killed it, while the authority was deciding.
-            State::Closing { .. } | State::Killed { .. } => match (result, self.away) {
-                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), Some(away)) => {
-                    self.granted(now, lane, grant, policy, fx);
-                    self.away = Some(away.could_go_on(self.beat_after(now, policy)));
-                }
-                (Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)), None) => {
+            State::Closing { .. } | State::Killed { .. } => {
+                if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     (self.credit_spent, self.token_in_doubt) = (false, false);
                     self.hold(now, grant);
                 }
-                (Err(_) | Ok(_), _) => {}
-            },
+            }
             State::Closed { .. } | State::Failing { .. } | State::Live { .. } => {}
         }
     }
@@ -67,6 +63,10 @@ impl Session {
                 fx.note(Event::Failed(AskKind::Open, reason));
                 self.reopen_later(now);
             }
+            Ok(Verdict::Denied(denial, reason)) if denial.may_pass() && self.returns => {
+                fx.note(Event::Failed(AskKind::Open, reason.clone()));
+                self.stay_away(now, Some(Refusal::Denied(denial, reason)), policy, fx);
+            }
             Ok(Verdict::Denied(denial, reason)) => {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
                 self.close(now, Over::Denied(denial, reason), policy, fx);
@@ -87,6 +87,9 @@ impl Session {
     }
 
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
+        // What its player has shown since it gave way counts on.
+        self.life = if self.returns { Life { calls: false, ..self.life } } else { Life::new(now) };
+        (self.refused_back, self.returns) = (None, false);
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
         self.token_in_doubt = false;

@@ -16,7 +16,7 @@ impl Session {
     /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
     /// chance to be heard.
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
-        (self.last_call, self.last_sign) = (now, now);
+        (self.last_call, self.last_sign, self.life.last) = (now, now, now);
         self.slept = self.slept.saturating_add(by);
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
@@ -53,7 +53,7 @@ impl Session {
     }
 
     /// Nothing ends by itself before a chance after the machine slept, or the process was not there.
-    pub(super) fn spare(&self, at: Instant) -> Instant {
+    pub(in crate::session) fn spare(&self, at: Instant) -> Instant {
         self.spared.map_or(at, |until| at.max(until))
     }
 }

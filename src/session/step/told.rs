@@ -13,8 +13,9 @@ use super::due::bounded;
 use crate::config::Enforcement;
 
 impl Session {
-    pub(super) fn media(&mut self, now: Instant, Media { again, leads_past, stream }: Media, policy: &Policy) {
+    pub(super) fn media(&mut self, now: Instant, Media { again, leads_past, segment, stream }: Media, policy: &Policy) {
         self.alone = None;
+        self.fetches(now, segment);
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
                 self.leads_past = leads_past.unwrap_or(self.leads_past);
@@ -29,6 +30,7 @@ impl Session {
 
     pub(super) fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
         self.alone = None;
+        self.life.reported(now, &report);
         match self.state {
             State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
                 self.stream = policy.stream.or(report.stream).or(self.stream);
@@ -116,10 +118,19 @@ impl Session {
         }
     }
 
+    /// What one that gave way had under way comes for a moment longer, and tells nothing.
+    fn fetches(&mut self, now: Instant, segment: bool) {
+        const LEFT_OVER: Duration = Duration::from_secs(3);
+        if !self.gives_way() || self.gave_way.is_none_or(|since| now >= since + LEFT_OVER) {
+            self.life.fetched(now, segment);
+        }
+    }
+
     /// The player called.
     pub(super) fn heard(&mut self, now: Instant) {
         self.last_call = now;
         self.last_sign = now;
+        self.life.last = now;
     }
 
     /// From now on the player's renewals are the beats.

@@ -154,8 +154,9 @@ async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
 async fn an_open_does_not_wait_for_a_place_that_its_own_device_waits_for() {
     let mut stage = Stage::new(Policy::default());
     stage.play(1).await;
-    let zaps = stage.wait(3);
+    assert_eq!(stage.sessions.stop(key(), None), 1);
     let close = stage.asked().await;
+    let zaps = stage.wait(3);
     let waits = stage.one_too_many().await;
     assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
     assert_eq!(close.yes(HOUR), AskKind::Close);

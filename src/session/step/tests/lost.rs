@@ -220,15 +220,23 @@ fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
     }
 }
 
-/// A beat that is lost while its session is zapped away leaves nothing to come back to.
+/// Its close waits for the beat: until then it is what it was, and its viewer goes on with it.
 #[test]
-fn a_session_whose_beat_is_lost_during_a_zap_is_not_taken_up_again() {
-    for (answer, returns) in [(alive("second"), true), (fault(), false)] {
+fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is_answered() {
+    for answer in [alive("second"), fault()] {
+        let token = if answer.is_ok() { "second" } else { "first" };
         let mut lab = Lab::beating(Policy::default());
-        lab.feed(Input::Zap(lab.now + secs(2)));
+        lab.feed(Input::GiveWay);
+        assert!(lab.session.may_return(lab.now, &lab.policy));
         lab.answer(answer);
-        assert_eq!(lab.session.may_return(lab.now, &lab.policy), returns);
+        assert!(!lab.session.may_return(lab.now, &lab.policy));
+        assert_eq!(lab.closed_with(token), 1);
     }
+    let mut lab = Lab::beating(Policy::default());
+    lab.feed(Input::GiveWay);
+    lab.feed(Input::TakeBack);
+    lab.answer(alive("second"));
+    assert!(matches!(lab.session.state(), State::Live { .. }));
 }
 
 /// The oldest is dropped: its answer is the least likely to come.

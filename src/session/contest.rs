@@ -1,0 +1,169 @@
+//! A preload or a zap: a device that plays one thing asks for a license of another, and the two look alike at first.
+//!
+//! So the newer playback is opened beside the older, and what both players show decides which one is over. That the
+//! older, or a preload, gives way is presumed in most cases, and its player can take the session back. Pure; who is
+//! compared, and what becomes of it, is `device`'s.
+
+use std::time::{Duration, Instant};
+
+use super::life::Life;
+
+/// One that is beaten by timer and has shown nothing for so long is quiet. Players of something live ask for a
+/// playlist more often.
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+/// Two playbacks that both show life for so long have a viewer each.
+pub(super) const TWO_VIEWERS: Duration = Duration::from_secs(60);
+/// A preload of which nothing is heard for so long is abandoned.
+pub(super) const ABANDONED: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Older {
+    /// We beat it: nothing says when its player must show itself again.
+    pub(super) by_timer: bool,
+    /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
+    pub(super) done: bool,
+    /// It gave way to this newer one before, and its player took it back: the same evidence is not enough again.
+    pub(super) has_returned: bool,
+    pub(super) last: Instant,
+    /// One interval and grace after its last sign.
+    pub(super) overdue_at: Instant,
+    /// From then on it is quiet.
+    pub(super) quiet_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newer {
+    /// Its player got something to play by.
+    pub(super) is_served: bool,
+    pub(super) life: Life,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// Nothing is decided. To be looked at again then, if nothing happens before.
+    GoOn(Option<Instant>),
+    NewerGivesWay,
+    OlderGivesWay,
+    /// For good: nothing brings it back.
+    OlderIsOver,
+}
+
+pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
+    let Newer { is_served, life } = newer;
+    // Nothing is decided by a call that the license server has not accepted.
+    if !is_served {
+        return Outcome::GoOn(None);
+    }
+    if life.plays {
+        return Outcome::OlderIsOver;
+    }
+    let abandoned_at = life.last + ABANDONED;
+    if life.preloads {
+        return if now >= abandoned_at { Outcome::NewerGivesWay } else { Outcome::GoOn(Some(abandoned_at)) };
+    }
+    if older.done || now >= older.overdue_at {
+        return Outcome::OlderGivesWay;
+    }
+    let lived = |(first, last): (Instant, Instant)| last.saturating_duration_since(first);
+    if life.flows.is_some_and(|flows| lived(flows) >= TWO_VIEWERS && older.last > flows.0) {
+        return Outcome::OlderIsOver;
+    }
+    let streams = older.by_timer && life.segments > Life::PRELOADED;
+    let quiet_at = (life.renewed || streams).then_some(older.quiet_at).filter(|_| !older.has_returned);
+    if quiet_at.is_some_and(|at| now >= at) {
+        return Outcome::OlderGivesWay;
+    }
+    let is_abandoned = now >= abandoned_at;
+    if is_abandoned && older.last > life.last {
+        return Outcome::NewerGivesWay;
+    }
+    if is_abandoned && older.by_timer {
+        // Neither shows anything, as where nothing but licenses passes through: then it was a zap.
+        return Outcome::OlderGivesWay;
+    }
+    let looks = [Some(older.overdue_at), quiet_at, (!is_abandoned).then_some(abandoned_at)];
+    Outcome::GoOn(looks.into_iter().flatten().min())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::session::{Playing, Report};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What the newer one does, second by second: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
+    /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign.
+    fn outcome(by_timer: bool, has_returned: bool, newer: &str, older: &str) -> String {
+        let start = Clock.now();
+        let mut life = Life::new(start);
+        let mut last = start;
+        for (second, (does, other)) in newer.chars().zip(older.chars().chain(std::iter::repeat('.'))).enumerate() {
+            let now = start + SECOND * second as u32 * 5;
+            match does {
+                'd' => life.reported(now, &Report { preloads: true, ..Report::default() }),
+                'p' => life.reported(now, &Report { playing: Playing::Plays, ..Report::default() }),
+                'r' => life.renewed(now),
+                's' => (0..3).for_each(|_| life.fetched(now, true)),
+                _ => {}
+            }
+            last = if other == 'r' { now } else { last };
+            let (quiet, overdue) = if by_timer { (QUIET, 40 * SECOND) } else { (30 * SECOND, 40 * SECOND) };
+            let older =
+                Older { by_timer, done: false, has_returned, last, overdue_at: last + overdue, quiet_at: last + quiet };
+            let told = match judge(now, &older, &Newer { is_served: true, life }) {
+                Outcome::GoOn(look) => {
+                    assert!(look.is_none_or(|look| look > now), "to be looked at in time to come");
+                    continue;
+                }
+                Outcome::NewerGivesWay => "newer",
+                Outcome::OlderGivesWay => "older",
+                Outcome::OlderIsOver => "over",
+            };
+            return format!("{told} at {}", second * 5);
+        }
+        "nobody".to_owned()
+    }
+
+    /// Each letter is five seconds.
+    #[test]
+    fn the_evidence_tells_a_preload_from_a_zap() {
+        let rows: [(bool, bool, &str, &str, &str); 15] = [
+            // Its player's own word.
+            (true, false, ".p", "rr", "over at 5"),
+            (true, false, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
+            (true, false, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (true, false, "d.......p", "rrrrrrrrr", "over at 40"),
+            // Some segments ahead, while the film goes on; and a stream, when the film is quiet.
+            (true, false, "ss.........", "rrrrrrrrrrr", "nobody"),
+            (true, false, "sss........", "rrrrrrrrrrr", "nobody"),
+            (true, false, "ssssss", "r", "older at 10"),
+            (true, false, "sssss", "rr", "older at 15"),
+            // Renewals: quiet is who has missed a round.
+            (false, false, ".....rr", "r.....r", "nobody"),
+            (false, false, "......r", "r", "older at 30"),
+            (false, false, ".........", "r", "older at 40"),
+            // Both show life for a minute: two viewers.
+            (false, false, "r.....r.....r.....", "rr..rr..rr..rr..rr", "over at 60"),
+            // Whoever was taken back is not presumed over by the same evidence.
+            (true, true, "ssssss...", "r", "older at 40"),
+            // Nothing but a license: abandoned, beside what goes on.
+            (true, false, "........................._", "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (true, false, ".........", "", "older at 40"),
+        ];
+        for (by_timer, has_returned, newer, older, expected) in rows {
+            assert_eq!(outcome(by_timer, has_returned, newer, older), expected, "{newer} beside {older}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_the_license_server_has_not_accepted_decides_nothing() {
+        let start = Clock.now();
+        let past = start + SECOND * 10_000;
+        let older =
+            Older { by_timer: true, done: true, has_returned: false, last: start, overdue_at: start, quiet_at: start };
+        let life = Life { plays: true, renewed: true, segments: 99, ..Life::new(start) };
+        assert_eq!(judge(past, &older, &Newer { is_served: false, life }), Outcome::GoOn(None));
+    }
+}

@@ -1,0 +1,344 @@
+//! Preloads and zaps: what ends the older playback, what ends the newer, and who comes back.
+
+use super::*;
+use crate::session::Media;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Stage {
+    fn renews(&mut self, id: u64) {
+        assert_eq!(self.renew(RENEWAL.with(id).under(id * 100)), id);
+    }
+
+    fn fetches(&mut self, id: u64, segments: usize) {
+        let media = Media { segment: true, ..Media::default() };
+        (0..segments).for_each(|_| self.deliver(id, Input::Media(media)));
+    }
+
+    /// Time in small steps, with an authority that says yes.
+    fn passes(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.tick(SECOND.min(end - self.now));
+            self.settle();
+        }
+    }
+
+    /// The authority has no place for the open in flight, as the shell has it: perhaps somebody gives way.
+    fn has_no_place(&mut self) -> bool {
+        let (id, ask) = self.flying.remove(0);
+        assert_eq!(ask.kind, AskKind::Open);
+        let mut out = Outbox::new();
+        let turned = self.device.turn(id, self.now, |()| true, &self.policy, &mut out);
+        self.take(out);
+        self.settle();
+        if turned {
+            self.told.push_str(&format!("o{} ", id.0));
+        }
+        self.flying.push((id, ask));
+        turned
+    }
+
+    fn is_live(&self, id: u64) -> bool {
+        matches!(self.state(id), State::Live { .. })
+    }
+
+    fn gives_way(&self, id: u64) -> bool {
+        matches!(self.state(id), State::Closed { why: Over::Ended(End::GaveWay), .. })
+    }
+
+    fn is_over(&self, id: u64) -> bool {
+        matches!(self.state(id), State::Closed { why: Over::Ended(End::Zapped), .. })
+    }
+}
+
+/// A film, and the next title beside it. Both are carried by renewals.
+fn film_and_preload() -> Stage {
+    let mut stage = Stage::new();
+    for id in [1, 2] {
+        stage.play(LICENSE.with(id).under(id * 100));
+        stage.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        stage.passes(SECOND);
+    }
+    stage
+}
+
+#[test]
+fn a_preload_does_not_end_the_film() {
+    let mut stage = film_and_preload();
+    // As Media3 does: some 50 s ahead.
+    stage.fetches(2, 6);
+    stage.passes(SECOND * 25);
+    stage.renews(1);
+    stage.passes(SECOND * 25);
+    stage.renews(1);
+    assert!(stage.is_live(1) && stage.is_live(2));
+    stage.says(2, Playing::Plays);
+    stage.settle();
+    assert!(stage.is_over(1) && stage.is_live(2));
+    assert_eq!(stage.told, "o1 o2 c1 ");
+}
+
+#[test]
+fn a_call_that_the_authority_does_not_accept_ends_nothing_and_holds_no_place() {
+    for refusal in [Denial::Token, Denial::Rejected, Denial::Limit, Denial::InUse] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        stage.play(LICENSE.with(2));
+        stage.quiet();
+        stage.call(LICENSE.with(3));
+        stage.answer(Ok(Verdict::Denied(refusal, reason())));
+        assert!(matches!(stage.call_again(3, LICENSE.with(3)).1, Answer::Refuse(Refusal::Denied(..))));
+        assert!(stage.is_live(1) && stage.is_live(2));
+        assert_eq!(stage.told, "o1 o2 o3 ");
+    }
+}
+
+#[test]
+fn a_player_that_says_that_it_preloads_shows_no_life_by_what_it_fetches() {
+    let mut stage = film_and_preload();
+    stage.deliver(2, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.fetches(2, 20);
+    for _ in 0..6 {
+        stage.passes(SECOND * 25);
+        stage.renews(1);
+        stage.renews(2);
+        stage.fetches(2, 1);
+        assert!(stage.is_live(1) && stage.is_live(2));
+    }
+    stage.says(2, Playing::Plays);
+    assert!(!stage.is_live(1));
+}
+
+#[test]
+fn the_newer_one_that_renews_while_the_older_is_silent_is_the_one_that_plays() {
+    let mut stage = film_and_preload();
+    stage.passes(SECOND * 30);
+    assert!(stage.is_live(1));
+    stage.renews(2);
+    stage.settle();
+    assert!(stage.gives_way(1) && stage.is_live(2));
+}
+
+#[test]
+fn an_older_one_of_which_nothing_is_heard_for_its_interval_and_grace_gives_way() {
+    let mut stage = film_and_preload();
+    // Interval and grace, two seconds of which went by.
+    stage.passes(SECOND * 37);
+    assert!(stage.is_live(1));
+    stage.passes(SECOND);
+    assert!(stage.gives_way(1) && stage.is_live(2));
+}
+
+#[test]
+fn a_stream_ends_what_is_silent_beside_it() {
+    for (segments, ended) in [(8, false), (9, true)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        stage.fetches(1, 30);
+        stage.play(LICENSE.with(2));
+        stage.fetches(2, segments);
+        stage.passes(SECOND * 9);
+        assert!(stage.is_live(1));
+        stage.passes(SECOND * 2);
+        assert_eq!(stage.gives_way(1), ended, "{segments} segments");
+    }
+}
+
+#[test]
+fn one_device_with_two_viewers_keeps_the_newer_playback() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    for _ in 0..11 {
+        stage.fetches(1, 2);
+        stage.fetches(2, 2);
+        stage.passes(SECOND * 5);
+    }
+    assert!(stage.is_live(1));
+    for _ in 0..6 {
+        stage.fetches(1, 2);
+        stage.fetches(2, 2);
+        stage.passes(SECOND * 5);
+    }
+    assert!(stage.is_over(1) && stage.is_live(2));
+    // Where it may have two, nobody is over.
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    for _ in 0..30 {
+        stage.fetches(1, 2);
+        stage.fetches(2, 2);
+        stage.passes(SECOND * 5);
+    }
+    assert!(stage.is_live(1) && stage.is_live(2));
+}
+
+#[test]
+fn an_abandoned_preload_gives_way_and_plays_when_it_is_wanted_after_all() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    for _ in 0..12 {
+        assert!(stage.is_live(1) && stage.is_live(2));
+        stage.passes(SECOND * 10);
+        stage.fetches(1, 2);
+    }
+    stage.settle();
+    assert!(stage.is_live(1) && stage.gives_way(2));
+    // The film ends, and the preloaded title plays, under the same id.
+    stage.told.clear();
+    stage.passes(SECOND * 5);
+    stage.says(2, Playing::Plays);
+    stage.settle();
+    assert!(stage.is_over(1) && stage.is_live(2));
+    assert_eq!(stage.told, "b1 o2 c1 ");
+}
+
+/// A film that is paused in a page whose timers stand, and another one that is tried for a while.
+#[test]
+fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
+    let signs: [fn(&mut Stage); 4] = [
+        |stage| stage.fetches(1, 1),
+        |stage| assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait)),
+        |stage| assert_eq!(stage.call(LICENSE.with(1).under(100)), (1, Answer::Wait)),
+        |stage| stage.says(1, Playing::Plays),
+    ];
+    for sign in signs {
+        let mut stage = film_and_preload();
+        stage.passes(SECOND * 60);
+        assert!(stage.gives_way(1));
+        sign(&mut stage);
+        stage.settle();
+        assert!(stage.is_live(1) && stage.is_live(2));
+        assert_eq!(stage.told, "o1 o2 c1 o1 ");
+    }
+    // Nothing of it is known any more.
+    let mut stage = film_and_preload();
+    stage.passes(SECOND * 60);
+    stage.fetches(2, 1);
+    stage.passes(Policy::GIVEN_WAY);
+    assert!(stage.device.playbacks.iter().all(|p| p.id != SessionId(1)));
+}
+
+#[test]
+fn what_gave_way_and_is_then_stopped_or_killed_stays_so() {
+    let ends = [Input::End(End::Stopped), Input::Kill(reason())];
+    for end in ends {
+        let mut stage = film_and_preload();
+        stage.passes(SECOND * 60);
+        stage.deliver(1, end);
+        stage.fetches(1, 20);
+        assert!(stage.call(RENEWAL.with(1).under(100)).1.refusal().is_some());
+        stage.settle();
+        assert_eq!(stage.told, "o1 o2 c1 ");
+    }
+}
+
+/// Two players behind one device, each of which goes on until it is refused.
+#[test]
+fn two_titles_never_take_turns_for_long() {
+    for apart in [5, 15, 25, 45] {
+        let mut stage = film_and_preload();
+        let mut players = vec![1, 2];
+        for _ in 0..40 {
+            stage.passes(SECOND * apart);
+            players.retain(|id| {
+                let (of, answer) = stage.call(RENEWAL.with(*id).under(id * 100));
+                if let Answer::Renew(_, ticket) = answer {
+                    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+                    stage.deliver(of, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+                }
+                stage.settle();
+                answer.refusal().is_none()
+            });
+        }
+        assert_eq!(players, [2], "{apart} s apart: {}", stage.told);
+        let opens = stage.told.matches('o').count();
+        assert!(opens <= 5, "{apart} s apart: {}", stage.told);
+    }
+}
+
+// At the limit.
+
+fn film_at_the_limit() -> Stage {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.deliver(1, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    stage.passes(SECOND);
+    stage.call(LICENSE.with(2).under(200));
+    stage
+}
+
+#[test]
+fn at_the_limit_the_older_gives_way_and_is_taken_back_if_that_was_for_nothing() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    assert!(stage.gives_way(1));
+    assert_eq!(stage.told, "o1 o2 c1 o2 ");
+    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    stage.settle();
+    assert!(stage.is_live(1));
+    assert_eq!(stage.told, "o1 o2 c1 o2 o1 ");
+}
+
+#[test]
+fn a_license_server_that_declines_gives_the_older_its_place_back() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    let (id, ask) = stage.flying.remove(0);
+    stage.deliver(id.0, Input::Answered(ask.ticket, ask.kind, Ok(granted(2))));
+    stage.deliver(2, Input::Unserved);
+    stage.passes(SECOND * 31);
+    assert!(stage.is_live(1) && !stage.is_live(2));
+}
+
+#[test]
+fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    stage.settle();
+    assert!(stage.gives_way(1) && stage.is_live(2));
+    // The film goes on: the preload gives its place back.
+    stage.passes(SECOND * 20);
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    assert!(stage.has_no_place());
+    stage.settle();
+    assert!(stage.is_live(1) && stage.gives_way(2));
+    // What the preload fetches or renews meanwhile does not turn the film out.
+    stage.fetches(2, 8);
+    stage.passes(SECOND * 10);
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)), (2, Answer::Wait));
+    assert!(!stage.has_no_place());
+    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    assert!(matches!(stage.call_again(2, RENEWAL.with(2).under(200)).1, Answer::Refuse(Refusal::Denied(..))));
+    assert!(stage.is_live(1) && stage.gives_way(2));
+    // Then the next title plays.
+    stage.passes(SECOND * 5);
+    stage.says(2, Playing::Plays);
+    assert!(stage.has_no_place());
+    stage.settle();
+    assert!(stage.is_live(2) && stage.is_over(1));
+}
+
+#[test]
+fn what_is_opened_for_another_account_turns_nobody_out() {
+    let mut stage = film_at_the_limit();
+    let (id, _) = stage.flying[0];
+    assert!(!stage.device.turn(id, stage.now, |()| false, &stage.policy, &mut Outbox::new()));
+    assert!(stage.is_live(1));
+}
+
+#[test]
+fn the_spare_place_is_the_preloads_until_it_plays() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    assert_eq!(stage.device.spare(&stage.policy), None);
+    stage.play(LICENSE.with(2));
+    assert_eq!(stage.device.spare(&stage.policy), Some(SessionId(2)));
+    // Another device needs it.
+    stage.deliver(2, Input::GiveWay);
+    stage.settle();
+    assert_eq!(stage.device.spare(&stage.policy), None);
+    assert!(stage.is_live(1) && stage.gives_way(2));
+}
