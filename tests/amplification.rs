@@ -313,6 +313,42 @@ fn bases_that_add_up_to_no_url_are_refused() {
 }
 
 #[test]
+fn what_comes_before_the_editing_of_a_manifest_costs_no_more_than_its_size() {
+    let utf8 = |bytes: &[u8]| {
+        let text = manifest::utf8(Bytes::copy_from_slice(bytes), Some("windows-1252"));
+        text.map_or(0, |text| text.bytes.len() / 2)
+    };
+    assert_linear("characters of three bytes", MANIFEST_BYTES, |size| vec![0x80; size], utf8);
+    let wide = |size: usize| [&b"\xff\xfe"[..], &b"\x00\x4e".repeat(size / 2 - 1)].concat();
+    assert_linear("UTF-16", MANIFEST_BYTES, wide, utf8);
+    let sniff = |bytes: &[u8]| usize::from(manifest::sniff(bytes, true) == manifest::Sniffed::More);
+    assert_linear("comments", MANIFEST_BYTES, |size| filled("", |_| "<!---->".to_owned(), "", size), sniff);
+    assert_linear("a document type", MANIFEST_BYTES, |size| filled("<!DOCTYPE [", |_| "]".to_owned(), "", size), sniff);
+}
+
+/// A few bytes may stand for gigabytes: however they are put together, what is held is bounded.
+#[test]
+fn an_encoded_manifest_costs_no_more_than_it_may_be_large() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gzip, &vec![b'#'; 256 * 1024 * 1024]).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(
+        &vec![b'#'; 64 * 1024 * 1024][..],
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
+    // An empty member of gzip, over and over.
+    let members = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(MANIFEST_BYTES / 20);
+    // An empty metablock of Brotli that holds a byte which is skipped, over and over.
+    let blocks = [&[0x0c][..], &[0x0c, 0, 0].repeat(MANIFEST_BYTES / 3)].concat();
+    for (name, body) in [("gzip", gzip), ("zstd", zstd), ("gzip", members), ("br", blocks)] {
+        let body = Bytes::from(body);
+        let cost = measure(&[], |_| manifest::decoded(&[name], body.clone(), MANIFEST_BYTES).map_or(0, |it| it.len()));
+        assert_eq!(cost.output, 0, "{name}");
+        assert!(cost.peak <= 20 * 1024 * 1024 && cost.allocated <= 64 * 1024 * 1024, "{name}: {cost:?}");
+    }
+}
+
+#[test]
 fn slates_and_steering_lists_cost_no_more_than_their_size() {
     let at = |slate: &[u8]| {
         let text = String::from_utf8_lossy(slate);

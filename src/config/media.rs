@@ -16,6 +16,8 @@ pub struct Media {
     pub license_route: Option<String>,
     /// Largest manifest, bytes.
     pub manifest_max: usize,
+    /// What is neither a manifest nor a segment that is known does not come through.
+    pub strict: bool,
     /// The longest pause in a segment on its way from the origin.
     pub stall: Duration,
 }

@@ -11,34 +11,34 @@ mod first;
 mod guarded;
 mod manifest;
 mod over;
+mod pass;
+mod peeked;
 mod place;
 mod playhead;
+mod recognise;
 mod shelf;
 mod slate;
 mod told;
+mod told_by_player;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{LOCATION, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::Failure;
 use self::first::First;
-use self::guarded::Guarded;
-use self::place::{Map, Target};
+use self::place::Map;
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
-use self::told::{ELSEWHERE, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, is_manifest, redirect, refusal, told};
+use self::told::{FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told};
 use super::Gateway;
 use super::caller::CallerNames;
-use super::identity::{self, Evidence};
+use super::identity;
 use super::route::Route;
-use super::signs;
 use crate::authority::Authority;
-use crate::cmcd;
 use crate::config::{self, Endpoint};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, RequestBody, Sending};
@@ -159,51 +159,11 @@ impl Story<'_> {
         Map { media: self.media, registration: self.registration, route: self.route, slate }
     }
 
-    /// Another device has come by the path. The rung that named the device must not name another one now; a
-    /// player cannot repeat a query or a path with every segment.
-    fn is_foreign(&self, below: &str) -> bool {
-        let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
-        let rungs: Vec<_> = rungs
-            .filter(|rung| match rung {
-                // Below a playback's own path both are its server's.
-                config::Rung::PathSegment | config::Rung::Query(_) => false,
-                config::Rung::Cookie(_)
-                | config::Rung::Header(_)
-                | config::Rung::Mtls
-                | config::Rung::Peer
-                | config::Rung::TokenClaim(_) => true,
-            })
-            .cloned()
-            .collect();
-        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
-        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
-        identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
-    }
-
     /// A session was opened for it, perhaps before a restart: none begins here without one where that needs
     /// no token.
     fn is_bound(&self) -> bool {
         let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
         self.seat.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
-    }
-
-    /// What the player says of itself with this request.
-    fn report(&self, target: &Target) -> Option<Report> {
-        let query = self.asked.uri.query();
-        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.asked.headers))?;
-        self.seat.tells.store(true, Ordering::Relaxed);
-        let mut report = signs::read(&told);
-        report.by_interval = false;
-        if let Some(wanted) = self.seat.learned().wanted(&target.path, self.first_byte()) {
-            wanted.place(&mut report, &told);
-        }
-        Some(report)
-    }
-
-    fn first_byte(&self) -> u64 {
-        let range = self.asked.headers.get(RANGE).and_then(|range| range.to_str().ok());
-        let first = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
-        first.unwrap_or_default()
     }
 
     fn flow(&self, segment: bool, report: Option<Report>) -> Flow {
@@ -221,58 +181,6 @@ impl Story<'_> {
         let learned = self.seat.learned();
         let stream = report.and_then(|report| report.stream).or_else(|| learned.stream());
         Media { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
-    }
-
-    async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
-        if target.steering {
-            return self.steering(map, target).await;
-        }
-        if let Some(format) = Format::of_path(&target.path) {
-            return self.manifest(map, target, format).await;
-        }
-        let fetched = self.fetch(target, false).await;
-        let streamed = match fetched {
-            Ok(streamed) => streamed,
-            Err(failure) => return self.failed("segment", &failure),
-        };
-        // Its server may have been silent for long.
-        if let Some(refusal) = self.killed() {
-            return self.turned("segment", &refusal);
-        }
-        if streamed.status.is_success()
-            && let Some(format) = Format::of_media_type(fetch::media_type(&streamed.headers))
-        {
-            // Its path did not tell.
-            drop(streamed);
-            return self.manifest(map, target, format).await;
-        }
-        if streamed.status.is_success() || streamed.status == StatusCode::NOT_MODIFIED {
-            self.got();
-        }
-        self.count("segment", "passed");
-        self.onward(map, target, streamed)
-    }
-
-    /// The player has something of it.
-    fn got(&self) {
-        if let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) {
-            self.gateway.sessions.used(key, self.registration.token());
-        }
-    }
-
-    /// As it comes.
-    fn onward(&self, map: &Map<'_>, target: &Target, streamed: crate::upstream::Streamed) -> Response<Sending> {
-        let crate::upstream::Streamed { body, mut headers, status } = streamed;
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
-            let bound = location.and_then(|location| manifest::bound(map, target, location));
-            return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| redirect(&path));
-        }
-        fetch::onward(&mut headers);
-        let mut response = Response::new(Sending::stream(Guarded::new(body, self)));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
     }
 
     fn failed(&self, kind: &'static str, failure: &Failure) -> Response<Sending> {

@@ -5,12 +5,15 @@
 //! facts out; bounded in size, depth and number; decides nothing about sessions. The gateway's media route
 //! calls it, and says where URIs are to lead.
 
+mod charset;
 mod dash;
 mod edit;
+mod encoding;
 mod expansion;
 mod hls;
 mod places;
 mod playhead;
+mod sniff;
 mod steering;
 #[cfg(test)]
 mod tests;
@@ -18,11 +21,14 @@ mod uri;
 
 use std::time::Duration;
 
+pub use self::charset::{Utf8, utf8};
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
+pub use self::encoding::{decoded, decoded_start, encodings};
 pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
+pub use self::sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use self::steering::steered;
 pub use self::uri::{Absolute, Base};
 
@@ -138,6 +144,9 @@ pub enum Unfit {
     Broken,
     #[error("the manifest is nested too deeply")]
     Deep,
+    /// Its content encoding is unknown, or not what it says.
+    #[error("the manifest's content encoding cannot be undone")]
+    Encoding,
     /// Neither a playlist nor an MPD.
     #[error("this is no manifest")]
     Foreign,
@@ -159,6 +168,7 @@ impl Unfit {
         match self {
             Self::Broken => "broken",
             Self::Deep => "deep",
+            Self::Encoding => "encoding",
             Self::Foreign => "foreign",
             Self::Grows => "grows",
             Self::Large => "large",
@@ -212,12 +222,7 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let shift = bytes.len() - text.len();
-    let is_one = match format {
-        Format::Dash => memchr::memmem::find(text, b"MPD").is_some(),
-        // Players skip what stands before.
-        Format::Hls => text.trim_ascii_start().starts_with(b"#EXTM3U"),
-    };
-    if !is_one {
+    if sniff(text, true) != Sniffed::Manifest(format) {
         return Err(Unfit::Foreign);
     }
     let text = std::str::from_utf8(text).map_err(|_| Unfit::Broken)?;

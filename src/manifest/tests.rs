@@ -233,7 +233,7 @@ fn what_is_no_manifest_or_too_much_of_one_is_told() {
         (Format::Dash, b"<MPD><Period></MPD>", Unfit::Broken),
         (Format::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD><Period/></MPD>", Unfit::Broken),
         (Format::Dash, b"<!DOCTYPE MPD><MPD><Period/></MPD>", Unfit::Broken),
-        (Format::Dash, b"<x>MPD</x>", Unfit::Broken),
+        (Format::Dash, b"<x>MPD</x>", Unfit::Foreign),
         (Format::Dash, deep.as_bytes(), Unfit::Deep),
         (Format::Hls, many.as_bytes(), Unfit::Many),
     ];

@@ -66,7 +66,7 @@ pub struct CallLabels {
 /// One request on a media route, as counted.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct MediaLabels {
-    /// `manifest` or `segment`.
+    /// `manifest`, `segment` or `other`.
     pub kind: &'static str,
     /// `passed`, `failed`, `refused` or `slate`.
     pub outcome: &'static str,

@@ -20,6 +20,7 @@ pub(super) fn media(table: &Section<'_>) -> Media {
         license_route: table.word("license-route", words::license_route),
         manifest_max: table.size("manifest-max", 1024..=16 * LARGEST).unwrap_or(LARGEST),
         stall: table.duration("stall", Duration::from_millis(1)..=LONGEST).unwrap_or(Duration::from_secs(15)),
+        strict: table.flag("strict").unwrap_or(false),
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Story;
 use super::place::Target;
+use super::told::is_segment;
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::gateway::query;
@@ -21,7 +22,7 @@ use crate::upstream::{Call, Fault, Hold, Streamed};
 /// slate's, which the authority names.
 static PASSED: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
 /// Passed on for what is not edited: a part, or a copy of what the player has already.
-static OF_SEGMENTS: [HeaderName; 5] = [ACCEPT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
+static OF_SEGMENTS: [HeaderName; 4] = [IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
 
 /// The origin could not be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,6 +93,11 @@ impl Story<'_> {
         if !plain {
             names.extend(OF_SEGMENTS.iter().cloned());
         }
+        // What may turn out to be a manifest is best read as it is.
+        let encoded = !plain && is_segment(&target.path);
+        if encoded {
+            names.push(ACCEPT_ENCODING);
+        }
         if !self.route.config.strip_cmcd {
             names.extend(cmcd::HEADERS.map(HeaderName::from_static));
         }
@@ -99,7 +105,7 @@ impl Story<'_> {
         for name in names {
             headers.extend(from.get(&name).map(|value| (name, value.clone())));
         }
-        if plain {
+        if !encoded {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         headers
@@ -122,8 +128,19 @@ pub(super) fn edited(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
+/// The body is in no content encoding any more, and `converted` into UTF-8 if it was not.
+pub(super) fn decoded(headers: &mut HeaderMap, converted: bool) {
+    headers.remove(CONTENT_ENCODING);
+    let kind = media_type(headers).split(';').next().unwrap_or_default().trim();
+    if converted && let Ok(kind) = HeaderValue::try_from(format!("{kind}; charset=utf-8")) {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+}
+
+pub(super) fn charset(headers: &HeaderMap) -> Option<&str> {
+    let mut parameters = media_type(headers).split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let (_, charset) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(charset.trim().trim_matches('"'))
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> &str {

@@ -13,6 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::futures::OwnedNotified;
 
 use super::Story;
+use super::peeked::Peeked;
 use super::shelf::Seat;
 use crate::clock::Clock;
 use crate::edge::Cut;
@@ -20,10 +21,9 @@ use crate::secret::Fingerprint;
 use crate::session::Refusal;
 use crate::sessions::{DeviceKey, Flow, Sessions};
 use crate::telemetry::Telemetry;
-use crate::upstream::Transfer;
 
 pub(super) struct Guarded {
-    body: Transfer,
+    body: Peeked,
     bytes: Counter,
     watch: Option<Watch>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Watch {
 }
 
 impl Guarded {
-    pub(super) fn new(body: Transfer, story: &Story<'_>) -> Self {
+    pub(super) fn new(body: Peeked, story: &Story<'_>) -> Self {
         let bytes = story.gateway.telemetry.metrics.media_bytes(&story.route.path);
         Self { body, bytes, watch: story.key.map(|key| Watch::new(story, key)) }
     }

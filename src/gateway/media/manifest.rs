@@ -3,17 +3,18 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::edit_job::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::fetch::{self, Failure};
+use super::peeked::MediaReply;
 use super::place::{Map, Target};
-use super::{Story, told};
+use super::{Story, UNKNOWN_MEDIA, recognise, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
-use crate::manifest::{self, Format, Purpose, Unfit};
-use crate::upstream::{Fault, Phase, Streamed};
+use crate::manifest::{self, Format, Purpose, Sniffed, Unfit};
+use crate::upstream::{Fault, Phase};
 
 /// A manifest from its server.
 pub(super) struct Fetched {
@@ -27,16 +28,21 @@ pub(super) enum Instead {
     Busy,
     Failure(Failure),
     /// No success: passed on as it is.
-    Reply(Box<Streamed>),
+    Reply(Box<MediaReply>),
     Unfit(Unfit),
 }
 
 impl Story<'_> {
-    pub(super) async fn manifest(&self, map: &Map<'_>, target: &Target, format: Format) -> Response<Sending> {
+    /// `came`: what is asked for has begun to come, and has turned out to be one.
+    pub(super) async fn manifest(&self, map: &Map<'_>, target: &Target, came: Option<MediaReply>) -> Response<Sending> {
         if self.asked.method == Method::HEAD {
             return self.head(map, target).await;
         }
-        let fetched = match self.whole(target).await {
+        let fetched = match came {
+            Some(reply) => self.gathered(reply).await,
+            None => self.whole(target).await,
+        };
+        let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
@@ -44,6 +50,11 @@ impl Story<'_> {
         if let Some(refusal) = self.killed() {
             return self.ended_or_turned("manifest", target, &refusal, Some(fetched)).await;
         }
+        // Whatever its path and its type say.
+        let format = match manifest::sniff(&fetched.body, true) {
+            Sniffed::Manifest(format) => format,
+            Sniffed::More | Sniffed::Other => return self.foreign(fetched),
+        };
         match self.edited(map, target, format, &fetched.body, (false, None)).await {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
@@ -58,14 +69,19 @@ impl Story<'_> {
                 self.count("manifest", "passed");
                 self.sent(body, fetched.headers)
             }
-            // It leads nowhere, so that it need not be edited: mostly an error in a text of its own.
-            Err(Instead::Unfit(Unfit::Foreign)) => {
-                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
-                self.count("manifest", "passed");
-                self.sent(fetched.body, fetched.headers)
-            }
             Err(instead) => self.instead(map, target, instead),
         }
+    }
+
+    /// No manifest, where one was asked for: it leads nowhere, so that it need not be edited. Mostly an error in a text
+    /// of its own.
+    fn foreign(&self, fetched: Fetched) -> Response<Sending> {
+        self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
+        if self.media.strict {
+            return self.refused("other", UNKNOWN_MEDIA);
+        }
+        self.count("other", "passed");
+        self.sent(fetched.body, fetched.headers)
     }
 
     /// A killed live playlist behind the last segment that its player knows. None where it cannot end so.
@@ -116,10 +132,11 @@ impl Story<'_> {
             return self.turned("manifest", &refusal);
         }
         match fetched {
-            Ok(mut streamed) => {
-                fetch::edited(&mut streamed.headers);
+            Ok(streamed) => {
+                let mut reply = MediaReply::from(streamed);
+                fetch::edited(&mut reply.headers);
                 self.count("manifest", "passed");
-                self.onward(map, target, streamed)
+                self.onward(map, target, reply)
             }
             Err(failure) => self.failed("manifest", &failure),
         }
@@ -127,13 +144,13 @@ impl Story<'_> {
 
     /// Within the route's bounds of size and time.
     pub(super) async fn whole(&self, target: &Target) -> Result<Fetched, Instead> {
-        let Streamed { body, headers, status } = self.fetch(target, true).await.map_err(Instead::Failure)?;
-        if !status.is_success() {
-            return Err(Instead::Reply(Box::new(Streamed { body, headers, status })));
-        }
-        if fetch::is_encoded(&headers) {
-            return Err(Instead::Unfit(Unfit::Broken));
-        }
+        let reply = MediaReply::from(self.fetch(target, true).await.map_err(Instead::Failure)?);
+        if reply.status.is_success() { self.gathered(reply).await } else { Err(Instead::Reply(Box::new(reply))) }
+    }
+
+    /// Decoded and in UTF-8.
+    async fn gathered(&self, reply: MediaReply) -> Result<Fetched, Instead> {
+        let MediaReply { body, mut headers, .. } = reply;
         let body = body::collect(body, self.media.manifest_max, self.route.config.timeout).await;
         let body = body.map_err(|fault| match fault {
             // No call of a player waits for its place here.
@@ -141,7 +158,20 @@ impl Story<'_> {
             body::Fault::Exceed => Instead::Unfit(Unfit::Large),
             body::Fault::Stall => Instead::Failure(Failure::Fault(Fault::Slow { phase: Phase::Body })),
         })?;
-        Ok(Fetched { body, headers })
+        let encodings: Vec<String> = recognise::encoding_values(&headers).map(str::to_owned).collect();
+        let (charset, most) = (fetch::charset(&headers).map(str::to_owned), self.media.manifest_max);
+        let bytes = body.len();
+        let decode = move || {
+            let names = manifest::encodings(encodings.iter().map(String::as_str));
+            manifest::utf8(manifest::decoded(&names, body, most)?, charset.as_deref())
+        };
+        // A few bytes may stand for many.
+        let encoded = headers.contains_key(CONTENT_ENCODING);
+        let text = self.heavy(if encoded { usize::MAX } else { bytes }, decode).await?.map_err(Instead::Unfit)?;
+        if encoded || text.converted {
+            fetch::decoded(&mut headers, text.converted);
+        }
+        Ok(Fetched { body: text.bytes, headers })
     }
 
     pub(super) fn instead(&self, map: &Map<'_>, target: &Target, instead: Instead) -> Response<Sending> {

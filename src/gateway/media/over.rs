@@ -64,7 +64,7 @@ impl Story<'_> {
     ) -> Response<Sending> {
         if self.media.end_playlists
             && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
-            && Format::of_path(&target.path) == Some(Format::Hls)
+            && self.seat.learned().format(&target.path) == Some(Format::Hls)
             && let Some(ended) = self.ended(target, fetched).await
         {
             return ended;

@@ -48,6 +48,8 @@ pub(super) struct Learned {
     bytes: LearnedBytes,
     /// Some of what its newest manifest names is fetched past us.
     elsewhere: bool,
+    /// Of manifests whose paths do not say it.
+    formats: Vec<(Fingerprint, Format)>,
     live: Option<bool>,
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
@@ -116,6 +118,9 @@ impl Seat {
 impl Learned {
     /// What a manifest of this playback, at this path of its server, said.
     pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
+        if self.format(path) != Some(format) {
+            put(&mut self.formats, path, format, PLAYLISTS);
+        }
         self.live = facts.live.or(self.live);
         match facts.live {
             Some(_) => (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload),
@@ -168,6 +173,12 @@ impl Learned {
     /// What it is of, if a manifest said.
     pub(super) fn stream(&self) -> Option<Stream> {
         self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    }
+
+    /// What came from this path before, or what the path itself says.
+    pub(super) fn format(&self, path: &str) -> Option<Format> {
+        let known = self.formats.iter().find(|(known, _)| *known == name(path)).map(|(_, format)| *format);
+        known.or_else(|| Format::of_path(path))
     }
 
     pub(super) fn is_audio(&self, path: &str) -> bool {

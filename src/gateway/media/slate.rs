@@ -70,7 +70,7 @@ impl Story<'_> {
     pub(super) async fn blacked_out(&self, target: Target, blackout: &SlateBlackout) -> Response<Sending> {
         let SlateBlackout { refusal, since, slate } = blackout;
         let map = self.map(Some(slate));
-        let format = Format::of_path(&target.path);
+        let format = self.seat.learned().format(&target.path);
         match format {
             _ if target.slate => self.pass(&map, &target).await,
             Some(format) => self.shown(&map, &target, format, slate, *since).await,

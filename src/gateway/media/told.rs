@@ -19,6 +19,9 @@ pub(super) const ORIGIN: Refusal =
 pub(super) const UNKNOWN: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_unknown", "no playback is known by this path");
 
+pub(super) const UNKNOWN_MEDIA: Refusal =
+    refusal(StatusCode::FORBIDDEN, "media_unknown", "this is neither a manifest nor a segment that is known");
+
 pub(super) const fn refusal(status: StatusCode, error: &'static str, detail: &'static str) -> Refusal {
     Refusal { status, error, detail, close: false }
 }
@@ -35,16 +38,17 @@ pub(super) fn redirect(path: &str) -> Response<Sending> {
 }
 
 /// Endings of the paths of segments. Whatever else may be a manifest.
-const SEGMENTS: [&str; 19] = [
-    "aac", "cmfa", "cmft", "cmfv", "init", "jpg", "key", "m4a", "m4s", "m4v", "mp3", "mp4", "mp4a", "mp4v", "png",
-    "ts", "vtt", "webm", "webvtt",
+const SEGMENTS: [&str; 37] = [
+    "aac", "ac3", "ac4", "cmfa", "cmfm", "cmft", "cmfv", "dfxp", "ec3", "flac", "gif", "init", "jpeg", "jpg", "key",
+    "m2ts", "m4a", "m4f", "m4i", "m4s", "m4v", "mkv", "mp3", "mp4", "mp4a", "mp4v", "ogg", "opus", "png", "srt", "ts",
+    "ttml", "vtt", "webm", "webp", "webvtt", "wvtt",
 ];
 
 pub(super) fn is_manifest(path: &str) -> bool {
     Format::of_path(path).is_some() || !is_segment(path)
 }
 
-fn is_segment(path: &str) -> bool {
+pub(super) fn is_segment(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod origin;
+mod recognised;
 mod slate;
 
 use http::Method;

@@ -1,0 +1,85 @@
+//! A reply whose first bytes have been looked at: they come first, and the rest while it comes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::upstream::{Fault, Streamed, Transfer};
+
+/// A reply of the origin on its way through.
+pub(super) struct MediaReply {
+    pub(super) body: Peeked,
+    pub(super) headers: HeaderMap,
+    pub(super) status: StatusCode,
+}
+
+pub(super) struct Peeked {
+    first: Bytes,
+    rest: Transfer,
+}
+
+impl From<Streamed> for MediaReply {
+    fn from(Streamed { body, headers, status }: Streamed) -> Self {
+        Self { body: Peeked { first: Bytes::new(), rest: body }, headers, status }
+    }
+}
+
+impl Peeked {
+    /// Reads on while `tell` has not told by the bytes so far. It is asked once more at their end, with true, and then
+    /// must tell.
+    pub(super) async fn look<T>(&mut self, mut tell: impl FnMut(&[u8], bool) -> Option<T>) -> Result<Option<T>, Fault> {
+        let (mut seen, mut enough) = (BytesMut::new(), 0);
+        let told = loop {
+            let Some(frame) = self.rest.frame().await else { break tell(&seen, true) };
+            let Ok(data) = frame?.into_data() else { continue };
+            // Mostly the first frame tells, and is not copied.
+            if seen.is_empty()
+                && let Some(told) = tell(&data, false)
+            {
+                self.first = data;
+                return Ok(Some(told));
+            }
+            seen.extend_from_slice(&data);
+            // Of bytes that come one by one, not each is worth a look at all.
+            if seen.len() < enough {
+                continue;
+            }
+            enough = seen.len() * 2;
+            if let Some(told) = tell(&seen, false) {
+                break Some(told);
+            }
+        };
+        self.first = seen.freeze();
+        Ok(told)
+    }
+}
+
+impl Body for Peeked {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, first) = (self.rest.size_hint(), self.first.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(first));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(first));
+        }
+        hint
+    }
+}

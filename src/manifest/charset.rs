@@ -1,0 +1,125 @@
+//! Manifests in other characters than UTF-8, which an edited one always is.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+use super::Unfit;
+
+/// XML declarations stand at the very beginning, and none is longer.
+const MAX_DECLARATION_BYTES: usize = 256;
+
+/// A manifest in UTF-8, and whether it was anything else.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Utf8 {
+    pub bytes: Bytes,
+    pub converted: bool,
+}
+
+/// By the first of these that tells: a byte order mark, zeros as UTF-16 has them, `charset` of the media type, the XML
+/// declaration. A name of UTF-16 alone is not believed: the text would not be one that we, or the declaration itself,
+/// could be read in.
+///
+/// # Errors
+/// [`Unfit::Broken`]: bytes that are no text in these characters.
+pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<Utf8, Unfit> {
+    let encoding = Encoding::for_bom(&bytes).map(|(encoding, _)| encoding).or_else(|| by_zeros(&bytes));
+    let declared = declared(&bytes);
+    let named = || {
+        let labels = [charset, declared.map(|(label, _)| label)];
+        let known = labels.into_iter().flatten().filter_map(|label| Encoding::for_label(label.as_bytes()));
+        let mut known = known;
+        known.find(|encoding| !matches!(encoding.name(), "UTF-16LE" | "UTF-16BE"))
+    };
+    let encoding = encoding.or_else(named).unwrap_or(UTF_8);
+    let wide = encoding == UTF_16BE || encoding == UTF_16LE;
+    if !wide && !encoding.is_ascii_compatible() {
+        return Err(Unfit::Broken);
+    }
+    if encoding == UTF_8 {
+        return Ok(Utf8 { bytes, converted: false });
+    }
+    let (text, _, faulty) = encoding.decode(&bytes);
+    if faulty {
+        return Err(Unfit::Broken);
+    }
+    Ok(Utf8 { bytes: redeclared(text).into_owned().into(), converted: true })
+}
+
+fn by_zeros(bytes: &[u8]) -> Option<&'static Encoding> {
+    match bytes {
+        [0, b'#' | b'<', ..] => Some(UTF_16BE),
+        [b'#' | b'<', 0, ..] => Some(UTF_16LE),
+        _ => None,
+    }
+}
+
+/// What an XML declaration says of its encoding, and where the name stands.
+fn declared(bytes: &[u8]) -> Option<(&str, usize)> {
+    let head = bytes.get(..bytes.len().min(MAX_DECLARATION_BYTES))?;
+    let end = memchr::memmem::find(head, b"?>").filter(|_| head.starts_with(b"<?xml"))?;
+    let declaration = std::str::from_utf8(head.get(..end)?).ok()?;
+    let (_, rest) = declaration.split_once("encoding")?;
+    let value = rest.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let (label, _) = value.get(1..)?.split_once(quote)?;
+    Some((label, (label.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)))
+}
+
+/// With a declaration that says what the text is now.
+fn redeclared(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some((label, at)) = declared(text.as_bytes()) else { return text };
+    let (Some(before), Some(after)) = (text.get(..at), text.get(at + label.len()..)) else { return text };
+    Cow::Owned(format!("{before}UTF-8{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(text: &str, little: bool) -> Vec<u8> {
+        let units = text.encode_utf16();
+        units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+    }
+
+    const MPD: &str = "<?xml version=\"1.0\" encoding='UTF-16'?><MPD a=\"\u{e9}\u{1f600}\"><Period/></MPD>";
+
+    #[test]
+    fn a_manifest_is_read_in_the_characters_that_it_comes_in() {
+        let utf8_mpd = MPD.replace("UTF-16", "UTF-8");
+        for little in [true, false] {
+            for mark in ["\u{feff}", ""] {
+                let found = utf8(wide(&format!("{mark}{MPD}"), little).into(), Some("us-ascii")).unwrap();
+                assert_eq!((&found.bytes[..], found.converted), (utf8_mpd.as_bytes(), true));
+            }
+        }
+        let latin = |declaration: &str| [declaration.as_bytes(), b"<MPD a=\"\xe9\"/>"].concat();
+        let declared = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" standalone=\"yes\"?>";
+        for (declaration, charset) in [(declared, None), ("", Some("iso-8859-1")), (declared, Some("latin1"))] {
+            let found = utf8(latin(declaration).into(), charset).unwrap();
+            let expected = format!("{}<MPD a=\"\u{e9}\"/>", declaration.replace("ISO-8859-1", "UTF-8"));
+            assert_eq!((&found.bytes[..], found.converted), (expected.as_bytes(), true));
+        }
+    }
+
+    #[test]
+    fn what_is_utf_8_stays_as_it_is_whatever_is_said_of_it() {
+        for (text, charset) in [
+            ("#EXTM3U\n\u{e9}.ts\n", None),
+            ("\u{feff}#EXTM3U\n\u{e9}.ts\n", Some("iso-8859-1")),
+            ("#EXTM3U\n", Some("utf-16")),
+            ("#EXTM3U\n", Some("no such one")),
+            ("<?xml version=\"1.0\" encoding=\"UTF-16\"?><MPD/>", None),
+            ("", None),
+        ] {
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            assert_eq!(utf8(bytes.clone(), charset), Ok(Utf8 { bytes, converted: false }), "{text}");
+        }
+        for (bytes, charset) in
+            [(&b"\xff\xfe<\0M\0x"[..], None), (b"#EXTM3U", Some("iso-2022-jp")), (b"\xff\xfe\0\xd8", None)]
+        {
+            assert_eq!(utf8(Bytes::from_static(bytes), charset), Err(Unfit::Broken));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Undoes the content encodings of a reply (RFC 9110 section 8.4), within a bound on what comes out.
+//!
+//! Servers encode manifests though they are asked not to. What cannot be undone is refused: it could not be edited,
+//! and a player that can would be led past the route.
+
+use std::io::{ErrorKind, Read};
+
+use brotli_decompressor::Decompressor;
+use bytes::Bytes;
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::Unfit;
+
+/// Encodings on top of each other; nobody needs two.
+const MAX_ENCODINGS: usize = 3;
+/// As browsers have it (RFC 9659).
+const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_ZSTD_FRAMES: usize = 16;
+const BROTLI_BUFFER_BYTES: usize = 4096;
+
+/// The names in the values of `Content-Encoding` that change anything, in the order in which they were applied.
+pub fn encodings<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let names = values.flat_map(|value| value.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).take(MAX_ENCODINGS + 1).collect()
+}
+
+/// What `body` was before these encodings.
+///
+/// # Errors
+/// [`Unfit::Encoding`], or [`Unfit::Large`] beyond `most` bytes at any step.
+pub fn decoded(names: &[&str], body: Bytes, most: usize) -> Result<Bytes, Unfit> {
+    if names.len() > MAX_ENCODINGS {
+        return Err(Unfit::Encoding);
+    }
+    names.iter().rev().try_fold(body, |body, name| undone(name, &body, most).map(Bytes::from))
+}
+
+/// The first bytes, at most so many, of what a body was that begins so. As many as can be told; none is no fault.
+pub fn decoded_start(names: &[&str], body: &[u8], most: usize) -> Vec<u8> {
+    let [name] = names else { return Vec::new() };
+    let mut start = Vec::new();
+    if let Some(mut decoder) = decoder(name, body) {
+        // It breaks off where the body does.
+        let _broken = (&mut decoder).take(most as u64).read_to_end(&mut start);
+    }
+    start
+}
+
+fn undone(name: &str, body: &[u8], most: usize) -> Result<Vec<u8>, Unfit> {
+    let decoder = decoder(name, body).ok_or(Unfit::Encoding)?;
+    let mut whole = Vec::new();
+    decoder.take(most as u64 + 1).read_to_end(&mut whole).map_err(|_| Unfit::Encoding)?;
+    if whole.len() > most { Err(Unfit::Large) } else { Ok(whole) }
+}
+
+fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "br" => Box::new(Decompressor::new(body, BROTLI_BUFFER_BYTES)),
+        // With and without the header of zlib, because servers disagree.
+        "deflate" if has_zlib_header(body) => Box::new(ZlibDecoder::new(body)),
+        "deflate" => Box::new(DeflateDecoder::new(body)),
+        "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(body)),
+        "zstd" => Box::new(Zstd::new(body)),
+        _ => return None,
+    })
+}
+
+fn has_zlib_header(body: &[u8]) -> bool {
+    matches!(body, [method, flags, ..] if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
+}
+
+/// One frame after the other.
+struct Zstd<'a> {
+    body: &'a [u8],
+    decoder: FrameDecoder,
+    frames: usize,
+}
+
+impl<'a> Zstd<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(MAX_ZSTD_WINDOW_BYTES);
+        Self { body, decoder, frames: 0 }
+    }
+
+    fn next_frame(&mut self) -> std::io::Result<()> {
+        self.frames += 1;
+        if self.frames > MAX_ZSTD_FRAMES {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        self.decoder.init(&mut self.body).map_err(std::io::Error::other)
+    }
+}
+
+impl Read for Zstd<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.decoder.can_collect() == 0 {
+            if !self.decoder.is_finished() {
+                let block = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.body, block).map_err(std::io::Error::other)?;
+            } else if self.body.is_empty() {
+                return Ok(0);
+            } else {
+                self.next_frame()?;
+            }
+        }
+        self.decoder.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    const MOST: usize = 64 * 1024;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zlib(text: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn raw(text: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    /// One metablock that is not compressed, and the empty last one (RFC 7932 section 9.2).
+    fn brotli(text: &[u8]) -> Vec<u8> {
+        let mut all = vec![0x0c];
+        let length = text.len() as u32 - 1;
+        // Window 16: one bit 0. Then ISLAST 0, MNIBBLES 4, MLEN - 1 in 16 bits, ISUNCOMPRESSED 1.
+        let bits = u64::from(length) << 4 | 1 << 20;
+        all.clear();
+        all.extend_from_slice(&bits.to_le_bytes()[..3]);
+        all.extend_from_slice(text);
+        all.push(3);
+        all
+    }
+
+    fn undo(header: &str, body: Vec<u8>, most: usize) -> Result<Bytes, Unfit> {
+        decoded(&encodings([header].into_iter()), body.into(), most)
+    }
+
+    #[test]
+    fn every_encoding_that_servers_use_is_undone() {
+        let text = "#EXTM3U\n#EXTINF:4,\n1.ts\n".repeat(100).into_bytes();
+        for (name, body) in [
+            ("gzip", gzip(&text)),
+            ("X-GZip", gzip(&text)),
+            ("deflate", zlib(&text)),
+            ("deflate", raw(&text)),
+            ("br", brotli(&text)),
+            ("zstd", zstd(&text)),
+            ("zstd", [zstd(&text[..100]), zstd(&text[100..])].concat()),
+            ("gzip", [gzip(&text[..100]), gzip(&text[100..])].concat()),
+            ("deflate, gzip", gzip(&zlib(&text))),
+            (" identity , Gzip,", gzip(&text)),
+            ("Identity", text.clone()),
+            ("", text.clone()),
+        ] {
+            assert_eq!(undo(name, body.clone(), MOST).unwrap(), text, "{name}");
+            let names = encodings([name].into_iter());
+            if names.len() == 1 && name != "zstd" {
+                assert!(decoded_start(&names, &body[..body.len() - 1], 9).starts_with(b"#EXTM3U"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_encoding_that_is_none_or_unknown_is_refused() {
+        let text = b"#EXTM3U\n1.ts\n";
+        for (name, body) in [
+            ("gzip", text.to_vec()),
+            ("br", text.to_vec()),
+            ("zstd", text.to_vec()),
+            ("compress", text.to_vec()),
+            ("gzip", Vec::new()),
+            ("gzip, gzip, gzip, gzip", gzip(&gzip(&gzip(&gzip(text))))),
+        ] {
+            assert_eq!(undo(name, body, MOST), Err(Unfit::Encoding), "{name}");
+        }
+        for (name, whole) in [("gzip", gzip(text)), ("deflate", zlib(text)), ("br", brotli(text)), ("zstd", zstd(text))]
+        {
+            for end in 1..whole.len() {
+                let cut = undo(name, whole[..end].to_vec(), MOST);
+                // The checks that stand last are not looked at by every decoder.
+                assert!(cut == Err(Unfit::Encoding) || cut == Ok(Bytes::from_static(text)), "{name} {end}: {cut:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_out_is_bounded() {
+        let bomb = vec![b'#'; 64 * 1024 * 1024];
+        for (name, body) in [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("zstd", zstd(&bomb))] {
+            assert!(body.len() < 128 * 1024, "{name}: {}", body.len());
+            assert_eq!(undo(name, body, MOST), Err(Unfit::Large), "{name}");
+        }
+        assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MOST), Err(Unfit::Large));
+        let fits = vec![b'#'; MOST];
+        assert_eq!(undo("gzip", gzip(&fits), MOST).unwrap().len(), MOST);
+        let empty = zstd(b"").repeat(17);
+        assert_eq!(undo("zstd", empty, MOST), Err(Unfit::Encoding), "frames without an end");
+    }
+}

@@ -1,0 +1,148 @@
+//! Tells a manifest by its first bytes, whatever its path and its media type say.
+
+use super::Format;
+
+/// Comments may stand before the root of an MPD; what has not begun by then is no manifest.
+pub const MAX_SNIFFED_BYTES: usize = 64 * 1024;
+
+/// What the first bytes of a body tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sniffed {
+    Manifest(Format),
+    /// The bytes that follow will tell.
+    More,
+    Other,
+}
+
+/// Looks for `#EXTM3U`, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
+pub fn sniff(bytes: &[u8], whole: bool) -> Sniffed {
+    let bytes = bytes.get(..bytes.len().min(MAX_SNIFFED_BYTES)).unwrap_or_default();
+    let found = match bytes {
+        [] => Sniffed::More,
+        // The byte order marks of UTF-16, or an ASCII character of it without one.
+        [0xff, 0xfe, rest @ ..] => narrow(rest, 0),
+        [0xfe, 0xff, rest @ ..] => narrow(rest, 1),
+        [0, b'#' | b'<', ..] => narrow(bytes, 1),
+        [b'#' | b'<', 0, ..] => narrow(bytes, 0),
+        [0xef, 0xbb, 0xbf, rest @ ..] => text(rest),
+        [0xef | 0xfe | 0xff | 0] | [0xef, 0xbb] => Sniffed::More,
+        _ => text(bytes),
+    };
+    let more = found == Sniffed::More && !whole && bytes.len() < MAX_SNIFFED_BYTES;
+    if found == Sniffed::More && !more { Sniffed::Other } else { found }
+}
+
+/// One byte of each two, from this one on.
+fn narrow(bytes: &[u8], from: usize) -> Sniffed {
+    let ascii: Vec<u8> = bytes.chunks_exact(2).filter_map(|unit| unit.get(from).copied()).collect();
+    text(&ascii)
+}
+
+fn text(bytes: &[u8]) -> Sniffed {
+    const HLS: &[u8] = b"#EXTM3U";
+    let bytes = bytes.trim_ascii_start();
+    match bytes.first() {
+        None => Sniffed::More,
+        Some(b'#') if bytes.starts_with(HLS) => Sniffed::Manifest(Format::Hls),
+        Some(b'#') if HLS.starts_with(bytes) => Sniffed::More,
+        Some(b'<') => xml(bytes),
+        Some(_) => Sniffed::Other,
+    }
+}
+
+/// Up to the name of the root.
+fn xml(mut bytes: &[u8]) -> Sniffed {
+    loop {
+        bytes = bytes.trim_ascii_start();
+        let after = match bytes {
+            [b'<', b'?', ..] => behind(bytes, b"?>"),
+            [b'<', b'!', b'-', b'-', rest @ ..] => behind(rest, b"-->"),
+            // Refused later, with a reason.
+            [b'<', b'!', b'D', ..] => behind_doctype(bytes),
+            [b'<', b'!', ..] if bytes.len() < 4 => None,
+            [b'<', name @ ..] => return root(name),
+            [] => None,
+            _ => return Sniffed::Other,
+        };
+        let Some(after) = after else { return Sniffed::More };
+        bytes = after;
+    }
+}
+
+fn behind<'a>(bytes: &'a [u8], end: &[u8]) -> Option<&'a [u8]> {
+    bytes.get(memchr::memmem::find(bytes, end)? + end.len()..)
+}
+
+fn behind_doctype(bytes: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr(b'>', bytes)?;
+    match memchr::memchr(b'[', bytes).filter(|subset| *subset < end) {
+        Some(_) => behind(behind(bytes, b"]")?, b">"),
+        None => bytes.get(end + 1..),
+    }
+}
+
+fn root(bytes: &[u8]) -> Sniffed {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>');
+    let Some(end) = bytes.iter().position(ends) else { return Sniffed::More };
+    let name = bytes.get(..end).unwrap_or_default();
+    let local = memchr::memrchr(b':', name).and_then(|colon| name.get(colon + 1..)).unwrap_or(name);
+    if matches!(local, b"MPD" | b"Period") { Sniffed::Manifest(Format::Dash) } else { Sniffed::Other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HLS: Sniffed = Sniffed::Manifest(Format::Hls);
+    const DASH: Sniffed = Sniffed::Manifest(Format::Dash);
+
+    #[test]
+    fn a_manifest_is_told_by_its_first_bytes() {
+        for (text, expected) in [
+            ("#EXTM3U\n", HLS),
+            ("\u{feff}#EXTM3U", HLS),
+            ("\r\n \t#EXTM3U\r", HLS),
+            ("#EXTM3", Sniffed::Other),
+            ("#EXTINF:4,\n1.ts", Sniffed::Other),
+            ("<MPD/>", DASH),
+            ("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<d:MPD\nx='1'>", DASH),
+            ("<!DOCTYPE MPD [<!ENTITY a \"b>\">]><MPD>", DASH),
+            ("<!DOCTYPE MPD><MPD>", DASH),
+            ("<Period id='1'>", DASH),
+            ("<x:Period/>", DASH),
+            ("<html><MPD/></html>", Sniffed::Other),
+            ("<MPDx/>", Sniffed::Other),
+            ("<tt xmlns=\"http://www.w3.org/ns/ttml\"/>", Sniffed::Other),
+            ("WEBVTT\n", Sniffed::Other),
+            ("G@\0", Sniffed::Other),
+            ("\0\0\0\u{18}ftyp", Sniffed::Other),
+            ("{}", Sniffed::Other),
+            ("", Sniffed::Other),
+        ] {
+            assert_eq!(sniff(text.as_bytes(), true), expected, "{text:?}");
+            // However the bytes come in, what they tell is told as early as can be, and never otherwise.
+            let early = (0..text.len()).map(|end| sniff(&text.as_bytes()[..end], false));
+            let first = early.into_iter().find(|found| *found != Sniffed::More).unwrap_or(expected);
+            assert_eq!(first, expected, "{text:?}");
+            for little in [true, false] {
+                let units = text.trim_start_matches('\u{feff}').encode_utf16().map(|unit| unit.to_be_bytes());
+                let units = units.flat_map(|[high, low]| if little { [low, high] } else { [high, low] });
+                let mark: [u8; 2] = if little { [0xff, 0xfe] } else { [0xfe, 0xff] };
+                let marked: Vec<u8> = mark.into_iter().chain(units).collect();
+                assert_eq!(sniff(&marked, true), expected, "{text:?}");
+            }
+        }
+        for whole in ["<MPD ", "#EXTM3U"] {
+            for end in 1..whole.len() {
+                assert_eq!(sniff(&whole.as_bytes()[..end], false), Sniffed::More);
+            }
+        }
+    }
+
+    #[test]
+    fn what_begins_late_is_no_manifest() {
+        let text = |spaces: usize| format!("{}<MPD>", " ".repeat(spaces));
+        assert_eq!(sniff(text(60_000).as_bytes(), true), DASH);
+        assert_eq!(sniff(text(70_000).as_bytes(), false), Sniffed::Other);
+    }
+}

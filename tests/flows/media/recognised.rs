@@ -1,0 +1,173 @@
+//! Manifests in whatever dress they come: path, type, encoding and characters that say something else, or nothing.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::Method;
+use tokio::io::AsyncWriteExt;
+
+use super::origin::{Asked, Origin};
+use super::{begin, fetch, folder, live, route};
+use crate::stage::Stage;
+use crate::web::Reply;
+
+const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n/vod/7.m4s\n";
+const MPD: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><MPD><Period id=\"\u{e9}\"><BaseURL>/vod/v/</BaseURL></Period></MPD>";
+
+async fn answer(asked: &mut Asked, headers: &str, body: &[u8]) {
+    let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n", body.len());
+    asked.stream.write_all(head.as_bytes()).await.unwrap();
+    // Whoever is refused for a lie may have hung up.
+    let _gone = asked.stream.write_all(body).await;
+}
+
+/// Asks below a playback's own path while the origin answers so, once.
+async fn fetched(stage: &Stage, origin: &Origin, path: &str, headers: &str, body: &[u8]) -> Reply {
+    let (reply, ()) = tokio::join!(fetch(stage, "tv", path), async {
+        answer(&mut origin.next().await, headers, body).await;
+    });
+    reply
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "when-killed = \"end\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    let (playlist, mpd) =
+        (PLAYLIST.as_bytes(), "<MPD type=\"dynamic\"><Period><BaseURL>/vod/v/</BaseURL></Period></MPD>".as_bytes());
+    let marked = ["\u{feff}".as_bytes(), playlist].concat();
+    for (name, kind, body) in [
+        ("index.txt", "text/plain", playlist),
+        ("index", "application/octet-stream", playlist),
+        ("playlist.php?x=1", "", playlist),
+        ("index.m3u8", "video/mp2t", playlist),
+        ("wrong.mpd", "application/dash+xml", playlist),
+        ("manifest.ts", "text/plain", playlist),
+        ("marked", "text/html", &marked[..]),
+        ("manifest(format=mpd-time-csf)", "text/xml", mpd),
+        ("main.m3u8", "text/xml", mpd),
+        ("vod", "", mpd),
+    ] {
+        let headers = if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), &headers, body).await;
+        let expected = String::from_utf8(body.to_vec()).unwrap().replace("/vod/", &format!("{own}/"));
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, expected), "{name}");
+        assert_eq!(reply.header("cache-control"), "no-store", "{name}");
+    }
+    // Each was asked for once, and what may be a manifest without an encoding.
+    assert_eq!(origin.lines().len(), 11, "{:?}", origin.lines());
+    let may_be = origin.heads().into_iter().filter(|head| !head.contains(".ts HTTP"));
+    assert!(may_be.into_iter().all(|head| head.to_lowercase().contains("accept-encoding: identity")));
+    // A kill holds for what no path tells as well: it ends, or is refused.
+    let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
+    stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    let reply = fetched(&stage, &origin, &format!("{own}/index.txt"), "", playlist).await;
+    assert!(reply.text().ends_with("7.m4s\n#EXT-X-ENDLIST\n"), "{}", reply.text());
+    assert_eq!(fetch(&stage, "tv", &format!("{own}/vod")).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_manifest_is_read_in_its_encoding_and_its_characters() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    let latin: Vec<u8> = MPD.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let wide: Vec<u8> = format!("\u{feff}{MPD}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mpd = MPD.replace("ISO-8859-1", "UTF-8").replace("/vod/", &format!("{own}/"));
+    let playlist = PLAYLIST.replace("/vod/", &format!("{own}/"));
+    let utf8 = "application/dash+xml; charset=utf-8";
+    for (name, headers, body, expected, kind) in [
+        ("a.m3u8", "content-encoding: gzip\r\n", gzip(PLAYLIST.as_bytes()), &playlist, ""),
+        ("a", "content-encoding: gzip\r\n", gzip(PLAYLIST.as_bytes()), &playlist, ""),
+        ("b.m3u8", "content-encoding: Identity\r\n", PLAYLIST.into(), &playlist, ""),
+        ("c.m3u8", "content-encoding: \r\n", PLAYLIST.into(), &playlist, ""),
+        ("a.mpd", "content-type: application/dash+xml\r\n", latin.clone(), &mpd, utf8),
+        ("b.mpd", "content-type: application/dash+xml; charset=utf-16\r\n", wide.clone(), &mpd, utf8),
+        ("c", "", wide, &mpd, ""),
+        ("d.mpd", "content-type: application/dash+xml\r\ncontent-encoding: gzip\r\n", gzip(&latin), &mpd, utf8),
+    ] {
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), headers, &body).await;
+        assert_eq!((reply.status.as_u16(), &reply.text()), (200, expected), "{name} {headers}");
+        assert!(!reply.headers.contains_key("content-encoding"), "{name}");
+        if !kind.is_empty() {
+            assert_eq!(reply.header("content-type"), kind, "{name}");
+        }
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_counted() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "manifest-max = \"64KiB\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    let bomb = gzip(&[b"#EXTM3U\n".to_vec(), vec![b'#'; 64 * 1024 * 1024]].concat());
+    let cut = gzip(PLAYLIST.as_bytes());
+    for (name, headers, body, fault) in [
+        ("bomb.m3u8", "content-encoding: gzip\r\n", bomb.clone(), "large"),
+        ("bomb", "content-encoding: gzip\r\n", bomb, "large"),
+        ("plain.m3u8", "content-encoding: gzip\r\n", PLAYLIST.into(), "encoding"),
+        ("cut.m3u8", "content-encoding: gzip\r\n", cut[..cut.len() - 12].to_vec(), "encoding"),
+        ("unknown.m3u8", "content-encoding: aes128gcm\r\n", PLAYLIST.into(), "encoding"),
+        ("often.m3u8", "content-encoding: gzip, gzip, gzip, gzip\r\n", PLAYLIST.into(), "encoding"),
+        ("broken.m3u8", "", [PLAYLIST.as_bytes(), b"\xff\n"].concat(), "broken"),
+    ] {
+        let label = format!("fault=\"{fault}\"");
+        let before = stage.metric("manifests_unfit_total", &[&label]).await;
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), headers, &body).await;
+        assert_eq!(reply.error(), (403, "manifest_unfit".to_owned()), "{name}");
+        assert_eq!(stage.metric("manifests_unfit_total", &[&label]).await, before + 1.0, "{name}");
+    }
+    stage.end().await;
+}
+
+/// What nobody can name may be a manifest of a kind that leads past us.
+#[tokio::test]
+async fn what_is_neither_a_manifest_nor_a_segment_is_counted_and_refused_where_the_route_is_strict() {
+    let rows: [(&str, &str, &[u8], bool); 12] = [
+        ("7.m4s", "", b"\xa7encrypted", true),
+        ("frag", "", b"\0\0\0\x08moof", true),
+        ("frag(1)", "application/octet-stream", &[0x47; 400], true),
+        ("audio", "", b"ID3\x04", true),
+        ("sub", "", b"WEBVTT\n", true),
+        ("keys?id=1", "application/octet-stream", b"0123456789abcdef", true),
+        ("picture", "video/mp4", b"?", true),
+        ("list.json", "application/json", b"{\"next\":\"https://elsewhere.example\"}", false),
+        ("page", "text/html", b"<html></html>", false),
+        ("error.m3u8", "text/html", b"<html></html>", false),
+        ("short", "", b"#EXTM3", false),
+        ("empty", "", b"", false),
+    ];
+    for strict in [false, true] {
+        let origin = Origin::with(live()).await;
+        let stage = route(&origin, &format!("strict = {strict}")).start().await;
+        let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+        for (name, kind, body, known) in rows {
+            let headers = if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
+            let outcome = if strict { "outcome=\"refused\"" } else { "outcome=\"passed\"" };
+            let labels = ["kind=\"other\"", outcome];
+            let before = stage.metric("media_requests_total", &labels).await;
+            let reply = fetched(&stage, &origin, &format!("{}/{name}", folder(&path)), &headers, body).await;
+            if known || !strict {
+                assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, body), "{name}");
+            } else {
+                assert_eq!(reply.error(), (403, "media_unknown".to_owned()), "{name}");
+            }
+            let counted = stage.metric("media_requests_total", &labels).await - before;
+            assert_eq!(counted, if known { 0.0 } else { 1.0 }, "{name}");
+        }
+        stage.end().await;
+    }
+}
