@@ -111,7 +111,8 @@ impl Turned {
                 Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
             }
             Refusal::Killed(reason) => {
-                let ask = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
+                let found = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
+                let ask = reason.killed_on.unwrap_or(found);
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
                 Self { event: Some(event(ask)), killed: true, ..said }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::grant::Grant;
+use super::grant::{AskKind, Grant};
 use super::schedule::Schedule;
 use crate::config::Endpoint;
 use crate::secret::Secret;
@@ -163,6 +163,9 @@ pub struct Reason {
     /// Of a kill: who wanted it.
     #[serde(default, skip_serializing_if = "super::record::is_default")]
     pub killed_by: KillSource,
+    /// Of a kill that was no answer to a beat: which call was answered so.
+    #[serde(default, skip_serializing_if = "super::record::is_default")]
+    pub killed_on: Option<AskKind>,
     /// Scrubbed: safe to log and to show.
     pub message: Arc<str>,
     /// When it wants to be asked again, from its answer on.
@@ -173,7 +176,7 @@ pub struct Reason {
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
         let message = crate::secret::scrub(message).into();
-        Self { blackout: None, code, error_code, killed_by: KillSource::Authority, message, retry_after: None }
+        Self { blackout: None, code, error_code, killed_by: KillSource::Authority, killed_on: None, message, retry_after: None }
     }
 
     /// The same words, of a kill that this one wanted.

@@ -258,6 +258,9 @@ async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server()
         assert_eq!(refused.refusal(), (403, error.to_owned(), Some(code)));
         let told = refused.json();
         assert_eq!((&told["code"], &told["message"]), (&json!(status), &json!("so it is")), "{code}");
+        // Also of one that counts as killed: what failed is its setup, and it never had a beat.
+        assert_eq!(told["event"], "ssmsetuperror", "{code}");
+        assert_eq!(player.post(CLEARKEY).await.json()["event"], "ssmsetuperror", "{code}");
         assert_eq!(refused.header("x-ssm-error"), code.to_string());
     }
     assert_eq!(stage.headend.count("license-clearkey").await, 0);

@@ -7,7 +7,7 @@ use super::super::grant::{AskKind, Grant};
 use super::super::life::Life;
 use super::super::policy::Policy;
 use super::super::state::{Beats, Lane, Over, Session, State};
-use super::super::verdict::{Fault, Verdict};
+use super::super::verdict::{Fault, Reason, Verdict};
 use super::answered::unexpected;
 use crate::config::Enforcement;
 
@@ -74,7 +74,7 @@ impl Session {
             Ok(Verdict::Disabled) => self.close(now, Over::Unmanaged, policy, fx),
             Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
-                self.kill_by_authority(now, reason, policy, fx);
+                self.kill_by_authority(now, Reason { killed_on: Some(AskKind::Open), ..reason }, policy, fx);
             }
             Ok(Verdict::Alive { .. } | Verdict::Closed) => self.owe(now, unexpected(), policy, fx),
             Err(fault) => self.owe(now, fault, policy, fx),
