@@ -176,7 +176,15 @@ pub struct Reason {
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
         let message = crate::secret::scrub(message).into();
-        Self { blackout: None, code, error_code, killed_by: KillSource::Authority, killed_on: None, message, retry_after: None }
+        Self {
+            blackout: None,
+            code,
+            error_code,
+            killed_by: KillSource::Authority,
+            killed_on: None,
+            message,
+            retry_after: None,
+        }
     }
 
     /// The same words, of a kill that this one wanted.
