@@ -23,21 +23,26 @@ pub struct TokenClaims(Value);
 impl TokenClaims {
     /// Longer ones are not read; content tokens met are below 4 KiB.
     const MAX_TOKEN_BYTES: usize = 16 * 1024;
-    /// Of a list; what is beyond is not looked at.
-    const MAX_LISTED_TOKENS: usize = 8;
 
     /// Reads the first compact JWT of a comma list, with or without `Bearer`; an encrypted key token
-    /// may stand before it. None for anything else.
+    /// may stand before it, and one of the device counts only where it is alone. None for anything else.
     pub fn peek(token: &str) -> Option<Self> {
         Self::find(token).map(|(_, claims)| claims)
     }
 
     /// As [`Self::peek`], with the text of the JWT that the claims are of.
     fn find(token: &str) -> Option<(&str, Self)> {
-        let listed = token.split(',').take(Self::MAX_LISTED_TOKENS).map(str::trim);
-        listed
-            .map(|token| token.strip_prefix("Bearer ").unwrap_or(token))
-            .find_map(|token| Some((token, Self::read(token)?)))
+        let mut readable = listed(token).filter_map(|token| Some((token, Self::read(token)?)));
+        let first = readable.next()?;
+        if !first.1.is_of_device() {
+            return Some(first);
+        }
+        Some(readable.find(|(_, claims)| !claims.is_of_device()).unwrap_or(first))
+    }
+
+    /// A device authentication token: it opens sessions as a content token does, but stands for no playback.
+    pub fn is_of_device(&self) -> bool {
+        self.claim("typ").and_then(Value::as_str) == Some("DevAuthN")
     }
 
     fn read(token: &str) -> Option<Self> {
@@ -89,6 +94,36 @@ impl TokenClaims {
     }
 }
 
+/// What of a token a caller cannot change without a better one, by which it is known again. What can be put around it
+/// (empty places of a list, encrypted tokens that prove nothing) makes no other token of it; nor does the other
+/// signature that everybody can make of one by ECDSA, whose second half is then another.
+pub fn known_part(token: &str) -> &str {
+    /// In base64url: of the curves P-256, P-384 and P-521 (RFC 7518, section 3.4).
+    const ECDSA_SIGNATURE_CHARS: [usize; 3] = [86, 128, 176];
+    if let Some((jwt, _)) = TokenClaims::find(token) {
+        let jwt = jwt.trim_end_matches('=');
+        let signature = jwt.rsplit_once('.').map_or(0, |(_, signature)| signature.len());
+        // Characters that hold nothing of the second half.
+        let firm = if ECDSA_SIGNATURE_CHARS.contains(&signature) { signature * 6 / 8 / 2 * 8 / 6 } else { signature };
+        return jwt.get(..jwt.len() - signature + firm).unwrap_or(jwt);
+    }
+    let mut opaque = listed(token).filter(|token| !token.is_empty() && !is_encrypted(token));
+    match (opaque.next(), opaque.next()) {
+        (Some(only), None) => only,
+        (_, _) => token.trim(),
+    }
+}
+
+/// Without `Bearer`.
+fn listed(token: &str) -> impl Iterator<Item = &str> {
+    token.split(',').map(str::trim).map(|token| token.strip_prefix("Bearer ").unwrap_or(token))
+}
+
+/// A compact JWE (RFC 7516, section 3.1).
+fn is_encrypted(token: &str) -> bool {
+    token.matches('.').count() == 4
+}
+
 impl std::fmt::Debug for TokenClaims {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenClaims(…)")
@@ -116,6 +151,47 @@ mod tests {
             assert_eq!(claims.text("contentRights.1.contentId"), None);
             assert_eq!(claims.remaining(Duration::from_secs(1_700_000_000)), Some(Duration::from_secs(60)));
         }
+    }
+
+    #[test]
+    fn a_token_is_known_again_whatever_stands_around_it() {
+        let token = jwt(r#"{"exp":1700000060}"#);
+        for text in [
+            token.clone(),
+            format!("{token}="),
+            format!("{token},"),
+            format!(" , {token} "),
+            format!("a.b.c.d.e,{token}"),
+            format!("{token},a.b.c.d.e"),
+            format!("{token},{token}"),
+            format!("{token},opaque"),
+            format!("opaque,Bearer {token}"),
+        ] {
+            assert_eq!(known_part(&text), token, "{text}");
+        }
+        for text in ["opaque", " opaque,", ",,opaque", "a.b.c.d.e,opaque", "opaque,1.2.3.4.5", "Bearer opaque"] {
+            assert_eq!(known_part(text), "opaque", "{text}");
+        }
+        let of_device = jwt(r#"{"typ":"DevAuthN"}"#);
+        assert_eq!(known_part(&format!("{of_device},{token}")), token);
+        assert_eq!(known_part(&format!("{}{token}", "x,".repeat(100))), token);
+        assert_eq!(known_part(&of_device), of_device);
+        // Nobody knows which of them counts.
+        assert_ne!(known_part("one,two"), known_part("one,three"));
+        assert_eq!(known_part("a.b.c.d.e"), "a.b.c.d.e");
+    }
+
+    #[test]
+    fn the_other_signature_of_an_ecdsa_token_makes_no_other_token_and_a_forged_one_does() {
+        for half in [32, 48, 66] {
+            let signature = |r: u8, s: u8| [vec![r; half], vec![s; half]].concat();
+            let signed = |r, s| format!("e30.e30.{}", URL_SAFE_NO_PAD.encode(signature(r, s)));
+            assert_eq!(known_part(&signed(1, 2)), known_part(&signed(1, 0xf3)));
+            assert_ne!(known_part(&signed(1, 2)), known_part(&signed(4, 2)));
+        }
+        // Of any other kind it is the whole.
+        let signed = |last: u8| format!("e30.e30.{}", URL_SAFE_NO_PAD.encode([[1; 31].as_slice(), &[last]].concat()));
+        assert_ne!(known_part(&signed(1)), known_part(&signed(2)));
     }
 
     #[test]

@@ -54,6 +54,11 @@ async fn a_killed_token_is_refused_to_every_device_on_every_path_of_its_authorit
     let query = tv.clone().without("nv-authorizations").with("x-device-id", "phone");
     let license = query.license("video").below(&format!("?token={}", tv.token));
     assert_eq!(license.await.error(), (403, KILLED.to_owned()));
+    // With whatever stands around it in the list that head-ends read.
+    for list in [format!("{},a.b.c.d.e", tv.token), format!("a.b.c.d.e,{}", tv.token), format!(",{},", tv.token)] {
+        let player = tv.clone().with("x-device-id", "phone").with("nv-authorizations", &list);
+        assert_eq!(player.license("video").await.error(), (403, KILLED.to_owned()), "{list}");
+    }
     assert_eq!(stage.headend.log().await.len(), calls, "no call of it went on");
     assert!(stage.player("phone", "news").await.license("video").await.is_good(), "a token of its own plays");
     stage.end().await;
@@ -68,6 +73,11 @@ async fn a_killed_device_is_refused_without_a_token_and_plays_by_a_new_one() {
     stage.headend.next("teardown", 0).await;
     let calls = stage.headend.log().await.len();
     is_refused_everything(&tv.clone().without("nv-authorizations")).await;
+    // With whatever stands around it in the list that head-ends read.
+    for list in [format!("{},a.b.c.d.e", tv.token), format!("a.b.c.d.e,{}", tv.token), format!(",{},", tv.token)] {
+        let player = tv.clone().with("x-device-id", "phone").with("nv-authorizations", &list);
+        assert_eq!(player.license("video").await.error(), (403, KILLED.to_owned()), "{list}");
+    }
     assert_eq!(stage.headend.log().await.len(), calls, "no call of it went on");
     let again = stage.player("tv", "film").await;
     assert!(again.license("film").await.is_good() && again.renew("film").await.is_good());

@@ -202,6 +202,45 @@ async fn a_token_that_no_key_signed_is_refused_and_ends_nobodys_session() {
     stage.end().await;
 }
 
+/// The other signature that everybody can make of one by ECDSA: `n - s` in place of `s`.
+fn with_the_other_signature(token: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = false;
+    for (digit, of_order) in signature[32..].iter_mut().zip(ORDER).rev() {
+        let (less, below) = of_order.overflowing_sub(*digit);
+        let (less, below_again) = less.overflowing_sub(borrow.into());
+        (*digit, borrow) = (less, below || below_again);
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[tokio::test]
+async fn a_killed_token_is_refused_in_every_spelling_that_its_key_verifies() {
+    let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
+    let stage = script(&server, &pem_of(&folder, &issuer)).start().await;
+    let token = issuer.token("ann", "tv");
+    // Its key verifies this one too.
+    assert!(player(&stage, &with_the_other_signature(&issuer.token("bob", "phone"))).post(CLEARKEY).await.is_good());
+    assert!(player(&stage, &token).post(CLEARKEY).await.is_good());
+    for id in stage.each("id").await {
+        stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
+    }
+    let other = with_the_other_signature(&token);
+    assert_ne!(other, token);
+    for spelling in [&token, &other, &format!("{token},"), &format!("a.b.c.d.e,{token}"), &format!("{token},{token}")] {
+        let reply = player(&stage, spelling).post(CLEARKEY).await;
+        assert!(!reply.is_good(), "{spelling} plays, and {token} was killed");
+        assert!(is_refused(&reply, "session_killed"), "{spelling}: {}", reply.text());
+    }
+    assert!(player(&stage, &issuer.token("ann", "another")).post(CLEARKEY).await.is_good());
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn an_expired_token_opens_nothing_and_what_runs_by_it_goes_on_and_stops_by_it() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
