@@ -21,6 +21,8 @@ pub(super) enum Action {
 pub(super) enum Word {
     /// Closes the connection; the work is not done.
     Drop,
+    /// Does the work, then answers 200 with a page that tells nothing of it, as a proxy between may.
+    Garble,
     /// Kills the caller's session first; then the work is done as always.
     Kill,
     /// Does the work, then closes the connection.
@@ -63,6 +65,7 @@ impl Action {
             Self::Say(say) if say.status.is_some() => "status",
             Self::Say(_) => "delay",
             Self::Word(Word::Drop) => "drop",
+            Self::Word(Word::Garble) => "garble",
             Self::Word(Word::Kill) => "kill",
             Self::Word(Word::LoseReply) => "lose-reply",
             Self::Word(Word::Malformed) => "malformed",
@@ -86,7 +89,7 @@ impl Action {
         match self {
             Self::Say(say) => say.answer(),
             Self::Word(Word::Malformed) => Some(Answer::raw(JSON, &b"{\"sessionToken\":\"ey\xff"[..])),
-            Self::Word(Word::Drop | Word::Kill | Word::LoseReply | Word::Truncate) => None,
+            Self::Word(Word::Drop | Word::Garble | Word::Kill | Word::LoseReply | Word::Truncate) => None,
         }
     }
 }

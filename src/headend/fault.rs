@@ -137,6 +137,7 @@ mod tests {
             (json!("lose-reply"), "lose-reply"),
             (json!("malformed"), "malformed"),
             (json!("truncate"), "truncate"),
+            (json!("garble"), "garble"),
         ] {
             let mut faults = Faults::default();
             faults.add(json!([{"endpoint": "setup", "action": action}])).unwrap();

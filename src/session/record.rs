@@ -30,7 +30,7 @@ use super::playback::{Playback, Yields};
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
-use super::state::{Beats, Over, Session, State, Use};
+use super::state::{Beats, Over, Session, State, Untold, Use};
 use super::turns::Turns;
 use crate::clock::{Moment, Span, Wall};
 use crate::ids::SessionId;
@@ -282,6 +282,7 @@ impl SessionRecord {
             state,
             stream: self.stream,
             token_in_doubt: self.token_in_doubt,
+            untold: Untold::Never,
             usage: self.usage,
             // Who was connected is not any more, by our doing: that is no evidence.
             ..Session::new(at.now, self.seed, policy)

@@ -140,7 +140,19 @@ pub struct Session {
     /// The answer to a call that may have replaced the token was lost: the authority may know the session by a newer
     /// one. "No such session" is no kill then.
     pub(super) token_in_doubt: bool,
+    pub(super) untold: Untold,
     pub(super) usage: Use,
+}
+
+/// What good answers that told no token have shown. A server that replaces tokens, and whose answer came through as
+/// something else, looks as one that keeps them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Untold {
+    Never,
+    /// Nobody knows yet whether the token is good after it.
+    Once,
+    /// The token was good again after such an answer: the authority replaces none without telling.
+    Kept,
 }
 
 impl Session {
@@ -183,6 +195,7 @@ impl Session {
             state: State::Opening { held: true, since: now },
             stream: policy.stream,
             token_in_doubt: false,
+            untold: Untold::Never,
             usage: Use::Asked,
         }
     }

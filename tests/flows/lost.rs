@@ -9,9 +9,10 @@ use crate::stage::{Script, Stage};
 /// The two answers to a token that was replaced: 400 with 1006, and that of a kill, 404 with 3002.
 const STALE: [&str; 2] = ["invalid", "not-found"];
 
-/// The head-end does its work, and nobody hears the answer: cut off, cut short, or later than we wait.
-fn losses() -> [Value; 3] {
-    [json!("lose-reply"), json!("truncate"), json!({"delay_ms": 2500})]
+/// The head-end does its work, and nobody hears the answer: cut off, cut short, later than we wait, or replaced by a page
+/// of success.
+fn losses() -> [Value; 4] {
+    [json!("lose-reply"), json!("truncate"), json!({"delay_ms": 2500}), json!("garble")]
 }
 
 fn stale_is(script: Script, stale: &str) -> Script {

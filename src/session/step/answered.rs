@@ -6,7 +6,7 @@ use super::super::effect::{Ask, Effect, Effects, Event, Told};
 use super::super::end::End;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{Lane, Over, Session, State};
+use super::super::state::{Lane, Over, Session, State, Untold};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
 use super::reopen::Gone;
@@ -124,6 +124,7 @@ impl Session {
     pub(super) fn hold(&mut self, now: Instant, grant: Grant) {
         let Grant { interval, lifetime, token } = grant;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        self.untold = Untold::Never;
         self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
     }
 

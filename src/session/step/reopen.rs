@@ -11,7 +11,7 @@ use super::super::effect::{Ask, Effect, Effects, Event};
 use super::super::end::End;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{Lane, Over, Session, State};
+use super::super::state::{Lane, Over, Session, State, Untold};
 use super::super::verdict::{Fault, Reason, Verdict};
 use super::due::bounded;
 use crate::secret::Secret;
@@ -30,11 +30,14 @@ pub(super) enum Gone {
 impl Session {
     /// Whether the token is still known to be the newest one after this answer to a beat or a renewal.
     pub(super) fn weigh_token(&mut self, lane: &Lane, result: &Result<Verdict, Fault>, policy: &Policy) {
+        if matches!(result, Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_))) {
+            self.untold = Untold::Never;
+        }
         self.token_in_doubt = match result {
             // Two calls may have replaced it, and nobody knows in which order.
             Ok(Verdict::Alive { .. } | Verdict::Granted(_)) if lane.outdated => true,
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => false,
-            Ok(Verdict::Alive { token: None, .. }) => self.token_in_doubt && policy.rotates_tokens,
+            Ok(Verdict::Alive { token: None, .. }) => policy.rotates_tokens && self.is_left_in_doubt(),
             Err(fault) => self.token_in_doubt || !fault.kind.was_not_processed(),
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) => true,
             Ok(
@@ -47,13 +50,20 @@ impl Session {
         };
     }
 
+    /// After a good answer without a token. It may have told one, and come through as something else; but a token
+    /// that is good after such an answer was not replaced by it.
+    fn is_left_in_doubt(&mut self) -> bool {
+        self.untold = if self.untold == Untold::Never { Untold::Once } else { Untold::Kept };
+        self.untold == Untold::Once
+    }
+
     /// A late answer brings the newest token, unless a later call was answered before it.
     pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
         let Some(grant) = self.grant.as_mut().filter(|_| ticket.is_after(self.last_answered)) else { return };
         grant.token = token;
         grant.lifetime = lifetime;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
-        self.last_answered = ticket;
+        (self.last_answered, self.untold) = (ticket, Untold::Never);
         if let Some(lane) = &mut self.lane {
             lane.outdated = true;
         }

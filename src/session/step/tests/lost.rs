@@ -29,10 +29,17 @@ fn reopens(lab: &Lab) -> bool {
 #[test]
 fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
     let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
-    let rows: [(&[Result<Verdict, Fault>], bool); 10] = [
+    let rows: [(&[Result<Verdict, Fault>], bool); 16] = [
         (&[], true),
         (&[alive("second")], true),
-        (&[silent()], true),
+        // It may have told one that did not come through. One that is good after it was not replaced.
+        (&[silent()], false),
+        (&[silent(), silent()], true),
+        (&[silent(), silent(), silent()], true),
+        (&[silent(), alive("second")], true),
+        (&[silent(), alive("second"), silent()], false),
+        (&[silent(), silent(), alive("second"), silent()], false),
+        (&[silent(), silent(), failed(FaultKind::Timeout)], false),
         (&[failed(FaultKind::Timeout)], false),
         (&[failed(FaultKind::Lost)], false),
         (&[failed(FaultKind::Malformed)], false),
