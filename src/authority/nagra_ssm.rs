@@ -159,7 +159,10 @@ impl Said {
             error_code: number("errorCode").map(|code| code as i64),
             interval: number("heartBeat").filter(|s| (0.001..=86_400.0).contains(s)).map(Duration::from_secs_f64),
             message: text("message").to_owned(),
-            token: Some(text("sessionToken")).filter(|token| !token.is_empty()).map(Secret::new),
+            // What cannot stand in the header of the next call is no token.
+            token: Some(text("sessionToken"))
+                .filter(|token| !token.is_empty() && header_value(token).is_some())
+                .map(Secret::new),
         }
     }
 

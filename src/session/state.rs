@@ -4,6 +4,7 @@ mod counted;
 mod killed;
 mod law;
 mod over;
+mod untold;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::over::Over;
+pub(super) use self::untold::Untold;
 use super::effect::{Refusal, Told};
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
@@ -142,17 +144,6 @@ pub struct Session {
     pub(super) token_in_doubt: bool,
     pub(super) untold: Untold,
     pub(super) usage: Use,
-}
-
-/// What good answers that told no token have shown. A server that replaces tokens, and whose answer came through as
-/// something else, looks as one that keeps them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Untold {
-    Never,
-    /// Nobody knows yet whether the token is good after it.
-    Once,
-    /// The token was good again after such an answer: the authority replaces none without telling.
-    Kept,
 }
 
 impl Session {

@@ -237,6 +237,7 @@ fn every_good_reply_with_a_token_replaces_the_one_before() {
             (201, r#"{"sessionToken":"next"}"#, alive(None, Some("next"))),
             // Whatever is no token leaves the one that is.
             (200, r#"{"sessionToken":""}"#, alive(None, None)),
+            (200, r#"{"sessionToken":"cannot\nstand in a header"}"#, alive(None, None)),
             (200, r#"{"sessionToken":7}"#, alive(None, None)),
             (200, r#"{"sessionToken":null}"#, alive(None, None)),
             (200, "{}", alive(None, None)),
@@ -252,7 +253,15 @@ fn every_good_reply_with_a_token_replaces_the_one_before() {
 
 #[test]
 fn an_open_needs_a_token() {
-    for body in ["", "{}", "<html>", r#"{"heartBeat":30}"#, r#"{"sessionToken":""}"#, r#"{"sessionToken":{"a":1}}"#] {
+    for body in [
+        "",
+        "{}",
+        "<html>",
+        r#"{"heartBeat":30}"#,
+        r#"{"sessionToken":""}"#,
+        r#"{"sessionToken":{"a":1}}"#,
+        r#"{"sessionToken":"a\r\nb"}"#,
+    ] {
         assert_eq!(word(&read(AskKind::Open, 200, body)), "malformed", "{body}");
     }
 }
