@@ -38,7 +38,9 @@ fn edit(format: Format, text: &Bytes) -> usize {
         end: None,
         license: Some("/license"),
         own: "/media/~00112233445566778899aabbccddeeff/",
+        part: false,
         playheads: true,
+        query: None,
         site: Some("http://127.0.0.1:8080"),
     };
     read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())

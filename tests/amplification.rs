@@ -85,7 +85,19 @@ fn edit(format: Format, bytes: &[u8], path: &str) -> usize {
     let end = all.then_some(u64::MAX);
     let base = Base { authority: "cdn.example", path, root: "/vod/", tls: true };
     let license = Some("https://drm.example/license/~p/0123456789abcdef0123456789abcdef");
-    let plan = Plan { all, base, bind: &bind, cmcd: Some(&cmcd), end, license, own: OWN, playheads: true, site: SITE };
+    let plan = Plan {
+        all,
+        base,
+        bind: &bind,
+        cmcd: Some(&cmcd),
+        end,
+        license,
+        own: OWN,
+        part: false,
+        playheads: true,
+        query: None,
+        site: SITE,
+    };
     let Ok(found) = manifest::read(format, bytes, &plan, MANIFEST_BYTES) else { return 0 };
     assert!(found.expansion.resolved <= bytes.len() * 16 + 4 * 1024 * 1024);
     manifest::apply(&Bytes::copy_from_slice(bytes), &found.edits).len()
@@ -105,7 +117,9 @@ fn unfit(format: Format, text: &str) -> Option<Unfit> {
         end: None,
         license: None,
         own: OWN,
+        part: false,
         playheads: true,
+        query: None,
         site: SITE,
     };
     manifest::read(format, text.as_bytes(), &plan, MANIFEST_BYTES).err()
@@ -259,6 +273,12 @@ fn an_mpd_costs_no_more_than_its_size() {
             "steering behind edits",
             period(|_| "<BaseURL>/</BaseURL><ContentSteering>data:,</ContentSteering>".to_owned()),
         ),
+        ("clocks", period(|_| "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-\" value=\"/ / / / / /\"/>".to_owned())),
+        (
+            "properties",
+            period(|_| "<EssentialProperty schemeIdUri=\"urn:mpeg:dash:fallback:\" value=\"/\"/>".to_owned()),
+        ),
+        ("events", period(|_| "<EventStream/><Event messageData=\"/\"/>".to_owned())),
         ("licenses", period(|_| "<Laurl>x</Laurl>".to_owned())),
         ("license attributes", period(|_| "<laurl licenseUrl=\"x\"/>".to_owned())),
         ("short absolute URIs", period(|_| "<SegmentURL media=\"/\"/>".to_owned())),
@@ -349,7 +369,7 @@ fn an_encoded_manifest_costs_no_more_than_it_may_be_large() {
 }
 
 #[test]
-fn slates_and_steering_lists_cost_no_more_than_their_size() {
+fn slates_and_lists_cost_no_more_than_their_size() {
     let at = |slate: &[u8]| {
         let text = String::from_utf8_lossy(slate);
         let programme = "<MPD type=\"dynamic\" availabilityStartTime=\"2026-01-01T00:00:00Z\"><Period/></MPD>";
@@ -370,6 +390,9 @@ fn slates_and_steering_lists_cost_no_more_than_their_size() {
     let list = |size| filled("{\"TTL\":1,\"PATHWAY-PRIORITY\":[", |index| format!("\"{index:032}\","), "\"a\"]}", size);
     let steered = |bytes: &[u8]| manifest::steered(bytes, |_| None).map_or(0, |list| list.len());
     assert_linear("a steering list", MANIFEST_BYTES / 64, list, steered);
+    let assets = |size| filled("{\"ASSETS\":[", |_| "{\"URI\":\"a\"},".to_owned(), "{}]}", size);
+    let listed = |bytes: &[u8]| manifest::asset_list(bytes, |_| None).map_or(0, |list| list.len());
+    assert_linear("an asset list", MANIFEST_BYTES / 64, assets, listed);
 }
 
 fn recognise(content_type: Option<&'static str>) -> impl Fn(&[u8]) -> usize {

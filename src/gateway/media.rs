@@ -9,6 +9,7 @@ mod edit_job;
 mod fetch;
 mod first;
 mod guarded;
+mod list;
 mod manifest;
 mod over;
 mod pass;
@@ -30,7 +31,7 @@ use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::Failure;
 use self::first::First;
-use self::place::Map;
+use self::place::{Document, Map};
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
 use self::told::{FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told};
@@ -42,7 +43,6 @@ use crate::authority::Authority;
 use crate::config::{self, Endpoint};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, RequestBody, Sending};
-use crate::manifest::Format;
 use crate::playbacks::{self, Registration};
 use crate::session::{Media, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
@@ -127,7 +127,7 @@ impl Story<'_> {
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         let report = self.report(&target);
-        let segment = !target.steering && Format::of_path(&target.path).is_none();
+        let segment = target.document == Document::Media && self.seat.learned().format(&target.path).is_none();
         match self.flow(segment, report) {
             // Whoever looks does not play yet.
             Flow::Absent if self.asked.method == Method::HEAD && is_manifest(&target.path) => {

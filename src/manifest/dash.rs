@@ -4,6 +4,7 @@ mod attributes;
 mod base;
 mod inject;
 pub(super) mod slate;
+pub(super) mod table;
 mod text;
 mod time;
 mod timing;
@@ -31,8 +32,9 @@ struct Open {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Text {
+pub(super) enum Text {
     Base,
+    Beside,
     License,
     Manifest,
     Patch,
@@ -41,6 +43,8 @@ enum Text {
 
 struct Reader<'a> {
     found: Found,
+    /// The events of the stream that is open are URLs to be asked for.
+    callbacks: bool,
     inherited: Inherited,
     inject: Inject,
     /// It is asked for at another place next time, which is not the route.
@@ -57,6 +61,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         found: Found::default(),
+        callbacks: false,
         inherited: Inherited::new(),
         inject: Inject::default(),
         moves: false,
@@ -97,12 +102,8 @@ impl<'a> Reader<'a> {
         }
         self.element(start, before)?;
         let text = match start.local_name().as_ref() {
-            "BaseURL" => Some(Text::Base),
-            "ContentSteering" => Some(Text::Steering),
-            "ImportedMPD" | "Location" => Some(Text::Manifest),
-            "PatchLocation" => Some(Text::Patch),
-            name if name.eq_ignore_ascii_case("laurl") => Some(Text::License),
-            _ => None,
+            "Event" if self.callbacks => Some(Text::Beside),
+            name => table::uri_text(name),
         };
         self.inject.start(start, self.open.len());
         self.open.push(Open { bases: None, text: text.map(|text| (text, after)) });
@@ -137,6 +138,9 @@ impl<'a> Reader<'a> {
         let plain = plain(raw);
         match kind {
             Text::Base => self.base_url(raw, from, plain.trim())?,
+            // Marks of character data, or an element, are no part of a URL.
+            Text::Beside if raw.contains('<') => self.left_alone(plain.trim()),
+            Text::Beside => self.beside(raw.trim()),
             Text::Manifest => self.location(raw, from, plain.trim()),
             // A patch is no MPD that could be edited: a player without it asks for the whole.
             Text::Patch => self.take_off(from, before),
@@ -149,7 +153,7 @@ impl<'a> Reader<'a> {
     /// One of the bases of the element that is open. It begins where those of the elements around that one lead.
     fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), Unfit> {
         let Some((within, around)) = self.open.split_last_mut() else { return Ok(()) };
-        let (base, strays) = (base(around, self.plan), strays(around));
+        let (base, strays) = (base(around, self.plan), self.plan.part || strays(around));
         let usage = UriUsage { absolute: strays, purpose: Purpose::Segment };
         let at = from..from + raw.len();
         let bound = self.places.bind_whole(self.plan, &base, at, plain, usage, &mut self.found);
@@ -197,6 +201,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A URL beside the media that stands where it cannot be bound.
+    fn left_alone(&mut self, plain: &str) {
+        self.found.left += usize::from(!plain.is_empty());
+    }
+
     /// The element whose text this is.
     fn take_off(&mut self, from: usize, before: usize) {
         let start = self.text.get(..from).and_then(|text| text.rfind('<'));
@@ -215,9 +224,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether rooted URIs may be read below a base that does not lead to us; of a part nobody here knows the base.
+    fn strays(&self) -> bool {
+        self.plan.part || strays(&self.open)
+    }
+
     fn finish(mut self) -> Result<Found, Unfit> {
-        if !self.open.is_empty() || !self.inject.is_mpd() {
+        if !self.open.is_empty() || !(self.inject.is_mpd() || self.plan.part) {
             return Err(Unfit::Broken);
+        }
+        if self.plan.part {
+            return Ok(self.found);
         }
         self.found.facts.reload = self.timing.reload().filter(|_| !self.moves);
         (self.found.facts.live, self.found.facts.playheads) = self.timing.finish();

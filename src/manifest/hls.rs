@@ -2,13 +2,15 @@
 
 pub(super) mod attributes;
 pub(super) mod slate;
-mod table;
+pub(super) mod table;
 mod variables;
+
+use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
 use self::table::{UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
-use self::variables::substituted;
+use self::variables::{query_value, substituted};
 use super::places::{self, Named, Places, UriUsage};
 use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
@@ -34,7 +36,7 @@ struct Reader<'a> {
     start_ms: u64,
     tail: Tail,
     text: &'a str,
-    variables: Vec<(&'a str, &'a str)>,
+    variables: Vec<(&'a str, Cow<'a, str>)>,
 }
 
 pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
@@ -170,11 +172,21 @@ impl<'a> Reader<'a> {
 
     fn define(&mut self, value: &'a str) -> Result<(), Unfit> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
-        let (Some(name), Some(value)) = (find("NAME"), find("VALUE")) else { return Ok(()) };
+        let (name, value) = match (find("NAME"), find("VALUE"), find("QUERYPARAM")) {
+            (Some(name), Some(value), _) => {
+                self.lead(value);
+                (name, Cow::Borrowed(value))
+            }
+            (_, _, Some(name)) => match query_value(self.plan.query, name) {
+                Some(value) => (name, value),
+                None => return Ok(()),
+            },
+            // An imported one was bound where it was defined.
+            _ => return Ok(()),
+        };
         if self.variables.len() == MAX_VARIABLES {
             return Err(Unfit::Many);
         }
-        self.lead(value);
         self.variables.push((name, value));
         self.places.forget();
         Ok(())

@@ -5,6 +5,7 @@
 //! facts out; bounded in size, depth and number; decides nothing about sessions. The gateway's media route
 //! calls it, and says where URIs are to lead.
 
+mod assets;
 mod charset;
 mod dash;
 mod edit;
@@ -21,6 +22,7 @@ mod uri;
 
 use std::time::Duration;
 
+pub use self::assets::asset_list;
 pub use self::charset::{Utf8, utf8};
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
@@ -46,10 +48,16 @@ pub enum Format {
 /// What a URI is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
+    /// A list of what is inserted (RFC 8216bis, `X-ASSET-LIST`).
+    Assets,
+    /// Beside the media: a clock, a report, a notice. It leads no player past the route.
+    Beside,
     /// A key, or other data that is fetched once.
     Data,
     /// Another manifest.
     Manifest,
+    /// A part of an MPD, which stands by itself.
+    Part,
     Segment,
     /// A steering list. Where it cannot be bound, the manifest goes without.
     Steering,
@@ -71,8 +79,12 @@ pub struct Plan<'a> {
     pub license: Option<&'a str>,
     /// What the player's URIs of this playback begin with: they are in place already.
     pub own: &'a str,
+    /// It is a part of an MPD, which its player puts into the whole: URIs begin where they do there.
+    pub part: bool,
     /// Whether a playlist's segments are to be found by their paths.
     pub playheads: bool,
+    /// Of the player's URI for this.
+    pub query: Option<&'a str>,
     /// Scheme, host and port as the player reaches us, for URIs that must be absolute. None: they cannot be.
     pub site: Option<&'a str>,
 }
@@ -222,7 +234,8 @@ pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Re
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let shift = bytes.len() - text.len();
-    if sniff(text, true) != Sniffed::Manifest(format) {
+    let is_part = plan.part && format == Format::Dash && text.trim_ascii_start().starts_with(b"<");
+    if !is_part && sniff(text, true) != Sniffed::Manifest(format) {
         return Err(Unfit::Foreign);
     }
     let text = std::str::from_utf8(text).map_err(|_| Unfit::Broken)?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::playhead::Key;
-use super::uri::{Absolute, Base, Reach};
+use super::uri::{Absolute, Base, Reach, names_server};
 use super::{Edit, Found, Plan, Purpose};
 
 /// Folders that are kept in mind; picture, sound and texts of a few servers.
@@ -206,9 +206,11 @@ fn note(lead: &Lead, purpose: Purpose, at: Range<usize>, found: &mut Found) {
 /// `text`: the URI, or its folder.
 fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, usage: UriUsage, write: Write) -> Lead {
     let UriUsage { absolute, purpose } = usage;
-    // A steering list is edited by its path.
-    let bound = plan.all || purpose == Purpose::Steering;
-    if plan.is_own(text) || (stays && !bound) {
+    // These are edited by their paths.
+    let bound = plan.all || matches!(purpose, Purpose::Assets | Purpose::Part | Purpose::Steering);
+    // Where a part's own URIs begin, only its player knows.
+    let bound = bound && (!plan.part || purpose != Purpose::Segment);
+    if plan.is_own(text) || (stays && !bound) || (purpose == Purpose::Beside && names_server(text)) {
         return Lead::Kept;
     }
     match (plan.bind)(to, purpose).map(|bound| if absolute { plan.with_host(bound) } else { bound }) {

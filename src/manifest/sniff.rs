@@ -12,6 +12,8 @@ pub enum Sniffed {
     /// The bytes that follow will tell.
     More,
     Other,
+    /// A period that stands by itself.
+    Part,
 }
 
 /// Looks for `#EXTM3U`, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
@@ -86,7 +88,11 @@ fn root(bytes: &[u8]) -> Sniffed {
     let Some(end) = bytes.iter().position(ends) else { return Sniffed::More };
     let name = bytes.get(..end).unwrap_or_default();
     let local = memchr::memrchr(b':', name).and_then(|colon| name.get(colon + 1..)).unwrap_or(name);
-    if matches!(local, b"MPD" | b"Period") { Sniffed::Manifest(Format::Dash) } else { Sniffed::Other }
+    match local {
+        b"MPD" => Sniffed::Manifest(Format::Dash),
+        b"Period" => Sniffed::Part,
+        _ => Sniffed::Other,
+    }
 }
 
 #[cfg(test)]
@@ -108,8 +114,8 @@ mod tests {
             ("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<d:MPD\nx='1'>", DASH),
             ("<!DOCTYPE MPD [<!ENTITY a \"b>\">]><MPD>", DASH),
             ("<!DOCTYPE MPD><MPD>", DASH),
-            ("<Period id='1'>", DASH),
-            ("<x:Period/>", DASH),
+            ("<Period id='1'>", Sniffed::Part),
+            ("<x:Period/>", Sniffed::Part),
             ("<html><MPD/></html>", Sniffed::Other),
             ("<MPDx/>", Sniffed::Other),
             ("<tt xmlns=\"http://www.w3.org/ns/ttml\"/>", Sniffed::Other),

@@ -1,6 +1,7 @@
 //! What holds of every manifest, and the forms that manifests come in.
 
 mod bases;
+mod uris;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -26,7 +27,9 @@ fn plan() -> Plan<'static> {
         end: None,
         license: None,
         own: OWN,
+        part: false,
         playheads: true,
+        query: Some("q=https%3A%2F%2Fother.example&t=1%2F2"),
         site: Some(SITE),
     }
 }

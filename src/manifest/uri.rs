@@ -215,6 +215,12 @@ fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     (first && scheme.bytes().all(plain)).then_some((scheme, rest))
 }
 
+/// Whether it says on which server it is.
+pub(super) fn names_server(uri: &str) -> bool {
+    let uri = uri.trim_start_matches(|c: char| c <= ' ');
+    split_scheme(uri).is_some() || uri.starts_with("//") || uri.starts_with("\\\\")
+}
+
 fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
     let rest = rest.trim_start_matches('/');
     let end = rest.find(['/', '?']).unwrap_or(rest.len());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::place::{Map, Target};
+use super::place::{Document, Map, Target};
 use crate::config::Endpoint;
 use crate::gateway::route::Route;
 use crate::manifest::{self, Absolute, Cmcd, Facts, Format, Found, Plan, Purpose, Unfit};
@@ -23,6 +23,8 @@ pub(super) struct EditJob {
     /// The player asked at another path than where the manifest stands.
     pub(super) moved: bool,
     pub(super) playheads: bool,
+    /// Of the player's request.
+    pub(super) query: Option<String>,
     pub(super) registration: Arc<Registration>,
     pub(super) route: Arc<Route>,
     /// Scheme, host and port by which the player reached us.
@@ -57,7 +59,9 @@ impl EditJob {
             end: self.end,
             license: self.license.as_deref(),
             own: &own,
+            part: self.target.document == Document::Part,
             playheads: self.playheads,
+            query: self.query.as_deref(),
             site: self.site.as_deref(),
         };
         let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::edit_job::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::fetch::{self, Failure};
 use super::peeked::MediaReply;
-use super::place::{Map, Target};
+use super::place::{Document, Map, Target};
 use super::{Story, UNKNOWN_MEDIA, recognise, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
@@ -51,15 +51,25 @@ impl Story<'_> {
             return self.ended_or_turned("manifest", target, &refusal, Some(fetched)).await;
         }
         // Whatever its path and its type say.
-        let format = match manifest::sniff(&fetched.body, true) {
-            Sniffed::Manifest(format) => format,
+        let (format, part) = match manifest::sniff(&fetched.body, true) {
+            _ if target.document == Document::Part => (Format::Dash, true),
+            Sniffed::Manifest(format) => (format, false),
+            Sniffed::Part => (Format::Dash, true),
             Sniffed::More | Sniffed::Other => return self.foreign(fetched),
         };
+        let mut target = target.clone();
+        if part {
+            target.document = Document::Part;
+        }
+        let target = &target;
         match self.edited(map, target, format, &fetched.body, (false, None)).await {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
                 self.seat.learned().note_playheads(&target.path, playheads);
-                self.seat.learned().note(&target.path, format, &fetched.body, facts);
+                // What a part says holds of the whole that it is put into.
+                if !part {
+                    self.seat.learned().note(&target.path, format, &fetched.body, facts);
+                }
                 if live != Some(false) {
                     // Before this it was not known, nor whether the player is seen again. Of a playlist that names
                     // others, somebody else may know that it is live.
@@ -69,6 +79,7 @@ impl Story<'_> {
                 self.count("manifest", "passed");
                 self.sent(body, fetched.headers)
             }
+            Err(Instead::Unfit(Unfit::Foreign)) => self.foreign(fetched),
             Err(instead) => self.instead(map, target, instead),
         }
     }
@@ -101,29 +112,6 @@ impl Story<'_> {
         let (body, _) = ended.await.ok()?;
         self.count("manifest", "ended");
         Some(self.sent(body, headers))
-    }
-
-    /// A steering list: which of the manifest's servers are to be used.
-    pub(super) async fn steering(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
-        let Fetched { body, headers } = match self.whole(target).await {
-            Ok(fetched) => fetched,
-            Err(instead) => return self.instead(map, target, instead),
-        };
-        if let Some(refusal) = self.killed() {
-            return self.turned("manifest", &refusal);
-        }
-        if body.len() > MAX_STEERING_LIST_BYTES {
-            return self.instead(map, target, Instead::Unfit(Unfit::Large));
-        }
-        let base = target.base();
-        let bind = |uri: &str| map.bind(&base.absolute(uri)?, Purpose::Steering, false);
-        match manifest::steered(&body, bind) {
-            Some(list) => {
-                self.count("manifest", "passed");
-                self.sent(list.into(), headers)
-            }
-            None => self.instead(map, target, Instead::Unfit(Unfit::Broken)),
-        }
     }
 
     async fn head(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
@@ -214,6 +202,7 @@ impl Story<'_> {
             license: self.license(),
             moved,
             playheads: self.seat.tells.load(Ordering::Relaxed),
+            query: self.asked.uri.query().map(str::to_owned),
             registration: self.registration.clone(),
             route: self.route.clone(),
             site: self.gateway.base(self.peer, self.asked),
@@ -223,11 +212,16 @@ impl Story<'_> {
         };
         let edited = self.heavy(text.len(), move || job.run()).await?;
         let EditedManifest { body, facts, left } = edited.map_err(Instead::Unfit)?;
+        self.count_left(left);
+        Ok((body, facts))
+    }
+
+    /// So many URIs of one document lead past the route.
+    pub(super) fn count_left(&self, left: usize) {
         if left > 0 {
             self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "left");
             tracing::debug!(route = &*self.route.path, left, "URIs lead to servers that the route does not have");
         }
-        Ok((body, facts))
     }
 
     /// Reading a text of so many bytes: a large one would hold up every other player of this thread.
@@ -265,9 +259,6 @@ impl Story<'_> {
         self.sent(text.into(), headers)
     }
 }
-
-/// A handful of pathways; it is read on the thread that serves players.
-const MAX_STEERING_LIST_BYTES: usize = 64 * 1024;
 
 const BUSY: Refusal =
     super::refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many large manifests are being edited");

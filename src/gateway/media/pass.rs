@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode};
 
 use super::guarded::Guarded;
 use super::peeked::MediaReply;
-use super::place::{Map, Target};
+use super::place::{Document, Map, Target};
 use super::recognise::Seen;
 use super::told::{ELSEWHERE, UNKNOWN_MEDIA, redirect};
 use super::{Story, fetch, manifest, recognise};
@@ -14,8 +14,10 @@ use crate::manifest::Format;
 
 impl Story<'_> {
     pub(super) async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
-        if target.steering {
-            return self.steering(map, target).await;
+        match target.document {
+            Document::Assets | Document::Steering => return self.list(map, target).await,
+            Document::Part => return self.manifest(map, target, None).await,
+            Document::Media => {}
         }
         if Format::of_path(&target.path).is_some() {
             return self.manifest(map, target, None).await;

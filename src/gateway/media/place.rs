@@ -1,8 +1,8 @@
 //! Between the paths that players use and the servers that have the media.
 //!
 //! Below a playback's own path stands what stands below the origin. Other servers are named in the path,
-//! `~h/s/HOST/…` (`s` for https, `p` for http), a slate's in the same way behind `~s`, and steering lists behind
-//! `~g`. Only servers that the
+//! `~h/s/HOST/…` (`s` for https, `p` for http), a slate's in the same way behind `~s`. What is edited in a way of its
+//! own is marked by how a manifest refers to it: asset lists `~a`, steering lists `~g`, parts of MPDs `~x`. Only servers that the
 //! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
 
 use crate::config::{self, Endpoint};
@@ -27,11 +27,32 @@ pub(super) struct Target {
     /// At the server, without a query.
     pub(super) path: String,
     root: String,
+    pub(super) document: Document,
     /// A part of the slate.
     pub(super) slate: bool,
-    /// A steering list.
-    pub(super) steering: bool,
 }
+
+/// What a request is known to be for by how it was referred to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Document {
+    /// A list of what is inserted.
+    Assets,
+    /// A manifest, a segment, or whatever else a manifest names.
+    Media,
+    /// A part of an MPD.
+    Part,
+    /// A steering list.
+    Steering,
+}
+
+/// What stands before the server's name in the path.
+const MARKS: [(&str, Document, bool); 5] = [
+    ("~a", Document::Assets, false),
+    ("~g", Document::Steering, false),
+    ("~h", Document::Media, false),
+    ("~s", Document::Media, true),
+    ("~x", Document::Part, false),
+];
 
 impl Target {
     pub(super) fn base(&self) -> Base<'_> {
@@ -40,7 +61,8 @@ impl Target {
 
     /// A slate's manifest.
     pub(super) fn of_slate(endpoint: &Endpoint, path: &str) -> Self {
-        Self { endpoint: endpoint.clone(), path: path.to_owned(), root: "/".to_owned(), slate: true, steering: false }
+        let (endpoint, path, root) = (endpoint.clone(), path.to_owned(), "/".to_owned());
+        Self { document: Document::Media, endpoint, path, root, slate: true }
     }
 }
 
@@ -51,21 +73,22 @@ impl Map<'_> {
         if has_dot_segment(rest) {
             return None;
         }
-        for (mark, slate, steering) in [("/~g/", false, true), ("/~h/", false, false), ("/~s/", true, false)] {
-            let Some(rest) = rest.strip_prefix(mark) else { continue };
+        for (mark, document, slate) in MARKS {
+            let marked = rest.strip_prefix('/').and_then(|rest| rest.strip_prefix(mark)?.strip_prefix('/'));
+            let Some(rest) = marked else { continue };
             let (scheme, rest) = rest.split_once('/')?;
             let tls = matches!(scheme, "s").then_some(true).or(matches!(scheme, "p").then_some(false))?;
             let end = rest.find('/').unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
             let endpoint = self.allowed(tls, authority)?;
             let path = if path.is_empty() { "/" } else { path };
-            return Some(Target { endpoint, path: path.to_owned(), root: "/".to_owned(), slate, steering });
+            return Some(Target { document, endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
         }
         let origin = &self.route.config.license_server;
         let root = root(origin);
         let path = format!("{}{rest}", root.trim_end_matches('/'));
         let path = if path.is_empty() { root.clone() } else { path };
-        Some(Target { endpoint: origin.clone(), path, root, slate: false, steering: false })
+        Some(Target { document: Document::Media, endpoint: origin.clone(), path, root, slate: false })
     }
 
     /// What every path of this playback begins with.
@@ -81,16 +104,19 @@ impl Map<'_> {
         let origin = &self.route.config.license_server;
         let own = self.own();
         let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
-        let steering = purpose == Purpose::Steering;
-        if let (false, true, Some(below)) = (slate || steering, at_origin, to.path.strip_prefix(&root(origin))) {
+        let document = match purpose {
+            Purpose::Assets => Document::Assets,
+            Purpose::Beside | Purpose::Data | Purpose::Manifest | Purpose::Segment => Document::Media,
+            Purpose::Part => Document::Part,
+            Purpose::Steering => Document::Steering,
+        };
+        let plain = !slate && document == Document::Media;
+        if let (true, true, Some(below)) = (plain, at_origin, to.path.strip_prefix(&root(origin))) {
             return Some(format!("{own}{below}"));
         }
         self.allowed(to.tls, &to.authority)?;
-        let mark = match (slate, steering) {
-            (_, true) => "~g",
-            (true, false) => "~s",
-            (false, false) => "~h",
-        };
+        let fits = |of_slate| document != Document::Media || of_slate == slate;
+        let (mark, ..) = MARKS.into_iter().find(|(_, known, of_slate)| *known == document && fits(*of_slate))?;
         let scheme = if to.tls { "s" } else { "p" };
         Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
     }

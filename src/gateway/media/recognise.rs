@@ -40,7 +40,7 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
             manifest::sniff(&start, whole || bytes.len() >= MAX_SNIFFED_BYTES)
         };
         match found {
-            Sniffed::Manifest(_) => Some(Seen::Manifest),
+            Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
             Sniffed::Other if names.is_empty() && begins_like_media(bytes) => Some(Seen::Media),
             Sniffed::Other => Some(unsure),
             Sniffed::More => None,

@@ -1,11 +1,14 @@
 //! The attributes of an MPD that are URIs.
 
+use std::cell::LazyCell;
+
 use quick_xml::events::BytesStart;
 
 use super::super::places::{Named, UriUsage};
 use super::super::{Edit, Purpose, Unfit};
-use super::text::{attributes, leads, local, plain, readable};
-use super::{Reader, base, strays};
+use super::table::{self, UriAttribute, UriKind};
+use super::text::{attributes, local, plain, readable, value};
+use super::{Reader, base};
 
 impl Reader<'_> {
     /// What an element says in attributes.
@@ -21,37 +24,80 @@ impl Reader<'_> {
             self.found.expansion.resolve(base(&self.open, self.plan).path.len());
         }
         self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
-        if !leads(name.as_ref()) && memchr::memchr(b':', start.attributes_raw().as_bytes()).is_none() {
+        self.events(start, name.as_ref())?;
+        let rows = table::rows(name.as_ref());
+        let (empty, prefixed) = (rows.clone().next().is_none(), start.attributes_raw().contains(':'));
+        if empty && !prefixed {
             return Ok(());
         }
+        let scheme = LazyCell::new(|| value(start, "schemeIdUri").unwrap_or_default());
         for (key, raw) in attributes(start) {
             self.found.check(self.text.len())?;
-            match (name.as_ref(), local(key)) {
-                ("SegmentTemplate" | "SegmentURL", "index" | "media")
-                | ("SegmentTemplate", "bitstreamSwitching" | "initialization")
-                | ("BitstreamSwitching" | "Initialization" | "RepresentationIndex", "sourceURL") => {
-                    readable(raw)?;
-                    let within = usize::from(name.as_ref() != "SegmentTemplate");
-                    self.segment(raw, self.open.len().saturating_sub(within));
-                }
-                ("ContentSteering", "proxyServerURL") => {
-                    // The list passes through us, and another proxy could not reach what it stands at.
-                    let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
-                    self.found.edit(Edit { at, with: "".into() });
-                }
-                (_, "href") if key.contains(':') => {
-                    readable(raw)?;
-                    self.attribute(raw, UriUsage { absolute: true, purpose: Purpose::Manifest });
-                }
-                (laurl, "licenseUrl" | "LicenseUrl") if laurl.eq_ignore_ascii_case("laurl") => {
-                    readable(raw)?;
-                    let at = self.offset(raw);
-                    self.license(raw, at, &plain(raw));
-                }
-                _ => {}
+            let local = local(key);
+            if local == "href" && key.contains(':') {
+                self.uris(key, raw, UriKind::Part)?;
+                continue;
+            }
+            let fits = |row: &&UriAttribute| row.name == local && scheme_fits(row, &scheme);
+            if let Some(row) = rows.clone().find(fits) {
+                self.uris(key, raw, row.kind)?;
             }
         }
         Ok(())
+    }
+
+    /// What a stream of events is of.
+    fn events(&mut self, start: &BytesStart<'_>, name: &str) -> Result<(), Unfit> {
+        match name {
+            "EventStream" | "InbandEventStream" => {
+                let scheme = value(start, "schemeIdUri").unwrap_or_default();
+                if scheme == table::UPDATE_SCHEME
+                    && value(start, "value").is_some_and(|value| table::UPDATES_WITH_TEXT.contains(&&*value))
+                {
+                    self.found.left += 1;
+                }
+                self.callbacks = scheme.starts_with(table::CALLBACK_SCHEME);
+                Ok(())
+            }
+            "Event" if self.callbacks => {
+                let data = attributes(start).find(|(key, _)| *key == "messageData");
+                data.map_or(Ok(()), |(key, raw)| self.uris(key, raw, UriKind::Beside))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn uris(&mut self, key: &str, raw: &str, kind: UriKind) -> Result<(), Unfit> {
+        if kind == UriKind::Removed {
+            // A steering list passes through us, and another proxy could not reach what it stands at.
+            let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
+            self.found.edit(Edit { at, with: "".into() });
+            return Ok(());
+        }
+        readable(raw)?;
+        match kind {
+            UriKind::Beside => raw.split_ascii_whitespace().for_each(|uri| self.beside(uri)),
+            UriKind::File => self.attribute(raw, UriUsage { absolute: self.strays(), purpose: Purpose::Data }),
+            UriKind::License => {
+                let at = self.offset(raw);
+                self.license(raw, at, &plain(raw));
+            }
+            UriKind::Manifest => raw.split_ascii_whitespace().for_each(|uri| {
+                self.attribute(uri, UriUsage { absolute: true, purpose: Purpose::Manifest });
+            }),
+            UriKind::Part => self.attribute(raw, UriUsage { absolute: true, purpose: Purpose::Part }),
+            UriKind::Removed => {}
+            UriKind::Segment => self.segment(raw, self.open.len()),
+            UriKind::SegmentOfList => self.segment(raw, self.open.len().saturating_sub(1)),
+        }
+        Ok(())
+    }
+
+    /// `raw` is a slice of the text. It belongs to the MPD, whatever its bases are.
+    pub(super) fn beside(&mut self, raw: &str) {
+        let at = self.offset(raw)..self.offset(raw) + raw.len();
+        let usage = UriUsage { absolute: true, purpose: Purpose::Beside };
+        self.places.bind_whole(self.plan, &self.plan.base, at, plain(raw).trim(), usage, &mut self.found);
     }
 
     fn attribute(&mut self, raw: &str, usage: UriUsage) {
@@ -63,7 +109,7 @@ impl Reader<'_> {
     /// `depth`: of the element that has this list or template, for itself and for what is in it.
     fn segment(&mut self, raw: &str, depth: usize) {
         let edits = self.found.edits.len();
-        self.attribute(raw, UriUsage { absolute: strays(&self.open), purpose: Purpose::Segment });
+        self.attribute(raw, UriUsage { absolute: self.strays(), purpose: Purpose::Segment });
         let Some(edit) = self.found.edits.get(edits) else { return };
         if edit.with.starts_with('/') {
             self.inherited.note_rooted(depth, edits);
@@ -77,4 +123,8 @@ impl Reader<'_> {
     fn offset(&self, raw: &str) -> usize {
         (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
+}
+
+fn scheme_fits(row: &UriAttribute, scheme: &LazyCell<String, impl FnOnce() -> String>) -> bool {
+    row.scheme.is_empty() || scheme.starts_with(row.scheme)
 }

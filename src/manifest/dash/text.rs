@@ -66,12 +66,3 @@ pub(super) fn readable(raw: &str) -> Result<(), Unfit> {
     let fits = raw.len() <= LONGEST_TEXT || raw.trim_start().starts_with("data:");
     if fits { Ok(()) } else { Err(Unfit::Grows) }
 }
-
-/// Elements with attributes that are URIs. Others may have prefixed ones.
-pub(super) fn leads(name: &str) -> bool {
-    match name {
-        "BitstreamSwitching" | "ContentSteering" | "Initialization" | "RepresentationIndex" => true,
-        "SegmentTemplate" | "SegmentURL" => true,
-        name => name.eq_ignore_ascii_case("laurl"),
-    }
-}

@@ -4,20 +4,20 @@ use super::super::Purpose;
 use super::super::places::UriUsage;
 
 /// One attribute that is a URI.
-pub(super) struct UriAttribute {
+pub(in super::super) struct UriAttribute {
     /// Empty: the tag's whole value.
-    pub(super) name: &'static str,
-    pub(super) tag: &'static str,
-    pub(super) usage: UriUsage,
+    pub(in super::super) name: &'static str,
+    pub(in super::super) tag: &'static str,
+    pub(in super::super) usage: UriUsage,
 }
 
 const fn row(tag: &'static str, name: &'static str, purpose: Purpose, absolute: bool) -> UriAttribute {
     UriAttribute { name, tag, usage: UriUsage { absolute, purpose } }
 }
 
-pub(super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
+pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
     row("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Steering, false),
-    row("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Data, true),
+    row("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Assets, true),
     row("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest, true),
     row("#EXT-X-I-FRAME-STREAM-INF", "URI", Purpose::Manifest, false),
     row("#EXT-X-IMAGE-STREAM-INF", "URI", Purpose::Manifest, false),
@@ -33,4 +33,4 @@ pub(super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
 ];
 
 /// Of tags that nobody here knows: `URI` means one everywhere.
-pub(super) const UNKNOWN_TAG: UriAttribute = row("", "URI", Purpose::Data, false);
+pub(in super::super) const UNKNOWN_TAG: UriAttribute = row("", "URI", Purpose::Data, false);

@@ -2,11 +2,21 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use super::super::{MAX_EXPANDED_URI_BYTES, Unfit};
+
+/// What `QUERYPARAM` of this name is: percent-decoded, from the URI of the playlist.
+pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let decoded = |text: &'a str| percent_decode_str(text).decode_utf8().ok();
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.filter_map(|(key, value)| Some((decoded(key)?, value))).find(|(key, _)| *key == name)?;
+    decoded(value)
+}
 
 /// With the variables that this playlist itself defines; others stay. A variable of a megabyte may stand in a URI a
 /// thousand times.
-pub(super) fn substituted<'a>(variables: &[(&str, &str)], uri: &'a str) -> Result<Cow<'a, str>, Unfit> {
+pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) -> Result<Cow<'a, str>, Unfit> {
     if variables.is_empty() || !uri.contains("{$") {
         return Ok(Cow::Borrowed(uri));
     }

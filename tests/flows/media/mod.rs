@@ -1,6 +1,7 @@
 //! Manifests and segments through the proxy: what binds them to a playback, and what ends its stream.
 
 mod bounds;
+mod documents;
 mod origin;
 mod recognised;
 mod slate;

@@ -1,0 +1,103 @@
+//! Every element and attribute of an MPD that carries a URI (`docs/media.md` gives the reasons).
+
+use super::Text;
+
+/// What an attribute's URI is, and so what becomes of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in super::super) enum UriKind {
+    /// Asked for beside the media. What names its server stays; a path keeps to the route.
+    Beside,
+    /// Files that belong to the media, below the bases in force.
+    File,
+    License,
+    /// Another MPD.
+    Manifest,
+    /// A part of this MPD.
+    Part,
+    /// The attribute is taken off.
+    Removed,
+    /// Segments of the list or template that has them.
+    Segment,
+    /// The same, in an element of a list.
+    SegmentOfList,
+}
+
+pub(in super::super) struct UriAttribute {
+    /// Empty: any.
+    pub(in super::super) element: &'static str,
+    pub(in super::super) kind: UriKind,
+    pub(in super::super) name: &'static str,
+    /// The element's `schemeIdUri` begins so.
+    pub(in super::super) scheme: &'static str,
+}
+
+const fn row(element: &'static str, name: &'static str, kind: UriKind) -> UriAttribute {
+    UriAttribute { element, kind, name, scheme: "" }
+}
+
+const fn of_scheme(element: &'static str, scheme: &'static str, name: &'static str, kind: UriKind) -> UriAttribute {
+    UriAttribute { element, kind, name, scheme }
+}
+
+pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 28] = [
+    row("BitstreamSwitching", "sourceURL", UriKind::SegmentOfList),
+    row("Channel", "endpoint", UriKind::Beside),
+    row("ContentSteering", "proxyServerURL", UriKind::Removed),
+    of_scheme("EssentialProperty", "urn:dvb:dash:fontdownload:", "url", UriKind::File),
+    of_scheme("EssentialProperty", "urn:mpeg:dash:fallback:", "value", UriKind::Manifest),
+    of_scheme("EssentialProperty", "urn:mpeg:dash:mpd-chaining:", "value", UriKind::Manifest),
+    row("Initialization", "sourceURL", UriKind::SegmentOfList),
+    row("InitializationSet", "initialization", UriKind::Segment),
+    row("InsertPresentation", "url", UriKind::Manifest),
+    row("Laurl", "LicenseUrl", UriKind::License),
+    row("Laurl", "licenseUrl", UriKind::License),
+    row("OverlayPresentation", "url", UriKind::Manifest),
+    row("ProgramInformation", "moreInformationURL", UriKind::Beside),
+    row("ReplacePresentation", "url", UriKind::Manifest),
+    row("Reporting", "reportingServer", UriKind::Beside),
+    row("Reporting", "reportingUrl", UriKind::Beside),
+    row("RepresentationIndex", "sourceURL", UriKind::SegmentOfList),
+    row("SegmentTemplate", "bitstreamSwitching", UriKind::Segment),
+    row("SegmentTemplate", "index", UriKind::Segment),
+    row("SegmentTemplate", "initialization", UriKind::Segment),
+    row("SegmentTemplate", "media", UriKind::Segment),
+    row("SegmentURL", "index", UriKind::SegmentOfList),
+    row("SegmentURL", "media", UriKind::SegmentOfList),
+    of_scheme("SupplementalProperty", "urn:dvb:dash:fontdownload:", "url", UriKind::File),
+    of_scheme("SupplementalProperty", "urn:mpeg:dash:fallback:", "value", UriKind::Manifest),
+    of_scheme("SupplementalProperty", "urn:mpeg:dash:mpd-chaining:", "value", UriKind::Manifest),
+    of_scheme("UTCTiming", "urn:mpeg:dash:utc:http-", "value", UriKind::Beside),
+    row("", "xlink:href", UriKind::Part),
+];
+
+/// Of events whose messages are URLs that the player asks for (ISO/IEC 23009-1, DASH-IF callback events).
+pub(super) const CALLBACK_SCHEME: &str = "urn:mpeg:dash:event:callback:";
+/// Their segments bring whole MPDs and patches of them, which pass unedited.
+pub(super) const UPDATE_SCHEME: &str = "urn:mpeg:dash:event:2012";
+pub(super) const UPDATES_WITH_TEXT: [&str; 2] = ["2", "3"];
+
+/// Elements whose own text is a URI.
+pub(in super::super) const URI_TEXTS: [(&str, Text); 8] = [
+    ("Authzurl", Text::Beside),
+    ("BaseURL", Text::Base),
+    ("Certurl", Text::Beside),
+    ("ContentSteering", Text::Steering),
+    ("ImportedMPD", Text::Manifest),
+    ("Laurl", Text::License),
+    ("Location", Text::Manifest),
+    ("PatchLocation", Text::Patch),
+];
+
+/// Servers and guidelines differ in the capitals of DRM elements.
+fn is(known: &str, name: &str) -> bool {
+    known == name || (known.ends_with("url") && known.eq_ignore_ascii_case(name))
+}
+
+pub(super) fn uri_text(element: &str) -> Option<Text> {
+    URI_TEXTS.iter().find(|(known, _)| is(known, element)).map(|(_, text)| *text)
+}
+
+/// The rows of an element's attributes, but for those of any element.
+pub(super) fn rows(element: &str) -> impl Iterator<Item = &'static UriAttribute> + Clone + use<'_> {
+    URI_ATTRIBUTES.iter().filter(move |row| is(row.element, element))
+}
