@@ -15,6 +15,7 @@ mod evidence;
 mod far_clock;
 mod firstlight;
 mod health;
+mod license_server;
 mod nagra_ssm;
 mod outage;
 mod registry;

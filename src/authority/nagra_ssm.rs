@@ -20,6 +20,8 @@ use crate::token::TokenClaims;
 
 /// *Invalid expiration time*, on the vendor's page of SSM error codes.
 pub(super) const EXPIRED: i64 = 1004;
+/// *Internal error*: with status 500 at a renewal, the signature of a kill.
+const KILLED_AT_RENEWAL: i64 = 6002;
 
 impl NagraSsm {
     pub(super) fn open(&self, content: &Secret) -> Option<Wire<'_>> {
@@ -115,6 +117,17 @@ pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
     crate::drm::wrap::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
 }
 
+/// PlayReady shows no renewals to the authority: its license server says of a session that was killed what the authority
+/// says at a renewal.
+pub(super) fn killed_by_license_server(status: StatusCode, body: &[u8]) -> Option<Reason> {
+    if status != StatusCode::INTERNAL_SERVER_ERROR {
+        return None;
+    }
+    let said = Said::read(body);
+    let killed = said.error_code == Some(KILLED_AT_RENEWAL);
+    killed.then(|| Reason { killed_on: Some(AskKind::Renew), ..said.reason(status) })
+}
+
 /// The table. The explicit word for a kill is (404, 3002) on an open and (500, 6002) on a renewal. On the
 /// calls of a running session (404, 3002) says that nothing is known of the token: killed, expired, or replaced
 /// by an answer that was lost, which the core tells. What stands in no row is a fault, and never a kill.
@@ -122,13 +135,15 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
     let refused = |reason| Err(Fault { kind: FaultKind::Refused, reason });
     match (ask, status.as_u16(), code) {
         (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Unknown(reason)),
-        (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(6002)) => Ok(Verdict::Killed(reason)),
+        (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(KILLED_AT_RENEWAL)) => {
+            Ok(Verdict::Killed(reason))
+        }
         (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),
         (AskKind::Open, _, Some(1018)) => Ok(Verdict::Denied(Denial::InUse, reason)),
         (_, _, Some(1008)) => Ok(Verdict::Disabled),
         (_, _, Some(1003 | EXPIRED | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
-        (_, _, Some(4000 | 4001 | 6002)) => refused(reason),
+        (_, _, Some(4000 | 4001 | KILLED_AT_RENEWAL)) => refused(reason),
         (_, _, Some(1000 | 1001 | 1005 | 1009 | 1011..=1013 | 1017 | 1018 | 3001 | 3002 | 3004)) => {
             Ok(Verdict::Denied(Denial::Rejected, reason))
         }

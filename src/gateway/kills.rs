@@ -1,11 +1,13 @@
 //! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
 //! blackouts that were there before any session.
 
+use super::forward::Failure;
 use super::license::{Ending, Managed, Story};
 use super::refusal::{Phase, Turned};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Refusal};
+use crate::session::{AskKind, Input, Refusal};
 use crate::telemetry::Outcome;
+use crate::upstream::Reply;
 
 impl Story<'_> {
     /// A playback that is blacked out from the start has no session that could say so.
@@ -27,6 +29,19 @@ impl Story<'_> {
             Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
             None => ending,
         }
+    }
+
+    /// Killed, as the license server says instead of giving a license.
+    pub(super) fn killed_by_license_server(
+        &self,
+        managed: &Managed<'_>,
+        id: SessionId,
+        reply: &Result<Reply, Failure>,
+    ) -> Option<Ending> {
+        let (reply, system) = (reply.as_ref().ok()?, self.asked.message.as_ref().ok()?.system);
+        let reason = managed.authority.killed_by_license_server(system, reply.status, &reply.body)?;
+        self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
+        Some(self.refuse(managed, AskKind::Renew, &Refusal::Killed(reason), Some(id)))
     }
 
     /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device

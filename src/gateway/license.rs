@@ -242,7 +242,11 @@ impl Story<'_> {
         let opener = self.asked.token.is_none().then(|| self.gateway.sessions.content_token(managed.key, id)).flatten();
         let content = self.asked.token.as_ref().or(opener.as_ref());
         let authorization = managed.authority.license_header(content, grant);
-        let (ending, message) = self.exchange(authorization, Outcome::Served).await;
+        let reply = self.ask_license_server(authorization).await;
+        if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {
+            return killed;
+        }
+        let (ending, message) = self.read_license(reply, Outcome::Served);
         self.note_declined(Some((managed.key, id)), &ending);
         self.teach(managed, id, ending.0, message.as_ref());
         if let Some(message) = &message {
@@ -251,14 +255,17 @@ impl Story<'_> {
         ending
     }
 
-    /// What the license server answers: as the player gets it, and what a good reply shows in clear.
     async fn exchange(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
         good: Outcome,
     ) -> (Ending, Option<Message>) {
-        let reply = self.forward(authorization).await;
-        self.pace(&reply).await;
+        let reply = self.ask_license_server(authorization).await;
+        self.read_license(reply, good)
+    }
+
+    /// What the license server answers: as the player gets it, and what a good reply shows in clear.
+    fn read_license(&self, reply: Result<Reply, Failure>, good: Outcome) -> (Ending, Option<Message>) {
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
         (self.conclude(reply, good), message)

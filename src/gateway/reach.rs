@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use super::forward::Failure;
 use super::license::Story;
 use crate::config::Endpoint;
@@ -41,7 +43,17 @@ impl Reach {
 }
 
 impl Story<'_> {
-    pub(super) async fn pace(&self, reply: &Result<Reply, Failure>) {
+    /// Asks the license server; a failure that may pass is told no sooner than is good for players that come again.
+    pub(super) async fn ask_license_server(
+        &self,
+        authorization: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Reply, Failure> {
+        let reply = self.forward(authorization).await;
+        self.pace(&reply).await;
+        reply
+    }
+
+    async fn pace(&self, reply: &Result<Reply, Failure>) {
         let comes_again = reply.as_ref().is_err_and(|failure| failure.comes_again().is_some());
         let began = self.deadline.checked_sub(self.route.limits.call);
         if let Some(began) = began.filter(|_| comes_again) {

@@ -1,6 +1,7 @@
 //! A refusal in the shape that its player shows: over the wire, per system and player family.
 
 use http::Method;
+use serde_json::json;
 
 use crate::player::{CLEARKEY, Player, playready};
 use crate::stage::Stage;
@@ -82,6 +83,37 @@ async fn a_route_may_say_how_it_refuses() {
     kill(&stage).await;
     assert_eq!(&tv.license("video").await.body[..], [8, 3, 0x12, 2, 8, 3]);
     assert_eq!(tv.in_a_browser().renew("video").await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+/// PlayReady shows the head-end no renewals, so that its license server has to say it.
+#[tokio::test]
+async fn a_license_server_that_tells_a_kill_in_place_of_a_license_is_believed() {
+    let stage = Stage::script().route("/license", "playready", "").route("/ck", "clearkey", "").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(playready(None, "one")).await.is_good());
+    let killed = json!({"status": 500, "body": {"errorCode": 6002, "message": "Internal error"}});
+    stage.headend.fault("license-playready", killed.clone(), 1).await;
+    for nonce in ["two", "three"] {
+        let refused = tv.post(playready(None, nonce)).await.text();
+        let (_, told) = refused.split_once("<CustomData>").unwrap_or_else(|| panic!("{refused}"));
+        let told: serde_json::Value = serde_json::from_str(told.split_once("</CustomData>").unwrap().0).unwrap();
+        assert_eq!((&told["error"], &told["event"]), (&json!("session_killed"), &json!("ssmrenewalerror")), "{nonce}");
+        assert_eq!((&told["code"], &told["errorCode"]), (&json!(500), &json!(6002)), "{nonce}");
+    }
+    assert_eq!(stage.headend.count("license-playready").await, 2);
+    // Other systems are renewed by the authority itself, and other numbers mean other things here.
+    stage.headend.fault("license-clearkey", killed, 1).await;
+    let phone = stage.player_of("phone", "bob", "news").await.at("/ck");
+    assert_eq!(phone.post(CLEARKEY).await.status, 500);
+    assert!(phone.post(CLEARKEY).await.is_good());
+    let pad = stage.player_of("pad", "cid", "news").await;
+    for (status, code) in [(500, 4000), (400, 6002), (404, 3002)] {
+        let other = json!({"status": status, "body": {"errorCode": code, "message": "Internal error"}});
+        stage.headend.fault("license-playready", other, 1).await;
+        assert_eq!(pad.post(playready(None, &format!("a {code}"))).await.status, status);
+        assert!(pad.post(playready(None, &format!("b {code}"))).await.is_good());
+    }
     stage.end().await;
 }
 
