@@ -44,6 +44,10 @@ impl Admin {
             .map(Sending::Whole),
             Err((status, detail)) => fault(status, detail).map(Sending::Whole),
         };
+        if !request.method.is_safe() {
+            // What an operator is told is done outlives a crash.
+            self.sessions.durable().await;
+        }
         headers::protect(response.headers_mut());
         if let Some(origin) = gate.allow_origin(&request.headers) {
             let headers = response.headers_mut();

@@ -74,6 +74,11 @@ impl Sessions {
         in_time(wait)
     }
 
+    /// Resolves when all that has happened until now is safe.
+    pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
+        in_time(self.store.as_ref().map(|store| store.durable()))
+    }
+
     /// Hands over what changed in this step.
     pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<Kept>) {
         let Some(store) = &self.store else { return };
