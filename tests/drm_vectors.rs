@@ -439,6 +439,23 @@ fn fairplay_cenc_names_its_key_ids() {
     assert_eq!(message.content_id, look(Request, &vector("ck_request.json")).unwrap().content_id);
 }
 
+/// What stands beside a message tells what it is for; a text elsewhere does not, nor does it for another system.
+#[test]
+fn a_name_tells_the_content_of_the_fairplay_message_beside_it_alone() {
+    let release = String::from_utf8(vector("fps_release_plist.bin")).map_or_else(|bytes| b64(bytes.into_bytes()), b64);
+    let named = r#"{\"assetId\":\"a\"}"#;
+    let beside = format!(r#"{{"assetId":"a","release":"{release}"}}"#);
+    let elsewhere = format!(r#"["{release}","{named}"]"#);
+    for (body, has_content) in [(beside, true), (elsewhere, false)] {
+        let message = look(Request, body.as_bytes()).unwrap();
+        assert_eq!((message.system, message.kind), (System::FairPlay, Kind::Release));
+        assert_eq!(message.content_id.is_some(), has_content, "{body}");
+    }
+    // Widevine's request for a certificate.
+    let message = look(Request, br#"{"assetId":"a","payload":"CAQ="}"#).unwrap();
+    assert_eq!((message.system, message.content_id), (System::Widevine, None));
+}
+
 #[test]
 fn fairplay_replies_in_their_wrappers() {
     let ckc = b64(fairplay_ckc("ckc"));

@@ -215,6 +215,19 @@ mod tests {
         assert_eq!(breaker.leave(now + Breaker::PROBE), Some(Leave::Probe), "one that never came back");
     }
 
+    /// The probe's caller may have gone before there was an answer.
+    #[test]
+    fn a_probe_of_which_nothing_is_learned_is_followed_by_another_after_the_same_pause() {
+        let mut now = Clock.now();
+        let mut breaker = opened(now);
+        for _ in 0..3 {
+            now += Breaker::PAUSE;
+            assert_eq!(breaker.leave(now), Some(Leave::Probe));
+            assert_eq!(breaker.tell(now, Leave::Probe, ONE, Told::Nothing, false), None);
+            assert_eq!(breaker.leave(now + Breaker::PAUSE - Duration::from_millis(1)), None);
+        }
+    }
+
     #[test]
     fn no_more_calls_in_a_row_are_cut_than_the_threshold_allows() {
         let now = Clock.now();

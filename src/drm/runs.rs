@@ -46,7 +46,7 @@ pub(super) fn decode(run: &[u8], mut look: impl FnMut(&[u8])) {
         look(&bytes);
     }
     // Words beside each other, where spaces were no part of the value.
-    let words = || run.split(u8::is_ascii_whitespace).filter(|word| word.len() >= RUN_MIN && word.len() < run.len());
+    let words = || run.split(u8::is_ascii_whitespace).filter(|word| word.len() >= RUN_MIN);
     if memchr::memchr2(b' ', b'\n', run).is_some() {
         words().filter(|word| word.iter().all(|byte| is_base64(*byte))).filter_map(base64_decode).for_each(|bytes| {
             look(&bytes);
@@ -240,6 +240,24 @@ mod tests {
         assert_eq!(found("challenge=AAAA&b=c"), ["challenge", "AAAA"]);
         assert_eq!(found("AAAA\r\nBBBB\r\n"), ["AAAA\r\nBBBB\r\n"]);
         assert_eq!(found("name\r\n\r\nAAAA\r\n--part"), ["name\r", "\r\nAAAA\r", "--part"]);
+    }
+
+    #[test]
+    fn a_run_is_decoded_whole_and_word_by_word_unless_that_is_shorter_than_a_message() {
+        let looked_at = |run: &str| {
+            let mut found = Vec::new();
+            decode(run.as_bytes(), |bytes| found.push(bytes.to_vec()));
+            found
+        };
+        for (run, found) in [
+            ("CAQ", &[&[8, 4][..]][..]),
+            ("a ?Q", &[]),
+            ("xx CAQ", &[&[8, 4]]),
+            ("Q!CAQ aQ", &[&[0x40, 0x20, 0x10, 0x69]]),
+            ("0804", &[&[8, 4], &[0xd3, 0xcd, 0x38]]),
+        ] {
+            assert_eq!(looked_at(run), found, "{run}");
+        }
     }
 
     #[test]

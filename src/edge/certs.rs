@@ -312,10 +312,17 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        for good in ["h", "tv.example", "*.tv.example", "10.0.0.1", "::1"] {
+        // RFC 1035: a label has at most 63 bytes, a name 253.
+        let label = "a".repeat(63);
+        let name = |last: usize| format!("{label}.{label}.{label}.{}", "a".repeat(last));
+        let (longest, too_long, long_label) = (name(61), name(62), "a".repeat(64));
+        assert_eq!((longest.len(), too_long.len()), (253, 254));
+        for good in ["h", "tv.example", "*.tv.example", "10.0.0.1", "::1", &label, &longest] {
             assert!(alternative(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "a..b", "https://h", "-a", "*", "ü.example", "h:443"] {
+        for bad in
+            ["", "a b", "a..b", "https://h", "-a", "a-", "*", "ü.example", "h:443", "a.*.b", &long_label, &too_long]
+        {
             assert!(alternative(bad).is_err(), "{bad}");
         }
         let directory = tempfile::tempdir().unwrap();

@@ -167,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_forgotten_when_it_is_among_those_that_were_silent_longest_and_a_new_one_needs_room() {
+        let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
+        let tell = |number: u32, device, at: usize| {
+            watch.is_shared(&route, address(number), Fingerprint(device), now + Duration::from_millis(at as u64))
+        };
+        let known = || watch.0.lock().unwrap().len();
+        for number in 0..MAX_ADDRESSES {
+            tell(number as u32, 1, number);
+        }
+        assert!(tell(0, 2, MAX_ADDRESSES), "it is known, and heard once more");
+        assert_eq!(known(), MAX_ADDRESSES, "nobody has to go for one that is known");
+        tell(u32::MAX, 1, MAX_ADDRESSES + 1);
+        // The oldest of them was heard again; the newest was never old.
+        let at = MAX_ADDRESSES + 2;
+        assert!(known() < MAX_ADDRESSES && tell(0, 3, at) && tell(MAX_ADDRESSES as u32 - 1, 3, at));
+        assert!(!tell(1, 3, at), "this one was forgotten");
+    }
+
+    #[test]
     fn many_addresses_take_bounded_memory() {
         let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
         for number in 0..20_000 {

@@ -423,6 +423,52 @@ fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
     assert_eq!(all, expected.replace("x.m4s", &format!("{at}x.m4s")));
 }
 
+/// A list of segments begins where its own set does, and not where a representation of the same depth elsewhere does.
+#[test]
+fn a_list_that_is_inherited_binds_to_the_base_of_its_heir() {
+    let text = "<MPD><Period><AdaptationSet><SegmentList><Initialization sourceURL=\"i.mp4\"/>\
+        <SegmentURL media=\"1.m4s\"/></SegmentList><Representation><BaseURL>a/</BaseURL></Representation>\
+        </AdaptationSet><AdaptationSet><SegmentList><SegmentURL media=\"2.m4s\"/></SegmentList></AdaptationSet>\
+        </Period></MPD>";
+    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let at = "/media/~p/0123/~h/cdn.examples/vod/show/";
+    let expected = text.replace(">a/", &format!(">{at}a/")).replace("2.m4s", &format!("{at}2.m4s"));
+    assert_eq!(all, expected);
+}
+
+/// Once bound, a URI that no base changes stays bound, whatever base its heir has.
+#[test]
+fn a_template_that_is_inherited_and_not_relative_stays_bound() {
+    for (uri, bound) in [("/s/1.m4s", "cdn.examples/s/1.m4s"), ("https://b.example/s", "b.examples/s")] {
+        let text = |uri: &str, heir: &str| {
+            format!(
+                "<MPD><Period><AdaptationSet><SegmentTemplate media=\"{uri}\"/><Representation><BaseURL>{heir}\
+                 </BaseURL></Representation></AdaptationSet></Period></MPD>"
+            )
+        };
+        for all in [false, true] {
+            let edited = edited(Format::Dash, &text(uri, "https://c.example/"), &Plan { all, ..plan() });
+            assert_eq!(edited, text(&format!("{OWN}~h/{bound}"), &format!("{OWN}~h/c.examples/")), "{uri}");
+        }
+    }
+}
+
+/// Another format's attribute of the same name is none of ours.
+#[test]
+fn only_links_and_license_elements_have_their_attributes_edited() {
+    let text = |period: &str, license: &str| {
+        format!(
+            "<MPD><Period href=\"/r.xml\" {period} xlink:actuate=\"onLoad\"><dashif:Laurl {license}/>\
+             <x:Note x:a=\"b\" licenseUrl=\"https://lic.example/note\"/></Period></MPD>"
+        )
+    };
+    let plan = Plan { license: Some("https://us/l"), ..plan() };
+    let edited =
+        edited(Format::Dash, &text("xlink:href=\"/remote.xml\"", "licenseUrl=\"https://lic.example/wv\""), &plan);
+    let remote = format!("xlink:href=\"{SITE}{OWN}~h/cdn.examples/remote.xml\"");
+    assert_eq!(edited, text(&remote, "licenseUrl=\"https://us/l\""));
+}
+
 /// A media playlist imports what the multivariant one defines, and players fill it in.
 #[test]
 fn variables_that_are_imported_keep_to_the_route() {

@@ -1168,6 +1168,11 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
         assert_eq!((second == first, answer), (false, Answer::Wait));
         stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
         assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
+        // Nor does it after a while, however often it asked in vain.
+        stage.tick(stage.policy.end_memory);
+        assert_eq!(stage.call(call.with(1).under(100)).1, Answer::Wait);
+        stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
     }
 }
 
@@ -1284,6 +1289,15 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "also when they are asked for again");
     assert_eq!(stage.call(LICENSE.of(1)).0, picture);
     assert_ne!(stage.call(LICENSE.of(3)).0, picture, "the next title");
+
+    let mut stage = Stage::new();
+    let picture = stage.play(LICENSE.of(1));
+    assert_ne!(stage.call(LICENSE.of(2).with(2)).0, picture, "a content token is of a title of its own");
+    // A renewal goes on with what began before: which of two that is cannot be known.
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1).under(100));
+    stage.play(LICENSE.of(2).under(200));
+    assert_eq!(stage.call(RENEWAL.bare()), (0, Answer::Pass));
 
     let mut stage = Stage::new();
     let news = stage.play(LICENSE.of(1).with(1));

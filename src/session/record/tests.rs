@@ -303,7 +303,11 @@ proptest! {
                 prop_assert!(record.session.opening && *why == Over::Ended(End::Orphaned));
             }
             (StateRecord::Closed { why, .. }, State::Closed { why: still, until }) => {
-                prop_assert_eq!(&why.restore(&moment), still);
+                let mut known = why.restore(&moment);
+                if let Over::Spent { again, .. } = &mut known {
+                    *again = (*again).min(moment.now + life.policy.refusal_memory());
+                }
+                prop_assert_eq!(&known, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory && fx.list.is_empty(), "{:?}", fx.list);
             }
             (was, is) => prop_assert!(false, "{was:?} became {is:?}"),
@@ -511,6 +515,30 @@ fn one_that_reopens_goes_on_to_do_so_after_a_restart() {
     assert_eq!(next.act(&Step::Call(CallKind::License)).0, Some(Answer::Wait));
     next.answer_next(0);
     assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
+}
+
+/// The lost session holds its place for as long as the authority lets it, by whatever clock.
+#[test]
+fn one_that_reopens_waits_no_longer_for_its_place_because_the_wall_clock_was_set_back() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    life.act(&Step::Used);
+    life.answer_next(7);
+    life.find_it_gone();
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let held = |session: &Session, now: Instant| session.reopens_until.unwrap().saturating_duration_since(now);
+    let longest = held(&life.playback().unwrap().session, life.now);
+    assert!(longest > SECOND);
+    for (by, left) in [(SECOND * 5, longest - SECOND * 5), (Duration::ZERO, longest)] {
+        let moment = Moment { now: life.now + SECOND, wall: life.moment().wall + by };
+        let mut session = record.session.restore(&moment, &life.policy);
+        resume(&mut session, moment.now, false, &life.policy);
+        assert_eq!(held(&session, moment.now), left);
+    }
+    let moment = Moment { now: life.now + SECOND, wall: life.moment().wall - SECOND * 3_600 };
+    let mut session = record.session.restore(&moment, &life.policy);
+    resume(&mut session, moment.now, false, &life.policy);
+    assert_eq!(held(&session, moment.now), longest, "an hour back");
 }
 
 #[test]

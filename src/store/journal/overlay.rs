@@ -52,16 +52,13 @@ impl Overlay {
         if len != in_file {
             file.set_len(len)?;
         }
-        // The head says which of the rest counts: it comes last.
-        for (page, bytes) in pages.iter().rev() {
-            if *page == 0 {
-                file.sync_data()?;
+        for step in file_steps(&pages, len) {
+            match step {
+                FileStep::Sync => file.sync_data()?,
+                FileStep::Write(bytes, start) => file.write_all_at(bytes, start)?,
             }
-            let start = page * PAGE as u64;
-            let within = len.saturating_sub(start).min(PAGE as u64) as usize;
-            file.write_all_at(bytes.get(..within).unwrap_or(&bytes[..]), start)?;
         }
-        file.sync_data()
+        Ok(())
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -143,6 +140,25 @@ impl Held {
     }
 }
 
+#[derive(Debug, Eq, PartialEq)]
+enum FileStep<'a> {
+    Sync,
+    /// These bytes, from this one of the file on.
+    Write(&'a [u8], u64),
+}
+
+/// In which order held pages come into a file of this length. The head says which of the rest counts: it comes last,
+/// when the rest is safe.
+fn file_steps(pages: &BTreeMap<u64, Box<[u8; PAGE]>>, len: u64) -> impl Iterator<Item = FileStep<'_>> {
+    let steps = pages.iter().rev().flat_map(move |(page, bytes)| {
+        let start = page * PAGE as u64;
+        let within = len.saturating_sub(start).min(PAGE as u64) as usize;
+        let write = FileStep::Write(bytes.get(..within).unwrap_or(&bytes[..]), start);
+        (*page == 0).then_some(FileStep::Sync).into_iter().chain([write])
+    });
+    steps.chain([FileStep::Sync])
+}
+
 /// A page as it stands in the file; zero behind its end.
 fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; PAGE]>> {
     let mut bytes = Box::new([0; PAGE]);
@@ -185,6 +201,19 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn the_head_of_the_file_is_written_when_the_rest_is_safe() {
+        let page = |byte| Box::new([byte; PAGE]);
+        let (whole, half) = ([1; PAGE], [2; PAGE / 2]);
+        let pages = BTreeMap::from([(0, page(0)), (1, page(1)), (2, page(2))]);
+        let len = PAGE as u64 * 2 + PAGE as u64 / 2;
+        let rest = [FileStep::Write(&half, 2 * PAGE as u64), FileStep::Write(&whole, PAGE as u64)];
+        let head = [FileStep::Sync, FileStep::Write(&[0; PAGE], 0), FileStep::Sync];
+        assert!(file_steps(&pages, len).eq(rest.into_iter().chain(head)));
+        let pages = BTreeMap::from([(1, page(1))]);
+        assert!(file_steps(&pages, len).eq([FileStep::Write(&whole, PAGE as u64), FileStep::Sync]));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -222,7 +251,7 @@ mod tests {
                 if let Step::Write(at, data) = done {
                     overlay.write(*at, data).unwrap();
                 }
-                let mut read = vec![0; model.len()];
+                let mut read = vec![0xaa; model.len()];
                 overlay.read(0, &mut read).unwrap();
                 prop_assert!(read == model);
                 prop_assert!(overlay.read(1, &mut read).is_err(), "behind the end");

@@ -312,3 +312,60 @@ fn a_session_that_has_expired_is_given_back_where_it_is_counted_until_then() {
         assert_eq!((lab.ended(), lab.closed_with("first")), (Some(End::Expired), closes));
     }
 }
+
+#[test]
+fn a_running_session_that_is_opened_anew_in_vain_is_remembered_as_long_as_one_that_spent_its_credit() {
+    let mut lab = Lab::failing();
+    beaten(&mut lab, unknown());
+    // Its last try is answered when the time is over.
+    lab.wait(secs(41));
+    lab.answer(failed(FaultKind::Unreachable));
+    assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }), "{:?}", lab.session.state);
+    lab.wait(lab.policy.kill_memory - millis(1));
+    lab.feed(Input::Tick);
+    assert!(!lab.forgotten);
+}
+
+/// The lost session must have expired after 40 s; the credit of running television lasts for ten minutes.
+#[test]
+fn a_session_that_is_opened_anew_has_the_longer_of_its_credit_and_the_time_of_the_lost_one() {
+    for (stream, lasts) in [(Stream::Live, secs(600)), (Stream::Vod, secs(60))] {
+        let mut lab = Lab::failing();
+        lab.policy = on_credit();
+        lab.feed(Input::Streams(stream));
+        beaten(&mut lab, unknown());
+        let since = lab.now;
+        while lab.session.is_active() {
+            match lab.flying {
+                Some(_) => lab.answer(failed(FaultKind::Unreachable)),
+                None => lab.come_up(),
+            }
+        }
+        assert_eq!(lab.now - since, lasts, "{stream:?}");
+    }
+}
+
+#[test]
+fn the_first_license_that_shows_renewals_is_told_once() {
+    let mut lab = Lab::live(Policy::default());
+    for every in [None, Some(secs(20)), None] {
+        lab.feed(Input::Served(Served::Renews { every }));
+    }
+    assert_eq!(lab.events.iter().filter(|event| **event == Event::RenewalsCarry).count(), 1);
+}
+
+#[test]
+fn a_session_that_gave_way_tells_that_its_player_took_it_back() {
+    let told = |lab: &Lab| lab.events.iter().filter(|event| **event == Event::Returned).count();
+    // Its close waits for a beat.
+    let mut waiting = Lab::beating(Policy::default());
+    waiting.feed(Input::GiveWay);
+    waiting.feed(Input::TakeBack);
+    assert_eq!((told(&waiting), matches!(waiting.session.state, State::Live { .. })), (1, true));
+    // Its close is answered.
+    let mut closed = Lab::live(Policy::default());
+    closed.feed(Input::GiveWay);
+    closed.answer(Ok(Verdict::Closed));
+    closed.feed(Input::TakeBack);
+    assert_eq!((told(&closed), matches!(closed.session.state, State::Opening { .. })), (1, true));
+}
