@@ -5,6 +5,7 @@
 //! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
 //! and segments are refused, transfers are cut; a blackout goes over to its slate.
 
+mod cookies;
 mod edit_job;
 mod fetch;
 mod first;
@@ -34,7 +35,9 @@ use self::first::First;
 use self::place::{Document, Map};
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
-use self::told::{FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told};
+use self::told::{
+    BLACKED_OUT, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told,
+};
 use super::Gateway;
 use super::caller::CallerNames;
 use super::identity;
@@ -121,6 +124,10 @@ impl Story<'_> {
         if let Some(refusal) = self.route.blackout_of(self.registration) {
             return self.tell_dark(below, &refusal).await;
         }
+        if below.starts_with(place::SLATE) && self.blackout().is_none() {
+            // What was blacked out may be forgotten, but its slate is no programme.
+            return self.refused("segment", BLACKED_OUT);
+        }
         let map = self.map(None);
         if below.starts_with(playbacks::CONTENT) {
             return self.tell_content(&map);
@@ -155,7 +162,7 @@ impl Story<'_> {
         map.content(self.own_query()).map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path))
     }
 
-    fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> Map<'a> {
+    pub(super) fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> Map<'a> {
         Map { media: self.media, registration: self.registration, route: self.route, slate }
     }
 

@@ -23,6 +23,8 @@ pub struct Report {
     pub playing: Playing,
     /// Its player says that it only fetches ahead what may be played later.
     pub preloads: bool,
+    /// It is in a page that nobody sees: browsers slow its timers.
+    pub slowed: bool,
     /// [`Playing::Plays`] means that it is on the way to its first picture.
     pub starts: bool,
     pub stream: Option<Stream>,
@@ -58,7 +60,7 @@ pub enum Playing {
     Done,
     /// As [`Self::Done`], by a failure.
     Fails,
-    /// Paused, or in a page that nobody sees.
+    /// As its viewer wants it.
     Paused,
     /// Playing, or on the way to it.
     Plays,
@@ -99,6 +101,8 @@ pub(super) struct Reports {
     /// Where it was, and when it was there.
     pub(super) playhead: Option<(Instant, Duration)>,
     pub(super) playing: Playing,
+    /// As [`Report::slowed`].
+    pub(super) slowed: bool,
     /// How far it can come by itself.
     pub(super) until: Option<Duration>,
 }
@@ -114,9 +118,9 @@ impl Reports {
     const HIDDEN: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { by_interval, playhead, playing, until, .. } = report;
+        let Report { by_interval, playhead, playing, slowed, until, .. } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
-        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, until }
+        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, slowed, until }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -145,6 +149,7 @@ impl Reports {
                 | Playing::Quit
                 | Playing::Seeks => report.playing,
             },
+            slowed: report.slowed,
             until: if report.playhead.is_some() { report.until.or(self.until) } else { self.until },
         }
     }
@@ -178,11 +183,12 @@ impl Reports {
     pub(super) fn allowed_silence(&self) -> Option<Duration> {
         let [newest, before] = self.gaps;
         let rounds = newest.max(before) * 5 / 2;
-        match self.playing {
-            Playing::Done | Playing::Fails => Some(rounds),
-            Playing::Buffers | Playing::Plays | Playing::Quit | Playing::Seeks => self.at.map(|_by_interval| rounds),
-            Playing::Paused | Playing::Unsaid => self.at.map(|_by_interval| rounds.max(Self::HIDDEN)),
-        }
+        let (may_be_slow, by_interval) = match self.playing {
+            Playing::Done | Playing::Fails => return Some(rounds),
+            Playing::Buffers | Playing::Plays | Playing::Quit | Playing::Seeks => (self.slowed, self.at),
+            Playing::Paused | Playing::Unsaid => (true, self.at),
+        };
+        by_interval.map(|_| if may_be_slow { rounds.max(Self::HIDDEN) } else { rounds })
     }
 
     /// It said that it plays no more, and had never to say anything by interval: its silence begins with that.
@@ -286,6 +292,26 @@ mod tests {
             assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
         }
         assert_eq!(over(&mut session, &policy), (began + SECOND * 675, End::Silent));
+    }
+
+    /// It plays, and where it is moves on; its timers are slow all the same.
+    #[test]
+    fn a_hidden_player_that_plays_keeps_its_session_and_its_playhead_runs() {
+        let policy = Policy::default();
+        let (mut session, began) = live(&policy);
+        let report = Report {
+            by_interval: true,
+            playhead: Some(SECOND * 10),
+            playing: Playing::Plays,
+            slowed: true,
+            ..Report::default()
+        };
+        let reports = Reports::first(began, report);
+        assert_eq!(reports.playhead(began + SECOND * 50), Some(SECOND * 60));
+        step(&mut session, began, Input::Report(report), &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 150, End::Silent));
+        let seen = Reports { slowed: false, ..reports };
+        assert_eq!((reports.allowed_silence(), seen.allowed_silence()), (Some(SECOND * 150), Some(SECOND * 75)));
     }
 
     #[test]

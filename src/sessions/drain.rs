@@ -26,6 +26,7 @@ impl Sessions {
     pub async fn leave_open(&self, grace: Duration) -> usize {
         let settled = async { tokio::join!(self.pump.idle(), self.renewed()) };
         let _late = tokio::time::timeout(grace, settled).await;
+        self.keep_playheads();
         self.left().len()
     }
 

@@ -14,7 +14,7 @@ use super::timeline::{Entry, Happened, Timeline};
 use super::{Asking, Sessions};
 use crate::clock::{Moment, Span};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, End, Event, Input, Outbox, PlaybackRecord, Stamp, StateRecord};
+use crate::session::{AskKind, Device, End, Event, Input, Outbox, Playback, PlaybackRecord, Stamp, StateRecord};
 use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
 
 /// Where a restored session belongs in today's configuration.
@@ -101,6 +101,23 @@ impl Sessions {
                 }
             }
             playback.card.stamp = stamp;
+        }
+    }
+
+    /// Before the end of the process: where players are by now, which is not written as often as they say it.
+    pub(super) fn keep_playheads(&self) {
+        let moved = |key, playback: &Playback<Kept>| {
+            let newer = Stamp::of(playback)?;
+            let written = playback.card.stamp.as_ref()?;
+            written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
+        };
+        for (key, id) in self.table.collect(moved) {
+            self.table.with(key, |seat| {
+                if let Some(playback) = seat.device.playback_mut(id) {
+                    playback.card.stamp = None;
+                }
+                self.keep(key, &mut seat.device);
+            });
         }
     }
 

@@ -107,3 +107,27 @@ async fn an_authorize_route_and_what_it_registered_survive_a_hangup() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
     assert!(places(&home).await.is_empty());
 }
+
+#[tokio::test]
+async fn where_a_player_stands_outlives_the_process() {
+    let home = Home::firstlight().await.bookmarked().await;
+    let proxy = home.proxy();
+    let film = json!({"deviceId": "tv", "contentId": "film", "contentTypeId": "vod"}).to_string();
+    let headers = [("x-authorization", "ann"), ("x-device-id", "tv"), ("content-type", "application/json")];
+    let film = proxy.ask(Method::POST, "/authorize", &headers, &film).await.json()["data"].clone();
+    begin(&proxy, &film).await;
+    let license = path(&film["licenseUrl"], "/license/~");
+    // Nothing but the place is another one each time, and no beat comes in between.
+    for place in [10_000, 754_000] {
+        let report = format!("{license}/~report?CMCD=e%3Dps%2Cpt%3D{place}%2Csta%3Da%2Cv%3D2");
+        assert_eq!(proxy.ask(Method::GET, &report, &[], "").await.status, 204);
+    }
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+    assert_eq!(places(&home).await, ["ann tv"]);
+    let proxy = home.proxy();
+    let since = home.headend.now().await;
+    proxy.ask(Method::POST, &format!("{license}/~stop"), &[], "").await;
+    assert!(home.headend.next("stream-delete", since).await.status < 300);
+    assert_eq!(home.headend.books().await["firstlight"]["bookmarks"], json!({"ann film": 754_000}));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}

@@ -102,6 +102,17 @@ impl Home {
         self.far("grace = \"200ms\"\ntimeout = \"300ms\"\non-unreachable = { running = \"10m\" }")
     }
 
+    /// Bookmarks are recorded, sessions stay when the process ends, and no beat comes for a minute.
+    pub(crate) async fn bookmarked(self) -> Self {
+        self.headend.settings(serde_json::json!({ "firstlight": { "frequency_ms": 60_000 } })).await;
+        let file = self.folder.path().join("config.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        let config = config.replace("kind = \"journal\"", "kind = \"journal\"\non-exit = \"keep\"");
+        let config = config.replace("kind = \"firstlight\"", "kind = \"firstlight\"\nrecord-bookmark = true");
+        std::fs::write(file, config).unwrap();
+        self
+    }
+
     /// More of the head-end's configuration.
     fn far(self, lines: &str) -> Self {
         let file = self.folder.path().join("config.toml");

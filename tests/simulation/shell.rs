@@ -406,6 +406,7 @@ impl World {
                 playhead: None,
                 playing: far.rng.pick(&plays),
                 preloads: far.rng.chance(100),
+                slowed: false,
                 starts: far.rng.chance(100),
                 stream: far.rng.pick(&streams),
                 until: None,

@@ -1,6 +1,7 @@
 //! The fresh request to the origin, and what of its reply's head goes on to the player.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
@@ -11,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Story;
+use super::cookies;
 use super::place::Target;
 use super::told::is_segment;
 use crate::cmcd;
@@ -23,6 +25,12 @@ use crate::upstream::{Call, Fault, Hold, Streamed};
 static PASSED: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
 /// Passed on for what is not edited: a part, or a copy of what the player has already.
 static OF_SEGMENTS: [HeaderName; 4] = [IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
+
+const BLOCKING_RELOAD: &str = "_HLS_msn";
+/// Of a playlist that this process has not seen yet.
+const UNKNOWN_TARGET_DURATION: Duration = Duration::from_secs(6);
+/// Playlists are the origin's word.
+const MAX_BLOCKING_RELOAD: Duration = Duration::from_secs(60);
 
 /// The origin could not be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,7 +52,8 @@ impl Failure {
 impl Story<'_> {
     /// `plain`: nothing but the whole, as it is; else as the player asked.
     pub(super) async fn fetch(&self, target: &Target, plain: bool) -> Result<Streamed, Failure> {
-        let until = self.gateway.clock.now() + self.route.config.timeout;
+        let patience = self.patience(&target.path);
+        let until = self.gateway.clock.now() + patience;
         let call = Call {
             body: bytes::Bytes::new(),
             deadline: until,
@@ -56,10 +65,26 @@ impl Story<'_> {
         };
         let config::Retry { gateway_errors, unreachable } = self.route.config.retry;
         let gateway_errors = gateway_errors == RetriedCalls::All;
-        let hold = Hold { attempt: self.route.config.timeout, gateway_errors, unreachable, until };
-        let held = self.gateway.pool.stream_held(call, self.media.stall, hold).await;
+        let hold = Hold { attempt: patience, gateway_errors, unreachable, until };
+        let held = self.gateway.pool.stream_held(call, self.media.stall.max(patience), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
-        held.outcome.map_err(Failure::Fault)
+        let mut streamed = held.outcome.map_err(Failure::Fault)?;
+        cookies::rewrite(&mut streamed.headers, &self.map(None), target, self.is_secure());
+        Ok(streamed)
+    }
+
+    /// How long the origin may take to answer. A blocking reload (RFC 8216bis section 6.2.5.2) is answered once there is
+    /// something new: three target durations may pass until then.
+    pub(super) fn patience(&self, path: &str) -> Duration {
+        let blocks = self.asked.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
+        let target = || self.seat.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
+        let blocked = if blocks { (target() * 3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
+        self.route.config.timeout.max(blocked)
+    }
+
+    /// The player came over TLS, to us or to what stands before us.
+    fn is_secure(&self) -> bool {
+        self.gateway.base(self.peer, self.asked).is_some_and(|base| base.starts_with("https:"))
     }
 
     fn path(&self, target: &Target) -> Option<PathAndQuery> {

@@ -39,7 +39,7 @@ impl Story<'_> {
             return self.head(map, target).await;
         }
         let fetched = match came {
-            Some(reply) => self.gathered(reply).await,
+            Some(reply) => self.gathered(reply, target).await,
             None => self.whole(target).await,
         };
         let fetched = match fetched {
@@ -133,13 +133,17 @@ impl Story<'_> {
     /// Within the route's bounds of size and time.
     pub(super) async fn whole(&self, target: &Target) -> Result<Fetched, Instead> {
         let reply = MediaReply::from(self.fetch(target, true).await.map_err(Instead::Failure)?);
-        if reply.status.is_success() { self.gathered(reply).await } else { Err(Instead::Reply(Box::new(reply))) }
+        if reply.status.is_success() {
+            self.gathered(reply, target).await
+        } else {
+            Err(Instead::Reply(Box::new(reply)))
+        }
     }
 
     /// Decoded and in UTF-8.
-    async fn gathered(&self, reply: MediaReply) -> Result<Fetched, Instead> {
+    async fn gathered(&self, reply: MediaReply, target: &Target) -> Result<Fetched, Instead> {
         let MediaReply { body, mut headers, .. } = reply;
-        let body = body::collect(body, self.media.manifest_max, self.route.config.timeout).await;
+        let body = body::collect(body, self.media.manifest_max, self.patience(&target.path)).await;
         let body = body.map_err(|fault| match fault {
             // No call of a player waits for its place here.
             body::Fault::Break | body::Fault::Refuse(_) => Instead::Failure(Failure::Fault(Fault::Reset)),

@@ -45,6 +45,8 @@ pub(super) enum Document {
     Steering,
 }
 
+/// What the paths of a slate begin with.
+pub(super) const SLATE: &str = "/~s/";
 /// What stands before the server's name in the path.
 const MARKS: [(&str, Document, bool); 5] = [
     ("~a", Document::Assets, false),
@@ -119,6 +121,26 @@ impl Map<'_> {
         let (mark, ..) = MARKS.into_iter().find(|(_, known, of_slate)| *known == document && fits(*of_slate))?;
         let scheme = if to.tls { "s" } else { "p" };
         Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
+    }
+
+    /// Where a player has this path of the target's server: the longest of ours that holds all of it.
+    pub(super) fn cookie_path(&self, target: &Target, path: &str) -> String {
+        let (own, origin) = (self.own(), &self.route.config.license_server);
+        let root = root(origin);
+        let same = |at: &Endpoint| at.tls() == target.endpoint.tls() && at.authority() == target.endpoint.authority();
+        if same(origin) && target.document == Document::Media && !target.slate {
+            if let Some(below) = format!("{}/", path.trim_end_matches('/')).strip_prefix(&root) {
+                let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
+                return format!("{own}{below}");
+            }
+            // The path of a whole server, or of a part above the root.
+            if root.starts_with(&format!("{}/", path.trim_end_matches('/'))) {
+                return own;
+            }
+        }
+        let (scheme, authority) = (if target.endpoint.tls() { "s" } else { "p" }, target.endpoint.authority());
+        let mark = if target.slate { "~s" } else { "~h" };
+        format!("{own}{mark}/{scheme}/{authority}{path}")
     }
 
     /// The path of the content that was registered, for players that were given the playback alone. The true URL's

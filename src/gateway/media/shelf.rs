@@ -185,6 +185,13 @@ impl Learned {
         self.audio.contains(&name(path))
     }
 
+    /// Of the playlist of that path, or else of any other of this playback.
+    pub(super) fn target_duration(&self, path: &str) -> Option<Duration> {
+        let longest = || self.tails.iter().map(|(_, tail)| tail.target_s).max();
+        let own = self.tail(path).map(|tail| tail.target_s).filter(|seconds| *seconds > 0);
+        own.or_else(longest).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    }
+
     /// Where the player's playlist of that path ended.
     pub(super) fn tail(&self, path: &str) -> Option<Tail> {
         self.tails.iter().find(|(known, _)| *known == name(path)).map(|(_, tail)| *tail)

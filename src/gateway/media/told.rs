@@ -7,6 +7,8 @@ use crate::edge::Sending;
 use crate::edge::reply::{self, Refusal};
 use crate::manifest::Format;
 
+pub(super) const BLACKED_OUT: Refusal =
+    refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
 pub(super) const ELSEWHERE: Refusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
 pub(super) const FOREIGN: Refusal =

@@ -14,6 +14,8 @@ pub struct ReportsRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playhead: Option<(Wall, Span)>,
     pub playing: Playing,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub slowed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Span>,
 }
@@ -25,6 +27,7 @@ impl ReportsRecord {
             gaps: reports.gaps.map(Span::from),
             playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead.into())),
             playing: reports.playing,
+            slowed: reports.slowed,
             until: reports.until.map(Span::from),
         }
     }
@@ -35,7 +38,13 @@ impl ReportsRecord {
             gaps: self.gaps.map(Duration::from),
             playhead: self.playhead.map(|(seen, playhead)| (at.instant_of(seen), playhead.into())),
             playing: self.playing,
+            slowed: self.slowed,
             until: self.until.map(Duration::from),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(truth: &bool) -> bool {
+    !truth
 }

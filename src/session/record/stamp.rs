@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::end::End;
 use super::super::grant::AskKind;
 use super::super::playback::Playback;
-use super::super::report::{Playing, Stream};
+use super::super::report::{Playing, Reports, Stream};
 use super::super::schedule::Schedule;
 use super::super::state::{Beats, Over, Session, State, Use};
 use crate::secret::{Fingerprint, Secret};
@@ -20,6 +20,8 @@ pub struct Stamp {
     leads_past: bool,
     licensed_until: Option<Instant>,
     names: [(usize, Option<Fingerprint>); 3],
+    /// Where the player was said to be, and so where it is taken to be now.
+    playhead: Option<Reports>,
     playing: Option<Playing>,
     schedule: Schedule,
     state: (u8, u8),
@@ -30,6 +32,10 @@ pub struct Stamp {
 
 /// A beat that only confirms is written when it is this much younger than the one that was.
 const WORTH_IT: Duration = Duration::from_secs(1);
+/// So is a playhead. Players that report with each segment would else have each written.
+const PLAYHEAD_WORTH_IT: Duration = Duration::from_secs(5);
+/// A playhead runs on by itself: one that is where it must be by then is not written.
+const PLAYHEAD_SLACK: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Something of it must be known after a restart: what it holds, or that it is over.
@@ -71,12 +77,23 @@ impl Stamp {
             leads_past: session.leads_past,
             licensed_until: session.licensed_until,
             names: [names(&playback.key_sessions), names(&playback.later_tokens), names(&playback.contents)],
+            playhead: session.reports.filter(|reports| reports.playhead.is_some()),
             playing: session.playing(),
             schedule: session.schedule.clone(),
             state,
             stream: session.stream,
             unused: session.usage == Use::Nothing,
         })
+    }
+
+    /// Whether the player is not where it is taken to be by what was written, said at least so long after that.
+    pub fn has_moved(&self, newer: &Self, after: Duration) -> bool {
+        let Some(reports) = &newer.playhead else { return false };
+        let Some((at, playhead)) = reports.playhead else { return false };
+        let Some(written) = &self.playhead else { return true };
+        let since = written.playhead.map_or(Duration::MAX, |(written, _)| at.saturating_duration_since(written));
+        let taken_for = written.playhead(at).unwrap_or_default();
+        since >= after && since > Duration::ZERO && playhead.abs_diff(taken_for) >= PLAYHEAD_SLACK
     }
 
     /// Whether `newer` says something that has to be written.
@@ -97,6 +114,7 @@ impl Stamp {
             || self.stream != newer.stream
             || self.leads_past != newer.leads_past
             || self.unused != newer.unused
+            || self.has_moved(newer, PLAYHEAD_WORTH_IT)
             || newer.last_good < self.last_good
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }
@@ -104,13 +122,12 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::report::Report;
     use super::*;
     use crate::clock::Clock;
 
-    /// A beat that only confirms is the exception: one is written a second.
-    #[test]
-    fn whatever_a_next_process_must_know_is_written_when_it_changes() {
-        let before = Stamp {
+    fn stamp_of_nothing() -> Stamp {
+        Stamp {
             beats: Beats::Timer,
             grant: Some((Secret::new("token"), WORTH_IT * 30)),
             in_open: false,
@@ -118,12 +135,19 @@ mod tests {
             leads_past: false,
             licensed_until: None,
             names: [(0, None); 3],
+            playhead: None,
             playing: None,
             schedule: Schedule::default(),
             state: (4, 0),
             stream: None,
             unused: true,
-        };
+        }
+    }
+
+    /// A beat that only confirms is the exception: one is written a second.
+    #[test]
+    fn whatever_a_next_process_must_know_is_written_when_it_changes() {
+        let before = stamp_of_nothing();
         let changes: [(&str, bool, fn(&mut Stamp)); 14] = [
             ("nothing", false, |_| {}),
             ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), WORTH_IT * 30))),
@@ -144,6 +168,31 @@ mod tests {
             let mut newer = before.clone();
             change(&mut newer);
             assert_eq!(before.is_outdated_by(&newer), written, "{what}");
+        }
+    }
+
+    /// It runs on by itself while its player plays.
+    #[test]
+    fn a_playhead_is_written_when_it_is_not_where_it_must_be() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let began = Clock.now();
+        let stamp = |after: u32, playhead: u32, playing| {
+            let report = Report { playhead: Some(SECOND * playhead), playing, ..Report::default() };
+            let reports = Reports::first(began + SECOND * after, report);
+            Stamp { playhead: Some(reports), ..stamp_of_nothing() }
+        };
+        let (plays, paused) = (Playing::Plays, Playing::Paused);
+        for (written, said, after, moved) in [
+            (stamp(0, 10, plays), stamp(20, 30, plays), Duration::ZERO, false),
+            (stamp(0, 10, plays), stamp(20, 90, plays), Duration::ZERO, true),
+            (stamp(0, 10, paused), stamp(20, 10, paused), Duration::ZERO, false),
+            (stamp(0, 10, paused), stamp(2, 90, paused), Duration::ZERO, true),
+            (stamp(0, 10, paused), stamp(2, 90, paused), PLAYHEAD_WORTH_IT, false),
+            (stamp(0, 10, paused), stamp(6, 90, paused), PLAYHEAD_WORTH_IT, true),
+            (stamp_of_nothing(), stamp(0, 10, paused), PLAYHEAD_WORTH_IT, true),
+            (stamp(0, 10, paused), stamp_of_nothing(), Duration::ZERO, false),
+        ] {
+            assert_eq!(written.has_moved(&said, after), moved, "{:?} {:?}", written.playhead, said.playhead);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Where a playback's path leads, and where it does not.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use super::origin::{Asked, Origin};
+use super::origin::{Asked, Origin, get};
 use super::{HLS, answer, begin, fetch, folder, live, route};
 use crate::stage::Stage;
 use crate::web::Reply;
@@ -199,7 +201,8 @@ async fn a_made_up_path_reaches_nobody() {
             let reply = fetch(&stage, "tv", &path).await;
             assert!(!reply.is_good(), "{path}: {}", reply.text());
             assert!(
-                ["dot_segment", "media_path", "bad_request", "origin_unavailable"].contains(&&*reply.error().1),
+                ["blackout", "dot_segment", "media_path", "bad_request", "origin_unavailable"]
+                    .contains(&&*reply.error().1),
                 "{path} {:?}",
                 reply.error()
             );
@@ -291,5 +294,77 @@ async fn what_must_be_absolute_has_the_host_by_which_the_player_came() {
     assert_eq!(reply.text(), text(&format!("http://proxy.test{}/ad.m3u8", folder(&path))));
     let (path, reply) = begin(&stage, "tv", "/media/main.mpd").await;
     assert_eq!(reply.text(), mpd(&format!("http://proxy.test{}/~h/s/b.cdn.example/v/", folder(&path))));
+    stage.end().await;
+}
+
+/// The origin answers when there is a segment more, and that takes longer than any other answer may.
+#[tokio::test]
+async fn a_blocking_reload_waits_for_three_target_durations() {
+    let text = live()[0].2.replace("TARGETDURATION:4", "TARGETDURATION:1");
+    let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text)]).await;
+    let stage = route(&origin, "timeout = \"200ms\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let late = Duration::from_millis(900);
+    let blocked = format!("{}/next.m3u8", folder(&path));
+    let next = format!("{blocked}?_HLS_msn=9&_HLS_part=1");
+    let (reply, ()) = tokio::join!(fetch(&stage, "tv", &next), async {
+        let mut asked = origin.next().await;
+        tokio::time::sleep(late).await;
+        answer_manifest(&mut asked, "200 OK").await;
+    });
+    assert!(reply.is_good(), "{}", reply.text());
+    // Any other one is given up in time; and so is one that comes too late even so.
+    for (query, most) in [("", late), ("?_HLS_msn=10", Duration::from_secs(15))] {
+        let path = format!("{blocked}{query}");
+        let both = async { tokio::join!(fetch(&stage, "tv", &path), origin.next()) };
+        let (reply, _held) = tokio::time::timeout(most, both).await.unwrap_or_else(|_| panic!("never: {query}"));
+        assert_eq!(reply.error(), (502, "origin_unavailable".to_owned()), "{query}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn cookies_of_the_origin_are_for_the_playbacks_own_path() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "headers = [\"cookie\"]").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let (own, host) = (folder(&path), origin.address);
+    let cookies = [
+        ("a=1; Domain=.cdn.example; Path=/vod/show; Secure; HttpOnly", format!("a=1; Path={own}/show; HttpOnly")),
+        ("b=2; Path=/vod/", format!("b=2; Path={own}/")),
+        ("b=2; Path=/vod", format!("b=2; Path={own}/")),
+        ("c=3; path=/; SameSite=None; Secure", format!("c=3; Path={own}/")),
+        ("d=4; Path=/vodka/", format!("d=4; Path={own}/~h/p/{host}/vodka/")),
+        ("e=5", "e=5".to_owned()),
+    ];
+    for (sent, expected) in cookies {
+        for name in ["7.m4s", "next.m3u8"] {
+            let segment = format!("{own}/{name}");
+            let headers = "x-device-id: tv\r\ncookie: a=1\r\n";
+            let ((head, _player), asked) = tokio::join!(get(stage.proxy, &segment, headers), async {
+                let mut asked = origin.next().await;
+                let head = format!("HTTP/1.1 200 OK\r\nset-cookie: {sent}\r\ncontent-length: 8\r\n\r\n#EXTM3U\n");
+                asked.stream.write_all(head.as_bytes()).await.unwrap();
+                asked.head.to_lowercase()
+            });
+            assert!(head.contains(&format!("set-cookie: {expected}\r\n")), "{expected}: {head}");
+            assert!(asked.contains("\r\ncookie: a=1\r\n"), "{asked}");
+        }
+    }
+    stage.end().await;
+}
+
+/// A title's player has the slate's playlist for good, and asks for its segments when the blackout is long forgotten.
+#[tokio::test]
+async fn what_is_left_of_a_slate_is_refused_as_a_blackout() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for host in [origin.address.to_string(), "slate.example".to_owned()] {
+        for name in ["main.m3u8", "1.m4s"] {
+            let reply = fetch(&stage, "tv", &format!("{}/~s/p/{host}/slate/{name}", folder(&path))).await;
+            assert_eq!(reply.error(), (403, "blackout".to_owned()), "{host} {name}");
+        }
+    }
     stage.end().await;
 }
