@@ -289,6 +289,59 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_of_an_address_bounds_its_own_resource() {
+        let time = Duration::from_secs(1);
+        let limits = |more: usize| Limits {
+            body: time,
+            body_max: 0,
+            body_memory: 0,
+            body_memory_per_address: 2 + more,
+            call: time,
+            connections: 0,
+            connections_per_address: 3 + more,
+            drain: time,
+            event_listeners_per_address: 4 + more,
+            first_byte: time,
+            handshake: time,
+            head: time,
+            idle: time,
+            in_flight: 0,
+            in_flight_per_address: 5 + more,
+            lifetime: time,
+            new_connections_per_address: 6 + more,
+            sessions: 0,
+        };
+        let counters = Arc::<Counters>::default();
+        let made = AddressLimits::new(&limits(0), Arc::clone(&counters));
+        for more in [0, 10] {
+            if more > 0 {
+                made.change(&limits(more));
+            }
+            let bounds = AddressResource::ALL.map(|resource| made.bound(resource) - more);
+            assert_eq!(bounds, [3, 2, 5, 6, 3, 4]);
+        }
+        assert!(made.take(address("192.0.2.1"), AddressResource::Calls, 16).is_none());
+        let told = counters.address_refusals().find(|(of, _)| *of == AddressResource::Calls);
+        assert_eq!(told.map(|(_, count)| count), Some(1));
+    }
+
+    #[test]
+    fn room_is_made_by_forgetting_rates_and_never_what_is_held() {
+        let now = Clock.now();
+        let key = |number: u32| AddressKey::of(std::net::Ipv4Addr::from_bits(number).into());
+        let due = |after| AddressUse { next_arrival: Some(now + after), ..AddressUse::default() };
+        let held = || AddressUse { taken: [0, 0, 1, 0, 0, 0], ..AddressUse::default() };
+        let second = Duration::from_secs(1);
+        let mut few = HashMap::from([(key(1), due(second)), (key(2), due(Duration::ZERO)), (key(3), held())]);
+        make_room(&mut few, now);
+        assert!(few.len() == 2 && !few.contains_key(&key(2)), "it may come at full burst again");
+        let mut many: HashMap<_, _> = (10..10 + (MAX_RATES / SHARDS) as u32).map(|n| (key(n), due(second))).collect();
+        many.insert(key(3), held());
+        make_room(&mut many, now);
+        assert!(many.len() == 1 && many.contains_key(&key(3)), "{}", many.len());
+    }
+
+    #[test]
     fn a_share_that_cannot_grow_keeps_what_it_has() {
         let limits = bounded(10);
         let one = address("192.0.2.1");

@@ -172,3 +172,59 @@ fn redirected(server: &Endpoint, reply: &Reply) -> Option<String> {
     let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
     same.then(|| format!("{}{query}", target.path()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_followed_to_the_same_server_alone_and_only_with_the_same_method() {
+        let server = Endpoint::parse("https://lic.example:8443/a?b=c").unwrap();
+        for (status, location, path) in [
+            (307, Some("/x?y=1"), Some("/x?y=1")),
+            (308, Some("https://lic.example:8443/z?q"), Some("/z?q")),
+            (308, Some("https://lic.example:8443/z"), Some("/z")),
+            (307, Some("http://lic.example:8443/z"), None),
+            (307, Some("https://lic.example/z"), None),
+            (307, Some("https://other.example:8443/z"), None),
+            (307, Some("//other.example:8443/z"), None),
+            (301, Some("/x"), None),
+            (302, Some("/x"), None),
+            (303, Some("/x"), None),
+            (307, None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(location) = location {
+                headers.insert(LOCATION, location.parse().unwrap());
+            }
+            let reply = Reply { body: Default::default(), headers, status: StatusCode::from_u16(status).unwrap() };
+            assert_eq!(redirected(&server, &reply).as_deref(), path, "{status} {location:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_path_and_query_come_first() {
+        for (server, rest, query, path) in [
+            ("https://lic.example", "", None, "/"),
+            ("https://lic.example/", "/x", None, "/x"),
+            ("https://lic.example/a/", "/x", Some("p=1"), "/a/x?p=1"),
+            ("https://lic.example/a?b=c", "", Some("p=1"), "/a?b=c&p=1"),
+            ("https://lic.example/a?b=c", "", None, "/a?b=c"),
+        ] {
+            assert_eq!(onward_path(&Endpoint::parse(server).unwrap(), rest, query), path, "{server}");
+        }
+    }
+
+    #[test]
+    fn only_what_waiting_may_mend_asks_the_player_to_come_again() {
+        let of = |fault| Failure::Fault(fault, "lic.example".to_owned()).comes_again().map(|status| status.as_u16());
+        for fault in [Fault::Refused, Fault::Reset, Fault::Resolve] {
+            assert_eq!(of(fault), Some(503));
+        }
+        assert_eq!(of(Fault::Slow { phase: crate::upstream::Phase::Head }), Some(504));
+        for fault in [Fault::Busy, Fault::Malformed, Fault::TooLarge] {
+            assert_eq!(of(fault), None);
+        }
+        assert_eq!((Failure::Redirect.comes_again(), Failure::Unspeakable.comes_again()), (None, None));
+    }
+}

@@ -197,6 +197,102 @@ mod tests {
 
     use super::*;
 
+    fn peer() -> Peer {
+        let address = "192.0.2.7".parse().unwrap();
+        let (limits, ties) = Default::default();
+        Peer { address, limits, certificate: None, proxy: None, ties, tls: false }
+    }
+
+    fn claims(text: &str) -> Option<TokenClaims> {
+        TokenClaims::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(text)))
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_ladder_believes_the_first_answer_that_can_be_a_name() {
+        let (fits, too_long) = ("a".repeat(LONGEST), "a".repeat(LONGEST + 1));
+        let ladder = [
+            Rung::Header("x-id".parse().unwrap()),
+            Rung::Cookie("id".into()),
+            Rung::Query("id".into()),
+            Rung::TokenClaim("device.deviceId".into()),
+            Rung::PathSegment,
+            Rung::Peer,
+        ];
+        let cookies = [("cookie", "a=1; other=id"), ("cookie", "b=2; id=\"tv\"; id=late")];
+        let claims = claims(r#"{"device":{"deviceId":"box"}}"#);
+        for (lines, query, claims, rest, answer) in [
+            (&[("x-id", " tv ")][..], None, None, "", ("tv", "header")),
+            (&[("x-id", fits.as_str())], None, None, "", (fits.as_str(), "header")),
+            (&[("x-id", too_long.as_str())], Some("id=q"), None, "", ("q", "query")),
+            (&[("x-id", "")], Some("id=q"), None, "", ("q", "query")),
+            (&[("x-id", "a\tb")], Some("id=q"), None, "", ("q", "query")),
+            (&cookies, Some("id=q"), None, "", ("tv", "cookie")),
+            (&[], Some("id="), claims.as_ref(), "", ("box", "token-claim")),
+            (&[], None, None, "/seg/more", ("seg", "path-segment")),
+            (&[], None, None, "/", ("192.0.2.7", "peer")),
+        ] {
+            let evidence = Evidence { claims, headers: &headers(lines), peer: &peer(), query, rest };
+            assert_eq!(device(&ladder, &evidence), Some((answer.0.to_owned(), answer.1)));
+        }
+    }
+
+    #[test]
+    fn a_content_token_comes_from_the_first_place_that_has_one_and_without_its_scheme() {
+        let sources = [TokenSource::Header("authorization".parse().unwrap()), TokenSource::Query("token".into())];
+        for (line, query, token) in [
+            ("Bearer t", None, Some("t")),
+            ("bearer   t", None, Some("t")),
+            ("Basic t", None, Some("Basic t")),
+            ("t", Some("token=q"), Some("t")),
+            ("", Some("token=q"), Some("q")),
+            ("Bearer ", Some("token=q"), Some("Bearer")),
+            ("", None, None),
+        ] {
+            let found = content_token(&sources, &headers(&[("authorization", line)]), query, None);
+            assert_eq!(found.as_ref().map(Secret::expose), token, "{line:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_device_stands_for_no_playback() {
+        let token = Secret::new("t");
+        for (text, stands) in [(r#"{"typ":"DevAuthN"}"#, false), (r#"{"typ":"ContentAuthZ"}"#, true), ("{}", true)] {
+            assert_eq!(of_playback(Some(&token), claims(text).as_ref()).is_some(), stands, "{text}");
+        }
+        assert_eq!(of_playback(None, None), None);
+    }
+
+    #[test]
+    fn where_nothing_is_counted_here_the_tokens_own_account_is_told() {
+        for (text, account) in [
+            (r#"{"device":{"accountId":"a"},"accountId":"b"}"#, Some("a")),
+            (r#"{"accountId":"b"}"#, Some("b")),
+            ("{}", None),
+        ] {
+            let claims = claims(text);
+            let (headers, peer) = (HeaderMap::new(), peer());
+            let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer: &peer, query: None, rest: "" };
+            let counted = Counted::read(None, &evidence, Some("tv"));
+            assert_eq!((counted.account.as_deref(), counted.by_device), (account, false));
+        }
+    }
+
+    #[test]
+    fn an_ipv6_viewer_is_its_network() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
     #[test]
     fn a_long_name_is_cut_and_stays_another_than_the_next() {
         let long = |end: &str| format!("{}{end}", "é".repeat(20_000));

@@ -28,7 +28,38 @@ pub(super) enum SessionlessReason {
     Unrecognised(Unrecognised),
 }
 
+/// What decides, beside its message, why a license call has no session.
+#[derive(Clone, Copy, Debug)]
+struct SessionFacts {
+    has_device: bool,
+    has_token: bool,
+    /// The route's authority opens none without a content token.
+    needs_token: bool,
+    /// By `session-control`, or by the content token itself.
+    wanted: bool,
+}
+
 impl SessionlessReason {
+    /// The first that applies.
+    fn of_message(message: &Message, facts: SessionFacts) -> Self {
+        match message.kind {
+            Kind::LicenseRequest | Kind::Renewal if message.offline => Self::Offline,
+            Kind::LicenseRequest | Kind::Renewal if !facts.wanted => Self::Unasked,
+            Kind::LicenseRequest | Kind::Renewal if !facts.has_device => Self::NoDevice,
+            Kind::LicenseRequest | Kind::Renewal if !facts.has_token && facts.needs_token => Self::NoToken,
+            Kind::Acknowledge
+            | Kind::Certificate
+            | Kind::CertificateRequest
+            | Kind::Error
+            | Kind::License
+            | Kind::LicenseRequest
+            | Kind::Other
+            | Kind::Provisioning
+            | Kind::Release
+            | Kind::Renewal => Self::NoLicense,
+        }
+    }
+
     /// The refusal where the route demands sessions of such calls.
     fn refusal(self) -> (&'static str, &'static str) {
         match self {
@@ -54,24 +85,13 @@ impl Story<'_> {
             Ok(message) => message,
         };
         let Some(authority) = route.authority.as_deref() else { return SessionlessReason::NoAuthority };
-        match message.kind {
-            Kind::LicenseRequest | Kind::Renewal if message.offline => SessionlessReason::Offline,
-            Kind::LicenseRequest | Kind::Renewal if !asked.wants_session(route) => SessionlessReason::Unasked,
-            Kind::LicenseRequest | Kind::Renewal if asked.device.is_none() => SessionlessReason::NoDevice,
-            Kind::LicenseRequest | Kind::Renewal if asked.token.is_none() && authority.needs_token() => {
-                SessionlessReason::NoToken
-            }
-            Kind::Acknowledge
-            | Kind::Certificate
-            | Kind::CertificateRequest
-            | Kind::Error
-            | Kind::License
-            | Kind::LicenseRequest
-            | Kind::Other
-            | Kind::Provisioning
-            | Kind::Release
-            | Kind::Renewal => SessionlessReason::NoLicense,
-        }
+        let facts = SessionFacts {
+            has_device: asked.device.is_some(),
+            has_token: asked.token.is_some(),
+            needs_token: authority.needs_token(),
+            wanted: asked.wants_session(route),
+        };
+        SessionlessReason::of_message(message, facts)
     }
 
     /// Refuses a call that could bring a license past the sessions that the route demands.
@@ -252,5 +272,32 @@ fn rung(rung: &Rung) -> String {
         Rung::Peer => "peer".to_owned(),
         Rung::Query(name) => format!("query:{name}"),
         Rung::TokenClaim(path) => format!("token-claim:{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drm::{self, Direction};
+
+    #[test]
+    fn the_first_reason_that_applies_is_told() {
+        let message = |text: &str| drm::recognise(Direction::Request, None, None, text.as_bytes()).unwrap();
+        let license = |kind: &str| message(&format!(r#"{{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"{kind}"}}"#));
+        let facts =
+            |wanted, has_device, has_token, needs_token| SessionFacts { has_device, has_token, needs_token, wanted };
+        let (temporary, certificate) = (license("temporary"), message("\u{8}\u{4}"));
+        for (facts, reason) in [
+            (facts(false, false, false, true), SessionlessReason::Unasked),
+            (facts(true, false, false, true), SessionlessReason::NoDevice),
+            (facts(true, true, false, true), SessionlessReason::NoToken),
+            (facts(true, true, false, false), SessionlessReason::NoLicense),
+            (facts(true, true, true, true), SessionlessReason::NoLicense),
+        ] {
+            assert_eq!(SessionlessReason::of_message(&temporary, facts), reason, "{facts:?}");
+            let kept = SessionlessReason::of_message(&license("persistent-license"), facts);
+            assert_eq!(kept, SessionlessReason::Offline, "{facts:?}");
+            assert_eq!(SessionlessReason::of_message(&certificate, facts), SessionlessReason::NoLicense, "{facts:?}");
+        }
     }
 }

@@ -440,6 +440,24 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     assert_eq!(left, 0);
 }
 
+/// What the service stops plays on without a session: its close is beside it, and is waited for all the same.
+#[tokio::test]
+async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() {
+    let mut stage = Stage::new(Policy { counts_ended: true, ..brief() });
+    let id = stage.play(1).await;
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(Verdict::Disabled)));
+    let close = stage.asked().await;
+    let sessions = stage.sessions.clone();
+    let mut left = std::pin::pin!(sessions.drain(End::Drained, HOUR));
+    let early = tokio::time::timeout(SHORT * 5, &mut left).await;
+    assert!(early.is_err(), "its place is still taken");
+    assert_eq!(close.yes(HOUR), AskKind::Close);
+    assert_eq!(left.await, 0);
+}
+
 #[tokio::test]
 async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
     let mut stage = Stage::new(brief());
@@ -454,6 +472,20 @@ async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("renewed")) };
     assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
     assert_eq!(left.await, 1);
+}
+
+#[tokio::test]
+async fn sessions_that_stay_open_wait_for_the_calls_under_way() {
+    let mut stage = Stage::new(brief());
+    let waits = stage.wait(1);
+    let open = stage.asked().await;
+    let sessions = stage.sessions.clone();
+    let mut left = std::pin::pin!(sessions.leave_open(HOUR));
+    let early = tokio::time::timeout(SHORT * 5, &mut left).await;
+    assert!(early.is_err(), "nobody else could write the answer down");
+    assert_eq!(open.yes(HOUR), AskKind::Open);
+    assert_eq!(left.await, 1);
+    assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
 }
 
 #[tokio::test]

@@ -308,6 +308,13 @@ mod tests {
 
     use super::*;
 
+    impl Pool {
+        /// Whether a call at that time would go on a connection that was kept.
+        pub(in crate::upstream) fn reuses(&self, endpoint: &Endpoint, now: Instant) -> bool {
+            self.0.origin(endpoint).is_ok_and(|origin| origin.reuse(now).is_some())
+        }
+    }
+
     type Connection = http1::Connection<TokioIo<DuplexStream>, Full<Bytes>>;
 
     fn pool(calls_max: usize) -> Pool {

@@ -116,7 +116,7 @@ async fn it_redirects_to_where_tokens_do_not_belong() {
 async fn it_redirects_in_circles_or_changes_the_method() {
     let circle = Upstream::answering(|asked| redirect(307, &asked.target)).await;
     expect(&circle.url(), AUTHORITY, "redirect").await;
-    assert!(circle.seen().len() <= 4);
+    assert_eq!(circle.seen().len(), 3);
     for code in [301, 302, 303] {
         // What stands elsewhere would be a good license, by POST and by GET.
         let other = Upstream::answering(move |asked| match asked.target.as_str() {
@@ -152,7 +152,8 @@ async fn its_own_errors_are_no_faults() {
     let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;
     let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
     let tv = stage.player("tv", "news").await;
-    for code in [400, 401, 404, 500, 503] {
+    // Of these, 304 alone is no redirect to anywhere.
+    for code in [304, 400, 401, 404, 500, 503] {
         assert_eq!(tv.post(CLEARKEY).below(&format!("/{code}")).await.status, code);
     }
     assert_eq!(stage.metric("upstream_faults_total", &[]).await, 0.0);

@@ -259,6 +259,66 @@ async fn a_request_that_may_have_been_processed_once_is_never_told_as_unprocesse
     assert!(fault == Fault::Reset && !fault.was_not_processed(), "{fault:?}");
 }
 
+/// Lost on a kept connection, then refused on a new one: the first may have been processed.
+#[tokio::test]
+async fn a_request_that_may_have_been_processed_is_not_sent_a_third_time() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let call = || Call { method: Method::GET, body: Bytes::new(), ..stage.call(AMPLE) };
+    let peer = async {
+        let mut first = Frames::accept(&stage, &certified).await;
+        let stream = first.request().await;
+        first.answer(stream).await;
+        first.request().await;
+        drop(first);
+        let mut second = Frames::accept(&stage, &certified).await;
+        let stream = second.request().await;
+        second.reset(stream, REFUSED_STREAM).await;
+        second
+    };
+    let calls = async {
+        assert!(is_good(&stage.pool.send(call()).await));
+        fault(stage.pool.send(call()).await)
+    };
+    let (fault, _open) = join!(calls, peer);
+    assert!(fault == Fault::Reset && !fault.was_not_processed(), "{fault:?}");
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn an_http2_connection_is_kept_for_a_minute_and_not_when_the_server_has_closed_it() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let peer = async {
+        let mut frames = Frames::accept(&stage, &certified).await;
+        let stream = frames.request().await;
+        frames.answer(stream).await;
+        frames
+    };
+    let (now, minute) = (Clock.now(), Duration::from_secs(60));
+    let (outcome, frames) = join!(stage.send(), peer);
+    assert!(is_good(&outcome));
+    assert!(stage.pool.reuses(&stage.endpoint, now + minute - Duration::from_millis(1)));
+    drop(frames);
+    let closed = async {
+        while stage.pool.reuses(&stage.endpoint, now) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(AMPLE, closed).await.expect("a connection that is closed is not kept");
+
+    let stage = tls_stage(&certified).await;
+    let peer = async {
+        let mut frames = Frames::accept(&stage, &certified).await;
+        let stream = frames.request().await;
+        frames.answer(stream).await;
+        frames
+    };
+    let (outcome, _open) = join!(stage.send(), peer);
+    assert!(is_good(&outcome));
+    assert!(!stage.pool.reuses(&stage.endpoint, Clock.now() + minute));
+}
+
 #[tokio::test]
 async fn a_post_is_not_repeated_on_a_kept_connection_that_ends_without_a_reply() {
     let stage = Stage::plain().await;
