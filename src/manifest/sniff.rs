@@ -16,7 +16,7 @@ pub enum Sniffed {
     Part,
 }
 
-/// Looks for `#EXTM3U`, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
+/// Looks for `#EXTM3U` or another tag of playlists, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
 pub fn sniff(bytes: &[u8], whole: bool) -> Sniffed {
     let bytes = bytes.get(..bytes.len().min(MAX_SNIFFED_BYTES)).unwrap_or_default();
     let found = match bytes {
@@ -41,14 +41,24 @@ fn narrow(bytes: &[u8], from: usize) -> Sniffed {
 }
 
 fn text(bytes: &[u8]) -> Sniffed {
-    const HLS: &[u8] = b"#EXTM3U";
     let bytes = bytes.trim_ascii_start();
     match bytes.first() {
         None => Sniffed::More,
-        Some(b'#') if bytes.starts_with(HLS) => Sniffed::Manifest(Format::Hls),
-        Some(b'#') if HLS.starts_with(bytes) => Sniffed::More,
+        Some(b'#') => playlist(bytes),
         Some(b'<') => xml(bytes),
         Some(_) => Sniffed::Other,
+    }
+}
+
+/// Up to the first tag. Some players ask for no `#EXTM3U`, and let comments stand before it.
+fn playlist(bytes: &[u8]) -> Sniffed {
+    const TAG: &[u8] = b"#EXT";
+    let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii_start);
+    let first = lines.find(|line| line.starts_with(TAG) || !(line.is_empty() || line.starts_with(b"#")));
+    match first {
+        Some(line) if line.starts_with(TAG) => Sniffed::Manifest(Format::Hls),
+        Some(_) => Sniffed::Other,
+        None => Sniffed::More,
     }
 }
 
@@ -108,8 +118,11 @@ mod tests {
             ("#EXTM3U\n", HLS),
             ("\u{feff}#EXTM3U", HLS),
             ("\r\n \t#EXTM3U\r", HLS),
-            ("#EXTM3", Sniffed::Other),
-            ("#EXTINF:4,\n1.ts", Sniffed::Other),
+            ("#EXTINF:4,\n1.ts", HLS),
+            ("# a comment\r\n\n  #EXTM3U\n", HLS),
+            ("#EX", Sniffed::Other),
+            ("#!/bin/sh\n", Sniffed::Other),
+            ("# a list\n1.ts\n#EXTM3U\n", Sniffed::Other),
             ("<MPD/>", DASH),
             ("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<d:MPD\nx='1'>", DASH),
             ("<!DOCTYPE MPD [<!ENTITY a \"b>\">]><MPD>", DASH),
@@ -138,7 +151,7 @@ mod tests {
                 assert_eq!(sniff(&marked, true), expected, "{text:?}");
             }
         }
-        for whole in ["<MPD ", "#EXTM3U"] {
+        for whole in ["<MPD ", "#EXT", "# a\n#EXT"] {
             for end in 1..whole.len() {
                 assert_eq!(sniff(&whole.as_bytes()[..end], false), Sniffed::More);
             }

@@ -1,0 +1,63 @@
+//! Edits every manifest of a folder that nobody here wrote, for `tests/corpus/run.mjs` to compare.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sidebeat::manifest::{self, Absolute, Base, Format, LARGEST, Plan, Purpose, Sniffed};
+
+const OWN: &str = "/media/~0123456789abcdef0123456789abcdef/";
+
+fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+    Some(format!("{OWN}~h/{}/{}{}", if to.tls { "s" } else { "p" }, to.authority, to.path))
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_one = |end| path.extension().is_some_and(|extension| extension == end);
+        if path.is_dir() {
+            files(&path, found);
+        } else if is_one("m3u8") || is_one("mpd") {
+            found.push(path);
+        }
+    }
+}
+
+/// Beside each file stands `FILE.edited` then. One that is no manifest, or a broken one, has none.
+#[test]
+#[ignore = "the manifests are not ours to keep: node tests/corpus/run.mjs fetches them, and runs this"]
+fn every_manifest_of_a_folder_is_edited() {
+    let folder = std::env::var_os("CORPUS").unwrap_or_else(|| panic!("CORPUS names the folder"));
+    let mut found = Vec::new();
+    files(Path::new(&folder), &mut found);
+    assert!(!found.is_empty(), "there is no manifest");
+    for path in found {
+        let bytes = manifest::utf8(std::fs::read(&path).unwrap().into(), None).unwrap().bytes;
+        let Sniffed::Manifest(format) = manifest::sniff(&bytes, true) else { continue };
+        let plan = Plan {
+            all: false,
+            base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
+            bind: &bind,
+            cmcd: None,
+            end: None,
+            license: None,
+            own: OWN,
+            part: false,
+            playheads: true,
+            query: None,
+            site: Some("https://proxy.test"),
+        };
+        let Ok(edits) = manifest::read(format, &bytes, &plan, LARGEST) else { continue };
+        let edited: Bytes = manifest::apply(&bytes, &edits.edits);
+        // What is edited once needs no edit.
+        let again = manifest::read(format, &edited, &plan, LARGEST).unwrap();
+        let changed: Vec<_> =
+            again.edits.iter().filter(|edit| edited[edit.at.clone()] != *edit.with.as_bytes()).collect();
+        assert!(changed.is_empty(), "{}: {changed:?}", path.display());
+        let mut name = path.into_os_string();
+        name.push(if format == Format::Dash { ".edited.mpd.txt" } else { ".edited.m3u8.txt" });
+        std::fs::write(name, &edited).unwrap();
+    }
+}
