@@ -32,9 +32,10 @@ const probe = () => {
   window.probe = {
     asked: null, stalled: [], renewed: null,
     count: () => sessions.length,
-    renew() {
+    /** `which`: the one of them, in the order of their beginning; all without it. */
+    renew(which) {
       window.probe.renewed = performance.now();
-      for (const {session, last} of sessions) {
+      for (const {session, last} of which === undefined ? sessions : [sessions[which]]) {
         if (last) session.dispatchEvent(new MediaKeyMessageEvent('message', {messageType: 'license-renewal', message: last}));
       }
     },

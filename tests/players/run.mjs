@@ -2,6 +2,7 @@
 //
 //   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
 //   node run.mjs media                    alone those behind an authorize route and a media route
+//   node run.mjs preload                  alone Shaka's preload()
 //
 // BINARY names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
@@ -17,6 +18,7 @@ import {demo} from './demo.mjs';
 import {eme} from './eme.mjs';
 import {files} from './files.mjs';
 import {media, settles} from './media.mjs';
+import {preload} from './preload.mjs';
 import {emeTable, mediaTables, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
 import {REPORTERS, REPORT_S, silence} from './silence.mjs';
@@ -26,7 +28,7 @@ const here = import.meta.dirname;
 const out = path.join(here, 'out');
 const names = process.argv.slice(2).filter(name => !name.startsWith('--'));
 // A mistyped name would pass by testing nothing.
-const known = [...PLAYERS.map(({id}) => id), 'demo', 'eme', 'media'];
+const known = [...PLAYERS.map(({id}) => id), 'demo', 'eme', 'media', 'preload'];
 const unknown = names.filter(name => !known.includes(name));
 if (unknown.length > 0) {
   console.error(`no such case: ${unknown.join(', ')}; there are ${known.join(', ')}`);
@@ -95,6 +97,9 @@ async function main() {
   let streams = [];
   if (names.length === 0 || names.includes('media')) {
     streams = await media({chromium, files: pages, headend: far, log, proxy: near, check}).catch(why => (check('media: runs to its end', false, why.stack), []));
+  }
+  if (names.length === 0 || names.includes('preload')) {
+    await preload({chromium, check, files: pages, headend: far, log, proxy: near}).catch(why => check('preload: runs to its end', false, why.stack));
   }
   for (const result of results) Object.assign(result, {silent: await result.silent, unsaid: await result.unsaid});
   await Promise.all(behind);
