@@ -147,7 +147,10 @@ impl Watch {
         token: Option<Fingerprint>,
     ) {
         if kind == AskKind::Open {
-            let decided = self.shadow(id).killed_at.is_some_and(|at| now <= at + Self::WRITTEN);
+            // One that goes on beside the killed one of the same token is none that was killed: it may be opened anew.
+            let shadow = self.shadow(id);
+            let goes_on = shadow.reopens && !shadow.killed;
+            let decided = goes_on || shadow.killed_at.is_some_and(|at| now <= at + Self::WRITTEN);
             let banned = token.filter(|_| !decided).and_then(|token| self.banned.get(&(device, token)));
             assert!(banned.is_none_or(|until| now >= *until), "nothing but a new playback re-opens a killed one");
         }
