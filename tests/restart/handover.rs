@@ -112,7 +112,7 @@ async fn play(way: &Way, token: &str, device: &str, keeps: bool, tally: &Tally) 
     }
 }
 
-/// A call is repeated on another connection only if nothing of it was sent. The error is why there was no license.
+/// A call is repeated on another connection only if nothing of it was looked at. The error is why there was no license.
 async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut Option<Sender>) -> Result<(), String> {
     for _ in 0..MAX_CONNECTIONS_OF_A_CALL {
         let mut sender = match kept.take() {
@@ -127,6 +127,7 @@ async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut
             Ok(reply) => reply,
             Err(mut fault) => match fault.take_message() {
                 Some(_unsent) => continue,
+                None if was_not_processed(fault.error()) => continue,
                 None => return Err(format!("{fault:?}")),
             },
         };
@@ -143,6 +144,13 @@ async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut
         };
     }
     Err(format!("{MAX_CONNECTIONS_OF_A_CALL} connections were closed before the call was sent"))
+}
+
+/// Its connection ended without an error, and with fewer streams than were on their way: this one was not looked at, and
+/// may be sent again (RFC 9113, section 6.8), as browsers do.
+fn was_not_processed(fault: &hyper::Error) -> bool {
+    let http2 = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<h2::Error>());
+    http2.is_some_and(|fault| fault.is_go_away() && fault.is_remote() && fault.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// For one call, however many connections it takes.
