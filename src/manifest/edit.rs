@@ -34,7 +34,7 @@ pub(super) fn in_order(edits: &mut [Edit]) -> Result<(), Unfit> {
     if edits.windows(2).all(apart) { Ok(()) } else { Err(Unfit::Overlaps) }
 }
 
-/// The text with all edits, which come in the order of its bytes and are apart ([`in_order`]).
+/// The text with all edits, which come in the order of its bytes and are apart (`in_order`).
 pub fn apply(text: &Bytes, edits: &[Edit]) -> Bytes {
     if edits.is_empty() {
         return text.clone();
