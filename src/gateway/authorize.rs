@@ -110,6 +110,10 @@ impl Gateway {
             Err(fault) => (Outcome::Failed, self.fail_by(&fault, &names)),
         };
         self.telemetry.metrics.authorization(&route.path, outcome.name());
+        if outcome.may_register() {
+            // The app keeps the URLs that it is told: no crash right behind them may forget what they stand for.
+            self.sessions.durable().await;
+        }
         response
     }
 
@@ -223,6 +227,13 @@ impl Gateway {
 }
 
 impl Outcome {
+    fn may_register(self) -> bool {
+        match self {
+            Self::Blackout | Self::Registered => true,
+            Self::Denied | Self::Failed | Self::Passed => false,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Blackout => "blackout",

@@ -54,7 +54,7 @@ async fn places(home: &Home) -> Vec<String> {
 async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
     let home = Home::firstlight().await;
     let mut proxy = home.proxy();
-    // The phone is authorized, and has not begun. The tv's open waits until all that is durable.
+    // The phone is authorized, and has not begun.
     let phone = authorize(&proxy, "bob", "phone").await;
     let tv = authorize(&proxy, "ann", "tv").await;
     let playlist = begin(&proxy, &tv).await;
@@ -83,6 +83,46 @@ async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
     assert_eq!(proxy.ask(Method::POST, &license, &[], CLEARKEY).await.status, 200);
     assert_eq!(proxy.terminate().await.code(), Some(0));
     assert!(places(&home).await.is_empty());
+}
+
+/// So many come right behind one another that the journal gathers them.
+#[tokio::test]
+async fn what_an_app_was_told_is_registered_is_known_after_a_crash_right_behind_the_reply() {
+    let home = Home::firstlight().await;
+    for _ in 0..3 {
+        let mut proxy = home.proxy();
+        let mut licenses = Vec::new();
+        for device in 0..8 {
+            let authorization = authorize(&proxy, &format!("user-{device}"), "phone").await;
+            licenses.push(path(&authorization["licenseUrl"], "/license/~"));
+        }
+        proxy.kill();
+        let proxy = home.proxy();
+        for license in licenses {
+            let reply = proxy.ask(Method::POST, &license, &[], CLEARKEY).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        assert_eq!(proxy.terminate().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_path_that_a_player_is_sent_to_is_known_after_a_crash_right_behind_the_redirect() {
+    let home = Home::firstlight().await;
+    for _ in 0..3 {
+        let mut proxy = home.proxy();
+        let mut paths = Vec::new();
+        for _ in 0..8 {
+            let sent = proxy.ask(Method::GET, "/media/main.m3u8", &[], "").await;
+            paths.push(sent.headers["location"].to_str().unwrap().to_owned());
+        }
+        proxy.kill();
+        let proxy = home.proxy();
+        for path in paths {
+            // One that is not known is begun anew, by another redirect.
+            get(&proxy, &path).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -147,6 +147,8 @@ impl Gateway {
         let query = query::without(asked.uri.query(), &names).map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.registrations.insert(self.clock.now(), registration);
+        // With its session, if one was opened: no crash may lose what its player plays by.
+        self.sessions.durable().await;
         redirect(&path)
     }
 
@@ -166,7 +168,8 @@ impl Gateway {
         Some(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, authority.error_name())))
     }
 
-    /// The playback's session, before its first byte. `names` but for its token, which is its registration.
+    /// The playback's session, before its first byte: the caller waits until it is written. `names` but for its token,
+    /// which is its registration.
     async fn open(
         &self,
         route: &Route,
@@ -192,7 +195,6 @@ impl Gateway {
             return Err(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event)));
         }
         if let Some(id) = admission.session {
-            self.sessions.written(key, id).await;
             // Until it follows the redirect, or gets what it asked for.
             self.sessions.deliver(key, id, Input::Unserved);
         }
@@ -266,7 +268,10 @@ impl Story<'_> {
         // As a license call of it would: what is registered is one playback of its own.
         let names = CallNames { content_token: Some(registration.token()), ..CallNames::default() };
         match gateway.open(route, authority, registration, Arc::new(card), names).await {
-            Ok(()) => self.pass(map, target).await,
+            Ok(()) => {
+                gateway.sessions.durable().await;
+                self.pass(map, target).await
+            }
             Err(turned) => gateway.turned_away(route, &self.caller(), &turned),
         }
     }
