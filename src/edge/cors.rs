@@ -13,6 +13,7 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
+use super::exposed::exposed;
 use super::host_rules::HostRules;
 use super::{ReplyBody, reply};
 use crate::config::{Origins, Server};
@@ -25,7 +26,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, soapaction, authorization, nv-authorizations, cmcd-object, cmcd-request, cmcd-session, cmcd-status",
 );
-const EXPOSED: HeaderValue = HeaderValue::from_static("x-ssm-error, x-sidebeat-incident");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Two hours: the longest that Chromium keeps a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -105,21 +106,27 @@ impl Cors {
         reply
     }
 
-    /// Puts our headers on a reply and takes an upstream's own away: a second Allow-Origin makes a
-    /// browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
+    /// Puts our headers on a reply and takes an upstream's own away, but for the names that pages may read: a second
+    /// Allow-Origin makes a browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
     pub fn mark(&self, caller: &Caller, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
         if self.is_left_to_the_handler() {
             return;
         }
+        let exposed = matches!(caller, Caller::Allow(_)).then(|| exposed(reply));
         drop_foreign(reply);
         add_vary(reply);
+        // An upstream's own says which pages share a site with that server, and this is another server. Who may call
+        // this one is judged by its list.
+        if let Some(policy) = reply.get_mut(RESOURCE_POLICY) {
+            *policy = HeaderValue::from_static("cross-origin");
+        }
         let Caller::Allow(origin) = caller else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         // Where any page may call, none may do so with what the browser keeps for the viewer.
         if self.origins != Some(Origins::Any) {
             reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
         }
-        reply.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        reply.extend(exposed.map(|names| (ACCESS_CONTROL_EXPOSE_HEADERS, names)));
         let Some(request) = preflight else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         reply.insert(ACCESS_CONTROL_ALLOW_HEADERS, wished_headers(request));
@@ -362,6 +369,9 @@ mod tests {
             ("access-control-allow-origin", "https://old.example"),
             ("access-control-allow-private-network", "true"),
             ("access-control-max-age", "1"),
+            ("access-control-expose-headers", "Date, CMSD-Static"),
+            ("cross-origin-resource-policy", "same-site"),
+            ("timing-allow-origin", "https://tv.example"),
             ("vary", "Accept-Encoding"),
             ("content-type", "application/octet-stream"),
         ]);
@@ -371,9 +381,11 @@ mod tests {
             ("vary", "Accept-Encoding"),
             ("vary", "Origin"),
             ("content-type", "application/octet-stream"),
+            ("cross-origin-resource-policy", "cross-origin"),
+            ("timing-allow-origin", "https://tv.example"),
             ("access-control-allow-origin", "https://tv.example"),
             ("access-control-allow-credentials", "true"),
-            ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident"),
+            ("access-control-expose-headers", "x-ssm-error, x-sidebeat-incident, date, cmsd-static"),
         ]);
         assert_eq!(reply, expected);
     }

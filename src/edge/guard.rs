@@ -6,10 +6,11 @@
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::uri::Scheme;
+use http::{HeaderMap, Method, Version};
 
 use super::breach::Breach;
+use super::host::NamedHost;
 use crate::upstream::strip_hop_by_hop;
 
 /// Holds for both protocols; `tls` tells which default port a host may leave out.
@@ -51,20 +52,23 @@ fn check_target(parts: &Parts) -> Result<(), Breach> {
 
 fn check_host(parts: &Parts, tls: bool) -> Result<(), Breach> {
     let mut hosts = parts.headers.get_all(HOST).iter();
-    let target = parts.uri.authority();
+    let parse = |text: &[u8]| NamedHost::parse(text).ok_or(Breach::HostInvalid);
+    let target = parts.uri.authority().map(|authority| authority.as_str());
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(Breach::HostTwice),
         (Some(host), None) => {
-            let host = host_of(host)?;
-            match target {
-                Some(target) if !same(target, &host, tls) => Err(Breach::HostMismatch),
-                Some(_) | None => Ok(()),
-            }
+            let host = parse(host.as_bytes())?;
+            let default_port = if tls { 443 } else { 80 };
+            // A target that names no host, or a user beside it, is not what Host names.
+            let names_it = |target: &str| {
+                NamedHost::parse(target.as_bytes()).is_some_and(|target| target.is_same(&host, default_port))
+            };
+            if target.is_none_or(names_it) { Ok(()) } else { Err(Breach::HostMismatch) }
         }
         // HTTP/2 has `:authority` for it; HTTP/1.0 knew no Host; HTTP/1.1 must send it.
         (None, _) => match (parts.version, target) {
-            (Version::HTTP_2, Some(target)) if !named(target) => Err(Breach::HostInvalid),
-            (Version::HTTP_2, Some(_)) | (Version::HTTP_10, _) => Ok(()),
+            (Version::HTTP_2 | Version::HTTP_10, Some(target)) => parse(target.as_bytes()).map(|_host| ()),
+            (Version::HTTP_10, None) => Ok(()),
             _ => Err(Breach::HostMissing),
         },
     }
@@ -77,23 +81,9 @@ fn check_body(parts: &Parts) -> Result<(), Breach> {
     if bodiless && announced { Err(Breach::BodyUnexpected) } else { Ok(()) }
 }
 
-fn host_of(value: &HeaderValue) -> Result<Authority, Breach> {
-    let host = Authority::try_from(value.as_bytes()).map_err(|_| Breach::HostInvalid)?;
-    if named(&host) { Ok(host) } else { Err(Breach::HostInvalid) }
-}
-
-fn named(host: &Authority) -> bool {
-    !host.host().is_empty() && !host.as_str().contains('@')
-}
-
-fn same(one: &Authority, other: &Authority, tls: bool) -> bool {
-    let port = |host: &Authority| host.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other) && named(one)
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, Request};
+    use http::{HeaderName, HeaderValue, Request};
 
     use super::*;
 

@@ -31,8 +31,14 @@ impl HostRules {
     /// `headers` have one `Host` at most. Without one (HTTP/1.0) no browser asks.
     pub(super) fn admits(&self, headers: &HeaderMap, target: Option<&Authority>, tls: bool) -> bool {
         let Some(names) = self.names.as_ref().filter(|_| !tls) else { return true };
-        let written = || Authority::try_from(headers.get(HOST)?.as_bytes()).ok();
-        let Some(host) = target.cloned().or_else(written) else { return true };
+        let host = match (target, headers.get(HOST)) {
+            (Some(target), _) => target.clone(),
+            (None, Some(written)) => match Authority::try_from(written.as_bytes()) {
+                Ok(host) => host,
+                Err(_) => return false,
+            },
+            (None, None) => return true,
+        };
         let bare = host.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
         let is_local = bare.eq_ignore_ascii_case("localhost")
             || bare.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("localhost"));
@@ -78,6 +84,9 @@ mod tests {
             ("tv.home.arpa.", true),
             ("a.proxy.example", true),
             ("evil.example:8080", false),
+            ("evil.example:", false),
+            ("evil.example.:80", false),
+            ("", false),
             ("tv.home.arpa.evil.example", false),
             ("proxy.example", false),
             ("127.0.0.1.evil.example", false),

@@ -3,11 +3,12 @@
 //! Sends what `onward` has built and the core has judged, with the header that carries the session. The license
 //! itself is never changed; only its wrapping is, where the route says so.
 
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::license::Story;
+use super::redirect::{RedirectFault, RedirectTrail};
 use super::route::Route;
 use crate::config::{self, Endpoint, RetriedCalls};
 use crate::drm::{self, Direction, Message};
@@ -17,9 +18,6 @@ use crate::upstream::{Call, Fault, Hold, Reply};
 /// Larger than any license met, which are below 64 KiB.
 const REPLY_MAX: usize = 1024 * 1024;
 
-/// A license server that sends us in circles.
-const MOST_REDIRECTS: usize = 3;
-
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Failure {
@@ -28,8 +26,8 @@ pub(super) enum Failure {
     Fault(Fault, String),
     #[error("the player's body is not wrapped as the route says: {0}")]
     Misfit(drm::wrap::Misfit),
-    #[error("the license server sends us elsewhere; set license-server to its final URL")]
-    Redirect,
+    #[error(transparent)]
+    Redirect(#[from] RedirectFault),
     #[error("the license server's reply is not wrapped as the route says: {0}")]
     Reply(drm::wrap::Misfit),
     #[error("the path or query cannot be passed on")]
@@ -41,7 +39,7 @@ impl Failure {
         match self {
             Self::Fault(fault, _) => fault.name(),
             Self::Misfit(_) => "request_wrapping",
-            Self::Redirect => "redirect",
+            Self::Redirect(fault) => fault.name(),
             Self::Reply(_) => "reply_wrapping",
             Self::Unspeakable => "path",
         }
@@ -56,7 +54,7 @@ impl Failure {
             }
             Self::Fault(Fault::Slow { .. }, _) => Some(StatusCode::GATEWAY_TIMEOUT),
             Self::Fault(Fault::Busy | Fault::Malformed | Fault::Tls(_) | Fault::TooLarge, _) => None,
-            Self::Misfit(_) | Self::Redirect | Self::Reply(_) | Self::Unspeakable => None,
+            Self::Misfit(_) | Self::Redirect(_) | Self::Reply(_) | Self::Unspeakable => None,
         }
     }
 }
@@ -74,26 +72,25 @@ impl Story<'_> {
         }
         let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         let server = registered.unwrap_or(&route.config.license_server);
-        let mut path = onward_path(server, &onward.path, onward.query.as_deref());
-        for _ in 0..MOST_REDIRECTS {
+        let path = onward_path(server, &onward.path, onward.query.as_deref());
+        let mut trail = RedirectTrail::new(server, &onward.method, path);
+        loop {
             let call = Call {
                 body: onward.body.clone(),
                 deadline,
                 endpoint: server,
                 headers: headers.clone(),
                 method: onward.method.clone(),
-                path_and_query: path.parse().map_err(|_| Failure::Unspeakable)?,
+                path_and_query: trail.path().parse().map_err(|_| Failure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
             let held = gateway.pool.send_held(call, self.hold()).await;
             route.reach.tell(&gateway.telemetry, &route.path, server, &held);
             let reply = held.outcome.map_err(|fault| Failure::Fault(fault, server.host_and_port()))?;
-            if !reply.status.is_redirection() || reply.status == StatusCode::NOT_MODIFIED {
+            if !trail.follow(&reply)? {
                 return Ok(reply);
             }
-            path = redirected(server, &reply).ok_or(Failure::Redirect)?;
         }
-        Err(Failure::Redirect)
     }
 
     fn hold(&self) -> Hold {
@@ -157,50 +154,9 @@ pub(super) fn onward_path(server: &Endpoint, rest: &str, query: Option<&str>) ->
     path
 }
 
-/// A redirect that stays at the same server and keeps the method; everything else could carry the
-/// tokens elsewhere.
-fn redirected(server: &Endpoint, reply: &Reply) -> Option<String> {
-    if !matches!(reply.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-        return None;
-    }
-    let location = reply.headers.get(LOCATION)?.to_str().ok()?;
-    if location.starts_with('/') && !location.starts_with("//") {
-        return Some(location.to_owned());
-    }
-    let target = Endpoint::parse(location).ok()?;
-    let same = target.tls() == server.tls() && target.host() == server.host() && target.port() == server.port();
-    let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
-    same.then(|| format!("{}{query}", target.path()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_redirect_is_followed_to_the_same_server_alone_and_only_with_the_same_method() {
-        let server = Endpoint::parse("https://lic.example:8443/a?b=c").unwrap();
-        for (status, location, path) in [
-            (307, Some("/x?y=1"), Some("/x?y=1")),
-            (308, Some("https://lic.example:8443/z?q"), Some("/z?q")),
-            (308, Some("https://lic.example:8443/z"), Some("/z")),
-            (307, Some("http://lic.example:8443/z"), None),
-            (307, Some("https://lic.example/z"), None),
-            (307, Some("https://other.example:8443/z"), None),
-            (307, Some("//other.example:8443/z"), None),
-            (301, Some("/x"), None),
-            (302, Some("/x"), None),
-            (303, Some("/x"), None),
-            (307, None, None),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(location) = location {
-                headers.insert(LOCATION, location.parse().unwrap());
-            }
-            let reply = Reply { body: Default::default(), headers, status: StatusCode::from_u16(status).unwrap() };
-            assert_eq!(redirected(&server, &reply).as_deref(), path, "{status} {location:?}");
-        }
-    }
 
     #[test]
     fn the_servers_own_path_and_query_come_first() {
@@ -225,6 +181,9 @@ mod tests {
         for fault in [Fault::Busy, Fault::Malformed, Fault::TooLarge] {
             assert_eq!(of(fault), None);
         }
-        assert_eq!((Failure::Redirect.comes_again(), Failure::Unspeakable.comes_again()), (None, None));
+        assert_eq!(
+            (Failure::Redirect(RedirectFault::Loop).comes_again(), Failure::Unspeakable.comes_again()),
+            (None, None)
+        );
     }
 }

@@ -26,6 +26,7 @@ mod onward;
 mod proof;
 mod query;
 mod reach;
+mod redirect;
 mod refusal;
 mod renewal;
 mod route;

@@ -113,10 +113,20 @@ async fn it_redirects_to_where_tokens_do_not_belong() {
 }
 
 #[tokio::test]
-async fn it_redirects_in_circles_or_changes_the_method() {
+async fn it_redirects_in_circles_or_without_end_or_changes_the_method() {
     let circle = Upstream::answering(|asked| redirect(307, &asked.target)).await;
-    expect(&circle.url(), AUTHORITY, "redirect").await;
-    assert_eq!(circle.seen().len(), 3);
+    expect(&circle.url(), AUTHORITY, "redirect_loop").await;
+    assert_eq!(circle.seen().len(), 1);
+    let wide = Upstream::answering(|asked| match asked.target.as_str() {
+        "/acquire" => redirect(307, "there"),
+        _ => redirect(308, "acquire"),
+    })
+    .await;
+    expect(&wide.url(), AUTHORITY, "redirect_loop").await;
+    assert_eq!(wide.seen().len(), 2);
+    let endless = Upstream::answering(|asked| redirect(307, &format!("{}x", asked.target))).await;
+    expect(&endless.url(), AUTHORITY, "redirect_loop").await;
+    assert_eq!(endless.seen().len(), 6);
     for code in [301, 302, 303] {
         // What stands elsewhere would be a good license, by POST and by GET.
         let other = Upstream::answering(move |asked| match asked.target.as_str() {
@@ -126,6 +136,64 @@ async fn it_redirects_in_circles_or_changes_the_method() {
         .await;
         expect(&other.url(), AUTHORITY, "redirect").await;
         assert_eq!(other.only().target, "/acquire");
+    }
+}
+
+#[tokio::test]
+async fn a_relative_redirect_leads_where_the_url_that_was_asked_says() {
+    for (location, target) in [
+        ("v2/issue", "/v2/issue"),
+        ("../v2/x", "/v2/x"),
+        ("//{}/v2/x?y", "/v2/x?y"),
+        ("?x", "/acquire?x"),
+        ("v2/issue#part", "/v2/issue"),
+        ("http://{}/v2#part", "/v2"),
+    ] {
+        let server = Upstream::answering(move |asked| match asked.target.as_str() {
+            "/acquire" => redirect(307, &location.replace("{}", asked.header("host"))),
+            _ => good("application/json", "{\"moved\":true}"),
+        })
+        .await;
+        let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+        let tv = stage.player("tv", "news").await;
+        assert_eq!(tv.post(CLEARKEY).await.json()["moved"], true, "{location}");
+        let seen = server.seen();
+        assert_eq!((seen[1].target.as_str(), &seen[1].body[..]), (target, CLEARKEY.as_bytes()), "{location}");
+        assert_eq!(seen[1].header("nv-authorizations"), seen[0].header("nv-authorizations"));
+        stage.end().await;
+    }
+}
+
+/// Clocks that read `Date`, and caches that tell of themselves, are for pages too.
+#[tokio::test]
+async fn a_page_may_read_what_the_license_server_exposes() {
+    for listed in ["Date, X-License-Code", "*"] {
+        let server = Upstream::answering(move |_| {
+            let mut reply = good("application/json", "{}");
+            for (name, value) in [
+                ("access-control-allow-origin", "https://tv.example"),
+                ("access-control-expose-headers", listed),
+                ("x-license-code", "17"),
+                ("timing-allow-origin", "https://tv.example"),
+            ] {
+                reply.headers_mut().insert(name, value.parse().unwrap());
+            }
+            reply
+        })
+        .await;
+        let script = Stage::script().upstream("/license", &server.url(), AUTHORITY);
+        let stage = script.server("origins = [\"https://tv.example\"]").start().await;
+        let reply = stage.player("tv", "news").await.in_a_browser().post(CLEARKEY).await;
+        let exposed: Vec<_> = reply.header("access-control-expose-headers").split(", ").collect();
+        assert_eq!(exposed[..2], ["x-ssm-error", "x-sidebeat-incident"]);
+        for name in ["date", "x-license-code"] {
+            assert!(exposed.contains(&name), "{name} is not in {exposed:?}");
+        }
+        assert_eq!(exposed.contains(&"timing-allow-origin"), listed == "*", "{exposed:?}");
+        assert!(!exposed.contains(&"*"), "a page with credentials takes * for a header's name");
+        assert_eq!(reply.header("access-control-allow-credentials"), "true");
+        assert_eq!((reply.header("x-license-code"), reply.header("timing-allow-origin")), ("17", "https://tv.example"));
+        stage.end().await;
     }
 }
 

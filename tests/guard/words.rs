@@ -105,6 +105,7 @@ fn refusals() -> BTreeSet<String> {
         names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
         names("src/upstream/fault.rs", &["impl Fault ", "fn name("], "license_server_"),
         names("src/gateway/forward.rs", &["impl Failure", "fn name("], "license_server_"),
+        names("src/gateway/redirect.rs", &["impl RedirectFault", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/request_body.rs", &["Self::AddressFull => (", "Self::Full => ("]),

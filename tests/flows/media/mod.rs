@@ -333,7 +333,17 @@ async fn a_redirect_of_the_origin_stays_on_the_route() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
-    for (location, expected) in [("/cdn/7.m4s?sig=1", Some("/~h/p/")), ("https://elsewhere.example/7.m4s", None)] {
+    let (host, own) = (origin.address.to_string(), folder(&path).to_owned());
+    for (location, expected) in [
+        ("/cdn/7.m4s?sig=1".to_owned(), Some(format!("{own}/~h/p/{host}/cdn/7.m4s?sig=1"))),
+        ("b/7.m4s".to_owned(), Some(format!("{own}/b/7.m4s"))),
+        ("../vod/b/7.m4s?sig=1".to_owned(), Some(format!("{own}/b/7.m4s?sig=1"))),
+        ("../cdn/7.m4s".to_owned(), Some(format!("{own}/~h/p/{host}/cdn/7.m4s"))),
+        ("?sig=1#t=3".to_owned(), Some(format!("{own}/7.m4s?sig=1"))),
+        (format!("//{host}/vod/8.m4s"), Some(format!("{own}/8.m4s"))),
+        ("https://elsewhere.example/7.m4s".to_owned(), None),
+        ("//elsewhere.example/7.m4s".to_owned(), None),
+    ] {
         let segment = format!("{}/7.m4s", folder(&path));
         let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
             let mut asked = origin.next().await;
@@ -341,11 +351,38 @@ async fn a_redirect_of_the_origin_stays_on_the_route() {
             asked.stream.write_all(reply.as_bytes()).await.unwrap();
         });
         match expected {
-            Some(mark) => {
-                assert!(head.contains(&format!("{}{mark}{}/cdn/7.m4s?sig=1", folder(&path), origin.address)), "{head}")
-            }
+            Some(path) => assert!(head.contains(&format!("location: {path}\r\n")), "{location}: {head}"),
             None => assert!(head.starts_with("HTTP/1.1 403") && !head.contains("elsewhere"), "{head}"),
         }
+    }
+    stage.end().await;
+}
+
+/// Without `Date`, a clock that reads the head of a reply fails.
+#[tokio::test]
+async fn a_page_may_read_what_the_origin_exposes() {
+    const EXPOSING: &str = "access-control-expose-headers: Date, Age, CMSD-Dynamic\r\ncross-origin-resource-policy: \
+                            same-site\r\ntiming-allow-origin: *\r\ncmsd-dynamic: \"cdn\";etp=9\r\nage: 3\r\n";
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    let page = "x-device-id: tv\r\norigin: https://tv.example\r\n";
+    let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, page), async {
+        let mut asked = origin.next().await;
+        let reply = format!("HTTP/1.1 200 OK\r\n{EXPOSING}content-type: video/mp4\r\ncontent-length: 0\r\n\r\n");
+        asked.stream.write_all(reply.as_bytes()).await.unwrap();
+    });
+    for line in [
+        "access-control-expose-headers: x-ssm-error, x-sidebeat-incident, date, age, cmsd-dynamic\r\n",
+        "access-control-allow-origin: https://tv.example\r\n",
+        "cross-origin-resource-policy: cross-origin\r\n",
+        "timing-allow-origin: *\r\n",
+        "cmsd-dynamic: \"cdn\";etp=9\r\n",
+        "age: 3\r\n",
+        "\r\ndate: ",
+    ] {
+        assert!(head.contains(line), "{line:?} is missing in {head}");
     }
     stage.end().await;
 }

@@ -1,0 +1,111 @@
+//! Says which headers of a reply a page may read (Fetch standard, section 3.3.3).
+//!
+//! An upstream's list is kept and ours is put before it: pages read a clock from `Date`, a cache from `Age` and
+//! `CMSD-*`, a reason from a license server's own header. A wildcard is written out, because to a page that calls with
+//! credentials it is a header of that name. Called by `cors`, for each reply to a page.
+
+use std::collections::HashSet;
+
+use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// On every reply to a page.
+pub(super) const OWN: [&str; 2] = ["x-ssm-error", "x-sidebeat-incident"];
+/// An upstream's list is its own word; the longest that were met have twenty names.
+const MAX_NAMES: usize = 64;
+const MAX_BYTES: usize = 2048;
+
+/// The list for a reply that still has its upstream's CORS headers.
+pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
+    let mut list = ExposedNames::default();
+    for name in OWN {
+        list.add(name);
+    }
+    let listed = reply.get_all(ACCESS_CONTROL_EXPOSE_HEADERS).iter();
+    for name in listed.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
+        if name == b"*" {
+            for name in reply.keys().filter(|name| may_be_read(name)) {
+                list.add(name.as_str());
+            }
+        } else if let Ok(name) = HeaderName::from_bytes(name)
+            && may_be_read(&name)
+        {
+            list.add(name.as_str());
+        }
+    }
+    // Names of headers are always fit for a value.
+    HeaderValue::try_from(list.text).unwrap_or(HeaderValue::from_static("x-ssm-error, x-sidebeat-incident"))
+}
+
+#[derive(Default)]
+struct ExposedNames {
+    names: HashSet<String>,
+    text: String,
+}
+
+impl ExposedNames {
+    fn add(&mut self, name: &str) {
+        let is_full = self.names.len() >= MAX_NAMES || self.text.len() + name.len() + 2 > MAX_BYTES;
+        if is_full || !self.names.insert(name.to_owned()) {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push_str(", ");
+        }
+        self.text.push_str(name);
+    }
+}
+
+/// No page ever reads cookies, and what CORS itself says is ours.
+fn may_be_read(name: &HeaderName) -> bool {
+    name != SET_COOKIE && name != "set-cookie2" && !name.as_str().starts_with("access-control-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(headers: &[(&'static str, &str)]) -> String {
+        let mut reply = HeaderMap::new();
+        for (name, value) in headers {
+            reply.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        exposed(&reply).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_upstreams_list_follows_ours_without_duplicates() {
+        const LIST: &str = "access-control-expose-headers";
+        for (headers, expected) in [
+            (&[][..], ""),
+            (&[(LIST, "Date, Age ,CMSD-Static,, cmsd-dynamic")], ", date, age, cmsd-static, cmsd-dynamic"),
+            (&[(LIST, "X-License-Code"), (LIST, "date, X-LICENSE-CODE")], ", x-license-code, date"),
+            (&[(LIST, "X-SSM-Error, Date")], ", date"),
+            (&[(LIST, "bad name, d\u{fc}r, ok, Set-Cookie, Access-Control-Max-Age")], ", ok"),
+            // Whatever is there, to pages with and without credentials alike.
+            (
+                &[
+                    (LIST, "*"),
+                    ("date", "x"),
+                    ("set-cookie", "a=b"),
+                    ("cmsd-static", "x"),
+                    ("access-control-max-age", "1"),
+                ],
+                ", date, cmsd-static",
+            ),
+            (&[(LIST, "age, *"), ("date", "x")], ", age, date"),
+        ] {
+            assert_eq!(list(headers), format!("x-ssm-error, x-sidebeat-incident{expected}"), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_bounded_in_number_and_in_bytes() {
+        let names = |count: usize, length: usize| -> String {
+            (0..count).map(|at| format!("x{at:0>length$}")).collect::<Vec<_>>().join(",")
+        };
+        const LIST: &str = "access-control-expose-headers";
+        assert_eq!(list(&[(LIST, &names(1000, 4))]).split(", ").count(), MAX_NAMES);
+        assert!(list(&[(LIST, &names(60, 400))]).len() <= MAX_BYTES);
+    }
+}

@@ -1,0 +1,198 @@
+//! Reads the host and port that a request names, in `Host`, `:authority` or an absolute target.
+//!
+//! Stricter than a URI (RFC 3986, section 3.2.2), which allows `a,b` for a host: two parsers that read such a value
+//! differently would answer for two hosts. Knows names as DNS and container networks have them, IPv4 addresses, and
+//! IPv6 addresses in brackets. Called by `guard`.
+
+use std::net::Ipv6Addr;
+
+/// DNS names have so many bytes at most, without the dot at their end (RFC 1035, section 2.3.4).
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+const MAX_PORT_DIGITS: usize = 5;
+
+/// A host, and the port if one is written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct NamedHost {
+    address: HostAddress,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum HostAddress {
+    /// In lower case.
+    Name(String),
+    V6(Ipv6Addr),
+}
+
+impl NamedHost {
+    /// None: it is no host with an optional port.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let (address, port) = match text.strip_prefix('[') {
+            Some(bracketed) => {
+                let (address, port) = bracketed.split_once(']')?;
+                (HostAddress::V6(address.parse().ok()?), port)
+            }
+            None => {
+                let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                (HostAddress::Name(name_of(name)?), port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            None => return None,
+            // An empty port is the default one (RFC 3986, section 3.2.3).
+            Some("") => None,
+            Some(digits) => Some(port_of(digits)?),
+        };
+        Some(Self { address, port })
+    }
+
+    /// `default_port`: of the connection, where none is written.
+    pub(super) fn is_same(&self, other: &Self, default_port: u16) -> bool {
+        let port = |host: &Self| host.port.unwrap_or(default_port);
+        self.address == other.address && port(self) == port(other)
+    }
+}
+
+fn name_of(name: &str) -> Option<String> {
+    // The dot at the end of a name that is complete.
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let fits = labels.len() <= MAX_NAME_BYTES && labels.split('.').all(is_label);
+    fits.then(|| name.to_ascii_lowercase())
+}
+
+/// Underscores stand in the names of containers, and `~` is a character of every URI's host.
+fn is_label(label: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+    (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(fits)
+}
+
+fn port_of(digits: &str) -> Option<u16> {
+    let fits = digits.len() <= MAX_PORT_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if fits { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        let label = "a".repeat(63);
+        let longest = [label.as_str(), &label, &label, &"a".repeat(61)].join(".");
+        for good in [
+            "h",
+            "TV.home.arpa:8443",
+            "tv.home.arpa.",
+            "tv.home.arpa.:80",
+            "xn--bcher-kva.example",
+            "my_container-1",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8443",
+            "[2001:DB8::0:1]:65535",
+            "[::ffff:127.0.0.1]",
+            "h:",
+            "[::1]:",
+            "h:0",
+            "h:00080",
+            &label,
+            &longest,
+            &format!("{longest}.:65535"),
+        ] {
+            assert!(NamedHost::parse(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            ".",
+            "..",
+            ".h",
+            "a..b",
+            "h..",
+            ":",
+            ":8080",
+            "a:b",
+            "a,b",
+            "a, b",
+            "a b",
+            " h",
+            "h ",
+            "h\t",
+            "h;x",
+            "u@h",
+            "u:p@h",
+            "@h",
+            "h@",
+            "h/",
+            "h/x",
+            "h?x",
+            "h#x",
+            "h\\x",
+            "h%2ex",
+            "h%00",
+            "b\u{fc}cher.example",
+            "http://h",
+            "h:80:80",
+            "h:+80",
+            "h:-1",
+            "h:0x50",
+            "h:65536",
+            "h:000080",
+            "h:80 ",
+            "::1",
+            "2001:db8::1",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1]x:80",
+            "[::1]:x",
+            "[::1]:65536",
+            "[::1]]",
+            "[[::1]]",
+            "[]",
+            "[h]",
+            "[127.0.0.1]",
+            "[::1%25eth0]",
+            "[fe80::1%eth0]",
+            "[v1.x]",
+            "x[::1]",
+            "*",
+            "*.example",
+            "'h'",
+            "\"h\"",
+            &format!("{label}a"),
+            &format!("a.{longest}"),
+        ] {
+            assert_eq!(NamedHost::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(NamedHost::parse(b"h\xff"), None);
+    }
+
+    #[test]
+    fn hosts_are_the_same_whatever_their_case_and_spelling() {
+        let host = |text: &str| NamedHost::parse(text.as_bytes()).unwrap();
+        for (one, other, same) in [
+            ("h", "H:80", true),
+            ("h:", "h", true),
+            ("h", "h:81", false),
+            ("h", "i", false),
+            ("h", "h.", false),
+            ("[::1]", "[0:0::0:1]:80", true),
+            ("[::1]", "[::2]", false),
+        ] {
+            assert_eq!(host(one).is_same(&host(other), 80), same, "{one} {other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _host = NamedHost::parse(&bytes);
+        }
+    }
+}
