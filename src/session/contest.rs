@@ -104,7 +104,7 @@ mod tests {
             match does {
                 'd' => life.reported(now, &Report { preloads: true, ..Report::default() }),
                 'p' => life.reported(now, &Report { playing: Playing::Plays, ..Report::default() }),
-                'r' => life.renewed(now),
+                'r' => life.renewed(now, 40 * SECOND),
                 's' => (0..3).for_each(|_| life.fetched(now, true)),
                 _ => {}
             }

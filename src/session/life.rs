@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::report::{Playing, Report};
 
-/// Signs further apart are no one playing.
+/// Media further apart are no one playing.
 const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Life {
     pub(super) renewed: bool,
     /// Media that were asked for, and are no manifests.
     pub(super) segments: u8,
+    /// Its media pass through us: some were asked for at some time.
+    pub(super) streams: bool,
 }
 
 impl Life {
@@ -31,28 +33,45 @@ impl Life {
     pub(super) const PRELOADED: u8 = 8;
 
     pub(super) fn new(now: Instant) -> Self {
-        Self { calls: false, flows: None, last: now, plays: false, preloads: false, renewed: false, segments: 0 }
+        Self {
+            calls: false,
+            flows: None,
+            last: now,
+            plays: false,
+            preloads: false,
+            renewed: false,
+            segments: 0,
+            streams: false,
+        }
+    }
+
+    /// From now on it has to show itself anew. Since when it goes on, and what its player is like, is known.
+    pub(super) fn anew(&self, now: Instant) -> Self {
+        let Self { flows, preloads, streams, .. } = *self;
+        Self { flows, preloads, streams, ..Self::new(now) }
     }
 
     pub(super) fn fetched(&mut self, now: Instant, segment: bool) {
         self.last = now;
+        self.streams |= segment;
         if !segment || self.preloads {
             return;
         }
         self.segments = self.segments.saturating_add(1);
         if self.segments > Self::PRELOADED {
-            self.flow(now);
+            self.flow(now, LONGEST_GAP);
         }
     }
 
-    /// Where its media pass through us they tell more: a browser renews also what it only preloads.
-    pub(super) fn renewed(&mut self, now: Instant) {
+    /// Where its media pass through us they tell more: a browser renews also what it only preloads. `round`: the next
+    /// renewal comes within it.
+    pub(super) fn renewed(&mut self, now: Instant, round: Duration) {
         self.last = now;
-        if self.preloads || (1..=Self::PRELOADED).contains(&self.segments) {
+        if self.preloads || (self.streams && self.segments <= Self::PRELOADED) {
             return;
         }
         self.renewed = true;
-        self.flow(now);
+        self.flow(now, LONGEST_GAP.max(round));
     }
 
     pub(super) fn reported(&mut self, now: Instant, report: &Report) {
@@ -78,8 +97,8 @@ impl Life {
         self.calls || self.plays || self.renewed || self.segments > 0
     }
 
-    fn flow(&mut self, now: Instant) {
-        let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) <= LONGEST_GAP;
+    fn flow(&mut self, now: Instant, gap: Duration) {
+        let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) <= gap;
         let since = self.flows.filter(goes_on).map_or(now, |(first, _)| first);
         self.flows = Some((since, now));
     }

@@ -264,6 +264,7 @@ impl SessionRecord {
             deadline: Some(at.now),
             grant,
             good_until: self.good_until.map(time),
+            last_interval: None,
             last_answered: Ticket(self.generation),
             leads_past: self.leads_past,
             last_call: time(self.last_call),

@@ -93,6 +93,8 @@ pub struct Session {
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<Lane>,
+    /// The authority's, of a grant that is gone.
+    pub(super) last_interval: Option<Duration>,
     /// The newest call that was answered.
     pub(super) last_answered: Ticket,
     /// A beat that is lost before this was brought forward, and is no further failure.
@@ -160,6 +162,7 @@ impl Session {
             grant: None,
             good_until: None,
             lane: None,
+            last_interval: None,
             last_answered: Ticket(0),
             failing_until: None,
             gave_way: None,

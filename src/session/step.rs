@@ -68,7 +68,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 impl Session {
     fn call(&mut self, now: Instant, kind: CallKind, again: bool, policy: &Policy) -> Answer {
         match &self.state {
-            _ if self.gives_way() => self.call_away(now, kind, again),
+            _ if self.gives_way() => self.call_away(now, kind, again, policy),
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
             }
@@ -87,7 +87,7 @@ impl Session {
                 CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Wait,
             },
             State::Failing { .. } | State::Live { .. } => self.call_granted(now, kind, policy),
-            State::Owing { .. } => self.call_owing(now, kind),
+            State::Owing { .. } => self.call_owing(now, kind, policy),
         }
     }
 
@@ -101,7 +101,7 @@ impl Session {
             CallKind::License | CallKind::Release | CallKind::Renewal if self.lane.is_some() => Answer::Wait,
             CallKind::Renewal if policy.renews => Answer::Renew(grant, self.occupy(now, AskKind::Renew)),
             CallKind::Renewal => {
-                self.life.renewed(now);
+                self.shows_renewal(now, policy);
                 Answer::Forward(grant)
             }
             CallKind::License | CallKind::Release => Answer::Forward(grant),

@@ -47,11 +47,7 @@ impl<C> Playback<C> {
 
     fn as_older(&self, newer: SessionId, policy: &Policy) -> Older {
         let Session { life, beats, .. } = &self.session;
-        let interval = self.session.interval().unwrap_or_default();
-        let (by_timer, round) = match beats {
-            Beats::Renewals { every } => (false, interval.max(every.unwrap_or_default())),
-            Beats::Timer => (true, interval),
-        };
+        let (by_timer, round) = (*beats == Beats::Timer, self.session.round());
         let quiet = if by_timer { QUIET } else { round };
         Older {
             by_timer,

@@ -158,7 +158,7 @@ impl Session {
         }
         if ask == AskKind::Renew {
             self.heard(now);
-            self.life.renewed(now);
+            self.shows_renewal(now, policy);
             self.use_it();
             if policy.enforcement == Enforcement::Auto {
                 self.carry(None, policy, fx);

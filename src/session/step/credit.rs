@@ -91,11 +91,15 @@ impl Session {
 
     /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
     /// One that reopens has its session within a moment, as a rule, and is worth the wait.
-    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind) -> Answer {
+    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
         self.asks(kind);
         match kind {
             CallKind::Certificate => return Answer::Pass,
-            CallKind::License | CallKind::Release | CallKind::Renewal => self.heard(now),
+            CallKind::License | CallKind::Release => self.heard(now),
+            CallKind::Renewal => {
+                self.heard(now);
+                self.shows_renewal(now, policy);
+            }
         }
         if self.is_reopening(now) { Answer::Wait } else { Answer::Pass }
     }

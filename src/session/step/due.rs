@@ -60,6 +60,17 @@ impl Session {
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 
+    /// Within which time its player's next renewal is expected. One that plays on credit goes on in the rhythm that it
+    /// had; where none was ever told, in a usual one.
+    pub(in super::super) fn round(&self) -> Duration {
+        const USUAL: Duration = Duration::from_secs(30);
+        let interval = self.interval().or(self.last_interval).unwrap_or(USUAL);
+        match self.beats {
+            Beats::Renewals { every } => interval.max(every.unwrap_or_default()),
+            Beats::Timer => interval,
+        }
+    }
+
     /// When nobody gave word for as long as this policy allows.
     fn lost_at(&self, policy: &Policy) -> Instant {
         self.confirmed_until(policy) + self.allowed(&policy.on_unreachable.running)

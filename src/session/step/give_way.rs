@@ -9,7 +9,6 @@ use super::super::call::CallKind;
 use super::super::effect::{Answer, Effect, Effects, Event, Refusal};
 use super::super::end::End;
 use super::super::grant::AskKind;
-use super::super::life::Life;
 use super::super::policy::Policy;
 use super::super::state::{Over, Session, State};
 use super::answered::give_back;
@@ -41,7 +40,7 @@ impl Session {
         let opening = asked && matches!(self.state, State::Opening { .. });
         // One that owes its open would come back with its credit made new.
         self.credit_spent |= matches!(self.state, State::Owing { .. });
-        self.life = Life { last: self.life.last, ..Life::new(now) };
+        self.life = self.life.anew(self.life.last);
         self.gave_way = Some(now);
         self.end(now, End::GaveWay, policy, fx);
         if matches!(self.state, State::Closing { .. }) && (beat.is_some() || opening) {
@@ -90,13 +89,13 @@ impl Session {
         };
         self.heard(now);
         self.enter(next);
-        (self.away, self.life) = (None, Life::new(now));
+        (self.away, self.life) = (None, self.life.anew(now));
         fx.note(Event::Returned);
         fx.push(Effect::Wake);
     }
 
     /// A call of its player, who wants it back. `again`: it waited before, perhaps for what gave way meanwhile.
-    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, again: bool) -> Answer {
+    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, again: bool, policy: &Policy) -> Answer {
         let renews = match kind {
             // The first step of a playback to come, or the last of one that is over.
             CallKind::Certificate | CallKind::Release => return Answer::Pass,
@@ -111,7 +110,7 @@ impl Session {
         }
         self.life.calls = true;
         if renews {
-            self.life.renewed(now);
+            self.shows_renewal(now, policy);
         } else {
             self.life.last = now;
         }
@@ -131,7 +130,7 @@ impl Session {
     pub(super) fn stay_away(&mut self, now: Instant, refusal: Option<Refusal>, policy: &Policy, fx: &mut Effects) {
         self.returns = false;
         self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, refusal));
-        self.life = Life { last: self.life.last, ..Life::new(now) };
+        self.life = self.life.anew(self.life.last);
         self.enter(State::Closed { until: now + Policy::GIVEN_WAY, why: Over::Ended(End::GaveWay) });
         fx.push(Effect::Wake);
     }

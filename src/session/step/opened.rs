@@ -88,7 +88,7 @@ impl Session {
 
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         // What its player has shown since it gave way counts on.
-        self.life = if self.returns { Life { calls: false, ..self.life } } else { Life::new(now) };
+        self.life = if self.returns { Life { calls: false, ..self.life } } else { self.life.anew(now) };
         (self.refused_back, self.returns) = (None, false);
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);

@@ -138,6 +138,7 @@ impl Session {
 
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
     pub(super) fn give_up_grant(&mut self, fx: &mut Effects) {
+        self.last_interval = self.interval().or(self.last_interval);
         self.grant = None;
         if std::mem::take(&mut self.token_in_doubt) {
             fx.note(Event::LeftOpen);

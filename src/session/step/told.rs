@@ -133,6 +133,11 @@ impl Session {
         self.life.last = now;
     }
 
+    /// It may come once more before its round and the authority's patience are over.
+    pub(super) fn shows_renewal(&mut self, now: Instant, policy: &Policy) {
+        self.life.renewed(now, self.round() + policy.grace);
+    }
+
     /// From now on the player's renewals are the beats.
     pub(super) fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
         if !policy.renews {

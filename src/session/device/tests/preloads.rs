@@ -342,3 +342,88 @@ fn the_spare_place_is_the_preloads_until_it_plays() {
     assert_eq!(stage.device.spare(&stage.policy), None);
     assert!(stage.is_live(1) && stage.gives_way(2));
 }
+
+// What is remembered of a player.
+
+fn unreachable() -> Fault {
+    Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") }
+}
+
+/// The authority was away when the film began, or has lost its session, and is back for the preload.
+#[test]
+fn a_film_on_credit_misses_no_round_while_a_preload_renews() {
+    let allowed = || Allowed { live: SECOND * 600, vod: SECOND * 600 };
+    let on_unreachable = OnUnreachable { new: allowed(), running: allowed() };
+    for (has_run, round) in [(false, 30), (true, 60)] {
+        let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
+        let film = LICENSE.with(1).under(100);
+        if has_run {
+            stage.play(film);
+            stage.deliver(1, Input::Served(Served::Renews { every: None }));
+            let interval = Some(SECOND * round);
+            let alive = Verdict::Alive { interval, lifetime: None, schedule: None, token: None };
+            for verdict in [alive, Verdict::Denied(Denial::Token, reason())] {
+                let (_, answer) = stage.call(RENEWAL.with(1).under(100));
+                let Answer::Renew(_, ticket) = answer else { panic!("no renewal: {answer:?}") };
+                stage.deliver(1, Input::Answered(ticket, AskKind::Renew, Ok(verdict)));
+            }
+        } else {
+            stage.call(film);
+        }
+        stage.answer(Err(unreachable()));
+        stage.deliver(1, Input::Served(Served::Renews { every: None }));
+        stage.play(LICENSE.with(2).under(200));
+        stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        for (after, gives_way) in [(15, false), (round - 16, false), (1, true)] {
+            stage.now += SECOND * after;
+            stage.renews(2);
+            assert!(stage.is_live(2));
+            let is_owing = matches!(stage.state(1), State::Owing { .. });
+            assert_eq!((is_owing, stage.gives_way(1)), (!gives_way, gives_way), "{round}");
+        }
+    }
+}
+
+#[test]
+fn what_a_player_has_said_of_a_preload_is_remembered_when_it_gives_way() {
+    let mut stage = film_and_preload();
+    stage.deliver(2, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.deliver(2, Input::GiveWay);
+    stage.settle();
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, Answer::Wait);
+    stage.settle();
+    assert!(stage.is_live(1) && stage.is_live(2));
+    // The film misses a round.
+    stage.passes(SECOND * 31);
+    stage.renews(2);
+    assert!(stage.is_live(1) && stage.is_live(2));
+}
+
+#[test]
+fn renewals_of_a_preload_whose_media_pass_through_tell_nothing_after_it_gave_way_either() {
+    let mut stage = film_and_preload();
+    stage.fetches(2, 6);
+    stage.deliver(2, Input::GiveWay);
+    stage.settle();
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, Answer::Wait);
+    stage.settle();
+    stage.passes(SECOND * 31);
+    stage.renews(2);
+    assert!(stage.is_live(1) && stage.is_live(2));
+}
+
+#[test]
+fn renewals_that_come_seldom_show_two_viewers_as_well() {
+    let mut stage = Stage::new();
+    for id in [1, 2] {
+        stage.play(LICENSE.with(id).under(id * 100));
+        stage.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 100) }));
+    }
+    for _ in 0..2 {
+        assert!(stage.is_live(1) && stage.is_live(2));
+        stage.passes(SECOND * 90);
+        stage.renews(1);
+        stage.renews(2);
+    }
+    assert!(!stage.is_live(1) && stage.is_live(2));
+}
