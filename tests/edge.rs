@@ -14,8 +14,9 @@ use edge_tls::{Client, H1, H2};
 use http::Version;
 use rustls::pki_types::CertificateDer;
 use sidebeat::config::{Limits, Origins};
-use sidebeat::edge::{Edge, Handler};
+use sidebeat::edge::{Breach, Edge, Handler};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -43,6 +44,122 @@ async fn both_protocols_over_both_versions_of_tls() {
             assert!(seen.peer.tls && seen.peer.certificate.is_none() && seen.peer.address.is_loopback());
         }
     }
+}
+
+/// A few bytes of a TLS client, as it begins.
+fn client_hello() -> Vec<u8> {
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let mut hello = Vec::new();
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    connection.write_tls(&mut hello).unwrap();
+    hello
+}
+
+fn count(edge: &Running, breach: Breach) -> u64 {
+    edge.counters.breaches().find(|(found, _)| *found == breach).unwrap().1
+}
+
+#[tokio::test]
+async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
+    let edge = Setup::default().run().await;
+    let large = format!(
+        "POST /a?secret=1 HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 30000\r\n\r\n{}",
+        "x".repeat(30_000)
+    );
+    let rows = ["GET /a HTTP/1.1\r\nHost: evil.example\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &large];
+    for (row, request) in rows.into_iter().enumerate() {
+        let mut stream = TcpStream::connect(edge.tls).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let reply = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply but {reply:?}"));
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+        for line in ["connection: close", "cache-control: no-store", "content-type: application/problem+json"] {
+            assert!(head.contains(line), "{line} is missing in {head}");
+        }
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        let told: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(told["error"], "plain_http");
+        assert!(told["detail"].as_str().unwrap().contains("https://"), "{told}");
+        assert!(!reply.contains("evil") && !reply.contains("secret"), "{reply}");
+        assert_eq!(count(&edge, Breach::PlainHttp), row as u64 + 1);
+    }
+    assert!(edge.take_seen().is_empty());
+}
+
+/// Whatever is written of a request: in the middle of its first word, and byte by byte.
+#[tokio::test]
+async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handshake() {
+    let edge = setup(Limits { handshake: SHORT, ..limits() }).run().await;
+    let mut stream = TcpStream::connect(edge.tls).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for byte in b"GET /a" {
+        if stream.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(read_to_end(&mut stream).await.starts_with(b"HTTP/1.1 400"));
+    let mut half = TcpStream::connect(edge.tls).await.unwrap();
+    half.write_all(b"G").await.unwrap();
+    assert!(read_to_end(&mut half).await.starts_with(b"HTTP/1.1 400"));
+    // One that goes on sending is read no longer than it takes to tell it.
+    let mut endless = TcpStream::connect(edge.tls).await.unwrap();
+    let sending = async { while endless.write_all(&[b'G'; 4096]).await.is_ok() {} };
+    timeout(GENEROUS, sending).await.expect("an endless request is read on and on");
+    edge.until_no_connection().await;
+}
+
+#[tokio::test]
+async fn a_public_url_of_ours_is_told_to_plain_http_on_the_https_port() {
+    for (public_url, told) in [("https://tv.example:8443", true), ("http://tv.example", false)] {
+        let edge = Setup { public_url: Some(public_url.to_owned()), ..Setup::default() }.run().await;
+        let mut stream = TcpStream::connect(edge.tls).await.unwrap();
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        let reply = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+        assert_eq!(reply.contains(&format!("\"href\":\"{public_url}\"")), told, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_neither_tls_nor_http_gets_no_http() {
+    let edge = Setup::default().run().await;
+    for bytes in [&b"\x80\x2e\x01\x03\x01"[..], b"\0\0\0\0\0\0", b"get / HTTP/1.1\r\n\r\n"] {
+        let mut stream = TcpStream::connect(edge.tls).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let said = read_to_end(&mut stream).await;
+        assert!(!said.starts_with(b"HTTP"), "{said:?}");
+    }
+    assert_eq!(count(&edge, Breach::PlainHttp), 0);
+}
+
+#[tokio::test]
+async fn tls_on_the_plain_port_gets_an_alert() {
+    let edge = Setup::default().run().await;
+    let hello = client_hello();
+    for (row, parts) in [vec![&hello[..]], vec![&hello[..1], &hello[1..]], vec![&hello[..100]]].iter().enumerate() {
+        let mut stream = edge.connect().await;
+        stream.set_nodelay(true).unwrap();
+        for part in parts {
+            // Who has read enough hangs up.
+            let _gone = stream.write_all(part).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read_to_end(&mut stream).await, [21, 3, 1, 0, 2, 2, 70], "a fatal alert protocol_version");
+        edge.until_no_connection().await;
+        assert_eq!(count(&edge, Breach::TlsUnexpected), row as u64 + 1);
+        assert_eq!(count(&edge, Breach::Malformed), 0);
+    }
+    let error = Client::trusting(edge.directory.path()).connect(edge.plain).await.unwrap_err();
+    assert!(error.to_string().contains("ProtocolVersion"), "{error}");
+    assert!(edge.take_seen().is_empty());
+    // And inside TLS such a byte is no request, and no handshake.
+    let mut inner = Client::trusting(edge.directory.path()).speaking(H1).connect(edge.tls).await.unwrap();
+    inner.write_all(&hello).await.unwrap();
+    let said = read_to_end(&mut inner).await;
+    assert!(said.starts_with(b"HTTP/1.1 400"), "{said:?}");
 }
 
 #[tokio::test]

@@ -202,8 +202,8 @@ async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the
     let mut stream = TcpStream::connect(proxy.players).await.unwrap();
     stream.write_all(NOWHERE.as_bytes()).await.unwrap();
     let _closed = stream.read_to_end(&mut Vec::new()).await;
-    let told = proxy.says("does not begin as TLS does");
-    assert!(told.contains("server.listen-plain"), "{told}");
+    let told = proxy.says("begins as plain HTTP does");
+    assert!(told.contains("INFO") && told.contains("plain_http") && told.contains("server.listen-plain"), "{told}");
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 

@@ -1,7 +1,7 @@
 //! Why a request is refused before anyone looks at what it asks for.
 //!
-//! Found by `guard` in the parsed head, by `head` in the raw one, and by hyper itself; told to the
-//! client by `service`, and counted by its label.
+//! Found by `guard` in the parsed head, by `head` in the raw one, by `plain_http` and `watch` in the first byte, and by
+//! hyper itself; told to the client by `service`, and counted by its label.
 
 use std::fmt;
 
@@ -26,12 +26,16 @@ pub enum Breach {
     HostTwice,
     /// The head cannot be read with certainty.
     Malformed,
+    /// Plain HTTP on a port that speaks TLS.
+    PlainHttp,
     /// The target is neither a path nor an absolute URL.
     TargetInvalid,
+    /// TLS on a port that speaks plain HTTP.
+    TlsUnexpected,
 }
 
 impl Breach {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::BareLineFeed,
         Self::BodyUnexpected,
         Self::BothLengths,
@@ -42,7 +46,9 @@ impl Breach {
         Self::HostMissing,
         Self::HostTwice,
         Self::Malformed,
+        Self::PlainHttp,
         Self::TargetInvalid,
+        Self::TlsUnexpected,
     ];
 
     /// Stable: the `error` of the reply, and a metric label.
@@ -58,7 +64,9 @@ impl Breach {
             Self::HostMissing => "host_missing",
             Self::HostTwice => "host_twice",
             Self::Malformed => "malformed",
+            Self::PlainHttp => "plain_http",
             Self::TargetInvalid => "target_invalid",
+            Self::TlsUnexpected => "tls_unexpected",
         }
     }
 
@@ -74,7 +82,9 @@ impl Breach {
             Self::HostMissing => "Host is missing",
             Self::HostTwice => "Host is given twice",
             Self::Malformed => "the request head cannot be read with certainty",
+            Self::PlainHttp => "this port speaks HTTPS: use the same URL with https:// in place of http://",
             Self::TargetInvalid => "the request target must be a path",
+            Self::TlsUnexpected => "this port speaks plain HTTP: use the same URL with http:// in place of https://",
         }
     }
 }

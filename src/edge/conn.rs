@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,10 +21,11 @@ use super::counters::add;
 use super::drive::{ConnectionEnd, drive, idleness};
 use super::line::Line;
 use super::patience::Patient;
+use super::plain_http::Shaking;
 use super::service::Calls;
 use super::shared::Shared;
 use super::watch::Watched;
-use super::{Handler, Peer, proxy_protocol, tls};
+use super::{Breach, Handler, Peer, plain_http, proxy_protocol, tls};
 use crate::config::Limits;
 use crate::secret::scrub;
 use crate::task::Tasks;
@@ -98,7 +100,9 @@ impl Worker {
     {
         let limits = self.shared.limits.load_full();
         let counters = Arc::clone(&self.shared.counters);
-        let stream = Watched::new(self.patient(stream, 1, &limits), Arc::clone(&line), counters, limits.head);
+        let cleartext = !peer.tls;
+        let stream = self.patient(stream, 1, &limits);
+        let stream = Watched::new(stream, Arc::clone(&line), counters, (limits.head, cleartext));
         let end = ConnectionEnd::of(&peer, &line);
         let calls = Calls { line, peer, worker: Arc::clone(&self) };
         // hyper restarts the head's deadline when a request is finished, so this is also the idle
@@ -131,7 +135,8 @@ impl Worker {
         line: Arc<Line>,
         acceptor: TlsAcceptor,
     ) -> Option<Served> {
-        let handshake = timeout(self.shared.limits.load().handshake, acceptor.accept(stream));
+        let accept = acceptor.accept(Shaking::new(stream)).into_fallible();
+        let handshake = timeout(self.shared.limits.load().handshake, accept);
         let shaken = tokio::select! {
             shaken = handshake => shaken,
             () = line.evicted() => return None,
@@ -139,7 +144,10 @@ impl Worker {
         };
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
-            Ok(Err(fault)) => return self.note_broken_handshake(&peer, &fault),
+            Ok(Err((fault, stream))) => match stream.into_http() {
+                Some(stream) => return self.refuse_plain_http(stream, &peer, &line).await,
+                None => return self.note_broken_handshake(&peer, &fault),
+            },
             Err(_late) => return self.note_handshake(&peer, "it took too long"),
         };
         let (_, session) = stream.get_ref();
@@ -164,6 +172,20 @@ impl Worker {
         let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
         let idle = idleness(line, limits.head, limits.idle);
         drive(served, end, Arc::clone(&self.shared), limits, idle)
+    }
+
+    async fn refuse_plain_http(&self, stream: TcpStream, peer: &Peer, line: &Line) -> Option<Served> {
+        let shared = &self.shared;
+        add(&shared.counters.handshakes_failed);
+        shared.counters.breach(Breach::PlainHttp);
+        let public_url = shared.public_url.load_full();
+        let refused = plain_http::refuse(stream, public_url.as_deref().map(String::as_str));
+        let trace = tokio::select! {
+            trace = refused => trace,
+            () = line.evicted() => return None,
+        };
+        shared.log_refusal(AddressKey::of(peer.address), &trace, StatusCode::BAD_REQUEST, None);
+        None
     }
 
     /// What the operator can mend is told; the rest is the noise of every open port.

@@ -62,7 +62,7 @@ pub(super) async fn drive<C: Graceful>(
             if ended.as_ref().is_err_and(C::is_ours) {
                 ties.end();
             }
-            return note(ended, &shared, address);
+            return note(ended, &shared, address, &line);
         }
         () = shared.stop.cancelled() => {}
         () = shared.announce.cancelled(), if C::ANNOUNCES_ITS_END => {}
@@ -76,11 +76,11 @@ pub(super) async fn drive<C: Graceful>(
         && shared.stop.is_cancelled()
         && let Some(ended) = Box::pin(take_what_came(connection.as_mut(), &line)).await
     {
-        return note(ended, &shared, address);
+        return note(ended, &shared, address, &line);
     }
     connection.as_mut().finish();
     if let Ok(ended) = timeout(grace, connection).await {
-        note(ended, &shared, address);
+        note(ended, &shared, address, &line);
     }
 }
 
@@ -116,7 +116,10 @@ impl ConnectionEnd {
 }
 
 /// hyper has answered what it could not parse; here it is only counted.
-fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey) {
+fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey, line: &Line) {
+    if line.breach() == Some(Breach::TlsUnexpected) {
+        return note_tls(shared, address);
+    }
     let Err(fault) = ended else { return };
     if fault.is_parse() {
         shared.counters.breach(Breach::Malformed);
@@ -126,6 +129,18 @@ fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey) {
         }
     } else {
         tracing::debug!(fault = scrub(&fault.to_string()), "connection ended");
+    }
+}
+
+fn note_tls(shared: &Shared, address: AddressKey) {
+    let error = Breach::TlsUnexpected.label();
+    shared.counters.breach(Breach::TlsUnexpected);
+    if shared.may_log(error, address) {
+        tracing::info!(
+            error, peer = %address,
+            "a connection to a plain HTTP address begins as TLS does: its URL must begin with http://, or lead to an \
+             address of server.listen"
+        );
     }
 }
 

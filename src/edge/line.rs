@@ -44,6 +44,12 @@ impl Line {
         self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
     }
 
+    /// The first breach, whichever request has it.
+    pub(super) fn breach(&self) -> Option<Breach> {
+        let broken = self.broken.load(Ordering::Relaxed);
+        if broken == 0 { None } else { Breach::ALL.get((broken & 0xff) as usize).copied() }
+    }
+
     /// Requests begun so far, and those not yet answered.
     pub(super) fn activity(&self) -> (u32, u32) {
         (self.requests.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed))
@@ -54,7 +60,7 @@ impl Line {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
         let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
-        if hit { Breach::ALL.get((broken & 0xff) as usize).copied() } else { None }
+        if hit { self.breach() } else { None }
     }
 
     /// Whether a call is served. One whose body has not come whole is not: its peer may never send the rest.

@@ -22,6 +22,7 @@ mod line;
 mod listen;
 mod patience;
 mod permit;
+mod plain_http;
 mod proxy_protocol;
 pub mod reply;
 mod request_body;

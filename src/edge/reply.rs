@@ -50,18 +50,27 @@ pub(super) struct RefusalTrace {
 
 impl Refusal {
     pub fn reply(self) -> Response<ReplyBody> {
-        let incident = Incident::random();
-        let mut reply = self.told(incident);
-        reply.extensions_mut().insert(RefusalTrace { error: self.error, incident: incident.to_string(), note: None });
+        let (mut reply, trace) = self.traced(None);
+        reply.extensions_mut().insert(trace);
         reply
     }
 
-    fn told(self, incident: Incident) -> Response<ReplyBody> {
+    /// The reply, and what is to be logged of it. `href`: a URL where the caller gets on.
+    pub(super) fn traced(self, href: Option<&str>) -> (Response<ReplyBody>, RefusalTrace) {
+        let incident = Incident::random();
+        let trace = RefusalTrace { error: self.error, incident: incident.to_string(), note: None };
+        (self.told(incident, href), trace)
+    }
+
+    fn told(self, incident: Incident, href: Option<&str>) -> Response<ReplyBody> {
         let incident = incident.to_string();
-        let text = serde_json::json!({
+        let mut text = serde_json::json!({
             "type": "about:blank", "title": self.status.canonical_reason(), "status": self.status.as_u16(),
             "error": self.error, "detail": self.detail, "incident": incident,
         });
+        if let (Some(href), Some(text)) = (href, text.as_object_mut()) {
+            text.insert("href".to_owned(), href.into());
+        }
         let mut reply = json(self.status, text.to_string().into());
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Ok(incident) = HeaderValue::try_from(incident) {
@@ -109,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_names_its_incident_twice() {
         let refusal = Refusal { status: StatusCode::FORBIDDEN, error: "overloaded", detail: "later", close: true };
-        let reply = refusal.told(Incident(0));
+        let reply = refusal.told(Incident(0), None);
         assert_eq!(reply.status(), 403);
         assert_eq!(reply.headers()[INCIDENT], "00000000");
         assert_eq!(reply.headers()[CONNECTION], "close");

@@ -69,6 +69,7 @@ impl Edge {
         let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
         let shared = Shared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
+        shared.public_url.store(server.public_url.clone().map(Arc::new));
         let mut edge = Self::unbound(shared, server.workers, bound);
         if !server.listen.is_empty() {
             let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
@@ -234,6 +235,7 @@ impl Terms {
     pub fn change(&self, server: &config::Server) {
         self.0.cors.store(Arc::new(Cors::of(server)));
         self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));
+        self.0.public_url.store(server.public_url.clone().map(Arc::new));
         self.0.change(Arc::new(server.limits.clone()));
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) limits: ArcSwap<Limits>,
     /// Of lines about what peers do wrong.
     pub(super) log_limiter: Arc<LogRateLimiter<AddressKey>>,
+    /// How players reach us, if it is configured.
+    pub(super) public_url: ArcSwapOption<String>,
     pub(super) registry: Arc<ConnectionRegistry>,
     pub(super) role: EdgeRole,
     pub(super) spare_descriptors: SpareDescriptors,
@@ -77,6 +79,7 @@ impl Shared {
             forwarding: ArcSwap::from_pointee(forwarding),
             limits: ArcSwap::from_pointee(limits.clone()),
             log_limiter: Arc::default(),
+            public_url: ArcSwapOption::empty(),
             registry: Arc::default(),
             role,
             spare_descriptors: SpareDescriptors::new(role.spare_descriptors()),

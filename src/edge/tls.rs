@@ -69,10 +69,6 @@ pub(super) fn handshake_advice(fault: &io::Error) -> Option<&'static str> {
         rustls::Error::AlertReceived(Alert::CertificateExpired) => {
             Some("a player finds our certificate expired: renew it, or set the clock of its device")
         }
-        rustls::Error::InvalidMessage(_) => Some(
-            "a connection to an HTTPS address does not begin as TLS does: a URL with http:// must lead to an address \
-             of server.listen-plain",
-        ),
         _ => None,
     }
 }

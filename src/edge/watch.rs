@@ -1,6 +1,7 @@
 //! The byte stream under hyper's HTTP/1.1, looked at on its way: what comes in is scanned by `head`.
 //!
-//! Changes no byte. Closes only when the peer has had time to read why.
+//! Changes no byte; a peer that begins with TLS gets an alert of TLS, and hyper an end. Closes only when the peer has
+//! had time to read why.
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::breach::Breach;
 use super::counters::{Counters, add};
 use super::head::Scanner;
 use super::line::Line;
@@ -19,6 +21,11 @@ use super::line::Line;
 /// the kernel send a reset, which can overtake the reply that said why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// The type of a TLS record that carries a handshake (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+/// A TLS record of two bytes: the fatal alert `protocol_version`, because no version is spoken here.
+const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// A connection whose incoming bytes are looked at.
 pub(super) struct Watched<S> {
@@ -32,6 +39,16 @@ pub(super) struct Watched<S> {
     /// While a head is on its way.
     head_until: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
+    tls: TlsHello,
+}
+
+/// Whether the peer begins as TLS does, where plain HTTP is spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum TlsHello {
+    Absent,
+    /// How much of [`ALERT`] is written.
+    Begun(u8),
+    Unknown,
 }
 
 struct Linger {
@@ -40,9 +57,21 @@ struct Linger {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(inner: S, line: Arc<Line>, counters: Arc<Counters>, head: Duration) -> Self {
+    /// `cleartext`: no TLS is below.
+    pub(super) fn new(inner: S, line: Arc<Line>, counters: Arc<Counters>, (head, cleartext): (Duration, bool)) -> Self {
         let scanner = Scanner::default();
-        Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None }
+        let tls = if cleartext { TlsHello::Unknown } else { TlsHello::Absent };
+        Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None, tls }
+    }
+
+    /// Whether these first bytes are a handshake record of TLS, which no request can begin with.
+    fn begins_tls(&mut self, new: &[u8]) -> bool {
+        if self.tls == TlsHello::Unknown
+            && let Some(first) = new.first()
+        {
+            self.tls = if *first == HANDSHAKE_RECORD { TlsHello::Begun(0) } else { TlsHello::Absent };
+        }
+        matches!(self.tls, TlsHello::Begun(_))
     }
 
     /// hyper has one deadline for the head and for the idle time before it, and the latter is long.
@@ -83,6 +112,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             Poll::Ready(read) => read?,
         }
         let new = buf.filled().get(before..).unwrap_or_default();
+        if self.begins_tls(new) {
+            self.line.break_at(0, Breach::TlsUnexpected);
+            // To hyper the connection ends before its first request.
+            buf.set_filled(before);
+            return Poll::Ready(Ok(()));
+        }
         self.ended = new.is_empty();
         if let Some((request, breach)) = self.scanner.feed(new) {
             self.line.break_at(request, breach);
@@ -116,9 +151,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let TlsHello::Begun(written) = self.tls {
+            let left = ALERT.get(usize::from(written)..).unwrap_or_default();
+            if left.is_empty() {
+                break;
+            }
+            let more = ready!(Pin::new(&mut self.inner).poll_write(cx, left))?;
+            let all = if more == 0 { ALERT.len() } else { usize::from(written) + more };
+            self.tls = TlsHello::Begun(u8::try_from(all).unwrap_or(u8::MAX));
+        }
         if self.linger.is_none() {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
-            if self.ended || !self.scanner.is_mid_message() {
+            let shakes = matches!(self.tls, TlsHello::Begun(_));
+            if !shakes && (self.ended || !self.scanner.is_mid_message()) {
                 return Poll::Ready(Ok(()));
             }
             self.linger = Some(Linger { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });

@@ -8,6 +8,7 @@
 mod connect;
 mod fault;
 mod flight;
+mod framing;
 mod hold;
 mod hop;
 mod origin;

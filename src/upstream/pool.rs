@@ -18,7 +18,9 @@ use hyper::client::conn::http1;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::flight::Flight;
+use super::framing::Reuse;
 use super::origin::{Boarding, Origin, Place};
+use super::reply::Opened;
 use super::wire::{Unanswered, Wire};
 use super::{Call, Fault, Phase, Reply, Streamed, Transfer, Trust, reply, request};
 use crate::clock::Clock;
@@ -101,16 +103,16 @@ impl Pool {
         }
         let answer = timeout_at(call.deadline.into(), self.ask(call, now, &mut phase)).await;
         let (response, place, wire) = answer.unwrap_or(Err(Fault::Slow { phase }))?;
-        let (status, headers, body) = reply::open(response)?;
-        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, wire), headers, status })
+        let Opened { body, headers, reuse, status } = reply::open(response)?;
+        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
     }
 
     async fn exchange(&self, call: Call<'_>, now: Instant, phase: &mut Phase) -> Result<Reply, Fault> {
         let reply_max = call.reply_max;
         let (response, place, wire) = self.ask(call, now, phase).await?;
         *phase = Phase::Body;
-        let reply = reply::collect(response, reply_max).await?;
-        if let Wire::Http1(sender) = wire {
+        let (reply, reuse) = reply::collect(response, reply_max).await?;
+        if let (Wire::Http1(sender), Reuse::Possible) = (wire, reuse) {
             self.0.give_back(place.origin(), sender);
         }
         Ok(reply)

@@ -4,33 +4,37 @@
 //! `Content-Type`, decodes nothing.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
+use super::framing::{self, Reuse};
 use super::{Fault, Reply, hop};
 
-/// A body that says how long it is, and too long, is not read at all.
-pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<Reply, Fault> {
-    let (status, headers, body) = open(response)?;
-    let body = whole(body, max).await?;
-    Ok(Reply { body, headers, status })
+/// The head of a reply, and its body still to be read.
+pub(super) struct Opened {
+    pub(super) body: Incoming,
+    pub(super) headers: HeaderMap,
+    pub(super) reuse: Reuse,
+    pub(super) status: StatusCode,
 }
 
-/// The head, and the body still to be read.
-pub(super) fn open(response: Response<Incoming>) -> Result<(StatusCode, HeaderMap, Incoming), Fault> {
+/// A body that says how long it is, and too long, is not read at all.
+pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<(Reply, Reuse), Fault> {
+    let Opened { body, headers, reuse, status } = open(response)?;
+    let body = whole(body, max).await?;
+    Ok((Reply { body, headers, status }, reuse))
+}
+
+pub(super) fn open(response: Response<Incoming>) -> Result<Opened, Fault> {
     let (mut head, body) = response.into_parts();
     // We never ask for an upgrade.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Fault::Malformed);
     }
-    // Of the two, Transfer-Encoding was followed (RFC 9112, 6.3), so the length is a lie.
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        head.headers.remove(CONTENT_LENGTH);
-    }
+    let reuse = framing::mend(head.status, &mut head.headers)?;
     hop::strip(&mut head.headers);
-    Ok((head.status, head.headers, body))
+    Ok(Opened { body, headers: head.headers, reuse, status: head.status })
 }
 
 async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {

@@ -281,9 +281,9 @@ async fn informational_replies_are_skipped_and_redirects_are_not_followed() {
 
 #[tokio::test]
 async fn each_bad_reply_has_its_fault() {
-    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(257));
     let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(32 * 1024));
-    let rows: [(&str, Fault); 17] = [
+    let rows: [(&str, Fault); 25] = [
         ("", Fault::Reset),
         ("HTTP/1.1 200 O", Fault::Reset),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Fault::Reset),
@@ -295,6 +295,14 @@ async fn each_bad_reply_has_its_fault() {
         ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde", Fault::Malformed),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Fault::Malformed),
         ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nabcde", Fault::Malformed),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 6\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
+        ("HTTP/1.1 200 OK\r\n: y\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
         (&many, Fault::TooLarge),
         (&long, Fault::TooLarge),
         ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", Fault::TooLarge),
@@ -308,6 +316,51 @@ async fn each_bad_reply_has_its_fault() {
         let outcome = stage.outcome_of(reply).await.map(|reply| reply.body);
         assert_eq!(outcome, Err(expected), "{shown}");
         stage.assert_no_other_connection();
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_repaired_of_a_reply_is_repaired() {
+    let most = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\nok", "a: b\r\n".repeat(255));
+    for (reply, name, value) in [
+        ("HTTP/1.1 200 OK\r\nX-Spaced : 1\r\nContent-Length : 2\r\n\r\nok", "x-spaced", "1"),
+        ("HTTP/1.1 200 OK\r\nX-Tabbed\t: 1\r\nContent-Length: 2\r\n\r\nok", "x-tabbed", "1"),
+        ("HTTP/1.1 200 OK\r\nX-Folded: a\r\n  b\r\n\tc\r\nContent-Length: 2\r\n\r\nok", "x-folded", "a b c"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", "content-length", "2"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "content-length", "2"),
+        ("HTTP/1.1 200\r\nX-Short: 1\r\nContent-Length: 2\r\n\r\nok", "x-short", "1"),
+        (&most, "content-length", "2"),
+    ] {
+        let stage = Stage::plain().await;
+        let shown: String = reply.chars().take(100).collect();
+        let found = stage.outcome_of(reply).await.unwrap_or_else(|fault| panic!("{fault}: {shown}"));
+        let values: Vec<_> = found.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(values.len(), 1, "{shown}");
+        let words: Vec<_> = values[0].split_whitespace().collect();
+        assert_eq!((words.join(" ").as_str(), &found.body[..]), (value, &b"ok"[..]), "{shown}");
+        assert!(!values[0].contains(['\r', '\n']), "{shown}");
+    }
+}
+
+/// What follows on it might be a part of the reply that was read, or one that somebody smuggled in.
+#[tokio::test]
+async fn a_connection_whose_framing_was_doubtful_carries_no_other_call() {
+    for reply in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 44\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let stage = Stage::plain().await;
+        let peer = async {
+            let mut stream = stage.accept().await;
+            exchange(&mut stream, reply).await;
+            ended(&mut stream).await;
+        };
+        let (outcome, ()) = join!(stage.send(), peer);
+        let reply = outcome.unwrap();
+        assert!(!reply.headers.contains_key("content-length"));
+        let peer = async { exchange(&mut stage.accept().await, OK).await };
+        assert!(join!(stage.send(), peer).0.is_ok());
     }
 }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use super::framing::Reuse;
 use super::origin::Place;
 use super::pool::Pool;
 use super::wire::Wire;
@@ -34,13 +35,14 @@ pub struct Transfer {
     pool: Pool,
     /// Something came since the patience was last measured.
     progressed: bool,
+    reuse: Reuse,
     wire: Option<Wire>,
 }
 
 impl Transfer {
-    pub(super) fn new(body: Incoming, idle: Duration, pool: Pool, place: Place, wire: Wire) -> Self {
+    pub(super) fn new(body: Incoming, idle: Duration, pool: Pool, place: Place, (wire, reuse): (Wire, Reuse)) -> Self {
         let patience = Box::pin(sleep(idle));
-        let mut transfer = Self { body, idle, patience, place, pool, progressed: false, wire: Some(wire) };
+        let mut transfer = Self { body, idle, patience, place, pool, progressed: false, reuse, wire: Some(wire) };
         if transfer.body.is_end_stream() {
             transfer.settle();
         }
@@ -49,7 +51,7 @@ impl Transfer {
 
     /// Gives the connection back: nothing of this body is left on it.
     fn settle(&mut self) {
-        if let Some(Wire::Http1(sender)) = self.wire.take() {
+        if let (Some(Wire::Http1(sender)), Reuse::Possible) = (self.wire.take(), self.reuse) {
             self.pool.give_back(self.place.origin(), sender);
         }
     }

@@ -23,8 +23,10 @@ use crate::task::Tasks;
 
 /// How much HTTP/1.1 reads ahead of what is consumed.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Head of a reply; HTTP/1.1 also allows at most hyper's 100 headers in it.
+/// Head of a reply.
 const HEAD_MAX: u32 = 32 * 1024;
+/// CDNs that debug themselves send more than the 100 that hyper allows unless told.
+const MAX_HEADERS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Streams before the server has said how many it takes: more of them could be refused.
@@ -46,7 +48,14 @@ impl Wire {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER_MAX).max_header_size(HEAD_MAX as usize);
+        builder
+            .max_buf_size(BUFFER_MAX)
+            .max_header_size(HEAD_MAX as usize)
+            .max_headers(MAX_HEADERS)
+            // Whoever passes a reply on takes the space off before a colon, and folded lines apart (RFC 9112, sections
+            // 5.1 and 5.2).
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
         // A connection's error reaches whoever waits for a reply on it; an idle one has none.
         tasks.spawn(async move { drop(connection.await) });

@@ -116,6 +116,7 @@ pub(crate) struct Setup {
     pub(crate) origins: Origins,
     /// Whether both listeners expect a PROXY protocol header.
     pub(crate) proxy_protocol: bool,
+    pub(crate) public_url: Option<String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) workers: usize,
 }
@@ -128,6 +129,7 @@ impl Default for Setup {
             limits: limits(),
             origins: Origins::Any,
             proxy_protocol: false,
+            public_url: None,
             trusted_proxies: Vec::new(),
             workers: 1,
         }
@@ -185,7 +187,7 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
         listen_plain: vec![any],
         origins: setup.origins.clone(),
         proxy_protocol: if setup.proxy_protocol { vec![any] } else { Vec::new() },
-        public_url: None,
+        public_url: setup.public_url.clone(),
         tls: Tls {
             certificate: directory.join("leaf.pem"),
             client_ca: setup.client_ca.clone(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use sidebeat::clock::Clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::player::{CLEARKEY, widevine_new};
 use crate::stage::Stage;
@@ -84,6 +86,51 @@ async fn it_wants_no_tls() {
 async fn its_reply_is_too_large() {
     let large = Upstream::answering(|_| good("application/json", vec![b' '; 1024 * 1024 + 1])).await;
     expect(&large.url(), AUTHORITY, "too_large").await;
+}
+
+#[tokio::test]
+async fn its_reply_head_is_doubtful_or_beyond_the_limits() {
+    let many: String = "a: b\r\n".repeat(257);
+    for (head, error) in [
+        ("content-length: 2, 3\r\n", "malformed"),
+        ("content-length: 2\r\ncontent-length: 3\r\n", "malformed"),
+        ("transfer-encoding: gzip, chunked\r\n", "malformed"),
+        ("x: a\0b\r\n", "malformed"),
+        (many.as_str(), "too_large"),
+        (&format!("x: {}\r\n", "a".repeat(33 * 1024)), "too_large"),
+    ] {
+        let reply = format!("HTTP/1.1 200 OK\r\n{head}\r\n{{}}").leak();
+        expect(&Upstream::writing(reply.as_bytes()).await.url(), AUTHORITY, error).await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_repaired_of_its_reply_is_repaired_for_the_player() {
+    let head = "X-Spaced : 1\r\nX-Folded: a\r\n b\r\nContent-Length : 2, 2\r\n";
+    let reply = format!("HTTP/1.1 200 OK\r\n{head}{}\r\n{{}}", "a: b\r\n".repeat(253)).leak();
+    let server = Upstream::writing(reply.as_bytes()).await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let token = stage.player("tv", "news").await.token;
+    let mut player = TcpStream::connect(stage.proxy).await.unwrap();
+    let length = CLEARKEY.len();
+    let request = format!(
+        "POST /license HTTP/1.1\r\nhost: h\r\nconnection: close\r\nnv-authorizations: {token}\r\nx-device-id: tv\r\n\
+         content-length: {length}\r\n\r\n{CLEARKEY}"
+    );
+    player.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), player.read_to_string(&mut reply)).await;
+    read.unwrap_or_else(|_| panic!("the connection stays open")).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(body, "{}");
+    for line in ["x-spaced: 1", "content-length: 2"] {
+        assert_eq!(head.lines().filter(|found| *found == line).count(), 1, "{line}: {head}");
+    }
+    let folded = head.lines().find_map(|line| line.strip_prefix("x-folded: ")).unwrap_or_default();
+    assert_eq!(folded.split_whitespace().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(head.lines().filter(|line| *line == "a: b").count(), 253);
+    stage.end().await;
 }
 
 #[tokio::test]

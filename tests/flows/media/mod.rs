@@ -358,6 +358,30 @@ async fn a_redirect_of_the_origin_stays_on_the_route() {
     stage.end().await;
 }
 
+#[tokio::test]
+async fn a_doubtful_reply_of_the_origin_is_a_502() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let many: String = "a: b\r\n".repeat(257);
+    for (lines, fault) in [
+        ("content-length: 2, 3\r\n", "malformed"),
+        ("content-length: 2\r\ntransfer-encoding: gzip, chunked\r\n", "malformed"),
+        (many.as_str(), "too_large"),
+    ] {
+        let segment = format!("{}/7.m4s", folder(&path));
+        let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+            let mut asked = origin.next().await;
+            let reply = format!("HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\n{lines}\r\nok");
+            asked.stream.write_all(reply.as_bytes()).await.unwrap();
+        });
+        assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+        let fault = format!("fault=\"{fault}\"");
+        assert!(stage.metric("upstream_faults_total", &[&fault, "route=\"/media\""]).await >= 1.0, "{fault}");
+    }
+    stage.end().await;
+}
+
 /// Without `Date`, a clock that reads the head of a reply fails.
 #[tokio::test]
 async fn a_page_may_read_what_the_origin_exposes() {

@@ -1,0 +1,141 @@
+//! Plain HTTP on a port that speaks TLS: tells the caller so in its own protocol.
+//!
+//! [`Shaking`] stands between the socket and TLS. It looks at the first byte that comes with what TLS reads anyway, so
+//! a connection that begins as it should costs no call more. Called by `conn`, when a handshake has failed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_LENGTH};
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::Breach;
+use super::reply::{Refusal, RefusalTrace};
+
+/// For writing the reply, and for reading what the caller still sends: a close with bytes unread would reach it before
+/// the reply.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: u64 = 64 * 1024;
+
+/// For whoever reads the log.
+const ADVICE: &str = "a connection to an HTTPS address begins as plain HTTP does: its URL must begin with https://, or \
+                      lead to an address of server.listen-plain";
+
+/// The byte stream below TLS.
+pub(super) struct Shaking<S> {
+    inner: S,
+    speaks: Speaks,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Speaks {
+    Http,
+    /// TLS, or something that nobody can answer.
+    Other,
+    Unknown,
+}
+
+impl<S> Shaking<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner, speaks: Speaks::Unknown }
+    }
+
+    /// None: it does not begin as a request does.
+    pub(super) fn into_http(self) -> Option<S> {
+        (self.speaks == Speaks::Http).then_some(self.inner)
+    }
+}
+
+/// Says in plain HTTP that TLS is spoken here, and closes. `public_url`: how players reach us, as configured; nothing of
+/// the request is repeated.
+pub(super) async fn refuse<S>(mut stream: S, public_url: Option<&str>) -> RefusalTrace
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (reply, trace) = reply(public_url).await;
+    let farewell = async {
+        stream.write_all(&reply).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await
+    };
+    // A caller that does not listen is none of our business.
+    let _deaf = timeout(FAREWELL, farewell).await;
+    trace
+}
+
+async fn reply(public_url: Option<&str>) -> (Vec<u8>, RefusalTrace) {
+    let refusal = Refusal {
+        status: StatusCode::BAD_REQUEST,
+        error: Breach::PlainHttp.label(),
+        detail: Breach::PlainHttp.detail(),
+        close: true,
+    };
+    let (mut reply, mut trace) = refusal.traced(public_url.filter(|url| url.starts_with("https://")));
+    trace.note = Some(ADVICE.to_owned());
+    // A page that has a wrong URL may read why; there is nothing else here.
+    reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let (parts, body) = reply.into_parts();
+    let body = body.collect().await.unwrap_or_default().to_bytes();
+    let mut text = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+    for (name, value) in &parts.headers {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(format!("{CONTENT_LENGTH}: {}\r\n\r\n", body.len()).as_bytes());
+    text.extend_from_slice(&body);
+    (text, trace)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Shaking<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if self.speaks == Speaks::Unknown
+            && let Some(first) = buf.filled().get(before)
+        {
+            // A TLS record begins with 20 to 24 (RFC 8446, section 5.1), and a method of HTTP with a capital letter.
+            self.speaks = if first.is_ascii_uppercase() { Speaks::Http } else { Speaks::Other };
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Shaking<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // The alert of TLS would stand before our reply.
+        if self.speaks == Speaks::Http {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.speaks == Speaks::Http {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
