@@ -19,6 +19,7 @@ mod upstream;
 
 mod admin;
 mod blackouts;
+mod clients;
 mod embedded;
 mod eme;
 mod endings;
