@@ -47,6 +47,7 @@ install_nginx() { PATH=$PATH:/usr/sbin has nginx && echo 'all there' || install_
 install_for_players() {
   local wanted=()
   has chromium || [ -n "${CHROMIUM:-}" ] || wanted+=(chromium)
+  has firefox-esr || [ -n "${FIREFOX:-}" ] || wanted+=(firefox-esr)
   has ffmpeg || wanted+=(ffmpeg)
   has certutil || wanted+=(libnss3-tools)
   [ -r /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] || [ -n "${FONT:-}" ] || wanted+=(fonts-dejavu-core)

@@ -4,6 +4,7 @@
 // loaded: the page says that it is hidden, and its timers run once a minute.
 import {open} from './browser.mjs';
 import {call, pause} from './http.mjs';
+import {pageUrl} from './players.mjs';
 import {REPORT_S, heard, moves, settles} from './silence.mjs';
 
 const HIDDEN_MS = 130_000;
@@ -35,12 +36,12 @@ export async function background(player, {check, chromium, files, headend, proxy
   const expect = (what, ok, detail) => check(`${player.name}, in the background: ${what}`, ok, detail);
   const device = `dev-${player.id}-background`;
   const token = await headend.token(device, player.content);
-  const query = {license: proxy.license, token, device, content: player.content, reports: REPORT_S};
+  const query = {license: proxy.license, token, device, reports: REPORT_S};
   const tab = await open(chromium, proxy.license);
   try {
     await tab.page.addInitScript(hides);
     const reports = heard(tab.page);
-    await tab.page.goto(`${files.origin}/pages/${player.page}?${new URLSearchParams(query)}`);
+    await tab.page.goto(pageUrl(player, files, query));
     await moves(tab, 2 * REPORT_S);
     const before = await settles(proxy, device, session => session.state === 'live');
     await tab.page.evaluate(() => document.querySelector('video').pause());

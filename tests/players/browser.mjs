@@ -17,11 +17,12 @@ export async function browser(dir, ca) {
   mkdirSync(store, {recursive: true});
   execFileSync('certutil', ['-N', '-d', `sql:${store}`, '--empty-password']);
   execFileSync('certutil', ['-A', '-d', `sql:${store}`, '-n', 'sidebeat local CA', '-t', 'C,,', '-i', ca]);
-  return chromium.launch({
+  const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ARGS,
     env: {...process.env, HOME: home},
   });
+  return {close: () => browser.close(), name: 'Chromium', newContext: () => browser.newContext(), version: () => browser.version()};
 }
 
 // Watches EME from outside the players, and makes a renewal happen on demand: ClearKey never renews by
@@ -55,8 +56,8 @@ const probe = () => {
 };
 
 /** A page in a context of its own, with the license POSTs it made and their replies. */
-export async function open(chromium, license) {
-  const context = await chromium.newContext();
+export async function open(browser, license) {
+  const context = await browser.newContext();
   await context.addInitScript(probe);
   const page = await context.newPage();
   const posts = [], replies = [], trouble = [];

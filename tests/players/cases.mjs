@@ -2,32 +2,33 @@
 import {gaps} from './calls.mjs';
 import {pause} from './http.mjs';
 import {open} from './browser.mjs';
+import {pageUrl} from './players.mjs';
 
 const PLAYED_S = 10;
 const ERROR_WITHIN_MS = 6000;
 const TEARDOWN_WITHIN_MS = 3000;
 /** For a player's last retry. */
 const QUIET_WITHIN_MS = 30_000;
+const MOVES_MS = 300;
 /** Scheduling and loopback: what two stamps of one second may differ by. */
 const EARLY_MS = 25, LATE_MS = 400;
 
-/** `renewal`: what the viewer of this player is shown when a renewal is refused. */
-export const PLAYERS = [
-  {id: 'shaka', name: 'Shaka Player', package: 'shaka-player', page: 'shaka.html', content: 'one', renewal: 'error', first: /^6007$/},
-  {id: 'shaka-two', name: 'Shaka Player, two keys', package: 'shaka-player', page: 'shaka.html', content: 'two', keys: 2, renewal: 'error', first: /^(6007|4012)$/},
-  {id: 'dashjs', name: 'dash.js', package: 'dashjs', page: 'dashjs.html', content: 'one', renewal: 'error', first: /^114$/},
-  {id: 'hlsjs', name: 'hls.js', package: 'hls.js', page: 'hlsjs.html', content: 'one', renewal: 'stall', first: /^keySystemLicenseRequestFailed$/},
-  {id: 'videojs', name: 'video.js + contrib-eme', package: 'videojs-contrib-eme', page: 'videojs.html', content: 'one', renewal: 'error', first: /^5$/},
-];
+/** What becomes of a refused renewal. */
+const RENEWALS = {
+  error: {shows: ({error, reads}) => error !== null && reads !== '', words: 'a refused renewal shows as an error'},
+  nothing: {shows: ({error, moves, stall}) => error === null && stall === null && moves, words: 'a refused renewal is lost in the player, which plays on'},
+  stall: {shows: ({moves, stall}) => stall !== null && !moves, words: 'a refused renewal stops the picture'},
+};
 
-export async function run(player, {chromium, files, headend, interval, log, proxy, check}) {
-  const expect = (what, ok, detail) => check(`${player.name}: ${what}`, ok, detail);
-  const device = `dev-${player.id}`;
+/** `browser`: one that the run has started, with its name. */
+export async function run(player, {browser, files, headend, interval, log, proxy, check}) {
+  const expect = (what, ok, detail) => check(`${player.name}, ${browser.name}: ${what}`, ok, detail);
+  const device = `dev-${player.id}-${browser.name}`;
   const token = await headend.token(device, player.content);
-  const url = (token, device) => `${files.origin}/pages/${player.page}?${new URLSearchParams({license: proxy.license, token, device, content: player.content})}`;
-  const result = {player};
+  const url = (token, device) => pageUrl(player, files, {license: proxy.license, token, device});
+  const result = {browser, player};
 
-  const tab = await open(chromium, proxy.license);
+  const tab = await open(browser, proxy.license);
   try {
     await tab.page.goto(url(token, device));
     Object.assign(result, await plays(tab, {device, expect, interval, log, player}));
@@ -36,7 +37,7 @@ export async function run(player, {chromium, files, headend, interval, log, prox
   } finally {
     await tab.close();
   }
-  result.teardown = await closes({chromium, expect, files, headend, log, player, proxy, url});
+  result.teardown = await closes({browser, device: `${device}-closes`, expect, headend, log, player, proxy, url});
   return result;
 }
 
@@ -76,8 +77,8 @@ async function killed(tab, {device, expect, headend, log, player}) {
   await pause(50);
 
   const renewal = await refused(tab, log, device, () => tab.page.evaluate(() => window.probe.renew()));
-  const shows = player.renewal === 'stall' ? renewal.stall !== null : renewal.error !== null;
-  expect(`a refused renewal shows as ${player.renewal === 'stall' ? 'a stall' : 'an error'}`, shows, brief(renewal));
+  const {shows, words} = RENEWALS[player.renewal];
+  expect(words, shows(renewal), brief(renewal));
   explained(renewal, expect);
   expect('no license call of the killed session reaches the head-end', renewal.reached === 0, `${renewal.reached} calls`);
   return {known, renewal};
@@ -89,7 +90,7 @@ async function again(tab, {device, expect, log, player}) {
     await tab.page.reload();
     await tab.page.waitForFunction(() => window.probe?.asked, undefined, {timeout: 10_000});
   });
-  expect('a first license with the killed token shows as an error', player.first.test(first.error?.code ?? ''), brief(first));
+  expect('a first license with the killed token shows as an error', player.first.test(first.error?.code ?? '') && first.reads !== '', brief(first));
   explained(first, expect);
   expect('the first license does not reach the head-end', first.reached === 0, `${first.reached} calls`);
   return first;
@@ -116,20 +117,29 @@ async function refused(tab, log, device, act) {
   const [seq, posts, replies] = [log.calls.at(-1).seq, tab.posts.length, tab.replies.length];
   await act();
   await tab.page.waitForFunction(() => window.errors.length > 0, undefined, {timeout: ERROR_WITHIN_MS, polling: 20}).catch(() => {});
+  const place = () => tab.page.evaluate(() => document.querySelector('video')?.currentTime ?? 0);
   await quiet(tab);
+  const from = await place();
+  await pause(MOVES_MS);
+  const moves = await place() !== from;
   await log.more(0);
-  const {asked, errors, paused, stalled} = await tab.page.evaluate(() => ({
+  const {asked, errors, overlay, paused, reads, stalled} = await tab.page.evaluate(() => ({
     asked: window.probe.renewed ?? window.probe.asked,
     errors: window.errors,
+    overlay: document.querySelector('.vjs-error-display:not(.vjs-hidden) .vjs-modal-dialog-content')?.innerText ?? null,
+    reads: document.getElementById('error').innerText,
     paused: document.querySelector('video')?.paused ?? null,
     stalled: window.probe.stalled,
   }));
   const since = at => at === undefined ? null : Math.round(at - asked);
   return {
     error: errors[0] ? {...errors[0], ms: since(errors[0].at)} : null,
+    moves,
+    overlay,
     paused,
     posts: tab.posts.length - posts,
     reached: log.calls.filter(call => call.seq > seq && call.device === device && ['license', 'renewal', 'setup'].includes(call.endpoint)).length,
+    reads,
     replies: tab.replies.slice(replies),
     stall: since(stalled.find(at => at >= asked)),
   };
@@ -144,9 +154,8 @@ async function quiet(tab) {
   }
 }
 
-async function closes({chromium, expect, files, headend, log, player, proxy, url}) {
-  const device = `dev-${player.id}-closes`;
-  const tab = await open(chromium, proxy.license);
+async function closes({browser, device, expect, headend, log, player, proxy, url}) {
+  const tab = await open(browser, proxy.license);
   try {
     await tab.page.goto(url(await headend.token(device, player.content), device));
     await tab.page.waitForFunction(() => document.querySelector('video')?.currentTime > 1, undefined, {timeout: 20_000});

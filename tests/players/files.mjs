@@ -11,6 +11,7 @@ const here = import.meta.dirname;
 const TYPES = {'.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.m3u8': 'application/vnd.apple.mpegurl', '.mp4': 'video/mp4', '.mpd': 'application/dash+xml'};
 const ROOTS = {
   lib: path.join(here, 'node_modules'),
+  made: path.join(here, 'out/made'),
   one: path.join(here, 'out/content/one'),
   pages: path.join(here, 'pages'),
   two: path.join(here, 'out/content/two'),

@@ -30,24 +30,44 @@ const reply = ({replies}) => [...new Set(replies.map(({status}) => status))].joi
 const when = ({error, stall}) => ms(error?.ms ?? stall);
 
 export function tables({results, versions, command, interval}) {
-  const name = ({player}) => player.name;
+  const name = ({browser, player}) => `${player.name} | ${browser.name}`;
   return [
     `Measured with \`${command}\`: ${versions.join(', ')}; one beat every ${interval} s.`,
     '**Playing**',
-    table(['Player', 'Sessions', 'License POSTs', 'Licenses', 'Setup to license', 'Beats in 10 s', 'Worst beat', 'Page closed to teardown'],
+    table(['Player', 'Browser', 'Sessions', 'License POSTs', 'Licenses', 'Setup to license', 'Beats in 10 s', 'Worst beat', 'Page closed to teardown'],
       results.map(r => [name(r), r.setups, r.posts, r.licenses, ms(r.opening), r.beats, `${r.worst < 0 ? '−' : '+'}${ms(Math.abs(r.worst))}`, ms(r.teardown)])),
     '**After the kill: a renewal**',
-    table(['Player', 'Kill to sidebeat', 'Reply', 'The page is told', 'After', 'Reason in the error', 'POSTs by the player', 'POSTs at the head-end'],
+    table(['Player', 'Browser', 'Kill to sidebeat', 'Reply', 'The page is told', 'After', 'Reason in the error', 'POSTs by the player', 'POSTs at the head-end'],
       results.map(r => [name(r), ms(r.known), reply(r.renewal), seen(r.renewal), when(r.renewal), body(r.renewal), r.renewal.posts, r.renewal.reached])),
     '**After the kill: the page is loaded again with the same token**',
-    table(['Player', 'Reply', 'The page is told', 'After', 'Reason in the error', 'POSTs by the player', 'POSTs at the head-end'],
+    table(['Player', 'Browser', 'Reply', 'The page is told', 'After', 'Reason in the error', 'POSTs by the player', 'POSTs at the head-end'],
       results.map(r => [name(r), reply(r.again), seen(r.again), when(r.again), body(r.again), r.again.posts, r.again.reached])),
+  ].join('\n\n');
+}
+
+/** What stands on the page of each player, which shows the `detail` of a problem where the player hands its body on. */
+export function readsTable({results, command}) {
+  const words = ({moves, overlay, reads, stall}) => {
+    // Every refusal has an incident of its own.
+    if (overlay) return `“${brief(overlay)}”, in the player's own box`;
+    if (reads) return `“${brief(reads).replace(/\([0-9A-Z]{8}\)/, '(*incident*)')}”`;
+    return moves || stall === null ? 'nothing: it plays on' : 'nothing: the picture stands still';
+  };
+  const rows = new Map();
+  for (const {browser, player, renewal, again} of results) {
+    const cells = [player.name, words(renewal), words(again)];
+    const row = rows.get(cells.join()) ?? {browsers: [], cells};
+    rows.set(cells.join(), {...row, browsers: [...row.browsers, browser.name]});
+  }
+  return [
+    `Measured with \`${command}\`:`,
+    table(['Player', 'Browser', 'At a renewal', 'At a first license'], [...rows.values()].map(({browsers, cells: [name, ...rest]}) => [name, browsers.join(', '), ...rest])),
   ].join('\n\n');
 }
 
 /** How soon a closed page frees its slot, by what tells sidebeat of it; one row for each player. */
 export function silenceTables({results, streams, command, every}) {
-  const rows = results.filter(({player}) => !player.keys);
+  const rows = results.filter(({unsaid}) => unsaid !== undefined);
   const stream = ({id}) => streams.find(({player, type}) => player.id === id && type === 'live');
   return [
     `How soon after its page was closed the slot of a player is free at the head-end, by what sidebeat has to go by (measured with \`${command}\`):`,
@@ -66,9 +86,9 @@ export function emeTable({rows, command}) {
   const statuses = object => [...new Set(Object.values(object ?? {}))].map(status => `\`${status}\``).join(', ') || 'none';
   const view = seen => seen ? [list(seen.messages), statuses(seen.keyStatuses), seen.expiration ?? 'unknown', `\`${seen.closed}\``].join('; ') : 'not followed';
   return [
-    `A ClearKey \`MediaKeySession\` in Chromium (measured with \`${command}\`): messages; key statuses; expiration; closed.`,
-    table(['Session type', 'The page saw', 'The mirror says'],
-      rows.map(({type, refused, saw, mirror}) => [`\`${type}\``, refused ? `\`${refused}\`: the browser has none` : view(saw), view(mirror)])),
+    `A ClearKey \`MediaKeySession\` in each browser (measured with \`${command}\`): messages; key statuses; expiration; closed.`,
+    table(['Browser', 'Session type', 'The page saw', 'The mirror says'],
+      rows.map(({browser, type, refused, saw, mirror}) => [browser.name, `\`${type}\``, refused ? `\`${refused}\`: the browser has none` : view(saw), view(mirror)])),
   ].join('\n\n');
 }
 

@@ -1,25 +1,31 @@
-// Unmodified players in Chromium against sidebeat over HTTPS.
+// Unmodified players in Chromium and in Firefox against sidebeat over HTTPS.
 //
-//   node run.mjs [--write] [PLAYER …]     --write puts the tables into docs/players.md
+//   node run.mjs                          the current versions; of what is the player's own alone, in Chromium alone
+//   WHOLE_MATRIX=1 node run.mjs           the versions before as well, and everything that there is in both browsers
+//   node run.mjs --write                  the same, and puts the tables into docs/players.md
+//   node run.mjs [BROWSER] [PLAYER …]     some of them: chromium, firefox; shaka, hlsjs, …
 //   node run.mjs media                    alone those behind an authorize route and a media route
 //   node run.mjs preload                  alone Shaka's preload()
 //
-// BINARY names the binary (../../target/release/sidebeat), CHROMIUM the browser, BEAT_S the seconds
+// BINARY names the binary (../../target/release/sidebeat), CHROMIUM and FIREFOX the browsers, BEAT_S the seconds
 // between beats (1). Logs, configuration and content of the run stay in out/.
 import {execFileSync} from 'node:child_process';
-import {mkdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';
+import {mkdirSync, rmSync, statSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {background} from './background.mjs';
+import {background as inBackground} from './background.mjs';
 import {browser} from './browser.mjs';
+import {bundle} from './bundle.mjs';
 import {follow} from './calls.mjs';
-import {PLAYERS, run} from './cases.mjs';
+import {run} from './cases.mjs';
 import {demo} from './demo.mjs';
 import {eme} from './eme.mjs';
 import {files} from './files.mjs';
+import {firefox} from './firefox.mjs';
 import {media, settles} from './media.mjs';
+import {PLAYERS, PREVIOUS, versions} from './players.mjs';
 import {preload} from './preload.mjs';
-import {emeTable, mediaTables, silenceTables, tables, write} from './report.mjs';
+import {emeTable, mediaTables, readsTable, silenceTables, tables, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
 import {REPORTERS, REPORT_S, silence} from './silence.mjs';
 import {unsaid} from './unsaid.mjs';
@@ -28,13 +34,20 @@ const here = import.meta.dirname;
 const out = path.join(here, 'out');
 const names = process.argv.slice(2).filter(name => !name.startsWith('--'));
 // A mistyped name would pass by testing nothing.
-const known = [...PLAYERS.map(({id}) => id), 'demo', 'eme', 'media', 'preload'];
+const PARTS = ['demo', 'eme', 'media', 'preload'];
+const known = ['chromium', 'firefox', ...[...PLAYERS, ...PREVIOUS].map(({id}) => id), ...PARTS];
 const unknown = names.filter(name => !known.includes(name));
 if (unknown.length > 0) {
   console.error(`no such case: ${unknown.join(', ')}; there are ${known.join(', ')}`);
   process.exit(2);
 }
-const chosen = PLAYERS.filter(player => names.length === 0 || names.includes(player.id));
+const among = list => names.every(name => !list.includes(name)) ? () => true : name => names.includes(name);
+const wantsBrowser = among(['chromium', 'firefox']);
+const wants = among([...known.slice(2)]);
+const whole = Boolean(process.env.WHOLE_MATRIX) || process.argv.includes('--write');
+const chosen = PLAYERS.filter(({id}) => wants(id));
+/** Without the whole matrix, previous versions are tried by their names alone. */
+const previous = PREVIOUS.filter(({id}) => wants(id) && (whole || names.includes(id)));
 const interval = Number(process.env.BEAT_S ?? 1);
 
 const tally = {passed: 0, failed: 0};
@@ -50,21 +63,16 @@ function content() {
   execFileSync(script, ['--test', path.join(out, 'content')], {stdio: 'inherit'});
 }
 
-function versions(chromium, sidebeat) {
-  const of = name => JSON.parse(readFileSync(path.join(here, 'node_modules', name, 'package.json'))).version;
-  const names = ['shaka-player', 'dashjs', 'hls.js', 'video.js', 'videojs-contrib-eme'];
-  return [sidebeat, `Chromium ${chromium.version()}`, ...names.map(name => `${name} ${of(name)}`)];
-}
-
 // A process must not outlive this one, however it ends.
 process.on('exit', killAll);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 const open = [];
 async function main() {
-  for (const old of ['logs', 'certs', 'home']) rmSync(path.join(out, old), {recursive: true, force: true});
+  for (const old of ['logs', 'certs']) rmSync(path.join(out, old), {recursive: true, force: true});
   for (const dir of ['logs', 'certs']) mkdirSync(path.join(out, dir), {recursive: true});
   content();
+  bundle(path.join(out, 'made'));
   const sidebeat = await version();
   const certs = await certificates(path.join(out, 'certs'));
   const pages = await files(certs);
@@ -72,37 +80,45 @@ async function main() {
   const far = await headend(path.join(out, 'logs'), certs, interval);
   const near = await proxy(path.join(out, 'logs'), certs, far.base, pages.origin);
   Object.assign(pages.behind, {admin: near.admin, headend: far.base, license: near.license});
-  const chromium = await browser(out, certs.ca);
-  open.push(() => chromium.close());
-
   const log = follow(far);
-  const results = [];
-  for (const player of chosen) {
-    try {
-      const stage = {chromium, files: pages, headend: far, interval, log, proxy: near, check};
-      results.push({...await run(player, stage), ...await silence(player, stage), ...await unsaid(player, stage)});
-    } catch (why) {
-      check(`${player.name}: runs to its end`, false, why.stack);
-    }
-  }
-  const behind = chosen.filter(({id}) => id in REPORTERS).map(player => background(player, {chromium, files: pages, headend: far, proxy: near, check})
-    .catch(why => check(`${player.name}, in the background: runs to its end`, false, why.stack)));
-  if (names.length === 0 || names.includes('demo')) {
-    await demo({chromium, files: pages, proxy: near, check}).catch(why => check('demo page: runs to its end', false, why.stack));
-  }
-  let interfaces = [];
-  if (names.length === 0 || names.includes('eme')) {
-    interfaces = await eme({chromium, files: pages, headend: far, proxy: near, check}).catch(why => (check('EME: runs to its end', false, why.stack), []));
-  }
+  const stage = {check, files: pages, headend: far, interval, log, proxy: near};
+  const results = [], interfaces = [], browsers = [], background = [];
   let streams = [];
-  if (names.length === 0 || names.includes('media')) {
-    streams = await media({chromium, files: pages, headend: far, log, proxy: near, check}).catch(why => (check('media: runs to its end', false, why.stack), []));
+  /** Runs a part, so that its failure ends no other. */
+  const part = async (what, act, otherwise) => act().catch(why => (check(`${what}: runs to its end`, false, why.stack), otherwise));
+  const matrix = async (players, inside) => {
+    for (const player of players) {
+      await part(`${player.name}, ${inside.name}`, async () => results.push(await run(player, {...stage, browser: inside})));
+    }
+    if (wants('eme')) interfaces.push(...await part('EME', () => eme({...stage, browser: inside}), []));
+  };
+
+  if (wantsBrowser('chromium')) {
+    const chromium = await browser(out, certs.ca);
+    open.push(() => chromium.close());
+    browsers.push(chromium);
+    const at = {...stage, chromium};
+    await matrix([...chosen, ...previous], chromium);
+    for (const player of chosen.filter(({variant}) => !variant)) {
+      const result = results.find(result => result.player === player) ?? {};
+      await part(`${player.name}, going`, async () => Object.assign(result, await silence(player, at), await unsaid(player, at)));
+    }
+    background.push(...chosen.filter(({id}) => id in REPORTERS).map(player => part(`${player.name}, in the background`, () => inBackground(player, at))));
+    if (wants('demo')) await part('demo page', () => demo(at));
   }
-  if (names.length === 0 || names.includes('preload')) {
-    await preload({chromium, check, files: pages, headend: far, log, proxy: near}).catch(why => check('preload: runs to its end', false, why.stack));
+  if (wantsBrowser('firefox')) {
+    const inside = await firefox(out, certs.ca);
+    browsers.push(inside);
+    // Another use of a player is the same in every browser.
+    await matrix([...chosen.filter(({variant, id}) => !variant || whole || names.includes(id)), ...previous], inside).finally(() => inside.close());
+  }
+  if (wantsBrowser('chromium')) {
+    const at = {...stage, chromium: browsers[0]};
+    if (wants('media')) streams = await part('media', () => media(at), []);
+    if (wants('preload')) await part('preload', () => preload(at));
   }
   for (const result of results) Object.assign(result, {silent: await result.silent, unsaid: await result.unsaid});
-  await Promise.all(behind);
+  await Promise.all(background);
   // A stop call is answered before the authority is told of it.
   const {counters, open: left} = await settles(() => far.books(), ({open}) => open.length === 0);
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
@@ -114,8 +130,11 @@ async function main() {
   }
   if (results.length > 0) {
     const command = 'node run.mjs --write';
+    const rows = [...chosen, ...previous].flatMap(player => results.filter(result => result.player === player));
+    const tried = [sidebeat, ...browsers.map(({name, version}) => `${name} ${version()}`), ...versions([...chosen, ...previous])];
     const parts = {
-      table: tables({results, versions: versions(chromium, sidebeat), command, interval}),
+      table: tables({results: rows, versions: tried, command, interval}),
+      reads: readsTable({results: rows, command}),
       silence: silenceTables({results, streams, command, every: REPORT_S}),
       eme: emeTable({rows: interfaces, command}),
     };

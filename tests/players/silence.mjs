@@ -1,6 +1,7 @@
 // What a player goes through that only reports about itself: play, pause, gone without a word.
 import {open} from './browser.mjs';
 import {pause} from './http.mjs';
+import {pageUrl} from './players.mjs';
 
 export const REPORT_S = 2;
 const PAUSED_S = 8;
@@ -26,12 +27,12 @@ export async function silence(player, {chromium, files, headend, log, proxy, che
   if (!words) return {};
   const expect = (what, ok, detail) => check(`${player.name}, reporting: ${what}`, ok, detail);
   const device = `dev-${player.id}-silent`;
-  const query = {license: proxy.license, token: await headend.token(device, player.content), device, content: player.content, reports: REPORT_S};
+  const query = {license: proxy.license, token: await headend.token(device, player.content), device, reports: REPORT_S};
   const tab = await open(chromium, proxy.license);
   let at, target;
   try {
     const reports = heard(tab.page);
-    await tab.page.goto(`${files.origin}/pages/${player.page}?${new URLSearchParams(query)}`);
+    await tab.page.goto(pageUrl(player, files, query));
     await plays(tab, {device, expect, proxy, reports, words});
     await pauses(tab, {device, expect, log, proxy, reports, words});
     target = await tab.page.evaluate(() => JSON.stringify(setting).replace(JSON.stringify(reportUrl), 'url'));

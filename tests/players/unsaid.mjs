@@ -1,5 +1,6 @@
 // A page that is closed and says nothing: it sends no beacon, and its player does not report.
 import {open} from './browser.mjs';
+import {pageUrl} from './players.mjs';
 import {LONGEST_S} from './sidebeat.mjs';
 import {settles} from './silence.mjs';
 
@@ -9,11 +10,11 @@ const SLACK_MS = 1500;
 export async function unsaid(player, {check, chromium, files, headend, log, proxy}) {
   const expect = (what, ok, detail) => check(`${player.name}, saying nothing: ${what}`, ok, detail);
   const device = `dev-${player.id}-unsaid`;
-  const query = {license: proxy.short, token: await headend.token(device, player.content), device, content: player.content, beacon: 'no'};
+  const query = {license: proxy.short, token: await headend.token(device, player.content), device, beacon: 'no'};
   const tab = await open(chromium, proxy.short);
   let at;
   try {
-    await tab.page.goto(`${files.origin}/pages/${player.page}?${new URLSearchParams(query)}`);
+    await tab.page.goto(pageUrl(player, files, query));
     await tab.page.waitForFunction(() => document.querySelector('video')?.currentTime > 1, undefined, {timeout: 20_000});
     at = performance.now();
     await tab.page.close({runBeforeUnload: true});
