@@ -5,7 +5,7 @@
 //! What stands left of it may be the viewer's own invention. Where the list cannot be read, the peer
 //! stays who it is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
@@ -165,9 +165,23 @@ fn is_token_byte(byte: u8) -> bool {
 /// An address with or without a port, IPv6 with or without brackets; IPv4-mapped is IPv4.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = || text.parse::<IpAddr>().ok();
-    let bracketed = || Some(IpAddr::V6(text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?));
-    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    let bracketed = || {
+        let (address, port) = text.strip_prefix('[')?.split_once(']')?;
+        let is_whole = port.is_empty() || is_port(port.strip_prefix(':')?);
+        address.parse().ok().map(IpAddr::V6).filter(|_| is_whole)
+    };
+    let with_port = || {
+        let (address, port) = text.split_once(':')?;
+        address.parse().ok().map(IpAddr::V4).filter(|_| is_port(port))
+    };
     bare().or_else(bracketed).or_else(with_port).map(|address| address.to_canonical())
+}
+
+/// A number, or a name that a proxy gives in its place (RFC 7239 section 6.3).
+fn is_port(text: &str) -> bool {
+    let is_number = matches!(text.len(), 1..=5) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let named = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    is_number || text.strip_prefix('_').is_some_and(named)
 }
 
 #[cfg(test)]
@@ -242,6 +256,48 @@ mod tests {
                 assert_eq!(told(ForwardedHeader::Any, from, lines), *expected, "{lines:?}");
             }
             assert_eq!(told(ForwardedHeader::Any, "203.0.113.1", lines), Told::Nothing, "not trusted: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_node_is_read_and_one_that_names_nobody_is_not() {
+        for (node, address) in [
+            ("203.0.113.9", Some("203.0.113.9")),
+            ("203.0.113.9:0", Some("203.0.113.9")),
+            ("203.0.113.9:80", Some("203.0.113.9")),
+            ("203.0.113.9:_gaz", Some("203.0.113.9")),
+            ("203.0.113.9:_", None),
+            ("203.0.113.9:gaz", None),
+            ("203.0.113.9:", None),
+            ("203.0.113.9:123456", None),
+            ("203.0.113.9:_a:b", None),
+            ("203.0.113.9:+80", None),
+            ("[203.0.113.9]:80", None),
+            ("2001:db8::9", Some("2001:db8::9")),
+            ("[2001:db8::9]", Some("2001:db8::9")),
+            ("[2001:db8::9]:4711", Some("2001:db8::9")),
+            ("[2001:db8::9]:_a.b-c_1", Some("2001:db8::9")),
+            ("[2001:db8::9]4711", None),
+            ("[2001:db8::9]:", None),
+            ("[2001:db8::9", None),
+            ("2001:db8::9:_gaz", None),
+            ("[::ffff:203.0.113.9]:_gaz", Some("203.0.113.9")),
+            ("unknown", None),
+            ("unknown:4711", None),
+            ("unknown:_gaz", None),
+            ("_hidden", None),
+            ("_hidden:_gaz", None),
+            ("_203.0.113.9", None),
+        ] {
+            let expected = address.map_or(Told::Unreadable, viewer);
+            let lines = [
+                format!("for=\"{node}\""),
+                format!("for=6.6.6.6, for=\"{node}\";proto=https"),
+                format!("for=_hidden, for=unknown;by=x, For=\"{node}\" , for=\"[::1]:_p\", for=\"10.0.0.3:_gaz\""),
+            ];
+            for line in lines {
+                assert_eq!(told(ForwardedHeader::Any, "10.0.0.2", &[("forwarded", &line)]), expected, "{line}");
+            }
         }
     }
 
