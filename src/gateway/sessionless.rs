@@ -96,10 +96,11 @@ impl Story<'_> {
 
     /// Refuses a call that could bring a license past the sessions that the route demands.
     pub(super) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<Ending> {
+        if self.lacks_proof(reason) {
+            return Some(self.refuse_as(SessionlessReason::NoToken));
+        }
         let refused = match reason {
-            SessionlessReason::NoDevice => self.demands_sessions(),
-            // Where tokens prove whose a call is, none is no way around that.
-            SessionlessReason::NoToken => self.demands_sessions() || self.verifies_tokens(),
+            SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
             // No player's request is like that.
             SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
             SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
@@ -112,6 +113,24 @@ impl Story<'_> {
             | SessionlessReason::Unasked => false,
         };
         refused.then(|| self.refuse_as(reason))
+    }
+
+    /// Where tokens prove whose a call is, none is no way around that: not for a license to keep, nor where no session
+    /// is asked for, nor for what nobody can read. Who registered a playback vouches for it.
+    fn lacks_proof(&self, reason: SessionlessReason) -> bool {
+        let may_ask_for_a_license = match reason {
+            SessionlessReason::NoDevice
+            | SessionlessReason::NoToken
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked
+            | SessionlessReason::Unrecognised(_) => true,
+            SessionlessReason::Bodyless | SessionlessReason::NoAuthority | SessionlessReason::NoLicense => false,
+        };
+        may_ask_for_a_license && self.proves_nothing()
+    }
+
+    fn proves_nothing(&self) -> bool {
+        self.verifies_tokens() && self.asked.token.is_none() && self.asked.registration.is_none()
     }
 
     /// The reply holds a license, though nothing in the call asked for one that we could see.
@@ -128,7 +147,7 @@ impl Story<'_> {
             | SessionlessReason::Offline
             | SessionlessReason::Unasked => false,
         };
-        license && unseen
+        license && (unseen || self.proves_nothing())
     }
 
     pub(super) fn withhold(&self, reason: SessionlessReason) -> Ending {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sidebeat::clock::Clock;
 use tempfile::TempDir;
 
+use crate::drm;
 use crate::media::{self, Origin};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
@@ -470,6 +471,44 @@ async fn where_tokens_are_verified_no_session_control_lets_a_call_without_one_pa
     assert!(is_refused(&reply, "token_missing"), "{}", reply.text());
     assert!(server.seen().is_empty());
     stage.end().await;
+}
+
+/// A license to keep has no session, and a device that is not named has none either; both need a token.
+#[tokio::test]
+async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
+    let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));
+    let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
+    let authority = format!("{HOME}[authority.token-keys]\n{}", pem_of(&folder, &issuer));
+    let widevine = |kind| {
+        let content = drm::widevine_content(&drm::widevine_pssh(b"c", &[drm::KID]), kind, drm::RID);
+        Bytes::from(drm::widevine_new_of(&content))
+    };
+    let kept = CLEARKEY.replace("temporary", "persistent-license");
+    let rows = [widevine(1), widevine(2), CLEARKEY.into(), kept.into(), "what nobody knows".into()];
+    for control in ["always", "auto", "never"] {
+        let license = license.clone();
+        let server = Upstream::answering(move |_| good("application/octet-stream", license.clone())).await;
+        let route = format!("{ROUTE}\nsession-control = \"{control}\"\nunrecognised = \"pass\"");
+        let stage = Stage::script().authority(&authority).upstream("/license", &server.url(), &route).start().await;
+        for body in &rows {
+            for device in [Some("tv"), None] {
+                let player = stage.stranger();
+                let player = device.into_iter().fold(player, |player, device| player.with("x-device-id", device));
+                let reply = player.post(body.clone()).await;
+                assert!(is_refused(&reply, "token_missing"), "{control} {device:?} {body:?}: {}", reply.text());
+                let forged = player.with("nv-authorizations", &Issuer::ec(None).token("ann", "tv"));
+                assert!(is_refused(&forged.post(body.clone()).await, "token_unverified"), "{control} {body:?}");
+            }
+        }
+        assert!(server.seen().is_empty(), "{control}");
+        // A license in reply to what asks for none is kept back.
+        for (body, method) in [(&[8, 4][..], Method::POST), (&[], Method::GET)] {
+            let reply = stage.stranger().with("x-device-id", "tv").post(body).method(method).await;
+            assert!(is_refused(&reply, "license_without_session"), "{control}: {}", reply.text());
+        }
+        assert!(player(&stage, &issuer.token("ann", "tv")).post(rows[1].clone()).await.is_good(), "{control}");
+        stage.end().await;
+    }
 }
 
 #[tokio::test]
