@@ -94,6 +94,7 @@ impl App {
             routes,
             server,
             store,
+            texts,
             files: _,
             log,
             warnings,
@@ -144,7 +145,7 @@ impl App {
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
         sessions.bound(limits.sessions);
-        let routes = Configured { authorize, routes };
+        let routes = Configured { authorize, routes, texts: Arc::new(texts) };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &registrations, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
@@ -158,6 +159,7 @@ impl App {
             routes: routes.clone(),
             sessions: sessions.clone(),
             shelf: Arc::default(),
+            slot_tickets: Arc::default(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
             trust: trust.clone(),
@@ -248,7 +250,7 @@ impl App {
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
         service_manager::tell_ready();
-        say_addresses(&players, admin_address);
+        service_manager::say_addresses(&players, admin_address);
         if let Some(predecessor) = self.predecessor {
             predecessor.serving().await;
         }
@@ -275,17 +277,6 @@ impl App {
                 Err(fault)
             }
         }
-    }
-}
-
-/// Once all of them are served: who waits for these lines may call at once.
-fn say_addresses(players: &[Bound], admin: Option<SocketAddr>) {
-    for bound in players {
-        let scheme = if bound.tls { "https" } else { "http" };
-        tracing::info!("players: {scheme}://{}", bound.address);
-    }
-    if let Some(address) = admin {
-        tracing::info!("admin: http://{address}");
     }
 }
 

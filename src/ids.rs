@@ -90,21 +90,36 @@ impl fmt::Debug for PlaybackId {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Incident(pub u64);
 
+/// Letters that nobody takes for another when it is read over the phone (Crockford's base 32).
+const INCIDENT_ALPHABET: [char; 32] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'M', 'N', 'P',
+    'Q', 'R', 'S', 'T', 'V', 'W', 'X', 'Y', 'Z',
+];
+const INCIDENT_CHARS: usize = 8;
+
 impl Incident {
+    /// As many bits as are shown, so that what is read is what was drawn.
     pub fn random() -> Self {
-        Self(random_u64())
+        Self(random_u64() & ((1 << (5 * INCIDENT_CHARS)) - 1))
+    }
+
+    /// As it is shown, and no other way.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != INCIDENT_CHARS {
+            return None;
+        }
+        let digit = |character| INCIDENT_ALPHABET.iter().position(|known| *known == character);
+        let digits = text.chars().enumerate();
+        let bits = digits.map(|(place, character)| Some((digit(character)? as u64) << (place * 5)));
+        bits.sum::<Option<u64>>().map(Self)
     }
 }
 
 impl fmt::Display for Incident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: [char; 32] = [
-            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'M',
-            'N', 'P', 'Q', 'R', 'S', 'T', 'V', 'W', 'X', 'Y', 'Z',
-        ];
-        (0..8).try_for_each(|place| {
+        (0..INCIDENT_CHARS).try_for_each(|place| {
             let digit = (self.0 >> (place * 5)) & 31;
-            fmt::Write::write_char(f, ALPHABET.get(digit as usize).copied().unwrap_or('0'))
+            fmt::Write::write_char(f, INCIDENT_ALPHABET.get(digit as usize).copied().unwrap_or('0'))
         })
     }
 }
@@ -183,5 +198,10 @@ mod tests {
     fn an_incident_has_eight_plain_characters() {
         assert_eq!(Incident(0).to_string(), "00000000");
         assert_eq!(Incident(u64::MAX).to_string(), "ZZZZZZZZ");
+        let incident = Incident::random();
+        assert_eq!(Incident::parse(&incident.to_string()), Some(incident));
+        for other in ["", "0123456", "012345678", "0123456U", "0123456z", "0123456\u{e9}"] {
+            assert_eq!(Incident::parse(other), None, "{other}");
+        }
     }
 }

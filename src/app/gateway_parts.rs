@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::authority::{Authorities, Client};
 use crate::clock::Clock;
 use crate::edge::Handler;
-use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf};
+use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf, SlotTickets};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -26,6 +26,7 @@ pub(super) struct GatewayParts {
     pub(super) routes: Arc<ArcSwap<Routes>>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) shelf: Arc<Shelf>,
+    pub(super) slot_tickets: Arc<SlotTickets>,
     pub(super) tasks: Tasks,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) trust: Trust,
@@ -47,6 +48,7 @@ impl GatewayParts {
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
             shelf: self.shelf.clone(),
+            slot_tickets: self.slot_tickets.clone(),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         }))

@@ -85,8 +85,19 @@ impl Reload {
     /// From the bottom up: whoever meets the new routes finds all that they refer to.
     fn commit(&self, ready: Ready, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
-        let Config { admin, authorities, authorize, log, routes, server, store: _, files: _, warnings, webhooks: _ } =
-            config;
+        let Config {
+            admin,
+            authorities,
+            authorize,
+            log,
+            routes,
+            server,
+            store: _,
+            files: _,
+            texts,
+            warnings,
+            webhooks: _,
+        } = config;
         telemetry::change_log(&log);
         self.telemetry.hash_identities(log.hashed_identities);
         self.trust.take(ready.pins);
@@ -96,7 +107,7 @@ impl Reload {
         self.terms.change(&server);
         let limits = self.terms.limits();
         self.sessions.bound(limits.sessions);
-        let routes = Configured { authorize, routes };
+        let routes = Configured { authorize, routes, texts: Arc::new(texts) };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));
         if let (Some(certificates), Some(shown)) = (&self.certificates, ready.shown) {

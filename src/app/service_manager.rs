@@ -1,6 +1,10 @@
-//! What systemd is told, where it asks (`Type=notify`): nothing is said where it does not.
+//! What is told when players are served: to the log, and to systemd where it asks (`Type=notify`).
+
+use std::net::SocketAddr;
 
 use sd_notify::NotifyState;
+
+use crate::edge::Bound;
 
 /// Players are served, by this process: the one before it has handed over.
 pub(super) fn tell_ready() {
@@ -14,5 +18,16 @@ pub(super) fn tell_stopping() {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(fault) = sd_notify::notify(states) {
         tracing::warn!(%fault, "the service manager cannot be told");
+    }
+}
+
+/// Once all of them are served: who waits for these lines may call at once.
+pub(super) fn say_addresses(players: &[Bound], admin: Option<SocketAddr>) {
+    for bound in players {
+        let scheme = if bound.tls { "https" } else { "http" };
+        tracing::info!("players: {scheme}://{}", bound.address);
+    }
+    if let Some(address) = admin {
+        tracing::info!("admin: http://{address}");
     }
 }

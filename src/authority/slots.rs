@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::counter::Counter;
-use super::embedded::Slot;
+use super::embedded::{Row, Slot};
 
 /// A place that is moved is kept for its new device for this long.
 pub const RESERVED: Duration = Duration::from_secs(60);
@@ -33,12 +33,9 @@ pub struct Kept {
     pub rest: Duration,
 }
 
-impl Counter {
-    /// So many of the taken places that were opened after `after`, oldest first. The books are locked meanwhile.
-    pub fn held_after(&self, now: Instant, after: Option<Slot>, most: usize) -> Vec<Held> {
-        let mut ledger = self.ledger();
-        ledger.sweep(now);
-        let held = ledger.list_after(after).take(most).map(|row| Held {
+impl Held {
+    fn of(now: Instant, row: &Row<'_>) -> Self {
+        Self {
             account: row.account.to_owned(),
             age: now.saturating_duration_since(row.opened),
             beats: row.beats,
@@ -48,8 +45,26 @@ impl Counter {
             device_group: row.device_group.map(str::to_owned),
             last_good: now.saturating_duration_since(row.last),
             slot: row.slot,
-        });
+        }
+    }
+}
+
+impl Counter {
+    /// So many of the taken places that were opened after `after`, oldest first. The books are locked meanwhile.
+    pub fn held_after(&self, now: Instant, after: Option<Slot>, most: usize) -> Vec<Held> {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
+        let held = ledger.list_after(after).take(most).map(|row| Held::of(now, &row));
         held.collect()
+    }
+
+    /// The places of one account, oldest first.
+    pub fn held_by(&self, now: Instant, account: &str, most: usize) -> Vec<Held> {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
+        let mut held: Vec<_> = ledger.of_account(account).take(most).map(|row| Held::of(now, &row)).collect();
+        held.sort_by_key(|held| held.slot);
+        held
     }
 
     /// The places that are kept for somebody: as many as operators have moved in the last minute.
@@ -77,9 +92,57 @@ impl Counter {
         ledger.kill(slot)
     }
 
+    /// As [`Self::move_to`], if the place is one of this account.
+    pub fn move_within(&self, now: Instant, account: &str, slot: Slot, device: &str) -> bool {
+        let mut ledger = self.ledger();
+        ledger.sweep(now);
+        ledger.row(slot).is_some_and(|row| row.account == account) && ledger.move_to(now, slot, device, RESERVED)
+    }
+
     /// Ends who holds the place, and keeps it [`RESERVED`] long for this device of the same account.
     /// False if nobody holds it.
     pub fn move_to(&self, now: Instant, slot: Slot, device: &str) -> bool {
         self.ledger().move_to(now, slot, device, RESERVED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::authority::AuthoritySignals;
+    use crate::authority::embedded::{Claim, Limits};
+    use crate::clock::Clock;
+    use crate::config::{self, AuthorityKind};
+
+    #[test]
+    fn a_slot_of_another_account_is_not_freed() {
+        let text = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n[[route]]\npath = \"/license\"\n\
+                    license-server = \"http://127.0.0.1:9/x\"";
+        let mut config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
+        let AuthorityKind::Embedded(home) = config.authorities.remove(0).kind else { panic!("another kind") };
+        let (counter, now) = (Counter::new(*home, &AuthoritySignals::default()), Clock.now());
+        let limits = Limits {
+            grace: RESERVED,
+            interval: RESERVED,
+            on_limit: config::OnLimit::DenyNewest,
+            per_account: 1,
+            per_content_group: None,
+            per_device: None,
+            per_device_group: None,
+        };
+        let open = |account| {
+            let claim = Claim { account, content: "", content_group: None, device: "tv", device_group: None };
+            counter.ledger().open(now, &claim, &limits).unwrap().0
+        };
+        let (ann, bob) = (open("ann"), open("bob"));
+        assert!(!counter.move_within(now, "ann", bob, "phone"));
+        assert!(!counter.move_within(now, "", bob, "phone"));
+        assert!(!counter.move_within(now, "ann", Slot(ann.0 ^ bob.0), "phone"));
+        let of = |account| counter.held_by(now, account, 9).iter().map(|held| held.slot).collect::<Vec<_>>();
+        assert_eq!((of("ann"), of("bob"), of("eve")), (vec![ann], vec![bob], vec![]));
+        assert!(counter.move_within(now, "ann", ann, "phone") && !counter.move_within(now, "ann", ann, "phone"));
+        assert_eq!((of("ann"), of("bob")), (vec![], vec![bob]));
     }
 }

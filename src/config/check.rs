@@ -18,6 +18,7 @@ mod refusal;
 mod route;
 mod server;
 mod store;
+mod texts;
 mod token_keys;
 mod webhook;
 
@@ -67,7 +68,7 @@ pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (Strin
 pub fn keys() -> BTreeSet<String> {
     let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
         [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n\
-        [[route]]\nkind = \"media\"\n[[webhook]]";
+        [[route]]\nkind = \"media\"\n[[webhook]]\n[texts.de]";
     let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
     sheet
         .map(|sheet| {
@@ -117,9 +118,10 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
         listeners: &listeners,
     };
     let routes = route::routes(&root, &frame);
+    let texts = texts::texts(&root);
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
     let ((routes, authorize), webhooks) = (routes?, webhooks?);
     let (authorities, files, warnings) = (authorities?, NamedFiles::default(), Faults(Vec::new()));
-    Some(Config { admin, authorities, authorize, files, log, routes, server, store, warnings, webhooks })
+    Some(Config { admin, authorities, authorize, files, log, routes, server, store, texts, warnings, webhooks })
 }

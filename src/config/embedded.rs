@@ -29,6 +29,8 @@ pub struct Embedded {
     pub sessions_per_account: u32,
     /// None: content tokens are believed.
     pub token_keys: Option<TokenKeys>,
+    /// Whether a viewer who met a limit may see who plays on the account, and end one of them.
+    pub viewers_free_slots: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -22,6 +22,7 @@ mod section;
 mod store;
 mod take;
 mod template;
+mod texts;
 mod token_keys;
 mod units;
 mod value;
@@ -54,6 +55,7 @@ pub use self::route::{
 };
 pub use self::store::{OnExit, Store, StoreKind};
 pub use self::template::{Place, Template};
+pub use self::texts::{BUILT_IN_LANGUAGE, Language, TEXT_KEYS, Texts};
 pub use self::token_keys::{JwksUrl, TokenKeys};
 pub use self::viewer_header::ViewerHeader;
 pub use self::webhook::Webhook;
@@ -70,6 +72,7 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub server: Server,
     pub store: Store,
+    pub texts: Texts,
     /// What is allowed, and hardly meant.
     pub warnings: Faults,
     pub webhooks: Vec<Webhook>,

@@ -69,6 +69,12 @@ impl<'a> Section<'a> {
         names
     }
 
+    /// The tables that the file has in this one, whatever their names.
+    pub(super) fn table_names(&self) -> Vec<String> {
+        let keys = self.table.iter().flat_map(|table| table.iter());
+        keys.filter(|(_, value)| value.get_ref().is_table()).map(|(key, _)| key.get_ref().to_string()).collect()
+    }
+
     /// Gives up on this table: nothing in it is reported as unknown.
     pub(super) fn leave(&self) {
         self.sheet.leave(self.path.clone());

@@ -8,7 +8,7 @@
 use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ALLOW, ORIGIN, REFERER, VARY,
+    ALLOW, HOST, ORIGIN, REFERER, VARY,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
@@ -172,6 +172,23 @@ fn is_foreign_load(origins: &Origins, request: &HeaderMap) -> bool {
     elsewhere && *origins != Origins::Any && !referring_origin(request).is_some_and(|origin| lists(origins, &origin))
 }
 
+/// Whether a request that a page makes comes from a page of ours, by its `Origin`. Such a page was not asked for by
+/// another one. `public_url`: how players reach us, where what stands before us calls us otherwise.
+pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: Option<&str>) -> bool {
+    let elsewhere = request.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+    let Ok(origin) = only_value(request, &ORIGIN) else { return false };
+    let Some(origin) = origin else { return !elsewhere };
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = || request.get(HOST).and_then(|host| host.to_str().ok());
+    let own = target.map(Authority::as_str).or_else(host);
+    let named = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+    let is_own = named.zip(own).is_some_and(|(named, own)| named.eq_ignore_ascii_case(own));
+    let is_public = public_url
+        .and_then(|url| url.strip_prefix(origin))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    !elsewhere && (is_own || is_public)
+}
+
 /// Whether a request comes from a browser's page, by what only browsers write and pages cannot take away, or
 /// what a picture, a frame or a link asks for.
 pub fn has_browser_headers(request: &HeaderMap) -> bool {
@@ -287,6 +304,32 @@ mod tests {
             assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
             assert_eq!(Cors::new(Origins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
         }
+    }
+
+    #[test]
+    fn a_page_of_ours_is_known_by_its_origin() {
+        const OWN: (&str, &str) = ("host", "tv.home.arpa:8080");
+        for (request, own) in [
+            (&[OWN, ("origin", "http://tv.home.arpa:8080")][..], true),
+            (&[OWN, ("origin", "https://TV.home.arpa:8080")], true),
+            (&[OWN, ("origin", "http://tv.home.arpa:8080"), ("sec-fetch-site", "same-origin")], true),
+            (&[OWN, ("origin", "https://public.example")], true),
+            (&[OWN], true),
+            (&[OWN, ("sec-fetch-site", "cross-site")], false),
+            (&[OWN, ("origin", "http://tv.home.arpa:8080"), ("sec-fetch-site", "same-site")], false),
+            (&[OWN, ("origin", "http://tv.home.arpa:8080"), ("origin", "http://tv.home.arpa:8080")], false),
+            (&[OWN, ("origin", "http://tv.home.arpa")], false),
+            (&[OWN, ("origin", "http://evil.example")], false),
+            (&[OWN, ("origin", "https://public.example.evil")], false),
+            (&[OWN, ("origin", "https://public")], false),
+            (&[OWN, ("origin", "null")], false),
+            (&[("origin", "http://tv.home.arpa")], false),
+        ] {
+            let found = is_own_page(&headers(request), None, Some("https://public.example/tv"));
+            assert_eq!(found, own, "{request:?}");
+        }
+        let target = Authority::from_static("h:443");
+        assert!(is_own_page(&headers(&[("origin", "https://h:443")]), Some(&target), None));
     }
 
     #[test]

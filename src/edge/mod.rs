@@ -49,7 +49,7 @@ use crate::task::CarriedCall;
 
 pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
 pub use self::breach::Breach;
-pub use self::cors::{Caller, Cors, has_browser_headers, only_value};
+pub use self::cors::{Caller, Cors, has_browser_headers, is_own_page, only_value};
 pub use self::counters::Counters;
 pub use self::listen::BoundListener;
 pub use self::request_body::{CallRefusal, RequestBody};

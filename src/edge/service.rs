@@ -43,7 +43,16 @@ impl Service<Request<Incoming>> for Calls {
         let broken = self.line.next();
         let running = Running::begin(&self.line);
         let (mut parts, body) = request.into_parts();
-        let caller = self.worker.shared.cors.load().caller(&parts.headers);
+        let shared = &self.worker.shared;
+        let mut caller = shared.cors.load().caller(&parts.headers);
+        // Of our own pages no list says anything.
+        if caller == Caller::Refuse {
+            let public_url = shared.public_url.load();
+            let public_url = public_url.as_ref().map(|url| url.as_str());
+            if cors::is_own_page(&parts.headers, parts.uri.authority(), public_url) {
+                caller = Caller::Ignore;
+            }
+        }
         let finish = Finish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
@@ -62,7 +71,6 @@ impl Service<Request<Incoming>> for Calls {
             let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
             return Answer::ready(self.preflight(&finish, &parts.headers), finish, running);
         }
-        let shared = &self.worker.shared;
         // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
         if finish.caller == Caller::Ignore && !addressed {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::Gateway;
 use super::flight::Challenge;
 use super::identity::{self, Counted};
 use super::onward::OnwardRequest;
+use super::refusal::ViewerCall;
 use super::route::Route;
 use crate::authority::Authority;
 use crate::clock::{Clock, Moment};
@@ -26,6 +28,8 @@ use crate::task::TooBusy;
 use crate::token::{TokenClaims, TokenFault};
 
 pub(super) struct Asked {
+    /// By which the player reached us, where the request's target says it.
+    authority: Option<HostAndPort>,
     pub(super) claims: Option<TokenClaims>,
     pub(super) counted: Counted,
     pub(super) device: Option<(String, &'static str)>,
@@ -35,6 +39,7 @@ pub(super) struct Asked {
     pub(super) onward: OnwardRequest,
     /// By the id in its path.
     pub(super) registration: Option<Arc<Registration>>,
+    tls: bool,
     /// What the player says of itself.
     pub(super) told: Option<cmcd::Report>,
     pub(super) token: Option<Secret>,
@@ -66,6 +71,7 @@ impl Gateway {
         let place = (rest, uri.query());
         let device = |claims: &TokenClaims| asked.device(route, peer, place, Some(claims));
         let proven = self.prove(route, asked.token.as_ref(), device).await;
+        asked.tls = peer.tls;
         asked.token_fault = proven.as_ref().err().copied();
         asked.identify(route, peer, place, proven.ok().flatten());
         Ok(asked)
@@ -81,7 +87,25 @@ impl Asked {
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
         let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
         let (claims, counted, device, token_fault) = (None, Counted::default(), None, None);
-        Self { claims, counted, device, headers, message, onward, registration, told, token, token_fault }
+        let (authority, tls) = (uri.authority().cloned(), false);
+        Self {
+            authority,
+            claims,
+            counted,
+            device,
+            headers,
+            message,
+            onward,
+            registration,
+            tls,
+            told,
+            token,
+            token_fault,
+        }
+    }
+
+    pub(super) fn viewer_call(&self) -> ViewerCall<'_> {
+        ViewerCall { authority: self.authority.as_ref(), headers: &self.headers, tls: self.tls }
     }
 
     /// What the core is asked, if a session may have to do with this call.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    HOST, USER_AGENT,
+    USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -139,17 +139,6 @@ impl Gateway {
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
         let network = identity::network(peer.address);
         Caller { base: self.base(peer, parts), device, headers: headers.collect(), network }
-    }
-
-    /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
-    /// configured: it is told to nobody else.
-    pub(super) fn base(&self, peer: &Peer, parts: &Parts) -> Option<String> {
-        if let Some(base) = &self.public_url {
-            return Some(base.to_string());
-        }
-        let host = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = parts.uri.authority().map(http::uri::Authority::as_str).or_else(host)?;
-        Some(format!("{}://{host}", if peer.tls { "https" } else { "http" }))
     }
 
     fn fail_by(&self, fault: &Fault, caller: &CallerNames) -> Response<ReplyBody> {

@@ -37,7 +37,7 @@ impl Gateway {
         if let UnfitRequest::Wrapping(misfit) = unfit {
             let failure = Failure::Misfit(misfit);
             self.telemetry.metrics.upstream_fault(&route.path, failure.name());
-            return self.turn_away(&route.path, &caller(), &Turned::by_failure(&failure), Phase::License);
+            return self.turn_away(route, (&caller(), None), &Turned::by_failure(&failure), Phase::License);
         }
         self.naming(unfit.reply(), caller)
     }

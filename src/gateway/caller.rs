@@ -1,10 +1,14 @@
-//! Whose call it is, for the log: every refusal names device and account, as far as the call or its playback tells them.
+//! Whose call it is, and by which name it came to us. For the log: every refusal names device and account, as far as the
+//! call or its playback tells them.
 
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, Response};
 
 use super::Gateway;
 use super::identity::{self, Counted, Evidence};
-use super::refusal::{Phase, Turned};
+use super::refusal::{Phase, Turned, ViewerCall};
 use super::route::Route;
 use crate::edge::reply::{RefusedCaller, is_refusal};
 use crate::edge::{Peer, ReplyBody};
@@ -54,6 +58,22 @@ impl Gateway {
         CallerNames { account, device, network }
     }
 
+    /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
+    /// configured: it is told to nobody else.
+    pub(super) fn base(&self, peer: &Peer, parts: &Parts) -> Option<String> {
+        self.base_of(peer.tls, parts.uri.authority(), &parts.headers)
+    }
+
+    /// As [`Self::base`].
+    pub(super) fn base_of(&self, tls: bool, target: Option<&HostAndPort>, headers: &HeaderMap) -> Option<String> {
+        if let Some(base) = &self.public_url {
+            return Some(base.to_string());
+        }
+        let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = target.map(HostAndPort::as_str).or_else(host)?;
+        Some(format!("{}://{host}", if tls { "https" } else { "http" }))
+    }
+
     /// A refusal with the names of who is refused, for the line that the edge writes.
     pub(super) fn naming<B>(&self, mut response: Response<B>, caller: impl FnOnce() -> CallerNames) -> Response<B> {
         if is_refusal(&response) {
@@ -67,8 +87,8 @@ impl Gateway {
     /// As 403 with JSON, where no DRM has a shape of its own; logged here, with its incident.
     pub(super) fn turn_away(
         &self,
-        route: &str,
-        caller: &CallerNames,
+        route: &Route,
+        (caller, call): (&CallerNames, Option<ViewerCall<'_>>),
         turned: &Turned,
         phase: Phase,
     ) -> Response<ReplyBody> {
@@ -78,10 +98,13 @@ impl Gateway {
             let [device, account] =
                 [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
             tracing::info!(
-                %incident, device, account, route, error = turned.error, code = turned.code,
+                %incident, device, account, route = &*route.path, error = turned.error, code = turned.code,
                 errorCode = turned.error_code, said = turned.message, "refused"
             );
         }
-        turned.reply(phase, incident)
+        match call {
+            Some(call) => self.helped(route, turned, incident, (call, None)).reply(phase, incident),
+            None => turned.reply(phase, incident),
+        }
     }
 }

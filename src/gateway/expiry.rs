@@ -39,6 +39,7 @@ impl Story<'_> {
             error: "token_expired".to_owned(),
             error_code: authority.expired_code(),
             event: Some(authority.error_name()(AskKind::Open)),
+            help: None,
             killed: false,
             message: format!("the content token expired {} s ago", expired.unwrap_or_default().as_secs()),
         };

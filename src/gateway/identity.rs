@@ -47,6 +47,9 @@ pub(super) struct Counted {
     pub(super) by_device: bool,
     pub(super) content_group: Option<String>,
     pub(super) device_group: Option<String>,
+    /// Whether nobody can write himself into an account of others: its token was verified, all are one household, or
+    /// the connection's own address told.
+    pub(super) is_proven: bool,
     /// As [`crate::sessions::Card::network`].
     pub(super) network: Fingerprint,
 }
@@ -62,19 +65,31 @@ impl Counted {
         };
         let config = counter.config();
         let first = |ladder: &[Rung]| ladder.iter().find_map(|rung| answer(rung, evidence));
-        let mut by_device = false;
+        let (mut by_device, mut is_proven) = (false, false);
         Self {
             account: config.account.iter().find_map(|rung| match rung {
                 AccountRung::Device => {
                     by_device = config.account.len() > 1;
+                    is_proven = false;
                     device.map(str::to_owned)
                 }
-                AccountRung::Fixed(name) => Some(name.clone()),
-                AccountRung::Rung(rung) => answer(rung, evidence),
+                AccountRung::Fixed(name) => {
+                    is_proven = config.account.len() == 1;
+                    Some(name.clone())
+                }
+                AccountRung::Rung(rung) => {
+                    is_proven = match rung {
+                        Rung::TokenClaim(_) => config.token_keys.is_some(),
+                        Rung::Peer => true,
+                        Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Query(_) => false,
+                    };
+                    answer(rung, evidence)
+                }
             }),
             by_device,
             content_group: first(&config.content_groups.source),
             device_group: first(&config.device_groups.source),
+            is_proven,
             network,
         }
     }

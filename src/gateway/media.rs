@@ -79,9 +79,7 @@ impl Gateway {
         let (asked, _) = request.into_parts();
         let now = self.clock.now();
         let found = self.registrations.below(now, rest);
-        if let Some(refused) =
-            found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, peer, found, &asked.method))
-        {
+        if let Some(refused) = found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, peer, found, &asked)) {
             return refused;
         }
         if !matches!(asked.method, Method::GET | Method::HEAD) {

@@ -28,12 +28,15 @@ mod query;
 mod reach;
 mod redirect;
 mod refusal;
+mod refusal_page;
 mod renewal;
 mod route;
 mod sessionless;
 mod signs;
+mod slot_tickets;
 mod taught;
 mod twin;
+mod viewer_texts;
 
 use std::sync::Arc;
 
@@ -48,6 +51,7 @@ pub use self::media::Shelf;
 use self::route::Route;
 pub use self::route::{Configured, Routes};
 use self::signs::Sign;
+pub use self::slot_tickets::SlotTickets;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
@@ -77,6 +81,8 @@ pub struct Gateway {
     pub sessions: Arc<Sessions>,
     /// What media of playbacks has shown; that of all workers.
     pub shelf: Arc<Shelf>,
+    /// Those of all workers.
+    pub slot_tickets: Arc<SlotTickets>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
 }
@@ -117,6 +123,9 @@ impl Gateway {
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
+        if let Some(page) = refusal_page::of(&rest) {
+            return self.show_refusal(route, page, request).await.map(Sending::Whole);
+        }
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());

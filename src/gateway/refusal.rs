@@ -5,6 +5,7 @@
 //! and an in-band refusal has no room.
 
 mod body;
+mod help;
 mod shape;
 
 use http::{Response, StatusCode};
@@ -15,6 +16,8 @@ use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
 
+pub(super) use self::help::ViewerCall;
+use self::help::ViewerHelp;
 use self::shape::Shape;
 
 pub(super) const BLACKED_OUT: &str = "This content may not be shown here now.";
@@ -59,6 +62,8 @@ pub(super) struct Turned {
     pub(super) error_code: Option<i64>,
     /// What the vendor's player SDK calls this failure.
     pub(super) event: Option<&'static str>,
+    /// For the viewer, once the call is known that it is told to.
+    pub(super) help: Option<Box<ViewerHelp>>,
     /// Ended for good, and not only for this call.
     pub(super) killed: bool,
     /// The head-end's words.
@@ -82,7 +87,8 @@ impl Story<'_> {
                 profile = shape.profile_name(), rung, "refused"
             );
         }
-        shape.reply(turned, phase, incident)
+        let call = (self.asked.viewer_call(), Some(self.asked));
+        shape.reply(&self.gateway.helped(self.route, turned, incident, call), phase, incident)
     }
 }
 
@@ -90,6 +96,11 @@ impl Turned {
     /// As 403 with JSON: see [`super::Gateway::turn_away`].
     pub(super) fn reply(&self, phase: Phase, incident: Incident) -> Response<ReplyBody> {
         Shape::Http.reply(self, phase, incident)
+    }
+
+    /// In a language of the viewer, if the configuration has one.
+    fn detail(&self) -> &str {
+        self.help.as_ref().and_then(|help| help.detail.as_deref()).unwrap_or(self.detail)
     }
 
     pub(super) fn by_refusal(
@@ -139,6 +150,7 @@ impl Turned {
             error,
             error_code: reason.error_code,
             event: None,
+            help: None,
             killed: false,
             message: reason.message.to_string(),
         }
@@ -146,7 +158,17 @@ impl Turned {
 
     pub(super) fn ours(code: u16, error: &str, detail: &'static str) -> Self {
         let (error, message) = (error.to_owned(), detail.to_owned());
-        Self { code, comes_again: None, detail, error, error_code: None, event: None, killed: false, message }
+        Self {
+            code,
+            comes_again: None,
+            detail,
+            error,
+            error_code: None,
+            event: None,
+            help: None,
+            killed: false,
+            message,
+        }
     }
 }
 

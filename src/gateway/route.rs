@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reach::Reach;
 use crate::authority::Authority;
-use crate::config::{self, Limits};
+use crate::config::{self, Limits, Texts};
 use crate::playbacks::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, Refusal};
@@ -22,6 +22,7 @@ pub(super) struct Route {
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<Standing>,
     pub(super) reach: Reach,
+    pub(super) texts: Arc<Texts>,
 }
 
 impl Route {
@@ -52,6 +53,7 @@ pub struct Configured {
     pub authorize: Vec<config::Authorize>,
     /// For licenses, and for media.
     pub routes: Vec<config::Route>,
+    pub texts: Arc<Texts>,
 }
 
 /// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
@@ -71,7 +73,7 @@ impl Routes {
     /// `before` follow its new policy from now on.
     pub fn new(before: &Self, configured: Configured, authorities: &[Arc<Authority>], limits: &Arc<Limits>) -> Self {
         let mut standings = before.standings.clone();
-        let Configured { authorize, routes } = configured;
+        let Configured { authorize, routes, texts } = configured;
         let mut authorize: Vec<_> = authorize
             .into_iter()
             .filter_map(|config| {
@@ -88,7 +90,8 @@ impl Routes {
                 let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
                 let policy = stand(&mut standings, post, policy);
                 let (limits, path) = (limits.clone(), config.path.as_str().into());
-                Arc::new(Route { authority, config, limits, path, policy, reach: Reach::default() })
+                let (reach, texts) = (Reach::default(), texts.clone());
+                Arc::new(Route { authority, config, limits, path, policy, reach, texts })
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));

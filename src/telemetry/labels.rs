@@ -114,6 +114,8 @@ pub enum SlotEnd {
     Moved,
     /// At a limit, by `on-limit = "end-oldest"`.
     Replaced,
+    /// By a viewer of the account, for another device.
+    Viewer,
 }
 
 impl SlotEnd {
@@ -123,6 +125,7 @@ impl SlotEnd {
             Self::Ended => "ended",
             Self::Moved => "moved",
             Self::Replaced => "replaced",
+            Self::Viewer => "viewer",
         }
     }
 }

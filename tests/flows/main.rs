@@ -43,6 +43,7 @@ mod outages;
 mod passing;
 mod preloads;
 mod provisional;
+mod refusal_page;
 mod refusing;
 mod reloading;
 mod renewing;

@@ -112,6 +112,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/mod.rs", &["BAD_REQUEST, ", "FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),
+        marked("src/gateway/refusal_page.rs", &["FORBIDDEN, "]),
         marked("src/gateway/media/told.rs", &["BAD_GATEWAY, ", "FORBIDDEN, ", "NOT_FOUND, "]),
         marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),

@@ -1,4 +1,4 @@
-//! Places that are kept for one device: what an operator moves there from another one.
+//! Places that are kept for one device: what an operator, or a viewer of the account, moves there from another one.
 //!
 //! A reservation holds the places of the session whose slot it took over, until its device opens,
 //! which uses it up, or until it lapses. It is no session: it is not listed, beaten or ended.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::session::Places;
-use super::{Cause, End, Ledger, Slot};
+use super::{Cause, End, Ledger, Row, Slot};
 
 /// One reservation as [`Ledger::reserved`] shows it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,11 @@ impl Ledger {
             device: &reservation.device,
             until: reservation.until,
         })
+    }
+
+    /// Of one account, in no order.
+    pub fn of_account(&self, account: &str) -> impl Iterator<Item = Row<'_>> {
+        self.accounts.all(account).filter_map(|slot| self.row(slot))
     }
 
     pub(super) fn hold(&mut self, places: &Places, slot: Slot) {

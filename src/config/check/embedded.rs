@@ -29,6 +29,7 @@ pub(super) fn embedded(table: &Section<'_>) -> Embedded {
         interval: table.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(30)),
         on_limit: table.choice("on-limit", &ON_LIMIT).unwrap_or(OnLimit::DenyNewest),
         sessions_per_account: table.whole("sessions-per-account", SESSIONS).unwrap_or(1),
+        viewers_free_slots: table.flag("viewers-free-slots").unwrap_or(true),
     }
 }
 

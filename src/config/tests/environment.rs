@@ -40,8 +40,19 @@ fn the_environment_wins_over_the_file() {
         ],
     )
     .unwrap();
-    let Config { admin, authorities, authorize: _, files: _, log, routes, server, store, warnings: _, webhooks } =
-        config;
+    let Config {
+        admin,
+        authorities,
+        authorize: _,
+        files: _,
+        log,
+        routes,
+        server,
+        store,
+        texts: _,
+        warnings: _,
+        webhooks,
+    } = config;
     assert!(webhooks.is_empty());
     assert_eq!(admin.listen, None);
     assert_eq!(log.format, LogFormat::Json);

@@ -46,6 +46,20 @@ fn each_fault_has_its_line_its_key_and_advice() {
             "[server]\nproxy-protocol = [\"127.0.0.1:8443\"]",
             &["line 2: server.proxy-protocol: needs server.trusted-proxies, or every connection would be closed"],
         ),
+        (
+            "[texts]\ndefault = \"fr\"\n[texts.de]\nlimit-reachd = \"x\"\nblackout = \"\"\nrefused = \"a\\nb\"\n[texts.xx]\n\
+             [texts.DE]\n[texts.pt-BR]\nunavailable = 3",
+            &[
+                "line 2: texts.default: has no texts: write [texts.fr], or \"en\"",
+                "line 3: texts.de: is written twice",
+                "line 4: texts.de.limit-reachd: is no text that viewers are told; did you mean limit-reached?",
+                "line 5: texts.de.blackout: is empty",
+                "line 6: texts.de.refused: must be one line",
+                "line 7: texts.xx: must be a language of ISO 639-1, such as \"de\" or \"pt-BR\"",
+                "line 10: texts.pt-BR.unavailable: must be a string in quotes, not a number",
+            ],
+        ),
+        ("[texts]\nrefused = \"x\"", &["line 2: texts.refused: is not a known key"]),
         ("bogus = 1", &["line 1: bogus: is not a known key"]),
         ("[sever]\nlisten = []", &["line 1: sever: is not a known key; did you mean `server`?"]),
         (

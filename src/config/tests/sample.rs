@@ -36,7 +36,13 @@ fn settings() -> Vec<Setting> {
         if let Some(header) = text.strip_prefix('[') {
             table = header.trim_matches(['[', ']']).to_owned();
         } else if let (false, Some((name, _))) = (text.starts_with([' ', '-']), text.split_once(" = ")) {
-            let open = ["authority.content-groups", "authority.device-groups", "authority.fields", "authority.headers"];
+            let open = [
+                "authority.content-groups",
+                "authority.device-groups",
+                "authority.fields",
+                "authority.headers",
+                "texts.de",
+            ];
             let open = open.contains(&&*table);
             let key = if open { table.clone() } else { format!("{table}.{name}") };
             settings.push(Setting { active: !line.starts_with('#'), at, key });

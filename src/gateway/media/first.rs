@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::place::{Map, Target};
+use super::told::viewer_call;
 use super::{Refusal, Story, is_manifest, redirect, refusal, told};
 use crate::authority::Authority;
 use crate::cmcd;
@@ -18,7 +19,7 @@ use crate::gateway::caller::CallerNames;
 use crate::gateway::identity::{self, Counted, Evidence};
 use crate::gateway::proof;
 use crate::gateway::query;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{Phase, Turned, ViewerCall};
 use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
@@ -95,13 +96,16 @@ impl Gateway {
             Ok(claims) => claims,
             Err(fault) => {
                 let turned = authority.map(|authority| proof::unproven(authority, fault));
-                return turned.map_or_else(|| told(NO_PLAYBACK), |turned| self.turned_away(route, &caller(), &turned));
+                return turned.map_or_else(
+                    || told(NO_PLAYBACK),
+                    |turned| self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned),
+                );
             }
         };
         // The path of a playback is proof enough: it was given to who brought a token.
         let unnamed = authority.filter(|it| it.verifies_tokens() && token.is_none() && known.is_none());
         if let Some(authority) = unnamed {
-            return self.turned_away(route, &caller(), &proof::unnamed(authority));
+            return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &proof::unnamed(authority));
         }
         let found = device(claims.as_ref());
         let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
@@ -113,7 +117,7 @@ impl Gateway {
             token: None,
         };
         if let Some(turned) = authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names)) {
-            return self.turned_away(route, &caller(), &turned);
+            return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
         }
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
@@ -139,7 +143,7 @@ impl Gateway {
                 ..self.card_of(route, authority, counted, &registration, &rest)
             });
             if let Err(turned) = self.open(route, authority, &registration, card, names).await {
-                return self.turned_away(route, &caller(), &turned);
+                return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
             }
         }
         let mut names = if own { Vec::new() } else { asked::our_names(route, authority) };
@@ -234,11 +238,16 @@ impl Gateway {
         }
     }
 
-    pub(super) fn turned_away(&self, route: &Route, caller: &CallerNames, turned: &Turned) -> Response<Sending> {
+    pub(super) fn turned_away(
+        &self,
+        route: &Route,
+        (caller, call): (&CallerNames, ViewerCall<'_>),
+        turned: &Turned,
+    ) -> Response<Sending> {
         let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
         self.telemetry.metrics.refusal(&turned.error, "http");
-        self.turn_away(&route.path, caller, turned, Phase::License).map(Sending::from)
+        self.turn_away(route, (caller, Some(call)), turned, Phase::License).map(Sending::from)
     }
 }
 
@@ -272,7 +281,7 @@ impl Story<'_> {
                 gateway.sessions.durable().await;
                 self.pass(map, target).await
             }
-            Err(turned) => gateway.turned_away(route, &self.caller(), &turned),
+            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::first::First;
 use super::manifest::Fetched;
 use super::place::Target;
 use super::slate::SlateBlackout;
-use super::told::is_manifest;
+use super::told::{is_manifest, viewer_call};
 use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::gateway::refusal::{Phase, Turned};
@@ -77,7 +77,8 @@ impl Story<'_> {
         let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
         self.count(kind, "refused");
         self.gateway.telemetry.metrics.refusal(&turned.error, "http");
-        self.gateway.turn_away(&self.route.path, &self.caller(), &turned, Phase::License).map(Sending::from)
+        let call = Some(viewer_call(self.peer, self.asked));
+        self.gateway.turn_away(self.route, (&self.caller(), call), &turned, Phase::License).map(Sending::from)
     }
 
     /// By now, and with no slate to go over to.

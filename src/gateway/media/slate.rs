@@ -5,11 +5,13 @@
 
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{Method, Response};
 
 use super::manifest::{Fetched, Instead};
 use super::over::no_event;
 use super::place::{Map, Target};
+use super::told::viewer_call;
 use super::{GOING_OVER, NOT_HERE, Story};
 use crate::config::Endpoint;
 use crate::edge::{Peer, Sending};
@@ -36,12 +38,13 @@ impl Gateway {
         route: &Route,
         peer: &Peer,
         registration: &Registration,
-        method: &Method,
+        asked: &Parts,
     ) -> Option<Response<Sending>> {
         let refusal = route.blackout_of(registration)?;
-        let shows_slate = registration.content_url.is_some() && matches!(*method, Method::GET | Method::HEAD);
-        (!shows_slate)
-            .then(|| self.turned_away(route, &CallerNames::of_registered(registration, peer), &dark(route, &refusal)))
+        let shows_slate = registration.content_url.is_some() && matches!(asked.method, Method::GET | Method::HEAD);
+        let caller = || CallerNames::of_registered(registration, peer);
+        let call = viewer_call(peer, asked);
+        (!shows_slate).then(|| self.turned_away(route, (&caller(), call), &dark(route, &refusal)))
     }
 }
 
@@ -54,7 +57,10 @@ impl Story<'_> {
         }
         match map.target(below).filter(|target| target.slate) {
             Some(target) => self.pass(&map, &target).await,
-            None => self.gateway.turned_away(self.route, &self.caller(), &dark(self.route, refusal)),
+            None => {
+                let call = viewer_call(self.peer, self.asked);
+                self.gateway.turned_away(self.route, (&self.caller(), call), &dark(self.route, refusal))
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a player is told instead of media, and how its paths are told apart.
 
 use http::header::LOCATION;
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::edge::Sending;
 use crate::edge::reply::{self, Refusal};
+use crate::edge::{Peer, Sending};
+use crate::gateway::refusal::ViewerCall;
 use crate::manifest::Format;
 
 pub(super) const BLACKED_OUT: Refusal =
@@ -30,6 +32,10 @@ pub(super) const fn refusal(status: StatusCode, error: &'static str, detail: &'s
 
 pub(super) fn told(refusal: Refusal) -> Response<Sending> {
     refusal.reply().map(Sending::from)
+}
+
+pub(super) fn viewer_call<'a>(peer: &Peer, asked: &'a Parts) -> ViewerCall<'a> {
+    ViewerCall { authority: asked.uri.authority(), headers: &asked.headers, tls: peer.tls }
 }
 
 pub(super) fn redirect(path: &str) -> Response<Sending> {

@@ -59,26 +59,27 @@ pub(super) fn soap(turned: &Turned, phase: Phase, incident: Incident) -> String 
          <detail><Exception><StatusCode>0x8004C604</StatusCode><Message>[{message}]</Message>\
          <CustomData>{custom}</CustomData></Exception></detail>\
          </soap:Fault></soap:Body></soap:Envelope>",
-        detail = escape(turned.detail),
+        detail = escape(turned.detail()),
         custom = escape(&Value::Object(said(turned, phase, incident)).to_string()),
     )
 }
 
 /// What every body that has room for it says.
 fn said(turned: &Turned, phase: Phase, incident: Incident) -> Map<String, Value> {
-    [
+    let help = turned.help.as_ref();
+    let help = help.into_iter().flat_map(|help| [("href", &help.href), ("hrefTitle", &help.href_title)]);
+    let help = help.map(|(name, value)| (name, value.as_str().into()));
+    let said = [
         ("error", turned.error.as_str().into()),
         ("code", turned.code.into()),
         ("errorCode", turned.error_code.into()),
         ("message", turned.message.as_str().into()),
-        ("detail", turned.detail.into()),
+        ("detail", turned.detail().into()),
         ("event", turned.event.into()),
         ("phase", phase.name().into()),
         ("incident", incident.to_string().into()),
-    ]
-    .map(|(name, value): (_, Value)| (name.to_owned(), value))
-    .into_iter()
-    .collect()
+    ];
+    said.into_iter().chain(help).map(|(name, value): (_, Value)| (name.to_owned(), value)).collect()
 }
 
 /// The two noncharacters may not stand in XML at all (XML 1.0, section 2.2); control characters are gone from every

@@ -1,7 +1,7 @@
 //! The choice of the shape: per DRM, phase and player family, or as the route says.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
@@ -99,6 +99,8 @@ impl Shape {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let language = turned.help.as_ref().filter(|_| self != Self::RejectWidevine).map(|help| &help.language);
+        headers.extend(language.and_then(|tag| Some((CONTENT_LANGUAGE, HeaderValue::try_from(tag).ok()?))));
         if turned.comes_again == Some(status) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -19,6 +19,7 @@ fn turned(killed: bool) -> Turned {
         error: "session_killed".to_owned(),
         error_code: Some(3002),
         event: Some("ssmrenewalerror"),
+        help: None,
         killed,
         message: "Not Found".to_owned(),
     }

@@ -1,0 +1,57 @@
+//! What a refusal tells a viewer beside its reason: words in a language of the viewer, and a page of ours.
+
+use http::HeaderMap;
+use http::uri::Authority as HostAndPort;
+
+use super::Turned;
+use crate::gateway::Gateway;
+use crate::gateway::asked::Asked;
+use crate::gateway::refusal_page::path_of;
+use crate::gateway::route::Route;
+use crate::gateway::viewer_texts::{ViewerTexts, key_of};
+use crate::ids::Incident;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::gateway) struct ViewerHelp {
+    /// None: the refusal's own, in English.
+    pub(super) detail: Option<String>,
+    pub(super) href: String,
+    pub(super) href_title: String,
+    /// Of `detail` and `href_title`.
+    pub(super) language: String,
+}
+
+/// By which name a call came to us, and what it says of its viewer.
+#[derive(Clone, Copy)]
+pub(in crate::gateway) struct ViewerCall<'a> {
+    /// Of the request's target, where it has one.
+    pub(in crate::gateway) authority: Option<&'a HostAndPort>,
+    pub(in crate::gateway) headers: &'a HeaderMap,
+    pub(in crate::gateway) tls: bool,
+}
+
+impl Gateway {
+    /// The refusal with help for its viewer. `asked`: whose slots may be freed.
+    pub(in crate::gateway) fn helped(
+        &self,
+        route: &Route,
+        turned: &Turned,
+        incident: Incident,
+        (call, asked): (ViewerCall<'_>, Option<&Asked>),
+    ) -> Turned {
+        let texts = ViewerTexts::choose(&route.texts, call.headers);
+        let key = asked.filter(|_| turned.error == "limit_reached").and_then(|asked| {
+            let authority = route.authority.as_deref()?;
+            self.issue_slot_ticket(authority, asked, incident)
+        });
+        let base = self.base_of(call.tls, call.authority, call.headers).unwrap_or_default();
+        let query = key.map(|key| format!("?key={key}")).unwrap_or_default();
+        let help = ViewerHelp {
+            detail: texts.own(key_of(&turned.error)).map(str::to_owned),
+            href: format!("{base}{}{query}", path_of(route, &turned.error, incident)),
+            href_title: texts.text("page-title").to_owned(),
+            language: texts.tag().to_owned(),
+        };
+        Turned { help: Some(Box::new(help)), ..turned.clone() }
+    }
+}

@@ -1,0 +1,240 @@
+//! The page that a refusal leads its viewer to: what it says in whose language, who may free a place by it, and who not.
+
+use http::Method;
+
+use crate::player::{CLEARKEY, Player};
+use crate::stage::{Script, Stage};
+use crate::upstream::{Upstream, good};
+use crate::web::Reply;
+
+/// As every scripted player calls the proxy.
+const OURS: &str = "http://proxy.test";
+const GERMAN: &str = "[texts.de]\nsession-killed = \"Ihr Anbieter hat <b>beendet</b>.\"\nlimit-reached = \"Zu viele.\"\n\
+                      page-title = \"Warum?\"\n";
+
+/// One household with one place.
+fn household(server: &Upstream, lines: &str) -> Script {
+    let authority = format!("[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 1\n{lines}");
+    Stage::script().authority(&authority).upstream("/license", &server.url(), "authority = \"home\"").tables(GERMAN)
+}
+
+async fn license_server() -> Upstream {
+    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+}
+
+fn device(stage: &Stage, name: &str) -> Player {
+    stage.stranger().with("x-device-id", name)
+}
+
+/// The refusal of a device too many, and the path that its `href` leads to.
+async fn one_too_many(player: &Player) -> (Reply, String) {
+    let refused = player.post(CLEARKEY).await;
+    assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
+    let path = path_of(&refused);
+    (refused, path)
+}
+
+fn path_of(refused: &Reply) -> String {
+    let told = refused.json();
+    let href = told["href"].as_str().unwrap_or_else(|| panic!("no href in {told}"));
+    href.strip_prefix(OURS).unwrap_or_else(|| panic!("{href} leads elsewhere")).to_owned()
+}
+
+/// As a browser opens it: without what the player said of itself.
+async fn open(stage: &Stage, path: &str) -> Reply {
+    stage.stranger().at(path).post("").method(Method::GET).header("accept-language", "it").await
+}
+
+async fn send(stage: &Stage, path: &str, form: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut call = stage.stranger().at(path.split('?').next().unwrap()).post(form.to_owned());
+    call = call.header("content-type", "application/x-www-form-urlencoded");
+    for (name, value) in headers {
+        call = call.header(name, value);
+    }
+    call.await
+}
+
+/// The value of the form's field, as the page has it.
+fn field(page: &str, name: &str) -> String {
+    let mark = format!("name=\"{name}\" value=\"");
+    let value = page.split(&mark).nth(1).unwrap_or_else(|| panic!("no {name} in {page}"));
+    value.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refusal_leads_to_a_page_that_says_what_happened_and_what_to_do() {
+    let stage = Stage::clearkey().tables(GERMAN).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let id = stage.each("id").await.remove(0);
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.status.is_success());
+    let refused = tv.post(CLEARKEY).header("accept-language", "de-AT, en;q=0.5").await;
+    let told = refused.json();
+    assert_eq!((&told["error"], &told["phase"]), (&"session_killed".into(), &"license".into()));
+    assert_eq!(told["detail"], "Ihr Anbieter hat <b>beendet</b>.");
+    assert_eq!((&told["hrefTitle"], refused.header("content-language")), (&"Warum?".into(), "de"));
+    let incident = told["incident"].as_str().unwrap();
+    let path = path_of(&refused);
+    assert_eq!(path, format!("/license/~refused/session_killed/{incident}"));
+
+    let page = stage.stranger().at(&path).post("").method(Method::GET).header("accept-language", "de").await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(page.header("cache-control"), "no-store");
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let text = page.text();
+    for part in
+        ["<html lang=\"de\">", "<title>Warum?</title>", "Ihr Anbieter hat &lt;b&gt;beendet&lt;/b&gt;.", incident]
+    {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    for part in ["<script", "src=", "href=", "style", "http", "<b>", "<form"] {
+        assert!(!text.contains(part), "{part} is in {text}");
+    }
+    // In English where the language has no text, or is not there.
+    assert!(text.contains("Start the playback once more."));
+    let english = open(&stage, &path).await.text();
+    assert!(english.contains("<html lang=\"en\">") && english.contains("Your service has ended"), "{english}");
+    let other = stage.stranger().at(&path).post("").method(Method::DELETE).await;
+    assert_eq!(other.error(), (405, "method".to_owned()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_license_server_that_is_away_and_a_media_route_lead_to_the_page_too() {
+    let (nobody, origin) = (crate::upstream::nobody().await, license_server().await);
+    let lines = format!(
+        "retry-unreachable = false\n[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"http://{}/vod\"\nauthority = \"home\"",
+        origin.address
+    );
+    let stage = Stage::script().upstream("/license", &format!("http://{nobody}/x"), &lines).start().await;
+    let refused = stage.stranger().post(CLEARKEY).await;
+    assert_eq!(refused.status, 503);
+    let page = open(&stage, &path_of(&refused)).await.text();
+    assert!(page.contains("Wait a few minutes"), "{page}");
+    let watch = |name| device(&stage, name).at("/media/a.m3u8").post("").method(Method::GET);
+    assert_eq!(watch("tv").await.status, 302);
+    let refused = watch("phone").await;
+    assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
+    let path = path_of(&refused);
+    assert!(path.starts_with("/media/~refused/limit_reached/") && !path.contains('?'), "{path}");
+    let page = open(&stage, &path).await.text();
+    assert!(page.contains("Too many devices") && !page.contains("tv"), "{page}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_viewer_frees_a_place_of_the_household_and_plays() {
+    let server = license_server().await;
+    let stage = household(&server, "").start().await;
+    assert!(device(&stage, "tv-<kitchen>").post(CLEARKEY).await.is_good());
+    let phone = device(&stage, "phone");
+    let (_, path) = one_too_many(&phone).await;
+    let page = open(&stage, &path).await.text();
+    assert!(page.contains("tv-&lt;kitchen&gt;") && page.contains("<form method=\"post\""), "{page}");
+    assert!(!page.contains("<kitchen>") && page.contains("0:00"), "{page}");
+    let form = format!("key={}&slot={}", field(&page, "key"), field(&page, "slot"));
+    let own = [("origin", OURS), ("sec-fetch-site", "same-origin")];
+    let freed = send(&stage, &path, &form, &own).await;
+    assert_eq!(freed.status, 200);
+    assert!(freed.text().contains("It is stopped there"), "{}", freed.text());
+    assert_eq!(stage.metric("slots_ended_total", &["authority=\"home\"", "reason=\"viewer\""]).await, 1.0);
+    assert!(phone.post(CLEARKEY).await.is_good(), "the place is not kept for who freed it");
+    assert_eq!(device(&stage, "tv-<kitchen>").post(CLEARKEY).await.error().1, "session_killed");
+    // Once.
+    let again = send(&stage, &path, &form, &own).await;
+    assert!(again.text().contains("too old") && !again.text().contains("<form"), "{}", again.text());
+    assert!(!open(&stage, &path).await.text().contains("tv-"));
+    stage.end().await;
+}
+
+/// Where pages are listed, a page of ours is on no list, and may send its form all the same.
+#[tokio::test]
+async fn the_page_frees_a_place_also_where_origins_are_listed() {
+    let server = license_server().await;
+    let script = household(&server, "").server("origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]");
+    let stage = script.start().await;
+    assert!(device(&stage, "tv").post(CLEARKEY).await.is_good());
+    let (_, path) = one_too_many(&device(&stage, "phone")).await;
+    let page = open(&stage, &path).await.text();
+    let form = format!("key={}&slot={}", field(&page, "key"), field(&page, "slot"));
+    for origin in ["https://tv.example", "https://evil.example", "null", "http://proxy.test.evil"] {
+        let refused = send(&stage, &path, &form, &[("origin", origin)]).await;
+        assert_eq!(refused.status, 403, "{origin}: {}", refused.text());
+    }
+    assert!(send(&stage, &path, &form, &[("origin", OURS)]).await.text().contains("It is stopped there"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_with_an_incident_alone_learns_nothing_and_frees_nothing() {
+    let server = license_server().await;
+    let stage = household(&server, "").start().await;
+    assert!(device(&stage, "tv").post(CLEARKEY).await.is_good());
+    let (refused, path) = one_too_many(&device(&stage, "phone")).await;
+    let told = refused.json();
+    let incident = told["incident"].as_str().unwrap();
+    let bare = path.split('?').next().unwrap().to_owned();
+    let page = open(&stage, &path).await.text();
+    let (key, slot) = (field(&page, "key"), field(&page, "slot"));
+    let unknown =
+        format!("/license/~refused/limit_reached/{}", if incident == "00000000" { "1" } else { "0" }.repeat(8));
+    let nothing = open(&stage, &unknown).await.text().replace(&"0".repeat(8), incident);
+    let zeros = "0".repeat(32);
+    for path in
+        [bare.clone(), format!("{bare}?key="), format!("{bare}?key={zeros}"), format!("{bare}?key={}", &key[1..])]
+    {
+        let seen = open(&stage, &path).await.text();
+        assert_eq!(seen, nothing, "one that is known looks otherwise than one that is not: {path}");
+        assert!(!seen.contains("tv") && !seen.contains("<form"), "{seen}");
+    }
+    let own = [("origin", OURS), ("sec-fetch-site", "same-origin")];
+    for form in [
+        format!("slot={slot}"),
+        format!("key=&slot={slot}"),
+        format!("key={zeros}&slot={slot}"),
+        format!("key={key}&slot=0"),
+        format!("key={key}"),
+        format!("key={key}&slot=x"),
+        String::new(),
+    ] {
+        let answer = send(&stage, &bare, &form, &own).await.text();
+        assert!(!answer.contains("It is stopped there"), "{form}: {answer}");
+    }
+    // Another incident's path, another page's form, and a link instead of a form.
+    let form = format!("key={key}&slot={slot}");
+    assert!(!send(&stage, &unknown, &form, &own).await.text().contains("It is stopped there"));
+    for foreign in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("origin", OURS), ("sec-fetch-site", "same-site")],
+    ] {
+        assert_eq!(send(&stage, &bare, &form, foreign).await.error(), (403, "foreign_form".to_owned()), "{foreign:?}");
+    }
+    open(&stage, &format!("{bare}?key={key}&slot={slot}")).await;
+    assert_eq!(send(&stage, &bare, &"x".repeat(2_000), &own).await.status, 413);
+    assert!(device(&stage, "tv").post(CLEARKEY).await.is_good(), "a stranger has stopped it");
+    stage.end().await;
+}
+
+/// Where the account is what anybody may write, or the operator wants it so, the page is the one for everybody.
+#[tokio::test]
+async fn an_account_that_anybody_may_write_gets_no_key() {
+    let server = license_server().await;
+    for lines in [
+        "account = [\"header:x-account\", \"fixed:home\"]",
+        "account = [\"token-claim:sub\"]",
+        "account = [\"query:account\"]",
+        "viewers-free-slots = false",
+    ] {
+        let stage = household(&server, lines).start().await;
+        let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.";
+        let of_ann = |name| device(&stage, name).with("x-account", "ann").with("nv-authorizations", token);
+        assert!(of_ann("tv").at("/license?account=ann").post(CLEARKEY).await.is_good(), "{lines}");
+        let (_, path) = one_too_many(&of_ann("phone").at("/license?account=ann")).await;
+        assert!(!path.contains('?'), "{lines}: {path}");
+        stage.end().await;
+    }
+}
