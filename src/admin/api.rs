@@ -13,7 +13,7 @@ use crate::config::Endpoint;
 use crate::edge::{AddressResource, Peer, ReplyBody, RequestBody, Sending, reply};
 use crate::events::{EventAudience, Full, Notice, Stream};
 use crate::ids::SessionId;
-use crate::session::{Blackout, End, Input, KillSource, Reason};
+use crate::session::{Blackout, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
@@ -90,15 +90,15 @@ impl Admin {
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
                 let by = Reason::new(403, None, "Session ended by operator").wanted_by(KillSource::Operator);
-                self.act(key, id, Input::Kill(by), "killed")
+                self.kill(key, id, by, "killed")
             }),
             (&Method::POST, ["v1", "sessions", id, "blackout"]) => match slate(query) {
-                Ok(by) => self.with(id, |key, id| self.act(key, id, Input::Kill(by), "blacked out")),
+                Ok(by) => self.with(id, |key, id| self.kill(key, id, by, "blacked out")),
                 Err(what) => fault(StatusCode::BAD_REQUEST, what),
             },
             (&Method::POST, ["v1", "sessions", id, "forgive"]) => self.with(id, |key, id| self.forgive(key, id)),
             (&Method::DELETE, ["v1", "sessions", id]) | (&Method::POST, ["v1", "sessions", id, "teardown"]) => {
-                self.with(id, |key, id| self.act(key, id, Input::End(End::Stopped), "closing"))
+                self.with(id, |key, id| self.teardown(key, id))
             }
             (_, ["v1", "playbacks"] | ["v1", "sessions", ..]) => {
                 fault(StatusCode::METHOD_NOT_ALLOWED, "see docs/operations.md for the API")
@@ -156,10 +156,26 @@ impl Admin {
         good(&json!({ "id": id.to_string(), "done": "forgiven" }))
     }
 
-    fn act(&self, key: DeviceKey, id: SessionId, input: Input, done: &str) -> Response<ReplyBody> {
+    /// It may have ended since the operator looked, so the answer names whatever else the kill has reached.
+    fn kill(&self, key: DeviceKey, id: SessionId, by: Reason, done: &str) -> Response<ReplyBody> {
         tracing::info!(session = %id.short(), "an operator asked: {done}");
-        self.sessions.deliver(key, id, input);
-        good(&json!({ "id": id.to_string(), "done": done }))
+        match self.sessions.kill(key, id, by) {
+            Some(also) => {
+                let also: Vec<_> = also.iter().map(SessionId::to_string).collect();
+                good(&json!({ "id": id.to_string(), "done": done, "also": also }))
+            }
+            None => fault(StatusCode::NOT_FOUND, "this session is forgotten: nothing was killed"),
+        }
+    }
+
+    fn teardown(&self, key: DeviceKey, id: SessionId) -> Response<ReplyBody> {
+        tracing::info!(session = %id.short(), "an operator asked: closing");
+        match self.sessions.teardown(key, id) {
+            Some(goes_on) => {
+                good(&json!({ "id": id.to_string(), "done": if goes_on { "closing" } else { "over already" } }))
+            }
+            None => fault(StatusCode::NOT_FOUND, "this session is forgotten: nothing was closed"),
+        }
     }
 }
 

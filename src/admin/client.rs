@@ -76,7 +76,9 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
         Order::ListSlots { .. } => slot_table(&value),
         Order::Show(_) => story(&value),
         Order::EndSlot { .. } | Order::Forgive(_) | Order::Kill(_) | Order::MoveSlot { .. } | Order::Teardown(_) => {
-            format!("{}: {}\n", field(&value, "id"), field(&value, "done"))
+            let also = value["also"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let also: String = also.map(|id| format!(", and with it {id}")).collect();
+            format!("{}: {}{also}\n", field(&value, "id"), field(&value, "done"))
         }
     })
 }

@@ -25,7 +25,7 @@ impl Story<'_> {
             return ending;
         }
         let Some(id) = session else { return self.turn_killed_away().unwrap_or(ending) };
-        match self.gateway.sessions.killed_by(managed.key, id) {
+        match self.gateway.sessions.killed_under(managed.key, id, &managed.call.names()) {
             Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
             None => ending,
         }

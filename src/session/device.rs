@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use self::place::{Place, place};
 use self::turned::Turned;
 use self::zaps::Zaps;
-use super::call::{Call, CallKind, CallNames};
+use super::call::{Call, CallKind};
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
 use super::grant::AskKind;
@@ -19,11 +19,12 @@ use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
 use super::step::{resume, step};
-use super::verdict::{Fault, Reason};
+use super::verdict::Fault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 mod contest;
+mod kills;
 mod place;
 mod room;
 mod turned;
@@ -73,9 +74,8 @@ impl<C> Device<C> {
             // Back to what is being opened, before anything else was.
             self.pass_turns_over(now, policy, out);
         }
-        // A token stays with its first playback: a killed one must not find shelter with another.
         let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
-            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.has_token(*token))));
+            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
         let Some(playback) = self.playbacks.get_mut(index) else { return (None, Answer::Pass) };
         let id = playback.id;
         playback.learn(call);
@@ -101,8 +101,9 @@ impl<C> Device<C> {
             self.turned.note(now, call, policy);
             return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
         }
+        let is_killed = self.killed_with(&call.names()).is_some();
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
-            _ if p.was_left_by_another(call) => false,
+            _ if is_killed || p.was_left_by_another(call) => false,
             _ if p.session.gives_way() => true,
             State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
             State::Closed { .. }
@@ -140,7 +141,11 @@ impl<C> Device<C> {
         if self.is_lost_turn(id, &input) {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
+        let was_killed = self.is_killed(id);
         let answer = self.step(id, now, input, policy, out);
+        if !was_killed {
+            self.kill_alike(id, now, policy, out);
+        }
         self.settle_contests(now, policy, out);
         self.start_held(now, policy, out);
         answer
@@ -226,18 +231,6 @@ impl<C> Device<C> {
     #[cfg(test)]
     pub(super) fn adopt_for_test(&mut self, playback: Playback<C>) {
         self.playbacks.push(playback);
-    }
-
-    /// Whether a playback that goes on has one of the call's tokens.
-    pub fn plays_by(&self, names: &CallNames) -> bool {
-        let mut active = self.playbacks.iter().filter(|playback| playback.session.is_active());
-        active.any(|playback| names.tokens().any(|token| playback.has_token(token)))
-    }
-
-    /// Why a call that belongs to no session is refused: it has a token of a playback that was killed, or no
-    /// content token while a kill of the device is remembered.
-    pub fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
-        self.playbacks.iter().rev().find_map(|playback| playback.kill_of(names))
     }
 
     pub fn playbacks(&self) -> &[Playback<C>] {

@@ -129,6 +129,8 @@ pub struct Session {
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
+    /// A call whose answer was lost may be processed until then, and replace the token that later ones kept.
+    pub(super) overtaken_until: Option<Instant>,
     pub(super) reports: Option<Reports>,
     /// It gave way, and is opened again.
     pub(super) returns: bool,
@@ -180,6 +182,7 @@ impl Session {
             lost_close: None,
             refused_back: None,
             reopens_until: None,
+            overtaken_until: None,
             reports: None,
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),

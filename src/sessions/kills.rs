@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::table::Kept;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
-use crate::session::{CallNames, Device, Input, Reason};
+use crate::session::{CallNames, Device, End, Input, Reason};
 
 impl Sessions {
     /// Why a call that belongs to no session is refused, if a kill says so. `key`: the caller's device, if anything
@@ -33,13 +33,55 @@ impl Sessions {
         others.find_map(|(holder, id)| self.killed_by(holder, id))
     }
 
-    /// False when there was no kill to take back.
+    /// An operator kills this session, and with it whatever else of its device plays by a token of it. Returns those
+    /// others; none where it is forgotten, and nothing is killed.
+    pub fn kill(self: &Arc<Self>, key: DeviceKey, id: SessionId, by: Reason) -> Option<Vec<SessionId>> {
+        self.notice_sleep();
+        self.with(key, |device, out| {
+            let card = device.playback_mut(id)?.card.card.clone();
+            let mut others = device.alike(id);
+            others.retain(|other| !device.is_killed(*other));
+            device.deliver(id, self.clock.now(), Input::Kill(by), &card.policy(), out);
+            others.retain(|other| device.is_killed(*other));
+            Some(others)
+        })
+    }
+
+    /// An operator gives its place back. False where it was over before; none where it is forgotten.
+    pub fn teardown(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<bool> {
+        self.notice_sleep();
+        self.with(key, |device, out| {
+            let playback = device.playback_mut(id)?;
+            let (card, goes_on) = (playback.card.card.clone(), !playback.session.is_killed() && !playback.is_over());
+            device.deliver(id, self.clock.now(), Input::End(End::Stopped), &card.policy(), out);
+            Some(goes_on)
+        })
+    }
+
+    /// Why a call of this session is refused though it was answered otherwise: it, or a token that the call brings, was
+    /// killed meanwhile.
+    pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<Reason> {
+        self.with(key, |device, _| {
+            let killed = device.playback_mut(id).and_then(|playback| playback.session.killed_by().cloned());
+            killed.or_else(|| device.killed_with(names).cloned())
+        })
+    }
+
+    /// Takes a kill back, of all that it reached. False when there was none.
     pub fn forgive(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
         let killed = self.killed_by(key, id).is_some();
         if killed {
-            self.deliver(key, id, Input::Forgive);
-            // Its time is over: nothing is left to remember.
-            self.deliver(key, id, Input::Tick);
+            let mut killed = self.with(key, |device, _| {
+                let mut alike = device.alike(id);
+                alike.retain(|other| device.is_killed(*other));
+                alike
+            });
+            killed.push(id);
+            for id in killed {
+                self.deliver(key, id, Input::Forgive);
+                // Its time is over: nothing is left to remember.
+                self.deliver(key, id, Input::Tick);
+            }
         }
         killed
     }

@@ -151,6 +151,46 @@ async fn an_operators_kill_refuses_the_player_and_gives_the_session_back() {
     stage.end().await;
 }
 
+/// The order names a session that has ended since its operator saw it.
+#[tokio::test]
+async fn an_operators_kill_of_what_has_ended_refuses_its_player_and_its_successor() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    let first = stage.each("id").await.remove(0);
+    // Its close is on the way for as long as the successor begins.
+    stage.headend.fault("teardown", json!({ "delay_ms": 400 }), 1).await;
+    assert_eq!(tv.stop().await.status, 204);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("state").await, ["closed", "live"]);
+    let second = stage.each("id").await.remove(1);
+
+    let said = stage.ask(Method::POST, &format!("/v1/sessions/{first}/kill")).await.json();
+    assert_eq!(said, json!({ "id": first, "done": "killed", "also": [second] }));
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+    // It is one kill, and is taken back as one.
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{second}/forgive")).await.is_good());
+    assert!(tv.post(CLEARKEY).await.is_good());
+
+    // Nothing has followed it: its player may be about to.
+    let phone = stage.player_of("bob", "phone", "film").await;
+    assert!(phone.post(CLEARKEY).await.is_good());
+    let of_phone = async || {
+        let sessions = stage.ask(Method::GET, "/v1/sessions?device=phone").await.json();
+        let session = &sessions["sessions"][0];
+        (session["id"].as_str().unwrap().to_owned(), session["state"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(phone.stop().await.status, 204);
+    stage.eventually("closed", async || of_phone().await.1 == "closed").await;
+    let (id, _) = of_phone().await;
+    let order = async |order: &str| stage.ask(Method::POST, &format!("/v1/sessions/{id}/{order}")).await.json();
+    assert_eq!(order("teardown").await["done"], "over already");
+    assert_eq!(order("kill").await, json!({ "id": id, "done": "killed", "also": [] }));
+    assert_eq!(phone.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
 /// An upstream that tells when it is asked, and says this when it may.
 async fn held(reply: &'static str) -> (Upstream, mpsc::UnboundedReceiver<()>, Arc<Notify>) {
     let (tell, asked) = mpsc::unbounded_channel();

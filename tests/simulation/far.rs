@@ -49,7 +49,7 @@ pub(crate) struct Trip {
 }
 
 /// What one call of a player was, from which a playback may begin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Began {
     pub(crate) call: Call,
     pub(crate) device: usize,

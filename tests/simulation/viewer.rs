@@ -51,7 +51,9 @@ impl Viewer {
             let polled = admission.as_mut().poll(cx);
             // Before anything else happens: a renewal is in flight from here on.
             polled.map(|admission| {
-                self.line.far().admitted((self.device, self.number), &self.call, &admission);
+                let learned = admission.session.zip(self.call.token);
+                let learned = learned.filter(|(id, token)| self.sessions.has_token(self.key, *id, *token));
+                self.line.far().admitted((self.device, self.number), &self.call, &admission, learned);
                 admission
             })
         });
@@ -106,8 +108,19 @@ impl Far {
     }
 
     /// What a player was told.
-    fn admitted(&mut self, (device, number): (usize, usize), call: &Call, admission: &Admission) {
+    fn admitted(
+        &mut self,
+        (device, number): (usize, usize),
+        call: &Call,
+        admission: &Admission,
+        learned: Option<(SessionId, Fingerprint)>,
+    ) {
         let now = self.now();
+        let awake = self.awake();
+        self.watch.answers(awake, device, call.token, &admission.answer);
+        if let Some((id, token)) = learned {
+            self.watch.called(SessionId(id.0 >> 32), Some(token));
+        }
         let id = admission.session.map(|id| SessionId(id.0 >> 32));
         self.watch.mark(now, "answers", number as u64, id.map_or(0, |id| id.0));
         self.sums.add(match &admission.answer {
@@ -128,9 +141,6 @@ impl Far {
         assert!(!passes || sessionless, "a license without a session: {call:?} {id:?}");
         let Some(id) = id else { return };
         assert_eq!(self.calls[self.numbers[id.0 as usize]].device, device, "another device's session");
-        if self.numbers[id.0 as usize] == number {
-            self.watch.called(id, call.token);
-        }
         let refused = admission.answer.refusal().is_some();
         assert!(!self.watch.shadow(id).killed || refused, "the killed are refused, not {:?}", admission.answer);
         match &admission.answer {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{AskKind, Beats, Fault, Policy, Session, Ticket, Verdict};
+use sidebeat::session::{Answer, AskKind, Beats, Fault, Policy, Refusal, Session, Ticket, Verdict};
 
 /// What the shadow of one playback knows.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub(crate) struct Watch {
     /// Content tokens that were killed, per device, and until when that holds.
     banned: HashMap<(usize, Fingerprint), Instant>,
     base: Instant,
+    /// When something was killed last, at which device, and its tokens.
+    last_kill: Option<(Instant, usize, BTreeSet<Fingerprint>)>,
     moves: VecDeque<(u64, Duration, &'static str, u64, u64)>,
     seed: u64,
     /// As many are in the run.
@@ -57,6 +59,7 @@ impl Watch {
         Self {
             banned,
             base,
+            last_kill: None,
             moves,
             seed,
             steps,
@@ -133,6 +136,13 @@ impl Watch {
         self.banned.get(&(device, token)).is_some_and(|until| now < *until)
     }
 
+    /// A call of a killed token is refused, whichever playback of the device it is for.
+    pub(crate) fn answers(&self, now: Instant, device: usize, token: Option<Fingerprint>, answer: &Answer) {
+        let banned = token.is_some_and(|token| self.is_banned(now, device, token));
+        let refused = matches!(answer, Answer::Refuse(Refusal::Killed(_)));
+        assert!(!banned || refused, "a killed token is refused everywhere, not {answer:?}");
+    }
+
     /// A call reached this playback and left its token with it.
     pub(crate) fn called(&mut self, id: SessionId, token: Option<Fingerprint>) {
         self.shadow(id).tokens.extend(token);
@@ -147,10 +157,7 @@ impl Watch {
         token: Option<Fingerprint>,
     ) {
         if kind == AskKind::Open {
-            // One that goes on beside the killed one of the same token is none that was killed: it may be opened anew.
-            let shadow = self.shadow(id);
-            let goes_on = shadow.reopens && !shadow.killed;
-            let decided = goes_on || shadow.killed_at.is_some_and(|at| now <= at + Self::WRITTEN);
+            let decided = self.shadow(id).killed_at.is_some_and(|at| now <= at + Self::WRITTEN);
             let banned = token.filter(|_| !decided).and_then(|token| self.banned.get(&(device, token)));
             assert!(banned.is_none_or(|until| now >= *until), "nothing but a new playback re-opens a killed one");
         }
@@ -266,11 +273,24 @@ impl Watch {
         self.shadow(id).opened = false;
     }
 
+    /// Whether a kill of this moment is meant for this playback as well: it has the same token, or both have none.
+    pub(crate) fn is_reached(&mut self, now: Instant, device: usize, id: SessionId) -> bool {
+        let tokens = self.shadow(id).tokens.clone();
+        self.last_kill.as_ref().is_some_and(|(at, of, killed)| {
+            let alike = !killed.is_disjoint(&tokens) || (killed.is_empty() && tokens.is_empty());
+            (*at, *of) == (now, device) && alike
+        })
+    }
+
     pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {
         let shadow = self.shadow(id);
         assert!(!shadow.killed, "killed once");
         (shadow.killed, shadow.killed_at) = (true, Some(now));
         let tokens = std::mem::take(&mut shadow.tokens);
+        let before = self.last_kill.take().filter(|(at, of, _)| (*at, *of) == (now, device));
+        let mut killed = before.map(|(_, _, tokens)| tokens).unwrap_or_default();
+        killed.extend(&tokens);
+        self.last_kill = Some((now, device, killed));
         self.banned.extend(tokens.into_iter().map(|token| ((device, token), now + policy.kill_memory)));
     }
 }

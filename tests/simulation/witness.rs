@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use super::far::Far;
+use super::far::{Began, Far};
 
 pub(crate) struct Witness(pub(crate) Arc<Mutex<Far>>);
 
@@ -103,15 +103,17 @@ impl Far {
     fn hear_of_a_kill(&mut self, id: SessionId) {
         let now = self.now();
         self.catch_up(now);
-        let by_us = self.killed_here.contains(&id);
+        let awake = self.awake();
+        let Began { call, device } = self.calls[self.numbers[id.0 as usize]];
+        // The call that began it may not be answered yet.
+        self.watch.called(id, call.token);
+        let by_us = self.killed_here.contains(&id) || self.watch.is_reached(awake, device, id);
         let excused = self.head.is_doubled(id);
         assert!(
             by_us || excused || self.head.has_killed(id),
             "no kill was: {:?}",
             self.books_of(id).collect::<Vec<_>>()
         );
-        let awake = self.awake();
-        let device = self.calls[self.numbers[id.0 as usize]].device;
         let policy = self.policy.clone();
         self.watch.killed(awake, device, id, &policy);
     }

@@ -221,6 +221,7 @@ impl World {
             id.map_or(0, |id| id.0),
             call.token.map_or(0, |token| token.0),
         );
+        self.watch.answers(now, device, call.token, &answer);
         if let Some(id) = id {
             if let Some(playback) = self.devices[device].playback_mut(id) {
                 self.watch.called(id, call.token.filter(|token| playback.has_token(*token)));
@@ -386,7 +387,8 @@ impl World {
             Event::Killed(_) => {
                 self.tally.killed += 1;
                 let by_us = self.killed_here.contains(&id);
-                assert!(by_us || self.head.has_killed(id), "no kill was: {id:?}");
+                let reached = self.watch.is_reached(self.now, device, id);
+                assert!(by_us || reached || self.head.has_killed(id), "no kill was: {id:?}");
                 self.watch.killed(self.now, device, id, &self.policy);
             }
             Event::Opened { .. } => {

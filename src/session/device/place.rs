@@ -29,6 +29,10 @@ impl Place {
 
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+    // A killed token is refused whatever else of the device the call may belong to.
+    if let Some(killed) = playbacks.iter().rposition(|p| p.is_killed_with(&call.names())) {
+        return Place::At(killed);
+    }
     match unbarred(playbacks, now, call, policy) {
         Place::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => Place::At(index),
         // With nothing of the device's that goes on, a kill of it holds for this call as well.
@@ -48,7 +52,13 @@ fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Po
         };
     };
     let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
-    begins(call).filter(|_| anew).unwrap_or(Place::At(index))
+    if !anew {
+        return Place::At(index);
+    }
+    // A renewal by a key session of one that is over may bring the token of another one that plays: a token has one
+    // playback.
+    let plays = playbacks.iter().rposition(|p| p.is_of(call) && p.goes_on());
+    plays.map(Place::At).or_else(|| begins(call)).unwrap_or(Place::At(index))
 }
 
 /// What becomes of a call that is the first of its playback; none if it could not open a session.

@@ -698,16 +698,96 @@ fn a_killed_token_finds_no_shelter_with_another_playback() {
     stage.play(LICENSE.with(1));
     stage.kill(1);
     stage.play(LICENSE.with(2).under(200));
-    // By its key session this one belongs to the second playback, whatever token it carries.
-    let (2, Answer::Renew(_, ticket)) = stage.call(RENEWAL.with(1).under(200)) else { panic!("no renewal") };
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
-    stage.now += Duration::from_secs(60);
-    stage.deliver(2, Input::Answered(ticket, AskKind::Renew, Ok(Verdict::Unknown(reason()))));
-    let denied = Ok(Verdict::Denied(Denial::Token, reason()));
-    stage.deliver(2, Input::Answered(Ticket(ticket.0 + 1), AskKind::Open, denied));
-    assert!(matches!(stage.state(2), State::Closed { why: Over::Denied(..), .. }));
-    stage.now += stage.policy.denial_memory;
+    // By its key session this one belongs to the second playback, by its token to whom was killed.
     assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    // So does one that waits while its token is killed.
+    let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
+    stage.play(LICENSE.with(1));
+    let (2, Answer::Wait) = stage.call(LICENSE.with(2).under(200)) else { panic!("it opens") };
+    let renewal = RENEWAL.with(1).under(200);
+    assert_eq!(stage.call(renewal), (2, Answer::Wait));
+    stage.deliver(1, Input::Kill(reason()));
+    stage.settle();
+    assert!(matches!(stage.call_again(2, renewal), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(
+        matches!(stage.call_again(2, LICENSE.with(2).under(200)), (2, Answer::Forward(_))),
+        "the other one plays on"
+    );
+}
+
+/// A player that goes on by its old key session may bring the token of what it plays by now.
+#[test]
+fn a_token_has_one_playback_though_a_renewal_of_an_ended_one_brings_it() {
+    for ends in [Input::End(End::Silent), Input::End(End::Expired), Input::End(End::Stopped)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1).under(100));
+        // Where it was stopped, another tab's player may go on: its renewals begin anew.
+        if matches!(ends, Input::End(End::Stopped)) {
+            _ = stage.stop(1, 1)
+        } else {
+            stage.deliver(1, ends)
+        };
+        stage.settle();
+        // It opens, and then it plays.
+        assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, Answer::Wait));
+        assert_eq!(stage.call(RENEWAL.with(2).under(100)), (2, Answer::Wait));
+        stage.settle();
+        stage.renew(RENEWAL.with(2).under(100));
+        assert_eq!(stage.device.playbacks.len(), 2, "{}", stage.told);
+        stage.kill(2);
+        for call in [LICENSE.with(2), RENEWAL.with(2).under(100), RENEWAL.with(2).under(200)] {
+            assert!(matches!(stage.call(call), (2, Answer::Refuse(Refusal::Killed(_)))), "{call:?}");
+        }
+    }
+}
+
+/// It ended while its order was on the way: its viewer plays by the same token, or is about to.
+#[test]
+fn an_operators_kill_reaches_the_successor_of_what_has_ended() {
+    let by = || reason().wanted_by(KillSource::Operator);
+    for call in [LICENSE.with(1), LICENSE.of(9), LICENSE.with(1).of(9)] {
+        let mut stage = Stage::new();
+        stage.play(call);
+        stage.deliver(1, Input::End(End::Stopped));
+        assert_eq!(stage.call(call), (2, Answer::Wait), "its close is under way");
+        stage.settle();
+        assert!(matches!(stage.state(1), State::Closed { .. }) && matches!(stage.state(2), State::Live { .. }));
+        stage.deliver(1, Input::Kill(by()));
+        stage.settle();
+        assert!(matches!(stage.call(call), (_, Answer::Refuse(Refusal::Killed(_)))), "{call:?}");
+        assert_eq!(stage.told, "o1 c1 o2 c2 ", "its place is given back");
+    }
+    // Nothing has followed yet: nothing will.
+    for (killed_by, holds) in [(KillSource::Operator, true), (KillSource::Authority, false)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        stage.deliver(1, Input::End(End::Stopped));
+        stage.settle();
+        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
+        let refused = matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_))));
+        assert_eq!(refused, holds, "{killed_by:?}");
+    }
+    // Another title of the device is no successor.
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.deliver(1, Input::End(End::Stopped));
+    stage.play(LICENSE.with(2));
+    stage.deliver(1, Input::Kill(by()));
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+}
+
+/// The content token of two authorizations: it belongs to whatever plays by it now.
+#[test]
+fn a_content_token_of_what_is_over_is_its_successors() {
+    let registered = |id: u64, token: u64| Call { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    let mut stage = Stage::new();
+    stage.play(registered(50, 1));
+    stage.deliver(1, Input::End(End::Stopped));
+    stage.settle();
+    stage.play(registered(51, 1));
+    stage.kill(2);
+    assert!(matches!(stage.call(registered(52, 1)), (2, Answer::Refuse(Refusal::Killed(_)))));
 }
 
 #[test]

@@ -10,9 +10,8 @@ impl Session {
     pub(in super::super) fn enter(&mut self, next: State) {
         debug_assert!(
             match (&self.state, &next) {
-                (State::Closed { .. }, State::Closed { .. } | State::Killed { .. } | State::Opening { .. }) => {
-                    self.gives_way()
-                }
+                (State::Closed { .. }, State::Killed { .. }) => true,
+                (State::Closed { .. }, State::Closed { .. } | State::Opening { .. }) => self.gives_way(),
                 (State::Closed { .. } | State::Killed { .. }, _) => false,
                 (State::Opening { .. }, _) => true,
                 (State::Closing { .. }, State::Closed { .. } | State::Closing { .. } | State::Killed { .. }) => true,

@@ -64,7 +64,7 @@ impl Session {
 
     fn beaten(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
         let (active, ask) = (self.is_active(), lane.ask);
-        self.weigh_token(lane, &result, policy);
+        self.weigh_token(now, lane, &result, policy);
         match result {
             Ok(Verdict::Alive { interval, lifetime, schedule, token }) => {
                 self.refresh(now, interval, lifetime, token);

@@ -16,6 +16,9 @@ use super::super::verdict::{Fault, Reason, Verdict};
 use super::due::bounded;
 use crate::secret::Secret;
 
+/// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
+pub(super) const OVERTAKEN: Duration = Duration::from_secs(60);
+
 /// How the authority put it that it holds the session no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Gone {
@@ -29,7 +32,12 @@ pub(super) enum Gone {
 
 impl Session {
     /// Whether the token is still known to be the newest one after this answer to a beat or a renewal.
-    pub(super) fn weigh_token(&mut self, lane: &Lane, result: &Result<Verdict, Fault>, policy: &Policy) {
+    pub(super) fn weigh_token(&mut self, now: Instant, lane: &Lane, result: &Result<Verdict, Fault>, policy: &Policy) {
+        match result {
+            Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => self.overtaken_until = None,
+            Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + OVERTAKEN),
+            Ok(_) | Err(_) => {}
+        }
         if matches!(result, Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_))) {
             self.untold = Untold::Never;
         }
@@ -37,7 +45,10 @@ impl Session {
             // Two calls may have replaced it, and nobody knows in which order.
             Ok(Verdict::Alive { .. } | Verdict::Granted(_)) if lane.outdated => true,
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => false,
-            Ok(Verdict::Alive { token: None, .. }) => policy.rotates_tokens && self.is_left_in_doubt(),
+            Ok(Verdict::Alive { token: None, .. }) => {
+                policy.rotates_tokens
+                    && (self.is_left_in_doubt() || self.overtaken_until.is_some_and(|until| now < until))
+            }
             Err(fault) => self.token_in_doubt || !fault.kind.was_not_processed(),
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) => true,
             Ok(

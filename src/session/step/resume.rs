@@ -6,6 +6,7 @@ use super::super::effect::{Effects, Event};
 use super::super::policy::Policy;
 use super::super::state::{Over, Session, State};
 use super::due::spread;
+use super::reopen::OVERTAKEN;
 use crate::config::OnUnreachable;
 
 /// Beats that fell due meanwhile are made up for within this time, or within the interval.
@@ -40,6 +41,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     }
     // Nobody knows what was under way when the process died, nor whether its last answers were written.
     session.token_in_doubt |= session.grant.is_some();
+    session.overtaken_until = session.grant.as_ref().map(|_| now + OVERTAKEN);
     session.may_have_got_it();
     match session.state {
         State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),

@@ -64,6 +64,40 @@ async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
     stage.tasks.stop();
 }
 
+/// It had ended when the order came, and its player plays by the same token.
+#[tokio::test]
+async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
+    let mut stage = Stage::new(Policy::default());
+    let first = stage.play_at("tv", 1).await;
+    assert_eq!(stage.sessions.teardown(device("tv"), first), Some(true));
+    assert_eq!(stage.sessions.stop(device("tv"), None), 0, "it is over");
+    let close = stage.asked().await;
+    let waits = stage.wait_of(device("tv"), 1);
+    close.yes(HOUR);
+    stage.grant(AskKind::Open).await;
+    let second = waits.await.expect("an admission").session.expect("a session");
+    assert_ne!(first, second);
+    assert_eq!(stage.sessions.teardown(device("tv"), first), Some(false), "its successor is another one");
+    assert!(stage.sessions.plays_with(device("tv"), Fingerprint(1)));
+
+    assert_eq!(stage.sessions.kill(device("tv"), first, by_operator()), Some(vec![second]));
+    assert_eq!(stage.sessions.kill(device("tv"), second, by_operator()), Some(Vec::new()), "it is killed already");
+    stage.grant(AskKind::Close).await;
+    for name in DEVICES {
+        assert!(is_killed(&stage.try_at(name, 1).await), "{name}");
+    }
+    assert!(stage.sessions.forgive(device("tv"), second));
+    stage.emptied().await;
+    assert!(stage.sessions.killed_tokens.is_empty());
+    for order in [
+        stage.sessions.kill(device("tv"), first, by_operator()).map(|_| true),
+        stage.sessions.teardown(device("tv"), first),
+    ] {
+        assert_eq!(order, None, "nothing is left that could be");
+    }
+    stage.tasks.stop();
+}
+
 /// Whichever of them is forgiven first.
 #[tokio::test]
 async fn a_token_that_two_devices_were_killed_with_stays_killed_until_both_are_forgiven() {
@@ -225,6 +259,7 @@ proptest! {
             tasks.spawn(pace(sessions.clone(), tasks.clone()));
             let card = Stage::new(Policy::default()).card;
             let plays_by = |key, names: &CallNames| sessions.with(key, |device, _| device.plays_by(names));
+            // What was killed: tokens, each with its device, and devices.
             let (mut tokens, mut devices) = (HashSet::new(), HashSet::new());
             // The playbacks of all devices, in the order of their calls, with the tokens that those brought.
             let mut known: Vec<(usize, SessionId, Option<u64>)> = Vec::new();
@@ -235,7 +270,8 @@ proptest! {
                         let Some(id) = newest.map(|(_, id, _)| *id) else { continue };
                         sessions.deliver(device(DEVICES[at]), id, Input::Kill(by_operator()));
                         if sessions.killed_by(device(DEVICES[at]), id).is_some() {
-                            tokens.extend(known.iter().filter(|(_, of, _)| *of == id).filter_map(|(.., token)| *token));
+                            let brought = known.iter().filter(|(_, of, _)| *of == id).filter_map(|(.., token)| *token);
+                            tokens.extend(brought.map(|token| (at, token)));
                             devices.insert(at);
                         }
                     }
@@ -252,8 +288,10 @@ proptest! {
                         let Admission { answer, session } = sessions.admit(key, &call, &card, Clock.now() + HOUR).await;
                         let good = matches!(answer, Answer::Forward(_) | Answer::Pass);
                         if let Some(token) = token {
-                            prop_assert!(!(good && tokens.contains(&token)) || had, "token {token} passed");
-                            prop_assert!(good || tokens.contains(&token), "token {token} was refused: {answer:?}");
+                            let elsewhere = tokens.iter().any(|(_, killed)| *killed == token);
+                            prop_assert!(!(good && tokens.contains(&(at, token))), "token {token} passed");
+                            prop_assert!(!(good && elsewhere) || had, "token {token} passed at another device");
+                            prop_assert!(good || elsewhere, "token {token} was refused: {answer:?}");
                         } else if good && devices.contains(&at) {
                             prop_assert!(known.iter().any(|(_, id, _)| Some(*id) == session), "a new playback");
                         }
@@ -267,7 +305,9 @@ proptest! {
                         let killed = sessions.killed("test", Some(device(DEVICES[at])), &names).is_some();
                         let expected = match token {
                             Some(token) => {
-                                tokens.contains(&token.0) && !plays_by(device(DEVICES[at]), &names)
+                                let elsewhere = tokens.iter().any(|(_, killed)| *killed == token.0);
+                                let plays = plays_by(device(DEVICES[at]), &names);
+                                tokens.contains(&(at, token.0)) || (elsewhere && !plays)
                             }
                             None => devices.contains(&at),
                         };

@@ -1,5 +1,6 @@
 //! Answers that are lost: what the authority says of a token is no kill while nobody knows whether that is the newest.
 
+use super::super::reopen::OVERTAKEN;
 use super::*;
 
 fn unknown() -> Result<Verdict, Fault> {
@@ -54,6 +55,24 @@ fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
         before.iter().for_each(|result| beaten(&mut lab, result.clone()));
         beaten(&mut lab, unknown());
         assert_eq!((lab.session.is_killed(), reopens(&lab)), (kills, !kills), "{before:?}");
+    }
+}
+
+/// A call that was given up may be processed behind later ones, and replace the token that those have kept.
+#[test]
+fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt() {
+    let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
+    for (after, kills) in [(secs(1), false), (secs(20), false), (OVERTAKEN, true)] {
+        let mut lab = Lab::live(Policy::default());
+        // That it keeps its token is known.
+        [silent(), silent()].into_iter().for_each(|result| beaten(&mut lab, result));
+        beaten(&mut lab, failed(FaultKind::Timeout));
+        let given_up = lab.now;
+        while lab.now < given_up + after {
+            beaten(&mut lab, silent());
+        }
+        beaten(&mut lab, unknown());
+        assert_eq!((lab.session.is_killed(), reopens(&lab)), (kills, !kills), "{after:?}");
     }
 }
 

@@ -1,0 +1,86 @@
+//! Kills of a device's playbacks: which calls they refuse, and which other playbacks they reach.
+//!
+//! A kill is meant for the viewer, and its name is the content token. So it holds for every playback of the device with
+//! one of the killed one's tokens: for its successor, where it had ended before the order came.
+
+use std::time::Instant;
+
+use super::super::call::CallNames;
+use super::super::input::Input;
+use super::super::playback::Playback;
+use super::super::policy::Policy;
+use super::super::state::State;
+use super::super::verdict::Reason;
+use super::{Device, Outbox};
+use crate::ids::SessionId;
+use crate::secret::Fingerprint;
+
+impl<C> Playback<C> {
+    /// Whether this token is its own: no other playback of the device learns it. One that is over for good leaves its
+    /// tokens to its successor, and a killed one never does: a killed token must not find shelter with another.
+    pub(super) fn keeps(&self, token: Fingerprint) -> bool {
+        self.has_token(token) && (self.goes_on() || self.session.is_killed())
+    }
+
+    /// It plays, or its player may take it back.
+    pub(super) fn goes_on(&self) -> bool {
+        self.session.is_active() || self.session.gives_way()
+    }
+
+    /// It is over for good, and nobody takes it back.
+    pub fn is_over(&self) -> bool {
+        matches!(self.session.state(), State::Closed { .. }) && !self.session.gives_way()
+    }
+
+    /// The kill of this playback holds for whatever comes with these tokens.
+    pub(super) fn is_killed_with(&self, names: &CallNames) -> bool {
+        self.session.killed_by().is_some_and(Reason::follows_token) && names.tokens().any(|token| self.has_token(token))
+    }
+
+    /// Its viewer cannot be told from that of the other one: they share a token, or have none and play the same.
+    fn is_alike(&self, other: &Self) -> bool {
+        let tokenless = self.tokens().chain(other.tokens()).next().is_none();
+        self.tokens().any(|token| other.has_token(token)) || (tokenless && other.plays(self.content))
+    }
+}
+
+impl<C> Device<C> {
+    /// Whether a playback that goes on has one of the call's tokens.
+    pub fn plays_by(&self, names: &CallNames) -> bool {
+        let mut active = self.playbacks.iter().filter(|playback| playback.session.is_active());
+        active.any(|playback| names.tokens().any(|token| playback.has_token(token)))
+    }
+
+    /// Why a call that belongs to no session is refused: it has a token of a playback that was killed, or no
+    /// content token while a kill of the device is remembered.
+    pub fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
+        self.playbacks.iter().rev().find_map(|playback| playback.kill_of(names))
+    }
+
+    /// Why a call with one of these tokens is refused, whichever playback it is for.
+    pub fn killed_with(&self, names: &CallNames) -> Option<&Reason> {
+        self.playbacks.iter().rev().find(|p| p.is_killed_with(names))?.session.killed_by()
+    }
+
+    pub fn is_killed(&self, id: SessionId) -> bool {
+        self.playbacks.iter().any(|p| p.id == id && p.session.is_killed())
+    }
+
+    /// The playbacks that one kill reaches together with this one.
+    pub fn alike(&self, id: SessionId) -> Vec<SessionId> {
+        let Some(playback) = self.playbacks.iter().find(|p| p.id == id) else { return Vec::new() };
+        self.playbacks.iter().filter(|p| p.id != id && p.is_alike(playback)).map(|p| p.id).collect()
+    }
+
+    /// This one was killed just now: so are those that go on by a token of it. Where its place went to another device
+    /// alone, they are left to the authority.
+    pub(super) fn kill_alike(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+        let Some(killed) = self.playbacks.iter().find(|p| p.id == id) else { return };
+        let Some(by) = killed.session.killed_by().filter(|by| by.follows_token()).cloned() else { return };
+        for other in self.alike(id) {
+            if self.playbacks.iter().any(|p| p.id == other && !p.is_over()) {
+                self.step(other, now, Input::Kill(by.clone()), policy, out);
+            }
+        }
+    }
+}
