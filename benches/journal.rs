@@ -122,7 +122,7 @@ async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'stati
     if admission.answer.refusal().is_some() {
         return Err("an open was refused");
     }
-    sessions.stop(key, None);
+    sessions.stop(key, token);
     Ok(latency)
 }
 

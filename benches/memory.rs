@@ -160,12 +160,17 @@ impl Shell {
         Self { authority: AuthorityId::random(), policy: Arc::new(Standing::new(policy)), sessions, sizes }
     }
 
+    /// A license call, to which the license server gives what it asks for.
     async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
         let key = DeviceKey::new("head-end", "header", &number.to_string());
         let card = card(self.sizes, number, &self.policy, &self.authority);
         let deadline = Clock.now() + Duration::from_secs(60);
         let call = call(number, token, key_session);
-        (key, self.sessions.admit(key, &call, &card, deadline).await.session)
+        let session = self.sessions.admit(key, &call, &card, deadline).await.session;
+        if let Some(id) = session {
+            self.sessions.accept(key, id, &call);
+        }
+        (key, session)
     }
 
     async fn play(&self, number: u64) -> Outcome<(DeviceKey, SessionId)> {

@@ -55,7 +55,7 @@ impl Gateway {
 /// A token that was refreshed since is found by asking the playback.
 fn is_of(sessions: &Arc<Sessions>, notice: &Notice, key: DeviceKey, token: Option<Fingerprint>) -> bool {
     key.is(notice.key)
-        && token.is_none_or(|token| notice.token == Some(token) || sessions.has_token(key, notice.session, token))
+        && token.is_none_or(|token| notice.token == Some(token) || sessions.answers_to(key, notice.session, token))
 }
 
 fn whole(error: &'static str, detail: &'static str) -> Response<Sending> {

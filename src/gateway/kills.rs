@@ -40,7 +40,11 @@ impl Story<'_> {
     ) -> Option<Ending> {
         let (reply, system) = (reply.as_ref().ok()?, self.asked.message.as_ref().ok()?.system);
         let reason = managed.authority.killed_by_license_server(system, reply.status, &reply.body)?;
-        self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
+        // What it says of a token that may be anybody's, it does not say of the session.
+        let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
+        if managed.call.token.is_none_or(is_its_own) {
+            self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
+        }
         Some(self.refuse(managed, AskKind::Renew, &Refusal::Killed(reason), Some(id)))
     }
 

@@ -61,6 +61,7 @@ impl Story<'_> {
         let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
         let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
+        let call = managed.call;
         let key_session = self.asked.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.spawn(async move {
@@ -73,7 +74,10 @@ impl Story<'_> {
             let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             match news {
-                News::License(_) => sessions.licensed(key, id, Served::Plain, (key_session, lasts)),
+                News::License(_) => {
+                    sessions.accept_renewal(key, id, &call);
+                    sessions.licensed(key, id, Served::Plain, (key_session, lasts));
+                }
                 News::Again | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
             }
             // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that

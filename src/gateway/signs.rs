@@ -4,7 +4,7 @@
 //! reports, which prove life while they come and death when they stop. Both take the same identity
 //! and content token as a license call, in headers or in the query, so that one URL is all that an app
 //! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
-//! its playback, without one the device. Always answered 204, but for a body beyond the limits of any
+//! its playback, without one those of the device that began without one. Always answered 204, but for a body beyond the limits of any
 //! body: who asks learns nothing, and a player that hears 410 would never report again. The answer waits for nothing:
 //! the authority is told behind it.
 

@@ -20,6 +20,9 @@ impl Story<'_> {
         let served = learn(message, asked);
         // What nobody knows may be a license without an end; a known message of another kind is none.
         let license = message.is_none_or(|message| message.kind == Kind::License);
+        if license {
+            sessions.accept(key, id, &managed.call);
+        }
         match managed.call.kind {
             CallKind::Certificate => {}
             CallKind::Release => drop(sessions.deliver(key, id, Input::Served(served))),

@@ -74,13 +74,7 @@ impl<C> Device<C> {
             // Back to what is being opened, before anything else was.
             self.pass_turns_over(now, policy, out);
         }
-        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
-            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
-        let Some(playback) = self.playbacks.get_mut(index) else { return (None, Answer::Pass) };
-        let id = playback.id;
-        playback.learn(call);
-        playback.learn_token(token);
-        playback.learn_token(content_token);
+        let Some(id) = self.playbacks.get(index).map(|playback| playback.id) else { return (None, Answer::Pass) };
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
@@ -149,6 +143,33 @@ impl<C> Device<C> {
         self.settle_contests(now, policy, out);
         self.start_held(now, policy, out);
         answer
+    }
+
+    /// The license server gave a license to this call of the playback.
+    pub fn accept(&mut self, id: SessionId, call: &Call) {
+        // A certificate is given to everybody. A release may be of another day's playback.
+        if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
+            return;
+        }
+        // A token stays with its first playback: a killed one must not find shelter with another.
+        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
+            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
+        let Some(playback) = self.playback_mut(id) else { return };
+        playback.learn(call);
+        playback.learn_token(token);
+        playback.learn_token(content_token);
+    }
+
+    /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only
+    /// of a player that has the key session, or whose token was accepted before.
+    pub fn accept_renewal(&mut self, id: SessionId, call: &Call) {
+        let is_its_own = |playback: &mut Playback<C>| {
+            let has_key_session = call.key_session.is_some_and(|key| playback.has_key_session(key));
+            has_key_session || call.token.is_some_and(|token| playback.answers_to(token))
+        };
+        if self.playback_mut(id).is_some_and(is_its_own) {
+            self.accept(id, call);
+        }
     }
 
     /// The player was given a license that lasts so long; none where that is unknown, or for ever.
@@ -275,6 +296,8 @@ impl<C> Device<C> {
         self.forget_all(|p| p.is_spent() && same(p), out);
         self.forget_surplus(out);
         let mut playback = Playback::begin(start, now, call, policy);
+        let beside = call.content_token.filter(|token| call.token != Some(*token));
+        playback.learn_token(beside.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
         playback.session.hold_until(now + hold);
         playback.session.credit_spent = spent;
         self.playbacks.push(playback);

@@ -35,6 +35,8 @@ pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
+    /// It began without a content token: whoever names its device speaks for it.
+    pub(super) bare: bool,
     pub(super) began: Instant,
     pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
@@ -47,6 +49,8 @@ pub struct Playback<C> {
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
+    /// A license was given to a call with that token.
+    pub(super) token_accepted: bool,
     pub(super) turns: Turns,
     pub(super) yields: Yields,
 }
@@ -79,10 +83,12 @@ pub struct Start<C> {
 impl<C> Playback<C> {
     pub(super) fn begin(start: Start<C>, now: Instant, call: &Call, policy: &Policy) -> Self {
         let Start { card, id, seed } = start;
-        Self {
+        let registered = call.content_token.is_some_and(|token| call.token != Some(token));
+        let mut playback = Self {
             card,
             id,
             session: Session::new(now, seed, policy),
+            bare: call.content_token.is_none(),
             began: now,
             content: call.content,
             contents: ArrayVec::new(),
@@ -91,9 +97,13 @@ impl<C> Playback<C> {
             later_tokens: ArrayVec::new(),
             leases: Leases::default(),
             token: call.token,
+            // One that was registered came with its content token.
+            token_accepted: registered,
             turns: Turns::default(),
             yields: Yields::default(),
-        }
+        };
+        playback.learn_names(call);
+        playback
     }
 
     pub fn key_sessions(&self) -> usize {
@@ -119,6 +129,18 @@ impl<C> Playback<C> {
     /// Whether this content token is, or was, one of the playback's.
     pub fn has_token(&self, token: Fingerprint) -> bool {
         self.token == Some(token) || self.later_tokens.contains(&token)
+    }
+
+    /// Whether whoever brings this content token may speak for the playback: it was accepted with a call of the
+    /// playback, or it began the playback and no other has been accepted.
+    pub fn answers_to(&self, token: Fingerprint) -> bool {
+        let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
+        began_it || self.later_tokens.contains(&token)
+    }
+
+    /// Whether whoever names this, or its device alone, may speak for the playback.
+    pub fn is_spoken_for_by(&self, token: Option<Fingerprint>) -> bool {
+        token.map_or(self.bare, |token| self.answers_to(token))
     }
 
     pub(super) fn is_of(&self, call: &Call) -> bool {
@@ -167,14 +189,17 @@ impl<C> Playback<C> {
         matches!(self.session.state(), State::Closed { .. }) && !self.session.takes_place()
     }
 
+    /// A license was given to this call: its names are the playback's. Anybody can send a call that names another's
+    /// content or device, so nothing is learned of one before that.
     pub(super) fn learn(&mut self, call: &Call) {
+        self.token_accepted |= call.token.is_some() && self.token == call.token;
+        self.learn_names(call);
+    }
+
+    fn learn_names(&mut self, call: &Call) {
         self.learn_content(call);
         self.turns.note(call, self.is_of(call));
-        // A release may be of another day's playback: it names a key session that may never have been here.
-        let Some(key_session) = call.key_session.filter(|_| call.kind != CallKind::Release) else { return };
-        if self.key_sessions.contains(&key_session) {
-            return;
-        }
+        let Some(key_session) = call.key_session.filter(|known| !self.key_sessions.contains(known)) else { return };
         if self.key_sessions.is_full() {
             self.key_sessions.remove(0);
         }

@@ -38,6 +38,9 @@ use crate::secret::Fingerprint;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {
+    /// It began without a content token, though it has a name.
+    #[serde(rename = "ba", default, skip_serializing_if = "is_default")]
+    pub bare: bool,
     #[serde(rename = "b", alias = "began")]
     pub began: Wall,
     #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
@@ -138,6 +141,7 @@ impl PlaybackRecord {
     /// None where [`Stamp::of`] is none.
     pub fn of<C>(playback: &Playback<C>, at: &Moment) -> Option<Self> {
         Some(Self {
+            bare: playback.bare && playback.token.is_some(),
             began: at.wall_of(playback.began),
             content: playback.content,
             contents: playback.contents.to_vec(),
@@ -160,6 +164,7 @@ impl PlaybackRecord {
             card,
             id: self.id,
             session,
+            bare: self.bare || self.token.is_none(),
             began: at.instant_of(self.began),
             content: self.content,
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),
@@ -168,6 +173,8 @@ impl PlaybackRecord {
             left: self.left,
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
+            // Whatever else was accepted beside it is known, too.
+            token_accepted: self.session.usage != Use::Nothing,
             turns: Turns::default(),
             yields: Yields::default(),
         }

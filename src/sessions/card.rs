@@ -11,6 +11,7 @@ use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy, Schedule, Stream};
 use crate::store::Dialect;
+use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -128,6 +129,12 @@ impl Card {
             stream: self.stream.or(policy.stream),
             ..policy
         }
+    }
+
+    /// Whether it opens its session with nothing that could still be good.
+    pub(super) fn has_expired_token(&self, wall: Duration) -> bool {
+        let claims = |token: &Secret| TokenClaims::peek(token.expose());
+        self.token.as_ref().is_none_or(|token| claims(token).is_some_and(|it| it.expired_for(wall).is_some()))
     }
 
     /// Whose event it is, for who is told of it.

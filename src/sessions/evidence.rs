@@ -12,7 +12,7 @@ use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Device, End, Farewell, Input, Playing, Report, Served, Stream};
+use crate::session::{Call, Device, End, Farewell, Input, Playing, Report, Served, Stream};
 
 impl Sessions {
     /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
@@ -33,6 +33,16 @@ impl Sessions {
         });
     }
 
+    /// The license server gave a license to this call, or the origin its media: what the call names is the playback's.
+    pub fn accept(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &Call) {
+        self.with(key, |device, _| device.accept(id, call));
+    }
+
+    /// As [`Self::accept`], of a call that the authority alone has looked at.
+    pub fn accept_renewal(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &Call) {
+        self.with(key, |device, _| device.accept_renewal(id, call));
+    }
+
     /// The player released a license; the playback ends with its last one.
     pub fn release(self: &Arc<Self>, key: DeviceKey, id: SessionId, key_session: Option<Fingerprint>) {
         let last = self.with(key, |device, _| device.release(id, key_session));
@@ -41,14 +51,20 @@ impl Sessions {
         }
     }
 
-    /// Ends the playback of this content token, or all of the device's without one, where stop calls
-    /// are believed. Returns how many.
+    /// Ends the playback of this content token, or without one all of the device's that began without one, where stop
+    /// calls are believed. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
         let playing = self.playing(key, token).into_iter();
         playing.filter(|id| self.leave(key, *id, token, Farewell::Stop)).count()
     }
 
-    fn leave(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Option<Fingerprint>, how: Farewell) -> bool {
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        id: SessionId,
+        token: Option<Fingerprint>,
+        how: Farewell,
+    ) -> bool {
         self.notice_sleep();
         self.with(key, |device, out| {
             let Some(policy) = device.playback_mut(id).map(|playback| playback.card.card.policy()) else {

@@ -159,9 +159,11 @@ impl Sessions {
             if let Some(playback) = session.and_then(|id| device.playback_mut(id))
                 && playback.session.returns()
             {
-                // Opened again, by the newest token that is known.
+                // Opened again, by the newest token that is known; one that may be anybody's stands in for one that has
+                // run out alone.
                 let (network, token) = (card.network, card.token.clone());
-                if token.is_some() {
+                let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
+                if token.is_some() && (is_its_own || playback.card.card.has_expired_token(self.clock.wall())) {
                     let card = Card { network, token, ..Card::clone(&playback.card.card) };
                     (playback.card.card, playback.card.record) = (Arc::new(card), None);
                 }
@@ -220,8 +222,8 @@ impl Sessions {
     }
 
     /// Whether this content token is, or was, one of that playback's. False when it is forgotten.
-    pub fn has_token(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
-        self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.has_token(token)))
+    pub fn answers_to(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
+        self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.answers_to(token)))
     }
 
     /// Whether this content token is, or was, one of a playback that goes on.
@@ -236,9 +238,10 @@ impl Sessions {
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
         let fits = |playback: &&Playback<Kept>| match token {
             // It may be taken back: what is said of it by name counts.
-            Some(token) => (playback.session.is_active() || playback.session.gives_way()) && playback.has_token(token),
+            Some(_) => playback.session.is_active() || playback.session.gives_way(),
             None => playback.session.is_active(),
         };
+        let fits = |playback: &&Playback<Kept>| fits(playback) && playback.is_spoken_for_by(token);
         self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
     }
 }

@@ -75,7 +75,8 @@ impl Sessions {
                 if matches!(&event, Event::Closed(why) if why.is_wanted()) {
                     playback.card.mirror.over();
                 }
-                self.telemetry.note(&playback.card.card.playback(key, id, playback.token), &event, at);
+                let token = playback.token.filter(|token| playback.answers_to(*token));
+                self.telemetry.note(&playback.card.card.playback(key, id, token), &event, at);
                 playback.card.timeline.add(at, event);
             }
             Effect::Wake => wake.notify_waiters(),

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Denial, End, FaultKind, Grant, Opens, Playing, Policy, Report};
+use crate::session::{Ask, CallKind, Denial, Device, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
 use crate::store::Dialect;
 use crate::task::Tasks;
 
@@ -68,6 +68,18 @@ const SHORT: Duration = Duration::from_millis(20);
 
 fn brief() -> Policy {
     Policy { end_memory: SHORT, denial_memory: SHORT, kill_memory: SHORT, ..Policy::default() }
+}
+
+impl Sessions {
+    /// The player of each of its playbacks stops.
+    fn stop_all(self: &Arc<Self>, key: DeviceKey) -> usize {
+        let active = |device: &Device<Kept>| {
+            let active = device.playbacks().iter().filter(|playback| playback.session.is_active());
+            active.map(|playback| playback.id).collect::<Vec<_>>()
+        };
+        let ids = self.with(key, |device, _| active(device));
+        ids.into_iter().filter(|id| self.leave(key, *id, None, Farewell::Stop)).count()
+    }
 }
 
 impl Stage {
@@ -230,7 +242,7 @@ async fn a_player_that_hangs_up_while_it_waits_leaks_nothing() {
     assert!(gone.is_err());
     stage.grant(AskKind::Open).await;
     assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)), "what was opened is there");
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
 }
@@ -283,7 +295,7 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
         assert_eq!(open.yes(interval), AskKind::Beat);
     }
     assert_eq!(stage.sessions.list().len(), 1);
-    stage.sessions.stop(key(), None);
+    stage.sessions.stop_all(key());
     let mut late = 0;
     while stage.asked().await.yes(interval) == AskKind::Beat {
         late += 1;
@@ -306,7 +318,7 @@ async fn only_the_end_of_a_devices_last_connection_is_told_and_a_new_one_takes_i
     assert!(gone(&stage));
     let third = stage.sessions.tie(key());
     assert!(!gone(&stage));
-    stage.sessions.stop(key(), None);
+    stage.sessions.stop_all(key());
     stage.grant(AskKind::Close).await;
     // The device is known for as long as one of its connections is there.
     drop(third);
@@ -334,22 +346,27 @@ async fn a_stop_ends_what_it_names() {
     stage.play(1).await;
     stage.play(2).await;
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
-    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "header", "other"), None), 0);
+    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "header", "other"), Some(Fingerprint(1))), 0);
+    assert_eq!(stage.sessions.stop(key(), None), 0, "the device alone is none of its tokens");
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
     stage.grant(AskKind::Close).await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(2))), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
 }
 
-/// Two playbacks and one target without a token: whoever reports, neither may be taken for silent.
+/// Two playbacks without a token, and one target: whoever reports, neither may be taken for silent.
 #[tokio::test]
 async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
-    stage.play(1).await;
     let says = |playing| Report { by_interval: true, playing, ..Report::default() };
-    stage.sessions.report(key(), None, says(Playing::Plays));
-    stage.play(2).await;
+    for playback in [1, 2] {
+        let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
+        let call = Call { content_token: None, ..license(playback) };
+        tokio::join!(sessions.admit(key(), &call, &card, Clock.now() + HOUR), stage.grant(AskKind::Open));
+        stage.sessions.used(key(), Fingerprint(playback));
+        stage.sessions.report(key(), None, says(Playing::Plays));
+    }
     for playing in [Playing::Plays, Playing::Quit] {
         stage.sessions.report(key(), None, says(playing));
     }
@@ -361,7 +378,7 @@ async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
 async fn the_end_of_the_process_opens_nothing_more() {
     let mut stage = Stage::new(brief());
     stage.play(1).await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     let close = stage.asked().await;
     let held = stage.wait(2);
     while stage.sessions.list().len() < 2 {

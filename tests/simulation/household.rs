@@ -259,6 +259,7 @@ impl Life {
             let _place = sessions.guard_call(key(device), id);
             tokio::time::sleep(takes).await;
             if accepts {
+                sessions.accept(key(device), id, &call);
                 sessions.licensed(key(device), id, Served::Plain, (Fingerprint(content), None));
             }
         });

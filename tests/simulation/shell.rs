@@ -537,8 +537,8 @@ impl World {
             far.rng.below(3)
         };
         match how {
-            0 => self.keys.iter().for_each(|key| {
-                life.sessions.stop(*key, None);
+            0 => self.players.iter().for_each(|player| {
+                life.sessions.stop(self.keys[player.device], Some(player.token()));
             }),
             1 => drop(life.sessions.drain(End::Drained, Duration::from_secs(60)).await),
             _ => {}

@@ -79,6 +79,7 @@ impl Viewer {
         };
         let lasts = self.dated.then_some(lasts);
         let key_session = self.call.key_session.unwrap_or(Fingerprint(0));
+        self.sessions.accept(self.key, id, &self.call);
         self.sessions.licensed(self.key, id, served, (key_session, lasts));
         written.await;
         self.line.far().watch.shadow(SessionId(id.0 >> 32)).licensed = true;
@@ -86,13 +87,16 @@ impl Viewer {
 
     /// In a task of its own, as the gateway does: who hangs up loses no token.
     async fn renew(&self, id: SessionId, grant: Grant, ticket: Ticket) {
-        let (key, device, line) = (self.key, self.device, self.line.clone());
+        let (call, key, device, line) = (self.call, self.key, self.device, self.line.clone());
         let sessions = self.sessions.clone();
         let (tell, told) = oneshot::channel();
         self.tasks.spawn(async move {
             let number = SessionId(id.0 >> 32);
             let result = line.call((device, number), AskKind::Renew, ticket, Some(&grant)).await;
             let unknown = matches!(result, Ok(Verdict::Unknown(_)));
+            if matches!(result, Ok(Verdict::Alive { .. })) {
+                sessions.accept_renewal(key, id, &call);
+            }
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             assert!(!matches!(decided, Some(Answer::Renew(..))), "nobody would make it");

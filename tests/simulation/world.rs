@@ -229,6 +229,11 @@ impl World {
             let refused = matches!(answer, Answer::Refuse(Refusal::Killed(_)));
             assert!(!self.watch.shadow(id).killed || refused, "the killed are refused, not {answer:?}");
         }
+        match (&answer, id) {
+            (Answer::Forward(_) | Answer::Pass, Some(id)) => self.devices[device].accept(id, &call),
+            (Answer::Renew(..), Some(id)) => self.devices[device].accept_renewal(id, &call),
+            (_, _) => {}
+        }
         self.carry_out(device, out);
         match (answer, id) {
             (Answer::Forward(grant), Some(id)) => self.forward(device, id, &call, &grant),

@@ -199,6 +199,7 @@ impl Gateway {
             return Err(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event)));
         }
         if let Some(id) = admission.session {
+            self.sessions.accept(key, id, &call);
             // Until it follows the redirect, or gets what it asked for.
             self.sessions.deliver(key, id, Input::Unserved);
         }

@@ -94,6 +94,13 @@ fn begins_again(state: &State, now: Instant, call: CallKind, policy: &Policy) ->
     }
 }
 
+/// A first request for media is taken up with its playback at once, because no license server will ever judge it: it
+/// needs a content token of a playback that began with one.
+fn may_join<C>(playback: &Playback<C>, call: &Call) -> bool {
+    let judged_later = call.token.is_none() || call.token == call.content_token;
+    judged_later || playback.bare || call.content_token.is_some_and(|token| playback.answers_to(token))
+}
+
 /// Newest first: by its key session where the message proves that one exists, by its content token,
 /// by its content, because it has just begun, or because there is only one.
 fn find<'a, C>(
@@ -110,7 +117,7 @@ fn find<'a, C>(
     let by_content = || {
         newest(&|p| {
             let goes_on = p.session.is_active() || p.session.may_return(now, policy);
-            p.plays(call.content) && (goes_on || (p.session.is_killed() && call.token.is_none()))
+            p.plays(call.content) && may_join(p, call) && (goes_on || (p.session.is_killed() && call.token.is_none()))
         })
     };
     let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));

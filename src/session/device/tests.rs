@@ -81,6 +81,10 @@ impl Stage {
         let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
+        if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
+            // A license server that gives to everybody.
+            self.device.accept(id, &call);
+        }
         let id = id.map_or(0, |SessionId(id)| id);
         self.next = self.next.max(id + 1);
         (id, answer)
@@ -91,6 +95,10 @@ impl Stage {
         let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
+        if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
+            // A license server that gives to everybody.
+            self.device.accept(id, &call);
+        }
         let id = id.map_or(0, |SessionId(id)| id);
         self.next = self.next.max(id + 1);
         (id, answer)
@@ -121,6 +129,7 @@ impl Stage {
         let (id, Answer::Renew(_, ticket)) = self.call(call) else { panic!("no renewal: {call:?}") };
         let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
         self.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+        self.device.accept_renewal(SessionId(id), &call);
         id
     }
 
@@ -220,6 +229,48 @@ fn reason() -> Reason {
 
 fn refused(answer: &Answer) -> &Refusal {
     answer.refusal().expect("a refusal")
+}
+
+// What is learned of calls.
+
+/// Whoever calls first with another's content must not speak for what the other then plays.
+#[test]
+fn a_token_that_began_a_playback_and_was_never_accepted_yields_to_one_that_was() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Wait));
+    let answers_to = |stage: &Stage, token| stage.device.playbacks[0].answers_to(Fingerprint(token));
+    assert!(answers_to(&stage, 1), "it may be stopped while it is opened");
+    stage.settle();
+    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, Answer::Forward(_))));
+    assert_eq!([1, 2].map(|token| answers_to(&stage, token)), [false, true]);
+    assert!(stage.device.playbacks[0].has_token(Fingerprint(1)), "a kill refuses it all the same");
+    stage.device.accept(SessionId(1), &LICENSE.with(1).of(9));
+    assert_eq!([1, 2].map(|token| answers_to(&stage, token)), [true; 2]);
+}
+
+#[test]
+fn a_renewal_names_a_playback_anew_only_for_who_has_its_key_session_or_one_of_its_tokens() {
+    for (renewal, learned) in [
+        (RENEWAL.with(2).of(9).under(100), true),
+        (RENEWAL.with(2).of(9).under(666), false),
+        (RENEWAL.with(2).of(9), false),
+    ] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1).of(9).under(100));
+        assert_eq!(stage.renew(renewal), 1);
+        assert_eq!(stage.device.playbacks[0].answers_to(Fingerprint(2)), learned, "{renewal:?}");
+        assert_eq!(stage.device.playbacks[0].key_sessions(), 1);
+    }
+}
+
+#[test]
+fn certificates_and_releases_teach_nothing() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).of(9).under(100));
+    for call in [CERTIFICATE.with(2).of(9), RELEASE.with(2).of(9).under(100)] {
+        stage.device.accept(SessionId(1), &call);
+        assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)), "{call:?}");
+    }
 }
 
 // Zaps.

@@ -54,7 +54,7 @@ impl Stage {
 async fn an_open_waits_for_a_session_that_has_ended_while_its_beat_is_under_way() {
     let mut stage = Stage::new(Policy::default());
     let (_, beat) = stage.beats().await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     let waits = stage.one_too_many().await;
     assert_eq!(beat.yes(HOUR), AskKind::Beat);
     stage.grant(AskKind::Close).await;
@@ -65,7 +65,7 @@ async fn an_open_waits_for_a_session_that_has_ended_while_its_beat_is_under_way(
 async fn an_open_waits_for_the_second_try_of_a_lost_close() {
     let mut stage = Stage::new(Policy::default());
     stage.play(1).await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     let close = stage.asked().await;
     let waits = stage.one_too_many().await;
     close.say(lost());
@@ -91,7 +91,7 @@ async fn an_open_waits_for_a_close_that_a_restart_sends_again() {
     let mut first = Stage::with(Policy::default(), store(&memory), |_| {});
     let writing = Writing::begin(&memory);
     first.play(1).await;
-    assert_eq!(first.sessions.stop(key(), None), 1);
+    assert_eq!(first.sessions.stop_all(key()), 1);
     assert_eq!(first.asked().await.ask.kind, AskKind::Close);
     drop(writing);
     let memory = memory.crash();
@@ -138,7 +138,7 @@ async fn an_open_waits_for_the_second_try_of_what_is_given_straight_back() {
 async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
     let mut stage = Stage::new(Policy::default());
     stage.play(1).await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     for _ in 0..2 {
         let close = stage.asked().await;
         assert_eq!(close.ask.kind, AskKind::Close);
@@ -154,7 +154,7 @@ async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
 async fn an_open_does_not_wait_for_a_place_that_its_own_device_waits_for() {
     let mut stage = Stage::new(Policy::default());
     stage.play(1).await;
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     let close = stage.asked().await;
     let zaps = stage.wait(3);
     let waits = stage.one_too_many().await;
@@ -171,7 +171,7 @@ async fn an_open_waits_for_the_place_that_its_owner_does_not_take_again() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, settle: [Duration::ZERO; 2], ..Policy::default() });
     stage.play(1).await;
     stage.play(3).await;
-    assert_eq!(stage.sessions.stop(key(), None), 2);
+    assert_eq!(stage.sessions.stop_all(key()), 2);
     let (first, second) = (stage.asked().await, stage.asked().await);
     let next = stage.wait(4);
     let waits = stage.one_too_many().await;

@@ -56,7 +56,7 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     assert!(waits.try_recv().is_err(), "the player got it, and a crash would not know");
     memory.commit();
     waits.await.unwrap();
-    assert_eq!(stage.sessions.stop(key(), None), 1);
+    assert_eq!(stage.sessions.stop_all(key()), 1);
     nothing_asked(&mut stage).await;
     memory.commit();
     stage.grant(AskKind::Close).await;
@@ -124,7 +124,7 @@ async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
     first.play(1).await;
-    first.sessions.stop(key(), None);
+    first.sessions.stop_all(key());
     first.grant(AskKind::Close).await;
     tokio::time::timeout(LONG, async {
         while first.sessions.list()[0].state != "closed" {
@@ -167,7 +167,7 @@ async fn what_was_stopped_stays_so_after_a_crash() {
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
     first.play(1).await;
-    assert_eq!(first.sessions.stop(key(), None), 1);
+    assert_eq!(first.sessions.stop_all(key()), 1);
     first.grant(AskKind::Close).await;
     tokio::time::timeout(LONG, async {
         while first.sessions.list()[0].state != "closed" {
@@ -256,7 +256,7 @@ async fn a_session_goes_on_with_its_newest_token() {
     assert_eq!((rows[0].id, rows[0].beats, rows[0].paced_by), (id, 1, "renewals"));
     let Answer::Forward(grant) = waits.answer else { panic!("{waits:?}") };
     assert_eq!((waits.session, grant.token.expose()), (Some(id), "newest"));
-    assert_eq!(next.sessions.stop(key(), None), 1);
+    assert_eq!(next.sessions.stop_all(key()), 1);
     memory.commit();
     let close = next.asked().await;
     assert_eq!(close.ask.grant.unwrap().token.expose(), "newest");
@@ -376,7 +376,7 @@ async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
     let next = stage(&memory);
     let home = next.card.clone();
     assert_eq!(next.sessions.restore(records, |_| Home::Here(home.clone())).resumed, 1);
-    assert_eq!(next.sessions.stop(key(), None), 1);
+    assert_eq!(next.sessions.stop_all(key()), 1);
     memory.commit();
     assert_eq!((memory.clone() as Arc<dyn Store>).load().sessions[0].card.dialect, dialect);
 }

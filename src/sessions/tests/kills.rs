@@ -138,6 +138,7 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     for token in 2..5 {
         let call = Call { content: Some(Fingerprint(9)), ..license(token) };
         assert_eq!(admit(&first, device("tv"), call).await.session, Some(id));
+        first.sessions.accept(device("tv"), id, &call);
     }
     first.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
     first.grant(AskKind::Close).await;
@@ -296,6 +297,7 @@ proptest! {
                             prop_assert!(known.iter().any(|(_, id, _)| Some(*id) == session), "a new playback");
                         }
                         if let Some(id) = session.filter(|_| good) {
+                            sessions.accept(key, id, &call);
                             known.push((at, id, token));
                         }
                     }

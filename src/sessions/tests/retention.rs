@@ -72,7 +72,7 @@ async fn a_session_that_is_over_keeps_no_content_token_and_one_that_may_go_on_do
     let mut stopped = Stage::with_token(long());
     let id = stopped.play(1).await;
     assert!(stopped.holds_a_token(), "it plays");
-    stopped.sessions.stop(key(), None);
+    stopped.sessions.stop_all(key());
     let close = stopped.asked().await;
     assert!(stopped.holds_a_token(), "its close is under way");
     close.yes(HOUR);
@@ -144,7 +144,7 @@ async fn no_more_sessions_than_the_bound_begin_and_those_that_play_go_on() {
     let is_busy = matches!(refused.answer.refusal(), Some(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. })));
     assert!(is_busy && refused.session.is_none(), "{refused:?}");
     assert!(matches!(stage.admit_of(DeviceKey(2), 2, HOUR).await.answer, Answer::Forward(_)));
-    stage.sessions.stop(DeviceKey(3), None);
+    stage.sessions.stop_all(DeviceKey(3));
     stage.grant(AskKind::Close).await;
     let ended = async {
         while stage.sessions.states()["closing"] > 0 {

@@ -49,7 +49,7 @@ async fn running_counters_say_what_a_look_at_every_session_says() {
     stage.play_many(1..=20).await;
     assert_eq!((stage.sessions.states()["live"], stage.sessions.counts_are_exact()), (20, true));
     for device in 1..=10 {
-        stage.sessions.stop(DeviceKey(device), None);
+        stage.sessions.stop_all(DeviceKey(device));
         stage.grant(AskKind::Close).await;
         assert!(stage.sessions.counts_are_exact(), "after {device} stops");
     }
