@@ -172,6 +172,54 @@ async fn an_address_has_so_many_calls_in_flight_and_no_more() {
     assert_eq!(status(&ask(&mut again, GET).await.unwrap()), 200);
 }
 
+/// A head-end that answers slowly makes every call last: a few addresses that keep to their limits must not take
+/// everybody's places together.
+#[tokio::test]
+async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_households() {
+    const HOUSEHOLD: usize = 2;
+    let limits = Limits { in_flight: 200, in_flight_per_address: 25, ..defaults() };
+    let edge = run(Limits { connections_per_address: 100, ..limits }).await;
+    let (mut held, mut begun) = (Vec::new(), 0);
+    for host in 110..122 {
+        for _ in 0..25 {
+            let mut stream = connect_from(host, edge.plain).await;
+            stream.write_all(HOLD.as_bytes()).await.unwrap();
+            tokio::select! {
+                () = edge.begun() => begun += 1,
+                refused = read_reply(&mut stream) => {
+                    let refused = refused.unwrap();
+                    assert!(refused.contains("\"too_many_calls\""), "{refused}");
+                }
+            }
+            held.push(stream);
+        }
+    }
+    assert!((100..180).contains(&begun), "{begun}: half of the places are anybody's");
+    // Each of them holds its calls as long.
+    for host in 3..6 {
+        for _ in 0..HOUSEHOLD {
+            let mut stream = connect_from(host, edge.plain).await;
+            stream.write_all(HOLD.as_bytes()).await.unwrap();
+            edge.begun().await;
+            held.push(stream);
+        }
+    }
+    others_are_served(&edge, 20).await;
+    assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0, "nobody is told that we are overloaded");
+}
+
+/// A load balancer that is not told of speaks for all: it may have all places.
+#[tokio::test]
+async fn where_one_address_may_have_every_call_it_gets_them() {
+    let edge = run(Limits { in_flight: 12, in_flight_per_address: 12, ..limits() }).await;
+    let _held = flood(&edge, 12, HOLD).await;
+    for _ in 0..12 {
+        edge.begun().await;
+    }
+    let refused = ask(&mut connect_from(3, edge.plain).await, GET).await.unwrap();
+    assert!(refused.contains("\"overloaded\""), "{refused}");
+}
+
 /// Many streams of one HTTP/2 connection are as many calls.
 #[tokio::test]
 async fn streams_of_one_connection_count_as_calls_of_their_address() {

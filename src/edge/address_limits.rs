@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::config::Limits;
 const ARRIVAL_BURST: Duration = Duration::from_secs(4);
 /// Locks of the map, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
+/// Of the places that are left where they are scarce, one address may have one in so many.
+const SCARCE_SHARE: usize = 8;
 /// Addresses that are remembered for their rate alone. Beyond that their rates are forgotten.
 const MAX_RATES: usize = 65_536;
 
@@ -88,6 +90,8 @@ pub struct AddressLimits {
     counters: Arc<Counters>,
     hasher: RandomState,
     shards: [Mutex<HashMap<AddressKey, AddressUse>>; SHARDS],
+    /// An address may have fewer calls than all together.
+    tells_calls_apart: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +117,7 @@ impl Default for AddressLimits {
             counters: Arc::default(),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
+            tells_calls_apart: AtomicBool::new(false),
         }
     }
 }
@@ -136,6 +141,7 @@ impl AddressLimits {
             };
             bound.store(most, Ordering::Relaxed);
         }
+        self.tells_calls_apart.store(limits.in_flight_per_address < limits.in_flight, Ordering::Relaxed);
     }
 
     /// Counts a new connection toward the rate of its address; `false` if it comes too soon.
@@ -160,8 +166,27 @@ impl AddressLimits {
 
     /// Takes so much of a resource, or nothing: then the address has taken as much as it may.
     pub fn take(self: &Arc<Self>, address: IpAddr, resource: AddressResource, amount: usize) -> Option<AddressShare> {
+        self.take_of(address, resource, amount, usize::MAX)
+    }
+
+    /// A call's place in flight. `scarce`: how many places all addresses have left, where that is less than half. An
+    /// address may then have an eighth of that, so that many addresses which hold their calls for long leave room for
+    /// those with few. Where the limit of an address is that of all, addresses are not told apart.
+    pub(super) fn take_call(self: &Arc<Self>, address: IpAddr, scarce: Option<usize>) -> Option<AddressShare> {
+        let scarce = scarce.filter(|_| self.tells_calls_apart.load(Ordering::Relaxed));
+        let most = scarce.map_or(usize::MAX, |free| (free / SCARCE_SHARE).max(1));
+        self.take_of(address, AddressResource::Calls, 1, most)
+    }
+
+    fn take_of(
+        self: &Arc<Self>,
+        address: IpAddr,
+        resource: AddressResource,
+        amount: usize,
+        most: usize,
+    ) -> Option<AddressShare> {
         let mut share = AddressShare { amount: 0, key: AddressKey::of(address), limits: Arc::clone(self), resource };
-        share.grow(amount).then_some(share)
+        share.grow_within(amount, most).then_some(share)
     }
 
     fn bound(&self, resource: AddressResource) -> usize {
@@ -188,7 +213,11 @@ fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
 impl AddressShare {
     /// Takes more; `false`, and nothing taken, if that is too much.
     pub fn grow(&mut self, amount: usize) -> bool {
-        let bound = self.limits.bound(self.resource);
+        self.grow_within(amount, usize::MAX)
+    }
+
+    fn grow_within(&mut self, amount: usize, most: usize) -> bool {
+        let bound = self.limits.bound(self.resource).min(most);
         let mut shard = self.limits.shard(self.key);
         let used = shard.entry(self.key).or_default();
         let Some(taken) = used.taken.get_mut(self.resource as usize) else { return false };

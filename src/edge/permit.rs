@@ -43,6 +43,13 @@ impl Gate {
         self.inside() <= self.most.load(Ordering::Relaxed)
     }
 
+    /// How many places are free, once more than half of them are taken.
+    pub(super) fn scarce(&self) -> Option<usize> {
+        let (inside, most) = (self.inside(), self.most.load(Ordering::Relaxed));
+        let free = most.saturating_sub(inside);
+        (inside > free).then_some(free)
+    }
+
     pub(super) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
     }

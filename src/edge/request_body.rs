@@ -108,8 +108,9 @@ impl CallPlace {
     fn complete(&self) -> Result<(), CallRefusal> {
         let mut held = self.held();
         if held.call.is_none() {
-            let share = self.share(AddressResource::Calls, 1)?;
-            let permit = self.shared.calls.enter().ok_or_else(|| self.refuse())?;
+            let Shared { addresses, calls, .. } = &*self.shared;
+            let share = addresses.take_call(self.address, calls.scarce()).ok_or(CallRefusal::AddressFull)?;
+            let permit = calls.enter().ok_or_else(|| self.refuse())?;
             held.call = Some((share, permit));
         }
         (held.body, held.receiving) = (None, None);
