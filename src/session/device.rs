@@ -23,6 +23,7 @@ use super::verdict::Fault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
+mod accept;
 mod contest;
 mod kills;
 mod place;
@@ -143,33 +144,6 @@ impl<C> Device<C> {
         self.settle_contests(now, policy, out);
         self.start_held(now, policy, out);
         answer
-    }
-
-    /// The license server gave a license to this call of the playback.
-    pub fn accept(&mut self, id: SessionId, call: &Call) {
-        // A certificate is given to everybody. A release may be of another day's playback.
-        if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
-            return;
-        }
-        // A token stays with its first playback: a killed one must not find shelter with another.
-        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
-            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
-        let Some(playback) = self.playback_mut(id) else { return };
-        playback.learn(call);
-        playback.learn_token(token);
-        playback.learn_token(content_token);
-    }
-
-    /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only
-    /// of a player that has the key session, or whose token was accepted before.
-    pub fn accept_renewal(&mut self, id: SessionId, call: &Call) {
-        let is_its_own = |playback: &mut Playback<C>| {
-            let has_key_session = call.key_session.is_some_and(|key| playback.has_key_session(key));
-            has_key_session || call.token.is_some_and(|token| playback.answers_to(token))
-        };
-        if self.playback_mut(id).is_some_and(is_its_own) {
-            self.accept(id, call);
-        }
     }
 
     /// The player was given a license that lasts so long; none where that is unknown, or for ever.

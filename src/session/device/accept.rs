@@ -1,0 +1,36 @@
+//! What a device's playbacks learn of a call that was accepted: its tokens, key session, content and turns.
+//!
+//! Anybody can send a call that names another's device and content, so nothing is learned of one before.
+
+use super::super::call::{Call, CallKind};
+use super::super::playback::Playback;
+use super::Device;
+use crate::ids::SessionId;
+
+impl<C> Device<C> {
+    /// The license server gave a license to this call of the playback.
+    pub fn accept(&mut self, id: SessionId, call: &Call) {
+        // A certificate is given to everybody. A release may be of another day's playback.
+        if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
+            return;
+        }
+        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
+            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
+        let Some(playback) = self.playback_mut(id) else { return };
+        playback.learn(call);
+        playback.learn_token(token);
+        playback.learn_token(content_token);
+    }
+
+    /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only
+    /// of a player that has the key session, or whose token was accepted before.
+    pub fn accept_renewal(&mut self, id: SessionId, call: &Call) {
+        let is_its_own = |playback: &mut Playback<C>| {
+            let has_key_session = call.key_session.is_some_and(|key| playback.has_key_session(key));
+            has_key_session || call.token.is_some_and(|token| playback.answers_to(token))
+        };
+        if self.playback_mut(id).is_some_and(is_its_own) {
+            self.accept(id, call);
+        }
+    }
+}
