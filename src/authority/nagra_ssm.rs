@@ -77,6 +77,10 @@ impl NagraSsm {
     pub(super) fn read(&self, asked: &Asked<'_>, date: Duration) -> Result<Verdict, Fault> {
         let reply = Said::read(asked.body);
         if asked.status.is_success() && reply.error_code.is_none_or(|code| code == 0) {
+            if !reply.is_of_a_session_service(asked.kind) {
+                let reason = Reason::new(asked.status.as_u16(), None, "a good reply that is none of a session service");
+                return Err(Fault { kind: FaultKind::Malformed, reason });
+            }
             return self.read_good(asked, &reply, date);
         }
         classify(asked.kind, asked.status, reply.error_code, reply.reason(asked.status))
@@ -153,8 +157,20 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
     }
 }
 
+/// What a reply is, beside its fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ReplyBody {
+    Empty,
+    /// A JSON object with one of the fields that the head-end's replies have.
+    Known,
+    /// No JSON object: a page, mostly.
+    Page,
+    Unknown,
+}
+
 /// The few fields of a reply that matter, whatever their case and type.
 struct Said {
+    body: ReplyBody,
     error_code: Option<i64>,
     interval: Option<Duration>,
     message: String,
@@ -164,13 +180,22 @@ struct Said {
 impl Said {
     /// Empty and non-JSON bodies say nothing.
     fn read(body: &[u8]) -> Self {
+        const KNOWN: [&str; 4] = ["errorCode", "heartBeat", "license", "sessionToken"];
         let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let is_known = |name: &String| KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let kind = match &value {
+            Value::Object(fields) if fields.keys().any(is_known) => ReplyBody::Known,
+            Value::Object(_) => ReplyBody::Unknown,
+            _ if body.iter().all(u8::is_ascii_whitespace) => ReplyBody::Empty,
+            _ => ReplyBody::Page,
+        };
         let field = |name: &str| {
             value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
         };
         let number = |name| field(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
         let text = |name| field(name).and_then(Value::as_str).unwrap_or_default();
         Self {
+            body: kind,
             error_code: number("errorCode").map(|code| code as i64),
             interval: number("heartBeat").filter(|s| (0.001..=86_400.0).contains(s)).map(Duration::from_secs_f64),
             message: text("message").to_owned(),
@@ -178,6 +203,20 @@ impl Said {
             token: Some(text("sessionToken"))
                 .filter(|token| !token.is_empty() && header_value(token).is_some())
                 .map(Secret::new),
+        }
+    }
+
+    /// A captive portal and a CDN answer 200 to everything. That says nothing of the session: the answer is lost.
+    fn is_of_a_session_service(&self, ask: AskKind) -> bool {
+        match (ask, self.body) {
+            (_, ReplyBody::Known) => true,
+            // A teardown has nothing to tell, so its reply may hold anything but a page.
+            (AskKind::Close, ReplyBody::Empty | ReplyBody::Unknown) => true,
+            (AskKind::Close, ReplyBody::Page)
+            | (
+                AskKind::Beat | AskKind::Open | AskKind::Renew,
+                ReplyBody::Empty | ReplyBody::Page | ReplyBody::Unknown,
+            ) => false,
         }
     }
 

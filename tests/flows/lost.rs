@@ -123,3 +123,55 @@ async fn the_close_of_a_session_whose_newest_token_is_lost_is_told_as_left_open(
         stage.end_leaving_some_open().await;
     }
 }
+
+/// Pages of a captive portal or a CDN that answer in the head-end's place, with success.
+const PAGES: [&str; 4] = ["<html>Please log in</html>", "", "null", r#"{"portal": "https://login.example"}"#];
+
+/// One of them stands where a new token was told, and those after it must not make the old token look kept.
+#[tokio::test]
+async fn pages_that_answer_in_the_head_ends_place_prove_nothing_of_its_tokens() {
+    for page in PAGES {
+        let stage = stale_is(Stage::clearkey().heartbeat(0.5), "not-found").start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.post(CLEARKEY).await.is_good());
+        stage
+            .headend
+            .faults(json!([
+                {"endpoint": "heartbeat", "action": "garble"},
+                {"endpoint": "heartbeat", "times": 2, "action": {"status": 200, "body": page}},
+            ]))
+            .await;
+        stage.eventually("opened anew", async || stage.headend.count("setup").await == 2).await;
+        assert!(tv.post(CLEARKEY).await.is_good(), "{page}");
+        stage.only_session("live").await;
+        assert_eq!(killed(&stage).await, 0.0, "{page}");
+        stage.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_answers_a_setup_or_a_renewal_grants_nothing() {
+    for page in PAGES {
+        let stage = Stage::widevine().start().await;
+        let tv = stage.player("tv", "news").await;
+        stage.headend.fault("setup", json!({"status": 200, "body": page}), 1).await;
+        assert_eq!(tv.license("video").await.error(), (403, "authority_malformed".to_owned()), "{page}");
+        stage.eventually("opened", async || tv.license("video").await.is_good()).await;
+        stage.headend.fault("renewal", json!({"status": 200, "body": page}), 1).await;
+        assert_eq!(tv.renew("video").await.error().1, "authority_malformed", "{page}");
+        assert!(tv.renew("video").await.is_good(), "{page}");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_answers_a_teardown_gives_no_place_back() {
+    let stage = Stage::clearkey().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good());
+    stage.headend.fault("teardown", json!({"status": 200, "body": PAGES[0]}), 1).await;
+    assert_eq!(tv.stop().await.status, 204);
+    stage.headend.nth("teardown", 2).await;
+    assert!(stage.headend.open().await.is_empty());
+    stage.end().await;
+}

@@ -85,7 +85,8 @@ impl FirstLight {
         let object = value.ok().filter(Value::is_object);
         let nothing = Value::Object(serde_json::Map::new());
         let said = Said::of(self, object.as_ref().unwrap_or(&nothing));
-        self.classify(status, object.is_some(), &said)
+        let readable = object.as_ref().is_some_and(|object| is_of_the_service(object, &self.names));
+        self.classify(status, readable, &said)
     }
 
     fn classify(&self, status: StatusCode, readable: bool, said: &Said<'_>) -> Class {
@@ -113,6 +114,13 @@ impl FirstLight {
             (_, _) => fault(FaultKind::Malformed, reason()),
         }
     }
+}
+
+/// An object with none of the service's fields is somebody else's, such as a captive portal's. One without any field says
+/// as much as no body, which is good.
+fn is_of_the_service(reply: &Value, names: &Names) -> bool {
+    let known = |of: &Value| Names::ALL.iter().any(|name| of.get(names.of(name)).is_some());
+    reply.as_object().is_some_and(serde_json::Map::is_empty) || known(reply)
 }
 
 fn fault(kind: FaultKind, reason: Reason) -> Class {

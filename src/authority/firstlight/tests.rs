@@ -244,6 +244,10 @@ const TABLE: &[(u16, &str, &str)] = &[
     (503, "", "INFRA"),
     (200, "no json", "malformed"),
     (200, "[]", "malformed"),
+    (200, "<html>Please log in</html>", "malformed"),
+    (200, r#"{"portal":{"heartbeatToken":"t"}}"#, "malformed"),
+    (204, "null", "malformed"),
+    (200, "{}", "ok"),
     (200, "\"text\"", "malformed"),
     // What stands in no row is a fault, and never a kill.
     (302, "", "malformed"),

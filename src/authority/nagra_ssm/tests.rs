@@ -240,14 +240,35 @@ fn every_good_reply_with_a_token_replaces_the_one_before() {
             (200, r#"{"sessionToken":"cannot\nstand in a header"}"#, alive(None, None)),
             (200, r#"{"sessionToken":7}"#, alive(None, None)),
             (200, r#"{"sessionToken":null}"#, alive(None, None)),
-            (200, "{}", alive(None, None)),
-            (200, "[]", alive(None, None)),
-            (200, "", alive(None, None)),
-            (200, "<html>", alive(None, None)),
-            (204, "", alive(None, None)),
+            (200, r#"{"heartBeat":9}"#, alive(Some(Duration::from_secs(9)), None)),
         ] {
             assert_eq!(read(kind, status, body), expected, "{kind:?} {status} {body}");
         }
+    }
+}
+
+/// What answers 200 to everything, such as a captive portal, must neither confirm a session nor end one.
+#[test]
+fn a_good_reply_that_is_none_of_a_session_service_is_a_lost_answer() {
+    for (status, body, closes) in [
+        (200, "<html><body>Please log in</body></html>", false),
+        (202, "OK", false),
+        (200, "[]", false),
+        (200, "null", false),
+        (200, "\"closed\"", false),
+        (200, "{\"sessionToken\":", false),
+        (200, "", true),
+        (204, "", true),
+        (200, " \r\n", true),
+        (200, "{}", true),
+        (200, r#"{"portal":{"sessionToken":"t"}}"#, true),
+    ] {
+        for kind in [AskKind::Beat, AskKind::Open, AskKind::Renew] {
+            assert_eq!(word(&read(kind, status, body)), "malformed", "{kind:?} {status} {body}");
+        }
+        let close = read(AskKind::Close, status, body);
+        assert_eq!(matches!(close, Ok(Verdict::Closed)), closes, "{status} {body}");
+        assert_eq!(close.is_err(), !closes, "{status} {body}");
     }
 }
 
@@ -268,7 +289,7 @@ fn an_open_needs_a_token() {
 
 #[test]
 fn a_close_is_done_by_any_good_status() {
-    for (status, body) in [(204, ""), (200, "{}"), (202, "<html>"), (200, r#"{"sessionToken":"next"}"#)] {
+    for (status, body) in [(204, ""), (200, "{}"), (202, r#"{"errorCode":0}"#), (200, r#"{"sessionToken":"next"}"#)] {
         assert_eq!(read(AskKind::Close, status, body), Ok(Verdict::Closed));
     }
 }
