@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use super::Gateway;
 use super::asked::Asked;
 use super::route::Route;
+use crate::config::SessionControl;
+use crate::drm::Kind;
 use crate::edge::Peer;
 use crate::secret::Fingerprint;
+use crate::store::Dialect;
 use crate::token::TokenClaims;
 
 /// Addresses that are watched at once; then the oldest half is forgotten.
@@ -28,6 +31,8 @@ pub(super) enum WeakIdentity {
     AccountByDevice,
     /// Tokens of several devices come from one address, and the address is the device.
     SharedPeer,
+    /// A license is asked for without the id of a registered playback, where nothing else tells of one.
+    Unregistered,
 }
 
 impl WeakIdentity {
@@ -35,6 +40,7 @@ impl WeakIdentity {
         match self {
             Self::AccountByDevice => "account_by_device",
             Self::SharedPeer => "shared_peer",
+            Self::Unregistered => "unregistered",
         }
     }
 }
@@ -47,7 +53,7 @@ struct Watched {
     /// The token's own words on whose it is, of the first call.
     first: Option<Fingerprint>,
     last: Instant,
-    warned: [Option<Instant>; 2],
+    warned: [Option<Instant>; 3],
 }
 
 impl IdentityWatch {
@@ -59,11 +65,7 @@ impl IdentityWatch {
     /// Whether it is time to warn of it.
     fn warns(&self, route: &Arc<str>, address: IpAddr, weak: WeakIdentity, now: Instant) -> bool {
         self.with(route, address, now, |watched| {
-            let warned = match weak {
-                WeakIdentity::AccountByDevice => watched.warned.first_mut(),
-                WeakIdentity::SharedPeer => watched.warned.last_mut(),
-            };
-            warned.is_some_and(|warned| {
+            watched.warned.get_mut(weak as usize).is_some_and(|warned| {
                 let due = warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING_INTERVAL);
                 if due {
                     *warned = Some(now);
@@ -82,7 +84,7 @@ impl IdentityWatch {
             let middle = *middle;
             all.retain(|_, watched| watched.last > middle);
         }
-        let watched = all.entry(key).or_insert(Watched { first: None, last: now, warned: [None; 2] });
+        let watched = all.entry(key).or_insert(Watched { first: None, last: now, warned: [None; 3] });
         watched.last = now;
         act(watched)
     }
@@ -92,6 +94,11 @@ impl Gateway {
     pub(super) fn watch_identity_of(&self, route: &Route, peer: &Peer, asked: &Asked) {
         let source = asked.device.as_ref().map(|(_, source)| *source);
         self.watch_identity(route, peer, asked.claims.as_ref(), source, asked.counted.by_device);
+        let passes = route.config.session_control != SessionControl::Always && asked.registration.is_none();
+        let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == Dialect::FirstLight);
+        if passes && wants_license(asked) && by_registration() {
+            self.warn_of_identity(route, peer.address, WeakIdentity::Unregistered, self.clock.now());
+        }
     }
 
     /// `source` is the identity source that named the device, `by_device` whether it names the account too.
@@ -133,8 +140,18 @@ impl Gateway {
                 "tokens of several devices come from one address and count as one device: name \
                  token-claim:device.deviceId before peer in route.device, or server.trusted-proxies"
             ),
+            WeakIdentity::Unregistered => tracing::warn!(
+                route,
+                %address,
+                "a license call without the id of a registered playback has no session: nobody limits it; let players use \
+                 the URL of their authorization, and set session-control = \"always\""
+            ),
         }
     }
+}
+
+fn wants_license(asked: &Asked) -> bool {
+    asked.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
 }
 
 /// What a token says of whose it is; none if it says nothing.

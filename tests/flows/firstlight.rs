@@ -495,3 +495,26 @@ async fn a_token_that_was_lost_with_its_reply_is_no_kill() {
     let _again = playing(&stage, "tv", "game", "live").await;
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_license_call_without_a_registered_playback_is_warned_of_where_it_passes() {
+    let server = license_server().await;
+    let stage = plain(&server).start().await;
+    let unregistered = async || stage.metric("weak_identities_total", &["fault=\"unregistered\""]).await;
+    let registered = playing(&stage, "tv", "news", "vod").await;
+    assert_eq!(unregistered().await, 0.0, "it has the id of its authorization");
+    let stranger = stage.stranger().with("x-device-id", "phone");
+    assert!(stranger.post(CLEARKEY).await.is_good(), "without an id it passes, and nobody limits it");
+    assert_eq!(unregistered().await, 1.0);
+    let warnings = stage.ask(Method::GET, "/v1/configuration").await.json()["warnings"].to_string();
+    assert!(warnings.contains("session-control: is \\\"auto\\\": a license call without the id"), "{warnings}");
+    assert_eq!(registered.stop().await.status, 204);
+    stage.end().await;
+
+    let always = "authority = \"quickplay\"\nsession-control = \"always\"";
+    let stage = plain(&server).upstream("/strict", &server.url(), always).start().await;
+    let refused = stage.stranger().with("x-device-id", "phone").at("/strict").post(CLEARKEY).await;
+    assert_eq!(refused.error(), (403, "token_missing".to_owned()));
+    assert_eq!(stage.metric("weak_identities_total", &[]).await, 0.0);
+    stage.end().await;
+}

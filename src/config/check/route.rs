@@ -113,6 +113,9 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let unrecognised = table.choice("unrecognised", &UNRECOGNISED);
     let base = base(table, path, license_server, frame)?;
     let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
+    if session_control == SessionControl::Auto {
+        warn_of_unregistered(table, frame.kind(base.authority));
+    }
     if enforcement == Enforcement::Renewal {
         expect_renewals(table, base.authority, frame);
     }
@@ -120,6 +123,16 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
     let unrecognised = unrecognised.unwrap_or(usual);
     Some(Route { enforcement, refusal, session_control, strip_cmcd, unrecognised, wrapping, ..base })
+}
+
+/// Only the id in the path says which authorization a license belongs to.
+fn warn_of_unregistered(table: &Section<'_>, authority: Option<&AuthorityKind>) {
+    if matches!(authority, Some(AuthorityKind::FirstLight(_))) {
+        let what = "is \"auto\": a license call without the id of a registered playback (PATH/~ID) passes without a \
+            session, so that whoever leaves the id out is limited by nobody; write \"always\" where all players come by \
+            an authorize route or the admin API";
+        table.warn("session-control", what);
+    }
 }
 
 fn enforcement(table: &Section<'_>) -> Enforcement {
