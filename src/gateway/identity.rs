@@ -40,7 +40,7 @@ pub(super) fn device(ladder: &[Rung], evidence: &Evidence<'_>) -> Option<(String
 }
 
 /// For whom and as what the authority counts a session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
     pub(super) account: Option<String>,
     /// Nothing but the device named the account, though the authority looks for more.

@@ -136,6 +136,11 @@ impl Gateway {
         let plays = asked.method == Method::GET;
         if let Some(authority) = managed.filter(|authority| plays && authority.opens_for_media()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+            let counted = match known {
+                Some(known) => self.counted_as(authority, known, counted),
+                None => counted,
+            };
+            let _first = self.shelf.seat(self.clock.now(), registration.id).counted.set(counted.clone());
             self.watch_identity(route, peer, claims.as_ref(), Some(registration.rung), counted.by_device);
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
             let card = Arc::new(Card {

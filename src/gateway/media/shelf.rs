@@ -3,10 +3,11 @@
 //! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::playhead::Wanted;
+use crate::gateway::identity::Counted;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
 use crate::playbacks::{Generations, HeapBytes};
@@ -34,6 +35,8 @@ pub struct Shelf {
 pub(super) struct Seat {
     /// A session was opened for it.
     pub(super) bound: AtomicBool,
+    /// As what its session was counted: a playback that follows it brings no token that could say so again.
+    pub(super) counted: OnceLock<Counted>,
     /// Its kill has been measured.
     pub(super) effective: AtomicBool,
     learned: Mutex<Learned>,

@@ -423,6 +423,31 @@ async fn a_live_player_that_fetches_nothing_more_is_gone() {
     stage.end().await;
 }
 
+/// Only its first request brought a token: below a playback's own path there is none.
+#[tokio::test]
+async fn a_playback_that_begins_anew_is_counted_as_it_was() {
+    let origin = Origin::with(live()).await;
+    let lines = "content-token = [\"query:token\"]\n[route.endings]\nmedia-silence = \"300ms\"";
+    for account in ["\"token-claim:sub\"", "\"token-claim:sub\", \"device\""] {
+        let tables = format!(
+            "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [{account}]\n\
+             [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n{lines}\n",
+            origin.url()
+        );
+        let stage = Stage::script().tables(&tables).start().await;
+        // {"sub":"ann"}
+        let (mut path, _) = begin(&stage, "tv", "/media/live.m3u8?token=e30.eyJzdWIiOiJhbm4ifQ.x").await;
+        for _ in 0..2 {
+            stage.eventually("gone", async || stage.each("state").await.iter().all(|state| state == "closed")).await;
+            let (anew, reply) = begin(&stage, "tv", &path).await;
+            assert!(reply.is_good(), "{account}: {}", reply.text());
+            path = anew;
+        }
+        assert!(stage.each("account").await.iter().all(|account| account == "ann"), "{account}");
+        stage.end().await;
+    }
+}
+
 /// Whose segments come straight from the origin shows itself by its manifest alone.
 #[tokio::test]
 async fn a_live_player_that_need_not_ask_again_is_not_gone() {
