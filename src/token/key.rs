@@ -6,9 +6,13 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
 };
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use serde::Deserialize;
 use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
 
 /// RFC 7518 section 3.2: a key of the size of the hash output or larger.
 const MIN_SECRET_BYTES: usize = 32;
@@ -137,8 +141,8 @@ impl TokenKeySet {
         if json.trim_ascii().is_empty() {
             return Err(KeyFault::Empty);
         }
-        let set: Value = serde_json::from_slice(json).map_err(|_| KeyFault::NoJwks)?;
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeyFault::NoJwks)?;
+        let set = WipedJson(serde_json::from_slice(json).map_err(|_| KeyFault::NoJwks)?);
+        let keys = set.0.get("keys").and_then(Value::as_array).ok_or(KeyFault::NoJwks)?;
         if keys.len() > MAX_KEYS {
             return Err(KeyFault::Many);
         }
@@ -148,8 +152,12 @@ impl TokenKeySet {
         let mut usable = Vec::new();
         for key in keys {
             // What cannot be read is of a kind that is not known here.
-            let Ok(jwk) = serde_json::from_value::<Jwk>(key.clone()) else { continue };
-            usable.extend(of_jwk(&jwk, source)?);
+            let Ok(mut jwk) = Jwk::deserialize(key) else { continue };
+            let secret = match &mut jwk.algorithm {
+                AlgorithmParameters::OctetKey(octets) => Some(Zeroizing::new(std::mem::take(&mut octets.value))),
+                _ => None,
+            };
+            usable.extend(of_jwk(&jwk, secret, source)?);
         }
         if usable.is_empty() {
             return Err(KeyFault::Unusable(match source {
@@ -167,13 +175,32 @@ impl std::fmt::Debug for TokenKeySet {
     }
 }
 
+/// A text that may hold a secret, in parts; none of them stays in memory.
+struct WipedJson(Value);
+
+impl Drop for WipedJson {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::String(text) => text.zeroize(),
+        Value::Bool(_) | Value::Null | Value::Number(_) => {}
+    }
+}
+
 /// RFC 7518 sections 6.2.2 and 6.3.2.
 fn is_private(jwk: &Value) -> bool {
     ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.get(name).is_some())
 }
 
 /// None for a key that signs no tokens, or not in a way that is known here.
-fn of_jwk(jwk: &Jwk, source: JwksSource) -> Result<Option<TokenKey>, KeyFault> {
+/// `secret`: of a shared one its bytes in base64url, taken out of it.
+fn of_jwk(jwk: &Jwk, secret: Option<Zeroizing<String>>, source: JwksSource) -> Result<Option<TokenKey>, KeyFault> {
     let common = &jwk.common;
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
@@ -190,10 +217,15 @@ fn of_jwk(jwk: &Jwk, source: JwksSource) -> Result<Option<TokenKey>, KeyFault> {
     if other_use || other_operation || other_algorithm {
         return Ok(None);
     }
-    let Ok(key) = DecodingKey::from_jwk(jwk) else { return Ok(None) };
-    let key = match (algorithm, key.kind()) {
-        (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => hmac_key(secret)?,
-        _ => key,
+    let key = match secret {
+        Some(secret) => match URL_SAFE_NO_PAD.decode(secret.as_bytes()).map(Zeroizing::new) {
+            Ok(secret) => hmac_key(&secret)?,
+            Err(_) => return Ok(None),
+        },
+        None => match DecodingKey::from_jwk(jwk) {
+            Ok(key) => key,
+            Err(_) => return Ok(None),
+        },
     };
     let id = common.key_id.clone();
     // One that is too small or torn must not stand in the way of the others.

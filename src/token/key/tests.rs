@@ -146,3 +146,10 @@ proptest::proptest! {
         let _ = TokenKeySet::of_jwks(text.as_bytes(), JwksSource::Url);
     }
 }
+
+#[test]
+fn what_a_key_set_said_is_wiped() {
+    let mut set = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}, ["c2VjcmV0", 7, null]]});
+    wipe(&mut set);
+    assert_eq!(set, json!({"keys": [{"kty": "", "k": ""}, ["", 7, null]]}));
+}
