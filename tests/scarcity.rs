@@ -297,3 +297,80 @@ async fn a_device_that_is_refused_without_end_writes_its_first_lines_and_the_res
     assert!((20..=40).contains(&proxy.said("setup_rejected")), "{}", proxy.said("setup_rejected"));
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
+
+/// Answers every call with this, until the set is dropped.
+async fn saying(status: &'static str, body: &'static str) -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (address, mut serving) = (listener.local_addr().unwrap(), JoinSet::new());
+    serving.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _request = stream.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _closed = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    (address, serving)
+}
+
+/// What one refused call leaves in the log: the names of its lines.
+#[tokio::test]
+async fn a_call_that_is_refused_leaves_one_line_that_says_whose_it_was() {
+    let (kills, _killing) = saying("404 Not Found", r#"{"errorCode":3002,"message":"Not Found"}"#).await;
+    let (denies, _denying) = saying("400 Bad Request", r#"{"errorCode":1007,"message":"too many"}"#).await;
+    let (declines, _declining) = saying("403 Forbidden", "no").await;
+    let folder = tempfile::tempdir().unwrap();
+    let ssm = |name: &str, address: String| {
+        format!(
+            "[[authority]]\nname = \"{name}\"\nkind = \"nagra-ssm\"\nurl = \"http://{address}/\"\ntenant = \"T\"\n\
+             [[route]]\npath = \"/{name}\"\nlicense-server = \"http://127.0.0.1:9/\"\nauthority = \"{name}\"\n"
+        )
+    };
+    let embedded = format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\npath = \"/declined\"\nlicense-server = \"http://{declines}/\"\nauthority = \"home\"\n"
+    );
+    let authorities =
+        [("killed", kills.to_string()), ("limit", denies.to_string()), ("away", "127.0.0.1:9".to_owned())];
+    let tables: String = authorities.map(|(name, address)| ssm(name, address)).concat();
+    let text = format!("[server]\n{PLAIN}\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n{tables}{embedded}");
+    std::fs::write(folder.path().join("config.toml"), text).unwrap();
+    let proxy = Proxy::start(&folder.path().join("config.toml"));
+    // {"device":{"accountId":"ann"},"sessionControl":{}}
+    let token = "e30.eyJkZXZpY2UiOnsiYWNjb3VudElkIjoiYW5uIn0sInNlc3Npb25Db250cm9sIjp7fX0.x";
+    let challenge = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
+    for (route, lines) in [
+        ("limit", &["error=\"limit_reached\""][..]),
+        ("away", &["error=\"authority_unreachable\""]),
+        // The session's end is told once, and each call that it refuses.
+        ("killed", &[" killed ", "error=\"session_killed\""]),
+        ("declined", &["the license server declined", "reason=\"unused\"", " opened "]),
+    ] {
+        let head = format!(
+            "POST /{route} HTTP/1.1\r\nHost: h\r\nx-device-id: box-{route}\r\nnv-authorizations: {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{challenge}",
+            challenge.len()
+        );
+        let reply = request_from(2, proxy.players, &head).await;
+        assert!(reply.starts_with("HTTP/1.1 403") || reply.starts_with("HTTP/1.1 503"), "{route}: {reply}");
+        let device = format!("device=\"box-{route}\"");
+        eventually(route, async || proxy.said(&device) >= lines.len()).await;
+        assert!(request_from(2, proxy.players, NOWHERE).await.contains(" 404 "));
+        proxy.says("no_route");
+        assert_eq!(proxy.said(&device), lines.len(), "{route}: {}", proxy.text());
+        for line in lines {
+            let found = proxy.lines_with(&device).into_iter().find(|found| found.contains(line));
+            let found = found.unwrap_or_else(|| panic!("{route}: no {line} in {}", proxy.text()));
+            assert!(found.contains(&format!("route=\"/{route}\"")), "{found}");
+            assert!(
+                found.contains(if route == "declined" { "account=\"home\"" } else { "account=\"ann\"" }),
+                "{found}"
+            );
+        }
+    }
+    let broken = "PUT /limit/~0123456789abcdef0123456789abcdef HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\
+        Transfer-Encoding: chunked\r\n\r\n";
+    assert!(request_from(2, proxy.players, broken).await.contains(" 400 "));
+    let told = proxy.says("both_lengths");
+    assert!(told.contains("method=\"PUT\"") && told.contains("route=\"/limit\"") && !told.contains("0123"), "{told}");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}

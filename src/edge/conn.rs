@@ -184,7 +184,7 @@ impl Worker {
             trace = refused => trace,
             () = line.evicted() => return None,
         };
-        shared.log_refusal(AddressKey::of(peer.address), &trace, StatusCode::BAD_REQUEST, None);
+        shared.log_refusal(AddressKey::of(peer.address), &trace, StatusCode::BAD_REQUEST, None, || ("unread", None));
         None
     }
 

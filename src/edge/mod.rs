@@ -86,4 +86,10 @@ pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The
     /// reply's CORS headers are added by the edge.
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply;
+
+    /// What serves this path, by its name in the configuration, for the log line of a call that is refused. Nothing else
+    /// of a path may be written: it can hold what only its player may know.
+    fn route_of(&self, _path: &str) -> Option<String> {
+        None
+    }
 }

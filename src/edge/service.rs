@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
@@ -60,6 +60,7 @@ impl Service<Request<Incoming>> for Calls {
             version: parts.version,
             worker: Arc::clone(&self.worker),
             address: AddressKey::of(self.peer.address),
+            asked: (parts.method.clone(), parts.uri.clone()),
             caller,
         };
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
@@ -151,6 +152,8 @@ enum State {
 /// What is done to a reply before it leaves.
 struct Finish {
     address: AddressKey,
+    /// For the line of a refusal.
+    asked: (Method, Uri),
     caller: Caller,
     close: bool,
     preflight: Option<HeaderMap>,
@@ -195,7 +198,9 @@ impl Finish {
         }
         if let Some(trace) = reply.extensions().get::<RefusalTrace>() {
             let caller = reply.extensions().get::<RefusedCaller>();
-            self.worker.shared.log_refusal(self.address, trace, reply.status(), caller);
+            let (method, uri) = &self.asked;
+            let asked = || (known_method(method), self.worker.handler.route_of(uri.path()));
+            self.worker.shared.log_refusal(self.address, trace, reply.status(), caller, asked);
         }
         let headers = reply.headers_mut();
         self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);
@@ -210,4 +215,21 @@ impl Finish {
         }
         reply
     }
+}
+
+/// A method that is none of HTTP's own can be any text.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [Method; 8] = [
+        Method::CONNECT,
+        Method::DELETE,
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::POST,
+        Method::PUT,
+    ];
+    const NAMES: [&str; 8] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+    let known = KNOWN.iter().zip(NAMES).find(|(known, _)| *known == method);
+    known.map_or("another", |(_, name)| name)
 }

@@ -129,13 +129,16 @@ impl Shared {
         trace: &RefusalTrace,
         status: StatusCode,
         caller: Option<&RefusedCaller>,
+        asked: impl FnOnce() -> (&'static str, Option<String>),
     ) {
         let RefusalTrace { error, incident, note } = trace;
         if self.may_log(error, address) {
             let device = caller.and_then(|caller| caller.device.as_deref());
             let account = caller.and_then(|caller| caller.account.as_deref());
-            let status = status.as_u16();
-            tracing::info!(incident, error, status, peer = %address, device, account, note, "refused a request");
+            let (status, (method, route)) = (status.as_u16(), asked());
+            tracing::info!(
+                incident, error, status, peer = %address, method, route, device, account, note, "refused a request"
+            );
         }
     }
 }

@@ -92,6 +92,12 @@ impl Handler for Arc<Gateway> {
         let (gateway, peer) = (self.clone(), peer.clone());
         Reply::new(self.tasks.clone(), |hang_up| async move { gateway.answer(&peer, request, &hang_up).await })
     }
+
+    fn route_of(&self, path: &str) -> Option<String> {
+        let routes = self.routes.load();
+        let authorize = || routes.authorize(path).map(|(route, _)| route.config.path.clone());
+        authorize().or_else(|| routes.find(path).map(|(route, _)| route.path.to_string()))
+    }
 }
 
 impl Gateway {

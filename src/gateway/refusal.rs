@@ -81,8 +81,9 @@ impl Story<'_> {
             let session = session.map(|id| id.short().to_string());
             let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
             let (device, account) = self.identity();
+            let authority = self.route.authority.as_deref().map(|authority| &*authority.name);
             tracing::info!(
-                %incident, session, device, account, route = &*self.route.path, error = turned.error,
+                %incident, session, device, account, authority, route = &*self.route.path, error = turned.error,
                 code = turned.code, errorCode = turned.error_code, said = turned.message, phase = phase.name(),
                 profile = shape.profile_name(), rung, "refused"
             );

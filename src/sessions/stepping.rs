@@ -8,7 +8,7 @@ use super::retention::drop_tokens;
 use super::table::{Kept, Seat};
 use super::{Asking, DeviceKey, Sessions};
 use crate::ids::SessionId;
-use crate::session::{Device, Effect, Event, Outbox};
+use crate::session::{AskKind, Device, Effect, Event, Outbox};
 
 impl Sessions {
     pub(super) fn with<R>(
@@ -32,8 +32,9 @@ impl Sessions {
             let mut out = Outbox::new();
             let result = act(seat, &mut out);
             let Seat { device, wake, .. } = seat;
-            for (id, effect) in out {
-                self.carry_out(key, device, id, effect, wake, &mut jobs);
+            let told: Vec<_> = (0..out.len()).map(|at| is_told_elsewhere(&out, at)).collect();
+            for ((id, effect), told) in out.into_iter().zip(told) {
+                self.carry_out(key, device, (id, effect, told), wake, &mut jobs);
             }
             drop_tokens(device);
             self.keep(key, device);
@@ -53,8 +54,7 @@ impl Sessions {
         &self,
         key: DeviceKey,
         device: &mut Device<Kept>,
-        id: SessionId,
-        effect: Effect,
+        (id, effect, told): (SessionId, Effect, bool),
         wake: &Notify,
         jobs: &mut Vec<Asking>,
     ) {
@@ -76,7 +76,7 @@ impl Sessions {
                     playback.card.mirror.over();
                 }
                 let token = playback.token.filter(|token| playback.answers_to(*token));
-                self.telemetry.note(&playback.card.card.playback(key, id, token), &event, at);
+                self.telemetry.note(&playback.card.card.playback(key, id, token), &event, at, told);
                 playback.card.timeline.add(at, event);
             }
             Effect::Wake => wake.notify_waiters(),
@@ -97,5 +97,26 @@ impl Sessions {
             }
             self.alarm.notify_one();
         }
+    }
+}
+
+/// Whether another line tells what this event does: the refusal of the player's call, which names its incident; or the
+/// end of the session that follows from it in the same step. What settles credit comes without a call.
+fn is_told_elsewhere(out: &Outbox, at: usize) -> bool {
+    let Some((id, Effect::Note(event))) = out.get(at) else { return false };
+    let mut beside = out.iter().filter(|(of, _)| of == id).filter_map(|(_, effect)| match effect {
+        Effect::Note(event) => Some(event),
+        Effect::Ask(_) | Effect::Displace(_) | Effect::Forget | Effect::Wake => None,
+    });
+    match event {
+        Event::Failed(AskKind::Open | AskKind::Renew, _) => !beside.any(|event| matches!(event, Event::Settled(_))),
+        Event::Refused(..) => !beside.any(|event| matches!(event, Event::Settled(_))),
+        Event::Failed(AskKind::Beat | AskKind::Close, _) => beside.any(|event| {
+            matches!(
+                event,
+                Event::Blackout(_) | Event::Closed(_) | Event::Killed(_) | Event::LeftOpen | Event::Reopening
+            )
+        }),
+        _ => false,
     }
 }

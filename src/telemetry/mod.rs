@@ -74,13 +74,13 @@ impl Telemetry {
     }
 
     /// Writes one event of a session to the log and the counters, and tells who listens.
-    /// `at`: wall time since the epoch.
-    pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration) {
+    /// `at`: wall time since the epoch. `told`: another line says the same with more, so that this one is for debugging.
+    pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration, told: bool) {
         self.metrics.event(of, event);
         self.debts.event(of.authority, event);
         self.events.publish(of, event, at);
         let name = event.name();
-        let is_routine = matches!(event, Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed);
+        let is_routine = told || matches!(event, Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed);
         if is_routine && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -100,8 +100,16 @@ impl Telemetry {
             Event::Closed(end) => {
                 info!(%session, device, account, authority, route, reason = end.name(), "{name}")
             }
+            Event::Failed(ask, reason) if told => debug!(
+                %session, device, account, authority, route, event = (of.error_name)(*ask),
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+            ),
             Event::Failed(ask, reason) => warn!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
+                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+            ),
+            Event::Refused(_, reason) if told => debug!(
+                %session, device, account, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             Event::Orphaned => warn!(
@@ -315,10 +323,10 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..500 {
                 for event in [Event::Opened { interval: Duration::from_secs(30) }, Event::Closed(End::Stopped)] {
-                    telemetry.note(&playback("loud", 1), &event, Duration::ZERO);
+                    telemetry.note(&playback("loud", 1), &event, Duration::ZERO, false);
                 }
             }
-            telemetry.note(&playback("quiet", 2), &Event::Closed(End::Stopped), Duration::ZERO);
+            telemetry.note(&playback("quiet", 2), &Event::Closed(End::Stopped), Duration::ZERO, false);
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();

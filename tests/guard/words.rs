@@ -31,7 +31,7 @@ fn metrics() -> BTreeSet<String> {
         session: SessionId(1),
         token: None,
     };
-    telemetry.note(&playback, &Event::Closed(End::Stopped), Duration::ZERO);
+    telemetry.note(&playback, &Event::Closed(End::Stopped), Duration::ZERO, false);
     telemetry.clock_offset(&"a".into(), 0.0, false);
     telemetry.token_keys_fetched(&"a".into(), 1);
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
@@ -51,8 +51,8 @@ fn metrics() -> BTreeSet<String> {
     metrics.account_deferred(&"a".into());
     metrics.reload(true);
     metrics.sessions("live", 1);
-    telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO);
-    telemetry.note(&playback, &Event::Settled(Duration::ZERO), Duration::ZERO);
+    telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO, false);
+    telemetry.note(&playback, &Event::Settled(Duration::ZERO), Duration::ZERO, false);
     metrics.authority_call_spared(&"a".into(), AskKind::Open);
     metrics.breaker(&"a".into(), "open,renew", true);
     metrics.outage(&"a".into(), Duration::ZERO, 0);

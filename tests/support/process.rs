@@ -121,6 +121,16 @@ impl Proxy {
         self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).count()
     }
 
+    /// The lines so far that hold this.
+    pub(crate) fn lines_with(&self, what: &str) -> Vec<String> {
+        self.heard.lock().unwrap().iter().filter(|line| line.contains(what)).cloned().collect()
+    }
+
+    /// The log so far.
+    pub(crate) fn text(&self) -> String {
+        self.heard.lock().unwrap().join("\n")
+    }
+
     /// Bytes of the log so far.
     pub(crate) fn log_bytes(&self) -> usize {
         self.heard.lock().unwrap().iter().map(|line| line.len() + 1).sum()
