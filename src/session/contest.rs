@@ -13,6 +13,10 @@ use super::life::Life;
 pub(super) const QUIET: Duration = Duration::from_secs(10);
 /// Two playbacks that both show life for so long have a viewer each.
 pub(super) const TWO_VIEWERS: Duration = Duration::from_secs(60);
+/// Whoever waits for what becomes of another one's call waits no longer: its own player has six seconds.
+pub(super) const UNDECIDED: Duration = Duration::from_secs(3);
+/// Whoever waits looks again after so long.
+pub(super) const WAITS: Duration = Duration::from_secs(1);
 /// A preload of which nothing is heard for so long is abandoned.
 pub(super) const ABANDONED: Duration = Duration::from_secs(120);
 
@@ -22,8 +26,6 @@ pub(super) struct Older {
     pub(super) by_timer: bool,
     /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
     pub(super) done: bool,
-    /// It gave way to this newer one before, and its player took it back: the same evidence is not enough again.
-    pub(super) has_returned: bool,
     pub(super) last: Instant,
     /// One interval and grace after its last sign.
     pub(super) overdue_at: Instant,
@@ -46,6 +48,8 @@ pub(super) enum Outcome {
     OlderGivesWay,
     /// For good: nothing brings it back.
     OlderIsOver,
+    /// Both go on beside each other.
+    TwoViewers,
 }
 
 pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
@@ -66,10 +70,10 @@ pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
     }
     let lived = |(first, last): (Instant, Instant)| last.saturating_duration_since(first);
     if life.flows.is_some_and(|flows| lived(flows) >= TWO_VIEWERS && older.last > flows.0) {
-        return Outcome::OlderIsOver;
+        return Outcome::TwoViewers;
     }
-    let streams = older.by_timer && life.segments > Life::PRELOADED;
-    let quiet_at = (life.renewed || streams).then_some(older.quiet_at).filter(|_| !older.has_returned);
+    let streams = older.by_timer && life.streams_on();
+    let quiet_at = (life.renewed || streams).then_some(older.quiet_at);
     if quiet_at.is_some_and(|at| now >= at) {
         return Outcome::OlderGivesWay;
     }
@@ -95,7 +99,7 @@ mod tests {
 
     /// What the newer one does, second by second: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
     /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign.
-    fn outcome(by_timer: bool, has_returned: bool, newer: &str, older: &str) -> String {
+    fn outcome(by_timer: bool, newer: &str, older: &str) -> String {
         let start = Clock.now();
         let mut life = Life::new(start);
         let mut last = start;
@@ -110,8 +114,7 @@ mod tests {
             }
             last = if other == 'r' { now } else { last };
             let (quiet, overdue) = if by_timer { (QUIET, 40 * SECOND) } else { (30 * SECOND, 40 * SECOND) };
-            let older =
-                Older { by_timer, done: false, has_returned, last, overdue_at: last + overdue, quiet_at: last + quiet };
+            let older = Older { by_timer, done: false, last, overdue_at: last + overdue, quiet_at: last + quiet };
             let told = match judge(now, &older, &Newer { is_served: true, life }) {
                 Outcome::GoOn(look) => {
                     assert!(look.is_none_or(|look| look > now), "to be looked at in time to come");
@@ -120,6 +123,7 @@ mod tests {
                 Outcome::NewerGivesWay => "newer",
                 Outcome::OlderGivesWay => "older",
                 Outcome::OlderIsOver => "over",
+                Outcome::TwoViewers => "two",
             };
             return format!("{told} at {}", second * 5);
         }
@@ -129,31 +133,29 @@ mod tests {
     /// Each letter is five seconds.
     #[test]
     fn the_evidence_tells_a_preload_from_a_zap() {
-        let rows: [(bool, bool, &str, &str, &str); 15] = [
+        let rows: [(bool, &str, &str, &str); 14] = [
             // Its player's own word.
-            (true, false, ".p", "rr", "over at 5"),
-            (true, false, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
-            (true, false, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
-            (true, false, "d.......p", "rrrrrrrrr", "over at 40"),
+            (true, ".p", "rr", "over at 5"),
+            (true, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
+            (true, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (true, "d.......p", "rrrrrrrrr", "over at 40"),
             // Some segments ahead, while the film goes on; and a stream, when the film is quiet.
-            (true, false, "ss.........", "rrrrrrrrrrr", "nobody"),
-            (true, false, "sss........", "rrrrrrrrrrr", "nobody"),
-            (true, false, "ssssss", "r", "older at 10"),
-            (true, false, "sssss", "rr", "older at 15"),
+            (true, "ss.........", "rrrrrrrrrrr", "nobody"),
+            (true, "sss........", "rrrrrrrrrrr", "nobody"),
+            (true, "ssssss", "r", "older at 10"),
+            (true, "sssss", "rr", "older at 15"),
             // Renewals: quiet is who has missed a round.
-            (false, false, ".....rr", "r.....r", "nobody"),
-            (false, false, "......r", "r", "older at 30"),
-            (false, false, ".........", "r", "older at 40"),
+            (false, ".....rr", "r.....r", "nobody"),
+            (false, "......r", "r", "older at 30"),
+            (false, ".........", "r", "older at 40"),
             // Both show life for a minute: two viewers.
-            (false, false, "r.....r.....r.....", "rr..rr..rr..rr..rr", "over at 60"),
-            // Whoever was taken back is not presumed over by the same evidence.
-            (true, true, "ssssss...", "r", "older at 40"),
+            (false, "r.....r.....r.....", "rr..rr..rr..rr..rr", "two at 60"),
             // Nothing but a license: abandoned, beside what goes on.
-            (true, false, "........................._", "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
-            (true, false, ".........", "", "older at 40"),
+            (true, "........................._", "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (true, ".........", "", "older at 40"),
         ];
-        for (by_timer, has_returned, newer, older, expected) in rows {
-            assert_eq!(outcome(by_timer, has_returned, newer, older), expected, "{newer} beside {older}");
+        for (by_timer, newer, older, expected) in rows {
+            assert_eq!(outcome(by_timer, newer, older), expected, "{newer} beside {older}");
         }
     }
 
@@ -161,8 +163,7 @@ mod tests {
     fn a_call_that_the_license_server_has_not_accepted_decides_nothing() {
         let start = Clock.now();
         let past = start + SECOND * 10_000;
-        let older =
-            Older { by_timer: true, done: true, has_returned: false, last: start, overdue_at: start, quiet_at: start };
+        let older = Older { by_timer: true, done: true, last: start, overdue_at: start, quiet_at: start };
         let life = Life { plays: true, renewed: true, segments: 99, ..Life::new(start) };
         assert_eq!(judge(past, &older, &Newer { is_served: false, life }), Outcome::GoOn(None));
     }

@@ -26,6 +26,7 @@ use crate::secret::Fingerprint;
 mod accept;
 mod contest;
 mod kills;
+mod limit;
 mod place;
 mod room;
 mod turned;
@@ -38,12 +39,14 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
     turned: Turned,
+    /// How often it asked for something else.
+    wishes: u32,
     zaps: Zaps,
 }
 
 impl<C> Default for Device<C> {
     fn default() -> Self {
-        Self { playbacks: Vec::new(), turned: Turned::default(), zaps: Zaps::default() }
+        Self { playbacks: Vec::new(), turned: Turned::default(), wishes: 0, zaps: Zaps::default() }
     }
 }
 
@@ -73,7 +76,7 @@ impl<C> Device<C> {
         };
         if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(|p| p.session.is_asking()) {
             // Back to what is being opened, before anything else was.
-            self.pass_turns_over(now, policy, out);
+            self.wish_for(index);
         }
         let Some(id) = self.playbacks.get(index).map(|playback| playback.id) else { return (None, Answer::Pass) };
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
@@ -142,6 +145,7 @@ impl<C> Device<C> {
             self.kill_alike(id, now, policy, out);
         }
         self.settle_contests(now, policy, out);
+        self.end_lost_turns(now, policy, out);
         self.start_held(now, policy, out);
         answer
     }
@@ -264,6 +268,7 @@ impl<C> Device<C> {
     /// Adds a playback, which waits where the device zaps fast.
     fn begin(&mut self, now: Instant, call: &Call, policy: &Policy, start: Start<C>, out: &mut Outbox) -> usize {
         let hold = self.make_room(now, policy, out);
+        self.wishes = self.wishes.saturating_add(1);
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         // What is over and given back makes room for its successor at once.
@@ -274,6 +279,7 @@ impl<C> Device<C> {
         playback.learn_token(beside.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
         playback.session.hold_until(now + hold);
         playback.session.credit_spent = spent;
+        playback.wish = self.wishes;
         self.playbacks.push(playback);
         self.start_held(now, policy, out);
         self.playbacks.len() - 1

@@ -58,7 +58,7 @@ impl Life {
             return;
         }
         self.segments = self.segments.saturating_add(1);
-        if self.segments > Self::PRELOADED {
+        if self.streams_on() {
             self.flow(now, LONGEST_GAP);
         }
     }
@@ -90,6 +90,11 @@ impl Life {
             | Playing::Quit
             | Playing::Seeks => self.preloads = false,
         }
+    }
+
+    /// More than players fetch of what they only preload.
+    pub(super) fn streams_on(&self) -> bool {
+        self.segments > Self::PRELOADED
     }
 
     /// Whether its player has shown since it gave way that it wants the session.

@@ -38,6 +38,8 @@ pub struct Playback<C> {
     /// It began without a content token: whoever names its device speaks for it.
     pub(super) bare: bool,
     pub(super) began: Instant,
+    /// Which of the device's wishes it is: the later one counts.
+    pub(super) wish: u32,
     pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
@@ -52,25 +54,8 @@ pub struct Playback<C> {
     /// A license was given to a call with that token.
     pub(super) token_accepted: bool,
     pub(super) turns: Turns,
-    pub(super) yields: Yields,
-}
-
-/// To whom it gave way last, and how often to that one. Not kept over a restart.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Yields {
-    pub(super) times: u8,
-    pub(super) to: Option<SessionId>,
-}
-
-impl Yields {
-    pub(super) fn note(&mut self, to: SessionId) {
-        self.times = if self.to == Some(to) { self.times.saturating_add(1) } else { 1 };
-        self.to = Some(to);
-    }
-
-    pub(super) fn has_been_to(&self, other: SessionId) -> bool {
-        self.to == Some(other) && self.times > 0
-    }
+    /// To whom it gave way last. Not kept over a restart.
+    pub(super) gave_way_to: Option<SessionId>,
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.
@@ -90,6 +75,7 @@ impl<C> Playback<C> {
             session: Session::new(now, seed, policy),
             bare: call.content_token.is_none(),
             began: now,
+            wish: 0,
             content: call.content,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
@@ -100,7 +86,7 @@ impl<C> Playback<C> {
             // One that was registered came with its content token.
             token_accepted: registered,
             turns: Turns::default(),
-            yields: Yields::default(),
+            gave_way_to: None,
         };
         playback.learn_names(call);
         playback

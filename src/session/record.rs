@@ -26,7 +26,7 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::lease::Leases;
 use super::life::Life;
-use super::playback::{Playback, Yields};
+use super::playback::Playback;
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
@@ -176,7 +176,8 @@ impl PlaybackRecord {
             // Whatever else was accepted beside it is known, too.
             token_accepted: self.session.usage != Use::Nothing,
             turns: Turns::default(),
-            yields: Yields::default(),
+            gave_way_to: None,
+            wish: 0,
         }
     }
 }

@@ -124,8 +124,8 @@ pub struct Session {
     pub(super) lingers: bool,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     pub(super) lost_close: Option<(Instant, u8)>,
-    /// It gave way and could not be taken back: its calls are told so until then.
-    pub(super) refused_back: Option<(Instant, Refusal)>,
+    /// It gave way and could not be taken back until then; and what its calls are told, if one of them asked.
+    pub(super) refused_back: Option<(Instant, Option<Refusal>)>,
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
@@ -197,10 +197,15 @@ impl Session {
         }
     }
 
+    /// Wants to be looked at then, if nothing happens before.
+    pub(super) fn look_at(&mut self, at: Instant) {
+        self.deadline = self.deadline.map(|deadline| deadline.min(at));
+    }
+
     /// Not to be started before `at`, though its turn may have come.
     pub(super) fn hold_until(&mut self, at: Instant) {
         self.not_before = at;
-        self.deadline = self.deadline.map(|deadline| deadline.min(at));
+        self.look_at(at);
     }
 
     pub fn state(&self) -> &State {

@@ -65,10 +65,12 @@ async fn a_limit_of_one_is_not_tripped_by_one_viewer_who_preloads() {
     let script = Stage::widevine().settings(|settings| settings.limit = 1);
     let (stage, film, next) = film_and_preload(script).await;
     assert_eq!(stage.headend.open().await, ["tv next"]);
-    // The film takes its place back, and the preload's renewals do not turn it out.
-    assert!(film.renew("film").await.is_good());
-    assert_eq!(stage.headend.open().await, ["tv film"]);
-    assert_eq!(next.renew("next").await.error(), (403, "limit_reached".to_owned()));
+    // The film takes its place back. The preload's renewals have it for a moment each, and neither is refused.
+    for _ in 0..3 {
+        assert!(film.renew("film").await.is_good());
+        assert_eq!(stage.headend.open().await, ["tv film"]);
+        assert!(next.renew("next").await.is_good());
+    }
     assert!(film.renew("film").await.is_good());
     let before = stage.headend.count("setup").await;
     plays(&next).await;

@@ -15,6 +15,8 @@ pub(super) const REMEMBERED: usize = 32;
 /// Kills of one device by the authority or an operator, and by others that took its place: apart, because two devices
 /// can take each other's place as often as they like.
 pub(super) const MAX_KILLS: usize = 64;
+/// Playbacks that wait for their turn. One more takes that of the last one.
+pub(super) const MAX_WAITING: usize = 8;
 /// Playbacks beyond the device's places that are not over yet: mostly closes that are not answered.
 pub(super) const MAX_UNSETTLED: usize = 64;
 
@@ -24,32 +26,51 @@ impl<C> Device<C> {
         self.playbacks.iter().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
     }
 
-    /// One more begins. Where the device has its places, what waits for its turn has lost it, and the one more waits
-    /// for as long as is returned.
+    /// One more begins. Where the device has its places, it waits for as long as is returned.
     pub(super) fn make_room(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) -> Duration {
         if !self.is_full(policy) {
             return Duration::ZERO;
         }
         let hold = self.zaps.next(now, policy);
-        if !policy.opens_beside {
-            let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
-            let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
-            for id in active.into_iter().take(surplus) {
+        if policy.opens_beside {
+            let held = self.playbacks.iter().filter(|p| p.session.is_held()).map(|p| p.id);
+            if let Some(id) = held.skip(MAX_WAITING - 1).last() {
                 self.step(id, now, Input::End(End::Zapped), policy, out);
             }
             return hold;
         }
-        self.pass_turns_over(now, policy, out);
+        let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
+        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+        for id in active.into_iter().take(surplus) {
+            self.step(id, now, Input::End(End::Zapped), policy, out);
+        }
         hold
     }
 
-    /// What waits for its turn has lost it.
-    pub(super) fn pass_turns_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        let held = self.playbacks.iter().filter(|p| p.session.is_held()).map(|p| (p.id, p.session.returns));
-        for (id, returns) in held.collect::<Vec<_>>() {
+    /// Called for once more, and later than whatever waits.
+    pub(super) fn wish_for(&mut self, index: usize) {
+        self.wishes = self.wishes.saturating_add(1);
+        let wish = self.wishes;
+        self.playbacks.get_mut(index).into_iter().for_each(|p| p.wish = wish);
+    }
+
+    /// What waits has lost its turn when something that was called for later has got there.
+    pub(super) fn end_lost_turns(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+        let playing = || self.playbacks.iter().filter(|p| p.plays_on());
+        if playing().count() < policy.sessions_per_device {
+            return;
+        }
+        let latest = playing().filter(|p| p.session.is_served()).map(|p| p.wish).max();
+        let lost = self.playbacks.iter().filter(|p| p.session.is_held() && Some(p.wish) < latest);
+        for (id, returns) in lost.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
             let input = if returns { Input::GiveWay } else { Input::End(End::Zapped) };
             self.step(id, now, input, policy, out);
         }
+    }
+
+    /// Whether something that was called for as late or later may yet get there.
+    fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
+        self.playbacks.iter().any(|p| p.id != held.id && p.wish >= held.wish && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
@@ -107,20 +128,22 @@ impl<C> Device<C> {
     }
 
     /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
-    /// at a time is opened beside those that play and one that may be a preload.
+    /// at a time is opened beside those that play and one that may be a preload: the one that was called for last, and the
+    /// others only if that came to nothing.
     pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         loop {
             let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
             let places = policy.sessions_per_device;
             let alone =
                 policy.opens_beside && !self.playbacks.iter().any(|p| p.session.is_asking() || p.session.gives_back());
-            let held = self.playbacks.iter().find(|p| p.session.is_held() && now >= p.session.not_before).map(|p| p.id);
-            match held {
-                Some(id) if taken < places || (taken <= places + 1 && alone) => {
-                    self.step(id, now, Input::Start, policy, out)
-                }
-                Some(_) | None => return,
+            let held = self.playbacks.iter().filter(|p| p.session.is_held() && now >= p.session.not_before);
+            let later = |than: u32| self.playbacks.iter().filter(|p| p.session.is_held() && p.wish > than).count();
+            let may_start = |p: &&Playback<C>| {
+                let beside = taken <= places + 1 && alone && !self.waits_for_another(p, now);
+                beside || taken + later(p.wish) < places
             };
+            let Some(id) = held.filter(may_start).map(|p| p.id).next() else { return };
+            self.step(id, now, Input::Start, policy, out);
         }
     }
 }

@@ -393,10 +393,11 @@ fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
     stage.call(LICENSE.with(2));
     assert_eq!(stage.call(LICENSE.with(1)), (1, Answer::Wait));
     assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Wait));
-    let zapped = Answer::Refuse(Refusal::Ended(End::Zapped));
-    assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, zapped));
+    assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, Answer::Wait));
     assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Wait));
     stage.settle();
+    let zapped = Answer::Refuse(Refusal::Ended(End::Zapped));
+    assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, zapped));
     assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Forward(_))));
     assert_eq!(stage.told, "o1 ");
 }
@@ -475,11 +476,12 @@ fn a_waiting_call_that_is_zapped_has_lost_its_turn() {
     stage.call(LICENSE.with(3));
     stage.quiet();
     for _ in 0..3 {
-        let refused = Answer::Refuse(Refusal::Ended(End::Zapped));
-        assert_eq!(stage.call_again(3, LICENSE.with(2)), (3, refused));
+        assert_eq!(stage.call_again(3, LICENSE.with(2)), (3, Answer::Wait));
         assert_eq!(stage.call_again(4, LICENSE.with(3)), (4, Answer::Wait));
     }
     stage.settle();
+    let refused = Answer::Refuse(Refusal::Ended(End::Zapped));
+    assert_eq!(stage.call_again(3, LICENSE.with(2)), (3, refused));
     assert!(matches!(stage.call_again(4, LICENSE.with(3)), (4, Answer::Forward(_))));
     assert_eq!(stage.told, "o1 o2 o4 c2 ");
 }
@@ -499,9 +501,10 @@ fn a_retry_of_a_call_that_was_zapped_away_does_not_zap_back() {
         stage.call(LICENSE.with(9));
         assert_eq!(stage.call(one), (3, Answer::Wait));
         assert_eq!(stage.call(other), (4, Answer::Wait));
+        stage.quiet();
+        stage.settle();
         let zapped = Answer::Refuse(Refusal::Ended(End::Zapped));
         assert_eq!(stage.call_again(3, one), (3, zapped.clone()));
-        stage.settle();
         for _ in 0..10 {
             stage.tick(Duration::from_secs(1));
             stage.settle();
@@ -525,8 +528,10 @@ fn a_retry_of_a_call_that_was_zapped_away_takes_a_place_that_is_free_or_asks_aft
         stage.call(LICENSE.with(8));
         stage.call(one);
         stage.call(other);
-        stage.call_again(2, one);
         stage.settle();
+        stage.quiet();
+        stage.settle();
+        stage.call_again(2, one);
         if stopped {
             stage.deliver(1, Input::End(End::Stopped));
             stage.deliver(3, Input::End(End::Stopped));
@@ -1406,7 +1411,11 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
             stage.answer(Ok(Verdict::Denied(Denial::Token, reason())));
         }
     }
-    assert!(stage.device.playbacks.len() <= room::REMEMBERED + 3, "{} playbacks", stage.device.playbacks.len());
+    assert!(
+        stage.device.playbacks.len() <= room::REMEMBERED + room::MAX_WAITING + 3,
+        "{} playbacks",
+        stage.device.playbacks.len()
+    );
     // What is forgotten for room's sake is never a kill.
     assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::contest::WAITS;
 use super::super::end::End;
 use super::super::policy::Policy;
 use super::super::report::Playing;
@@ -46,8 +47,9 @@ impl Session {
             }
             State::Live { beat } if beats && !self.rests(policy) => first_end(beat),
             State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
-            State::Opening { held: true, since } if now < self.not_before => {
-                self.not_before.min(since + policy.lane_patience)
+            State::Opening { held: true, since } => {
+                let look = if now < self.not_before { self.not_before } else { now + WAITS };
+                look.min(since + policy.lane_patience)
             }
             State::Opening { since, .. } => since + policy.lane_patience,
             State::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),

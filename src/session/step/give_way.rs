@@ -102,10 +102,11 @@ impl Session {
             CallKind::License => false,
             CallKind::Renewal => true,
         };
-        if let Some((_, refusal)) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
+        if let Some((_, Some(refusal))) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
             return Answer::Refuse(refusal.clone());
         }
-        if again && !self.life.calls {
+        // Whoever waits for its first license may have zapped on. What plays goes on.
+        if again && kind == CallKind::License && self.is_unused() && !self.life.calls {
             return Answer::Refuse(Refusal::Ended(End::GaveWay));
         }
         self.life.calls = true;
@@ -129,7 +130,8 @@ impl Session {
     /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
     pub(super) fn stay_away(&mut self, now: Instant, refusal: Option<Refusal>, policy: &Policy, fx: &mut Effects) {
         self.returns = false;
-        self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, refusal));
+        let calls = self.life.calls;
+        self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, Some(refusal).filter(|_| calls)));
         self.life = self.life.anew(self.life.last);
         self.enter(State::Closed { until: now + Policy::GIVEN_WAY, why: Over::Ended(End::GaveWay) });
         fx.push(Effect::Wake);

@@ -143,7 +143,7 @@ impl Session {
     }
 
     /// Calls wait for the session that takes the place of the lost one.
-    pub(super) fn is_reopening(&self, now: Instant) -> bool {
+    pub(in super::super) fn is_reopening(&self, now: Instant) -> bool {
         self.reopens_until.is_some_and(|until| now < until)
     }
 

@@ -305,13 +305,18 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
     assert!(stage.has_no_place());
     stage.settle();
     assert!(stage.is_live(1) && stage.gives_way(2));
-    // What the preload fetches or renews meanwhile does not turn the film out.
+    // What the preload fetches meanwhile does not turn the film out. Its renewal has the place for a moment.
     stage.fetches(2, 8);
-    stage.passes(SECOND * 10);
+    stage.passes(SECOND * 5);
+    assert!(stage.is_live(1) && stage.gives_way(2));
     assert_eq!(stage.call(RENEWAL.with(2).under(200)), (2, Answer::Wait));
-    assert!(!stage.has_no_place());
-    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
-    assert!(matches!(stage.call_again(2, RENEWAL.with(2).under(200)).1, Answer::Refuse(Refusal::Denied(..))));
+    assert!(stage.has_no_place());
+    stage.settle();
+    stage.renews(2);
+    stage.passes(SECOND * 5);
+    stage.fetches(1, 1);
+    assert!(stage.has_no_place());
+    stage.settle();
     assert!(stage.is_live(1) && stage.gives_way(2));
     // Then the next title plays.
     stage.passes(SECOND * 5);
@@ -426,4 +431,157 @@ fn renewals_that_come_seldom_show_two_viewers_as_well() {
         stage.renews(2);
     }
     assert!(!stage.is_live(1) && stage.is_live(2));
+}
+
+/// Both ask by themselves, as two tabs of one device do: a renewal each, again and again.
+#[test]
+fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_newer_is() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    stage.settle();
+    stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    let (mut served, mut players) = (Vec::new(), vec![1, 2]);
+    for round in 0..8 {
+        for id in players.clone() {
+            stage.passes(SECOND * 12);
+            let renewal = RENEWAL.with(id).under(id * 100);
+            let (_, mut answer) = stage.call(renewal);
+            if answer == Answer::Wait {
+                if stage.has_no_place() {
+                    stage.settle();
+                } else {
+                    stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+                }
+                answer = stage.call_again(id, renewal).1;
+            }
+            if let Answer::Renew(_, ticket) = answer {
+                let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+                stage.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+                served.push((round, id));
+            } else {
+                assert!(answer.refusal().is_some());
+                players.retain(|player| *player != id);
+            }
+        }
+    }
+    let of = |id: u64| served.iter().filter(|(_, of)| *of == id).map(|(round, _)| *round).collect::<Vec<_>>();
+    assert_eq!(of(1), (0..8).collect::<Vec<_>>(), "the film goes on");
+    assert_eq!(of(2), [0, 1, 2], "a minute");
+}
+
+/// Its open is owed, and tried again without anybody's call.
+#[test]
+fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itself() {
+    let mut stage = film_at_the_limit();
+    stage.policy.on_unreachable.new = Allowed { live: SECOND * 600, vod: SECOND * 600 };
+    assert!(stage.has_no_place());
+    stage.answer(Err(unreachable()));
+    assert!(matches!(stage.state(2), State::Owing { .. }));
+    stage.passes(Duration::from_millis(100));
+    assert!(stage.gives_way(1));
+    // The authority is back, and the film as well.
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    for _ in 0..20 {
+        stage.tick(SECOND);
+        while let Some((id, ask)) = stage.flying.first().cloned() {
+            if id == SessionId(2) && ask.kind == AskKind::Open && stage.is_live(1) {
+                assert!(!stage.has_no_place());
+                let at = stage.flying.iter().position(|(id, _)| *id == SessionId(2)).unwrap();
+                let open = stage.flying.remove(at);
+                stage.flying.insert(0, open);
+                stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+            } else if id == SessionId(2) && ask.kind == AskKind::Open {
+                stage.answer(Err(unreachable()));
+            } else {
+                stage.yes();
+            }
+        }
+        if stage.is_live(1) {
+            stage.renews(1);
+        }
+    }
+    assert!(stage.is_live(1) && stage.gives_way(2), "{:?} {:?}", stage.state(1), stage.state(2));
+    // And when its player asks for it, it has the place.
+    assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, Answer::Wait));
+    assert!(stage.has_no_place());
+}
+
+#[test]
+fn beside_a_silent_title_the_film_is_not_taken_for_the_preload_that_is_one_too_many() {
+    for streams in [false, true] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1));
+        if !streams {
+            stage.deliver(1, Input::Served(Served::Renews { every: Some(SECOND * 2) }));
+        }
+        stage.play(LICENSE.with(2));
+        stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 2) }));
+        stage.passes(SECOND * 5);
+        if streams {
+            stage.fetches(2, 9);
+        }
+        // By renewals the film shows itself when the next title has begun, too.
+        stage.call(LICENSE.with(3));
+        if !streams {
+            stage.now += SECOND * 26;
+            stage.renews(2);
+        }
+        stage.settle();
+        assert!(stage.is_live(2) && stage.is_live(3), "{streams}: {}", stage.told);
+        assert!(stage.gives_way(1), "{streams}");
+    }
+}
+
+#[test]
+fn what_a_films_player_waits_for_while_the_film_gives_way_takes_it_back() {
+    for waiting in [RENEWAL.with(1).under(100), LICENSE.with(1).under(101)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1).under(100));
+        stage.tick(SECOND * 31);
+        assert_eq!(stage.told, "o1 b1 ");
+        assert_eq!(stage.call(waiting), (1, Answer::Wait));
+        stage.call(LICENSE.with(2).under(200));
+        stage.flying.rotate_left(1);
+        assert!(stage.has_no_place());
+        // The preload is served first.
+        assert_eq!(stage.call_again(1, waiting), (1, Answer::Wait));
+        stage.yes();
+        stage.passes(SECOND);
+        assert!(stage.is_live(1) && stage.is_live(2), "{}", stage.told);
+        assert_eq!(stage.told, "o1 b1 o2 c1 o2 o1 ");
+    }
+}
+
+#[test]
+fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    // The film waits, because the device zaps fast; then somebody calls in its name.
+    assert_eq!(stage.call(LICENSE.with(3)), (3, Answer::Wait));
+    for garbage in 4..7 {
+        assert_eq!(stage.call(LICENSE.with(garbage)).1, Answer::Wait);
+    }
+    for _ in 0..30 {
+        stage.tick(Duration::from_millis(100));
+        while let Some((SessionId(id), ask)) = stage.flying.first().cloned() {
+            match ask.kind {
+                AskKind::Open if id > 3 => stage.answer(Ok(Verdict::Denied(Denial::Token, reason()))),
+                _ => stage.yes(),
+            }
+        }
+    }
+    assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))), "{}", stage.told);
+}
+
+#[test]
+fn a_first_open_that_waits_has_lost_its_turn_when_a_later_call_is_served() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    stage.call(LICENSE.with(3));
+    stage.call(LICENSE.with(4));
+    stage.passes(SECOND * 2);
+    assert!(stage.is_live(4) && stage.is_over(3));
+    assert_eq!(stage.told.matches("o3").count(), 0);
 }

@@ -1,0 +1,92 @@
+//! At the authority's limit there is one place for what plays and what is preloaded: who has it.
+//!
+//! A player's call gets it, whoever calls: the other one's next sign takes it back. So neither is refused while nothing
+//! shows that there are two viewers.
+
+use std::time::Instant;
+
+use super::super::contest::{Newer, Outcome, judge};
+use super::super::end::End;
+use super::super::grant::AskKind;
+use super::super::input::Input;
+use super::super::playback::Playback;
+use super::super::policy::Policy;
+use super::super::state::Session;
+use super::super::verdict::Verdict;
+use super::contest::most_silent;
+use super::{Device, Outbox};
+use crate::ids::SessionId;
+
+/// What one has of a place that another one of its device holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Claim {
+    /// The other one gives way.
+    Holds,
+    /// It gives way itself: nobody waits for it.
+    Lapses,
+    /// They are two viewers, and there is one place: it is over.
+    Void,
+    /// Nothing of either is decided.
+    Waits,
+}
+
+impl<C> Device<C> {
+    /// The authority has no place for this one, which proves that it knows its token: so another of the device gives
+    /// way, of those that are `alike` counted by it. False where none does.
+    pub fn turn(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        alike: impl Fn(&C) -> bool,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(asks) = self.playbacks.iter().find(|p| p.id == id) else { return false };
+        if !asks.session.is_active() || asks.session.is_held() {
+            return false;
+        }
+        let others = self.playbacks.iter().filter(|p| p.id != id && p.session.is_active() && !p.session.is_held());
+        let others: Vec<_> = others.filter(|p| alike(&p.card)).collect();
+        let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
+        let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
+        let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else { return false };
+        let claim = self.claim(asks, rival, now, policy);
+        let rival = rival.id;
+        match claim {
+            Claim::Holds => self.give_way(rival, id, now, policy, out),
+            Claim::Lapses => self.give_way(id, rival, now, policy, out),
+            Claim::Void => drop(self.step(id, now, Input::End(End::Zapped), policy, out)),
+            Claim::Waits => {}
+        }
+        claim == Claim::Holds
+    }
+
+    /// At the limit there is one place for what plays and what is preloaded.
+    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> Claim {
+        let Session { life, returns, .. } = &asks.session;
+        if self.is_older(asks.id, rival.id) {
+            return if rival.session.life.plays { Claim::Waits } else { Claim::Holds };
+        }
+        let called = if *returns { life.calls } else { asks.session.is_asking() };
+        match judge(now, &rival.as_older(policy), &Newer { is_served: true, life: *life }) {
+            Outcome::OlderGivesWay | Outcome::OlderIsOver => Claim::Holds,
+            // Its viewer has gone back to it.
+            Outcome::TwoViewers if *returns && (life.renewed || !life.calls) => Claim::Void,
+            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers if called => Claim::Holds,
+            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers if *returns => Claim::Waits,
+            // It asks by itself, and its lost session may hold the place.
+            _ if asks.session.is_reopening(now) => Claim::Waits,
+            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers => Claim::Lapses,
+        }
+    }
+
+    /// The authority has no place for it, and a newer one of the device has its place: this one has lost its turn.
+    pub(super) fn is_lost_turn(&self, id: SessionId, input: &Input) -> bool {
+        let Input::Answered(ticket, AskKind::Open, Ok(Verdict::Denied(denial, _))) = input else { return false };
+        let Some(at) = self.playbacks.iter().position(|p| p.id == id) else { return false };
+        let is_of = |p: &Playback<C>| p.session.is_asking() && p.session.lane.is_some_and(|l| l.ticket == *ticket);
+        let [asks, newer @ ..] = self.playbacks.get(at..).unwrap_or_default() else { return false };
+        let plays = newer.iter().any(|p| p.session.is_active() && !p.session.is_held());
+        denial.may_pass() && is_of(asks) && !asks.session.returns && plays
+    }
+}
