@@ -97,13 +97,29 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What the newer one does, second by second: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
-    /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign.
-    fn outcome(by_timer: bool, newer: &str, older: &str) -> String {
+    fn older(by_timer: bool, round: u32, last: Instant) -> Older {
+        let round = SECOND * round;
+        let quiet = if by_timer { QUIET } else { round };
+        Older { by_timer, done: false, last, overdue_at: last + round + SECOND * 10, quiet_at: last + quiet }
+    }
+
+    fn name(outcome: Outcome) -> &'static str {
+        match outcome {
+            Outcome::GoOn(_) => "nobody",
+            Outcome::NewerGivesWay => "newer",
+            Outcome::OlderGivesWay => "older",
+            Outcome::OlderIsOver => "over",
+            Outcome::TwoViewers => "two",
+        }
+    }
+
+    /// What the newer one does, five seconds a letter: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
+    /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign, `D` the last one.
+    fn outcome((by_timer, round): (bool, u32), newer: &str, olders: &str) -> String {
         let start = Clock.now();
         let mut life = Life::new(start);
-        let mut last = start;
-        for (second, (does, other)) in newer.chars().zip(older.chars().chain(std::iter::repeat('.'))).enumerate() {
+        let (mut last, mut done) = (start, false);
+        for (second, (does, other)) in newer.chars().zip(olders.chars().chain(std::iter::repeat('.'))).enumerate() {
             let now = start + SECOND * second as u32 * 5;
             match does {
                 'd' => life.reported(now, &Report { preloads: true, ..Report::default() }),
@@ -112,20 +128,13 @@ mod tests {
                 's' => (0..3).for_each(|_| life.fetched(now, true)),
                 _ => {}
             }
-            last = if other == 'r' { now } else { last };
-            let (quiet, overdue) = if by_timer { (QUIET, 40 * SECOND) } else { (30 * SECOND, 40 * SECOND) };
-            let older = Older { by_timer, done: false, last, overdue_at: last + overdue, quiet_at: last + quiet };
-            let told = match judge(now, &older, &Newer { is_served: true, life }) {
-                Outcome::GoOn(look) => {
-                    assert!(look.is_none_or(|look| look > now), "to be looked at in time to come");
-                    continue;
-                }
-                Outcome::NewerGivesWay => "newer",
-                Outcome::OlderGivesWay => "older",
-                Outcome::OlderIsOver => "over",
-                Outcome::TwoViewers => "two",
-            };
-            return format!("{told} at {}", second * 5);
+            last = if other == '.' { last } else { now };
+            done |= other == 'D';
+            let older = Older { done, ..older(by_timer, round, last) };
+            match judge(now, &older, &Newer { is_served: true, life }) {
+                Outcome::GoOn(look) => assert!(look.is_none_or(|look| look > now), "to be looked at in time to come"),
+                told => return format!("{} at {}", name(told), second * 5),
+            }
         }
         "nobody".to_owned()
     }
@@ -133,29 +142,70 @@ mod tests {
     /// Each letter is five seconds.
     #[test]
     fn the_evidence_tells_a_preload_from_a_zap() {
-        let rows: [(bool, &str, &str, &str); 14] = [
-            // Its player's own word.
-            (true, ".p", "rr", "over at 5"),
-            (true, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
-            (true, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
-            (true, "d.......p", "rrrrrrrrr", "over at 40"),
+        const NOTHING: &str = "..........................";
+        const TIMER: (bool, u32) = (true, 30);
+        const RENEWALS: (bool, u32) = (false, 30);
+        let rows = [
+            // Its player's own word. One that preloads shows nothing by what it does, nor by the other's silence.
+            (TIMER, ".p", "rr", "over at 5"),
+            (TIMER, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
+            (TIMER, "drssss.....r.....", "r", "nobody"),
+            (TIMER, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (TIMER, "d.......p", "rrrrrrrrr", "over at 40"),
+            // The older one's.
+            (TIMER, "...", "rD", "older at 5"),
             // Some segments ahead, while the film goes on; and a stream, when the film is quiet.
-            (true, "ss.........", "rrrrrrrrrrr", "nobody"),
-            (true, "sss........", "rrrrrrrrrrr", "nobody"),
-            (true, "ssssss", "r", "older at 10"),
-            (true, "sssss", "rr", "older at 15"),
+            (TIMER, "ss.........", "rrrrrrrrrrr", "nobody"),
+            (TIMER, "sss........", "rrrrrrrrrrr", "nobody"),
+            (TIMER, "ssssss", "r", "older at 10"),
+            (TIMER, "sssss", "rr", "older at 15"),
+            // Where the film renews, a stream ends it when it has missed the authority's patience as well.
+            (RENEWALS, "ssss....", "r", "nobody"),
+            (RENEWALS, "ssss.....", "r", "older at 40"),
             // Renewals: quiet is who has missed a round.
-            (false, ".....rr", "r.....r", "nobody"),
-            (false, "......r", "r", "older at 30"),
-            (false, ".........", "r", "older at 40"),
-            // Both show life for a minute: two viewers.
-            (false, "r.....r.....r.....", "rr..rr..rr..rr..rr", "two at 60"),
+            (RENEWALS, ".....rr", "r.....r", "nobody"),
+            (RENEWALS, "......r", "r", "older at 30"),
+            (RENEWALS, ".........", "r", "older at 40"),
+            // Both show life for a minute: two viewers. It takes two.
+            (RENEWALS, "r.....r.....r.....", "rr..rr..rr..rr..rr", "two at 60"),
+            ((false, 120), "r.....r.....r.....", "r", "nobody"),
             // Nothing but a license: abandoned, beside what goes on.
-            (true, "........................._", "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
-            (true, ".........", "", "older at 40"),
+            (TIMER, NOTHING, "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (TIMER, ".........", "", "older at 40"),
+            // Nothing of either: a zap, unless the older one is expected to renew.
+            ((true, 200), NOTHING, "r", "older at 120"),
+            ((false, 200), NOTHING, "r", "nobody"),
         ];
-        for (by_timer, newer, older, expected) in rows {
-            assert_eq!(outcome(by_timer, newer, older), expected, "{newer} beside {older}");
+        for (by, newer, older, expected) in rows {
+            assert_eq!(outcome(by, newer, older), expected, "{newer} beside {older}");
+        }
+    }
+
+    #[test]
+    fn what_is_undecided_is_looked_at_when_it_will_be_decided() {
+        let start = Clock.now();
+        let at = |seconds: u32| start + SECOND * seconds;
+        let silent = Life::new(start);
+        let mut renews = silent;
+        renews.renewed(at(20), SECOND * 40);
+        let preloads = Life { preloads: true, ..silent };
+        let rows = [
+            (older(true, 30, start), silent, "older", 40),
+            (older(false, 30, at(10)), renews, "older", 40),
+            (older(true, 200, at(100)), silent, "newer", 120),
+            (older(true, 30, at(100)), preloads, "newer", 120),
+        ];
+        for (older, life, expected, decided) in rows {
+            let (mut now, mut looks) = (at(21), 0);
+            let told = loop {
+                match judge(now, &older, &Newer { is_served: true, life }) {
+                    Outcome::GoOn(look) => now = look.expect("it will be decided"),
+                    told => break told,
+                }
+                looks += 1;
+                assert!(looks < 9, "looked at without end");
+            };
+            assert_eq!((name(told), now), (expected, at(decided)));
         }
     }
 

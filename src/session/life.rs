@@ -108,3 +108,78 @@ impl Life {
         self.flows = Some((since, now));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const ROUND: Duration = Duration::from_secs(100);
+
+    fn says(playing: Playing) -> Report {
+        Report { playing, ..Report::default() }
+    }
+
+    fn fetched(segments: usize) -> Life {
+        let mut life = Life::new(Clock.now());
+        (0..segments).for_each(|_| life.fetched(life.last, true));
+        life
+    }
+
+    #[test]
+    fn a_renewal_is_life_where_no_media_pass_through_or_a_stream_of_them_does() {
+        for (segments, renewed) in [(0, true), (1, false), (8, false), (9, true)] {
+            let mut life = fetched(segments);
+            life.fetched(life.last, false);
+            life.renewed(life.last, ROUND);
+            assert_eq!((life.renewed, usize::from(life.segments)), (renewed, segments));
+            let mut anew = life.anew(life.last);
+            anew.renewed(life.last, ROUND);
+            assert_eq!(anew.renewed, segments == 0, "what its player is like is known: {segments}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_be_a_preload_shows_no_life_until_its_player_says_something_else() {
+        for playing in [Playing::Buffers, Playing::Paused, Playing::Plays] {
+            let mut life = Life::new(Clock.now());
+            life.reported(life.last, &Report { preloads: true, ..Report::default() });
+            life = life.anew(life.last);
+            life.renewed(life.last, ROUND);
+            assert_eq!((life.renewed, life.flows), (false, None));
+            (0..20).for_each(|_| life.fetched(life.last, true));
+            life.renewed(life.last, ROUND);
+            assert_eq!((life.segments, life.renewed, life.flows), (0, false, None));
+            life.reported(life.last, &says(playing));
+            (0..9).for_each(|_| life.fetched(life.last, true));
+            assert_eq!((life.segments, life.plays), (9, playing == Playing::Plays));
+        }
+    }
+
+    #[test]
+    fn a_report_tells_that_it_plays_if_it_is_of_this_playback_and_past_its_start() {
+        let now = Clock.now();
+        let of = |report: Report| {
+            let mut life = Life::new(now);
+            life.reported(now + SECOND, &report);
+            (life.plays, life.last > now)
+        };
+        assert_eq!(of(says(Playing::Plays)), (true, true));
+        assert_eq!(of(Report { starts: true, ..says(Playing::Plays) }), (false, true));
+        assert_eq!(of(Report { of_several: true, ..says(Playing::Plays) }), (false, false));
+    }
+
+    #[test]
+    fn it_goes_on_by_media_once_a_minute_or_renewals_without_a_missed_round_also_while_it_is_away() {
+        for (round, apart, goes_on) in [(0, 60, true), (0, 61, false), (100, 100, true), (100, 101, false)] {
+            let mut life = Life::new(Clock.now());
+            let began = life.last;
+            life.renewed(began, SECOND * round);
+            life = life.anew(began);
+            let now = began + SECOND * apart;
+            life.renewed(now, SECOND * round);
+            assert_eq!(life.flows, Some((if goes_on { began } else { now }, now)), "{apart} s apart");
+        }
+    }
+}
