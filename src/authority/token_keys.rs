@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 pub use self::fetch::fetch_token_keys;
-use super::Authority;
+use super::{Authority, Kind};
 use crate::clock::Clock;
 use crate::config::TokenKeys;
-use crate::token::{TokenClaims, TokenFault, TokenKeySet};
+use crate::token::{TokenClaims, TokenFault, TokenKeySet, TokenListing};
 
 /// Between two fetches that calls ask for.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -157,6 +157,14 @@ impl Authority {
         Some(self.verifier()?.config.rules.leeway)
     }
 
+    /// What may stand beside its content token.
+    fn token_listing(&self) -> TokenListing {
+        match self.kind {
+            Kind::Embedded(_) | Kind::FirstLight(_) => TokenListing::Alone,
+            Kind::NagraSsm(_) => TokenListing::NamingContent,
+        }
+    }
+
     /// The claims of a content token, proven where this authority has keys. None if there are none to read, which is
     /// a fault only where they must be proven.
     ///
@@ -165,6 +173,7 @@ impl Authority {
     pub fn claims(&self, token: &str, wall: Duration) -> Result<Option<TokenClaims>, TokenFault> {
         match self.verifier() {
             Some(verifier) => verifier.verify(token, wall).map(Some),
+            None if self.token_listing().is_ambiguous(token) => Err(TokenFault::Ambiguous),
             None => Ok(TokenClaims::peek(token)),
         }
     }

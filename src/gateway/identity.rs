@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, TokenSource};
 use crate::edge::Peer;
 use crate::secret::{Fingerprint, Secret};
-use crate::token::{TokenClaims, known_part};
+use crate::token::{TokenClaims, known_print};
 
 /// Longest identity that is believed; longer ones are no identities.
 const LONGEST: usize = 256;
@@ -187,7 +187,7 @@ fn without_scheme(value: &str) -> &str {
 /// stands for no playback.
 pub(super) fn of_playback(token: Option<&Secret>, claims: Option<&TokenClaims>) -> Option<Fingerprint> {
     let of_device = claims.is_some_and(TokenClaims::is_of_device);
-    token.filter(|_| !of_device).map(|token| Fingerprint::of(known_part(token.expose()).as_bytes()))
+    token.filter(|_| !of_device).map(|token| known_print(token.expose()))
 }
 
 /// A kill is remembered for as long as its content token could be used again; none where the token does not say.

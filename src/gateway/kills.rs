@@ -1,13 +1,33 @@
 //! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
 //! blackouts that were there before any session.
 
+use super::Gateway;
 use super::forward::Failure;
 use super::license::{Ending, Managed, Story};
 use super::refusal::{Phase, Turned};
+use crate::authority::Authority;
 use crate::ids::SessionId;
-use crate::session::{AskKind, Input, Refusal};
+use crate::secret::Secret;
+use crate::session::{AskKind, CallNames, Input, Reason, Refusal};
+use crate::sessions::DeviceKey;
 use crate::telemetry::Outcome;
+use crate::token::other_prints;
 use crate::upstream::Reply;
+
+impl Gateway {
+    /// Why the playback of a token was killed that stands beside the one that counts.
+    pub(super) fn killed_company(
+        &self,
+        authority: &Authority,
+        device: Option<DeviceKey>,
+        token: &Secret,
+    ) -> Option<Reason> {
+        other_prints(token.expose()).find_map(|print| {
+            let names = CallNames { content: None, content_token: Some(print), token: Some(print) };
+            self.sessions.killed(&authority.name, device, &names)
+        })
+    }
+}
 
 impl Story<'_> {
     /// A playback that is blacked out from the start has no session that could say so.
@@ -46,6 +66,16 @@ impl Story<'_> {
             self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
         }
         Some(self.refuse(managed, AskKind::Renew, &Refusal::Killed(reason), Some(id)))
+    }
+
+    /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
+    pub(super) fn turn_killed_company_away(&self) -> Option<Ending> {
+        let (authority, token) = (self.route.authority.as_deref()?, self.asked.token.as_ref()?);
+        let key = self.asked.key(authority);
+        let reason = self.gateway.killed_company(authority, key, token)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 
     /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device

@@ -122,7 +122,8 @@ impl Gateway {
 impl Story<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
     pub(super) async fn tell(&self) -> Option<Ending> {
-        if let Some(ending) = self.turn_blackout_away().or_else(|| self.turn_unproven_away()) {
+        let turned = self.turn_blackout_away().or_else(|| self.turn_killed_company_away());
+        if let Some(ending) = turned.or_else(|| self.turn_unproven_away()) {
             return Some(ending);
         }
         let Some(managed) = self.managed() else { return Some(self.tell_unmanaged().await) };

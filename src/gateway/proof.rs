@@ -124,6 +124,7 @@ pub(super) fn unproven(authority: &Authority, fault: TokenFault) -> Turned {
         TokenFault::NoKeys => true,
         TokenFault::UnknownKey => authority.misses_token_keys(),
         TokenFault::Algorithm
+        | TokenFault::Ambiguous
         | TokenFault::Early
         | TokenFault::Elsewhere
         | TokenFault::Malformed
@@ -136,6 +137,11 @@ pub(super) fn unproven(authority: &Authority, fault: TokenFault) -> Turned {
             comes_again: Some(StatusCode::SERVICE_UNAVAILABLE),
             ..Turned::ours(503, "token_keys_missing", "The keys that verify content tokens are not there now.")
         },
+        TokenFault::Ambiguous => Turned::ours(
+            403,
+            "token_ambiguous",
+            "The call brings several content tokens; send the playback's own alone.",
+        ),
         TokenFault::Early => Turned::ours(403, "token_early", "The content token is not valid yet."),
         TokenFault::Algorithm
         | TokenFault::Elsewhere

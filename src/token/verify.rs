@@ -11,8 +11,10 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::Value;
 
 use super::key::TokenKey;
-use super::{TokenClaims, TokenKeySet};
+use super::{TokenClaims, TokenKeySet, listed};
 
+/// Tokens beside the one that counts which are tried.
+const MAX_RIVALS: usize = 4;
 /// Signatures that are tried for a token that does not say which key signed it: each takes up to 0.1 ms.
 const MAX_KEYS_TRIED: usize = 8;
 
@@ -32,6 +34,8 @@ pub struct TokenRules {
 pub enum TokenFault {
     #[error("the content token is signed with an algorithm that none of the keys is for")]
     Algorithm,
+    #[error("the call brings several content tokens, and nobody can say which of them counts")]
+    Ambiguous,
     #[error("the content token is not valid yet: compare the clocks of its issuer and of this machine")]
     Early,
     #[error("the content token is from another issuer, or for another audience")]
@@ -56,6 +60,7 @@ impl TokenFault {
         match self {
             Self::NoKeys | Self::UnknownKey => true,
             Self::Algorithm
+            | Self::Ambiguous
             | Self::Early
             | Self::Elsewhere
             | Self::Malformed
@@ -72,10 +77,15 @@ impl TokenRules {
     /// # Errors
     /// Why it proves nothing.
     pub fn verify(&self, keys: &[&TokenKeySet], token: &str, wall: Duration) -> Result<TokenClaims, TokenFault> {
-        let (jwt, claims) = TokenClaims::find(token).ok_or(TokenFault::Malformed)?;
-        // Also for "none", and for what nobody knows.
-        let header = decode_header(jwt).map_err(|_| TokenFault::Unsigned)?;
-        self.verify_signature(keys, jwt, &header)?;
+        let (jwt, claims) = listed::content_token(token).ok_or(TokenFault::Malformed)?;
+        self.verify_one(keys, jwt)?;
+        // One that is forged proves nothing, wherever it stands; of two good ones nobody knows which counts.
+        let known = listed::known_print(jwt);
+        let mut rivals = listed::rivals(token).filter(|rival| listed::known_print(rival) != known);
+        let is_good = |rival: &str| self.verify_one(keys, rival).is_ok();
+        if rivals.by_ref().take(MAX_RIVALS).any(is_good) || rivals.next().is_some() {
+            return Err(TokenFault::Ambiguous);
+        }
         let time = |name: &str| match claims.claim(name) {
             None => Ok(None),
             Some(Value::Number(_)) => claims.seconds(name).map(Some).ok_or(TokenFault::Malformed),
@@ -87,6 +97,12 @@ impl TokenRules {
             return Err(TokenFault::Early);
         }
         Ok(claims)
+    }
+
+    fn verify_one(&self, keys: &[&TokenKeySet], jwt: &str) -> Result<(), TokenFault> {
+        // Also for "none", and for what nobody knows.
+        let header = decode_header(jwt).map_err(|_| TokenFault::Unsigned)?;
+        self.verify_signature(keys, jwt, &header)
     }
 
     fn verify_signature(&self, keys: &[&TokenKeySet], jwt: &str, header: &Header) -> Result<(), TokenFault> {

@@ -51,6 +51,7 @@ mod silence;
 mod stock_nginx;
 mod systems;
 mod token_keys;
+mod token_lists;
 mod unaccepted;
 mod unused;
 mod wrapping;

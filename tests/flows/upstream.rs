@@ -15,6 +15,10 @@ use sidebeat::task::{Deaths, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// A license of ClearKey.
+pub(crate) const LICENSE: &str =
+    r#"{"keys":[{"k":"AAECAwQFBgcICQoLDA0ODw","kid":"ABEiM0RVZneImaq7zN3u_w","kty":"oct"}]}"#;
+
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Asked>>>,

@@ -23,7 +23,7 @@ use crate::gateway::refusal::{Phase, Turned, ViewerCall};
 use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
-use crate::secret::Fingerprint;
+use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
@@ -116,7 +116,9 @@ impl Gateway {
             content_token: identity::of_playback(token.as_ref(), claims.as_ref()),
             token: None,
         };
-        if let Some(turned) = authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names)) {
+        if let Some(turned) =
+            authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names, token.as_ref()))
+        {
             return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
         }
         let (device, rung) = found.clone().unwrap_or_default();
@@ -168,12 +170,15 @@ impl Gateway {
         authority: &Authority,
         found: Option<&(String, &'static str)>,
         names: &CallNames,
+        token: Option<&Secret>,
     ) -> Option<Box<Turned>> {
         if !authority.opens_for_media() && names.content_token.is_none() {
             return None;
         }
         let key = found.map(|(device, rung)| DeviceKey::new(&authority.name, rung, device));
-        let refusal = session::Refusal::Killed(self.sessions.killed(&authority.name, key, names)?);
+        let company = || self.killed_company(authority, key, token?);
+        let reason = self.sessions.killed(&authority.name, key, names).or_else(company)?;
+        let refusal = session::Refusal::Killed(reason);
         Some(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, authority.error_name())))
     }
 

@@ -1,0 +1,110 @@
+//! Several tokens in one header, and one token in several spellings: neither hides a kill or escapes the count.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::player::{CLEARKEY, Player};
+use crate::stage::Stage;
+use crate::upstream::{LICENSE, Upstream, good};
+
+/// One that nobody has signed.
+fn forged(claims: &Value) -> String {
+    format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+async fn kill_all(stage: &Stage) {
+    for id in stage.each("id").await {
+        assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+    }
+}
+
+async fn ask(stage: &Stage, device: &str, tokens: &str) -> (u16, String) {
+    let tv: Player = stage.player_with(device, tokens);
+    let reply = tv.post(CLEARKEY).await;
+    if reply.is_good() { (200, String::new()) } else { reply.error() }
+}
+
+/// The same bytes for a decoder that does not look at what is left of the last digit.
+fn with_other_unused_bits(token: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (kept, last) = token.split_at(token.len() - 1);
+    let at = DIGITS.iter().position(|digit| *digit == last.as_bytes()[0]).unwrap();
+    format!("{kept}{}", char::from(DIGITS[at ^ 1]))
+}
+
+#[tokio::test]
+async fn a_killed_token_plays_in_no_spelling_and_no_company() {
+    // Takes whatever one of the listed tokens allows, as decoders and servers do.
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let killed = stage.player("tv", "news").await.token;
+    assert_eq!(ask(&stage, "tv", &killed).await.0, 200);
+    kill_all(&stage).await;
+    let fresh = stage.player("tv", "film").await.token;
+    let (signed, signature) = killed.rsplit_once('.').unwrap();
+    let junk = format!("{signed}.{}!{}", &signature[..9], &signature[9..]);
+    let standard = format!("{signed}.{}", signature.replace('-', "+").replace('_', "/"));
+    let key = forged(&json!({"typ": "Kc"}));
+    let content = forged(&json!({"contentRights": [{"contentId": "free"}]}));
+    let (setups, licenses) = (stage.headend.count("setup").await, server.seen().len());
+    let rows = [
+        (killed.clone(), "session_killed"),
+        (with_other_unused_bits(&killed), "session_killed"),
+        (junk, "session_killed"),
+        (standard, "session_killed"),
+        (format!("{killed}=="), "session_killed"),
+        (format!("e30.e30.x,{killed}"), "session_killed"),
+        (format!("{killed},e30.e30.x"), "session_killed"),
+        (format!("{key},{killed}"), "session_killed"),
+        (format!("opaque,{killed}"), "session_killed"),
+        (format!("{content},{killed}"), "session_killed"),
+        (format!("{fresh},{killed}"), "session_killed"),
+        (format!("{fresh},{content},{}", with_other_unused_bits(&killed)), "session_killed"),
+        // Which of them is the content token cannot be said.
+        (format!("{killed},{fresh}"), "token_ambiguous"),
+        (format!("{content},{fresh}"), "token_ambiguous"),
+    ];
+    for (tokens, error) in rows {
+        for device in ["tv", "phone"] {
+            assert_eq!(ask(&stage, device, &tokens).await, (403, error.to_owned()), "{device} {tokens}");
+        }
+    }
+    assert_eq!((stage.headend.count("setup").await, server.seen().len()), (setups, licenses));
+    assert_eq!(ask(&stage, "tv", &fresh).await.0, 200, "a new token is a new playback");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_token_beside_the_content_token_takes_nobody_out_of_the_count() {
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let no_session = json!({"sessionControl": {"sessionControlEnabled": false}});
+    for (device, beside) in [("one", json!({})), ("two", json!({"typ": "Kc"})), ("three", no_session)] {
+        let good = stage.player_of(device, device, "news").await.token;
+        let answer = ask(&stage, device, &format!("{},{good}", forged(&beside))).await;
+        // The simulated head-end takes no list with a broken token. Nothing passes it by.
+        assert_eq!(answer, (403, "token_rejected".to_owned()), "{beside}");
+    }
+    assert_eq!((stage.headend.count("setup").await, server.seen().len()), (3, 0));
+    stage.end().await;
+}
+
+/// The app's own tokens say nothing by which one is told from another.
+#[tokio::test]
+async fn where_tokens_are_the_apps_own_only_one_may_come() {
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
+    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
+    let stage =
+        Stage::script().authority(authority).upstream("/license", &server.url(), "authority = \"home\"").start().await;
+    let own = forged(&json!({"user": "ann"}));
+    for other in [json!({}), json!({"contentRights": [{"contentId": "x"}]}), json!({"user": "bob"})] {
+        for tokens in [format!("{},{own}", forged(&other)), format!("{own},{}", forged(&other))] {
+            assert_eq!(ask(&stage, "tv", &tokens).await, (403, "token_ambiguous".to_owned()), "{other}");
+        }
+    }
+    assert!(server.seen().is_empty());
+    assert_eq!(ask(&stage, "tv", &format!("{own},{own}")).await.0, 200);
+    stage.end().await;
+}
