@@ -22,7 +22,7 @@ pub(super) fn read(direction: Direction, scanner: Scanner<'_>) -> Result<Option<
     let mut message = Message::new(System::ClearKey, kind);
     message.content_id = found.ids.fingerprint();
     message.key_ids = found.ids;
-    message.offline = found.persistent;
+    message.offline = found.persistent && !found.temporary;
     Ok(Some(message))
 }
 
@@ -33,6 +33,8 @@ struct Found {
     keys: bool,
     kids: bool,
     persistent: bool,
+    /// Of any other type, perhaps beside `persistent`: which of two fields of one name counts is each parser's choice.
+    temporary: bool,
     typed: bool,
 }
 
@@ -49,7 +51,9 @@ impl Found {
                 (3, Token::Open(Container::Object)) => (key, id) = (false, false),
                 (1, Token::String(text)) if named(top, "type") => {
                     found.typed = true;
-                    found.persistent = text.is("persistent-license");
+                    let persistent = text.is("persistent-license");
+                    found.persistent |= persistent;
+                    found.temporary |= !persistent;
                 }
                 (2, Token::String(text)) if named(top, "kids") => found.kids |= found.add(text),
                 (3, Token::String(_)) if named(top, "keys") && named(inner, "k") => key = true,
@@ -76,6 +80,21 @@ fn named(key: Option<Text<'_>>, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_license_to_keep_is_one_whichever_of_its_types_counts() {
+        for (types, offline) in [
+            (r#""type":"persistent-license""#, true),
+            (r#""type":"temporary""#, false),
+            (r#""type":"temporary","type":"persistent-license""#, false),
+            (r#""type":"persistent-license","type":"temporary""#, false),
+            (r#""type":"persistent-license","ty\u0070e":"temporary""#, false),
+        ] {
+            let body = format!(r#"{{"kids":["AAAA"],{types}}}"#);
+            let message = read(Direction::Request, Scanner::new(body.as_bytes())).unwrap().unwrap();
+            assert_eq!((message.kind, message.offline), (Kind::LicenseRequest, offline), "{body}");
+        }
+    }
 
     fn kind(direction: Direction, body: &str) -> Option<Kind> {
         read(direction, Scanner::new(body.as_bytes())).unwrap().map(|message| message.kind)

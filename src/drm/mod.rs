@@ -8,6 +8,7 @@
 
 mod clearkey;
 mod fairplay;
+mod fairplay_hints;
 mod form;
 mod json;
 mod json_text;

@@ -12,15 +12,15 @@ use memchr::{memchr, memchr2, memmem};
 use percent_encoding::percent_decode;
 
 use super::clearkey;
-use super::form;
-use super::json::{Scanner, Text, Token};
-use super::message::{Message, System};
+use super::fairplay_hints::FairPlayHints;
+use super::json::{Scanner, Text};
+use super::message::{Direction, Message, System};
 use super::playready;
 use super::recognise::Search;
 use super::runs;
-use super::wrap::base64_decode;
-use crate::secret::Fingerprint;
 
+/// Longest head before a message.
+const HEAD_MAX: usize = 4096;
 /// Parts of one multipart body.
 const PARTS_MAX: usize = 64;
 /// As RFC 2046 section 5.1.1 has it.
@@ -34,7 +34,7 @@ impl Search {
         let before = self.found_mut().is_some();
         self.peel_pieces(text);
         if !before && let Some(found) = self.found_mut().filter(|found| found.system == System::FairPlay) {
-            Hints::of(text).tell(found);
+            FairPlayHints::of(text).tell(found);
         }
     }
 
@@ -125,15 +125,41 @@ impl Search {
         }
     }
 
-    /// A ClearKey message among other JSON.
+    /// ClearKey messages among other JSON: each object that has their keys, or the ids of them.
     fn peel_objects(&mut self, text: &[u8]) {
-        let Some(at) = memmem::find(text, b"\"kids\"") else { return };
-        let open = text.get(..at).and_then(|before| memchr::memrchr(b'{', before));
-        let Some(object) = open.and_then(|open| text.get(object_at(text, open))) else { return };
-        if object.len() < text.len()
-            && let Ok(Some(message)) = clearkey::read(self.direction, Scanner::new(object))
-        {
-            self.note_wrapped(message, object.len());
+        self.peel_objects_with(text, b"\"kids\"", 1);
+        if self.direction == Direction::Reply {
+            // In an object of the list that the message holds.
+            self.peel_objects_with(text, b"\"k\"", 2);
+        }
+    }
+
+    /// `levels`: how many objects the name is inside of, up to the message.
+    fn peel_objects_with(&mut self, text: &[u8], name: &[u8], levels: usize) {
+        for at in memmem::find_iter(text, name) {
+            if self.is_done() {
+                return;
+            }
+            let open = (0..levels).try_fold(at, |at, _| object_around(text, at));
+            let Some(object) = open.and_then(|open| text.get(object_at(text, open))) else { continue };
+            let looked_at = at - open.unwrap_or_default() + object.len();
+            if !self.spend(looked_at) {
+                return;
+            }
+            if object.len() < text.len()
+                && let Ok(Some(message)) = clearkey::read(self.direction, Scanner::new(object))
+            {
+                self.note_wrapped(message, object.len());
+            }
+        }
+    }
+
+    /// What follows a head as HTTP has it: old license proxies put one before the license (`GLS/1.0 0 OK`).
+    pub(super) fn peel_head(&mut self, body: &[u8]) {
+        let start = body.get(..HEAD_MAX).unwrap_or(body);
+        let is_head = start.first().is_some_and(u8::is_ascii_alphabetic);
+        if let Some(begins) = behind_head(start).filter(|_| is_head) {
+            self.descend(body.get(begins..).unwrap_or_default());
         }
     }
 
@@ -164,13 +190,16 @@ impl Search {
 
 /// Behind the head of a part, without the line end before the next delimiter.
 fn part_value(part: &[u8]) -> Option<&[u8]> {
-    let (head, mark) = [(memmem::find(part, b"\r\n\r\n"), 4), (memmem::find(part, b"\n\n"), 2)]
-        .into_iter()
-        .filter_map(|(at, length)| Some((at?, length)))
-        .min()?;
-    let value = part.get(head + mark..)?;
+    let value = part.get(behind_head(part)?..)?;
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     Some(value.strip_suffix(b"\r").unwrap_or(value))
+}
+
+/// Behind the first empty line.
+fn behind_head(text: &[u8]) -> Option<usize> {
+    let ends = [(memmem::find(text, b"\r\n\r\n"), 4), (memmem::find(text, b"\n\n"), 2)];
+    let (head, mark) = ends.into_iter().filter_map(|(at, length)| Some((at?, length))).min()?;
+    Some(head + mark)
 }
 
 fn boundary_of(content_type: &str) -> Option<&[u8]> {
@@ -224,6 +253,19 @@ fn envelope_in(text: &[u8]) -> Option<&[u8]> {
     text.get(open..end)
 }
 
+/// Where the object begins in which `at` stands. Braces in strings are taken for others.
+fn object_around(text: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for found in memchr::memrchr2_iter(b'{', b'}', text.get(..at)?) {
+        match (text.get(found), depth) {
+            (Some(b'{'), 0) => return Some(found),
+            (Some(b'{'), _) => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    None
+}
+
 /// The object that begins at `open`, up to its own end or the text's.
 fn object_at(text: &[u8], open: usize) -> Range<usize> {
     let (mut at, mut depth) = (open, 0_usize);
@@ -238,55 +280,4 @@ fn object_at(text: &[u8], open: usize) -> Range<usize> {
         at += 1;
     }
     open..text.len()
-}
-
-/// What stands beside a FairPlay message. The first of each kind counts.
-#[derive(Default)]
-struct Hints {
-    asset: Option<Fingerprint>,
-    /// Decoded; more than one when a reply or request carries several messages.
-    key_ids: Vec<Vec<u8>>,
-    uri: Option<Fingerprint>,
-}
-
-impl Hints {
-    fn of(text: &[u8]) -> Self {
-        if matches!(text, [b'{' | b'[', ..]) { Self::of_json(text) } else { Self::of_form(text) }
-    }
-
-    fn of_json(body: &[u8]) -> Self {
-        let mut hints = Self::default();
-        let mut scanner = Scanner::new(body);
-        let mut name = Text::default();
-        while let Ok(Some(token)) = scanner.next() {
-            match token {
-                Token::Key(key) => name = key,
-                Token::String(text) => hints.add(&name.unescape(), &text.unescape()),
-                Token::Close | Token::Open(_) | Token::Scalar => {}
-            }
-        }
-        hints
-    }
-
-    fn of_form(body: &[u8]) -> Self {
-        let mut hints = Self::default();
-        form::pairs(body).for_each(|(name, value)| hints.add(name, &value));
-        hints
-    }
-
-    fn add(&mut self, name: &[u8], value: &[u8]) {
-        let print = Some(Fingerprint::of_parts(&[b"asset", value])).filter(|_| !value.is_empty());
-        match name {
-            b"assetId" | b"asset_id" => self.asset = self.asset.or(print),
-            b"keyID" => self.key_ids.extend(base64_decode(value)),
-            b"uri" => self.uri = self.uri.or(print),
-            _ => {}
-        }
-    }
-
-    fn tell(self, message: &mut Message) {
-        self.key_ids.iter().for_each(|id| message.key_ids.insert(id));
-        let shown = self.uri.or(self.asset).or_else(|| message.key_ids.fingerprint());
-        message.content_id = message.content_id.or(shown);
-    }
 }

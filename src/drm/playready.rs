@@ -1,14 +1,15 @@
 //! PlayReady: SOAP messages of its license protocol.
 //!
-//! The first child of the body names the operation; the SOAPAction header is often missing or
-//! wrong and is not asked. A challenge is left at its encrypted part, once the nonce is known.
+//! The children of the body name the operations; the SOAPAction header is often missing or
+//! wrong and is not asked. Of several the one about a license counts, wherever it stands, because a server may
+//! look for that alone. A challenge is left at its encrypted part, once the nonce is known.
 //! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
 
 use memchr::memmem;
 use quick_xml::events::BytesStart;
 
 use super::message::{Direction, Kind, Message, System, Validity};
-use super::playready_words::{Tag, operation};
+use super::playready_words::{Tag, is_about_a_license, license_kind, operation};
 use super::wrap::base64_decode;
 use super::xml::{Leaf, Node, Walk, resolve};
 use super::xmr;
@@ -88,16 +89,31 @@ impl<'a> Scan<'a> {
         match (self.path.as_slice(), tag) {
             ([], Tag::Envelope) => {}
             ([], _) => return None,
-            ([Tag::Envelope, Tag::Body], _) if self.message.is_none() => {
-                self.message = Some(Message::new(System::PlayReady, operation(self.direction, name)?));
-            }
+            ([Tag::Envelope, Tag::Body], _) => self.operation(operation(self.direction, name)?)?,
             ([.., Tag::La], Tag::CustomData) => self.custom = Some(String::new()),
             ([.., Tag::CustomData], _) => self.custom = None,
             (path, Tag::Kid) if path.contains(&Tag::WrmHeader) => self.key_id_attribute(start),
             _ => {}
         }
+        if self.message.is_some() && is_about_a_license(self.direction, name) {
+            let kind = license_kind(self.direction);
+            self.change(|message| message.kind = kind);
+        }
         self.leaf = Leaf::Empty;
         self.path.push(tag);
+        Some(())
+    }
+
+    /// `None` for two operations none of which is about a license: nobody knows which the server takes.
+    fn operation(&mut self, kind: Kind) -> Option<()> {
+        match &self.message {
+            None => self.message = Some(Message::new(System::PlayReady, kind)),
+            Some(message) if message.kind == kind => {}
+            Some(message) => {
+                let license = license_kind(self.direction);
+                (message.kind == license || kind == license).then_some(())?;
+            }
+        }
         Some(())
     }
 
@@ -182,7 +198,7 @@ impl<'a> Scan<'a> {
     /// that was cut off must not pass.
     fn is_told(&mut self, text: &str) -> bool {
         self.path.last() == Some(&Tag::EncryptedData)
-            && self.direction == Direction::Request
+            && self.message.as_ref().is_some_and(|message| message.kind == Kind::LicenseRequest)
             && self.nonce != Once::None
             && *self.closed.get_or_insert_with(|| is_closed(text))
     }
@@ -230,6 +246,40 @@ fn is_closed(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_operations_the_one_about_a_license_counts_wherever_it_stands() {
+        const NAMES: &str = "xmlns=\"http://schemas.microsoft.com/DRM/2007/03/protocols\"";
+        let license = "<AcquireLicense/>";
+        let told_early = format!(
+            "<AcknowledgeLicense><LA><LicenseNonce>AAAA</LicenseNonce><EncryptedData/></LA>\
+            </AcknowledgeLicense>{license}"
+        );
+        let rows = [
+            (license.to_owned(), Some(Kind::LicenseRequest)),
+            ("<AcknowledgeLicense/>".to_owned(), Some(Kind::Acknowledge)),
+            ("<AcknowledgeLicense/><AcknowledgeLicense/>".to_owned(), Some(Kind::Acknowledge)),
+            (format!("<AcknowledgeLicense/>{license}"), Some(Kind::LicenseRequest)),
+            (format!("{license}<AcknowledgeLicense/>"), Some(Kind::LicenseRequest)),
+            ("<ProcessSecureStopData/><x:AcquireLicense/>".to_owned(), Some(Kind::LicenseRequest)),
+            (format!("<AcknowledgeLicense><a>{license}</a></AcknowledgeLicense>"), Some(Kind::LicenseRequest)),
+            (format!("<AcknowledgeLicense/></Body><Body>{license}"), Some(Kind::LicenseRequest)),
+            (told_early, Some(Kind::LicenseRequest)),
+            ("<AcknowledgeLicense/><LeaveDomain/>".to_owned(), None),
+            (format!("<Unknown>{license}</Unknown>"), None),
+            (format!("{license}<Unknown/>"), None),
+        ];
+        for (body, kind) in rows {
+            let text = format!("<Envelope {NAMES}><Body>{body}</Body></Envelope>");
+            let told = |direction, text: &str| read(direction, text).map(|message| message.kind);
+            assert_eq!(told(Direction::Request, &text), kind, "{text}");
+            if kind == Some(Kind::LicenseRequest) {
+                let reply = text.replace("License/>", "LicenseResponse/>").replace("Data/>", "DataResponse/>");
+                let reply = reply.replace("License>", "LicenseResponse>").replace("<EncryptedDataResponse/>", "");
+                assert_eq!(told(Direction::Reply, &reply), Some(Kind::License), "{reply}");
+            }
+        }
+    }
 
     /// Several licenses in one reply: the first that ends ends something, and the last that ends ends all.
     #[test]

@@ -13,22 +13,23 @@ const ROOT: &str = "PlayReadyKeyMessage";
 
 /// What an envelope holds.
 pub(super) struct Envelope {
-    pub(super) challenge: Option<Vec<u8>>,
+    /// A page may take any of them.
+    pub(super) challenges: Vec<Vec<u8>>,
     secure_stop: bool,
 }
 
 impl Envelope {
     pub(super) fn read(text: &str) -> Option<Self> {
         memmem::find(text.as_bytes(), ROOT.as_bytes())?;
-        let mut envelope = Self { challenge: None, secure_stop: false };
+        let mut envelope = Self { challenges: Vec::new(), secure_stop: false };
         let mut leaf = Leaf::default();
         let mut walk = Walk::of(text);
         let (mut rooted, mut inside) = (false, false);
         while let Some(node) = walk.next().ok()? {
             match node {
                 Node::Close => {
-                    let text = leaf.take().filter(|_| inside && envelope.challenge.is_none());
-                    envelope.challenge = envelope.challenge.or_else(|| base64_decode(text?.as_bytes()));
+                    let text = leaf.take().filter(|_| inside);
+                    envelope.challenges.extend(text.and_then(|text| base64_decode(text.as_bytes())));
                     inside = false;
                 }
                 Node::Data(_) | Node::Reference(_) => leaf = Leaf::Mixed,

@@ -44,7 +44,19 @@ impl Tag {
     }
 }
 
-/// The kind of an operation, by the local name of the first child of the SOAP body.
+/// Whether the element of this local name asks for a license, or brings one.
+pub(super) fn is_about_a_license(direction: Direction, name: &str) -> bool {
+    operation(direction, name) == Some(license_kind(direction))
+}
+
+pub(super) fn license_kind(direction: Direction) -> Kind {
+    match direction {
+        Direction::Reply => Kind::License,
+        Direction::Request => Kind::LicenseRequest,
+    }
+}
+
+/// The kind of an operation, by the local name of a child of the SOAP body.
 pub(super) fn operation(direction: Direction, name: &str) -> Option<Kind> {
     let name = match direction {
         Direction::Reply if name == "Fault" => return Some(Kind::Error),

@@ -88,8 +88,10 @@ impl Search {
         let hides = |message: &Message| {
             self.direction == Direction::Request && message.wrapped && message.needs_no_session() && beside > BESIDE_MAX
         };
+        // Beside what was found, what was not looked at may ask for more.
+        let tangled = self.tangled && self.direction == Direction::Request;
         match self.found {
-            Some(message) if !hides(&message) => Ok(message),
+            Some(message) if !hides(&message) && (!tangled || weight(&message) == WEIGHT_MAX) => Ok(message),
             _ if self.tangled => Err(Unrecognised::Tangled),
             _ => Err(Unrecognised::Unknown),
         }
@@ -99,6 +101,7 @@ impl Search {
         self.look(body);
         if !self.is_done() {
             self.peel_multipart(content_type, body);
+            self.peel_head(body);
         }
     }
 
@@ -134,11 +137,9 @@ impl Search {
         if inner.is_empty() || self.is_done() {
             return;
         }
-        let Some(left) = self.left.checked_sub(inner.len()) else {
-            self.tangled = true;
+        if !self.spend(inner.len()) {
             return;
-        };
-        self.left = left;
+        }
         if self.depth == DEPTH_MAX {
             self.tangled |= inner.len() >= TANGLED_MIN && is_text(inner);
             return;
@@ -146,6 +147,14 @@ impl Search {
         self.depth += 1;
         self.look(inner);
         self.depth -= 1;
+    }
+
+    /// False when so many bytes are more than may be looked at yet.
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.tangled |= left.is_none();
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 
     fn look_at_text(&mut self, text: &[u8]) {
@@ -170,9 +179,7 @@ impl Search {
     fn look_at_xml(&mut self, text: &str) {
         match Envelope::read(text) {
             Some(envelope) => {
-                if let Some(challenge) = &envelope.challenge {
-                    self.look_through(challenge);
-                }
+                envelope.challenges.iter().for_each(|challenge| self.look_through(challenge));
                 if let Some(message) = envelope.alone(self.direction).filter(|_| self.found.is_none()) {
                     self.note(message, text.len());
                 }

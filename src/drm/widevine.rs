@@ -51,8 +51,10 @@ impl<'a> Signed<'a> {
         // A field of another type than it should have is an unknown field, as parsers take it.
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                (1, Value::Varint(kind)) => signed.kind = Some(kind),
-                (2, Value::Bytes(msg)) => signed.msg = Some(msg),
+                // The last one counts, but not every parser knows that.
+                (1, Value::Varint(kind)) if signed.kind.is_none_or(|before| before == kind) => signed.kind = Some(kind),
+                (2, Value::Bytes(msg)) if signed.msg.is_none() => signed.msg = Some(msg),
+                (1, Value::Varint(_)) | (2, Value::Bytes(_)) => return Err(Malformed),
                 (3, Value::Bytes(signature)) => signed.signature = Some(signature),
                 (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
             }

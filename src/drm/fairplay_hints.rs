@@ -1,0 +1,60 @@
+//! What content a FairPlay message is for: it shows nothing itself, but the names beside it in its wrapping do.
+//!
+//! Called by `peel` with the JSON or the form that the message was found in.
+
+use super::form;
+use super::json::{Scanner, Text, Token};
+use super::message::Message;
+use super::wrap::base64_decode;
+use crate::secret::Fingerprint;
+
+/// What stands beside a FairPlay message. The first of each kind counts.
+#[derive(Default)]
+pub(super) struct FairPlayHints {
+    asset: Option<Fingerprint>,
+    /// Decoded; more than one when a reply or request carries several messages.
+    key_ids: Vec<Vec<u8>>,
+    uri: Option<Fingerprint>,
+}
+
+impl FairPlayHints {
+    pub(super) fn of(text: &[u8]) -> Self {
+        if matches!(text, [b'{' | b'[', ..]) { Self::of_json(text) } else { Self::of_form(text) }
+    }
+
+    fn of_json(body: &[u8]) -> Self {
+        let mut hints = Self::default();
+        let mut scanner = Scanner::new(body);
+        let mut name = Text::default();
+        while let Ok(Some(token)) = scanner.next() {
+            match token {
+                Token::Key(key) => name = key,
+                Token::String(text) => hints.add(&name.unescape(), &text.unescape()),
+                Token::Close | Token::Open(_) | Token::Scalar => {}
+            }
+        }
+        hints
+    }
+
+    fn of_form(body: &[u8]) -> Self {
+        let mut hints = Self::default();
+        form::pairs(body).for_each(|(name, value)| hints.add(name, &value));
+        hints
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let print = Some(Fingerprint::of_parts(&[b"asset", value])).filter(|_| !value.is_empty());
+        match name {
+            b"assetId" | b"asset_id" => self.asset = self.asset.or(print),
+            b"keyID" => self.key_ids.extend(base64_decode(value)),
+            b"uri" => self.uri = self.uri.or(print),
+            _ => {}
+        }
+    }
+
+    pub(super) fn tell(self, message: &mut Message) {
+        self.key_ids.iter().for_each(|id| message.key_ids.insert(id));
+        let shown = self.uri.or(self.asset).or_else(|| message.key_ids.fingerprint());
+        message.content_id = message.content_id.or(shown);
+    }
+}
