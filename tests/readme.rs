@@ -51,8 +51,8 @@ async fn license_server(tasks: &Tasks) -> SocketAddr {
                     let mut asked = Vec::new();
                     let ends = |asked: &[u8]| asked.windows(CLEARKEY.len()).any(|part| part == CLEARKEY.as_bytes());
                     while !ends(&asked) && stream.read_buf(&mut asked).await.is_ok_and(|read| read > 0) {}
-                    let reply = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\
-                                 connection: close\r\n\r\n{\"keys\":[]}";
+                    let reply = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 84\r\n\
+                                 connection: close\r\n\r\n{\"keys\":[{\"k\":\"AAECAwQFBgcICQoLDA0ODw\",\"kid\":\"ABEiM0RVZneImaq7zN3u_w\",\"kty\":\"oct\"}]}";
                     // A proxy that has gone does not read it.
                     let _gone = stream.write_all(reply.as_bytes()).await;
                 });

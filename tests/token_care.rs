@@ -224,7 +224,7 @@ impl Script {
             _ => {
                 self.arrived.add_permits(1);
                 self.gate.acquire().await.unwrap().forget();
-                json!({"keys": [], "nth": nth})
+                json!({"keys": [{"kty": "oct", "kid": "ABEiM0RVZneImaq7zN3u_w", "k": "AAECAwQFBgcICQoLDA0ODw"}], "nth": nth})
             }
         };
         let date = wall().saturating_add_signed(self.ahead.load(Ordering::Relaxed));

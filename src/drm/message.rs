@@ -145,6 +145,11 @@ impl Message {
         }
     }
 
+    /// As a request: one whose good answer is a license.
+    pub fn asks_for_a_license(&self) -> bool {
+        matches!(self.kind, Kind::LicenseRequest | Kind::Renewal)
+    }
+
     /// As a request: one that is answered without a session, because its reply is no license.
     pub fn needs_no_session(&self) -> bool {
         match self.kind {

@@ -7,6 +7,7 @@
 //! is configured to translate between wrappings.
 
 mod clearkey;
+mod denial;
 mod fairplay;
 mod fairplay_hints;
 mod form;
@@ -29,6 +30,7 @@ pub mod wrap;
 mod xml;
 mod xmr;
 
+pub use self::denial::is_no_license;
 pub use self::key_ids::{KeyId, KeyIds};
 pub use self::message::{Direction, Kind, Lease, Message, System, Unrecognised, Validity};
 pub use self::recognise::{recognise, recognise_request};

@@ -3,6 +3,9 @@
 //! Sends what `onward` has built and the core has judged, with the header that carries the session. The license
 //! itself is never changed; only its wrapping is, where the route says so.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -11,12 +14,16 @@ use super::license::Story;
 use super::redirect::{RedirectFault, RedirectTrail};
 use super::route::Route;
 use crate::config::{self, Endpoint, RetriedCalls};
-use crate::drm::{self, Direction, Message};
+use crate::drm::{self, Direction, Message, System};
 use crate::edge::ReplyBody;
+use crate::manifest::{decoded, encodings};
 use crate::upstream::{Call, Fault, Hold, Reply};
 
 /// Larger than any license met, which are below 64 KiB.
 const REPLY_MAX: usize = 1024 * 1024;
+
+/// What comes out of an encoded one, in bytes.
+const PLAIN_REPLY_MAX: usize = 256 * 1024;
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -126,12 +133,40 @@ pub(super) fn onward_reply(route: &Route, reply: Reply) -> Result<Response<Reply
     Ok(response)
 }
 
-/// What the license server's reply shows in clear.
-pub(super) fn recognise_reply(route: &Route, reply: &Reply) -> Option<Message> {
-    let text = |name| reply.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let bare = drm::wrap::unwrap(&route.config.wrapping.server_reply, &reply.body);
-    let bare = bare.as_deref().unwrap_or(&reply.body);
-    drm::recognise(Direction::Reply, text(CONTENT_TYPE), text(CONTENT_ENCODING), bare).ok()
+/// What the license server's reply shows.
+#[derive(Debug)]
+pub(super) struct LicenseReply {
+    /// An encoding that is not undone here: it may hold anything.
+    pub(super) is_sealed: bool,
+    pub(super) message: Option<Message>,
+    /// A good status without a license: see [`drm::is_no_license`].
+    pub(super) says_no: bool,
+}
+
+impl LicenseReply {
+    /// `asked`: the system, if a license was asked for.
+    pub(super) fn read(route: &Route, asked: Option<System>, reply: &Reply) -> Self {
+        let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
+        let plain = plain_body(reply);
+        let bare = plain.as_deref().map(|plain| {
+            let unwrapped = drm::wrap::unwrap(&route.config.wrapping.server_reply, plain);
+            unwrapped.unwrap_or(Cow::Borrowed(plain))
+        });
+        let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());
+        let has_body =
+            !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT);
+        let is_no = |body: &[u8]| asked.is_some_and(|system| drm::is_no_license(system, body));
+        let says_no = asked.is_some() && (!has_body || message.is_none() && plain.as_deref().is_some_and(is_no));
+        Self { is_sealed: plain.is_none(), message, says_no }
+    }
+}
+
+/// The reply's body without its content encodings, which nobody asked for; none if they cannot be undone, or if that is
+/// larger than any license.
+pub(super) fn plain_body(reply: &Reply) -> Option<Bytes> {
+    let lines: Option<Vec<_>> = reply.headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().ok()).collect();
+    let names = encodings(lines?.into_iter());
+    decoded(&names, reply.body.clone(), PLAIN_REPLY_MAX).ok()
 }
 
 pub(super) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'static str>) {

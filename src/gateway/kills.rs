@@ -2,7 +2,7 @@
 //! blackouts that were there before any session.
 
 use super::Gateway;
-use super::forward::Failure;
+use super::forward::{Failure, plain_body};
 use super::license::{Ending, Managed, Story};
 use super::refusal::{Phase, Turned};
 use crate::authority::Authority;
@@ -59,7 +59,8 @@ impl Story<'_> {
         reply: &Result<Reply, Failure>,
     ) -> Option<Ending> {
         let (reply, system) = (reply.as_ref().ok()?, self.asked.message.as_ref().ok()?.system);
-        let reason = managed.authority.killed_by_license_server(system, reply.status, &reply.body)?;
+        let body = plain_body(reply)?;
+        let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
         // What it says of a token that may be anybody's, it does not say of the session.
         let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
         if managed.call.token.is_none_or(is_its_own) {

@@ -9,14 +9,13 @@ use super::Gateway;
 use super::asked::Asked;
 use super::caller::CallerNames;
 use super::flight::Flight;
-use super::forward::{self, Failure};
+use super::forward::{self, Failure, LicenseReply};
 use super::onward::OnwardRequest;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
 use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::drm::Message;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::{PlaybackId, SessionId};
 use crate::playbacks::Registration;
@@ -225,9 +224,9 @@ impl Story<'_> {
 
     /// To the license server for a playback that has no grant.
     pub(super) async fn pass_under(&self, managed: &Managed<'_>, id: SessionId) -> Ending {
-        let (ending, message) = self.exchange(self.own_token(), Outcome::Passed).await;
+        let (ending, shown) = self.exchange(self.own_token(), Outcome::Passed).await;
         self.note_declined(Some((managed.key, id)), &ending);
-        self.teach(managed, id, ending.0, message.as_ref());
+        self.teach(managed, id, ending.0, shown.and_then(|shown| shown.message).as_ref());
         ending
     }
 
@@ -247,7 +246,8 @@ impl Story<'_> {
         if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {
             return killed;
         }
-        let (ending, message) = self.read_license(reply, Outcome::Served);
+        let (ending, shown) = self.read_license(reply, Outcome::Served);
+        let message = shown.and_then(|shown| shown.message);
         self.note_declined(Some((managed.key, id)), &ending);
         self.teach(managed, id, ending.0, message.as_ref());
         if let Some(message) = &message {
@@ -260,23 +260,22 @@ impl Story<'_> {
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
         good: Outcome,
-    ) -> (Ending, Option<Message>) {
+    ) -> (Ending, Option<LicenseReply>) {
         let reply = self.ask_license_server(authorization).await;
         self.read_license(reply, good)
     }
 
-    /// What the license server answers: as the player gets it, and what a good reply shows in clear.
-    fn read_license(&self, reply: Result<Reply, Failure>, good: Outcome) -> (Ending, Option<Message>) {
+    /// What the license server answers: as the player gets it, and what a good reply shows.
+    fn read_license(&self, reply: Result<Reply, Failure>, good: Outcome) -> (Ending, Option<LicenseReply>) {
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
-        let message = granted.and_then(|reply| forward::recognise_reply(self.route, reply));
-        (self.conclude(reply, good), message)
+        let asked = self.asked.message.as_ref().ok().filter(|message| message.asks_for_a_license());
+        let shown = granted.map(|reply| LicenseReply::read(self.route, asked.map(|message| message.system), reply));
+        let says_no = shown.as_ref().is_none_or(|shown| shown.says_no);
+        (self.conclude(reply, if says_no { Outcome::Declined } else { good }), shown)
     }
 
-    fn conclude(&self, reply: Result<Reply, Failure>, good: Outcome) -> Ending {
-        let passed = reply.and_then(|reply| {
-            let outcome = if reply.status.is_success() { good } else { Outcome::Declined };
-            Ok((outcome, forward::onward_reply(self.route, reply)?))
-        });
+    fn conclude(&self, reply: Result<Reply, Failure>, outcome: Outcome) -> Ending {
+        let passed = reply.and_then(|reply| Ok((outcome, forward::onward_reply(self.route, reply)?)));
         passed.unwrap_or_else(|failure| {
             self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
             (Outcome::Failed, self.turn_away(Phase::License, &Turned::by_failure(&failure), None))

@@ -70,6 +70,8 @@ impl OnwardRequest {
         let mut headers = HeaderMap::with_capacity(8);
         headers.extend(passed(route, &parts.headers).map(|(name, value)| (name.clone(), value.clone())));
         check_charset(&headers)?;
+        // Without a word a server may choose any (RFC 9110, 12.5.3), and what it answers could not be read.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (body, content_type) = rewrap(route, body)?;
         set_content_type(&mut headers, content_type);
         let query = query::without(parts.uri.query(), &our_names(route, authority));

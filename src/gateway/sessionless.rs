@@ -3,6 +3,7 @@
 //! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
 //! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
 
+use super::forward::LicenseReply;
 use super::license::{Ending, Story};
 use super::refusal::{Phase, Turned};
 use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
@@ -133,9 +134,10 @@ impl Story<'_> {
         self.verifies_tokens() && self.asked.token.is_none() && self.asked.registration.is_none()
     }
 
-    /// The reply holds a license, though nothing in the call asked for one that we could see.
-    pub(super) fn withholds(&self, reason: SessionlessReason, reply: Option<&Message>) -> bool {
-        let license = reply.is_some_and(|reply| reply.kind == Kind::License);
+    /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
+    pub(super) fn withholds(&self, reason: SessionlessReason, reply: Option<&LicenseReply>) -> bool {
+        let is_license = |reply: &LicenseReply| reply.message.as_ref().is_some_and(|it| it.kind == Kind::License);
+        let license = reply.is_some_and(|reply| reply.is_sealed || is_license(reply));
         let unseen = match reason {
             SessionlessReason::Bodyless | SessionlessReason::Unrecognised(_) => {
                 self.route.config.unrecognised == UnrecognisedCalls::Refuse
@@ -213,6 +215,7 @@ impl Story<'_> {
             return;
         }
         let (host, status) = (self.host(), reply.status().as_u16());
+        let without = if reply.status().is_success() { " without a license" } else { "" };
         if self.may_write("declined") {
             let (device, account) = self.identity();
             let session = session.map(|(_, id)| id.short().to_string());
@@ -226,11 +229,11 @@ impl Story<'_> {
                 "the license server declined"
             );
             if session.is_none() {
-                self.note_of_device("declined", format!("{host} answered {status}"));
+                self.note_of_device("declined", format!("{host} answered {status}{without}"));
             }
         }
         if let Some((key, id)) = session {
-            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}"));
+            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}{without}"));
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 
 const SLATE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n0.ts\n#EXT-X-ENDLIST\n";
 
@@ -15,7 +15,7 @@ async fn server(authorization: Value) -> Upstream {
         "/authorize" => good("application/json", authorization.to_string()),
         target if target.ends_with(".m3u8") => good("application/vnd.apple.mpegurl", SLATE),
         target if target.ends_with(".ts") => good("video/mp2t", "segment"),
-        _ => good("application/json", "{\"keys\":[]}"),
+        _ => good("application/json", LICENSE),
     })
     .await
 }

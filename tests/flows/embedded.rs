@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::player::CLEARKEY;
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 
 /// Beside the head-end, which must then see nothing.
 fn script(server: &Upstream, limit: u32, interval: &str) -> Script {
@@ -17,7 +17,7 @@ fn script(server: &Upstream, limit: u32, interval: &str) -> Script {
 }
 
 async fn license_server() -> Upstream {
-    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+    Upstream::answering(|_| good("application/json", LICENSE)).await
 }
 
 #[tokio::test]

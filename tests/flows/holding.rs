@@ -20,7 +20,7 @@ async fn a_license_server_that_is_away_for_a_moment_costs_its_players_nothing() 
     let calls = async { tokio::join!(tv.post(CLEARKEY), tv.license("video")) };
     let back = async {
         tokio::time::sleep(AWAY).await;
-        Upstream::at(address, |_| good("application/json", "{}")).await
+        Upstream::at(address, |_| good("application/octet-stream", "license")).await
     };
     let ((clearkey, widevine), server) = tokio::join!(calls, back);
     assert!(clearkey.is_good() && widevine.is_good());

@@ -166,6 +166,93 @@ async fn no_license_comes_without_a_session_where_one_is_demanded() {
     stage.end().await;
 }
 
+/// Whatever the license stands in, and whatever the call seems to ask for.
+#[tokio::test]
+async fn no_license_comes_without_a_session_in_any_encoding_or_wrapping() {
+    let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
+    let gzip = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let keys = drm::clearkey_license(drm::KID, &[7; 16]);
+    let rows = [
+        ("gzip", gzip(&license)),
+        ("gzip, gzip", gzip(&gzip(&license))),
+        ("gzip", gzip(json!({"license": drm::b64(&license)}).to_string().as_bytes())),
+        // It may hold anything.
+        ("unheard-of", license.clone()),
+        ("gzip", license.clone()),
+        ("", [b"GLS/1.0 0 OK\r\nX: 1\r\n\r\n", &license[..]].concat()),
+        ("", format!("{{\"x\":{{\"y\":1}},\"z\":{keys}}}").into_bytes()),
+        ("", format!("[{keys}]").into_bytes()),
+    ];
+    let acknowledge = drm::playready_acknowledge("T");
+    for (encoding, body) in rows {
+        let shown = format!("{encoding} {:?}", Bytes::copy_from_slice(&body[..body.len().min(40)]));
+        let server = Upstream::answering(move |_| {
+            let reply = http::Response::builder().header("content-encoding", encoding);
+            reply.body(body.clone().into()).unwrap()
+        })
+        .await;
+        let stage = house(&server).start().await;
+        let tv = member(&stage, "tv");
+        let calls = [tv.post("").method(Method::GET), tv.post(&[8, 4][..]), tv.post(acknowledge.clone()), tv.post("")];
+        for call in calls {
+            let reply = call.await;
+            assert!(!reply.is_good() && reply.text().contains("license_without_session"), "{shown}: {}", reply.text());
+        }
+        assert!(server.seen().iter().all(|asked| asked.header("accept-encoding") == "identity"));
+        let served = tv.post(widevine_new("video")).await;
+        assert!(served.is_good(), "{shown}: with a session it comes as it is");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn certificates_come_in_an_encoding_that_is_read() {
+    let certificate = std::fs::read("tests/vectors/drm/wv_service_cert.bin").unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &certificate).unwrap();
+    let encoded = encoder.finish().unwrap();
+    let server = Upstream::answering(move |_| {
+        http::Response::builder().header("content-encoding", "gzip").body(encoded.clone().into()).unwrap()
+    })
+    .await;
+    let stage = house(&server).start().await;
+    for call in [member(&stage, "tv").post(&[8, 4][..]), member(&stage, "tv").post("").method(Method::GET)] {
+        let reply = call.await;
+        assert!(reply.is_good() && reply.header("content-encoding") == "gzip", "{}", reply.text());
+    }
+    stage.end().await;
+}
+
+/// A server may take any message of a container.
+#[tokio::test]
+async fn of_several_messages_in_one_body_none_hides_a_license_request() {
+    let server = license_server().await;
+    let stage = full_house(&server, "").await;
+    let tv = member(&stage, "tv-b");
+    let challenge = crate::player::playready(None, "n");
+    let two = challenge.replacen("<AcquireLicense", "<AcknowledgeLicense/><AcquireLicense", 1);
+    assert_ne!(two, challenge);
+    let (release, asks) =
+        (drm::clearkey_request(&[drm::KID], None), drm::clearkey_request(&[drm::KID], Some("temporary")));
+    let rows = [
+        two,
+        format!("[{release},{asks}]"),
+        format!("{{\"a\":{release},\"b\":{{\"c\":{{}}}},\"d\":{asks}}}"),
+        release.replacen('{', &format!("{{\"x\":{asks},"), 1),
+        CLEARKEY.replace("}", ",\"type\":\"persistent-license\"}"),
+    ];
+    for body in rows {
+        let reply = tv.post(body.clone()).await;
+        assert!(!reply.is_good() && reply.text().contains("limit_reached"), "{body}: {}", reply.text());
+    }
+    assert_eq!(server.seen().len(), 1);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn certificates_come_where_sessions_are_demanded() {
     let certificate = std::fs::read("tests/vectors/drm/wv_service_cert.bin").unwrap();
@@ -216,7 +303,7 @@ async fn a_license_to_keep_opens_no_session() {
 #[tokio::test]
 async fn a_call_without_a_session_says_why_to_whoever_asks_later() {
     let server = Upstream::answering(|asked| {
-        let mut reply = good("application/json", "{}");
+        let mut reply = good("application/octet-stream", "license");
         *reply.status_mut() = if asked.target.ends_with("?no") { 403 } else { 200 }.try_into().unwrap();
         reply
     })

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::media::{self, Origin};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::Stage;
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 
 const KILLED: &str = "session_killed";
 const DOWNLOAD: &[u8] = br#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"persistent-license"}"#;
@@ -86,7 +86,7 @@ async fn a_killed_device_is_refused_without_a_token_and_plays_by_a_new_one() {
 }
 
 async fn household() -> (Upstream, Stage) {
-    let server = Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await;
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 4";
     let route = "authority = \"home\"\nsession-control = \"always\"";
     let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;

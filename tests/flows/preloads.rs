@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 
 /// A film whose player renews, and the next title's license.
 async fn film_and_preload(script: Script) -> (Stage, Player, Player) {
@@ -129,7 +129,7 @@ async fn what_a_license_server_declines_costs_nobody_his_session() {
 /// An embedded authority verifies no token, and counts a device's preload with what it plays.
 #[tokio::test]
 async fn an_embedded_limit_of_one_has_room_for_a_preload_and_none_for_another_device() {
-    let server = Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await;
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let home =
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 1\naccount = [\"fixed:house\"]";
     let script = Stage::script().authority(home).upstream("/license", &server.url(), "authority = \"home\"");

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::media::{self, Origin};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good, nobody, status};
+use crate::upstream::{LICENSE, Upstream, good, nobody, status};
 
 fn home(server: &str, lines: &str) -> Script {
     let authority = format!("[[authority]]\nname = \"home\"\nkind = \"embedded\"\n{lines}");
@@ -39,7 +39,7 @@ async fn held(stage: &Stage) -> Vec<String> {
 async fn a_forged_account_ends_nobodys_session_when_the_license_server_declines() {
     let server = Upstream::answering(|asked| match asked.header("authorization").parse() {
         Ok(code) => status(code),
-        Err(_) => good("application/json", "{\"keys\":[]}"),
+        Err(_) => good("application/json", LICENSE),
     })
     .await;
     let stage = home(&server.url(), "on-limit = \"end-oldest\"").start().await;
@@ -60,6 +60,44 @@ async fn a_forged_account_ends_nobodys_session_when_the_license_server_declines(
         (replaced.error().1.as_str(), &replaced.json()["message"]),
         ("session_killed", &json!("another device plays now"))
     );
+    stage.end().await;
+}
+
+/// It says no in its own way, with a good status.
+#[tokio::test]
+async fn a_forged_account_ends_nobodys_session_by_a_reply_that_is_no_license() {
+    let rows: [(u16, &'static str); 9] = [
+        (200, ""),
+        (200, " \r\n"),
+        (204, ""),
+        (206, "part"),
+        (200, "{\"keys\":[]}"),
+        (200, "{\"status\":\"ERROR\",\"errorCode\":4000,\"trace\":\"0cbe9b6a-7a3e-4a6e-9d68-3d3a5c2d2f11\"}"),
+        (200, "<!doctype html><title>Log in</title>"),
+        (200, "<html>login</html>"),
+        (200, "<error code=\"7\"/>"),
+    ];
+    let server = Upstream::answering(move |asked| match asked.header("authorization").parse::<usize>() {
+        Ok(row) => {
+            let (code, body) = rows[row];
+            let mut reply = good("text/plain", body);
+            *reply.status_mut() = code.try_into().unwrap();
+            reply
+        }
+        Err(_) => good("application/json", LICENSE),
+    })
+    .await;
+    let stage = home(&server.url(), "on-limit = \"end-oldest\"").start().await;
+    let tv = of_ann(&stage, "tv", "good");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    for (row, (code, body)) in rows.into_iter().enumerate() {
+        let thief = of_ann(&stage, &format!("thief-{row}"), &row.to_string());
+        let reply = thief.post(CLEARKEY).await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (code, body.to_owned()), "it comes as it is");
+        assert_eq!(held(&stage).await, ["tv"], "{code} {body}: its place is free with the call");
+        assert!(tv.post(CLEARKEY).await.is_good(), "{code} {body}: the victim plays on");
+    }
+    assert_eq!(stage.metric("slots_ended_total", &["reason=\"replaced\""]).await, 0.0);
     stage.end().await;
 }
 
@@ -89,7 +127,9 @@ async fn slow_to_decline() -> (Upstream, mpsc::UnboundedReceiver<()>, Arc<Notify
             } else {
                 "200 OK"
             };
-            let reply = format!("HTTP/1.1 {line}\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{{\"keys\":[]}}");
+            let reply = format!(
+                "HTTP/1.1 {line}\r\ncontent-length: 84\r\nconnection: close\r\n\r\n{{\"keys\":[{{\"k\":\"AAECAwQFBgcICQoLDA0ODw\",\"kid\":\"ABEiM0RVZneImaq7zN3u_w\",\"kty\":\"oct\"}}]}}"
+            );
             let _gone = stream.write_all(reply.as_bytes()).await;
         }
     });

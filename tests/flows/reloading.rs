@@ -184,7 +184,7 @@ async fn sessions_of_a_route_and_an_authority_that_are_gone_are_beaten_and_close
 
 #[tokio::test]
 async fn a_raised_limit_holds_at_once_and_what_plays_stays_counted() {
-    let server = license_server("{}").await;
+    let server = license_server("license").await;
     let stage = home(&server, 1).start().await;
     let play = |device: &str| stage.stranger().with("x-account", "ann").with("x-device-id", device).post(CLEARKEY);
     assert!(play("tv").await.is_good());
@@ -233,7 +233,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
 
 #[tokio::test]
 async fn numbers_toward_players_hold_for_the_next_call() {
-    let server = license_server("{}").await;
+    let server = license_server("license").await;
     let stage = home(&server, 1).start().await;
     let tv = stage.stranger().with("x-device-id", "tv").with("x-account", "ann");
     let large = vec![b' '; 2000];

@@ -18,7 +18,7 @@ use crate::drm;
 use crate::media::{self, Origin};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good, status};
+use crate::upstream::{LICENSE, Upstream, good, status};
 use crate::web::Reply;
 
 /// One who signs tokens.
@@ -71,7 +71,7 @@ const ROUTE: &str = "authority = \"home\"\ndevice = [\"token-claim:device.device
 
 /// A license server that believes everybody.
 async fn license_server() -> Upstream {
-    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+    Upstream::answering(|_| good("application/json", LICENSE)).await
 }
 
 fn script(server: &Upstream, keys: &str) -> Script {

@@ -1,0 +1,86 @@
+//! Tells a license server's no that comes with a good status.
+//!
+//! Only what is surely no license is one: what nobody knows may be a license. Servers say no in JSON and in HTML of
+//! their own, which hold nothing that is long enough. Called by the gateway for replies that are no known message.
+
+use super::message::System;
+use super::utf16;
+use super::wrap::base64_decode;
+
+/// The shortest license met is longer in any encoding; names of errors and traces are shorter.
+const LICENSE_CHARS_MIN: usize = 64;
+/// Of ClearKey, a key alone may be the license.
+const KEY_BYTES: usize = 16;
+/// Numbers in a list that may be the bytes of a license.
+const NUMBERS_MIN: usize = 100;
+
+/// Whether `body`, the reply to a license request of this system, is surely no license.
+pub fn is_no_license(asked: System, body: &[u8]) -> bool {
+    let wide = utf16::transcode(body);
+    let text = wide.as_deref().map_or(body, str::as_bytes);
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+    match text.first() {
+        None => true,
+        Some(b'<') if is_html(text) => true,
+        Some(b'<' | b'{' | b'[') => !may_hold_a_license(asked, text),
+        Some(_) => false,
+    }
+}
+
+fn is_html(text: &[u8]) -> bool {
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    begins(b"<!doctype html") || begins(b"<html")
+}
+
+fn may_hold_a_license(asked: System, text: &[u8]) -> bool {
+    // Scripts escape slashes.
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_=\\-".contains(&byte);
+    let mut runs = text.split(|byte| !is_digit(*byte));
+    let is_key = |run: &[u8]| {
+        let is_hex = run.len() == 2 * KEY_BYTES && run.iter().all(u8::is_ascii_hexdigit);
+        asked == System::ClearKey && (is_hex || base64_decode(run).is_some_and(|key| key.len() == KEY_BYTES))
+    };
+    let numbers = text.iter().filter(|byte| **byte == b',').count();
+    numbers >= NUMBERS_MIN || runs.any(|run| run.len() >= LICENSE_CHARS_MIN || is_key(run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_surely_no_license_is_told_from_what_may_be_one() {
+        use System::{ClearKey, FairPlay, PlayReady, Widevine};
+
+        let base64 = "AbCd+/".repeat(20);
+        let numbers = format!("[{}1]", "1,".repeat(200));
+        let map = r#"{"0123456789abcdef0123456789abcdef":"000102030405060708090a0b0c0d0e0f"}"#;
+        for (system, body, no) in [
+            (Widevine, "", true),
+            (Widevine, " \r\n", true),
+            (ClearKey, r#"{"keys":[]}"#, true),
+            (ClearKey, "\u{feff}{}", true),
+            (
+                Widevine,
+                r#"{"status":"ERROR","errorCode":4000,"message":"The account may not watch this content."}"#,
+                true,
+            ),
+            (Widevine, r#"{"error":"denied","trace":"0123456789abcdef0123456789abcdef"}"#, true),
+            (Widevine, "<!DOCTYPE HTML><p>Log in", true),
+            (FairPlay, "<html><img src=data:image/png;base64,", true),
+            (PlayReady, "<error><code>7</code></error>", true),
+            (ClearKey, map, false),
+            (ClearKey, r#"{"x":{"key":"AAECAwQFBgcICQoLDA0ODw"}}"#, false),
+            (ClearKey, r#"{"error":"x","trace":"0cbe9b6a-7a3e-4a6e-9d68-3d3a5c2d2f11"}"#, true),
+            (Widevine, &format!(r#"{{"license":"{base64}"}}"#), false),
+            (Widevine, &format!(r#"{{"license":"{}"}}"#, base64.replace('/', "\\/")), false),
+            (FairPlay, &format!("<x>{base64}</x>"), false),
+            (FairPlay, &numbers, false),
+            (FairPlay, "what nobody knows", false),
+        ] {
+            assert_eq!(is_no_license(system, body.as_bytes()), no, "{system:?} {body}");
+        }
+        assert!(is_no_license(Widevine, b"\xff\xfe{\0}\0"));
+        assert!(!is_no_license(FairPlay, b"\0\0\0\x01"));
+    }
+}
