@@ -2,7 +2,7 @@
 //! is to know of the playback to come.
 //!
 //! The reply reaches the player with our URLs in it. Whatever is no authorization passes through
-//! untouched, and is counted. A reply whose content encoding is not read here could be one, and is refused.
+//! untouched, and is counted. What could be one to the app, but cannot be read here, is refused.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::config::{self, Rung};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
-use crate::playbacks::{Block, Registration, Targets};
+use crate::playbacks::{Block, Registration, Targets, unread};
 use crate::secret::Fingerprint;
 use crate::upstream::{Call, Fault, Reply};
 
@@ -154,7 +154,7 @@ impl Gateway {
             let device = caller.device.as_deref().map(|device| self.telemetry.shown(device));
             tracing::warn!(fault = %why, device, "the authorization service could not be used");
         }
-        let detail = "the authorization service could not be used, or its reply is too large or encoded";
+        let detail = "the authorization service could not be used, or its reply cannot be read here";
         let refusal = Refusal { status, error: "authorization_failed", detail, close: false };
         self.naming(refusal.reply(), || caller.clone())
     }
@@ -169,14 +169,15 @@ impl Gateway {
         if !reply.status.is_success() {
             return (Outcome::Denied, as_it_is(reply));
         }
-        if is_encoded(&reply.headers) {
-            let why = &"a reply in a content encoding";
-            return (Outcome::Failed, self.fail(StatusCode::BAD_GATEWAY, why, &caller.names()));
+        let (names, _) = authority.authorization();
+        // Browsers skip a byte order mark. Nesting beyond what anybody writes is no JSON to the parser either.
+        let text = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
+        let value = serde_json::from_slice::<Value>(text).ok();
+        let encoded = is_encoded(&reply.headers).then_some("a reply in a content encoding");
+        if let Some(why) = encoded.or_else(|| unread(value.as_ref(), text, names)) {
+            return (Outcome::Failed, self.fail(StatusCode::BAD_GATEWAY, &why, &caller.names()));
         }
         reply.headers.remove(CONTENT_ENCODING);
-        // Nesting beyond what anybody writes is no JSON to the parser either.
-        let value = serde_json::from_slice::<Value>(&reply.body).ok();
-        let (names, _) = authority.authorization();
         let block = value.as_ref().and_then(|value| Block::read(value, names));
         let (Some(mut value), Some(block)) = (value, block) else { return (Outcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();

@@ -143,7 +143,7 @@ impl<'a> Fields<'a> {
     /// Missing means `ALLOW`; what is not known means `DENY`.
     pub fn blackout(&self) -> Option<Blackout> {
         let action = match self.get("blackoutAction")? {
-            Value::String(text) if text.eq_ignore_ascii_case("ALLOW") || text.is_empty() => return None,
+            Value::String(text) if text.eq_ignore_ascii_case("ALLOW") => return None,
             Value::String(text) if text.eq_ignore_ascii_case("ALLOW_WITH_UPGRADE") => "ALLOW_WITH_UPGRADE",
             _ => "DENY",
         };
@@ -260,6 +260,8 @@ mod tests {
             (json!("DENY"), Some("DENY")),
             (json!("ALLOW_WITH_UPGRADE"), Some("ALLOW_WITH_UPGRADE")),
             (json!("LATER"), Some("DENY")),
+            (json!(""), Some("DENY")),
+            (json!(" ALLOW"), Some("DENY")),
             (json!(7), Some("DENY")),
             (json!(false), Some("DENY")),
         ] {

@@ -10,6 +10,7 @@ mod block;
 mod generations;
 mod rewrite;
 mod time;
+mod unread;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
 pub use self::generations::{Generations, HeapBytes};
 pub use self::rewrite::{BLACKOUT_PATH, CONTENT, Taken, Targets};
+pub use self::unread::unread;
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 
 pub(crate) async fn license_server() -> Upstream {
-    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+    Upstream::answering(|_| good("application/json", LICENSE)).await
 }
 
 const SERVICES: &str = "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
@@ -264,7 +264,7 @@ async fn a_playback_that_nobody_registered_is_refused() {
 #[tokio::test]
 async fn odd_authorizations_pass_through_untouched_or_are_refused() {
     let server = license_server().await;
-    let deep = format!("{{\"contentUrl\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    let deep = format!("{{\"other\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
     let refused =
         r#"{"contentUrl":"https://cdn.example/a.mpd","licenseUrl":"https://drm.example","header":{"code":-1}}"#;
     for (status, body) in [
@@ -307,6 +307,55 @@ async fn an_authorization_in_an_encoding_that_is_not_read_is_refused_and_none_is
         assert_eq!(reply.error(), (502, "authorization_failed".into()), "{encoding}");
         assert_eq!(service.only().header("accept-encoding"), "identity");
         assert_eq!(stage.metric("authorizations_total", &["outcome=\"failed\""]).await, 1.0);
+        stage.end().await;
+    }
+}
+
+/// Apps parse leniently: what is no authorization to us may be one to them.
+#[tokio::test]
+async fn a_reply_that_may_be_an_authorization_to_the_app_alone_does_not_pass() {
+    let server = license_server().await;
+    let block = r#"{"contentUrl":"https://cdn/a.mpd","licenseUrl":"https://drm/l","blackoutAction":"DENY"}"#;
+    let wide: Vec<u8> = block.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let deep = format!("{{\"contentUrl\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    let rows = [
+        format!("{},}}", &block[..block.len() - 1]).into_bytes(),
+        format!("//x\n{block}").into_bytes(),
+        format!("[{block}]").into_bytes(),
+        format!("{{\"result\":{block}}}").into_bytes(),
+        format!("cb({block})").into_bytes(),
+        deep.into_bytes(),
+        wide,
+    ];
+    for body in rows {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let service = Upstream::answering(move |_| good("application/json", body.clone())).await;
+        let stage = script(&server, "", &service.url()).start().await;
+        let reply = app(&stage, "tv").post("{}").await;
+        assert_eq!(reply.error(), (502, "authorization_failed".into()), "{shown}");
+        assert!(!reply.text().contains("cdn"), "{shown}");
+        assert_eq!(stage.metric("authorizations_total", &["outcome=\"failed\""]).await, 1.0);
+        stage.end().await;
+    }
+}
+
+/// A browser's `json()` skips the mark. An action that is there but empty is none that is known.
+#[tokio::test]
+async fn a_byte_order_mark_or_an_empty_action_is_no_way_around_a_blackout() {
+    let server = license_server().await;
+    let block = |action: &str| {
+        format!(
+            "{{\"contentUrl\":\"https://cdn/a.mpd\",\"licenseUrl\":\"https://drm/l\",\"blackoutAction\":\"{action}\"}}"
+        )
+    };
+    for body in [format!("\u{feff}{}", block("DENY")), block(""), block(" ALLOW")] {
+        let told = body.clone();
+        let service = Upstream::answering(move |_| good("application/json", told.clone())).await;
+        let stage = script(&server, "", &service.url()).start().await;
+        let reply = app(&stage, "tv").post("{}").await;
+        assert!(reply.is_good() && !reply.text().contains("https://"), "{body}: {}", reply.text());
+        assert_eq!(player(&stage, &reply.json()).post(CLEARKEY).await.error(), (403, "blackout".into()), "{body}");
+        assert_eq!(stage.metric("authorizations_total", &["outcome=\"blackout\""]).await, 1.0);
         stage.end().await;
     }
 }
