@@ -186,6 +186,32 @@ async fn the_log_says_which_path_origin_or_host_was_refused() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
+/// Names stand in paths, too, and in what others say.
+#[tokio::test]
+async fn a_hashed_log_names_nobody_in_a_path_or_a_refusal() {
+    let folder = configured_with_sessions();
+    let file = folder.path().join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("[log]\nlevel = \"debug\"\nidentities = \"hashed\"\n{config}")).unwrap();
+    let proxy = Proxy::start(&file);
+    for (head, body) in [
+        ("GET /nowhere/living-room/ann?device=living-room HTTP/1.1\r\n", ""),
+        ("GET /living-room HTTP/1.1\r\n", ""),
+        ("POST /license HTTP/1.1\r\n", CHALLENGE),
+        ("POST /license/living-room/../ann HTTP/1.1\r\n", CHALLENGE),
+        ("POST /license/~stop?device=living-room HTTP/1.1\r\n", ""),
+        ("GET /media/living-room/a.m3u8?device=living-room HTTP/1.1\r\n", ""),
+    ] {
+        status_of(proxy.players, head, body).await;
+    }
+    let told = proxy.says("error=\"no_route\"");
+    assert!(told.contains("there is /license, /media"), "{told}");
+    for name in ["living-room", "ann\"", "/ann"] {
+        assert_eq!(proxy.said(name), 0, "{name}");
+    }
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the_log() {
     let folder = configured(TLS);

@@ -95,11 +95,12 @@ impl Gateway {
         let incident = crate::ids::Incident::random();
         let CallerNames { account, device, network } = caller;
         if self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
+            let said = self.telemetry.said(&turned.message, [device.as_deref(), account.as_deref()]);
             let [device, account] =
                 [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
             tracing::info!(
                 %incident, device, account, route = &*route.path, error = turned.error, code = turned.code,
-                errorCode = turned.error_code, said = turned.message, "refused"
+                errorCode = turned.error_code, said = &*said, "refused"
             );
         }
         match call {

@@ -124,7 +124,8 @@ impl Gateway {
         }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
             let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
-            reply::note(&mut refused, routes.no_route_note(request.uri().path()));
+            let note = routes.no_route_note(request.uri().path(), |name| self.telemetry.shown(name));
+            reply::note(&mut refused, note);
             return refused.map(Sending::Whole);
         };
         let rest = rest.to_owned();

@@ -82,9 +82,11 @@ impl Story<'_> {
             let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
             let (device, account) = self.identity();
             let authority = self.route.authority.as_deref().map(|authority| &*authority.name);
+            let names = [self.asked.device.as_ref().map(|(name, _)| &**name), self.asked.counted.account.as_deref()];
+            let said = self.gateway.telemetry.said(&turned.message, names);
             tracing::info!(
                 %incident, session, device, account, authority, route = &*self.route.path, error = turned.error,
-                code = turned.code, errorCode = turned.error_code, said = turned.message, phase = phase.name(),
+                code = turned.code, errorCode = turned.error_code, said = &*said, phase = phase.name(),
                 profile = shape.profile_name(), rung, "refused"
             );
         }

@@ -98,13 +98,16 @@ impl Routes {
         Self { authorize, routes, standings }
     }
 
-    /// Which path it was that no route has, and what there is, for whoever set the player's URL.
-    pub(super) fn no_route_note(&self, path: &str) -> String {
+    /// Which path it was that no route has, and what there is, for whoever set the player's URL. `shown`: how the log
+    /// names whom a segment may name.
+    pub(super) fn no_route_note(&self, path: &str, shown: impl Fn(&str) -> String) -> String {
         const SHOWN: usize = 8;
-        // A segment may be a token.
-        let path: String = path.split('/').map(scrub).collect::<Vec<_>>().join("/").chars().take(200).collect();
         let authorize = self.authorize.iter().map(|route| route.config.path.as_str());
         let mut there: Vec<_> = self.routes.iter().map(|route| &*route.path).chain(authorize).collect();
+        let is_ours = |segment: &str| there.iter().any(|path| path.split('/').any(|ours| ours == segment));
+        // It may also be a token.
+        let segment = |text: &str| if is_ours(text) { text.to_owned() } else { shown(&scrub(text)) };
+        let path: String = path.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(200).collect();
         there.sort_unstable();
         let more = if there.len() > SHOWN { ", …" } else { "" };
         there.truncate(SHOWN);

@@ -10,6 +10,7 @@ mod log;
 mod log_rate;
 mod metrics;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub use self::metrics::Metrics;
 use crate::clock::Clock;
 use crate::events::{Hub, Playback};
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Event};
+use crate::session::{AskKind, Event, Reason};
 use crate::task::Tasks;
 
 #[derive(Debug)]
@@ -73,6 +74,17 @@ impl Telemetry {
         name.chars().filter(|c| !c.is_control()).collect()
     }
 
+    /// What somebody else says of a device or an account, as the log shows it: their names are hidden in it as well.
+    pub fn said<'a>(&self, text: &'a str, names: [Option<&str>; 2]) -> Cow<'a, str> {
+        let mut said = Cow::Borrowed(text);
+        if self.hashed_identities.load(Ordering::Relaxed) {
+            for name in names.into_iter().flatten().filter(|name| !name.is_empty() && text.contains(name)) {
+                said = said.replace(name, &self.shown(name)).into();
+            }
+        }
+        said
+    }
+
     /// Writes one event of a session to the log and the counters, and tells who listens.
     /// `at`: wall time since the epoch. `told`: another line says the same with more, so that this one is for debugging.
     pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration, told: bool) {
@@ -90,6 +102,7 @@ impl Telemetry {
         }
         let (session, authority, route) = (of.session.short(), &**of.authority, &**of.route);
         let account = of.account.map(|name| self.shown(name));
+        let said = |reason: &Reason| self.said(&reason.message, [Some(of.device), of.account]).into_owned();
         match event {
             Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
                 debug!(%session, device, account, authority, route, "{name}")
@@ -106,7 +119,7 @@ impl Telemetry {
             ),
             Event::Failed(ask, reason) => warn!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
-                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
             ),
             Event::Refused(_, reason) if told => debug!(
                 %session, device, account, authority, route,
@@ -126,7 +139,7 @@ impl Telemetry {
             ),
             Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
                 %session, device, account, authority, route,
-                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+                code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
             ),
             Event::Opened { interval } => {
                 info!(%session, device, account, authority, route, interval_s = interval.as_secs_f64(), "{name}")
@@ -344,7 +357,11 @@ mod tests {
         assert!(hashed.len() == 16 && !hashed.contains("living"));
         assert_eq!(hashed, telemetry.shown("living-room"));
         assert_ne!(hashed, telemetry.shown("kitchen"));
+        let said = "living-room of ann has too many".to_owned();
+        let names = [Some("living-room"), Some("ann")];
+        assert_eq!(telemetry.said(&said, names), format!("{hashed} of {} has too many", telemetry.shown("ann")));
         telemetry.hash_identities(false);
+        assert_eq!(telemetry.said(&said, names), said);
         assert_eq!(telemetry.shown("kitchen"), "kitchen");
     }
 }
