@@ -18,7 +18,6 @@ use crate::ids::SessionId;
 use crate::session::{
     Answer, AskKind, CallKind, End, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
 };
-use crate::sessions::Admission;
 use crate::telemetry::Outcome;
 
 /// What the renewal came to for the player.
@@ -31,29 +30,52 @@ enum News {
     Refused(Refusal),
 }
 
+/// Asked so often for one call of the player, and opened anew so often.
+const RENEWALS_MAX: u32 = 3;
+const REOPENS_MAX: u32 = 2;
+/// Between two of them; a gateway that starts anew takes a moment.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(150);
+
 impl Story<'_> {
+    /// An answer that is lost, or is none, refuses nobody: the authority is asked again, a session that it holds no
+    /// more is opened anew, and at last the playback goes on as it does in an outage.
     pub(super) async fn renew(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> Ending {
-        let news = self.ask_for_renewal(managed, grant, ticket, id).await;
-        if !matches!(news, News::Again) {
-            return self.conclude_renewal(managed, news, id).await;
-        }
-        let Managed { call, card, key, .. } = managed;
-        let Admission { answer, session } =
-            self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
-        let id = session.unwrap_or(id);
-        match answer {
-            Answer::Forward(grant) => self.serve(managed, &grant, id).await,
-            Answer::Pass => self.pass_under(managed, id).await,
-            Answer::Refuse(refusal) => self.refuse(managed, AskKind::Open, &refusal, Some(id)),
-            Answer::Renew(grant, ticket) => {
-                let news = match self.ask_for_renewal(managed, grant, ticket, id).await {
-                    News::Again => fault(FaultKind::Refused, "the session was lost twice in one renewal"),
-                    news => news,
-                };
-                self.conclude_renewal(managed, news, id).await
+        let (mut grant, mut ticket, mut id) = (grant, ticket, id);
+        let (mut asked, mut reopened) = (0, 0);
+        loop {
+            asked += 1;
+            let news = self.ask_for_renewal(managed, grant, ticket, id).await;
+            match &news {
+                News::Again if reopened < REOPENS_MAX => reopened += 1,
+                News::Refused(Refusal::Unreachable(fault)) if asked < RENEWALS_MAX && self.may_help(fault) => {
+                    tokio::time::sleep(RENEWAL_PAUSE).await;
+                }
+                News::Again | News::License(_) | News::Pass | News::Refused(_) => {
+                    return self.conclude_renewal(managed, news, id).await;
+                }
             }
-            Answer::Wait => self.conclude_renewal(managed, fault(FaultKind::Timeout, "no decision in time"), id).await,
+            let Managed { call, card, key, .. } = managed;
+            let admission = self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
+            id = admission.session.unwrap_or(id);
+            (grant, ticket) = match admission.answer {
+                Answer::Renew(grant, ticket) => (grant, ticket),
+                Answer::Forward(grant) => return self.serve(managed, &grant, id).await,
+                Answer::Pass => return self.pass_under(managed, id).await,
+                Answer::Refuse(refusal) => return self.refuse(managed, AskKind::Open, &refusal, Some(id)),
+                Answer::Wait => {
+                    let late = fault(FaultKind::Timeout, "no decision in time");
+                    return self.conclude_renewal(managed, late, id).await;
+                }
+            };
         }
+    }
+
+    /// Whether asking once more may help, and leaves the license server its time. A call that never set out was held
+    /// already while it could; who is told to wait does.
+    fn may_help(&self, fault: &Fault) -> bool {
+        let left = self.deadline.saturating_duration_since(self.gateway.clock.now());
+        let waits = fault.reason.retry_after.is_some() || fault.reason.code == 429;
+        !fault.kind.was_not_processed() && !waits && left > self.route.limits.call / 2
     }
 
     /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
@@ -92,7 +114,9 @@ impl Story<'_> {
             // The player may be gone; the session goes on all the same.
             let _gone = tell.send(news);
         });
-        let news = tokio::time::timeout_at(self.deadline.into(), told).await;
+        // The license server may have to be asked in place of an authority that says nothing.
+        let until = self.deadline.checked_sub(self.route.limits.call / 6).unwrap_or(self.deadline);
+        let news = tokio::time::timeout_at(until.into(), told).await;
         news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long"))
     }
 
@@ -100,21 +124,12 @@ impl Story<'_> {
         match news {
             News::License(license) => (Outcome::Served, reply(self.route, &license)),
             News::Again | News::Pass => self.pass_under(managed, id).await,
-            News::Refused(Refusal::Unreachable(fault)) => match self.last_grant(managed, &fault, id) {
+            // The authority gives no word: what runs goes on, and the license server renews.
+            News::Refused(Refusal::Unreachable(fault)) => match self.gateway.sessions.last_grant(managed.key, id) {
                 Some(grant) => self.serve(managed, &grant, id).await,
                 None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
             },
             News::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
-        }
-    }
-
-    /// The authority gives no word, and the policy lets what is running go on: the license server renews.
-    fn last_grant(&self, managed: &Managed<'_>, fault: &Fault, id: SessionId) -> Option<Grant> {
-        let sessions = &self.gateway.sessions;
-        let goes_on = fault.kind.is_infrastructure() && sessions.runs_on(managed.key, id);
-        match goes_on.then(|| sessions.call_under(managed.key, id, CallKind::License)).flatten()? {
-            Answer::Forward(grant) => Some(grant),
-            Answer::Pass | Answer::Refuse(_) | Answer::Renew(..) | Answer::Wait => None,
         }
     }
 }

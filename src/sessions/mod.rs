@@ -57,7 +57,8 @@ use crate::clock::Clock;
 use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Fault, Input, Playback, Policy, Reason, Refusal, Start, Ticket, Verdict, Wheel,
+    Answer, AskKind, Call, CallKind, Fault, Grant, Input, Playback, Policy, Reason, Refusal, Start, Ticket, Verdict,
+    Wheel,
 };
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -197,11 +198,11 @@ impl Sessions {
         })
     }
 
-    /// Whether its policy lets this playback go on with its last grant when nobody can say. False when it is forgotten.
-    pub fn runs_on(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
+    /// The grant of a playback that goes on, whatever call is under way. None too if it is forgotten.
+    pub fn last_grant(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Grant> {
         self.with(key, |device, _| {
-            let found = device.playback_mut(id);
-            found.is_some_and(|playback| playback.session.runs_on(&playback.card.card.policy()))
+            let session = &device.playback_mut(id)?.session;
+            session.grant().filter(|_| session.is_active()).cloned()
         })
     }
 

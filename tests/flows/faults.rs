@@ -144,17 +144,14 @@ async fn a_player_is_served_while_beats_are_lost() {
 }
 
 #[tokio::test]
-async fn a_renewal_in_trouble_is_refused_for_this_once() {
+async fn a_renewal_in_trouble_is_asked_for_once_more_and_refuses_nobody() {
     let script = Stage::widevine().settings(|settings| settings.accept_previous = true);
     let stage = impatient(script).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
-    for (action, error) in troubles() {
+    for (action, _) in troubles() {
         stage.headend.fault("renewal", action.clone(), 1).await;
-        let refused = in_time(tv.renew("video")).await;
-        assert_eq!(refused.error(), (403, error.to_owned()), "{action}");
-        assert_eq!(refused.json()["phase"], "renewal");
-        assert_eq!(refused.json()["event"], "ssmrenewalerror", "{action}");
+        assert!(in_time(tv.renew("video")).await.is_good(), "{action}");
         assert!(in_time(tv.renew("video")).await.is_good(), "after {action}");
     }
     assert_eq!((stage.headend.count("setup").await, stage.headend.count("session-killed").await), (1, 0));

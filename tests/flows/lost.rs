@@ -51,21 +51,59 @@ async fn a_beat_whose_answer_is_lost_opens_the_session_anew_and_kills_nobody() {
 }
 
 #[tokio::test]
-async fn a_renewal_after_one_whose_answer_was_lost_gets_its_license_by_a_new_session() {
+async fn a_renewal_whose_answer_is_lost_gets_its_license_by_a_new_session_within_the_call() {
     for (stale, loss) in STALE.into_iter().flat_map(|stale| losses().map(|loss| (stale, loss))) {
         let stage = stale_is(Stage::widevine(), stale).start().await;
         let tv = stage.player("tv", "news").await;
         assert!(tv.license("video").await.is_good());
         stage.headend.fault("renewal", loss.clone(), 1).await;
-        assert!(!tv.renew("video").await.is_good(), "{loss}");
-        // One of them comes when the late work is done.
-        stage.headend.nth("renewal", 1).await;
-        let renewed = tv.renew("video").await;
-        assert!(renewed.is_good(), "{stale}, {loss}: {}", renewed.text());
-        assert_eq!((stage.headend.count("setup").await, stage.headend.count("renewal").await), (2, 3));
-        assert!(tv.renew("video").await.is_good());
+        for _ in 0..3 {
+            let renewed = tv.renew("video").await;
+            assert!(renewed.is_good(), "{stale}, {loss}: {}", renewed.text());
+        }
+        assert_eq!(stage.metric("sessions", &["state=\"live\""]).await, 1.0);
         assert_eq!(killed(&stage).await, 0.0);
-        assert_eq!(stage.end_leaving_some_open().await["open"].as_array().unwrap().len(), 1, "the lost one");
+        // A head-end that does its work late may find the second try before it.
+        let late = loss.is_object();
+        let setups = stage.headend.count("setup").await;
+        assert!(setups == 2 || late, "{stale}, {loss}: {setups}");
+        if late {
+            // It still works on the call that we gave up while it gets the next one.
+            stage.finish().await;
+        } else {
+            assert_eq!(stage.end_leaving_some_open().await["open"].as_array().unwrap().len(), 1, "the lost one");
+        }
+    }
+}
+
+/// What the head-end answers in place of its decision, any number of times in a row.
+#[tokio::test]
+async fn a_renewal_that_gets_no_decision_at_all_goes_on_with_the_last_grant() {
+    let none = [
+        json!("drop"),
+        json!({"status": 502}),
+        json!({"status": 504, "body": "<html>"}),
+        json!({"status": 200, "body": "<html>ok"}),
+        json!({"status": 204}),
+        json!({"status": 302}),
+        json!({"status": 401}),
+        json!({"status": 404, "body": "Not Found"}),
+        json!({"status": 429}),
+    ];
+    for action in none {
+        let stage = Stage::widevine().start().await;
+        let tv = stage.player("tv", "news").await;
+        assert!(tv.license("video").await.is_good());
+        let asked = stage.headend.count("license-widevine").await;
+        stage.headend.fault("renewal", action.clone(), 99).await;
+        let renewed = tv.renew("video").await;
+        assert!(renewed.is_good(), "{action}: {}", renewed.text());
+        assert_eq!(stage.headend.count("license-widevine").await, asked + 1, "{action}");
+        assert!(stage.headend.count("renewal").await <= 6, "three times, by both of its paths");
+        stage.headend.no_faults().await;
+        assert!(tv.renew("video").await.is_good(), "{action}");
+        assert_eq!((killed(&stage).await, stage.headend.count("setup").await), (0.0, 1), "{action}");
+        stage.end().await;
     }
 }
 
@@ -113,8 +151,9 @@ async fn the_close_of_a_session_whose_newest_token_is_lost_is_told_as_left_open(
         let stage = stale_is(Stage::widevine(), stale).start().await;
         let tv = stage.player("tv", "news").await;
         assert!(tv.license("video").await.is_good());
-        stage.headend.fault("renewal", json!("lose-reply"), 1).await;
-        assert!(!tv.renew("video").await.is_good());
+        // Lost as often as it is asked for, within one call.
+        stage.headend.fault("renewal", json!("lose-reply"), 3).await;
+        tv.renew("video").await;
         assert_eq!(tv.stop().await.status, 204);
         stage.headend.nth("teardown", 1).await;
         stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;

@@ -288,8 +288,10 @@ async fn a_renewal_in_an_outage_goes_to_the_license_server_with_the_last_grant()
 
 #[tokio::test]
 async fn a_renewal_in_an_outage_is_judged_by_what_its_playback_plays() {
-    let script = Stage::widevine().authority("timeout = \"300ms\"\non-unreachable = { running-live = \"10m\" }");
-    let stage = script.settings(|settings| settings.limit = 99).start().await;
+    let running = "timeout = \"300ms\"\ngrace = \"200ms\"\non-unreachable = { running-live = \"10m\" }";
+    let script = Stage::widevine().authority(running).heartbeat(0.3);
+    let script = script.settings(|settings| (settings.limit, settings.grace) = (99, 0.2));
+    let stage = script.settings(|settings| settings.needs_session = false).start().await;
     let (live, film, mute) =
         (stage.player("live", "news").await, stage.player("film", "film").await, stage.player("mute", "news").await);
     for player in [&live, &film, &mute] {
@@ -298,10 +300,15 @@ async fn a_renewal_in_an_outage_is_judged_by_what_its_playback_plays() {
     report(&stage, &live, "live", "e=ps,sta=p,st=l,sid=\"a\",v=2\n").await;
     report(&stage, &film, "film", "e=ps,sta=p,st=v,sid=\"b\",v=2\n").await;
     away(&stage, "renewal", json!({"status": 503})).await;
-    assert!(live.renew("video").await.is_good());
+    away(&stage, "setup", json!({"status": 503})).await;
+    for player in [&live, &film, &mute] {
+        player.renew("video").await;
+    }
     for refused in [&film, &mute] {
+        stage.eventually("interval and grace are over", async || refused.renew("video").await.status == 403).await;
         assert_eq!(refused.renew("video").await.error(), (403, "authority_refused".to_owned()));
     }
+    assert!(live.renew("video").await.is_good());
     stage.headend.no_faults().await;
     stage.end().await;
 }

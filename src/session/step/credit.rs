@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// Whether it may play on without the authority's word, being of its kind.
-    pub fn runs_on(&self, policy: &Policy) -> bool {
+    fn runs_on(&self, policy: &Policy) -> bool {
         !self.allowed(&policy.on_unreachable.running).is_zero()
     }
 
