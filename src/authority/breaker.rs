@@ -2,12 +2,13 @@
 //!
 //! Closed, every call goes. [`Evidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
 //! less and less often, though never after more than [`Breaker::SPARED_MAX`] calls that were not made. One answer,
-//! whatever it says, closes it. Pure: time is an argument. `health` holds one for the calls that players wait for, and
+//! whatever it says, closes it. Error answers are no reason to cut a caller that has not met one itself: whoever provokes
+//! them, by however many addresses, costs nobody else a call. Pure: time is an argument. `health` holds one for the calls that players wait for, and
 //! one for ours.
 
 use std::time::{Duration, Instant};
 
-use super::evidence::{Caller, Evidence, Told};
+use super::evidence::{Caller, Evidence, Outage, Told};
 
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -21,6 +22,7 @@ pub(super) struct Breaker {
 
 #[derive(Debug)]
 struct Open {
+    outage: Outage,
     pause: Duration,
     /// The one under way, and when it set out.
     probe: Option<Instant>,
@@ -60,16 +62,20 @@ impl Breaker {
         Self { evidence: Evidence::default(), first: None, longest, open: None }
     }
 
-    /// None: the call is not to be made.
-    pub(super) fn leave(&mut self, now: Instant) -> Option<Leave> {
-        let Some(open) = &mut self.open else { return Some(Leave::Usual) };
+    /// # Errors
+    /// The call is not to be made, because the authority is out in this way.
+    pub(super) fn leave(&mut self, now: Instant, caller: Caller) -> Result<Leave, Outage> {
+        let Some(open) = &mut self.open else { return Ok(Leave::Usual) };
+        if open.outage == Outage::Errors && !self.evidence.fails(now, caller.address) {
+            return Ok(Leave::Usual);
+        }
         let under_way = open.probe.is_some_and(|since| now < since + Self::PROBE);
         if under_way || (now < open.next && open.spared < Self::SPARED_MAX) {
             open.spared = open.spared.saturating_add(1);
-            return None;
+            return Err(open.outage);
         }
         (open.probe, open.spared) = (Some(now), 0);
-        Some(Leave::Probe)
+        Ok(Leave::Probe)
     }
 
     /// `elsewhere`: other calls to the same authority are answered.
@@ -92,7 +98,7 @@ impl Breaker {
                 }
                 first.map(|since| Change::Closed { since, open })
             }
-            Told::Failed | Told::Silent | Told::Unreached => self.failed(now, leave, elsewhere),
+            Told::Failed | Told::Silent | Told::Unreached => self.failed(now, leave, told, elsewhere),
             Told::Nothing => {
                 self.pause(now, leave, 1);
                 None
@@ -119,7 +125,14 @@ impl Breaker {
 
     /// The same after a reload, which may have mended what kept it open: worth a try at once, as at its beginning.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let open = self.open.as_ref().map(|_| Open { next: now, pause: Self::PAUSE, probe: None, spared: 0 });
+        let again = |Open { outage, .. }: &Open| Open {
+            outage: *outage,
+            next: now,
+            pause: Self::PAUSE,
+            probe: None,
+            spared: 0,
+        };
+        let open = self.open.as_ref().map(again);
         Self { evidence: self.evidence.clone(), first: self.first, longest: self.longest, open }
     }
 
@@ -132,14 +145,18 @@ impl Breaker {
         self.first
     }
 
-    fn failed(&mut self, now: Instant, leave: Leave, elsewhere: bool) -> Option<Change> {
+    fn failed(&mut self, now: Instant, leave: Leave, told: Told, elsewhere: bool) -> Option<Change> {
         self.first.get_or_insert(now);
-        if self.open.is_some() {
+        let outage = self.evidence.outage(now, elsewhere);
+        if let Some(open) = &mut self.open {
+            // An error is an answer.
+            let answered = (told == Told::Failed).then_some(Outage::Errors);
+            open.outage = outage.or(answered).unwrap_or(open.outage);
             self.pause(now, leave, 2);
             return None;
         }
-        self.evidence.is_outage(now, elsewhere).then(|| {
-            self.open = Some(Open { next: now + Self::PAUSE, pause: Self::PAUSE, probe: None, spared: 0 });
+        outage.map(|outage| {
+            self.open = Some(Open { outage, next: now + Self::PAUSE, pause: Self::PAUSE, probe: None, spared: 0 });
             Change::Opened
         })
     }
@@ -177,10 +194,10 @@ mod tests {
     fn an_outage_opens_it_and_one_answer_closes_it() {
         let now = Clock.now();
         let mut breaker = opened(now);
-        assert_eq!((breaker.leave(now), breaker.is_open()), (None, true));
+        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Err(Outage::Silence), true));
         let change = Change::Closed { since: now, open: true };
         assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Answered, false), Some(change));
-        assert_eq!((breaker.leave(now), breaker.is_open()), (Some(Leave::Usual), false));
+        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Ok(Leave::Usual), false));
         // What opened it is not held against the authority again.
         for _ in 1..FAILURES_MIN {
             assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false), None);
@@ -194,7 +211,34 @@ mod tests {
             let caller = Caller { address: 1, device };
             assert_eq!(breaker.tell(now, Leave::Usual, caller, Told::Failed, false), None);
         }
-        assert_eq!(breaker.leave(now), Some(Leave::Usual));
+        assert_eq!(breaker.leave(now, ONE), Ok(Leave::Usual));
+    }
+
+    /// However many addresses provoke errors, whoever has met none is asked for, and its answer closes the breaker.
+    #[test]
+    fn error_answers_cut_nobody_who_has_not_met_one() {
+        let (now, mut breaker) = (Clock.now(), Breaker::new(LONGEST));
+        let caller = |address| Caller { address, device: address };
+        let changes: Vec<_> = (0..5).map(|n| breaker.tell(now, Leave::Usual, caller(n), Told::Failed, false)).collect();
+        assert_eq!(changes.last(), Some(&Some(Change::Opened)));
+        assert_eq!(breaker.leave(now, caller(3)), Err(Outage::Errors));
+        assert_eq!(breaker.leave(now, caller(7)), Ok(Leave::Usual));
+        let closed = breaker.tell(now, Leave::Usual, caller(7), Told::Answered, false);
+        assert_eq!(closed, Some(Change::Closed { since: now, open: true }));
+    }
+
+    #[test]
+    fn an_error_from_an_authority_that_was_silent_is_an_answer() {
+        let now = Clock.now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence));
+        let later = now + super::super::evidence::WINDOW;
+        assert_eq!(breaker.leave(later, ONE), Ok(Leave::Probe));
+        breaker.tell(later, Leave::Probe, ONE, Told::Failed, false);
+        assert_eq!(breaker.leave(later, ONE), Err(Outage::Errors));
+        breaker.tell(later, Leave::Probe, ONE, Told::Unreached, false);
+        let two = Caller { address: 2, device: 2 };
+        assert_eq!(breaker.leave(later, two), Ok(Leave::Usual));
     }
 
     #[test]
@@ -202,17 +246,17 @@ mod tests {
         let mut now = Clock.now();
         let mut breaker = opened(now);
         for pause in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
-            assert_eq!(breaker.leave(now + pause - Duration::from_millis(1)), None);
+            assert_eq!(breaker.leave(now + pause - Duration::from_millis(1), ONE), Err(Outage::Silence));
             now += pause;
-            assert_eq!(breaker.leave(now), Some(Leave::Probe));
-            assert_eq!(breaker.leave(now), None, "one at a time");
+            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
+            assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence), "one at a time");
             breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false);
-            assert_eq!(breaker.leave(now), None, "what set out before is not the probe");
+            assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence), "what set out before is not the probe");
             breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
         }
         breaker.encourage(now);
-        assert_eq!(breaker.leave(now), Some(Leave::Probe));
-        assert_eq!(breaker.leave(now + Breaker::PROBE), Some(Leave::Probe), "one that never came back");
+        assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
+        assert_eq!(breaker.leave(now + Breaker::PROBE, ONE), Ok(Leave::Probe), "one that never came back");
     }
 
     /// The probe's caller may have gone before there was an answer.
@@ -222,9 +266,9 @@ mod tests {
         let mut breaker = opened(now);
         for _ in 0..3 {
             now += Breaker::PAUSE;
-            assert_eq!(breaker.leave(now), Some(Leave::Probe));
+            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
             assert_eq!(breaker.tell(now, Leave::Probe, ONE, Told::Nothing, false), None);
-            assert_eq!(breaker.leave(now + Breaker::PAUSE - Duration::from_millis(1)), None);
+            assert_eq!(breaker.leave(now + Breaker::PAUSE - Duration::from_millis(1), ONE), Err(Outage::Silence));
         }
     }
 
@@ -234,9 +278,9 @@ mod tests {
         let mut breaker = opened(now);
         for _ in 0..3 {
             for _ in 0..Breaker::SPARED_MAX {
-                assert_eq!(breaker.leave(now), None);
+                assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence));
             }
-            assert_eq!(breaker.leave(now), Some(Leave::Probe));
+            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
             breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
         }
     }
@@ -252,10 +296,10 @@ mod tests {
                 now += Duration::from_millis(pause);
                 let was_open = breaker.is_open();
                 if what == 0 {
-                    match breaker.leave(now) {
-                        Some(Leave::Usual) => { prop_assert!(!was_open); usual += 1; }
-                        Some(Leave::Probe) => { prop_assert!(was_open); probes.push(now); }
-                        None => prop_assert!(was_open),
+                    match breaker.leave(now, ONE) {
+                        Ok(Leave::Usual) => { prop_assert!(!was_open); usual += 1; }
+                        Ok(Leave::Probe) => { prop_assert!(was_open); probes.push(now); }
+                        Err(_) => prop_assert!(was_open),
                     }
                     let young = probes.iter().filter(|since| now < **since + Breaker::PROBE).count();
                     prop_assert!(young <= 1, "one probe at a time");
@@ -275,7 +319,7 @@ mod tests {
                 let longest = LONGEST + Breaker::PROBE;
                 if breaker.is_open() && probes.is_empty() {
                     let mut later = Breaker { open: breaker.open.take(), ..Breaker::new(LONGEST) };
-                    prop_assert_eq!(later.leave(now + longest), Some(Leave::Probe), "never shut for good");
+                    prop_assert_eq!(later.leave(now + longest, ONE), Ok(Leave::Probe), "never shut for good");
                     breaker.open = later.open;
                     breaker.open.as_mut().unwrap().probe = None;
                 }

@@ -37,6 +37,15 @@ pub(super) enum Told {
     Unreached,
 }
 
+/// How an authority is out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outage {
+    /// It answers with errors. A caller can provoke those, by as many addresses as it has.
+    Errors,
+    /// Nothing answers.
+    Silence,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// Oldest first.
@@ -55,6 +64,14 @@ impl Told {
         match self {
             Self::Failed | Self::Silent | Self::Unreached => true,
             Self::Answered | Self::Nothing => false,
+        }
+    }
+
+    /// Nothing came back of it.
+    fn is_silence(self) -> bool {
+        match self {
+            Self::Silent | Self::Unreached => true,
+            Self::Answered | Self::Failed | Self::Nothing => false,
         }
     }
 }
@@ -78,8 +95,19 @@ impl Evidence {
     }
 
     /// Whether these calls say that the authority is out for everybody. `elsewhere`: other calls to it are answered.
-    pub(super) fn is_outage(&self, now: Instant, elsewhere: bool) -> bool {
-        self.is_unreached(now) || self.is_met_by_many(now) || (!elsewhere && self.is_silence(now))
+    pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<Outage> {
+        let silent = self.is_unreached(now)
+            || self.is_met_by_many(now, Told::is_silence)
+            || (!elsewhere && self.is_silence(now));
+        if silent {
+            return Some(Outage::Silence);
+        }
+        self.is_met_by_many(now, Told::is_failure).then_some(Outage::Errors)
+    }
+
+    /// Whether the newest call of this address failed.
+    pub(super) fn fails(&self, now: Instant, address: u64) -> bool {
+        self.recent(now).filter(|seen| seen.caller.address == address).last().is_some_and(|seen| seen.told.is_failure())
     }
 
     /// Half of the calls and more cannot even be sent.
@@ -88,17 +116,20 @@ impl Evidence {
         unreached >= FAILURES_MIN && unreached * 2 >= self.recent(now).count()
     }
 
-    /// Half of the addresses and more met a failure last, and several devices with them.
-    fn is_met_by_many(&self, now: Instant) -> bool {
+    /// More than half of the addresses met such a failure last; and since anybody was answered, several of them, with
+    /// several devices, met several.
+    fn is_met_by_many(&self, now: Instant, fails: fn(Told) -> bool) -> bool {
         let newest: HashMap<u64, Told> = self.recent(now).map(|seen| (seen.caller.address, seen.told)).collect();
-        let failing = |address: &u64| newest.get(address).is_some_and(|told| told.is_failure());
-        let failures = || self.recent(now).filter(|seen| seen.told.is_failure() && failing(&seen.caller.address));
-        let addresses = newest.keys().filter(|address| failing(address)).count();
-        let devices: HashSet<u64> = failures().map(|seen| seen.caller.device).collect();
-        addresses >= CALLERS_MIN
-            && addresses * 2 >= newest.len()
+        let failing = newest.values().filter(|told| fails(**told)).count();
+        let calls: Vec<_> = self.recent(now).collect();
+        let answered = calls.iter().rposition(|seen| seen.told == Told::Answered).map_or(0, |last| last + 1);
+        let failures: Vec<_> = calls.into_iter().skip(answered).filter(|seen| fails(seen.told)).collect();
+        let addresses: HashSet<u64> = failures.iter().map(|seen| seen.caller.address).collect();
+        let devices: HashSet<u64> = failures.iter().map(|seen| seen.caller.device).collect();
+        failing * 2 > newest.len()
+            && addresses.len() >= CALLERS_MIN
             && devices.len() >= CALLERS_MIN
-            && failures().count() >= FAILURES_MIN
+            && failures.len() >= FAILURES_MIN
     }
 
     /// Nobody gets any answer: one household may be all that there is.
@@ -128,6 +159,12 @@ mod tests {
         let mut evidence = Evidence::default();
         calls.iter().for_each(|(caller, told)| evidence.add(now, *caller, *told));
         evidence
+    }
+
+    impl Evidence {
+        fn is_outage(&self, now: Instant, elsewhere: bool) -> bool {
+            self.outage(now, elsewhere).is_some()
+        }
     }
 
     proptest! {
@@ -182,6 +219,34 @@ mod tests {
         // The newest call of an address is the one that counts.
         calls.extend((20..40).map(|n| (caller(n, n), Told::Failed)));
         assert!(after(now, &calls).is_outage(now, false));
+    }
+
+    /// A household behind several addresses is not everybody, as long as anybody is answered.
+    #[test]
+    fn failures_of_few_addresses_among_answers_to_others_are_no_outage() {
+        let now = Clock.now();
+        for told in [Told::Failed, Told::Silent] {
+            let mut evidence = Evidence::default();
+            for round in 0..20 {
+                for address in 0..4 {
+                    evidence.add(now, caller(address, 100 * round + address), told);
+                    assert!(!evidence.is_outage(now, true), "{told:?}, round {round}");
+                }
+                evidence.add(now, caller(10 + round % 2, round), Told::Answered);
+            }
+        }
+    }
+
+    #[test]
+    fn error_answers_are_never_taken_for_silence() {
+        let now = Clock.now();
+        let calls = |told| (0..8).map(move |n| (caller(n, n), told)).collect::<Vec<_>>();
+        assert_eq!(after(now, &calls(Told::Failed)).outage(now, false), Some(Outage::Errors));
+        for told in [Told::Silent, Told::Unreached] {
+            assert_eq!(after(now, &calls(told)).outage(now, true), Some(Outage::Silence), "{told:?}");
+        }
+        let mixed = [calls(Told::Failed), calls(Told::Silent)[..4].to_vec()].concat();
+        assert_eq!(after(now, &mixed).outage(now, false), Some(Outage::Errors), "most are answered");
     }
 
     /// Its failures stay in the window, and its newest answer takes them back.

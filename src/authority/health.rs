@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::breaker::{Breaker, Change, Leave};
 use super::deferrals::Deferrals;
-use super::evidence::{Caller, Told};
+use super::evidence::{Caller, Outage, Told};
 use crate::secret::Fingerprint;
 use crate::session::{AskKind, Fault, FaultKind, Reason, Verdict};
 use crate::sessions::Card;
@@ -124,9 +124,17 @@ impl Health {
             let reason = Reason::new(429, None, "not asked: it has told this account to wait");
             return Err(Fault { kind: FaultKind::Refused, reason: Reason { retry_after: Some(wait), ..reason } });
         }
-        let reason = || Reason::new(0, None, "not asked: it has not answered lately");
-        let leave = self.ways().breaker(Calls::of(ask)).leave(now);
-        leave.ok_or_else(|| Fault { kind: FaultKind::Unreachable, reason: reason() })
+        self.ways().breaker(Calls::of(ask)).leave(now, of.caller).map_err(|outage| match outage {
+            // As it answered those who asked: no credit comes of that.
+            Outage::Errors => Fault {
+                kind: FaultKind::Refused,
+                reason: Reason::new(503, None, "not asked: it has answered with errors lately"),
+            },
+            Outage::Silence => Fault {
+                kind: FaultKind::Unreachable,
+                reason: Reason::new(0, None, "not asked: it has not answered lately"),
+            },
+        })
     }
 
     pub(super) fn tell(

@@ -75,6 +75,36 @@ async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_ca
     }
 }
 
+/// A household on a LAN is seen by several addresses, and names any number of devices.
+#[tokio::test]
+async fn a_household_that_provokes_errors_by_several_addresses_gets_no_credit_and_costs_nobody_a_call() {
+    for honest in [0, 3] {
+        let script = script("\"10m\"").settings(|settings| settings.limit = 1);
+        let stage = script.server("trusted-proxies = [\"127.0.0.1\"]").start().await;
+        let at = |player: Player, number: u32| player.with("x-forwarded-for", &format!("198.51.100.{number}"));
+        for number in 0..honest {
+            let box_ = stage.player_of(&format!("honest-{number}"), &format!("box-{number}"), "news").await;
+            assert!(at(box_, number).post(CLEARKEY).await.is_good());
+        }
+        assert!(at(stage.player("tv", "news").await, 101).post(CLEARKEY).await.is_good());
+        for round in 0..4 {
+            for number in 101..=104 {
+                let device = format!("garbage-{round}-{number}");
+                stage.headend.fault_of(&device, "setup", json!({"status": 500})).await;
+                let garbage = at(stage.player_of("eve", &device, "news").await, number);
+                assert_eq!(garbage.post(CLEARKEY).await.status, 403, "{honest}");
+            }
+            let second = at(stage.player(&format!("second-{round}"), "film").await, 103);
+            assert_eq!(second.post(CLEARKEY).await.status, 403, "{honest}, round {round}: over the limit");
+            let new = stage.player_of(&format!("new-{round}"), &format!("new-{round}"), "news").await;
+            assert!(at(new, 9).post(CLEARKEY).await.is_good(), "{honest}, round {round}");
+        }
+        assert_eq!(stage.metric("credits_total", &["playback=\"new\""]).await, 0.0, "{honest}");
+        stage.headend.no_faults().await;
+        stage.end().await;
+    }
+}
+
 #[tokio::test]
 async fn error_answers_to_many_open_the_breaker_and_so_do_not_many_devices_of_one() {
     let proxies = "trusted-proxies = [\"127.0.0.1\"]";
