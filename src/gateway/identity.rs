@@ -11,7 +11,7 @@ use http::{HeaderMap, header};
 use super::query;
 use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, TokenSource};
-use crate::edge::Peer;
+use crate::edge::{AddressKey, Peer};
 use crate::secret::{Fingerprint, Secret};
 use crate::token::{TokenClaims, known_print};
 
@@ -97,7 +97,7 @@ impl Counted {
 
 /// An IPv6 viewer has a whole network of addresses (RFC 6177): its first 64 bits are what it cannot choose.
 pub(super) fn network(address: IpAddr) -> Fingerprint {
-    match address {
+    match address.to_canonical() {
         IpAddr::V4(address) => Fingerprint::of(&address.octets()),
         IpAddr::V6(address) => Fingerprint::of(&address.octets()[..8]),
     }
@@ -129,7 +129,8 @@ fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
         Rung::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
         Rung::Mtls => evidence.peer.certificate.clone(),
         Rung::PathSegment => evidence.rest.strip_prefix('/')?.split('/').next().map(str::to_owned),
-        Rung::Peer => Some(evidence.peer.address.to_string()),
+        // What it cannot choose, as wherever addresses count.
+        Rung::Peer => Some(AddressKey::of(evidence.peer.address).to_string()),
         Rung::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
         Rung::TokenClaim(path) => evidence.claims?.text(path),
     }
@@ -306,6 +307,25 @@ mod tests {
         assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+    }
+
+    /// In a name of a device, of an account and of groups alike.
+    #[test]
+    fn an_ipv6_viewer_is_named_by_its_network_wherever_its_address_names_it() {
+        for (address, name) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7", "192.0.2.7"),
+        ] {
+            let (headers, peer) = (HeaderMap::new(), Peer { address: address.parse().unwrap(), ..peer() });
+            let evidence = Evidence { claims: None, headers: &headers, peer: &peer, query: None, rest: "" };
+            assert_eq!(device(&[Rung::Peer], &evidence), Some((name.to_owned(), "peer")), "{address}");
+            assert_eq!(answer(&Rung::Peer, &evidence).as_deref(), Some(name), "{address}");
+        }
     }
 
     #[test]

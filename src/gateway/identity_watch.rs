@@ -5,7 +5,6 @@
 //! all workers; bounded.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use super::asked::Asked;
 use super::route::Route;
 use crate::config::SessionControl;
 use crate::drm::Kind;
-use crate::edge::Peer;
+use crate::edge::{AddressKey, Peer};
 use crate::secret::Fingerprint;
 use crate::store::Dialect;
 use crate::token::TokenClaims;
@@ -46,7 +45,7 @@ impl WeakIdentity {
 }
 
 #[derive(Debug, Default)]
-pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, IpAddr), Watched>>);
+pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, AddressKey), Watched>>);
 
 #[derive(Debug)]
 struct Watched {
@@ -58,12 +57,12 @@ struct Watched {
 
 impl IdentityWatch {
     /// Whether the tokens of this address speak of several devices.
-    fn is_shared(&self, route: &Arc<str>, address: IpAddr, device: Fingerprint, now: Instant) -> bool {
+    fn is_shared(&self, route: &Arc<str>, address: AddressKey, device: Fingerprint, now: Instant) -> bool {
         self.with(route, address, now, |watched| *watched.first.get_or_insert(device) != device)
     }
 
     /// Whether it is time to warn of it.
-    fn warns(&self, route: &Arc<str>, address: IpAddr, weak: WeakIdentity, now: Instant) -> bool {
+    fn warns(&self, route: &Arc<str>, address: AddressKey, weak: WeakIdentity, now: Instant) -> bool {
         self.with(route, address, now, |watched| {
             watched.warned.get_mut(weak as usize).is_some_and(|warned| {
                 let due = warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING_INTERVAL);
@@ -75,7 +74,7 @@ impl IdentityWatch {
         })
     }
 
-    fn with<T>(&self, route: &Arc<str>, address: IpAddr, now: Instant, act: impl FnOnce(&mut Watched) -> T) -> T {
+    fn with<T>(&self, route: &Arc<str>, address: AddressKey, now: Instant, act: impl FnOnce(&mut Watched) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (route.clone(), address);
         if all.len() >= MAX_ADDRESSES && !all.contains_key(&key) {
@@ -110,7 +109,7 @@ impl Gateway {
         source: Option<&'static str>,
         by_device: bool,
     ) {
-        let (address, now) = (peer.address, self.clock.now());
+        let (address, now) = (AddressKey::of(peer.address), self.clock.now());
         let told = claims.and_then(whose).filter(|_| source == Some("peer"));
         if told.is_some_and(|told| self.identities.is_shared(&route.path, address, told, now)) {
             self.warn_of_identity(route, address, WeakIdentity::SharedPeer, now);
@@ -120,7 +119,7 @@ impl Gateway {
         }
     }
 
-    fn warn_of_identity(&self, route: &Route, address: IpAddr, weak: WeakIdentity, now: Instant) {
+    fn warn_of_identity(&self, route: &Route, address: AddressKey, weak: WeakIdentity, now: Instant) {
         self.telemetry.metrics.weak_identity(&route.path, weak.name());
         let warns = self.identities.warns(&route.path, address, weak, now);
         // Many addresses are warned of, too.
@@ -166,8 +165,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn address(number: u32) -> IpAddr {
-        std::net::Ipv4Addr::from(number).into()
+    fn address(number: u32) -> AddressKey {
+        AddressKey::of(std::net::Ipv4Addr::from(number).into())
     }
 
     #[test]

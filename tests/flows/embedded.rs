@@ -61,3 +61,35 @@ async fn keys_of_one_title_asked_for_one_by_one_share_a_session() {
     assert_eq!(stage.each("state").await, ["live"]);
     stage.end().await;
 }
+
+/// A viewer has all addresses of an IPv6 network to choose from.
+#[tokio::test]
+async fn a_household_with_many_ipv6_addresses_has_one_limit_and_one_kill() {
+    let server = license_server().await;
+    let authority =
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"peer\"]\nsessions-per-account = 2";
+    let stage = Stage::script().authority(authority).upstream("/license", &server.url(), "authority = \"home\"");
+    let stage = stage.server("trusted-proxies = [\"127.0.0.1\"]").start().await;
+    let at = |network: u32, number: u32| {
+        stage.stranger().with("x-forwarded-for", &format!("2001:db8:1:{network}::{number:x}"))
+    };
+    for (number, good) in [(1, true), (2, true), (3, false), (4, false)] {
+        let reply = at(1, number).with("x-device-id", &format!("tv-{number}")).post(CLEARKEY).await;
+        assert_eq!(reply.is_good(), good, "{number}: {}", reply.text());
+    }
+    let rows = stage.sessions().await;
+    let accounts = rows.iter().filter(|row| row["state"] == "live").map(|row| row["account"].as_str().unwrap());
+    assert!(accounts.eq(["2001:db8:1:1::/64"; 2]), "{rows:?}");
+    // Without a name of its own the network is the device.
+    assert!(at(2, 1).post(CLEARKEY).await.is_good());
+    let rows = stage.sessions().await;
+    let row = rows.iter().find(|row| row["device_by"] == "peer").unwrap();
+    assert_eq!(row["device"], "2001:db8:1:2::/64");
+    let kill = format!("/v1/sessions/{}/kill", row["id"].as_str().unwrap());
+    assert_eq!(stage.ask(http::Method::POST, &kill).await.status, 200);
+    for (network, refused) in [(2, true), (3, false)] {
+        let reply = at(network, 2).post(CLEARKEY).await;
+        assert_eq!(reply.status == 403, refused, "{network}: {}", reply.text());
+    }
+    stage.end().await;
+}

@@ -189,7 +189,7 @@ async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_na
     }
     let mut devices = stage.each("device").await;
     devices.sort();
-    assert_eq!(devices, ["2001:db8::9", "203.0.113.9"]);
+    assert_eq!(devices, ["2001:db8::/64", "203.0.113.9"]);
     // The stop call of one is not the other's.
     let stop = stage.stranger().stop().header("nv-authorizations", &token);
     assert_eq!(stop.header("x-forwarded-for", "203.0.113.9").await.status, 204);
