@@ -81,6 +81,7 @@ impl App {
     ) -> Result<Self, Fault> {
         let (clock, signals) = (Clock, Signals::hear()?);
         check_files(&config)?;
+        predecessor.iter().try_for_each(|it| it.check_store(&config.store.kind)).map_err(Fault::HandoverRefused)?;
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
@@ -208,7 +209,10 @@ impl App {
     /// A socket cannot be copied for it.
     pub fn launching(mut self, launcher: Option<Launcher>) -> Result<Self, Fault> {
         self.launcher = match launcher {
-            Some(launcher) => Some(launcher.handing(&self.edge, self.admin_listener.as_ref()).map_err(Fault::Copies)?),
+            Some(launcher) => {
+                let launcher = launcher.keeping(self.durable.file());
+                Some(launcher.handing(&self.edge, self.admin_listener.as_ref()).map_err(Fault::Copies)?)
+            }
             None => None,
         };
         Ok(self)
@@ -261,20 +265,16 @@ impl App {
         };
         admin.ready.store(false, Ordering::Release);
         reload.telemetry.events.end_streams();
-        // Else connections would come into the backlog of sockets that nobody serves.
-        drop(self.launcher);
         let grace = terms.limits().drain;
         let (inherited, on_exit) = (self.inherited, self.on_exit);
         let ends = Ends { durable, inherited, on_exit, operators, serving, sessions, tasks };
-        match end {
-            Ok(Ending::Handover(successor)) => ends.hand_over(successor, grace).await,
-            Ok(Ending::Stop) => {
+        match (end, self.launcher) {
+            (Ok(Ending::Handover(successor)), Some(launcher)) => ends.hand_over(successor, launcher, grace).await,
+            (end, launcher) => {
+                // Else connections would come into the backlog of sockets that nobody serves.
+                drop(launcher);
                 ends.stop(grace).await;
-                Ok(())
-            }
-            Err(fault) => {
-                ends.stop(grace).await;
-                Err(fault)
+                end.map(|_stopped| ())
             }
         }
     }

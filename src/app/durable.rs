@@ -1,6 +1,7 @@
 //! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(super) struct Durable {
 
 struct Running {
     ended: oneshot::Receiver<()>,
+    file: PathBuf,
     journal: Arc<Journal>,
 }
 
@@ -54,12 +56,17 @@ impl Durable {
         };
         let (journal, writer) = Journal::open(file, telemetry.clone())?;
         let ended = tasks.thread("journal", move || writer.run()).map_err(Fault::Thread)?;
-        Ok(Self { journal: Some(Running { ended, journal }) })
+        Ok(Self { journal: Some(Running { ended, file: file.clone(), journal }) })
     }
 
     /// Whether sessions outlive the process.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
+    }
+
+    /// In which file.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.journal.as_ref().map(|running| running.file.clone())
     }
 
     /// What is registered goes the way of the sessions.

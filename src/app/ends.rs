@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::durable::Durable;
-use super::handover::Successor;
+use super::handover::{Launcher, Successor};
 use super::{Fault, service_manager};
 use crate::config::OnExit;
 use crate::edge::Serving;
@@ -52,7 +52,12 @@ impl Ends {
     }
 
     /// New calls wait in the backlog from the last answer of this process to the first one of the next.
-    pub(super) async fn hand_over(self, mut successor: Successor, grace: Duration) -> Result<(), Fault> {
+    pub(super) async fn hand_over(
+        self,
+        successor: Successor,
+        launcher: Launcher,
+        grace: Duration,
+    ) -> Result<(), Fault> {
         let process = successor.id();
         tracing::info!(process, "handing over");
         self.serving.announce(ANNOUNCING).await;
@@ -73,14 +78,15 @@ impl Ends {
         };
         self.tasks.stop();
         self.durable.end().await;
-        let taken = tokio::join!(successor.take_over(), self.serving.drain(grace));
-        let (taken, cut) = taken;
-        tracing::info!(cut_connections = cut, open_sessions_left = left, process, "handed over");
+        let (taken, cut) = tokio::join!(launcher.see_through(successor), self.serving.drain(grace));
+        if let Ok(process) = taken {
+            tracing::info!(cut_connections = cut, open_sessions_left = left, process, "handed over");
+        }
         self.serving.end().await;
         if let Some(operators) = self.operators {
             operators.end().await;
         }
         self.tasks.drain(CLOSING).await;
-        taken.map_err(|fault| Fault::Handover(process, fault))
+        taken.map(|_process| ())
     }
 }

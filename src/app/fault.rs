@@ -25,6 +25,8 @@ pub enum Fault {
     Edge(#[from] edge::Fault),
     #[error("the successor (process {0}) does not serve: {1}")]
     Handover(u32, HandoverFault),
+    #[error("nothing is handed over: {0}")]
+    HandoverRefused(HandoverFault),
     #[error(transparent)]
     Journal(#[from] store::Fault),
     #[error(transparent)]

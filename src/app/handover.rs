@@ -3,14 +3,15 @@
 //! The successor gets the listening sockets, and a channel on its standard input. It reads and checks all that can be
 //! wrong, and says that it is ready. Until then nothing has changed for this process, which goes on serving if the
 //! successor fails. Then this process lets go: of its connections, its calls, the journal. It tells the successor to
-//! go on, which opens the journal and serves. Connections that come meanwhile wait in the sockets' backlog.
+//! go on, which opens the journal and serves. Connections that come meanwhile wait in the sockets' backlog. A successor
+//! that dies before it serves is followed by another one.
 
 use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -18,11 +19,15 @@ use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use super::Fault;
 use super::sockets::{COUNT_VARIABLE, ListenerKind, NAMES_VARIABLE, PROCESS_VARIABLE};
+use crate::config::StoreKind;
 use crate::edge::{BoundListener, Edge};
 
 /// Set for a successor: its standard input is the channel. Not of the configuration's variables.
 const CHANNEL_VARIABLE: &str = "LISTEN_HANDOVER";
+/// The journal in which the process before keeps its sessions.
+const JOURNAL_VARIABLE: &str = "LISTEN_HANDOVER_JOURNAL";
 const READY: u8 = b'r';
 const GO: u8 = b'g';
 const SERVING: u8 = b's';
@@ -30,6 +35,10 @@ const SERVING: u8 = b's';
 const MAX_READY_TIME: Duration = Duration::from_secs(60);
 /// Restoring a million sessions takes some ten seconds.
 const MAX_SERVING_TIME: Duration = Duration::from_secs(120);
+/// The program that this process runs, whatever lies at its path by now.
+const OWN_IMAGE: &str = "/proc/self/exe";
+/// What the system appends to the path of a program that was replaced.
+const REPLACED: &str = " (deleted)";
 /// The first descriptor that is handed over (sd_listen_fds).
 const FIRST_DESCRIPTOR: i32 = 3;
 
@@ -50,6 +59,7 @@ impl NamedSocket {
 #[derive(Debug)]
 pub struct Launcher {
     arguments: Vec<OsString>,
+    journal: Option<PathBuf>,
     program: PathBuf,
     sockets: Vec<NamedSocket>,
 }
@@ -60,6 +70,17 @@ pub enum HandoverFault {
     Late,
     #[error("it ended: its own log says why")]
     Gone,
+    #[error(
+        "[store]: the process that hands over keeps its sessions and kills in the journal {kept}, and this configuration \
+         {ours}: they would stay open at their authorities, and nobody would know them. Set store.kind = \"journal\" and \
+         store.file = \"{kept}\" again; to change the store, stop sidebeat with store.on-exit = \"close\", and start it",
+        kept = .kept.display(),
+        ours = match .ours {
+            Some(ours) => format!("names the journal {}", ours.display()),
+            None => "keeps them in memory".to_owned(),
+        },
+    )]
+    OtherStore { kept: PathBuf, ours: Option<PathBuf> },
     #[error("{path}: {why}", path = .0.display(), why = .1)]
     Start(PathBuf, io::Error),
 }
@@ -69,7 +90,15 @@ impl Launcher {
     /// does not say where it is.
     pub fn of_this_process() -> Option<Self> {
         let program = std::env::current_exe().ok()?;
-        Some(Self { arguments: std::env::args_os().skip(1).collect(), program, sockets: Vec::new() })
+        let program =
+            program.to_str().and_then(|path| path.strip_suffix(REPLACED)).map_or(program.clone(), PathBuf::from);
+        let arguments = std::env::args_os().skip(1).collect();
+        Some(Self { arguments, journal: None, program, sockets: Vec::new() })
+    }
+
+    /// Where this process keeps its sessions: the next one must find them there.
+    pub(super) fn keeping(self, journal: Option<PathBuf>) -> Self {
+        Self { journal, ..self }
     }
 
     /// What the next process listens on: every socket of this one, once more.
@@ -86,10 +115,56 @@ impl Launcher {
     }
 
     pub(super) fn launch(&self) -> Result<Successor, HandoverFault> {
-        self.start().map_err(|fault| HandoverFault::Start(self.program.clone(), fault))
+        self.launch_program(&self.program)
     }
 
-    fn start(&self) -> io::Result<Successor> {
+    fn launch_program(&self, program: &Path) -> Result<Successor, HandoverFault> {
+        self.start(program).map_err(|fault| HandoverFault::Start(program.to_owned(), fault))
+    }
+
+    /// Everything is let go of; returns which process serves in place of this one. One that dies on the way is
+    /// followed by another, and at last by the program that this process runs itself: calls wait in the sockets
+    /// meanwhile. Whatever comes next is started when the one before is certainly gone, so that no two own the journal.
+    ///
+    /// # Errors
+    /// None of them serves, or one takes too long.
+    pub(super) async fn see_through(&self, mut successor: Successor) -> Result<u32, Fault> {
+        let mut programs = [self.program.as_path(), Path::new(OWN_IMAGE)].into_iter();
+        loop {
+            let process = successor.id();
+            match successor.take_over().await {
+                Ok(()) => return Ok(process),
+                Err(fault @ HandoverFault::Late) => return Err(Fault::Handover(process, fault)),
+                Err(fault) => {
+                    successor.end();
+                    tracing::error!(process, %fault, "the successor does not serve");
+                    successor = self.next(&mut programs).await.ok_or(Fault::Handover(process, fault))?;
+                }
+            }
+        }
+    }
+
+    async fn next<'a>(&self, programs: &mut impl Iterator<Item = &'a Path>) -> Option<Successor> {
+        for program in programs {
+            let fault = match self.launch_program(program) {
+                Ok(mut successor) => {
+                    tracing::info!(process = successor.id(), program = %program.display(), "another successor was started");
+                    match successor.ready().await {
+                        Ok(()) => return Some(successor),
+                        Err(fault) => {
+                            successor.end();
+                            fault
+                        }
+                    }
+                }
+                Err(fault) => fault,
+            };
+            tracing::error!(%fault, "the successor did not start");
+        }
+        None
+    }
+
+    fn start(&self, program: &Path) -> io::Result<Successor> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut mappings = Vec::with_capacity(self.sockets.len());
@@ -97,7 +172,7 @@ impl Launcher {
             mappings.push(FdMapping { parent_fd: OwnedFd::from(socket.listener.try_clone()?), child_fd });
         }
         let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command
             .args(&self.arguments)
             .env(COUNT_VARIABLE, self.sockets.len().to_string())
@@ -105,7 +180,11 @@ impl Launcher {
             .env(CHANNEL_VARIABLE, "stdin")
             // Its id is not known yet.
             .env_remove(PROCESS_VARIABLE)
+            .env_remove(JOURNAL_VARIABLE)
             .stdin(OwnedFd::from(theirs));
+        if let Some(journal) = &self.journal {
+            command.env(JOURNAL_VARIABLE, canonical(journal));
+        }
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         Ok(Successor { child: command.spawn()?, channel: UnixStream::from_std(ours)? })
     }
@@ -167,6 +246,23 @@ impl Predecessor {
         Ok(Some(Self(UnixStream::from_std(channel)?)))
     }
 
+    /// Its sessions are found by this process too. Of one that keeps none nothing is lost, and one of an earlier version
+    /// does not say.
+    ///
+    /// # Errors
+    /// The configuration says that they are elsewhere.
+    pub(super) fn check_store(&self, ours: &StoreKind) -> Result<(), HandoverFault> {
+        let kept = std::env::var_os(JOURNAL_VARIABLE).map(PathBuf::from);
+        let ours = match ours {
+            StoreKind::Journal(file) => Some(canonical(file)),
+            StoreKind::Memory => None,
+        };
+        match kept {
+            Some(kept) if ours.as_ref() != Some(&kept) => Err(HandoverFault::OtherStore { kept, ours }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// All is checked: waits until it has let go of the journal. If it dies on the way, it has.
     pub(super) async fn let_go(&mut self) {
         let _gone = self.0.write_u8(READY).await;
@@ -177,4 +273,9 @@ impl Predecessor {
     pub(super) async fn serving(mut self) {
         let _gone = self.0.write_u8(SERVING).await;
     }
+}
+
+/// However it is named. One that is not there is none that anybody keeps anything in.
+fn canonical(file: &Path) -> PathBuf {
+    file.canonicalize().unwrap_or_else(|_| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))
 }

@@ -291,6 +291,69 @@ async fn a_successor_that_cannot_start_leaves_the_process_as_it_was() {
     proxy.end_successor().await;
 }
 
+/// Sessions and kills that stand in a journal would be orphaned by a successor that looks elsewhere.
+#[tokio::test]
+async fn a_successor_that_would_not_find_the_sessions_is_refused_before_anything_is_given_up() {
+    let home = Home::new(30.0, "keep", false).await;
+    let file = home.folder.path().join("config.toml");
+    let mut proxy = Proxy::start(&file);
+    let token = home.token("tv", "news").await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    let good = std::fs::read_to_string(&file).unwrap();
+    let kind = "kind = \"journal\"\non-exit = \"keep\"";
+    assert!(good.contains(kind), "{good}");
+    let with = |text: &str| good.replace(kind, text);
+    let memory = with("kind = \"memory\"");
+    let other = with(&format!("{kind}\nfile = \"other.redb\""));
+    for (config, says) in [(memory, "keeps them in memory"), (other, "names the journal")] {
+        std::fs::write(&file, config).unwrap();
+        proxy.signal("-USR2");
+        let why = proxy.says_soon("nothing is handed over: [store]").await;
+        assert!(why.contains(says) && why.contains("on-exit"), "{why}");
+        proxy.says_soon("this process goes on serving").await;
+        assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    }
+    // The same file by another name is the same journal.
+    std::fs::write(&file, with(&format!("{kind}\nfile = \"./sidebeat.redb\""))).unwrap();
+    proxy.succeed().await;
+    assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+    assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (1, 0));
+    proxy.end_successor().await;
+}
+
+/// Before it was told to go on, or behind that.
+#[tokio::test]
+async fn a_successor_that_dies_before_it_serves_is_followed_by_another_one() {
+    for dies in ["exit 1", "head -c 1 >/dev/null; exit 1", "head -c 1 >/dev/null; kill -KILL $$"] {
+        // Every one of that program dies, or the first one.
+        for always in [false, true] {
+            let home = Home::new(30.0, "close", false).await;
+            let folder = home.folder.path();
+            let program = folder.join("sidebeat");
+            let real = env!("CARGO_BIN_EXE_sidebeat");
+            std::fs::copy(real, &program).unwrap();
+            let mut command = Command::new(&program);
+            command.args(["run", "-c"]).arg(folder.join("config.toml"));
+            let mut proxy = Proxy::start_by(command);
+            let token = home.token("tv", "news").await;
+            assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
+            let (new, tried) = (folder.join("new"), folder.join("tried").display().to_string());
+            let second =
+                if always { String::new() } else { format!("[ -e {tried} ] && exec {real} \"$@\"\n: > {tried}\n") };
+            std::fs::write(&new, format!("#!/bin/sh\n{second}printf r >&0\n{dies}\n")).unwrap();
+            std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::rename(&new, &program).unwrap();
+            proxy.signal("-USR2");
+            let done = proxy.says_soon(" handed over ").await;
+            let number = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
+            proxy.followed_by(number(done.rsplit("process=").next().unwrap())).await;
+            assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200, "{dies}");
+            assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (1, 0), "{dies}");
+            proxy.end_successor().await;
+        }
+    }
+}
+
 /// The program as systemd starts it: the sockets from descriptor 3 on, and its own process in `LISTEN_PID`.
 fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Command {
     let mut command = Command::new("sh");

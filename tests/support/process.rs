@@ -165,6 +165,12 @@ impl Proxy {
         }
     }
 
+    /// Waits until this one has ended, which that process has taken over from.
+    pub(crate) async fn followed_by(&mut self, process: String) {
+        self.successor = Some(process);
+        assert_eq!(self.end().await.code(), Some(0));
+    }
+
     pub(crate) async fn end_successor(mut self) {
         let process = self.successor.take().unwrap();
         assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
