@@ -616,11 +616,23 @@ async fn what_a_foreign_page_loads_without_an_origin_is_refused() {
         ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image", 403),
         ("Host: localhost\r\nSec-Fetch-Site: same-site\r\nReferer: http://localhost:9000/", 403),
         ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nReferer: https://tv.example/", 200),
+        // Without TLS browsers do not say where a request comes from.
+        ("Host: localhost\r\nReferer: https://evil.example/", 403),
+        ("Host: localhost\r\nAccept: image/avif,image/webp,*/*;q=0.8", 403),
+        ("Host: localhost\r\nReferer: https://tv.example/watch", 200),
+        ("Host: localhost\r\nReferer: http://localhost/page", 200),
         ("Host: rebound.example:8080", 421),
     ] {
         let asked = format!("GET /a HTTP/1.1\r\n{headers}\r\n\r\n");
         assert_eq!(status(&ask(&mut edge.connect().await, &asked).await.unwrap()), expected, "{headers}");
     }
     assert_eq!(edge.counters.refused_hosts.load(Ordering::Relaxed), 1);
-    assert_eq!(edge.take_seen().len(), 4);
+    // Who reads why a player was refused comes from anywhere.
+    for headers in
+        ["Accept: text/html,application/xhtml+xml", "Sec-Fetch-Site: cross-site", "Referer: https://app.example/"]
+    {
+        let asked = format!("GET /a/~refused/x/1 HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n");
+        assert_eq!(status(&ask(&mut edge.connect().await, &asked).await.unwrap()), 200, "{headers}");
+    }
+    assert_eq!(edge.take_seen().len(), 9);
 }

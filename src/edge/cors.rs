@@ -161,15 +161,19 @@ fn lists(origins: &Origins, origin: &HeaderValue) -> bool {
     }
 }
 
-/// An image, a link or a native video of a page: it carries no `Origin`, but browsers say whether it comes from
-/// elsewhere. Same-site is elsewhere too: the list names origins, and a neighbour's port is another one. Whose
-/// page it is stands in `Referer`, as far as the page lets it; what says nothing is on no list.
+/// An image, a link or a native video of a page that is not on the list: it carries no `Origin`, but browsers say
+/// whether it comes from elsewhere. Same-site is elsewhere too: the list names origins, and a neighbour's port is
+/// another one. Toward an address of the local network without TLS they say nothing of that kind; there whatever only a
+/// page would send is one's. Whose page it is stands in `Referer`, as far as the page lets it; what says nothing is on
+/// no list.
 fn is_foreign_load(origins: &Origins, request: &HeaderMap) -> bool {
+    let listed = || referring_origin(request).is_some_and(|origin| lists(origins, &origin));
     let elsewhere = match request.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-        Some(b"same-origin" | b"none") | None => false,
+        Some(b"same-origin" | b"none") => false,
         Some(_) => true,
+        None => is_of_another_page(request),
     };
-    elsewhere && *origins != Origins::Any && !referring_origin(request).is_some_and(|origin| lists(origins, &origin))
+    elsewhere && *origins != Origins::Any && !listed()
 }
 
 /// Whether a request that a page makes comes from a page of ours, by its `Origin`. Such a page was not asked for by
@@ -177,7 +181,7 @@ fn is_foreign_load(origins: &Origins, request: &HeaderMap) -> bool {
 pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: Option<&str>) -> bool {
     let elsewhere = request.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
     let Ok(origin) = only_value(request, &ORIGIN) else { return false };
-    let Some(origin) = origin else { return !elsewhere };
+    let Some(origin) = origin else { return !elsewhere && !is_of_another_page(request) };
     let Ok(origin) = origin.to_str() else { return false };
     let host = || request.get(HOST).and_then(|host| host.to_str().ok());
     let own = target.map(Authority::as_str).or_else(host);
@@ -193,15 +197,26 @@ pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: 
 /// what a picture, a frame or a link asks for.
 pub fn has_browser_headers(request: &HeaderMap) -> bool {
     let fetches = request.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-    let accepts = |kind: &str| {
-        let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-        accept.is_some_and(|accept| accept.to_ascii_lowercase().contains(kind))
-    };
-    fetches
-        || request.contains_key(ORIGIN)
-        || request.contains_key(REFERER)
-        || accepts("image/")
-        || accepts("text/html")
+    fetches || request.contains_key(ORIGIN) || request.contains_key(REFERER) || asks_for_a_page_or_picture(request)
+}
+
+/// As browsers do. Java's own client names both kinds too, in another way, and is a player.
+fn asks_for_a_page_or_picture(request: &HeaderMap) -> bool {
+    let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    accept.trim_start().starts_with("image/") || accept.contains("application/xhtml+xml")
+}
+
+/// Of a request without an `Origin` and without `Sec-Fetch-Site`.
+fn is_of_another_page(request: &HeaderMap) -> bool {
+    !request.contains_key(SEC_FETCH_SITE) && has_browser_headers(request) && !has_own_referer(request)
+}
+
+/// Whether the page came from here. Which hosts are ours is judged by itself.
+fn has_own_referer(request: &HeaderMap) -> bool {
+    let host = request.get(HOST).and_then(|host| host.to_str().ok());
+    let page = request.get(REFERER).and_then(|page| page.to_str().ok()?.parse::<Uri>().ok());
+    let at = page.as_ref().and_then(|page| page.authority());
+    at.zip(host).is_some_and(|(at, host)| at.as_str().eq_ignore_ascii_case(host))
 }
 
 /// Which origin it was that is not on the list, for whoever has to add it.
@@ -298,6 +313,34 @@ mod tests {
             // A native player in a page that is on the list.
             (&[("sec-fetch-site", "cross-site"), ("referer", "https://tv.example/watch?x")], true),
             (&[("sec-fetch-site", "same-site"), ("referer", "http://127.0.0.1:9000/")], true),
+        ];
+        for (request, good) in rows {
+            let expected = if good { Caller::Ignore } else { Caller::Refuse };
+            assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
+            assert_eq!(Cors::new(Origins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+        }
+    }
+
+    /// Browsers tell nothing of where a request comes from to an address of the local network without TLS.
+    #[test]
+    fn a_page_that_is_not_on_the_list_is_known_without_what_browsers_say_over_tls_too() {
+        const PICTURE: &str = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
+        const PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        let rows: [(&[(&'static str, &'static str)], bool); 12] = [
+            (&[("referer", "https://evil.example/"), ("accept", PICTURE)], false),
+            (&[("referer", "https://evil.example/"), ("accept", "*/*")], false),
+            (&[("referer", "https://tv.example.evil/")], false),
+            // The page lets its browser not say whose it is.
+            (&[("accept", PICTURE)], false),
+            (&[("accept", PAGE)], false),
+            (&[("accept", PICTURE), ("host", "192.168.1.2:8080"), ("referer", "http://192.168.1.3:8080/")], false),
+            (&[("referer", "https://tv.example/watch"), ("accept", PICTURE)], true),
+            (&[("referer", "http://192.168.1.2:8080/x"), ("host", "192.168.1.2:8080")], true),
+            // Players that are no pages.
+            (&[("accept", "*/*"), ("user-agent", "VLC/3.0.20 LibVLC/3.0.20")], true),
+            (&[("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"), ("user-agent", "Java/1.8")], true),
+            (&[("user-agent", "AppleCoreMedia/1.0.0.21E219")], true),
+            (&[], true),
         ];
         for (request, good) in rows {
             let expected = if good { Caller::Ignore } else { Caller::Refuse };

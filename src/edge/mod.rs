@@ -76,6 +76,10 @@ pub struct Peer {
     pub tls: bool,
 }
 
+/// What the paths of pages for viewers have in them. They do nothing by GET and stand in no frame, so any page may lead
+/// there, and whoever reads one comes from anywhere.
+pub const VIEWER_PAGE: &str = "/~refused/";
+
 /// A reply that is there as a whole, which most are.
 pub type ReplyBody = Full<Bytes>;
 

@@ -26,7 +26,7 @@ use super::reply::{self, Refusal, RefusalTrace, RefusedCaller};
 use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
 use super::viewer::Told;
-use super::{Peer, Reply, ReplyBody, Sending, body, guard};
+use super::{Peer, Reply, ReplyBody, Sending, VIEWER_PAGE, body, guard};
 
 pub(super) struct Calls {
     pub(super) line: Arc<Line>,
@@ -49,7 +49,8 @@ impl Service<Request<Incoming>> for Calls {
         if caller == Caller::Refuse {
             let public_url = shared.public_url.load();
             let public_url = public_url.as_ref().map(|url| url.as_str());
-            if cors::is_own_page(&parts.headers, parts.uri.authority(), public_url) {
+            let for_viewers = parts.method.is_safe() && parts.uri.path().contains(VIEWER_PAGE);
+            if for_viewers || cors::is_own_page(&parts.headers, parts.uri.authority(), public_url) {
                 caller = Caller::Ignore;
             }
         }

@@ -56,7 +56,7 @@ use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
 use crate::edge::reply::{self, Refusal};
-use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending};
+use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending, VIEWER_PAGE};
 use crate::playbacks::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
 use crate::task::{HangUp, Tasks};
@@ -132,6 +132,10 @@ impl Gateway {
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
         if let Some(page) = refusal_page::of(&rest) {
             return self.show_refusal(route, page, request).await.map(Sending::Whole);
+        }
+        // Any page may lead to what has these words in its path, and so to nothing else.
+        if request.uri().path().contains(VIEWER_PAGE) {
+            return refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page").map(Sending::Whole);
         }
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
             hang_up.let_go();

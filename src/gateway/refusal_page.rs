@@ -19,11 +19,11 @@ use super::viewer_texts::{ViewerTexts, advice_of, key_of};
 use super::{Gateway, refuse};
 use crate::authority::embedded::Slot;
 use crate::authority::{Authority, Held};
-use crate::edge::{ReplyBody, RequestBody, body, is_own_page, reply};
+use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
 use crate::ids::Incident;
 use crate::telemetry::SlotEnd;
 
-const MARK: &str = "/~refused/";
+const MARK: &str = VIEWER_PAGE;
 /// Names of errors are shorter.
 const MAX_ERROR_BYTES: usize = 60;
 /// A key and a slot.
