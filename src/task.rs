@@ -26,6 +26,8 @@ pub struct Tasks {
     /// For calls that go on without their connection.
     carried: Arc<Semaphore>,
     heavy: Arc<HeavyWork>,
+    /// Of operators.
+    lists: Arc<HeavyWork>,
     tracker: TaskTracker,
     stop: CancellationToken,
     deaths: mpsc::Sender<&'static str>,
@@ -42,6 +44,7 @@ impl Tasks {
             Self {
                 carried,
                 heavy: Arc::default(),
+                lists: Arc::new(HeavyWork::of(1)),
                 tracker: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 deaths,
@@ -75,8 +78,24 @@ impl Tasks {
     /// # Errors
     /// Too many others wait.
     pub async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TooBusy> {
-        let place = self.heavy.places.clone().try_acquire_owned().map_err(|_full| TooBusy)?;
-        let running = self.heavy.running.clone().acquire_owned().await.map_err(|_closed| TooBusy)?;
+        self.heavy_in(&self.heavy, work).await
+    }
+
+    /// As [`Self::heavy`], for what operators list: one list at a time, which takes no place of the work for players.
+    ///
+    /// # Errors
+    /// Too many others wait.
+    pub async fn list<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TooBusy> {
+        self.heavy_in(&self.lists, work).await
+    }
+
+    async fn heavy_in<T: Send + 'static>(
+        &self,
+        heavy: &HeavyWork,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TooBusy> {
+        let place = heavy.places.clone().try_acquire_owned().map_err(|_full| TooBusy)?;
+        let running = heavy.running.clone().acquire_owned().await.map_err(|_closed| TooBusy)?;
         let done = self.tracker.spawn_blocking(move || {
             let _until_done = (place, running);
             work()
@@ -144,12 +163,17 @@ struct HeavyWork {
     running: Arc<Semaphore>,
 }
 
+impl HeavyWork {
+    fn of(running: usize) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { places: semaphore(running + MAX_HEAVY_WAITING), running: semaphore(running) }
+    }
+}
+
 impl Default for HeavyWork {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let running = (cores / 2).max(1);
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { places: semaphore(running + MAX_HEAVY_WAITING), running: semaphore(running) }
+        Self::of((cores / 2).max(1))
     }
 }
 
@@ -172,6 +196,21 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[tokio::test]
+    async fn lists_are_made_one_at_a_time_on_another_thread_and_take_no_place_of_players() {
+        let (tasks, _deaths) = Tasks::new();
+        let (release, held) = mpsc::channel::<()>();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut first = Box::pin(tasks.list(move || held.recv().is_err()));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut second = Box::pin(tasks.list(|| std::thread::current().id()));
+        assert!(second.as_mut().poll(&mut context).is_pending(), "it waits for the first");
+        assert_eq!(tasks.heavy(|| 7).await, Ok(7), "players' work does not");
+        drop(release);
+        assert_eq!(first.await, Ok(true));
+        assert_ne!(second.await, Ok(std::thread::current().id()));
+    }
 
     #[tokio::test]
     async fn heavy_work_runs_on_another_thread_and_what_is_too_much_is_turned_away() {

@@ -73,7 +73,7 @@ impl Admin {
         }
     }
 
-    fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
+    pub(super) fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         match (method, segments.as_slice()) {
             (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),

@@ -22,12 +22,25 @@ impl Admin {
             Ok(query) => query,
             Err(detail) => return fault(StatusCode::BAD_REQUEST, detail),
         };
-        let page = self.sessions.page(&query).await;
-        let list: Vec<_> = page.rows.iter().map(row).collect();
-        good(&match page.next {
-            Some(next) => json!({ "sessions": list, "next": cursor(next) }),
-            None => json!({ "sessions": list }),
+        let sessions = self.sessions.clone();
+        self.list(move || {
+            let page = sessions.page(&query);
+            let list: Vec<_> = page.rows.iter().map(row).collect();
+            good(&match page.next {
+                Some(next) => json!({ "sessions": list, "next": cursor(next) }),
+                None => json!({ "sessions": list }),
+            })
         })
+        .await
+    }
+
+    /// What grows with the sessions is made on another thread: a probe of this listener waits for no list.
+    pub(super) async fn list(
+        &self,
+        make: impl FnOnce() -> Response<ReplyBody> + Send + 'static,
+    ) -> Response<ReplyBody> {
+        let busy = |_busy| fault(StatusCode::SERVICE_UNAVAILABLE, "too many lists are asked for at once");
+        self.tasks.list(make).await.unwrap_or_else(busy)
     }
 }
 
@@ -66,7 +79,50 @@ fn order(cursor: &str) -> Option<OpeningOrder> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, mpsc};
+    use std::task::{Context, Waker};
+
+    use http::Method;
+    use tokio::runtime::Handle;
+
     use super::*;
+    use crate::authority::Authorities;
+    use crate::clock::Clock;
+    use crate::config;
+    use crate::session::Ask;
+    use crate::sessions::{Asker, Card, Pump, Verdicts};
+    use crate::task::Tasks;
+
+    struct Nobody;
+
+    impl Asker for Nobody {
+        fn ask<'a>(&'a self, _ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_made_on_another_thread_and_no_probe_waits_for_it() {
+        let (tasks, _deaths) = Tasks::new();
+        let text = "[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
+        let config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
+        let pump = Pump::new(Arc::new(Nobody), Handle::current(), tasks.clone());
+        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let (authorities, telemetry) = (Authorities::new(Vec::new()), Arc::default());
+        let registrations = Arc::default();
+        let admin =
+            Admin::new(&config.admin, authorities, sessions, registrations, telemetry, Arc::default(), tasks.clone());
+        let (release, held) = mpsc::channel::<()>();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut long = Box::pin(tasks.list(move || held.recv().is_err()));
+        assert!(long.as_mut().poll(&mut context).is_pending());
+        let mut list = Box::pin(admin.list_sessions(None));
+        assert!(list.as_mut().poll(&mut context).is_pending(), "one list at a time");
+        assert_eq!(admin.route(&Method::GET, "/livez", None).status(), 200);
+        drop(release);
+        assert_eq!((long.await, list.await.status()), (Ok(true), StatusCode::OK));
+    }
 
     #[test]
     fn a_cursor_is_read_as_it_was_given() {

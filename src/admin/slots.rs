@@ -27,12 +27,12 @@ impl Admin {
         incoming: RequestBody,
     ) -> Response<ReplyBody> {
         let authority = path.first().and_then(|name| self.authorities.by_name(name));
-        let found = authority.as_deref().and_then(|authority| Some((authority, authority.counter()?)));
+        let found = authority.as_ref().and_then(|authority| Some((authority, authority.counter()?)));
         let Some((authority, counter)) = found else {
             return fault(StatusCode::NOT_FOUND, "no embedded authority has this name");
         };
         match (method, path) {
-            (&Method::GET, [_, "slots"]) => self.list_slots(counter, query).await,
+            (&Method::GET, [_, "slots"]) => self.list_slots(authority.clone(), query).await,
             (&Method::DELETE, [_, "slots", id]) => match slot(id).filter(|slot| counter.end(self.clock.now(), *slot)) {
                 Some(_) => self.slot_ended(authority, id, SlotEnd::Ended, "ended"),
                 None => fault(StatusCode::NOT_FOUND, "nobody holds this slot"),

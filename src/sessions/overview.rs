@@ -12,7 +12,7 @@ use crate::session::{AskKind, Device, Playback};
 
 /// Digits of an id that are enough, where they fit one session alone.
 const MIN_ID_DIGITS: usize = 4;
-/// Sessions that are looked at before others get their turn.
+/// Sessions that are taken from the index at once, which is locked meanwhile.
 const CHUNK: usize = 256;
 /// Sessions that a page looks at, whether they fit its filters or not.
 const MAX_LOOKED_AT: usize = 100_000;
@@ -105,8 +105,9 @@ impl Sessions {
         })
     }
 
-    /// One page; lets others have their turn between chunks, and holds no device longer than to copy its row.
-    pub async fn page(&self, query: &SessionQuery) -> SessionPage {
+    /// One page; holds no device longer than to copy its row. Of many sessions it takes a while: not for a thread that
+    /// serves.
+    pub fn page(&self, query: &SessionQuery) -> SessionPage {
         let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
         loop {
             let chunk = self.index.after(next, CHUNK);
@@ -122,7 +123,6 @@ impl Sessions {
             if is_last {
                 return SessionPage { next: None, rows };
             }
-            tokio::task::yield_now().await;
         }
     }
 

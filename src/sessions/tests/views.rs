@@ -23,7 +23,7 @@ async fn pages_hold_every_session_once_in_the_order_of_their_opening() {
         let mut query = SessionQuery { limit, ..SessionQuery::default() };
         let mut paged = Vec::new();
         loop {
-            let page = stage.sessions.page(&query).await;
+            let page = stage.sessions.page(&query);
             assert!(page.rows.len() <= limit);
             paged.extend(page.rows.iter().map(|row| row.id));
             let Some(next) = page.next else { break };
@@ -32,15 +32,15 @@ async fn pages_hold_every_session_once_in_the_order_of_their_opening() {
         assert_eq!(paged, all, "pages of {limit}");
     }
     let none = SessionQuery { limit: 10, state: Some("killed"), ..SessionQuery::default() };
-    let page = stage.sessions.page(&none).await;
+    let page = stage.sessions.page(&none);
     assert!(page.rows.is_empty() && page.next.is_none());
     let by = Reason::new(403, None, "no");
     let (key, id) = stage.sessions.find(&all[299].to_string()).expect("it is there");
     stage.sessions.deliver(key, id, Input::Kill(by));
-    let page = stage.sessions.page(&none).await;
+    let page = stage.sessions.page(&none);
     assert_eq!(page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [all[299]]);
     let elsewhere = SessionQuery { device: Some("another".to_owned()), limit: 10, ..SessionQuery::default() };
-    assert!(stage.sessions.page(&elsewhere).await.rows.is_empty());
+    assert!(stage.sessions.page(&elsewhere).rows.is_empty());
 }
 
 #[tokio::test]
