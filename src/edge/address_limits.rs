@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::counters::{Counters, add};
+use super::permit::{Gate, Permit};
 use crate::config::Limits;
 
 /// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a
@@ -89,6 +90,8 @@ pub struct AddressLimits {
     bounds: [AtomicUsize; RESOURCES],
     counters: Arc<Counters>,
     hasher: RandomState,
+    /// Event listeners of all addresses together: each holds a connection for as long as it likes.
+    listeners: Arc<Gate>,
     shards: [Mutex<HashMap<AddressKey, AddressUse>>; SHARDS],
     /// An address may have fewer calls than all together.
     tells_calls_apart: AtomicBool,
@@ -104,6 +107,8 @@ struct AddressUse {
 /// Part of what an address may take; given back when it is dropped.
 pub struct AddressShare {
     amount: usize,
+    /// Its part of what all addresses together may take, where that is bounded here.
+    _of_all: Option<Permit>,
     key: AddressKey,
     limits: Arc<AddressLimits>,
     resource: AddressResource,
@@ -116,6 +121,7 @@ impl Default for AddressLimits {
             bounds: std::array::from_fn(|_| AtomicUsize::new(usize::MAX)),
             counters: Arc::default(),
             hasher: RandomState::new(),
+            listeners: Gate::new(usize::MAX),
             shards: std::array::from_fn(|_| Mutex::default()),
             tells_calls_apart: AtomicBool::new(false),
         }
@@ -142,6 +148,11 @@ impl AddressLimits {
             bound.store(most, Ordering::Relaxed);
         }
         self.tells_calls_apart.store(limits.in_flight_per_address < limits.in_flight, Ordering::Relaxed);
+    }
+
+    /// How many may listen to events, whatever their addresses.
+    pub(super) fn bound_listeners(&self, most: usize) {
+        self.listeners.change(most);
     }
 
     /// Counts a new connection toward the rate of its address; `false` if it comes too soon.
@@ -185,7 +196,19 @@ impl AddressLimits {
         amount: usize,
         most: usize,
     ) -> Option<AddressShare> {
-        let mut share = AddressShare { amount: 0, key: AddressKey::of(address), limits: Arc::clone(self), resource };
+        let of_all = match resource {
+            AddressResource::EventListeners => Some(self.listeners.enter_with(amount).or_else(|| {
+                self.counters.address_refusal(resource);
+                None
+            })?),
+            AddressResource::Bodies
+            | AddressResource::BodyBytes
+            | AddressResource::Calls
+            | AddressResource::ConnectionRate
+            | AddressResource::Connections => None,
+        };
+        let (key, limits) = (AddressKey::of(address), Arc::clone(self));
+        let mut share = AddressShare { amount: 0, _of_all: of_all, key, limits, resource };
         share.grow_within(amount, most).then_some(share)
     }
 
@@ -300,6 +323,22 @@ mod tests {
         assert!(!same("192.0.2.1", "192.0.2.2"));
         assert_eq!(AddressKey::of(address("2001:db8::7")).to_string(), "2001:db8::/64");
         assert_eq!(AddressKey::of(address("::ffff:192.0.2.1")).to_string(), "192.0.2.1");
+    }
+
+    #[test]
+    fn listeners_of_all_addresses_together_are_bounded_and_give_their_places_back() {
+        let limits = bounded(2);
+        limits.bound_listeners(5);
+        let listen = |number: u8| limits.take([192, 0, 2, number].into(), AddressResource::EventListeners, 1);
+        let held: Vec<_> = (0..20).filter_map(|number| listen(number / 2)).collect();
+        assert_eq!(held.len(), 5);
+        assert_eq!(refusals(&limits, AddressResource::EventListeners), 15);
+        assert!(limits.take([192, 0, 2, 99].into(), AddressResource::Calls, 1).is_some(), "calls are not listeners");
+        drop(held);
+        // One that its own address has no room for takes no place of the others.
+        let own: Vec<_> = (0..9).filter_map(|_| listen(1)).collect();
+        let others: Vec<_> = (2..9).filter_map(listen).collect();
+        assert_eq!((own.len(), others.len()), (2, 3));
     }
 
     #[test]

@@ -37,4 +37,13 @@ impl EdgeRole {
             Self::Players => 1,
         }
     }
+
+    /// How many of so many connections listeners of events may hold for as long as they like. Operators' are counted
+    /// where they are handed out.
+    pub(super) fn listeners_among(self, connections: usize) -> usize {
+        match self {
+            Self::Operators => usize::MAX,
+            Self::Players => (connections / 4).max(1),
+        }
+    }
 }

@@ -95,7 +95,9 @@ impl Shared {
         self.addresses.change(&limits);
         self.body_memory.change(limits.body_memory);
         self.calls.change(limits.in_flight);
-        self.connections.change(limits.connections.min(self.allowed_connections.load(Ordering::Relaxed)));
+        let connections = limits.connections.min(self.allowed_connections.load(Ordering::Relaxed));
+        self.connections.change(connections);
+        self.addresses.bound_listeners(self.role.listeners_among(connections));
         self.limits.store(limits);
     }
 

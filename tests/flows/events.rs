@@ -71,10 +71,35 @@ async fn players_that_listen_without_end_take_no_place_of_an_operator() {
     stage.end().await;
 }
 
+/// However many addresses they come from: each holds a connection for as long as it likes.
+#[tokio::test]
+async fn listeners_hold_a_quarter_of_the_connections_at_most() {
+    let script = Stage::script().route("/license", "clearkey", "").limits("connections = 40");
+    let stage = script.server("trusted-proxies = [\"127.0.0.1\"]").start().await;
+    let tv = stage.player("tv", "film").await;
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    let ask = format!("/license/~events?device=tv&token={}", tv.token);
+    let mut listeners = Vec::new();
+    for number in 0..30 {
+        let viewer = format!("X-Forwarded-For: 198.51.100.{number}\r\n");
+        listeners.push(listen_with(stage.proxy, &ask, &viewer).await);
+    }
+    let listening = listeners.iter().filter(|(head, _)| head.starts_with("HTTP/1.1 200")).count();
+    assert_eq!(listening, 10);
+    assert!(tv.post(crate::player::CLEARKEY).await.is_good());
+    drop(listeners);
+    stage.eventually("a place", async || listen(stage.proxy, &ask).await.0.starts_with("HTTP/1.1 200")).await;
+    stage.end().await;
+}
+
 /// The head of the reply, and what comes with it; the stream goes on.
 async fn listen(to: SocketAddr, path: &str) -> (String, TcpStream) {
+    listen_with(to, path, "").await
+}
+
+async fn listen_with(to: SocketAddr, path: &str, headers: &str) -> (String, TcpStream) {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let (mut head, mut part) = (String::new(), [0; 4096]);
     while !head.contains("retry:") && !head.contains('}') {

@@ -17,6 +17,7 @@ use super::place::Target;
 use super::told::is_segment;
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
+use crate::edge::{AddressResource, AddressShare};
 use crate::gateway::query;
 use crate::upstream::{Call, Fault, Hold, Streamed};
 
@@ -52,7 +53,7 @@ impl Failure {
 impl Story<'_> {
     /// `plain`: nothing but the whole, as it is; else as the player asked.
     pub(super) async fn fetch(&self, target: &Target, plain: bool) -> Result<Streamed, Failure> {
-        let patience = self.patience(&target.path);
+        let (patience, _long_poll) = self.long_poll(self.patience(&target.path));
         let until = self.gateway.clock.now() + patience;
         let call = Call {
             body: bytes::Bytes::new(),
@@ -80,6 +81,17 @@ impl Story<'_> {
         let target = || self.seat.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
         let blocked = if blocks { (target() * 3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
         self.route.config.timeout.max(blocked)
+    }
+
+    /// A request that waits for what is to come holds its connection as a listener of events does, and counts as one. Too
+    /// many of them wait no longer than any other request.
+    fn long_poll(&self, patience: Duration) -> (Duration, Option<AddressShare>) {
+        let usual = self.route.config.timeout;
+        if patience <= usual {
+            return (patience, None);
+        }
+        let share = self.peer.limits.take(self.peer.address, AddressResource::EventListeners, 1);
+        (if share.is_some() { patience } else { usual }, share)
     }
 
     /// The player came over TLS, to us or to what stands before us.
