@@ -178,7 +178,7 @@ impl Client {
         let until = self.clock.now() + timeout;
         let call = Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: REPLY_MAX };
         let unreachable = matches!(kind, AskKind::Open | AskKind::Renew);
-        let hold = Hold { attempt: timeout, gateway_errors: false, unreachable, until };
+        let hold = Hold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until };
         let held = self.pool.send_held(call, hold).await;
         held.outcome.map_err(|fault| infrastructure(&fault, endpoint))
     }

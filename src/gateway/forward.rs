@@ -91,7 +91,9 @@ impl Story<'_> {
                 path_and_query: trail.path().parse().map_err(|_| Failure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
-            let held = gateway.pool.send_held(call, self.hold()).await;
+            let begins = |why: &Fault| route.reach.tell_loss(&route.path, server, why);
+            let hold = Hold { begins: Some(&begins), ..self.hold() };
+            let held = gateway.pool.send_held(call, hold).await;
             route.reach.tell(&gateway.telemetry, &route.path, server, &held);
             let reply = held.outcome.map_err(|fault| Failure::Fault(fault, server.host_and_port()))?;
             if !trail.follow(&reply)? {
@@ -100,7 +102,7 @@ impl Story<'_> {
         }
     }
 
-    fn hold(&self) -> Hold {
+    fn hold(&self) -> Hold<'static> {
         let Story { asked, deadline, route, .. } = *self;
         let config::Retry { gateway_errors, unreachable } = route.config.retry;
         let renews = asked.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
@@ -109,7 +111,7 @@ impl Story<'_> {
             RetriedCalls::None => false,
             RetriedCalls::Renewals => renews,
         };
-        Hold { attempt: route.config.timeout, gateway_errors, unreachable, until: deadline }
+        Hold { attempt: route.config.timeout, begins: None, gateway_errors, unreachable, until: deadline }
     }
 }
 

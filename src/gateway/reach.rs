@@ -9,7 +9,7 @@ use super::forward::Failure;
 use super::license::Story;
 use crate::config::Endpoint;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Held, Reply};
+use crate::upstream::{Fault, Held, Reply};
 
 /// A reply that asks the player to come again comes no sooner than this after its call: hls.js then makes its 27 calls
 /// one after the other and without a pause.
@@ -26,18 +26,25 @@ impl Reach {
         if held.again > 0 {
             telemetry.metrics.upstream_retries(route, held.again, held.outcome.is_ok());
         }
-        let fault = held.outcome.as_ref().err().filter(|fault| fault.was_not_processed());
-        let server = server.host_and_port();
-        match fault {
-            Some(why) if !self.lost.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(route, server, %why, "the server cannot be reached: calls are held, and then fail");
+        match held.outcome.as_ref().err().filter(|fault| fault.was_not_processed()) {
+            Some(why) => self.tell_loss(route, server, why),
+            // Mostly it was not lost, and that is a look.
+            None if held.outcome.is_ok()
+                && self.lost.load(Ordering::Relaxed)
+                && self.lost.swap(false, Ordering::Relaxed) =>
+            {
+                tracing::info!(route, server = server.host_and_port(), "the server is reached again");
             }
-            None if held.outcome.is_ok() && self.lost.load(Ordering::Relaxed) => {
-                if self.lost.swap(false, Ordering::Relaxed) {
-                    tracing::info!(route, server, "the server is reached again");
-                }
-            }
-            Some(_) | None => {}
+            None => {}
+        }
+    }
+
+    /// When the first call that meets it begins to wait: an operator is to read it meanwhile. Once, until the server is
+    /// reached again.
+    pub(super) fn tell_loss(&self, route: &str, server: &Endpoint, why: &Fault) {
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            let server = server.host_and_port();
+            tracing::warn!(route, server, %why, "the server cannot be reached: calls are held, and then fail");
         }
     }
 }

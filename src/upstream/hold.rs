@@ -19,10 +19,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const ATTEMPT_MIN: Duration = Duration::from_millis(250);
 
 /// For how long a call is held, and what for.
-#[derive(Clone, Copy, Debug)]
-pub struct Hold {
+#[derive(Clone, Copy)]
+pub struct Hold<'a> {
     /// Longest time of one attempt.
     pub attempt: Duration,
+    /// Told when a server that cannot be reached is first waited for.
+    pub begins: Option<&'a (dyn Fn(&Fault) + Sync)>,
     /// A reply of 502, 503 or 504 is asked again, too.
     pub gateway_errors: bool,
     pub unreachable: bool,
@@ -54,19 +56,19 @@ impl Fault {
 
 impl Pool {
     /// As [`Pool::send`], but held. The deadline of `call` is not looked at.
-    pub async fn send_held(&self, call: Call<'_>, hold: Hold) -> Held<Reply> {
+    pub async fn send_held(&self, call: Call<'_>, hold: Hold<'_>) -> Held<Reply> {
         self.hold(call, hold, |call| self.send(call), |reply| reply.status).await
     }
 
     /// As [`Pool::stream`], but held. The deadline of `call` is not looked at.
-    pub async fn stream_held(&self, call: Call<'_>, idle: Duration, hold: Hold) -> Held<Streamed> {
+    pub async fn stream_held(&self, call: Call<'_>, idle: Duration, hold: Hold<'_>) -> Held<Streamed> {
         self.hold(call, hold, |call| self.stream(call, idle), |reply| reply.status).await
     }
 
     async fn hold<'a, T, F: Future<Output = Result<T, Fault>>>(
         &self,
         call: Call<'a>,
-        hold: Hold,
+        hold: Hold<'_>,
         send: impl Fn(Call<'a>) -> F,
         status: impl Fn(&T) -> StatusCode,
     ) -> Held<T> {
@@ -81,6 +83,9 @@ impl Pool {
             let pause = pause(again, random_u64());
             if !may_pass || self.now() + pause + ATTEMPT_MIN > hold.until {
                 return Held { again, outcome };
+            }
+            if let (0, Err(fault), Some(begins)) = (again, &outcome, hold.begins) {
+                begins(fault);
             }
             drop(outcome);
             sleep(pause).await;

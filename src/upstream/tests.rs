@@ -870,3 +870,39 @@ async fn a_slow_or_too_large_reply_on_http2_leaves_the_connection_to_others() {
     join!(calls, peer);
     stage.assert_no_other_connection();
 }
+
+/// An operator reads it while the first call waits, and not once it has failed.
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_told_of_when_the_first_wait_begins() {
+    let Stage { _deaths, endpoint, listener, pool, tasks: _ } = Stage::plain().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (begun, times) = (Notify::new(), AtomicUsize::new(0));
+    let begins = |fault: &Fault| {
+        assert!(fault.was_not_processed(), "{fault}");
+        times.fetch_add(1, Ordering::Relaxed);
+        begun.notify_one();
+    };
+    let until = Clock.now() + AMPLE;
+    let hold = Hold { attempt: AMPLE, begins: Some(&begins), gateway_errors: false, unreachable: true, until };
+    let call = Call {
+        body: Bytes::new(),
+        deadline: until,
+        endpoint: &endpoint,
+        headers: HeaderMap::new(),
+        method: Method::GET,
+        path_and_query: PathAndQuery::from_static("/"),
+        reply_max: 64,
+    };
+    let (held, ()) = join!(pool.send_held(call, hold), async {
+        timeout(AMPLE, begun.notified()).await.expect("nothing is told while the call waits");
+        // It waits for another while: more than one try is made.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let listener = TcpListener::bind(address).await.unwrap();
+        let mut stream = timeout(AMPLE, listener.accept()).await.expect("nobody comes again").unwrap().0;
+        read_request(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+    });
+    assert!(held.outcome.is_ok() && held.again >= 1);
+    assert_eq!(times.load(Ordering::Relaxed), 1);
+}

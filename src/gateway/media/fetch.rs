@@ -66,7 +66,8 @@ impl Story<'_> {
         };
         let config::Retry { gateway_errors, unreachable } = self.route.config.retry;
         let gateway_errors = gateway_errors == RetriedCalls::All;
-        let hold = Hold { attempt: patience, gateway_errors, unreachable, until };
+        let begins = |why: &Fault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
+        let hold = Hold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };
         let held = self.gateway.pool.stream_held(call, self.media.stall.max(patience), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
         let mut streamed = held.outcome.map_err(Failure::Fault)?;
