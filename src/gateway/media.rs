@@ -5,6 +5,7 @@
 //! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
 //! and segments are refused, transfers are cut; a blackout goes over to its slate.
 
+mod again;
 mod cookies;
 mod counted;
 mod edit_job;
@@ -33,7 +34,7 @@ use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::Failure;
 use self::first::First;
-use self::place::{Document, Map};
+use self::place::{Document, Map, Target};
 use self::shelf::Seat;
 pub use self::shelf::Shelf;
 use self::told::{
@@ -132,20 +133,21 @@ impl Story<'_> {
             return self.tell_content(&map);
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
-        let report = self.report(&target);
-        let segment = target.document == Document::Media && self.seat.learned().format(&target.path).is_none();
-        match self.flow(segment, report) {
+        match self.asks_for(&target) {
             // Whoever looks does not play yet.
             Flow::Absent if self.asked.method == Method::HEAD && is_manifest(&target.path) => {
                 self.pass(&map, &target).await
             }
             Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
-            Flow::Over(refusal, since) => self.over(below, target, &refusal, since).await,
-            Flow::Absent if self.is_bound() && is_manifest(&target.path) => {
-                // Forgotten: what is asked for now begins anew.
-                self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await
-            }
-            Flow::Absent if self.is_bound() => self.refused("segment", UNKNOWN),
+            Flow::Over(refusal, since) => self.over(target, &refusal, since).await,
+            // Forgotten: what is asked for now begins anew.
+            Flow::Absent if self.is_bound() => match self.begin_again(&target).await {
+                Some(begun) => begun,
+                None if is_manifest(&target.path) => {
+                    self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await
+                }
+                None => self.refused("segment", UNKNOWN),
+            },
             Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
         }
     }
@@ -170,6 +172,12 @@ impl Story<'_> {
     fn is_bound(&self) -> bool {
         let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
         self.seat.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
+    }
+
+    /// Whether it may flow; if so, this request is a sign of its player's life.
+    fn asks_for(&self, target: &Target) -> Flow {
+        let segment = target.document == Document::Media && self.seat.learned().format(&target.path).is_none();
+        self.flow(segment, self.report(target))
     }
 
     fn flow(&self, segment: bool, report: Option<Report>) -> Flow {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sessions;
-use super::card::DeviceKey;
+use super::card::{Card, DeviceKey};
 use super::table::{Kept, Seat};
 use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
@@ -108,6 +108,15 @@ impl Sessions {
     /// The content token that opened it.
     pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
         self.table.with(key, |Seat { device, .. }| device.playback_mut(id)?.card.card.token.clone())
+    }
+
+    /// What is known of the newest playback of this token.
+    pub fn card(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Arc<Card>> {
+        let card = |device: &Device<Kept>| {
+            let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
+            Some(newest.card.card.clone())
+        };
+        self.table.look(key, card).flatten()
     }
 
     /// Whom the newest playback of this token is counted for.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use super::again::FirstWords;
 use super::place::{Map, Target};
 use super::told::viewer_call;
 use super::{Refusal, Story, is_manifest, redirect, refusal, told};
@@ -165,7 +166,7 @@ impl Gateway {
 
     /// Whether a kill refuses this first request. Where sessions need a content token the license call brings it, and
     /// is refused there without one: players seldom send it with manifests.
-    fn killed_before(
+    pub(super) fn killed_before(
         &self,
         authority: &Authority,
         found: Option<&(String, &'static str)>,
@@ -184,7 +185,7 @@ impl Gateway {
 
     /// The playback's session, before its first byte: the caller waits until it is written. `names` but for its token,
     /// which is its registration.
-    async fn open(
+    pub(super) async fn open(
         &self,
         route: &Route,
         authority: &Authority,
@@ -192,6 +193,8 @@ impl Gateway {
         card: Arc<Card>,
         CallNames { content, content_token, token: _ }: CallNames,
     ) -> Result<(), Box<Turned>> {
+        let names = CallNames { content, content_token, token: None };
+        let words = FirstWords { names, ..FirstWords::of(&card) };
         let call = Call {
             challenge: None,
             content,
@@ -214,11 +217,12 @@ impl Gateway {
             self.sessions.deliver(key, id, Input::Unserved);
         }
         let seat = self.shelf.seat(now, registration.id);
+        seat.keep_first_words(words);
         seat.bound.store(admission.session.is_some(), Ordering::Relaxed);
         Ok(())
     }
 
-    fn card_of(
+    pub(super) fn card_of(
         &self,
         route: &Route,
         authority: &Authority,

@@ -3,10 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{Method, Response};
+use http::Response;
 
 use super::Story;
-use super::first::First;
 use super::manifest::Fetched;
 use super::place::Target;
 use super::slate::SlateBlackout;
@@ -21,7 +20,6 @@ use crate::sessions::Flow;
 impl Story<'_> {
     pub(super) async fn over(
         &self,
-        below: &str,
         target: Target,
         refusal: &session::Refusal,
         since: Option<Instant>,
@@ -30,19 +28,10 @@ impl Story<'_> {
             return self.blacked_out(target, &SlateBlackout { refusal: refusal.clone(), since, slate }).await;
         }
         let manifest = is_manifest(&target.path);
-        if let session::Refusal::Ended(end) = refusal
-            && manifest
-            && !end.is_wanted()
-            && self.route.policy.now().begins_again(*end)
+        if self.takes_back(refusal)
+            && let Some(begun) = self.begin_again(&target).await
         {
-            // It was taken for gone, and is not; whoever looks does not play yet.
-            if self.asked.method == Method::HEAD {
-                return self.pass(&self.map(None), &target).await;
-            }
-            if self.is_authorized() {
-                return self.begin(&self.map(None), &target).await;
-            }
-            return self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await;
+            return begun;
         }
         if let session::Refusal::Killed(_) = refusal
             && !self.seat.effective.swap(true, Ordering::Relaxed)

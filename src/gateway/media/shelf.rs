@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::again::FirstWords;
 use super::playhead::Wanted;
 use crate::gateway::identity::Counted;
 use crate::ids::PlaybackId;
@@ -39,6 +40,8 @@ pub(super) struct Seat {
     pub(super) counted: OnceLock<Counted>,
     /// Its kill has been measured.
     pub(super) effective: AtomicBool,
+    /// For whom its session counts.
+    pub(super) first_words: Mutex<Option<FirstWords>>,
     learned: Mutex<Learned>,
     /// Its player reports about itself: starts of segments are worth their memory.
     pub(super) tells: AtomicBool,

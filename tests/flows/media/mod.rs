@@ -418,8 +418,65 @@ async fn a_live_player_that_fetches_nothing_more_is_gone() {
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
     stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"media-silent\""]).await, 1.0);
-    // It was not: its next manifest begins anew.
-    assert_eq!(fetch(&stage, "tv", &path).await.status, 302);
+    // It was not: its next manifest begins anew, under the same path.
+    let again = fetch(&stage, "tv", &path).await;
+    assert!(again.is_good(), "{}", again.text());
+    assert_eq!(live_sessions(&stage).await, 1);
+    stage.end().await;
+}
+
+async fn live_sessions(stage: &Stage) -> usize {
+    stage.each("state").await.iter().filter(|state| *state == "live").count()
+}
+
+/// A laptop that wakes goes on with a segment, and its player would take a refusal for the end.
+#[tokio::test]
+async fn a_segment_takes_back_an_end_that_was_only_presumed() {
+    for ends in ["media-silence = \"300ms\"", "longest = \"300ms\"", "unused = \"300ms\"\nmedia-silence = \"off\""] {
+        let origin = Origin::with(live()).await;
+        let stage = route(&origin, &format!("[route.endings]\n{ends}")).start().await;
+        let sent = fetch(&stage, "tv", "/media/live.m3u8").await;
+        let path = sent.header("location").to_owned();
+        if !ends.starts_with("unused") {
+            assert!(fetch(&stage, "tv", &path).await.is_good());
+        }
+        let segment = format!("{}/7.m4s", folder(&path));
+        // Once it has been used it is not unused any more.
+        for round in 1..=if ends.starts_with("unused") { 1 } else { 2 } {
+            stage.eventually("closed", async || stage.each("state").await.iter().all(|state| state == "closed")).await;
+            let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+                let mut asked = origin.next().await;
+                answer(&mut asked, 1, 1).await;
+            });
+            assert!(head.starts_with("HTTP/1.1 200"), "{ends}: {head}");
+            let opened = stage.metric("session_events_total", &["event=\"opened\""]).await;
+            assert_eq!(opened, f64::from(round + 1), "{ends}: begun anew once more");
+        }
+        stage.end().await;
+    }
+}
+
+/// What its viewer ended stays so, and another's place is not taken.
+#[tokio::test]
+async fn a_segment_takes_back_neither_a_stop_nor_anybodys_place() {
+    let origin = Origin::with(live()).await;
+    let stage = Stage::script().tables(&format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n\
+         [route.endings]\nmedia-silence = \"1s\"\n",
+        origin.url()
+    ));
+    let stage = stage.start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let segment = format!("{}/7.m4s", folder(&path));
+    stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;
+    let (other, _) = begin(&stage, "phone", "/media/live.m3u8").await;
+    assert_eq!(fetch(&stage, "tv", &segment).await.error(), (403, "limit_reached".to_owned()));
+    let mut phone = stage.stranger().with("x-device-id", "phone");
+    phone.path = "/media/~stop".to_owned();
+    assert_eq!(phone.post("").await.status, 204);
+    let left = format!("{}/7.m4s", folder(&other));
+    assert_eq!(fetch(&stage, "phone", &left).await.error(), (403, "session_ended".to_owned()));
     stage.end().await;
 }
 
