@@ -51,6 +51,10 @@ impl KeySession {
                 self.learn(*id, KeyStatus::StatusPending);
             }
         }
+        // `remove()` takes the keys before its message is sent, and whatever becomes of that (EME, section 6.7).
+        if kind == MessageType::LicenseRelease {
+            self.set_all(KeyStatus::Released);
+        }
         let (_, seen) = MessageType::ALL.into_iter().zip(&mut self.messages).find(|(one, _)| *one == kind)?;
         *seen = seen.saturating_add(1);
         (*seen == 1).then(|| self.happening(1, What::Message(kind)))

@@ -51,6 +51,8 @@ impl Mirror {
     /// The player got this reply to that message, at this wall time.
     pub fn answered(&mut self, message: &Message, reply: &Message, wall: Duration) -> Option<Happening> {
         match (message.kind, reply.kind) {
+            // Nothing is acknowledged by an error: the player keeps its record, and sends the message again.
+            (Kind::Release, Kind::Error) => None,
             (Kind::Release, _) => self.released(message),
             (_, Kind::License) => self.entry(message).licensed(reply, wall),
             (_, Kind::Error) => self.failed(message),

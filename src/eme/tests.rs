@@ -49,6 +49,31 @@ fn a_widevine_session_from_its_request_to_its_release() {
     assert_eq!(types(&mirror), [("license-release", 1), ("license-renewal", 2), ("license-request", 1)]);
 }
 
+/// As the player's own `keyStatuses` have it, from `remove()` on.
+#[test]
+fn keys_are_released_with_the_release_itself_whatever_is_answered() {
+    for (answer, closed) in [
+        (None, None),
+        (Some(Kind::Error), None),
+        (Some(Kind::Other), Some(ClosedReason::ReleaseAcknowledged)),
+        (Some(Kind::License), Some(ClosedReason::ReleaseAcknowledged)),
+    ] {
+        let mut mirror = Mirror::default();
+        let request = message(System::Widevine, Kind::LicenseRequest, &[1, 2]);
+        mirror.asked(&request);
+        mirror.answered(&request, &message(System::Widevine, Kind::License, &[1, 2]), WALL);
+        let release = message(System::Widevine, Kind::Release, &[]);
+        mirror.asked(&release);
+        assert_eq!(statuses(&mirror, WALL), [KeyStatus::Released; 2]);
+        match answer {
+            Some(kind) => drop(mirror.answered(&release, &message(System::Widevine, kind, &[]), WALL)),
+            None => drop(mirror.failed(&release)),
+        }
+        assert_eq!(statuses(&mirror, WALL), [KeyStatus::Released; 2], "{answer:?}");
+        assert_eq!(mirror.key_sessions()[0].closed, closed, "{answer:?}");
+    }
+}
+
 #[test]
 fn playready_says_when_it_expires_and_clearkey_does_not() {
     for (system, validity, expected) in [

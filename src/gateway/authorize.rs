@@ -22,6 +22,7 @@ use super::caller::CallerNames;
 use super::forward;
 use super::identity::{self, Evidence};
 use super::onward;
+use super::own_headers;
 use super::query;
 use super::route::Authorizing;
 use crate::authority::Authority;
@@ -277,6 +278,7 @@ fn onward_target(route: &config::Authorize, rest: &str, query: Option<&str>) -> 
 
 fn as_it_is(reply: Reply) -> Response<ReplyBody> {
     let Reply { body, mut headers, status } = reply;
+    own_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(ETAG);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::license::Story;
+use super::own_headers;
 use super::redirect::{RedirectFault, RedirectTrail};
 use super::route::Route;
 use crate::config::{self, Endpoint, RetriedCalls};
@@ -127,6 +128,7 @@ pub(super) fn onward_reply(route: &Route, reply: Reply) -> Result<Response<Reply
         set_content_type(&mut headers, content_type);
         wrapped.into()
     };
+    own_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut response = Response::new(Full::new(body));

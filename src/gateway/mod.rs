@@ -23,6 +23,7 @@ mod license;
 mod media;
 mod mirror;
 mod onward;
+mod own_headers;
 mod proof;
 mod query;
 mod reach;

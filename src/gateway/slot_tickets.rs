@@ -14,7 +14,7 @@ use crate::ids::{Incident, random_u64};
 
 const TICKET_LIFE: Duration = Duration::from_mins(15);
 const MAX_ACCOUNTS: usize = 1024;
-const MAX_TICKETS_PER_ACCOUNT: usize = 4;
+const MAX_TICKETS_PER_ACCOUNT: usize = 8;
 
 /// Those of all workers.
 #[derive(Default)]
@@ -51,8 +51,9 @@ impl SlotTickets {
         }
         let of_account = tickets.entry(name).or_default();
         of_account.retain(|ticket| ticket.is_good(now));
+        // A player that asks again and again shows its first refusal, or its last.
         if of_account.len() >= MAX_TICKETS_PER_ACCOUNT {
-            of_account.remove(0);
+            of_account.pop();
         }
         of_account.push(SlotTicket { account, authority, device, incident, issued: now, key: key.clone() });
         Some(key)
@@ -130,10 +131,12 @@ mod tests {
     fn tickets_are_bounded_and_one_account_displaces_no_other() {
         let (tickets, now) = (SlotTickets::default(), Clock.now());
         let first = issue(&tickets, now, 0, "ann").unwrap();
-        for incident in 1..10_000 {
-            issue(&tickets, now, incident, "bob").unwrap();
-        }
+        let keys: Vec<_> = (1..10_000).map(|incident| issue(&tickets, now, incident, "bob").unwrap()).collect();
         assert!(tickets.find(now, Incident(0), &first).is_some());
+        for (place, kept) in [(0, true), (6, true), (7, false), (9_997, false), (9_998, true)] {
+            let found = tickets.find(now, Incident(place as u64 + 1), &keys[place]);
+            assert_eq!(found.is_some(), kept, "what bob's refusal {place} led to");
+        }
         assert_eq!(tickets.tickets().values().map(Vec::len).max(), Some(MAX_TICKETS_PER_ACCOUNT));
         for account in 0..2 * MAX_ACCOUNTS {
             let _full = issue(&tickets, now, 7, &account.to_string());

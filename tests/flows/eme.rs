@@ -1,9 +1,12 @@
 //! The mirror: a playback's key sessions as the wire shows them, under the names of EME.
 
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::player::CLEARKEY;
+use crate::drm::{self, WidevineId};
+use crate::player::{CLEARKEY, widevine_new};
 use crate::stage::Stage;
+use crate::upstream::{Upstream, good, status};
 
 async fn mirror(stage: &Stage, state: &str) -> Vec<Value> {
     stage.only_session(state).await["eme"].as_array().unwrap().clone()
@@ -35,6 +38,29 @@ async fn the_mirror_shows_each_widevine_key_session_with_its_messages_and_its_en
     for event in ["license-request", "license-renewal", "license-release", "closed"] {
         assert!(story.contains(&event), "{event}: {story:?}");
     }
+    stage.end().await;
+}
+
+/// The player takes its keys with the message itself; only the end needs the license server's word.
+#[tokio::test]
+async fn a_release_that_the_license_server_declines_takes_the_keys_and_closes_nothing() {
+    let server = Upstream::answering(|asked| {
+        let asks = asked.body[..] == widevine_new("video")[..];
+        let id = WidevineId { offline: false, request_id: b"video", session_id: drm::SID8, version: 0 };
+        let license = || drm::widevine_license(&id, &drm::POLICY, drm::KID);
+        if asks { good("application/octet-stream", license()) } else { status(500) }
+    })
+    .await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    let seen = mirror(&stage, "live").await;
+    assert!(!statuses(&seen[0]).is_empty() && statuses(&seen[0]).iter().all(|status| status == "usable"), "{seen:?}");
+    assert_eq!(tv.release("video").await.status, 500);
+    let id = stage.each("id").await.remove(0);
+    let seen = stage.ask(Method::GET, &format!("/v1/sessions/{id}")).await.json()["eme"].clone();
+    assert!(statuses(&seen[0]).iter().all(|status| status == "released"), "{seen}");
+    assert_eq!(seen[0]["messages"]["license-release"], 1);
     stage.end().await;
 }
 

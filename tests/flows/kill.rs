@@ -24,14 +24,16 @@ async fn a_kill_is_found_by_the_next_beat_and_told_with_the_head_ends_own_words(
     let refused = tv.post(CLEARKEY).await;
     let told = refused.json();
     assert_eq!(refused.refusal(), (403, "session_killed".to_owned(), Some(3002)));
+    let incident = told["incident"].as_str().unwrap();
+    let href = format!("http://proxy.test/license/~refused/session_killed/{incident}");
     let expected = json!({
         "type": "https://dashif.org/drm-problems/not-authorized", "title": "Not authorized", "status": 403,
         "error": "session_killed", "code": 404, "errorCode": 3002, "message": "Not Found",
         "detail": "The head-end ended this session.", "event": "ssmheartbeaterror", "phase": "license",
-        "incident": told["incident"], "keys": [],
+        "incident": incident, "keys": [], "href": href, "hrefTitle": "Why does it not play?",
     });
     assert_eq!(told, expected);
-    assert_eq!(refused.header("x-sidebeat-incident"), told["incident"].as_str().unwrap());
+    assert_eq!(refused.header("x-sidebeat-incident"), incident);
     for (name, value) in [
         ("x-ssm-error", "3002"),
         ("content-type", "application/problem+json"),

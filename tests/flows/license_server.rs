@@ -262,6 +262,27 @@ async fn a_redirect_to_the_same_server_is_followed_with_everything() {
     }
 }
 
+/// To a browser the reply is ours.
+#[tokio::test]
+async fn what_it_says_of_itself_is_not_told_of_us() {
+    const OF_ITSELF: [&str; 4] = ["strict-transport-security", "alt-svc", "clear-site-data", "report-to"];
+    let server = Upstream::answering(|_| {
+        let mut reply = good("application/json", "{}");
+        for name in OF_ITSELF {
+            reply.headers_mut().insert(name, "x".parse().unwrap());
+        }
+        reply
+    })
+    .await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    let reply = stage.player("tv", "news").await.in_a_browser().post(CLEARKEY).await;
+    assert!(reply.is_good());
+    for name in OF_ITSELF {
+        assert_eq!(reply.header(name), "", "{name}");
+    }
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn its_own_errors_are_no_faults() {
     let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;

@@ -42,6 +42,12 @@ async function temporary(from) {
     const refused = /^InvalidAccessError/.test(removed.why ?? '');
     expect('remove takes the keys of a temporary session, or is refused', refused || statuses.length === KIDS.length && statuses.every(status => status === 'released'), JSON.stringify(removed));
 
+    // A release reaches the wire as a message, or not at all.
+    const sent = removed.messages?.['license-release'] ?? 0;
+    const [wire] = (await proxy.session(device)).eme;
+    const agrees = (wire.messages['license-release'] ?? 0) === sent && Object.values(wire.keyStatuses).every(status => status === (sent ? 'released' : 'usable'));
+    expect('the mirror takes removed keys where a release is sent, and else cannot know', agrees, `page ${JSON.stringify(removed)}, mirror ${JSON.stringify(wire)}`);
+
     const closed = await soon('close', tab.page.evaluate(() => window.eme.close()));
     const after = await until(async () => (await proxy.session(device))?.eme[0], mirror => mirror && mirror.closed !== null);
     expect('close: the page and the mirror name the same reason', closed.closed !== null && closed.closed === after?.closed, `${closed.closed}, ${after?.closed}`);

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
-    STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, USER_AGENT,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -18,7 +17,7 @@ use super::told::is_segment;
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::edge::{AddressResource, AddressShare};
-use crate::gateway::query;
+use crate::gateway::{own_headers, query};
 use crate::upstream::{Call, Fault, Hold, Streamed};
 
 /// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
@@ -150,16 +149,9 @@ impl Story<'_> {
     }
 }
 
-/// What the origin says of itself, and not of the media.
-pub(super) fn onward(headers: &mut HeaderMap) {
-    for name in [ALT_SVC, STRICT_TRANSPORT_SECURITY] {
-        headers.remove(name);
-    }
-}
-
-/// As [`onward`], of what was edited for one playback.
+/// For what was edited for one playback.
 pub(super) fn edited(headers: &mut HeaderMap) {
-    onward(headers);
+    own_headers::take_off(headers);
     for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
         headers.remove(name);
     }

@@ -8,8 +8,9 @@ use super::peeked::MediaReply;
 use super::place::{Document, Map, Target};
 use super::recognise::Seen;
 use super::told::{ELSEWHERE, UNKNOWN_MEDIA, redirect};
-use super::{Story, fetch, manifest, recognise};
+use super::{Story, manifest, recognise};
 use crate::edge::Sending;
+use crate::gateway::own_headers;
 use crate::manifest::Format;
 
 impl Story<'_> {
@@ -72,7 +73,7 @@ impl Story<'_> {
             let bound = location.and_then(|location| manifest::bound(map, target, location));
             return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| redirect(&path));
         }
-        fetch::onward(&mut headers);
+        own_headers::take_off(&mut headers);
         let mut response = Response::new(Sending::stream(Guarded::new(body, self)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
