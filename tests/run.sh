@@ -4,18 +4,20 @@
 #   tests/run.sh                  all of it
 #   tests/run.sh --no-players     without the browser part
 #   tests/run.sh --no-nginx       without the test that puts a stock nginx before the servers
+#   tests/run.sh --no-tools       without those that play with ffmpeg and streamlink
 #
-# Installs what the browser part and that test need (apt packages, as root or with sudo; npm packages). Cargo and its
+# Installs what the browser part and those tests need (apt packages, as root or with sudo; npm packages). Cargo and its
 # components are only checked for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-players=yes nginx=yes
+players=yes nginx=yes tools=yes
 for word in "$@"; do
   case $word in
     --no-players) players=no ;;
     --no-nginx) nginx=no ;;
-    *) echo "usage: tests/run.sh [--no-players] [--no-nginx]" >&2; exit 2 ;;
+    --no-tools) tools=no ;;
+    *) echo "usage: tests/run.sh [--no-players] [--no-nginx] [--no-tools]" >&2; exit 2 ;;
   esac
 done
 
@@ -43,6 +45,14 @@ tools() {
 }
 
 install_nginx() { PATH=$PATH:/usr/sbin has nginx && echo 'all there' || install_packages --no-nginx nginx; }
+
+install_tools() {
+  local wanted=()
+  has ffmpeg || wanted+=(ffmpeg)
+  has streamlink || wanted+=(streamlink)
+  if [ ${#wanted[@]} -eq 0 ]; then echo 'all there'; return; fi
+  install_packages --no-tools "${wanted[@]}"
+}
 
 install_for_players() {
   local wanted=()
@@ -98,6 +108,10 @@ if [ "$nginx" = yes ]; then
   step 'packages for the integration tests' install_nginx
   export PATH=$PATH:/usr/sbin STOCK_NGINX=required
 fi
+if [ "$tools" = yes ]; then
+  step 'tools for the integration tests' install_tools
+  export STREAM_TOOLS=required
+fi
 step 'integration tests' integrate
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
@@ -108,4 +122,4 @@ else
 fi
 step 'documentation' document
 
-printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')"
+printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')$([ "$tools" = yes ] || echo ' (without tools)')"

@@ -52,6 +52,7 @@ mod stock_nginx;
 mod systems;
 mod token_keys;
 mod token_lists;
+mod tools;
 mod unaccepted;
 mod unused;
 mod wrapping;

@@ -42,7 +42,17 @@ pub(super) struct EditedManifest {
 }
 
 impl EditJob {
+    /// The relative URIs of an MPD are bound as well where there is room: some players resolve them against the URL that
+    /// they asked for first, and not against the playback's own, to which they were sent.
     pub(super) fn run(&self) -> Result<EditedManifest, Unfit> {
+        let whole = self.format == Format::Dash && self.target.document != Document::Part;
+        match self.edit(whole) {
+            Err(Unfit::Grows) if whole => self.edit(false),
+            edited => edited,
+        }
+    }
+
+    fn edit(&self, relative: bool) -> Result<EditedManifest, Unfit> {
         // None has come here by a route without media.
         let media = self.route.config.media.as_deref().ok_or(Unfit::Broken)?;
         let (route, registration) = (&*self.route, &*self.registration);
@@ -52,7 +62,7 @@ impl EditJob {
         let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).0);
         let cmcd = Cmcd { content: &content, session: &session };
         let plan = Plan {
-            all: self.moved || media.direct,
+            all: relative || self.moved || media.direct,
             base: self.target.base(),
             bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, self.target.slate),
             cmcd: Some(&cmcd).filter(|_| media.inject_cmcd),

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use super::origin::{Asked, Origin, get};
-use super::{HLS, answer, begin, fetch, folder, live, route};
+use super::{DASH, HLS, answer, begin, fetch, folder, live, route};
 use crate::stage::Stage;
 use crate::web::Reply;
 
@@ -366,5 +366,25 @@ async fn what_is_left_of_a_slate_is_refused_as_a_blackout() {
             assert_eq!(reply.error(), (403, "blackout".to_owned()), "{host} {name}");
         }
     }
+    stage.end().await;
+}
+
+/// Every relative URI of an MPD is bound where there is room: 24 bytes of each entry would become 70.
+#[tokio::test]
+async fn an_mpd_without_room_for_bound_uris_keeps_its_relative_ones() {
+    let mpd = |entries: usize| {
+        let list = "<SegmentURL media=\"1\"/>".repeat(entries);
+        format!(
+            "<MPD><Period><AdaptationSet><Representation><SegmentList>{list}</SegmentList></Representation></AdaptationSet></Period></MPD>"
+        )
+    };
+    let (small, large) = (mpd(3), mpd(150_000));
+    let pages = vec![("/vod/small.mpd", DASH, small), ("/vod/large.mpd", DASH, large.clone())];
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/small.mpd").await;
+    assert_eq!(reply.text().matches(&format!("media=\"{}/1\"", folder(&path))).count(), 3);
+    let (_, reply) = begin(&stage, "pad", "/media/large.mpd").await;
+    assert!(reply.is_good() && reply.text() == large, "{}", reply.status);
     stage.end().await;
 }
