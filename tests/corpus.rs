@@ -37,7 +37,7 @@ fn every_manifest_of_a_folder_is_edited() {
         let bytes = manifest::utf8(std::fs::read(&path).unwrap().into(), None).unwrap().bytes;
         let Sniffed::Manifest(format) = manifest::sniff(&bytes, true) else { continue };
         let plan = Plan {
-            all: false,
+            all: format == Format::Dash,
             base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
             bind: &bind,
             cmcd: None,
