@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Response};
@@ -52,6 +52,11 @@ fn route(origin: &str) -> Script {
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"device\"]\n\
          [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{origin}\"\nauthority = \"home\"\n"
     ))
+}
+
+async fn kill(stage: &Stage) {
+    let id = stage.each("id").await.remove(0);
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
 }
 
 fn is_clean(output: &Output, what: &str) {
@@ -105,11 +110,11 @@ async fn ffmpeg_plays_a_live_playlist_until_its_kill() {
     }
     let stage = route("{headend}").start().await;
     let url = format!("http://{}/media/slate-live/main.m3u8?device=tv", stage.proxy);
-    let playing = tokio::spawn(run(ffmpeg(&[], &url, &["-c", "copy", "-f", "null", "-"])));
-    stage.eventually("ffmpeg plays", async || stage.each("state").await == ["live"]).await;
-    let id = stage.each("id").await.remove(0);
-    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-    let ended = playing.await.unwrap();
+    let killed = async {
+        stage.eventually("ffmpeg plays", async || stage.each("state").await == ["live"]).await;
+        kill(&stage).await;
+    };
+    let (ended, ()) = tokio::join!(run(ffmpeg(&[], &url, &["-c", "copy", "-f", "null", "-"])), killed);
     assert_ne!(ended.status.code(), Some(124), "it went on until its time was over");
     stage.end().await;
 }
@@ -126,12 +131,12 @@ fn packaged(folder: &Path, format: &[&str], manifest: &str) {
 
 /// Serves the files of a folder.
 async fn origin(folder: &Path) -> Upstream {
-    let (folder, began): (Arc<Path>, _) = (folder.into(), Instant::now());
+    let (folder, loads): (Arc<Path>, _) = (folder.into(), AtomicUsize::new(0));
     Upstream::answering(move |asked| -> Response<Bytes> {
         let path = asked.target.split('?').next().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or_default();
         if name == "live.m3u8" {
-            return good("application/vnd.apple.mpegurl", live(began));
+            return good("application/vnd.apple.mpegurl", live(loads.fetch_add(1, Ordering::Relaxed)));
         }
         let media_type = if name.ends_with(".mpd") { "application/dash+xml" } else { "application/octet-stream" };
         std::fs::read(folder.join(name)).map_or_else(|_| status(404), |body| good(media_type, body))
@@ -165,9 +170,10 @@ async fn streamlink_plays_hls_and_dash_titles_that_ffmpeg_packaged() {
     stage.end().await;
 }
 
-/// A live playlist over the first six segments of that folder, which comes to stand at the last of them.
-fn live(began: Instant) -> String {
-    let first = (began.elapsed().as_secs() / 2).min(3);
+/// A live playlist over the first six segments of that folder, which goes on each time it is loaded, and comes to stand
+/// at the last of them.
+fn live(loads: usize) -> String {
+    let first = loads.min(3);
     let segments: String = (first..first + 3).map(|number| format!("#EXTINF:2,\nmain{number}.ts\n")).collect();
     format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:{first}\n{segments}")
 }
@@ -185,12 +191,12 @@ async fn streamlink_plays_a_live_playlist_until_its_kill() {
     // It asks a playlist that is refused again until nothing has come for so long; its own default is 60 s.
     let words = ["streamlink", "--loglevel", "error", "--stream-timeout", "8", "--stdout", &url, "best"];
     let words = words.map(str::to_owned);
-    let playing = tokio::spawn(run(words.into()));
     let asked = || origin.seen().iter().filter(|asked| asked.target.ends_with(".ts")).count();
-    stage.eventually("streamlink plays", async || asked() > 2).await;
-    let id = stage.each("id").await.remove(0);
-    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-    let ended = playing.await.unwrap();
+    let killed = async {
+        stage.eventually("streamlink plays", async || asked() > 2).await;
+        kill(&stage).await;
+    };
+    let (ended, ()) = tokio::join!(run(words.into()), killed);
     assert_ne!(ended.status.code(), Some(124), "it went on until its time was over");
     assert!(!ended.stdout.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
     stage.end().await;

@@ -22,6 +22,8 @@ use crate::upstream::{Upstream, good};
 const README: &str = include_str!("../../../README.md");
 const USER_AGENT: &str = "Kodi/21.2 (X11; Linux x86_64) App_Bitness/64 Version/21.2-(21.2.0)-Git:20250115-abc";
 const FAILED: u16 = 400;
+/// How a Widevine `SignedMessage` of the type error begins; a license's begins with `08 02`.
+const SIGNED_ERROR: [u8; 2] = [8, 3];
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Version {
@@ -61,9 +63,10 @@ impl Kodi {
         call
     }
 
-    /// True if the stream opens; else its viewer is told that playback failed.
+    /// True if the stream opens; else its viewer is told that playback failed. The module takes no keys from an error.
     async fn opens(&self, challenge: &[u8]) -> bool {
-        self.call(challenge).await.status.as_u16() < FAILED
+        let reply = self.call(challenge).await;
+        reply.status.as_u16() < FAILED && !reply.body.starts_with(&SIGNED_ERROR)
     }
 
     /// So many samples are decrypted, each a look at the pending renewal. Gives the calls that this made.
@@ -171,10 +174,13 @@ async fn kodi_opens_no_stream_whose_first_license_is_refused() {
 #[tokio::test]
 async fn a_refused_renewal_of_kodi_is_one_call_and_none_at_every_sample() {
     let mozilla = "User-Agent=Mozilla%2F5.0%20(X11)&";
+    // As the add-on's wiki shows it.
+    let page = "User-Agent=Mozilla%2F5.0&Content-Type=application%2Foctet-stream&Origin=https%3A%2F%2Ftv.example&";
     let rows = [
         (Version::Omega21, "", "", 1),
         (Version::Piers22, "", "", 1),
         (Version::Omega21, mozilla, "", 1),
+        (Version::Piers22, page, "", 1),
         // An add-on that calls itself a browser is not known for Kodi; the setting is for it.
         (Version::Piers22, mozilla, "", 50),
         (Version::Piers22, mozilla, "[route.refusal.widevine]\nrenewal = \"reject\"", 1),
