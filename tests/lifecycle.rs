@@ -312,7 +312,8 @@ async fn a_fresh_folder_gets_certificates_and_serves_https() {
     let license = web::send(proxy.players, Some(home.client()), home.license().await).await.unwrap();
     assert_eq!(license.json()["keys"][0]["k"], "AAECAwQFBgcICQoLDA0ODw", "{}", license.text());
     // Cleartext is not for this port.
-    assert!(web::send(proxy.players, None, home.license().await).await.is_err());
+    let told = web::send(proxy.players, None, home.license().await).await.unwrap();
+    assert_eq!(told.error(), (400, "plain_http".to_owned()));
     assert!(proxy.get("/metrics").await.unwrap().text().contains("sidebeat_certificate_not_after_timestamp_seconds"));
     assert_eq!(proxy.terminate().await.code(), Some(0));
     assert!(home.headend.open().await.is_empty());

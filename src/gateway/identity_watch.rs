@@ -96,7 +96,7 @@ impl Gateway {
         let passes = route.config.session_control != SessionControl::Always && asked.registration.is_none();
         let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == Dialect::FirstLight);
         if passes && wants_license(asked) && by_registration() {
-            self.warn_of_identity(route, peer.address, WeakIdentity::Unregistered, self.clock.now());
+            self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());
         }
     }
 

@@ -52,7 +52,7 @@ impl Viewer {
             // Before anything else happens: a renewal is in flight from here on.
             polled.map(|admission| {
                 let learned = admission.session.zip(self.call.token);
-                let learned = learned.filter(|(id, token)| self.sessions.has_token(self.key, *id, *token));
+                let learned = learned.filter(|(id, token)| self.sessions.answers_to(self.key, *id, *token));
                 self.line.far().admitted((self.device, self.number), &self.call, &admission, learned);
                 admission
             })

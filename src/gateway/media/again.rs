@@ -81,7 +81,7 @@ impl Story<'_> {
             Some(FirstWords::of(&card))
         })?;
         let found = Some((registration.device.clone(), registration.rung));
-        if let Some(turned) = gateway.killed_before(authority, found.as_ref(), &words.names) {
+        if let Some(turned) = gateway.killed_before(authority, found.as_ref(), &words.names, None) {
             return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned));
         }
         let counted = Counted { network: identity::network(self.peer.address), ..words.counted };
