@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 use crate::web::Reply;
 
 /// As every scripted player calls the proxy.
@@ -19,7 +19,7 @@ fn household(server: &Upstream, lines: &str) -> Script {
 }
 
 async fn license_server() -> Upstream {
-    Upstream::answering(|_| good("application/json", "{\"keys\":[]}")).await
+    Upstream::answering(|_| good("application/json", LICENSE)).await
 }
 
 fn device(stage: &Stage, name: &str) -> Player {
