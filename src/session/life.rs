@@ -11,7 +11,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
-    /// A call of its player waits for the session that had given way.
+    /// A call of its player waits for the session that had given way, and was not answered since it came back.
     pub(super) calls: bool,
     /// The first and the last of the signs that are none of its start, without a long gap between.
     pub(super) flows: Option<(Instant, Instant)>,

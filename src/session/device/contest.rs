@@ -49,6 +49,12 @@ impl<C> Playback<C> {
         self.session.usage == Use::Asked && now < asked + UNDECIDED
     }
 
+    /// It came back for a call that waits, and the call goes on in a moment. Were it to give way before, the call would
+    /// take it back again, and so on.
+    fn is_awaited(&self, now: Instant) -> bool {
+        self.session.life.calls && now < self.session.last_good + UNDECIDED
+    }
+
     pub(super) fn has_nothing(&self) -> bool {
         self.session.usage == Use::Nothing
     }
@@ -121,11 +127,11 @@ impl<C> Device<C> {
             }
             Outcome::NewerGivesWay => {
                 let (newer, older) = (newer.id, older.id);
-                self.give_way(newer, older, now, policy, out);
+                self.presume_over(newer, older, now, policy, out);
             }
             Outcome::OlderGivesWay => {
                 let (newer, older) = (newer.id, older.id);
-                self.give_way(older, newer, now, policy, out);
+                self.presume_over(older, newer, now, policy, out);
             }
             Outcome::OlderIsOver | Outcome::TwoViewers => {
                 let older = older.id;
@@ -151,6 +157,13 @@ impl<C> Device<C> {
         }
         let newer = playing.pop()?;
         Some((most_silent(playing.into_iter())?, newer))
+    }
+
+    fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+        match self.playback_mut(id) {
+            Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + WAITS),
+            Some(_) | None => self.give_way(id, to, now, policy, out),
+        }
     }
 
     pub(super) fn give_way(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
@@ -238,7 +251,7 @@ impl<C> Device<C> {
             })
             .collect();
         for (id, to) in surplus {
-            self.give_way(id, to, now, policy, out);
+            self.presume_over(id, to, now, policy, out);
         }
     }
 }

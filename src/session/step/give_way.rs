@@ -9,6 +9,7 @@ use super::super::call::CallKind;
 use super::super::effect::{Answer, Effect, Effects, Event, Refusal};
 use super::super::end::End;
 use super::super::grant::AskKind;
+use super::super::life::Life;
 use super::super::policy::Policy;
 use super::super::state::{Over, Session, State};
 use super::answered::give_back;
@@ -89,7 +90,8 @@ impl Session {
         };
         self.heard(now);
         self.enter(next);
-        (self.away, self.life) = (None, self.life.anew(now));
+        let calls = self.life.calls;
+        (self.away, self.life) = (None, Life { calls, ..self.life.anew(now) });
         fx.note(Event::Returned);
         fx.push(Effect::Wake);
     }

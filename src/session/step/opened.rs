@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::super::effect::{Effects, Event, Refusal};
 use super::super::grant::{AskKind, Grant};
-use super::super::life::Life;
 use super::super::policy::Policy;
 use super::super::state::{Beats, Lane, Over, Session, State};
 use super::super::verdict::{Fault, Reason, Verdict};
@@ -88,7 +87,7 @@ impl Session {
 
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         // What its player has shown since it gave way counts on.
-        self.life = if self.returns { Life { calls: false, ..self.life } } else { self.life.anew(now) };
+        self.life = if self.returns { self.life } else { self.life.anew(now) };
         (self.refused_back, self.returns) = (None, false);
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
