@@ -1,6 +1,7 @@
 //! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
 
 mod firstlight;
+mod late;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use super::wire::{Asked, Wire};
 use super::{Authorities, Authority, Counter, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
-use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
-use crate::sessions::{Asker, Card, Verdicts};
+use crate::session::{Ask, AskKind, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::sessions::{Asker, Card, LateGrant, Opening, Verdicts};
 use crate::telemetry::{SlotEnd, Telemetry};
-use crate::upstream::{self, Call, Hold, Pool, Reply};
+use crate::upstream::{self, Call, Hold, LateReply, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
 const REPLY_MAX: usize = 64 * 1024;
@@ -84,7 +85,7 @@ impl Client {
         }
     }
 
-    async fn perform(&self, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+    async fn perform(&self, ask: &Ask, card: &Card) -> (Result<Verdict, Fault>, Option<LateGrant>) {
         let now = self.clock.now();
         // Its settings of this moment hold for the whole call.
         let authority = self.authorities.of(&card.authority);
@@ -92,21 +93,24 @@ impl Client {
             (Some(Kind::FirstLight(config)), _) => {
                 let result = self.perform_firstlight(config, ask, card).await;
                 self.count(card, ask.kind, &result, now);
-                result
+                (result, None)
             }
             (Some(Kind::NagraSsm(ssm)), grant) => {
-                let leave = self.leave(ssm, ask.kind, card)?;
-                let result = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await;
+                let leave = match self.leave(ssm, ask.kind, card) {
+                    Ok(leave) => leave,
+                    Err(fault) => return (Err(fault), None),
+                };
+                let (result, late) = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await;
                 self.tell(ssm, ask.kind, card, leave, &result);
                 self.count(card, ask.kind, &result, now);
-                result
+                (result, late.zip(authority).map(|(reply, of)| self.late_grant(reply, of, card)))
             }
             (Some(Kind::Embedded(counter)), _) => {
                 let result = self.perform_embedded(counter, ask, card);
                 self.count(card, ask.kind, &result, now);
-                result
+                (result, None)
             }
-            (None, _) => Err(unspeakable("there is no such authority")),
+            (None, _) => (Err(unspeakable("there is no such authority")), None),
         }
     }
 
@@ -143,11 +147,11 @@ impl Client {
         kind: AskKind,
         grant: Option<&Grant>,
         card: &Card,
-    ) -> Result<Verdict, Fault> {
+    ) -> (Result<Verdict, Fault>, Option<LateReply>) {
         let wire = match (kind, grant) {
             (AskKind::Open, _) => match &card.token {
                 Some(token) => ssm.config.open(token),
-                None => return Ok(Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))),
+                None => return (Ok(nagra_ssm::tokenless()), None),
             },
             (AskKind::Beat, Some(grant)) => ssm.config.beat(grant),
             (AskKind::Close, Some(grant)) => ssm.config.close(grant),
@@ -155,19 +159,32 @@ impl Client {
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
         };
         let endpoint = wire.as_ref().map(|wire| wire.endpoint);
-        let reply = self.send(wire, kind, ssm.config.timeout).await?;
-        let result = self.read(ssm, kind, card, &reply);
-        match (result, endpoint) {
+        let (reply, late) = match kind {
+            AskKind::Open => self.send_patiently(wire, kind, ssm.config.timeout).await,
+            AskKind::Beat | AskKind::Close | AskKind::Renew => (self.send(wire, kind, ssm.config.timeout).await, None),
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(fault) => return (Err(fault), late),
+        };
+        let result = match (self.read(ssm, kind, card, &reply), endpoint) {
             (Ok(Verdict::Denied(denial, reason)), Some(endpoint)) => {
                 Ok(Verdict::Denied(denial, with_path(reason, endpoint)))
             }
             (Err(fault), Some(endpoint)) => Err(naming(fault, endpoint)),
             (result, _) => result,
-        }
+        };
+        (result, None)
     }
 
     /// A player waits for opens and renewals: while the authority cannot be reached, they are held for `timeout`.
     async fn send(&self, wire: Option<Wire<'_>>, kind: AskKind, timeout: Duration) -> Result<Reply, Fault> {
+        let (call, hold) = self.call(wire, kind, timeout)?;
+        let endpoint = call.endpoint;
+        self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
+    }
+
+    fn call<'w>(&self, wire: Option<Wire<'w>>, kind: AskKind, timeout: Duration) -> Result<(Call<'w>, Hold), Fault> {
         let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
@@ -178,9 +195,7 @@ impl Client {
         let until = self.clock.now() + timeout;
         let call = Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: REPLY_MAX };
         let unreachable = matches!(kind, AskKind::Open | AskKind::Renew);
-        let hold = Hold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until };
-        let held = self.pool.send_held(call, hold).await;
-        held.outcome.map_err(|fault| infrastructure(&fault, endpoint))
+        Ok((call, Hold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until }))
     }
 
     fn read(&self, ssm: &Ssm, kind: AskKind, card: &Card, reply: &Reply) -> Result<Verdict, Fault> {
@@ -215,6 +230,10 @@ impl Client {
 
 impl Asker for Client {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+        Box::pin(async move { self.perform(ask, card).await.0 })
+    }
+
+    fn open<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Opening<'a> {
         Box::pin(self.perform(ask, card))
     }
 

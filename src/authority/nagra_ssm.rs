@@ -114,6 +114,11 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// What an open is told that has no content token to ask with.
+pub(super) fn tokenless() -> Verdict {
+    Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))
+}
+
 /// The license inside a renewal reply: a string, or an array whose first element counts.
 pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
     let value: Value = serde_json::from_slice(body).ok()?;

@@ -33,9 +33,20 @@ pub struct Asking {
 
 pub type Verdicts<'a> = Pin<Box<dyn Future<Output = Result<Verdict, Fault>> + Send + 'a>>;
 
+/// An open's verdict; and where its answer may come yet, what that grants.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = (Result<Verdict, Fault>, Option<LateGrant>)> + Send + 'a>>;
+
+/// Resolves when the answer has come, or is waited for no more.
+pub type LateGrant = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
+
 /// Who speaks with the authorities. Every call ends within the authority's time limit.
 pub trait Asker: Send + Sync + 'static {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a>;
+
+    /// As [`Self::ask`], for an open.
+    fn open<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Opening<'a> {
+        Box::pin(async move { (self.ask(ask, card).await, None) })
+    }
 
     /// The session's player has got something to play by: a license, or media. Told once a process, under the device's
     /// lock: it must neither wait nor call back.
@@ -145,7 +156,20 @@ impl Pump {
         }
     }
 
-    fn strays(&self) -> Strays {
+    pub(super) fn asker(&self) -> &Arc<dyn Asker> {
+        &self.asker
+    }
+
+    pub(super) fn closings(&self) -> &Closings {
+        &self.closings
+    }
+
+    /// A task on the control runtime that [`Self::idle`] waits for.
+    pub(super) fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
+    }
+
+    pub(super) fn strays(&self) -> Strays {
         let Self { asker, control, permits, strays, tasks, .. } = self;
         Strays {
             asker: asker.clone(),
@@ -188,7 +212,7 @@ impl Sessions {
     async fn perform(
         self: &Arc<Self>,
         ask: &Ask,
-        card: &Card,
+        card: &Arc<Card>,
         whose: (DeviceKey, SessionId),
         latest: Instant,
     ) -> Result<Verdict, Fault> {
@@ -197,7 +221,7 @@ impl Sessions {
             return asker.ask(ask, card).await;
         }
         let mut before = closings.of(card);
-        let mut result = asker.ask(ask, card).await;
+        let mut result = self.open(ask, card).await;
         for may_wait in [true, false] {
             let Ok(Verdict::Denied(denial, _)) = &result else { break };
             let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| may_wait);
@@ -211,11 +235,19 @@ impl Sessions {
             if self.clock.now() >= latest {
                 break;
             }
-            result = asker.ask(ask, card).await;
+            result = self.open(ask, card).await;
             self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
             if given_up {
                 break;
             }
+        }
+        result
+    }
+
+    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>) -> Result<Verdict, Fault> {
+        let (result, late) = self.pump.asker.open(ask, card).await;
+        if let Some(late) = late {
+            self.give_late_grant_back(late, card);
         }
         result
     }

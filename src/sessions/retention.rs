@@ -37,7 +37,7 @@ pub(super) fn drop_tokens(device: &mut Device<Kept>) {
 }
 
 impl Card {
-    pub(super) fn without_token(&self) -> Self {
+    pub fn without_token(&self) -> Self {
         Self { token: None, ..self.clone() }
     }
 }

@@ -65,7 +65,7 @@ impl Pool {
         self.hold(call, hold, |call| self.stream(call, idle), |reply| reply.status).await
     }
 
-    async fn hold<'a, T, F: Future<Output = Result<T, Fault>>>(
+    pub(super) async fn hold<'a, T, F: Future<Output = Result<T, Fault>>>(
         &self,
         call: Call<'a>,
         hold: Hold<'_>,

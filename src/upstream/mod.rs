@@ -11,8 +11,10 @@ mod flight;
 mod framing;
 mod hold;
 mod hop;
+mod late;
 mod origin;
 mod pool;
+mod progress;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -30,6 +32,7 @@ use http::{HeaderMap, Method, StatusCode};
 pub use self::fault::{Fault, Phase};
 pub use self::hold::{Held, Hold};
 pub use self::hop::strip as strip_hop_by_hop;
+pub use self::late::LateReply;
 pub use self::pool::Pool;
 pub use self::transfer::{Streamed, Transfer};
 pub use self::trust::{Pins, Trust, TrustFault};

@@ -15,14 +15,16 @@ use http::Response;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::flight::Flight;
 use super::framing::Reuse;
+use super::late::MAX_LATE;
 use super::origin::{Boarding, Origin, Place};
-use super::reply::Opened;
+use super::progress::Progress;
 use super::wire::{Unanswered, Wire};
-use super::{Call, Fault, Phase, Reply, Streamed, Transfer, Trust, reply, request};
+use super::{Call, Fault, Phase, Reply, Trust, reply, request};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::task::Tasks;
@@ -47,6 +49,8 @@ struct Inner {
     clock: Clock,
     /// Nothing is kept any more.
     closed: AtomicBool,
+    /// Places of replies that are waited for though their callers have given up.
+    late: Arc<Semaphore>,
     origins: Mutex<Vec<Arc<Origin>>>,
     tasks: Tasks,
     trust: Trust,
@@ -63,6 +67,7 @@ impl Pool {
             calls_max,
             clock,
             closed: AtomicBool::new(false),
+            late: Arc::new(Semaphore::new(MAX_LATE)),
             origins: Mutex::default(),
             tasks,
             trust,
@@ -79,38 +84,21 @@ impl Pool {
     /// The call is given up where it stands; what the server has seen of it stays seen.
     pub async fn send(&self, call: Call<'_>) -> Result<Reply, Fault> {
         let now = self.0.clock.now();
-        let mut phase = Phase::Connect;
+        let progress = Progress::default();
         if call.deadline <= now {
-            return Err(Fault::Slow { phase });
+            return Err(progress.slow());
         }
         let deadline = call.deadline.into();
-        match timeout_at(deadline, self.exchange(call, now, &mut phase)).await {
+        match timeout_at(deadline, self.exchange(call, now, &progress)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Fault::Slow { phase }),
+            Err(_) => Err(progress.slow()),
         }
     }
 
-    /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
-    /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
-    ///
-    /// # Errors
-    /// One [`Fault`] per way in which no head came.
-    pub async fn stream(&self, call: Call<'_>, idle: Duration) -> Result<Streamed, Fault> {
-        let now = self.0.clock.now();
-        let mut phase = Phase::Connect;
-        if call.deadline <= now {
-            return Err(Fault::Slow { phase });
-        }
-        let answer = timeout_at(call.deadline.into(), self.ask(call, now, &mut phase)).await;
-        let (response, place, wire) = answer.unwrap_or(Err(Fault::Slow { phase }))?;
-        let Opened { body, headers, reuse, status } = reply::open(response)?;
-        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
-    }
-
-    async fn exchange(&self, call: Call<'_>, now: Instant, phase: &mut Phase) -> Result<Reply, Fault> {
+    pub(super) async fn exchange(&self, call: Call<'_>, now: Instant, progress: &Progress) -> Result<Reply, Fault> {
         let reply_max = call.reply_max;
-        let (response, place, wire) = self.ask(call, now, phase).await?;
-        *phase = Phase::Body;
+        let (response, place, wire) = self.ask(call, now, progress).await?;
+        progress.enter(Phase::Body);
         let (reply, reuse) = reply::collect(response, reply_max).await?;
         if let (Wire::Http1(sender), Reuse::Possible) = (wire, reuse) {
             self.0.give_back(place.origin(), sender);
@@ -119,11 +107,11 @@ impl Pool {
     }
 
     /// Up to the head of the reply.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         call: Call<'_>,
         now: Instant,
-        phase: &mut Phase,
+        progress: &Progress,
     ) -> Result<(Response<Incoming>, Place, Wire), Fault> {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
@@ -136,7 +124,7 @@ impl Pool {
         let mut sends = 1;
         let response = loop {
             request::aim(&mut request, &origin.target, &wire);
-            *phase = Phase::Head;
+            progress.enter(Phase::Head);
             let idempotent = (kept && request.method().is_idempotent()).then(|| Box::new(request.clone()));
             let Unanswered { fault, unprocessed } = match wire.send(request).await {
                 Ok(response) => break response,
@@ -146,7 +134,7 @@ impl Pool {
             request = match (unprocessed, idempotent) {
                 _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(fault)),
                 (Some(request), _) => {
-                    *phase = Phase::Connect;
+                    progress.enter(Phase::Connect);
                     *request
                 }
                 // It may have been processed: no later failure may say that it was not.
@@ -165,6 +153,14 @@ impl Pool {
 
     pub(super) fn now(&self) -> Instant {
         self.0.clock.now()
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(super) fn late_places(&self) -> &Arc<Semaphore> {
+        &self.0.late
     }
 
     #[cfg(test)]

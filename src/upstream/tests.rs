@@ -23,6 +23,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::task::{Deaths, Tasks};
 
+mod late;
 mod turned_away;
 
 /// Long enough never to be met where a test expects a reply.

@@ -11,13 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout_at};
 
 use super::framing::Reuse;
 use super::origin::Place;
 use super::pool::Pool;
+use super::progress::Progress;
+use super::reply::{self, Opened};
 use super::wire::Wire;
-use super::{Fault, Phase};
+use super::{Call, Fault, Phase};
 
 /// A reply whose head is there. Hop-by-hop headers are gone.
 pub struct Streamed {
@@ -37,6 +39,25 @@ pub struct Transfer {
     progressed: bool,
     reuse: Reuse,
     wire: Option<Wire>,
+}
+
+impl Pool {
+    /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
+    /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
+    ///
+    /// # Errors
+    /// One [`Fault`] per way in which no head came.
+    pub async fn stream(&self, call: Call<'_>, idle: Duration) -> Result<Streamed, Fault> {
+        let now = self.now();
+        let progress = Progress::default();
+        if call.deadline <= now {
+            return Err(progress.slow());
+        }
+        let answer = timeout_at(call.deadline.into(), self.ask(call, now, &progress)).await;
+        let (response, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
+        let Opened { body, headers, reuse, status } = reply::open(response)?;
+        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
+    }
 }
 
 impl Transfer {

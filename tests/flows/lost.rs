@@ -1,7 +1,15 @@
 //! Answers that are lost after the head-end has replaced the session's token. "No such session" is no kill then: another
 //! session is opened in its place, and the player is not refused.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use sidebeat::task::{Deaths, Tasks};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::player::CLEARKEY;
 use crate::stage::{Script, Stage};
@@ -213,4 +221,106 @@ async fn a_page_that_answers_a_teardown_gives_no_place_back() {
     stage.headend.nth("teardown", 2).await;
     assert!(stage.headend.open().await.is_empty());
     stage.end().await;
+}
+
+/// A setup that is answered when its player has been turned away already. Its session is nobody's.
+#[tokio::test]
+async fn an_open_that_is_granted_after_it_was_given_up_is_given_back() {
+    let script = Stage::clearkey().settings(|settings| settings.limit = 1).authority("timeout = \"400ms\"");
+    let stage = script.start().await;
+    stage.headend.fault("setup", json!({ "delay_ms": 1500 }), 1).await;
+    let tv = stage.player("tv", "news").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_timeout".to_owned()));
+    // Long before it would expire.
+    assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
+    assert!(stage.headend.open().await.is_empty());
+    assert_eq!(stage.metric("authority_late_grants_total", &["authority=\"head-end\""]).await, 1.0);
+    assert!(tv.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
+/// Something in front of the head-end that passes its first answer on when the test says so. The work is done by then.
+struct SlowSetup {
+    go: Arc<Notify>,
+    headend: Arc<OnceLock<SocketAddr>>,
+    address: SocketAddr,
+    _tasks: (Tasks, Deaths),
+}
+
+impl SlowSetup {
+    async fn begin() -> Self {
+        let (go, headend) = (Arc::new(Notify::new()), Arc::<OnceLock<SocketAddr>>::default());
+        let (tasks, deaths) = Tasks::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (held, far, each) = (go.clone(), headend.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let mut first = Some(held);
+            while let Ok((stream, _)) = listener.accept().await {
+                each.spawn(pass_on(stream, *far.get().unwrap(), first.take()));
+            }
+        });
+        Self { go, headend, address, _tasks: (tasks, deaths) }
+    }
+
+    async fn stage(&self, lines: &str) -> Stage {
+        let authority = format!("setup-url = \"http://{}/DEMO/ssm/v1/sessions/setup\"\n{lines}", self.address);
+        let stage = Stage::clearkey().settings(|settings| settings.limit = 1).authority(&authority).start().await;
+        self.headend.set(stage.headend.address).unwrap();
+        stage
+    }
+}
+
+async fn pass_on(mut stream: TcpStream, headend: SocketAddr, held: Option<Arc<Notify>>) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"{}") {
+        if stream.read_buf(&mut request).await.unwrap() == 0 {
+            return;
+        }
+    }
+    let request = String::from_utf8(request).unwrap().replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    let (mut far, mut reply) = (TcpStream::connect(headend).await.unwrap(), Vec::new());
+    far.write_all(request.as_bytes()).await.unwrap();
+    far.read_to_end(&mut reply).await.unwrap();
+    if let Some(held) = held {
+        held.notified().await;
+    }
+    let _gone = stream.write_all(&reply).await;
+}
+
+/// The account's only place is held by an open whose answer is on its way: that is waited for, as for any place that
+/// is given back.
+#[tokio::test]
+async fn a_player_that_asks_again_gets_the_place_of_its_late_open() {
+    let slow = SlowSetup::begin().await;
+    let stage = slow.stage("timeout = \"600ms\"").await;
+    let tv = stage.player("tv", "news").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_timeout".to_owned()));
+    assert_eq!(stage.headend.open().await, ["tv news"], "its answer is on the way");
+    let other = stage.player("tv", "film").await;
+    let asks = async { other.post(CLEARKEY).await };
+    let comes = async {
+        // Its open has met the limit, and waits.
+        stage.headend.nth("setup", 2).await;
+        slow.go.notify_one();
+    };
+    let (licensed, ()) = tokio::join!(asks, comes);
+    assert!(licensed.is_good(), "{licensed:?}");
+    assert_eq!(stage.headend.open().await, ["tv film"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_waits_a_moment_for_a_late_open() {
+    let slow = SlowSetup::begin().await;
+    let stage = slow.stage("timeout = \"300ms\"").await;
+    let tv = stage.player("tv", "news").await;
+    assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_timeout".to_owned()));
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        slow.go.notify_one();
+    };
+    tokio::join!(stage.end(), late);
 }

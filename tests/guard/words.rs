@@ -49,6 +49,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.upstream_fault("/r", "f");
     metrics.upstream_retries("/a", 1, true);
     metrics.account_deferred(&"a".into());
+    metrics.late_grant(&"a".into());
     metrics.reload(true);
     metrics.sessions("live", 1);
     telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO, false);
@@ -117,7 +118,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/media/first.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/expiry.rs", &["error: "]),
-        marked("src/gateway/proof.rs", &["ours(403, ", "ours(503, "]),
+        marked("src/gateway/proof.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
         names("src/gateway/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/onward.rs", &["impl UnfitRequest", "fn error("], ""),
         marked("src/gateway/twin.rs", &["error: "]),

@@ -43,6 +43,11 @@ impl Metrics {
         }
     }
 
+    /// An open was granted after it had been given up.
+    pub fn late_grant(&self, authority: &Arc<str>) {
+        self.authority_late_grants.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
+    }
+
     pub fn account_deferred(&self, authority: &Arc<str>) {
         self.authority_deferrals.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
     }

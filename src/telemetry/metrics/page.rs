@@ -33,6 +33,8 @@ impl Metrics {
         registry.register("authority_calls_spared", help, self.authority_calls_spared.clone());
         let help = "Accounts whose opens began to wait because the authority said so (429)";
         registry.register("authority_deferrals", help, self.authority_deferrals.clone());
+        let help = "Opens that were granted after they had been given up; each is given back";
+        registry.register("authority_late_grants", help, self.authority_late_grants.clone());
         let help = "For how long the authority has not answered; 0 when it does";
         registry.register_with_unit("authority_outage", help, Unit::Seconds, self.authority_outage.clone());
         let help = "Time that playbacks went on without the authority's word, counted when it ends";

@@ -1,0 +1,45 @@
+//! Opens whose answer comes late: what it brings is told to whoever gives it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Client, infrastructure};
+use crate::authority::wire::Wire;
+use crate::authority::{Authority, Kind};
+use crate::session::{AskKind, Fault, Verdict};
+use crate::sessions::{Card, LateGrant};
+use crate::upstream::{LateReply, Reply};
+
+/// For so long an answer is waited for after its call was given up. About as long as an authority holds a session of
+/// which it hears nothing: one that is later brings nothing that would be worth giving back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Client {
+    pub(super) async fn send_patiently(
+        &self,
+        wire: Option<Wire<'_>>,
+        kind: AskKind,
+        timeout: Duration,
+    ) -> (Result<Reply, Fault>, Option<LateReply>) {
+        let (call, hold) = match self.call(wire, kind, timeout) {
+            Ok(call) => call,
+            Err(fault) => return (Err(fault), None),
+        };
+        let endpoint = call.endpoint;
+        let (held, late) = self.pool.send_held_patiently(call, hold, PATIENCE).await;
+        (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
+    }
+
+    /// What the late reply to this open grants.
+    pub(super) fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &Card) -> LateGrant {
+        let (client, card) = (self.clone(), card.without_token());
+        Box::pin(async move {
+            let reply = late.reply().await?;
+            let Kind::NagraSsm(ssm) = &authority.kind else { return None };
+            match client.read(ssm, AskKind::Open, &card, &reply) {
+                Ok(Verdict::Granted(grant)) => Some(grant),
+                Ok(_) | Err(_) => None,
+            }
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! What an open brings after it was given up: nobody has it, so it is given straight back.
+//!
+//! Without that its place would be taken until the authority lets it expire. Of an answer that never comes nobody can
+//! give anything back where a close needs the session's own token, which that answer would have told. Where the token is
+//! the authorization's own (FirstLight), an open without an answer is a session, and is closed as one.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use super::card::Card;
+use super::pump::LateGrant;
+use crate::session::{Ask, Told};
+
+impl Sessions {
+    /// An open of the same account that meets the limit meanwhile waits for the place. The end of the process waits for
+    /// it as for any call.
+    pub(super) fn give_late_grant_back(self: &Arc<Self>, late: LateGrant, card: &Arc<Card>) {
+        let (sessions, card) = (self.clone(), Arc::new(card.without_token()));
+        let closing = self.pump.closings().begin(&card);
+        self.pump.track(async move {
+            let Some(grant) = late.await else { return };
+            let (telemetry, authority) = (&sessions.telemetry, &*card.authority_name);
+            telemetry.metrics.late_grant(&card.authority_name);
+            if telemetry.may_write_about("late grants", authority) {
+                tracing::info!(authority, "a session was granted after its open had been given up: it is given back");
+            }
+            let pump = &sessions.pump;
+            let close = Ask::giving_back(grant, Told::default());
+            let result = {
+                let _permit = pump.permits.acquire().await;
+                pump.asker().ask(&close, &card).await
+            };
+            pump.strays().look_after(close, card, closing, &result);
+        });
+    }
+}
