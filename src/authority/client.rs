@@ -184,7 +184,12 @@ impl Client {
         self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
     }
 
-    fn call<'w>(&self, wire: Option<Wire<'w>>, kind: AskKind, timeout: Duration) -> Result<(Call<'w>, Hold), Fault> {
+    fn call<'w>(
+        &self,
+        wire: Option<Wire<'w>>,
+        kind: AskKind,
+        timeout: Duration,
+    ) -> Result<(Call<'w>, Hold<'static>), Fault> {
         let Some(Wire { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };

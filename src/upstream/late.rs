@@ -34,7 +34,7 @@ impl Pool {
     pub async fn send_held_patiently(
         &self,
         call: Call<'_>,
-        hold: Hold,
+        hold: Hold<'_>,
         patience: Duration,
     ) -> (Held<Reply>, Option<LateReply>) {
         // Set by the last attempt alone: what was sent is not asked again.

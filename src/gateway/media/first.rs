@@ -18,10 +18,9 @@ use crate::gateway::Gateway;
 use crate::gateway::asked;
 use crate::gateway::caller::CallerNames;
 use crate::gateway::identity::{self, Counted, Evidence};
-use crate::gateway::proof;
-use crate::gateway::query;
 use crate::gateway::refusal::{Phase, Turned, ViewerCall};
 use crate::gateway::route::Route;
+use crate::gateway::{proof, query};
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
@@ -164,8 +163,7 @@ impl Gateway {
         redirect(&path)
     }
 
-    /// Whether a kill refuses this first request. Where sessions need a content token the license call brings it, and
-    /// is refused there without one: players seldom send it with manifests.
+    /// Whether a kill refuses it. Where sessions need a content token the license call brings one: manifests seldom do.
     pub(super) fn killed_before(
         &self,
         authority: &Authority,

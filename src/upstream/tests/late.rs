@@ -8,7 +8,13 @@ const GIVEN_UP: Duration = Duration::from_millis(100);
 impl Stage {
     /// A call that is given up soon, and waited for.
     async fn give_up(&self, patience: Duration) -> (Fault, Option<LateReply>) {
-        let hold = Hold { attempt: GIVEN_UP, gateway_errors: false, unreachable: true, until: Clock.now() + GIVEN_UP };
+        let hold = Hold {
+            attempt: GIVEN_UP,
+            begins: None,
+            gateway_errors: false,
+            unreachable: true,
+            until: Clock.now() + GIVEN_UP,
+        };
         let (held, late) = self.pool.send_held_patiently(self.call(AMPLE), hold, patience).await;
         (fault(held.outcome), late)
     }
@@ -36,7 +42,7 @@ async fn a_reply_that_is_later_than_its_caller_waits_is_read_all_the_same() {
 async fn a_reply_in_time_leaves_nothing_to_wait_for() {
     let stage = Stage::plain().await;
     let until = Clock.now() + AMPLE;
-    let hold = Hold { attempt: AMPLE, gateway_errors: false, unreachable: true, until };
+    let hold = Hold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: true, until };
     let patient = stage.pool.send_held_patiently(stage.call(AMPLE), hold, AMPLE);
     let ((held, late), ()) = join!(patient, stage.answer(OK));
     assert!(held.outcome.is_ok() && late.is_none());
