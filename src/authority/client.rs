@@ -1,13 +1,15 @@
 //! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
 
+mod fault;
 mod firstlight;
 mod late;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{StatusCode, header};
+use http::header;
 
+use self::fault::{infrastructure, is_no_path, naming, unspeakable, with_path};
 use self::firstlight::retry_after;
 use super::breaker::Leave;
 use super::far_clock::Lesson;
@@ -17,10 +19,10 @@ use super::wire::{Asked, Wire};
 use super::{Authorities, Authority, Counter, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
-use crate::session::{Ask, AskKind, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::session::{Ask, AskKind, Fault, Grant, Verdict};
 use crate::sessions::{Asker, Card, LateGrant, Opening, Verdicts};
 use crate::telemetry::{SlotEnd, Telemetry};
-use crate::upstream::{self, Call, Hold, LateReply, Pool, Reply};
+use crate::upstream::{Call, Hold, LateReply, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
 const REPLY_MAX: usize = 64 * 1024;
@@ -248,56 +250,4 @@ impl Asker for Client {
         let ended = counter.confirm(grant);
         self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
     }
-}
-
-/// The documentation prints two paths: a 404 without a code means the path, not the session.
-fn is_no_path(result: &Result<Verdict, Fault>) -> bool {
-    let Err(Fault { kind, reason }) = result else { return false };
-    *kind == FaultKind::Malformed && reason.code == 404 && reason.error_code.is_none()
-}
-
-/// Something that we cannot even ask: a mistake in the configuration or in the player's token.
-fn unspeakable(message: &str) -> Fault {
-    Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
-}
-
-/// A 404 without a code is nearly always that of a wrong path.
-fn with_path(reason: Reason, endpoint: &Endpoint) -> Reason {
-    if reason.code != 404 || reason.error_code.is_some() {
-        return reason;
-    }
-    let message = format!("{endpoint}: {} (is that the right path?)", reason.message);
-    Reason { message: message.into(), ..reason }
-}
-
-fn naming(fault: Fault, endpoint: &Endpoint) -> Fault {
-    Fault { reason: with_path(fault.reason, endpoint), ..fault }
-}
-
-fn infrastructure(fault: &upstream::Fault, endpoint: &Endpoint) -> Fault {
-    let kind = match fault {
-        upstream::Fault::Busy => FaultKind::Busy,
-        upstream::Fault::Malformed | upstream::Fault::TooLarge => FaultKind::Malformed,
-        upstream::Fault::Reset => FaultKind::Lost,
-        upstream::Fault::Slow { .. } if !fault.was_not_processed() => FaultKind::Timeout,
-        upstream::Fault::Connect(_)
-        | upstream::Fault::Refused
-        | upstream::Fault::Resolve
-        | upstream::Fault::Slow { .. }
-        | upstream::Fault::Tls(_) => FaultKind::Unreachable,
-    };
-    let status = match fault {
-        upstream::Fault::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
-        upstream::Fault::Busy
-        | upstream::Fault::Connect(_)
-        | upstream::Fault::Malformed
-        | upstream::Fault::Refused
-        | upstream::Fault::Reset
-        | upstream::Fault::Resolve
-        | upstream::Fault::Tls(_)
-        | upstream::Fault::TooLarge => StatusCode::BAD_GATEWAY,
-    };
-    // The fault's text is scrubbed already, and the host is the configuration's.
-    let message = format!("{}: {fault}", endpoint.host_and_port()).into();
-    Fault { kind, reason: Reason { message, ..Reason::new(status.as_u16(), None, "") } }
 }

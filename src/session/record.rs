@@ -1,10 +1,10 @@
 //! A playback as plain data: what has to be known of it after a restart.
 //!
-//! Pure. Times are wall times, because the monotonic clock does not outlive the machine. A record
-//! taken and restored at one moment behaves as its playback did, but that a call in flight is gone;
-//! [`super::resume`] then makes up for the time that nobody was there. A new field of `Session` or
-//! `Playback` that must survive needs one here (with `#[serde(default)]`), in `of` and in `restore`.
-//! What stands in every record is short, and what says nothing is left out: two records share a page.
+//! Pure. Times are wall times, because the monotonic clock does not outlive the machine. A record taken and restored at
+//! one moment behaves as its playback did, but that a call in flight is gone; [`super::resume`] then makes up for the
+//! time that nobody was there. A new field of `Session` or `Playback` that must survive needs one here (with
+//! `#[serde(default)]`), in `of` and in `restore`. What stands in every record is short, and what says nothing is left
+//! out: two records share a page.
 
 mod form;
 mod grant;
@@ -220,8 +220,7 @@ impl SessionRecord {
         })
     }
 
-    /// Nobody knows what its open brought: it was under way, or the parts of the record contradict each other
-    /// (a live session without a grant).
+    /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
     pub fn is_orphan(&self) -> bool {
         let held = self.grant.is_some();
         match self.state {

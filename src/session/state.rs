@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::over::Over;
 pub(super) use self::untold::Untold;
-use super::effect::{Refusal, Told};
+use super::effect::Refusal;
 use super::end::End;
 use super::grant::{AskKind, Grant, Ticket};
 use super::life::Life;
@@ -234,16 +234,6 @@ impl Session {
     /// Whether it is live, as far as anybody said.
     pub fn is_live(&self) -> bool {
         self.stream == Some(Stream::Live)
-    }
-
-    pub(super) fn told(&self, now: Instant) -> Told {
-        let playhead = self.reports.and_then(|reports| reports.playhead(now));
-        Told { playhead, playing: self.playing() }
-    }
-
-    /// Not beaten for now: its viewer paused.
-    pub(super) fn rests(&self, policy: &Policy) -> bool {
-        !policy.beat_while_paused && self.playing() == Some(Playing::Paused)
     }
 
     /// When the authority last confirmed it.

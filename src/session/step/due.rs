@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::contest::WAITS;
+use super::super::effect::Told;
 use super::super::end::End;
 use super::super::policy::Policy;
 use super::super::report::Playing;
@@ -14,6 +15,16 @@ use super::super::wheel::Wheel;
 const PAUSED: Duration = Duration::from_secs(600);
 
 impl Session {
+    pub(super) fn told(&self, now: Instant) -> Told {
+        let playhead = self.reports.and_then(|reports| reports.playhead(now));
+        Told { playhead, playing: self.playing() }
+    }
+
+    /// Not beaten for now: its viewer paused.
+    pub(super) fn rests(&self, policy: &Policy) -> bool {
+        !policy.beat_while_paused && self.playing() == Some(Playing::Paused)
+    }
+
     /// By what a session that is granted may end of itself, and when: the strongest evidence first, which is the
     /// reason when several have come, after the end that the authority has made already.
     pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 7] {
