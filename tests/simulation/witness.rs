@@ -89,6 +89,8 @@ impl Far {
             "taken up again" => {
                 self.over.remove(&id);
                 self.watch.reopens(id);
+                // The license of the session that gave way waited for a grant that is given back.
+                self.watch.shadow(id).licensed = false;
             }
             _ => {}
         }

@@ -52,7 +52,7 @@ impl<C> Playback<C> {
     /// It came back for a call that waits, and the call goes on in a moment. Were it to give way before, the call would
     /// take it back again, and so on.
     fn is_awaited(&self, now: Instant) -> bool {
-        self.session.life.calls && now < self.session.last_good + UNDECIDED
+        self.session.life.calls && now < self.session.life.last + UNDECIDED
     }
 
     pub(super) fn has_nothing(&self) -> bool {
