@@ -176,11 +176,12 @@ impl<C> Device<C> {
         self.step(id, now, Input::GiveWay, policy, out);
     }
 
-    /// What it gave way to came to nothing.
+    /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
     fn return_for_nothing(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
         let back = self.playbacks.iter().filter(|p| p.session.gives_way() && p.gave_way_to.is_some_and(nothing));
         for id in back.map(|p| p.id).collect::<Vec<_>>() {
+            self.playback_mut(id).into_iter().for_each(|playback| playback.gave_way_to = None);
             self.take_back(id, now, policy, out);
         }
     }
