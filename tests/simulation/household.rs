@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use super::rng::Rng;
 use super::sums::Sums;
+use super::witness::let_each_line_ask;
 
 /// Three of an account that may have two places.
 const DEVICES: usize = 6;
@@ -54,6 +55,7 @@ struct Life {
 
 /// All lives of one seed.
 pub(crate) fn run(seed: u64, steps: u64) -> Sums {
+    let_each_line_ask();
     let mut household = Household::new(seed, steps);
     let mut left = steps;
     while left > 0 {

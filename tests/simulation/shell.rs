@@ -26,7 +26,7 @@ use super::segment::Segment;
 use super::sums::Sums;
 use super::viewer::Viewer;
 use super::watch::Watch;
-use super::witness::Witness;
+use super::witness::{Witness, let_each_line_ask};
 
 /// What must have happened in a run of many seeds, beside all endings.
 pub(crate) const HAPPENINGS: [&str; 54] = [
@@ -168,6 +168,7 @@ enum Died {
 
 /// All lives of one seed; gives the trace and the sums.
 pub(crate) fn run(seed: u64, steps: u64) -> (u64, Sums) {
+    let_each_line_ask();
     let mut world = World::new(seed, steps);
     let _heard = tracing::subscriber::set_default(Witness(world.far.clone()));
     loop {

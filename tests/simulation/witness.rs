@@ -4,16 +4,27 @@
 //! are those of the decision.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use sidebeat::config::Enforcement;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, End};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
 use super::far::{Began, Far};
+
+/// Hears nothing, and has every place that writes a line ask whoever listens, each time. Else the first thread that
+/// comes by a place decides for all of them whether anybody does, and a witness on another thread hears nothing.
+struct Deaf;
+
+/// Before anything of a world writes a line.
+pub(crate) fn let_each_line_ask() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Deaf).expect("nobody else sets one"));
+}
 
 pub(crate) struct Witness(pub(crate) Arc<Mutex<Far>>);
 
@@ -148,6 +159,30 @@ impl Subscriber for Witness {
             far.hear(&line);
         }
     }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+impl Subscriber for Deaf {
+    fn register_callsite(&self, _metadata: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {}
 
     fn enter(&self, _span: &Id) {}
 
