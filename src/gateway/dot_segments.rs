@@ -344,11 +344,12 @@ mod tests {
         #[test]
         fn names_that_do_not_climb_pass_in_every_spelling(
             path in "(/[ab]{1,3}\\.{0,3}[ab]?){1,3}",
-            // What is overlong is dropped by some servers.
-            layers in prop::collection::vec(prop::collection::vec(prop_oneof![0_u8..3, 6_u8..24], 1..40), 0..3),
+            // What is overlong is dropped by some servers, and so is half of a wide letter that is decoded in two steps.
+            layers in prop::collection::vec(prop::collection::vec(prop_oneof![0_u8..3, 8_u8..24], 1..40), 0..2),
+            last in prop::collection::vec(prop_oneof![0_u8..3, 6_u8..24], 1..40),
         ) {
             let mut written_path = path.clone();
-            for kinds in layers {
+            for kinds in layers.into_iter().chain([last]) {
                 let kinds = kinds.iter().cycle();
                 written_path = written_path.bytes().zip(kinds).map(|(byte, kind)| written(byte, *kind)).collect();
             }

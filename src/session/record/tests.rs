@@ -137,6 +137,8 @@ impl Life {
                 None => return (None, out),
             },
             Step::Call(kind) => Input::Call(*kind),
+            // Nobody ends a session so: it has to show itself anew then.
+            Step::End(End::GaveWay) => Input::GiveWay,
             Step::End(why) => Input::End(*why),
             Step::Kill => Input::Kill(Reason::new(403, None, "an operator")),
             Step::Pass(ms) => {

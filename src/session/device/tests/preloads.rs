@@ -283,6 +283,23 @@ fn at_the_limit_the_older_gives_way_and_is_taken_back_if_that_was_for_nothing() 
 }
 
 #[test]
+fn what_comes_back_and_finds_no_place_is_not_asked_for_again_and_again() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    // Another device has the place by now.
+    for _ in 0..5 {
+        if !stage.flying.is_empty() {
+            let (SessionId(id), ask) = stage.flying.remove(0);
+            let denied = Ok(Verdict::Denied(Denial::Limit, reason()));
+            stage.deliver(id, Input::Answered(ask.ticket, ask.kind, denied));
+        }
+        stage.tick(SECOND);
+    }
+    assert!(stage.gives_way(1));
+    assert_eq!(stage.told, "o1 o2 c1 o2 o1 ");
+}
+
+#[test]
 fn a_license_server_that_declines_gives_the_older_its_place_back() {
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
@@ -584,4 +601,22 @@ fn a_first_open_that_waits_has_lost_its_turn_when_a_later_call_is_served() {
     stage.passes(SECOND * 2);
     assert!(stage.is_live(4) && stage.is_over(3));
     assert_eq!(stage.told.matches("o3").count(), 0);
+}
+
+#[test]
+fn a_call_that_takes_its_session_back_goes_on_before_that_gives_way_again() {
+    for waiting in [RENEWAL.with(1).under(100), LICENSE.with(1).under(101)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1).under(100));
+        stage.play(LICENSE.with(2).under(200));
+        // By its own word it is over; then its viewer goes back to it.
+        stage.says(1, Playing::Done);
+        stage.settle();
+        assert!(stage.gives_way(1));
+        assert_eq!(stage.call(waiting), (1, Answer::Wait));
+        stage.yes();
+        assert_eq!(stage.told, "o1 o2 c1 o1 ");
+        let (id, answer) = stage.call_again(1, waiting);
+        assert!(id == 1 && matches!(answer, Answer::Forward(_) | Answer::Renew(..)), "{answer:?}");
+    }
 }
