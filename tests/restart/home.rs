@@ -157,8 +157,9 @@ async fn anything_goes(tasks: &Tasks) -> SocketAddr {
                     Ok(_) | Err(_) => break,
                 }
             }
-            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-            let _gone = stream.write_all(reply).await;
+            let license = r#"{"keys":[{"kty":"oct","kid":"LwVHf8JLtPrv2GUXFW2v_A","k":"MDEyMzQ1Njc4OWFiY2RlZg"}]}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", license.len());
+            let _gone = stream.write_all((head + license).as_bytes()).await;
         }
     });
     address
