@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 
@@ -30,9 +31,22 @@ use crate::web;
 #[derive(Default)]
 struct Tally {
     answered: Cell<usize>,
+    news: Notify,
     /// Why calls got no answer, or none with a license.
     lost: RefCell<Vec<String>>,
     over: Cell<bool>,
+}
+
+impl Tally {
+    /// Once so many calls are answered: restarts that follow each other at once would meet none.
+    async fn reaches(&self, answered: usize) {
+        let reached = async {
+            while self.answered.get() < answered {
+                self.news.notified().await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), reached).await.is_ok(), "calls are answered");
+    }
 }
 
 /// How players connect: over cleartext, or over TLS and HTTP/2.
@@ -106,7 +120,10 @@ async fn play(way: &Way, token: &str, device: &str, keeps: bool, tally: &Tally) 
             tokio::time::sleep(PAUSE_BETWEEN_CALLS).await;
         }
         match reply.unwrap_or_else(|_| Err("no reply".to_owned())) {
-            Ok(()) => tally.answered.set(tally.answered.get() + 1),
+            Ok(()) => {
+                tally.answered.set(tally.answered.get() + 1);
+                tally.news.notify_one();
+            }
             Err(why) => tally.lost.borrow_mut().push(format!("keeps={keeps} {why}")),
         }
     }
@@ -170,7 +187,7 @@ fn without_connection_limit(home: &Home, workers: usize) {
 }
 
 /// Runs `restarts` while players play, and returns what became of their calls.
-async fn under_load(home: &Home, way: &Way, restarts: impl Future<Output = ()>) -> Tally {
+async fn under_load(home: &Home, way: &Way, restarts: impl AsyncFnOnce(&Tally)) -> Tally {
     let tally = Rc::new(Tally::default());
     let local = LocalSet::new();
     for number in 0..6 {
@@ -178,7 +195,7 @@ async fn under_load(home: &Home, way: &Way, restarts: impl Future<Output = ()>) 
         let (token, tally, way) = (home.token(&device, "news").await, tally.clone(), way.clone());
         local.spawn_local(async move { play(&way, &token, &device, number % 2 == 0, &tally).await });
     }
-    local.run_until(restarts).await;
+    local.run_until(restarts(&tally)).await;
     tally.over.set(true);
     local.await;
     Rc::into_inner(tally).unwrap()
@@ -198,17 +215,17 @@ async fn restarts_and_reloads_under_load_lose_no_call() {
     let home = Home::new(30.0, "close", false).await.without_expiry().await;
     without_connection_limit(&home, 2);
     let mut proxy = home.proxy();
-    let tally = under_load(&home, &Way::plain(proxy.players), async {
-        for _ in 0..RESTARTS {
+    let tally = under_load(&home, &Way::plain(proxy.players), async |tally: &Tally| {
+        for restart in 1..=RESTARTS {
             for _ in 0..RELOADS_EACH {
                 proxy.signal("-HUP");
                 proxy.says_soon("configuration reloaded").await;
             }
             proxy.succeed().await;
+            tally.reaches(100 * restart).await;
         }
     })
     .await;
-    assert!(tally.answered.get() > 100 * RESTARTS, "{} calls are no load", tally.answered.get());
     assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
     assert_sessions_went_on(&home).await;
     assert_eq!(proxy.said("sessions restored resumed=6"), RESTARTS);
@@ -231,13 +248,13 @@ async fn restarts_under_load_over_tls_and_http_2_lose_no_call() {
     let mut tls = Arc::unwrap_or_clone(web::trusting(&home.folder.path().join("certs/ca.pem")));
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let way = Way { address: proxy.players, tls: Some(Arc::new(tls)) };
-    let tally = under_load(&home, &way, async {
-        for _ in 0..RESTARTS {
+    let tally = under_load(&home, &way, async |tally: &Tally| {
+        for restart in 1..=RESTARTS {
             proxy.succeed().await;
+            tally.reaches(20 * restart).await;
         }
     })
     .await;
-    assert!(tally.answered.get() > 20 * RESTARTS, "{} calls are no load", tally.answered.get());
     assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
     assert_sessions_went_on(&home).await;
     proxy.end_successor().await;
@@ -381,16 +398,16 @@ async fn a_service_manager_that_keeps_the_sockets_restarts_without_a_lost_call()
     let sockets = [("listen-plain", &players), ("admin", &admin)];
     let mut proxy = Proxy::start_by(activated(&home, &sockets));
     assert_eq!((proxy.players, proxy.admin), (address, admin.local_addr().unwrap()));
-    let tally = under_load(&home, &Way::plain(address), async {
-        for _ in 0..RESTARTS {
+    let tally = under_load(&home, &Way::plain(address), async |tally: &Tally| {
+        for restart in 1..=RESTARTS {
             proxy.signal("-TERM");
             assert_eq!(proxy.end().await.code(), Some(0));
             proxy = Proxy::begin_by(activated(&home, &sockets));
             proxy.says_soon("players: ").await;
+            tally.reaches(100 * restart).await;
         }
     })
     .await;
-    assert!(tally.answered.get() > 100 * RESTARTS, "{} calls are no load", tally.answered.get());
     assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
     assert_sessions_went_on(&home).await;
     assert_eq!(proxy.terminate().await.code(), Some(0));
