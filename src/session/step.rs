@@ -11,7 +11,7 @@ pub(super) use self::give_way::Away;
 use super::call::CallKind;
 use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
 use super::end::End;
-use super::grant::{AskKind, Grant, Ticket};
+use super::grant::{AskKind, Ticket};
 use super::input::Input;
 use super::policy::Policy;
 use super::state::{Beats, Lane, Over, Session, State};
@@ -96,14 +96,12 @@ impl Session {
         self.heard(now);
         self.asks(kind);
         let Some(grant) = self.grant.clone() else { return Answer::Wait };
-        match kind {
-            CallKind::Certificate => Answer::Pass,
-            CallKind::License | CallKind::Release | CallKind::Renewal if self.lane.is_some() => Answer::Wait,
-            CallKind::License | CallKind::Release | CallKind::Renewal => self.let_pass(now, grant, kind, policy),
+        if kind == CallKind::Certificate {
+            return Answer::Pass;
         }
-    }
-
-    fn let_pass(&mut self, now: Instant, grant: Grant, kind: CallKind, policy: &Policy) -> Answer {
+        if self.lane.is_some() {
+            return Answer::Wait;
+        }
         self.life.calls = false;
         match kind {
             CallKind::Renewal if policy.renews => Answer::Renew(grant, self.occupy(now, AskKind::Renew)),
