@@ -17,8 +17,9 @@ pub(super) enum Seen {
     Unknown,
 }
 
-/// Looks at the first bytes of a success, and keeps them for whoever reads it on. What path and type call a segment is
-/// passed on without a look, so that nothing holds it up.
+/// Looks at the first bytes of a success, and keeps them for whoever reads it on. Path and type are not believed: a
+/// manifest that calls itself a segment would lead its player past us. A segment is told by its first chunk, and waits for
+/// nothing more.
 pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<Seen, Failure> {
     if Format::of_media_type(fetch::media_type(&reply.headers)).is_some() {
         return Ok(Seen::Manifest);
@@ -27,17 +28,25 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     let unsure = if by_path || by_type || is_key(&reply.headers) { Seen::Media } else { Seen::Unknown };
     // Not from the beginning, it tells nothing.
     let begins = reply.status != StatusCode::PARTIAL_CONTENT || begins_at_zero(&reply.headers);
-    if *method == Method::HEAD || !begins || (by_path && by_type) {
+    if *method == Method::HEAD || !begins {
         return Ok(unsure);
     }
     let values: Vec<String> = encoding_values(&reply.headers).map(str::to_owned).collect();
     let names = manifest::encodings(values.iter().map(String::as_str));
+    if !manifest::are_decodable(&names) {
+        // Whoever can read it may find a manifest in it.
+        return Ok(Seen::Unknown);
+    }
     let tell = |bytes: &[u8], whole: bool| {
         let found = if names.is_empty() {
             manifest::sniff(bytes, whole)
         } else {
             let start = manifest::decoded_start(&names, bytes, MAX_SNIFFED_BYTES);
-            manifest::sniff(&start, whole || bytes.len() >= MAX_SNIFFED_BYTES)
+            let whole = whole || bytes.len() >= MAX_SNIFFED_BYTES;
+            if start.is_empty() && whole && !bytes.is_empty() {
+                return Some(Seen::Unknown);
+            }
+            manifest::sniff(&start, whole)
         };
         match found {
             Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),

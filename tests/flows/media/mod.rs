@@ -145,7 +145,7 @@ async fn a_player_that_does_not_read_holds_its_server_back() {
     let asking = get(stage.proxy, &segment, "x-device-id: tv\r\n");
     let ((_, player), mut asked) = tokio::join!(asking, async {
         let mut asked = origin.next().await;
-        answer(&mut asked, 256 * MIB, 0).await;
+        answer(&mut asked, 256 * MIB, 1).await;
         asked
     });
     // What fits into the buffers of kernels and ours is far less than the whole.

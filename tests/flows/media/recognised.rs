@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use http::Method;
 use tokio::io::AsyncWriteExt;
 
-use super::origin::{Asked, Origin};
+use super::origin::{Asked, Origin, get, read};
 use super::{begin, fetch, folder, live, route};
 use crate::stage::Stage;
 use crate::web::Reply;
@@ -58,6 +58,12 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
         ("manifest(format=mpd-time-csf)", "text/xml", mpd),
         ("main.m3u8", "text/xml", mpd),
         ("vod", "", mpd),
+        // Path and type agree, and both lie.
+        ("seg.ts", "video/mp2t", playlist),
+        ("7.m4s", "video/mp4", mpd),
+        ("init.mp4", "audio/mp4", &marked[..]),
+        ("sub.vtt", "text/vtt", headless),
+        ("poster.jpg", "image/jpeg", playlist),
     ] {
         let headers = if kind.is_empty() { String::new() } else { format!("content-type: {kind}\r\n") };
         let reply = fetched(&stage, &origin, &format!("{own}/{name}"), &headers, body).await;
@@ -66,8 +72,11 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
         assert_eq!(reply.header("cache-control"), "no-store", "{name}");
     }
     // Each was asked for once, and what may be a manifest without an encoding.
-    assert_eq!(origin.lines().len(), 12, "{:?}", origin.lines());
-    let may_be = origin.heads().into_iter().filter(|head| !head.contains(".ts HTTP"));
+    assert_eq!(origin.lines().len(), 17, "{:?}", origin.lines());
+    let may_be = origin.heads().into_iter().filter(|head| {
+        let named = [".ts", ".m4s", ".mp4", ".vtt", ".jpg"];
+        !named.iter().any(|end| head.contains(&format!("{end} HTTP")))
+    });
     assert!(may_be.into_iter().all(|head| head.to_lowercase().contains("accept-encoding: identity")));
     // A kill holds for what no path tells as well: it ends, or is refused.
     let id = stage.only_session("live").await["id"].as_str().unwrap().to_owned();
@@ -75,6 +84,95 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
     let reply = fetched(&stage, &origin, &format!("{own}/index.txt"), "", playlist).await;
     assert!(reply.text().ends_with("7.m4s\n#EXT-X-ENDLIST\n"), "{}", reply.text());
     assert_eq!(fetch(&stage, "tv", &format!("{own}/vod")).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+/// A player that is led past us by it would not be stopped by a kill.
+#[tokio::test]
+async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_too() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "strict = true").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    let expected = PLAYLIST.replace("/vod/", &format!("{own}/"));
+    let zipped = gzip(PLAYLIST.as_bytes());
+    let segment = format!("{own}/seg.ts");
+    for (headers, body) in [
+        ("content-encoding: gzip\r\n", zipped.clone()),
+        ("content-encoding: gzip, gzip\r\n", gzip(&zipped)),
+        ("content-encoding: identity, gzip\r\n", zipped.clone()),
+    ] {
+        let headers = format!("content-type: video/mp2t\r\n{headers}");
+        let reply = fetched(&stage, &origin, &segment, &headers, &body).await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, expected.clone()), "{headers}");
+    }
+    // What nobody here can read, somebody else may.
+    let mut late = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3];
+    late.extend([b'x'; 70 * 1024]);
+    late.push(0);
+    late.extend_from_slice(&zipped[10..]);
+    for (encoding, body) in [("dcz", zipped), ("gzip", late)] {
+        let headers = format!("content-type: video/mp2t\r\ncontent-encoding: {encoding}\r\n");
+        let reply = fetched(&stage, &origin, &segment, &headers, &body).await;
+        assert_eq!(reply.error(), (403, "media_unknown".to_owned()), "{encoding}");
+    }
+    // A part from its beginning shows what it is, and cannot be edited: the whole is asked for.
+    let ((head, mut player), ()) = tokio::join!(
+        get(stage.proxy, &segment, "x-device-id: tv\r\nrange: bytes=0-\r\n"),
+        async {
+            let mut asked = origin.next().await;
+            let length = PLAYLIST.len();
+            let part = format!(
+                "HTTP/1.1 206 Partial Content\r\ncontent-type: video/mp2t\r\ncontent-range: bytes 0-{}/{length}\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{PLAYLIST}",
+                length - 1
+            );
+            asked.stream.write_all(part.as_bytes()).await.unwrap();
+            let mut asked = origin.next().await;
+            assert!(!asked.head.to_lowercase().contains("range:"), "{}", asked.head);
+            answer(&mut asked, "content-type: video/mp2t\r\n", PLAYLIST.as_bytes()).await;
+        }
+    );
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(read(&mut player, expected.len()).await, expected.as_bytes());
+    stage.end().await;
+}
+
+/// One byte of a chunk tells, and more may be long in coming.
+#[tokio::test]
+async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for first in [&b"G"[..], b"\0\0\0\x18ftyp", b"\0\0", b"\xff\xf1", b"\xa7", b"WEBVTT", b"#!", b"#\n\xa7", b"<\xa7 "]
+    {
+        let segment = format!("{}/7.ts", folder(&path));
+        let ((head, mut player), asked) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+            let mut asked = origin.next().await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: video/mp2t\r\ncontent-length: 1000\r\n\r\n";
+            asked.stream.write_all(head.as_bytes()).await.unwrap();
+            asked.stream.write_all(first).await.unwrap();
+            if matches!(first, b"#!") {
+                // It might be a comment before the first tag.
+                asked.stream.write_all(b"\n\xa7").await.unwrap();
+            }
+            asked
+        });
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 1000"), "{head}");
+        assert_eq!(read(&mut player, first.len()).await, first);
+        drop(asked);
+    }
+    // Not from the beginning, it tells nothing.
+    let segment = format!("{}/7.ts", folder(&path));
+    let ((head, mut player), ()) =
+        tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\nrange: bytes=7-\r\n"), async {
+            let mut asked = origin.next().await;
+            let part =
+                "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 7-14/15\r\ncontent-length: 8\r\n\r\n#EXTM3U\n";
+            asked.stream.write_all(part.as_bytes()).await.unwrap();
+        });
+    assert!(head.starts_with("HTTP/1.1 206"), "{head}");
+    assert_eq!(read(&mut player, 8).await, b"#EXTM3U\n");
     stage.end().await;
 }
 
