@@ -3,9 +3,9 @@
 //! Sessions of the real shell before an authority and a license server that answer after 10 ms each, with the
 //! journal and without in turns. `-- --write` puts the figures into `benches/README.md`.
 
-use std::error::Error;
+mod setup;
+
 use std::fs;
-use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,24 +14,22 @@ use std::time::Duration;
 
 use sidebeat::clock::Clock;
 use sidebeat::ids::SessionId;
-use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Ask, AskKind, Call, CallKind, Grant, Opens, Policy, Verdict};
-use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Verdicts};
-use sidebeat::store::{Dialect, Journal, Record, SessionRecord, Store};
+use sidebeat::secret::Secret;
+use sidebeat::session::{Ask, AskKind, Grant, Verdict};
+use sidebeat::sessions::{Asker, Card, DeviceKey, Home, Pump, Sessions, Verdicts};
+use sidebeat::store::{Journal, Record, SessionRecord, Store};
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
 use tokio::runtime;
 use tokio::task::JoinSet;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use setup::{Outcome, TOKEN_BYTES};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 /// Each opens and stops one playback: four changes of its record.
 const CYCLES_A_SECOND: u32 = 250;
 const RECOVERED: u64 = 100_000;
-/// As long as a head-end's.
-const TOKEN: usize = 700;
 
 /// A head-end that is not far away.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
@@ -43,7 +41,7 @@ impl Asker for Yes {
         let interval = Duration::from_secs(30);
         let verdict = match ask.kind {
             AskKind::Open => {
-                Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("t".repeat(TOKEN)) })
+                Verdict::Granted(Grant { interval, lifetime: None, token: Secret::new("t".repeat(TOKEN_BYTES)) })
             }
             AskKind::Close => Verdict::Closed,
             AskKind::Beat | AskKind::Renew => {
@@ -55,30 +53,6 @@ impl Asker for Yes {
             Ok(verdict)
         })
     }
-}
-
-fn card() -> Arc<Card> {
-    Arc::new(Card {
-        account: Some("account".into()),
-        authority: AuthorityId::random(),
-        authority_name: "head-end".into(),
-        content: Some("content".into()),
-        content_group: None,
-        device: "a device".to_owned(),
-        device_group: None,
-        dialect: Dialect::NagraSsm,
-        error_name: |_| "error",
-        network: Fingerprint::default(),
-        opened: Clock.wall(),
-        kill_memory: None,
-        policy: Arc::new(Standing::new(Policy::default())),
-        registration: None,
-        route: "/license".into(),
-        rung: "header",
-        schedule: None,
-        stream: None,
-        token: Some(Secret::new("c".repeat(TOKEN))),
-    })
 }
 
 fn sessions(tasks: &Tasks, store: Option<Arc<dyn Store>>) -> Arc<Sessions> {
@@ -102,18 +76,10 @@ struct Measured {
 /// One playback, opened and stopped; gives how long its player waited for the open.
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
     let key = DeviceKey::new("head-end", "header", &number.to_string());
-    let token = Some(Fingerprint(number));
-    let call = Call {
-        challenge: None,
-        content: None,
-        content_token: token,
-        key_session: None,
-        kind: CallKind::License,
-        opens: Opens::Yes,
-        token,
-    };
+    let call = setup::call(number);
+    let card = Arc::new(setup::card("a device".to_owned()));
     let start = Clock.now();
-    let admission = sessions.admit(key, &call, &card(), start + Duration::from_secs(6)).await;
+    let admission = sessions.admit(key, &call, &card, start + Duration::from_secs(6)).await;
     let license = tokio::time::sleep(ROUND_TRIP);
     if let Some(id) = admission.session {
         tokio::join!(license, sessions.written(key, id));
@@ -122,7 +88,7 @@ async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'stati
     if admission.answer.refusal().is_some() {
         return Err("an open was refused");
     }
-    sessions.stop(key, token);
+    sessions.stop(key, call.token);
     Ok(latency)
 }
 
@@ -154,22 +120,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// A journal that a killed process left with so many live sessions; gives the time until all go on.
 async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> {
+    let card = Arc::new(setup::card("a device".to_owned()));
     let template = {
         let (journal, writer) = Journal::open(&folder.join("one.redb"), Arc::default())?;
         let writing = std::thread::spawn(move || writer.run());
         let sessions = sessions(tasks, Some(journal.clone()));
         let key = DeviceKey::new("head-end", "header", "one");
-        let token = Some(Fingerprint(1));
-        let call = Call {
-            challenge: None,
-            content: None,
-            content_token: token,
-            key_session: None,
-            kind: CallKind::License,
-            opens: Opens::Yes,
-            token,
-        };
-        sessions.admit(key, &call, &card(), Clock.now() + Duration::from_secs(6)).await;
+        sessions.admit(key, &setup::call(1), &card, Clock.now() + Duration::from_secs(6)).await;
         (journal.clone() as Arc<dyn Store>).durable().await;
         journal.end();
         writing.join().map_err(|_| "the writer died")?;
@@ -201,7 +158,6 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
     let (journal, writer) = Journal::open(&left, Arc::new(Telemetry::default()))?;
     let opened = start.elapsed().as_secs_f64();
     let sessions = sessions(tasks, Some(journal.clone()));
-    let card = card();
     let restored = sessions.restore(journal.load().sessions, |_| Home::Here(card.clone()));
     let all = start.elapsed().as_secs_f64();
     if restored.resumed as u64 != RECOVERED {
@@ -232,11 +188,9 @@ async fn measure() -> Outcome<String> {
     plain.sort_unstable();
     kept.sort_unstable();
     let (opened, all, [len, used]) = recover(folder.path(), &tasks).await?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split(' ').next().unwrap_or_default();
-    let version = env!("CARGO_PKG_VERSION");
+    let headline = setup::headline()?;
     Ok(format!(
-        "sidebeat {version}, load average {load}; {ROUNDS} rounds of {} s, {} changes a second.\n\n\
+        "{headline}; {ROUNDS} rounds of {} s, {} changes a second.\n\n\
          | | memory | journal | difference |\n|---|---|---|---|\n\
          | share of one core, % (median) | {:.1} | | +{:.1} |\n\
          | a license call that opens, median, ms | {:.2} | {:.2} | |\n\
@@ -258,27 +212,6 @@ async fn measure() -> Outcome<String> {
     ))
 }
 
-/// Between its marks in `benches/README.md`.
-fn write(page: &str) -> Outcome<()> {
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
-    const MARKS: [&str; 2] = ["<!-- journal: written by the command -->\n", "\n<!-- end of journal -->"];
-    let text = fs::read_to_string(FILE)?;
-    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
-    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
-    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
-}
-
 fn main() -> ExitCode {
-    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
-        let page = runtime.block_on(measure())?;
-        writeln!(io::stdout(), "{page}")?;
-        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            let _gone = writeln!(io::stderr(), "{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    setup::run("journal", measure())
 }

@@ -4,10 +4,11 @@
 //! Resident memory of this process before and after so many of each. `-- --write` puts the figures into
 //! `benches/README.md`.
 
-use std::error::Error;
+mod setup;
+
 use std::fs;
 use std::future::ready;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -22,13 +23,12 @@ use sidebeat::drm::{Kind, Message, System};
 use sidebeat::edge::{Counters, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, body};
 use sidebeat::ids::SessionId;
 use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Ask, AskKind, Call, CallKind, Denial, Grant, Input, Opens, Policy, Reason, Verdict};
+use sidebeat::session::{Ask, AskKind, Call, Denial, Grant, Input, Policy, Reason, Verdict};
 use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Pump, Sessions, Standing, Verdicts};
-use sidebeat::store::Dialect;
 use sidebeat::task::Tasks;
 use tokio::runtime;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use setup::{Outcome, TOKEN_BYTES};
 
 /// Only the edge of it is used.
 const CONFIG: &str = "[[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
@@ -53,7 +53,7 @@ struct Sizes {
 /// A content token of 700 bytes, as head-ends make them; four keys.
 const TYPICAL: Sizes = Sizes {
     name: 20,
-    content_token: 700,
+    content_token: TOKEN_BYTES,
     session_token: 700,
     key_sessions: 2,
     keys: 4,
@@ -104,36 +104,22 @@ fn card(sizes: Sizes, number: u64, policy: &Arc<Standing>, authority: &Authority
     Arc::new(Card {
         account: name(),
         authority: authority.clone(),
-        authority_name: "head-end".into(),
         content: name(),
         content_group: name().filter(|_| is_large),
-        device: text(sizes.name, number),
         device_group: name().filter(|_| is_large),
-        dialect: Dialect::NagraSsm,
-        error_name: |_| "error",
-        kill_memory: None,
         network: Fingerprint(number),
-        opened: Clock.wall(),
         policy: policy.clone(),
-        registration: None,
-        route: "/license".into(),
-        rung: "header",
-        schedule: None,
-        stream: None,
         token: Some(Secret::new(text(sizes.content_token, number))),
+        ..setup::card(text(sizes.name, number))
     })
 }
 
 fn call(number: u64, token: u64, key_session: u64) -> Call {
-    let token = Some(Fingerprint(number << 16 | token));
     Call {
         challenge: Some(Fingerprint(number)),
         content: Some(Fingerprint(number << 8 | 1)),
-        content_token: token,
         key_session: Some(Fingerprint(key_session)),
-        kind: CallKind::License,
-        opens: Opens::Yes,
-        token,
+        ..setup::call(number << 16 | token)
     }
 }
 
@@ -322,9 +308,9 @@ async fn measure() -> Outcome<String> {
     let [idle, half_head, half_body] = measure_connections(&tasks).await?;
     let [plays, refused, killed] = sessions(&tasks, TYPICAL).await?;
     let [plays_most, refused_most, killed_most] = sessions(&tasks, LARGEST).await?;
-    let version = env!("CARGO_PKG_VERSION");
+    let headline = setup::headline()?;
     Ok(format!(
-        "sidebeat {version}; KiB each.\n\n\
+        "{headline}; KiB each.\n\n\
          | | ordinary | largest |\n|---|---|---|\n\
          | a session that plays | {plays:.1} | {plays_most:.1} |\n\
          | a refused open, while it is remembered | {refused:.1} | {refused_most:.1} |\n\
@@ -334,28 +320,6 @@ async fn measure() -> Outcome<String> {
     ))
 }
 
-/// Between its marks in `benches/README.md`.
-fn write(page: &str) -> Outcome<()> {
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
-    const MARKS: [&str; 2] = ["<!-- memory: written by the command -->\n", "\n<!-- end of memory -->"];
-    let text = fs::read_to_string(FILE)?;
-    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
-    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
-    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
-}
-
 fn main() -> ExitCode {
-    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into);
-    let done = done.and_then(|runtime| {
-        let page = runtime.block_on(measure())?;
-        writeln!(io::stdout(), "{page}")?;
-        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            let _gone = writeln!(io::stderr(), "{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    setup::run("memory", measure())
 }

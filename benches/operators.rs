@@ -1,15 +1,15 @@
-//! How late beats come while operators read long lists: 200,000 sessions of an embedded authority on one thread,
+//! How late beats come while operators read long lists: 100,000 sessions of an embedded authority on one thread,
 //! operators on theirs, as `sidebeat run` has them. First in quiet, then with operators who list all sessions and all
 //! places, page after page, and scrape the metrics, without a pause.
 //!
 //! `-- --write` puts the figures into `benches/README.md`.
 
+mod setup;
+
 use std::collections::HashMap;
-use std::error::Error;
-use std::fs;
-use std::io::{self, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::iter;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,27 +17,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidebeat::admin::{self, Admin, Order};
+use sidebeat::admin::{self, Admin};
 use sidebeat::authority::{Authorities, Client};
 use sidebeat::clock::Clock;
-use sidebeat::config::Endpoint;
 use sidebeat::edge::Counters;
-use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Ask, AskKind, Call, CallKind, Grant, Opens, Policy};
+use sidebeat::secret::Fingerprint;
+use sidebeat::session::{Ask, AskKind, Grant, Policy};
 use sidebeat::sessions::{Asker, Card, DeviceKey, Pump, Sessions, Standing, Verdicts, pace};
 use sidebeat::store::Dialect;
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
 use sidebeat::upstream::{Pool, Trust};
-use tokio::runtime::{self, Handle};
+use tokio::runtime::Handle;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use setup::Outcome;
 
-const SESSIONS: u64 = 200_000;
+const SESSIONS: u64 = 100_000;
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Each phase, and the filling before them.
 const PHASE: Duration = INTERVAL;
 const READERS: usize = 3;
+/// A page that takes longer has failed.
+const PAGE_PATIENCE: Duration = Duration::from_secs(60);
 
 const CONFIG: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\ninterval = \"30s\"\n\
                       sessions-per-account = 2\n\
@@ -107,34 +108,13 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),
             content: Some(format!("content-{}", number % 500)),
-            content_group: None,
-            device: format!("device-{number}"),
-            device_group: None,
             dialect: Dialect::Embedded,
-            error_name: |_| "error",
-            kill_memory: None,
             network: Fingerprint(number),
-            opened: Clock.wall(),
             policy: policy.clone(),
-            registration: None,
-            route: "/license".into(),
-            rung: "header",
-            schedule: None,
-            stream: None,
-            token: Some(Secret::new("t".repeat(700))),
+            ..setup::card(format!("device-{number}"))
         });
-        let token = Some(Fingerprint(number));
-        let call = Call {
-            challenge: None,
-            content: None,
-            content_token: token,
-            key_session: None,
-            kind: CallKind::License,
-            opens: Opens::Yes,
-            token,
-        };
         let key = DeviceKey::new("home", "header", &card.device);
-        let admission = sessions.admit(key, &call, &card, Clock.now() + Duration::from_secs(30)).await;
+        let admission = sessions.admit(key, &setup::call(number), &card, Clock.now() + Duration::from_secs(30)).await;
         if admission.answer.refusal().is_some() {
             return Err(format!("{:?}", admission.answer).into());
         }
@@ -143,16 +123,44 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
     Ok(())
 }
 
-/// Reads until it is told to stop.
-fn read(address: SocketAddr, number: usize, stop: &AtomicBool, read: &AtomicUsize) -> Outcome<()> {
-    let admin = Endpoint::parse(&format!("http://{address}"))?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let order = if number.is_multiple_of(2) { Order::List } else { Order::ListSlots { authority: "home".into() } };
+/// Reads pages until it is told to stop, and keeps nothing of them, so that the readers cost as little as they can of
+/// the cores on which is measured.
+fn read(address: SocketAddr, number: usize, stop: &AtomicBool, pages: &AtomicUsize) -> Outcome<()> {
+    let list = if number.is_multiple_of(2) { "/v1/sessions" } else { "/v1/authorities/home/slots" };
+    let mut connection = BufReader::new(TcpStream::connect(address)?);
+    connection.get_ref().set_read_timeout(Some(PAGE_PATIENCE))?;
+    let mut after = String::new();
     while !stop.load(Ordering::Relaxed) {
-        runtime.block_on(admin::order(&admin, None, &order, true))?;
-        read.fetch_add(1, Ordering::Relaxed);
+        let head = format!("GET {list}?limit=10000{after} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        connection.get_mut().write_all(head.as_bytes())?;
+        let page = body(&mut connection)?;
+        pages.fetch_add(1, Ordering::Relaxed);
+        // The first key of the page, if there is another one.
+        let next = page.strip_prefix("{\"next\":\"").and_then(|rest| rest.split('"').next());
+        after = next.map(|next| format!("&after={next}")).unwrap_or_default();
     }
     Ok(())
+}
+
+fn body(connection: &mut impl BufRead) -> Outcome<String> {
+    let (mut length, mut line) = (0, String::new());
+    loop {
+        line.clear();
+        connection.read_line(&mut line)?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.starts_with("http/") && !line.contains(" 200 ") {
+            return Err(line.into());
+        }
+        if let Some(said) = line.strip_prefix("content-length:") {
+            length = said.trim().parse()?;
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body)?;
+    Ok(String::from_utf8(body)?)
 }
 
 async fn measure() -> Outcome<String> {
@@ -187,11 +195,11 @@ async fn measure() -> Outcome<String> {
     tokio::time::sleep(PHASE).await;
     let quiet = timed.take(beats_late(&telemetry) - before);
 
-    let (stop, lists) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, pages) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let readers: Vec<_> = (0..READERS)
         .map(|number| {
-            let (stop, lists) = (stop.clone(), lists.clone());
-            thread::spawn(move || read(address, number, &stop, &lists).map_err(|fault| fault.to_string()))
+            let (stop, pages) = (stop.clone(), pages.clone());
+            thread::spawn(move || read(address, number, &stop, &pages).map_err(|fault| fault.to_string()))
         })
         .collect();
     let before = beats_late(&telemetry);
@@ -201,16 +209,13 @@ async fn measure() -> Outcome<String> {
     for reader in readers {
         reader.join().map_err(|_| "a reader died")??;
     }
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let (load, lists) = (load.split(' ').next().unwrap_or_default(), lists.load(Ordering::Relaxed));
-    let version = env!("CARGO_PKG_VERSION");
+    let (headline, pages) = (setup::headline()?, pages.load(Ordering::Relaxed));
     let row = |name: &str, late: &Late| {
         let Late { beats, counted, median, most, rare } = late;
         format!("| {name} | {beats} | {median:.1} | {rare:.1} | {most:.1} | {counted} |\n")
     };
     Ok(format!(
-        "sidebeat {version}, load average {load}; {SESSIONS} sessions, a beat every {} s, {} s each; {READERS} operators read \
-         {lists} whole lists.\n\n\
+        "{headline}; {SESSIONS} sessions, a beat every {} s, {} s each; {READERS} operators read {pages} pages.\n\n\
          | | beats | late, median, ms | 99.9 %, ms | most, ms | counted as late |\n|---|---|---|---|---|---|\n{}{}",
         INTERVAL.as_secs(),
         PHASE.as_secs(),
@@ -219,27 +224,6 @@ async fn measure() -> Outcome<String> {
     ))
 }
 
-/// Between its marks in `benches/README.md`.
-fn write(page: &str) -> Outcome<()> {
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
-    const MARKS: [&str; 2] = ["<!-- operators: written by the command -->\n", "\n<!-- end of operators -->"];
-    let text = fs::read_to_string(FILE)?;
-    let (before, rest) = text.split_once(MARKS[0]).ok_or("no mark")?;
-    let (_, after) = rest.split_once(MARKS[1]).ok_or("no end mark")?;
-    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", MARKS[0], MARKS[1]))?)
-}
-
 fn main() -> ExitCode {
-    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
-        let page = runtime.block_on(measure())?;
-        writeln!(io::stdout(), "{page}")?;
-        if std::env::args().any(|argument| argument == "--write") { write(&page) } else { Ok(()) }
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            let _gone = writeln!(io::stderr(), "{fault}");
-            ExitCode::FAILURE
-        }
-    }
+    setup::run("operators", measure())
 }

@@ -1,0 +1,91 @@
+//! What the benches of the shell have in common: a card, a call, and how their figures come into `benches/README.md`.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use sidebeat::clock::Clock;
+use sidebeat::secret::{Fingerprint, Secret};
+use sidebeat::session::{Call, CallKind, Opens, Policy};
+use sidebeat::sessions::{AuthorityId, Card, Standing};
+use sidebeat::store::Dialect;
+use tokio::runtime;
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Bytes of a content token, as head-ends make them.
+pub(crate) const TOKEN_BYTES: usize = 700;
+
+/// Of a playback of this device, whatever it plays.
+pub(crate) fn card(device: String) -> Card {
+    Card {
+        account: Some("account".into()),
+        authority: AuthorityId::random(),
+        authority_name: "head-end".into(),
+        content: Some("content".into()),
+        content_group: None,
+        device,
+        device_group: None,
+        dialect: Dialect::NagraSsm,
+        error_name: |_| "error",
+        kill_memory: None,
+        network: Fingerprint::default(),
+        opened: Clock.wall(),
+        policy: Arc::new(Standing::new(Policy::default())),
+        registration: None,
+        route: "/license".into(),
+        rung: "header",
+        schedule: None,
+        stream: None,
+        token: Some(Secret::new("t".repeat(TOKEN_BYTES))),
+    }
+}
+
+/// For a license, with this content token.
+pub(crate) fn call(token: u64) -> Call {
+    let token = Some(Fingerprint(token));
+    Call {
+        challenge: None,
+        content: None,
+        content_token: token,
+        key_session: None,
+        kind: CallKind::License,
+        opens: Opens::Yes,
+        token,
+    }
+}
+
+/// What the figures are of, and how busy the machine was.
+pub(crate) fn headline() -> Outcome<String> {
+    let build = if cfg!(debug_assertions) { " (an unoptimised build)" } else { "" };
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    Ok(format!("sidebeat {}{build}, load average {load}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Prints what `measure` gives; with `--write` it stands between the marks of this name in the README, too.
+pub(crate) fn run(name: &str, measure: impl Future<Output = Outcome<String>>) -> ExitCode {
+    let done = runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
+        let page = runtime.block_on(measure)?;
+        writeln!(io::stdout(), "{page}")?;
+        if std::env::args().any(|argument| argument == "--write") { write(name, &page) } else { Ok(()) }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let _gone = writeln!(io::stderr(), "{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(name: &str, page: &str) -> Outcome<()> {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
+    let marks = [format!("<!-- {name}: written by the command -->\n"), format!("\n<!-- end of {name} -->")];
+    let text = fs::read_to_string(FILE)?;
+    let (before, rest) = text.split_once(&marks[0]).ok_or("no mark")?;
+    let (_, after) = rest.split_once(&marks[1]).ok_or("no end mark")?;
+    Ok(fs::write(FILE, format!("{before}{}{page}{}{after}", marks[0], marks[1]))?)
+}
