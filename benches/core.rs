@@ -71,7 +71,7 @@ fn devices(c: &mut Criterion) {
         opens: Opens::Yes,
         token,
     };
-    let start = || Some(Start { card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
+    let start = || Some(Start { account: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);
     let opens: Vec<_> = out

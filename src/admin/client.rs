@@ -222,14 +222,24 @@ fn story(value: &Value) -> String {
     ] {
         let _infallible = writeln!(text, "{key:<12} {}", field(value, key));
     }
-    for session in value["eme"].as_array().into_iter().flatten() {
-        let _infallible = writeln!(text, "{:<12} {}", "key session", key_session(session));
+    key_sessions(&mut text, value);
+    for playback in value["playbacks"].as_array().into_iter().flatten() {
+        let id: String = field(playback, "id").chars().take(8).collect();
+        let [state, content, player] = ["state", "content", "player"].map(|key| field(playback, key));
+        let _infallible = writeln!(text, "{:<12} {id}  {state}  {content}  {player}", "playback");
+        key_sessions(&mut text, playback);
     }
     for entry in value["timeline"].as_array().into_iter().flatten() {
         let at = entry["at"].as_f64().unwrap_or_default() - value["opened"].as_f64().unwrap_or_default();
         let _infallible = writeln!(text, "{at:>+10.3} s  {}  {}", field(entry, "event"), field(entry, "detail"));
     }
     text
+}
+
+fn key_sessions(text: &mut String, of: &Value) {
+    for session in of["eme"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "{:<12} {}", "key session", key_session(session));
+    }
 }
 
 /// `7f3c…  widevine, 2 license-request, 1 usable, closed: release-acknowledged`

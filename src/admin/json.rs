@@ -54,9 +54,21 @@ pub(super) fn whole(of: &Row) -> Value {
         })
     });
     let mut value = row(of);
+    value["playbacks"] = of.playbacks.iter().map(playback).collect();
     value["timeline"] = Value::Array(entries.collect());
-    value["eme"] = of.mirror.key_sessions().iter().map(|session| key_session(session, of.opened + of.age)).collect();
+    value["eme"] = eme(of);
     value
+}
+
+/// One of those that share a session.
+fn playback(of: &Row) -> Value {
+    let mut value = row(of);
+    value["eme"] = eme(of);
+    value
+}
+
+fn eme(of: &Row) -> Value {
+    of.mirror.key_sessions().iter().map(|session| key_session(session, of.opened + of.age)).collect()
 }
 
 /// A `MediaKeySession` as the wire shows it, in the words of the EME specification.

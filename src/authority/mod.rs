@@ -41,7 +41,7 @@ pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::slots::{Held, Kept, RESERVED};
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable};
+use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable, SessionUnit};
 use crate::playbacks::Block;
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
@@ -55,6 +55,7 @@ pub struct Authority {
     pub id: AuthorityId,
     kind: Kind,
     pub name: Arc<str>,
+    pub unit: SessionUnit,
 }
 
 #[derive(Debug)]
@@ -79,12 +80,11 @@ impl Authority {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config, signals))),
             AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
-                let (clock, use_other_renewal) = (Arc::default(), Arc::default());
-                let health = Arc::new(Health::new(signals.outage_over.clone()));
-                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal }))
+                let (clock, health) = (Arc::default(), Arc::new(Health::new(signals.outage_over.clone())));
+                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal: Arc::default() }))
             }
         };
-        Self { id: AuthorityId::random(), kind, name: config.name.into() }
+        Self { id: AuthorityId::random(), kind, name: config.name.into(), unit: config.unit }
     }
 
     /// The same authority with new settings; none if they are for another kind.
@@ -99,7 +99,7 @@ impl Authority {
             | (Kind::FirstLight(_), AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_))
             | (Kind::NagraSsm(_), AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_)) => return None,
         };
-        Some(Self { id: self.id.clone(), kind, name: self.name.clone() })
+        Some(Self { id: self.id.clone(), kind, name: self.name.clone(), unit: config.unit })
     }
 
     pub fn dialect(&self) -> Dialect {

@@ -20,6 +20,7 @@ mod server;
 mod store;
 mod texts;
 mod token_keys;
+mod unit;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -109,12 +110,12 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let call = server.limits.call;
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
-    let kinds: Vec<_> = authorities.iter().map(|authority| authority.as_ref().map(|one| &one.kind)).collect();
+    let found: Vec<_> = authorities.iter().map(Option::as_ref).collect();
     let frame = Frame {
         authorities: &names,
         call,
         client_ca: server.tls.client_ca.is_some(),
-        kinds: &kinds,
+        found: &found,
         listeners: &listeners,
     };
     let routes = route::routes(&root, &frame);

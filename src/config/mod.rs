@@ -188,6 +188,16 @@ pub struct Authority {
     pub kind: AuthorityKind,
     /// Referred to by routes; also a metric label.
     pub name: String,
+    pub unit: SessionUnit,
+}
+
+/// What one session at an authority stands for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SessionUnit {
+    /// All that a device plays for an account.
+    Device,
+    #[default]
+    Playback,
 }
 
 #[derive(Debug)]

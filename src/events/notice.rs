@@ -103,7 +103,9 @@ fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)>
         Event::Closed(end) => ("session.closed", json!({ "reason": end.name() })),
         Event::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
         Event::Forgiven => ("session.forgiven", json!({})),
+        Event::Joined => ("playback.joined", json!({})),
         Event::Killed(why) => ("session.killed", reason(why)),
+        Event::Left(end) => ("playback.left", json!({ "reason": end.name() })),
         Event::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
         Event::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
         // Under the vendor's names, as apps of its player SDK know them.
@@ -170,6 +172,8 @@ pub(super) mod tests {
             (Event::Closed(End::Stopped), Some("session.closed")),
             (Event::Killed(why()), Some("session.killed")),
             (Event::Forgiven, Some("session.forgiven")),
+            (Event::Joined, Some("playback.joined")),
+            (Event::Left(End::Quit), Some("playback.left")),
             (Event::Refused(Denial::Limit, why()), Some("session.refused")),
             (Event::Failed(AskKind::Beat, why()), Some("ssmheartbeaterror")),
             (Event::Blackout(why()), Some("BLACKOUT")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reach::Reach;
 use crate::authority::Authority;
-use crate::config::{self, Limits, Texts};
+use crate::config::{self, Limits, SessionUnit, Texts};
 use crate::playbacks::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, Refusal};
@@ -161,6 +161,7 @@ fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
         re_entry: config.re_entry,
         renews: authority.is_some_and(Authority::renews),
         sessions_per_device: config.sessions_per_device,
+        shares_session: authority.is_some_and(|authority| authority.unit == SessionUnit::Device),
         ..Policy::default()
     };
     match authority {

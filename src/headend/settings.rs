@@ -14,6 +14,8 @@ use crate::authority::embedded::OnLimit;
 pub struct Settings {
     /// Whether a call with the token before the current one is served too.
     pub accept_previous: bool,
+    /// One session is for all that its device plays: license servers take it with any content token of device and account.
+    pub counts_devices: bool,
     pub firstlight: LightSettings,
     /// Seconds that a beat may be late.
     pub grace: f64,
@@ -41,6 +43,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             accept_previous: false,
+            counts_devices: false,
             firstlight: LightSettings::default(),
             grace: 10.0,
             heartbeat: 30.0,

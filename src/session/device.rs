@@ -29,6 +29,7 @@ mod kills;
 mod limit;
 mod place;
 mod room;
+mod shared;
 mod turned;
 mod zaps;
 
@@ -58,7 +59,7 @@ impl<C> Device<C> {
         now: Instant,
         call: &Call,
         policy: &Policy,
-        start: impl FnOnce() -> Option<Start<C>>,
+        start: impl FnMut() -> Option<Start<C>>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         let place = place(&self.playbacks, now, call, policy);
@@ -68,8 +69,8 @@ impl<C> Device<C> {
         let index = match place {
             Place::At(index) => index,
             Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
-            Place::Fresh => match start().filter(|_| !self.is_unsettled(policy)) {
-                Some(start) => self.begin(now, call, policy, start, out),
+            Place::Fresh => match self.begin_by_unit(now, call, policy, start, out) {
+                Some(index) => index,
                 None => return (None, Answer::Refuse(Refusal::Unreachable(Fault::too_many_sessions()))),
             },
             Place::Nowhere => return (None, Answer::Pass),
@@ -92,7 +93,7 @@ impl<C> Device<C> {
         now: Instant,
         call: &Call,
         policy: &Policy,
-        start: impl FnOnce() -> Option<Start<C>>,
+        start: impl FnMut() -> Option<Start<C>>,
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         if self.has_lost_its_turn(id, now, call, policy) {
@@ -140,7 +141,8 @@ impl<C> Device<C> {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
         let was_killed = self.is_killed(id);
-        let answer = self.step(id, now, input, policy, out);
+        let answer = self.deliver_by_role(id, now, input, policy, out);
+        self.settle_shared(id, now, policy, out);
         if !was_killed {
             self.kill_alike(id, now, policy, out);
         }
@@ -253,7 +255,8 @@ impl<C> Device<C> {
         if let Input::Slept(by) = input {
             playback.leases.slept(now, by);
         }
-        let Effects { answer, list } = step(&mut playback.session, now, input, policy);
+        let shared = playback.is_device_session().then(|| policy.of_device_session());
+        let Effects { answer, list } = step(&mut playback.session, now, input, shared.as_ref().unwrap_or(policy));
         let forget = list.contains(&Effect::Forget);
         let opens = |effect: &Effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Open);
         let beside = list.iter().any(opens).then(|| self.beside(id, policy)).flatten();

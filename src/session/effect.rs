@@ -131,7 +131,11 @@ pub enum Event {
     Failed(AskKind, Reason),
     /// An operator took its kill back: its player may begin anew.
     Forgiven,
+    /// Another playback of the device plays by its session.
+    Joined,
     Killed(Reason),
+    /// One of the playbacks that share the session is over; the session goes on with the others.
+    Left(End),
     /// Its newest token was lost with an answer: nobody can give it back, and the authority lets it expire.
     LeftOpen,
     /// From now on it plays without the authority's word: with its last grant, or without any.

@@ -31,7 +31,7 @@ pub use self::end::End;
 pub use self::grant::{AskKind, Grant, Ticket};
 pub use self::input::{Farewell, Input, Served};
 pub use self::lease::KeyLease;
-pub use self::playback::{Playback, Start};
+pub use self::playback::{Playback, Role, Start};
 pub use self::policy::Policy;
 pub use self::record::{PlaybackRecord, SessionRecord, Stamp, StateRecord};
 pub use self::record::{expose, hide, is_default};

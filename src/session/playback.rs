@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use super::call::{Call, CallKind, CallNames};
 use super::effect::Remembered;
@@ -35,6 +36,8 @@ pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
+    /// Whom it is counted for, where its device may play for several.
+    pub account: Option<Fingerprint>,
     /// It began without a content token: whoever names its device speaks for it.
     pub(super) bare: bool,
     pub(super) began: Instant,
@@ -44,11 +47,14 @@ pub struct Playback<C> {
     /// Other names of its content.
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
     pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    /// How long a kill of it is remembered.
+    pub(super) kill_memory: Duration,
     pub(super) leases: Leases,
     /// The content token that the stop named by which it is over: other players of it may go on.
     pub(super) left: Option<Fingerprint>,
     /// Those that came after the first one for the same content.
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    pub role: Role,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
     /// A license was given to a call with that token.
@@ -58,18 +64,62 @@ pub struct Playback<C> {
     pub(super) gave_way_to: Option<SessionId>,
 }
 
+/// What of its device's sessions a playback is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Role {
+    /// It has a session of its own.
+    #[default]
+    #[serde(rename = "a")]
+    Alone,
+    /// The one session for all that the device plays. No player calls it; its content token is that of the playback
+    /// `by`.
+    #[serde(rename = "d")]
+    DeviceSession { by: SessionId },
+    /// It shares the session of its device that has this id.
+    #[serde(rename = "s")]
+    Sharing(SessionId),
+}
+
+impl Role {
+    /// After a restart: a record that contradicts itself is of one that is alone.
+    pub(super) fn restored(self, session: &Session) -> Self {
+        let shares = session.shares.is_some() || !matches!(self, Self::Sharing(_));
+        if shares { self } else { Self::Alone }
+    }
+}
+
 /// What a fresh playback is made of; asked for only when one is needed.
 pub struct Start<C> {
+    /// Whom it is counted for, where that matters: see [`Policy::shares_session`].
+    pub account: Option<Fingerprint>,
     pub card: C,
     pub id: SessionId,
     pub seed: u32,
 }
 
 impl<C> Playback<C> {
+    pub(super) fn is_alone(&self) -> bool {
+        self.role == Role::Alone
+    }
+
+    /// No playback itself, but the session that the device's playbacks share.
+    pub fn is_device_session(&self) -> bool {
+        matches!(self.role, Role::DeviceSession { .. })
+    }
+
+    /// The session that it shares with the other playbacks of its device.
+    pub fn shares(&self) -> Option<SessionId> {
+        match self.role {
+            Role::Sharing(session) => Some(session),
+            Role::Alone | Role::DeviceSession { .. } => None,
+        }
+    }
+
     pub(super) fn begin(start: Start<C>, now: Instant, call: &Call, policy: &Policy) -> Self {
-        let Start { card, id, seed } = start;
+        let Start { account, card, id, seed } = start;
         let registered = call.content_token.is_some_and(|token| call.token != Some(token));
         let mut playback = Self {
+            account,
             card,
             id,
             session: Session::new(now, seed, policy),
@@ -79,9 +129,11 @@ impl<C> Playback<C> {
             content: call.content,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
+            kill_memory: policy.kill_memory,
             left: None,
             later_tokens: ArrayVec::new(),
             leases: Leases::default(),
+            role: Role::Alone,
             token: call.token,
             // One that was registered came with its content token.
             token_accepted: registered,
@@ -114,19 +166,19 @@ impl<C> Playback<C> {
 
     /// Whether this content token is, or was, one of the playback's.
     pub fn has_token(&self, token: Fingerprint) -> bool {
-        self.token == Some(token) || self.later_tokens.contains(&token)
+        !self.is_device_session() && (self.token == Some(token) || self.later_tokens.contains(&token))
     }
 
     /// Whether whoever brings this content token may speak for the playback: it was accepted with a call of the
     /// playback, or it began the playback and no other has been accepted.
     pub fn answers_to(&self, token: Fingerprint) -> bool {
         let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
-        began_it || self.later_tokens.contains(&token)
+        !self.is_device_session() && (began_it || self.later_tokens.contains(&token))
     }
 
     /// Whether whoever names this, or its device alone, may speak for the playback.
     pub fn is_spoken_for_by(&self, token: Option<Fingerprint>) -> bool {
-        token.map_or(self.bare, |token| self.answers_to(token))
+        !self.is_device_session() && token.map_or(self.bare, |token| self.answers_to(token))
     }
 
     pub(super) fn is_of(&self, call: &Call) -> bool {
@@ -136,7 +188,7 @@ impl<C> Playback<C> {
     /// Why the kill of this playback refuses a call with these names: it comes with one of its tokens, or with no
     /// content token at all.
     pub(super) fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
-        let by = self.session.killed_by()?;
+        let by = self.session.killed_by().filter(|_| !self.is_device_session())?;
         let is_named = || names.tokens().any(|token| self.has_token(token));
         let is_barred = || names.content_token.is_none() && (by.bars_device() || self.plays(names.content));
         (is_named() || is_barred()).then_some(by)
@@ -153,7 +205,7 @@ impl<C> Playback<C> {
 
     /// Without a token only time tells the keys of one title from those of the next.
     pub(super) fn has_just_begun(&self, now: Instant) -> bool {
-        self.token.is_none() && self.session.is_active() && now < self.began + TOGETHER
+        self.token.is_none() && self.session.is_active() && !self.is_device_session() && now < self.began + TOGETHER
     }
 
     pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {

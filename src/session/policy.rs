@@ -54,6 +54,8 @@ pub struct Policy {
     /// What the clock will bring.
     pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
+    /// The authority counts devices: all that a device plays for an account shares one session.
+    pub shares_session: bool,
     /// A device that zaps fast gets its next playback opened when it has been quiet for the first of
     /// these, doubled with each zap up to the second; a zap after that long is a single one again.
     pub settle: [Duration; 2],
@@ -118,6 +120,20 @@ impl Policy {
         self.denial_memory.min(Duration::from_secs(1))
     }
 
+    /// As it holds for a session that several playbacks share: these end by what their players show, and the session
+    /// with the last of them.
+    pub(super) fn of_device_session(&self) -> Self {
+        let endings = Endings {
+            license_expiry: false,
+            media_silence: None,
+            renewals_overdue: None,
+            report_silence: false,
+            unused: None,
+            ..self.endings
+        };
+        Self { endings, ..self.clone() }
+    }
+
     pub fn retry_after(&self, missed: u8) -> Duration {
         let [first, later] = self.retries;
         if missed <= 1 { first } else { later }
@@ -149,6 +165,7 @@ impl Default for Policy {
             rotates_tokens: true,
             schedule: None,
             sessions_per_device: 1,
+            shares_session: false,
             settle: [Duration::from_millis(300), Duration::from_millis(700)],
             stop_on_blackout: true,
             stop_on_end: true,

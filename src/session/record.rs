@@ -26,7 +26,7 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::lease::Leases;
 use super::life::Life;
-use super::playback::Playback;
+use super::playback::{Playback, Role};
 use super::policy::Policy;
 use super::report::Stream;
 use super::schedule::{self, Schedule};
@@ -59,6 +59,8 @@ pub struct PlaybackRecord {
     pub left: Option<Fingerprint>,
     #[serde(rename = "ts", alias = "later_tokens", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
+    #[serde(rename = "ro", default, skip_serializing_if = "is_default")]
+    pub role: Role,
     #[serde(rename = "s", alias = "session")]
     pub session: SessionRecord,
     #[serde(rename = "t", alias = "token", default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +121,9 @@ pub struct SessionRecord {
     pub schedule: Vec<(Wall, schedule::Moment)>,
     #[serde(rename = "sd", alias = "seed")]
     pub seed: u32,
+    /// It shares its device's session, of this interval.
+    #[serde(rename = "sh", default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Span>,
     /// The machine slept this long since the last good answer: `last_good` is reckoned without that.
     #[serde(rename = "sl", default, skip_serializing_if = "is_default")]
     pub slept: Span,
@@ -150,6 +155,7 @@ impl PlaybackRecord {
             leases: playback.leases().iter().map(|of| (of.key_session, of.ends.map(|ends| at.wall_of(ends)))).collect(),
             left: playback.left,
             later_tokens: playback.later_tokens.to_vec(),
+            role: playback.role,
             session: SessionRecord::of(&playback.session, at)?,
             token: playback.token,
         })
@@ -161,14 +167,17 @@ impl PlaybackRecord {
         let mut session = self.session.restore(at, policy);
         session.licensed_until = leases.last_end();
         Playback {
+            account: None,
             card,
             id: self.id,
+            role: self.role.restored(&session),
             session,
             bare: self.bare || self.token.is_none(),
             began: at.instant_of(self.began),
             content: self.content,
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),
             key_sessions: self.key_sessions.iter().copied().take(super::playback::KEY_SESSIONS).collect(),
+            kill_memory: policy.kill_memory,
             leases,
             left: self.left,
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
@@ -211,6 +220,7 @@ impl SessionRecord {
             reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
+            shares: session.shares.map(Span::from),
             slept: session.slept.into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
@@ -220,23 +230,11 @@ impl SessionRecord {
         })
     }
 
-    /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
-    pub fn is_orphan(&self) -> bool {
-        let held = self.grant.is_some();
-        match self.state {
-            StateRecord::Closed { .. } | StateRecord::Killed { .. } => self.opening,
-            StateRecord::Closing { .. } | StateRecord::Failing { .. } | StateRecord::Live { .. } => {
-                self.opening || !held
-            }
-            StateRecord::Opening { .. } => true,
-            StateRecord::Owing { .. } => self.opening || held,
-        }
-    }
-
     /// One that contradicts itself becomes an open whose answer nobody knows.
     fn restore(&self, at: &Moment, policy: &Policy) -> Session {
         let time = |wall| at.instant_of(wall);
         let grant = self.grant.as_ref().map(GrantRecord::restore);
+        let shares = self.shares.filter(|_| grant.is_none());
         let state = match (&self.state, &grant) {
             (StateRecord::Closed { until, why }, _) => State::Closed { until: time(*until), why: why.restore(at) },
             (StateRecord::Closing { next, tries, why }, Some(_)) => {
@@ -245,11 +243,12 @@ impl SessionRecord {
             (StateRecord::Failing { missed, retry }, Some(_)) => {
                 State::Failing { missed: *missed, retry: time(*retry) }
             }
-            (StateRecord::Owing { ran, since, tries }, None) => {
+            (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
                 State::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
             }
             (StateRecord::Killed { by, until }, _) => State::Killed { by: by.clone(), until: time(*until) },
             (StateRecord::Live { beat }, Some(_)) => State::Live { beat: time(*beat) },
+            (StateRecord::Live { beat }, None) if shares.is_some() => State::Live { beat: time(*beat) },
             (
                 StateRecord::Closing { .. }
                 | StateRecord::Failing { .. }
@@ -285,6 +284,7 @@ impl SessionRecord {
             reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
+            shares: shares.map(Duration::from),
             slept: self.slept.into(),
             took: self.took.into(),
             state,

@@ -136,6 +136,8 @@ pub struct Session {
     pub(super) returns: bool,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
+    /// It shares its device's session, of this interval: it has no grant of its own, and asks the authority nothing.
+    pub(super) shares: Option<Duration>,
     /// The machine slept this long since the last good answer.
     pub(super) slept: Duration,
     /// No end of its own before that time: the machine slept, or the process was not there.
@@ -187,6 +189,7 @@ impl Session {
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
+            shares: None,
             slept: Duration::ZERO,
             spared: None,
             state: State::Opening { held: true, since: now },
@@ -246,7 +249,7 @@ impl Session {
     }
 
     pub fn interval(&self) -> Option<Duration> {
-        self.grant.as_ref().map(|grant| grant.interval)
+        self.grant.as_ref().map(|grant| grant.interval).or(self.shares)
     }
 
     /// Since when it plays without the authority's word.
@@ -284,7 +287,7 @@ impl Session {
 
     /// Waits for its device's older playbacks.
     pub fn is_held(&self) -> bool {
-        matches!(self.state, State::Opening { held: true, .. })
+        self.shares.is_none() && matches!(self.state, State::Opening { held: true, .. })
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {

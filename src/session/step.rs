@@ -25,6 +25,7 @@ mod kill;
 mod opened;
 mod reopen;
 mod resume;
+mod share;
 mod slept;
 mod told;
 mod usage;
@@ -212,7 +213,7 @@ impl Session {
         match self.state {
             State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
             State::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
-            State::Live { beat } if self.beats == Beats::Timer && now >= beat && !self.rests(policy) => {
+            State::Live { beat } if self.beats_itself() && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
                     fx.note(Event::BeatLate(late));
@@ -268,6 +269,7 @@ impl Session {
         };
         match &why {
             Over::Denied(denial, reason) => fx.note(Event::Refused(*denial, reason.clone())),
+            Over::Ended(end) if self.shares.is_some() => fx.note(Event::Left(*end)),
             Over::Ended(end) => fx.note(Event::Closed(*end)),
             Over::Unmanaged => fx.note(Event::Unmanaged),
             // Noted as the failed call that it was, or as the loss of what was running.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::clock::Span;
 use crate::events::Playback;
 use crate::ids::{self, SessionId};
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy, Schedule, Stream};
-use crate::store::Dialect;
+use crate::store::{CardRecord, Dialect};
 use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
@@ -151,5 +152,40 @@ impl Card {
             session,
             token,
         }
+    }
+    /// As it is written down.
+    pub(super) fn record(&self) -> Arc<CardRecord> {
+        let Card {
+            account,
+            authority_name,
+            content,
+            content_group,
+            device,
+            device_group,
+            dialect,
+            kill_memory,
+            opened,
+            registration,
+            route,
+            rung,
+            token,
+            ..
+        } = self;
+        Arc::new(CardRecord {
+            account: account.clone(),
+            authority: authority_name.clone(),
+            authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
+            content: content.clone(),
+            content_group: content_group.clone(),
+            device: device.clone(),
+            device_group: device_group.clone(),
+            dialect: Some(*dialect),
+            kill_memory: kill_memory.map(Span::from),
+            opened: (*opened).into(),
+            registration: registration.as_ref().map(|registration| registration.id),
+            route: route.clone(),
+            rung: (*rung).to_owned(),
+            token: token.clone(),
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::card::{AuthorityId, Card};
+use crate::secret::Fingerprint;
 
 /// An account at an authority.
 type Account = (AuthorityId, String);
@@ -65,6 +66,11 @@ impl Drop for Closing {
             }
         }
     }
+}
+
+/// By what the accounts of a device's playbacks are told from each other.
+pub(super) fn account_name(card: &Card) -> Option<Fingerprint> {
+    card.account.as_ref().map(|account| Fingerprint::of(account.as_bytes()))
 }
 
 /// A device without an account is its own.

@@ -51,15 +51,23 @@ pub(super) struct IndexedSession {
     order: OpeningOrder,
     /// As what it is remembered, and since when.
     remembered: Option<(Remembered, u64)>,
-    state: usize,
+    /// None: it shares another one's session, and is neither listed nor counted.
+    state: Option<usize>,
 }
 
 impl SessionIndex {
-    /// `state`: its place in [`STATES`].
-    pub(super) fn insert(self: &Arc<Self>, key: DeviceKey, order: OpeningOrder, state: usize) -> IndexedSession {
+    /// `state`: its place in [`STATES`]; none for a playback that shares another one's session.
+    pub(super) fn insert(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        order: OpeningOrder,
+        state: Option<usize>,
+    ) -> IndexedSession {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.by_id.insert(order.id, key);
-        places.by_opening.insert(order);
+        if state.is_some() {
+            places.by_opening.insert(order);
+        }
         drop(places);
         self.count(state, 1);
         IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
@@ -122,8 +130,8 @@ impl SessionIndex {
         orders.filter_map(|order| Some((*order, *places.by_id.get(&order.id)?))).collect()
     }
 
-    fn count(&self, state: usize, change: isize) {
-        if let Some(count) = self.states.get(state) {
+    fn count(&self, state: Option<usize>, change: isize) {
+        if let Some(count) = state.and_then(|state| self.states.get(state)) {
             // Wraps back: what is taken was added before.
             count.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
         }
@@ -141,7 +149,7 @@ impl SessionIndex {
 
 impl IndexedSession {
     /// As the step left it.
-    pub(super) fn update(&mut self, state: usize, credit: Option<u64>, remembered: Option<Remembered>) {
+    pub(super) fn update(&mut self, state: Option<usize>, credit: Option<u64>, remembered: Option<Remembered>) {
         if self.remembered.map(|(kind, _)| kind) != remembered {
             self.forget_end();
             self.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));

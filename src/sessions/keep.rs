@@ -2,7 +2,7 @@
 //!
 //! A record is made under the device's lock, where its step was, and only when something changed that
 //! has to be known. Policy and dialect are taken anew from the configuration. A new field of the card
-//! that must survive needs one in `store::CardRecord`, in `card_record`, and where the card is built
+//! that must survive needs one in `store::CardRecord`, in [`Card::record`], and where the card is built
 //! anew ([`Home`]'s maker in `app`).
 
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::card::{Card, DeviceKey};
 use super::table::Kept;
 use super::timeline::{Entry, Happened, Timeline};
-use super::{Asking, Sessions};
-use crate::clock::{Moment, Span};
+use super::{Asking, Sessions, closings};
+use crate::clock::Moment;
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, End, Event, Input, Outbox, Playback, PlaybackRecord, Stamp, StateRecord};
-use crate::store::{CardRecord, Key, Record, SessionRecord, TimelineRecord};
+use crate::session::{AskKind, Device, End, Event, Input, Outbox, Playback, PlaybackRecord, Role, Stamp, StateRecord};
+use crate::store::{CardRecord, Key, Mark, Record, SessionRecord, TimelineRecord};
 
 /// Where a restored session belongs in today's configuration.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Sessions {
     /// media are, plays: no crash may lose its session. Asked for before the license is, it costs nothing.
     pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
         let wait = self.store.as_ref().and_then(|store| {
-            let mark = self.table.with(key, |seat| seat.device.playback_mut(id)?.card.written)?;
+            let mark = self.table.with(key, |seat| newest_mark(&seat.device, id))?;
             Some(store.durable_up_to(mark))
         });
         in_time(wait)
@@ -91,7 +91,7 @@ impl Sessions {
                 (Some(_), None) => store.forget(Key::Session(playback.id)),
                 (Some(_) | None, Some(_)) => {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
-                    let card = playback.card.record.get_or_insert_with(|| card_record(&playback.card.card)).clone();
+                    let card = playback.card.record.get_or_insert_with(|| playback.card.card.record()).clone();
                     let timeline = playback.card.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
                         let record = SessionRecord { card, device: key.0, playback: record, timeline };
@@ -134,6 +134,7 @@ impl Sessions {
     pub fn restore(self: &Arc<Self>, mut records: Vec<SessionRecord>, home: impl Fn(&CardRecord) -> Home) -> Restored {
         records.sort_by_key(|record| record.playback.began);
         let moment = self.clock.moment();
+        let (mut leaving, mut shared) = (Vec::new(), Vec::new());
         let mut restored = Restored::default();
         for record in &records {
             let id = record.playback.id;
@@ -150,9 +151,16 @@ impl Sessions {
                 self.take_back(device, record, card, &moment, out);
                 restored.count(device, id, record.playback.session.is_orphan());
             });
-            if leaves {
-                self.deliver(key, id, Input::End(End::Stopped));
-            }
+            leaving.extend(leaves.then_some((key, id)));
+            shared.extend((record.playback.role != Role::Alone).then_some(key));
+        }
+        shared.sort_unstable();
+        shared.dedup();
+        for key in shared {
+            self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.card.policy(), out));
+        }
+        for (key, id) in leaving {
+            self.deliver(key, id, Input::End(End::Stopped));
         }
         restored
     }
@@ -172,7 +180,8 @@ impl Sessions {
             | StateRecord::Owing { .. } => false,
         };
         let kept = record.playback.session.matters_until() > wall;
-        *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(!over);
+        let counts = !over && session.shares.is_none();
+        *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(counts);
         if let Some(store) = self.store.as_ref().filter(|_| !kept) {
             store.forget(Key::Session(record.playback.id));
         }
@@ -192,6 +201,7 @@ impl Sessions {
         kept.record = record.card.dialect.is_some().then(|| record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
+        playback.account = closings::account_name(&playback.card.card);
         let orphan = record.playback.session.is_orphan();
         // What goes on as it was written is not written again: that would be the whole journal. An open that
         // nobody knows of any more is not to be lost twice.
@@ -207,7 +217,7 @@ impl Sessions {
 
 impl Restored {
     fn count(&mut self, device: &mut Device<Kept>, id: SessionId, orphan: bool) {
-        let Some(playback) = device.playback_mut(id) else { return };
+        let Some(playback) = device.playback_mut(id).filter(|playback| playback.shares().is_none()) else { return };
         let state = super::row::state_name(playback.session.state());
         *match state {
             "closed" if orphan => &mut self.orphaned,
@@ -233,45 +243,18 @@ impl Restored {
     }
 }
 
+/// Of the playback and of the session that it shares.
+fn newest_mark(device: &Device<Kept>, id: SessionId) -> Option<Mark> {
+    let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
+    let playback = of(id)?;
+    let session = playback.shares().and_then(of);
+    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.card.written).max()
+}
+
 async fn in_time(wait: Option<impl Future<Output = ()>>) {
     if let Some(wait) = wait {
         let _slow = tokio::time::timeout(PATIENCE, wait).await;
     }
-}
-
-fn card_record(card: &Arc<Card>) -> Arc<CardRecord> {
-    let Card {
-        account,
-        authority_name,
-        content,
-        content_group,
-        device,
-        device_group,
-        dialect,
-        kill_memory,
-        opened,
-        registration,
-        route,
-        rung,
-        token,
-        ..
-    } = &**card;
-    Arc::new(CardRecord {
-        account: account.clone(),
-        authority: authority_name.clone(),
-        authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
-        content: content.clone(),
-        content_group: content_group.clone(),
-        device: device.clone(),
-        device_group: device_group.clone(),
-        dialect: Some(*dialect),
-        kill_memory: kill_memory.map(Span::from),
-        opened: (*opened).into(),
-        registration: registration.as_ref().map(|registration| registration.id),
-        route: route.clone(),
-        rung: (*rung).to_owned(),
-        token: token.clone(),
-    })
 }
 
 impl Timeline {

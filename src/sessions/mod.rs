@@ -22,6 +22,7 @@ mod pacer;
 mod pump;
 mod retention;
 mod row;
+mod sharing;
 mod sleep;
 mod spares;
 mod stepping;
@@ -150,8 +151,8 @@ impl Sessions {
             }
             let now = self.clock.now();
             let start = || {
-                let id = SessionId(self.chance.draw());
-                let start = || Start { card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 };
+                let (account, id) = (closings::account_name(card), SessionId(self.chance.draw()));
+                let start = || Start { account, card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 };
                 self.has_room().then(start)
             };
             let (session, answer) = match waited {
@@ -199,9 +200,11 @@ impl Sessions {
         })
     }
 
-    /// The grant of a playback that goes on, whatever call is under way. None too if it is forgotten.
+    /// The grant of a playback that goes on, or of the session that it shares, whatever call is under way. None too if
+    /// it is forgotten.
     pub fn last_grant(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Grant> {
         self.with(key, |device, _| {
+            let id = device.playback_mut(id)?.shares().unwrap_or(id);
             let session = &device.playback_mut(id)?.session;
             session.grant().filter(|_| session.is_active()).cloned()
         })
@@ -223,9 +226,10 @@ impl Sessions {
         self.with(key, |device, _| device.playback_mut(id)?.session.killed_by().cloned())
     }
 
-    /// Whether this content token is, or was, one of that playback's. False when it is forgotten.
+    /// Whether this content token is, or was, one of that playback's, or of one that shares that session. False when it
+    /// is forgotten.
     pub fn answers_to(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
-        self.with(key, |device, _| device.playback_mut(id).is_some_and(|playback| playback.answers_to(token)))
+        self.with(key, |device, _| device.answers_to(id, token))
     }
 
     /// Whether this content token is, or was, one of a playback that goes on.

@@ -135,15 +135,21 @@ impl Sessions {
     fn look_at(&self, key: DeviceKey, id: SessionId, fits: impl FnOnce(&Playback<Kept>) -> bool) -> Option<Row> {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         self.table.look(key, |device| {
-            let playback = device.playbacks().iter().find(|playback| playback.id == id)?;
-            fits(playback).then(|| Row::of(playback, now, wall))
+            let asked = device.playbacks().iter().find(|playback| playback.id == id)?;
+            // One that shares a session is shown as a part of that one.
+            let of = |session| device.playbacks().iter().find(|playback| playback.id == session);
+            let playback = asked.shares().and_then(of).unwrap_or(asked);
+            let shares = device.playbacks().iter().filter(|other| other.shares() == Some(playback.id));
+            let row =
+                || Row { playbacks: shares.map(|of| Row::of(of, now, wall)).collect(), ..Row::of(playback, now, wall) };
+            fits(playback).then(row)
         })?
     }
 
     /// Brings the index up to what a step has left.
     pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<Kept>) {
         for playback in device.playbacks_mut() {
-            let state = state_place(playback.session.state());
+            let state = playback.shares().is_none().then(|| state_place(playback.session.state()));
             let card = &playback.card.card;
             let credit = playback.session.on_credit().map(|_| card.authority.number());
             let remembered = playback.remembered();
@@ -160,6 +166,9 @@ impl Sessions {
         let mut scanned: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
         let mut credits: BTreeMap<u64, (AuthorityId, usize)> = BTreeMap::new();
         let seen = self.table.collect(|_, playback| {
+            if playback.shares().is_some() {
+                return None;
+            }
             let authority = playback.card.card.authority.clone();
             Some((state_place(playback.session.state()), playback.session.on_credit().map(|_| authority)))
         });

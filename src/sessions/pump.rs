@@ -130,6 +130,10 @@ impl Pump {
     /// Tells the authority whose sessions' players have got something to play by.
     pub(super) fn mark_accepted(&self, device: &mut Device<Kept>) {
         for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
+            if playback.session.grant().is_none() {
+                // The next one is another place.
+                playback.card.accepted = false;
+            }
             if let (false, Some(grant)) = (playback.card.accepted, playback.session.grant()) {
                 self.asker.accepted(grant, &playback.card.card);
                 playback.card.accepted = true;

@@ -32,6 +32,8 @@ pub struct Row {
     pub opened: Duration,
     /// Who keeps it alive: `timer` or `renewals`.
     pub paced_by: &'static str,
+    /// Those that share the session, oldest first, where its authority counts devices.
+    pub playbacks: Vec<Row>,
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
     /// Whether anything has reached its player that it can play by.
@@ -67,6 +69,7 @@ impl Row {
                 Beats::Renewals { .. } => "renewals",
                 Beats::Timer => "timer",
             },
+            playbacks: Vec::new(),
             player: session.playing().map(playing_name),
             served: session.is_served(),
             state: state_name(session.state()),

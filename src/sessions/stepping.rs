@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Notify;
 
 use super::retention::drop_tokens;
+use super::sharing::share_cards;
 use super::table::{Kept, Seat};
 use super::{Asking, DeviceKey, Sessions};
 use crate::ids::SessionId;
@@ -32,6 +33,7 @@ impl Sessions {
             let mut out = Outbox::new();
             let result = act(seat, &mut out);
             let Seat { device, wake, .. } = seat;
+            share_cards(device);
             let told: Vec<_> = (0..out.len()).map(|at| is_told_elsewhere(&out, at)).collect();
             for ((id, effect), told) in out.into_iter().zip(told) {
                 self.carry_out(key, device, (id, effect, told), wake, &mut jobs);
@@ -72,12 +74,16 @@ impl Sessions {
             Effect::Displace(_) | Effect::Forget => {}
             Effect::Note(event) => {
                 let at = self.clock.wall();
-                if matches!(&event, Event::Closed(why) if why.is_wanted()) {
+                if matches!(&event, Event::Closed(why) | Event::Left(why) if why.is_wanted()) {
                     playback.card.mirror.over();
                 }
-                let token = playback.token.filter(|token| playback.answers_to(*token));
-                self.telemetry.note(&playback.card.card.playback(key, id, token), &event, at, told);
-                playback.card.timeline.add(at, event);
+                let (session, token, card) =
+                    (playback.shares().unwrap_or(id), playback.token, playback.card.card.clone());
+                let token = token.filter(|token| device.answers_to(session, *token));
+                self.telemetry.note(&card.playback(key, session, token), &event, at, told);
+                if let Some(playback) = device.playback_mut(session) {
+                    playback.card.timeline.add(at, event);
+                }
             }
             Effect::Wake => wake.notify_waiters(),
         }

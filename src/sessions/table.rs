@@ -13,6 +13,7 @@ use super::index::IndexedSession;
 use super::spares::Spare;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
+use crate::secret::Fingerprint;
 use crate::session::{Device, Playback, Slot, Stamp};
 use crate::store::{CardRecord, Mark};
 
@@ -31,6 +32,8 @@ pub(super) struct Kept {
     /// Whether its operator was warned of what its licenses say of renewals.
     pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
+    /// The content token whose playback the card is of, for a session that several share.
+    pub(super) opened_by: Option<Fingerprint>,
     /// The card as it is written down, once it was.
     pub(super) record: Option<Arc<CardRecord>>,
     /// The deadline that stands on the wheel, and where.
@@ -56,6 +59,7 @@ impl Kept {
             indexed: None,
             escapes_told: false,
             mirror: Mirror::default(),
+            opened_by: None,
             record: None,
             slotted: None,
             spare: None,

@@ -32,7 +32,9 @@ impl Debts {
             | Event::Closed(_)
             | Event::Failed(..)
             | Event::Forgiven
+            | Event::Joined
             | Event::Killed(_)
+            | Event::Left(_)
             | Event::LeftOpen
             | Event::Opened { .. }
             | Event::Reached(_)

@@ -147,6 +147,8 @@ impl Metrics {
             Event::Beat
             | Event::Blackout(_)
             | Event::Forgiven
+            | Event::Joined
+            | Event::Left(_)
             | Event::LeftOpen
             | Event::Opened { .. }
             | Event::Orphaned

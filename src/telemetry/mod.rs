@@ -9,6 +9,7 @@ mod labels;
 mod log;
 mod log_rate;
 mod metrics;
+mod words;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub use self::metrics::Metrics;
 use crate::clock::Clock;
 use crate::events::{Hub, Playback};
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Event, Reason};
+use crate::session::{Event, Reason};
 use crate::task::Tasks;
 
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Telemetry {
             Event::BeatLate(late) => {
                 warn!(%session, device, account, authority, late_ms = late.as_millis() as u64, "{name}")
             }
-            Event::Closed(end) => {
+            Event::Closed(end) | Event::Left(end) => {
                 info!(%session, device, account, authority, route, reason = end.name(), "{name}")
             }
             Event::Failed(ask, reason) if told => debug!(
@@ -153,7 +154,12 @@ impl Telemetry {
             Event::Settled(owed) => {
                 info!(%session, device, account, authority, route, owed_s = owed.as_secs_f64(), "{name}")
             }
-            Event::Forgiven | Event::Reached(_) | Event::Returned | Event::Stale(_) | Event::Unmanaged => {
+            Event::Forgiven
+            | Event::Joined
+            | Event::Reached(_)
+            | Event::Returned
+            | Event::Stale(_)
+            | Event::Unmanaged => {
                 info!(%session, device, account, authority, route, "{name}");
             }
         }
@@ -228,67 +234,6 @@ impl Telemetry {
         self.metrics.clock_offset(authority, offset);
         if warn {
             warn!(authority = &**authority, offset_s = offset, "the clock of this device differs from the authority's");
-        }
-    }
-}
-
-impl Event {
-    /// As logs, metrics and timelines call it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Beat => "beat",
-            Self::BeatLate(_) => "beat late",
-            Self::Blackout(_) => "BLACKOUT",
-            Self::Closed(_) => "closed",
-            Self::Failed(..) => "authority call failed",
-            Self::Forgiven => "kill forgiven",
-            Self::Killed(_) => "killed",
-            Self::LeftOpen => "left open",
-            Self::OnCredit { .. } => "on credit",
-            Self::Opened { .. } => "opened",
-            Self::Orphaned => "open lost in a restart",
-            Self::Reached(moment) => moment.name(),
-            Self::Recovered(_) => "authority answers again",
-            Self::Refused(..) => "refused",
-            Self::Renewed => "renewed",
-            Self::Reopening => "opening anew",
-            Self::RenewalsCarry => "renewals carry the session",
-            Self::Resumed => "resumed",
-            Self::Returned => "taken up again",
-            Self::Settled(_) => "credit settled",
-            Self::Stale(_) => "late answer dropped",
-            Self::Unmanaged => "unmanaged",
-        }
-    }
-
-    /// What happened, for a person.
-    pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
-        let said = |reason: &crate::session::Reason| match reason.error_code {
-            Some(error_code) => format!("{} (code {}, errorCode {error_code})", reason.message, reason.code),
-            None => format!("{} (code {})", reason.message, reason.code),
-        };
-        match self {
-            Self::BeatLate(late) => format!("by {} ms", late.as_millis()),
-            Self::Closed(end) => end.name().to_owned(),
-            Self::Failed(ask, reason) => format!("{}: {}", error_name(*ask), said(reason)),
-            Self::Blackout(reason) | Self::Killed(reason) | Self::Refused(_, reason) => said(reason),
-            Self::Opened { interval } => format!("a beat every {} s", interval.as_secs_f64()),
-            Self::OnCredit { running: true } => "with its last grant".to_owned(),
-            Self::OnCredit { running: false } => "without a session".to_owned(),
-            Self::Recovered(missed) => format!("after {missed} lost beats"),
-            Self::Settled(owed) => format!("after {} s", owed.as_secs_f64()),
-            Self::Beat
-            | Self::Forgiven
-            | Self::LeftOpen
-            | Self::Orphaned
-            | Self::Reached(_)
-            | Self::Renewed
-            | Self::RenewalsCarry
-            | Self::Reopening
-            | Self::Resumed
-            | Self::Returned
-            | Self::Stale(_)
-            | Self::Unmanaged => String::new(),
         }
     }
 }

@@ -41,6 +41,7 @@ mod media;
 mod opening;
 mod outages;
 mod passing;
+mod pictures;
 mod preloads;
 mod provisional;
 mod refusal_page;

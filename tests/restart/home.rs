@@ -113,6 +113,14 @@ impl Home {
         self
     }
 
+    /// An authority for which a device is one session.
+    pub(crate) fn counting_devices(self) -> Self {
+        let file = self.folder.path().join("config.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, config.replace("name = \"far\"", "name = \"far\"\nunit = \"device\"")).unwrap();
+        self
+    }
+
     /// More of the head-end's configuration.
     fn far(self, lines: &str) -> Self {
         let file = self.folder.path().join("config.toml");

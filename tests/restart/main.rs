@@ -8,6 +8,7 @@ mod handover;
 mod headend;
 mod home;
 mod pace;
+mod pictures;
 #[path = "../support/process.rs"]
 mod process;
 mod renewed;

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidebeat::authority::{Authorities, Authority, Client, claim};
+use sidebeat::authority::{Authorities, Authority, Client, Counter, claim};
 use sidebeat::clock::Clock;
 use sidebeat::config::{self, Endings};
 use sidebeat::ids::Chance;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{Answer, Call, CallKind, End, Grant, Opens, Policy, Served, StateRecord};
-use sidebeat::sessions::{Admission, Card, DeviceKey, Home, Pump, Sessions, Standing, pace};
+use sidebeat::sessions::{Admission, Card, DeviceKey, Home, Pump, Row, Sessions, Standing, pace};
 use sidebeat::store::{CardRecord, Dialect, Loaded, Memory, SessionRecord, Store};
 use sidebeat::task::Tasks;
 use sidebeat::upstream::{Pool, Trust};
@@ -33,10 +33,22 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// What must have happened in a run of many seeds.
 pub(crate) const HAPPENINGS: [&str; 6] =
     ["crashes", "ended by an operator", "places free again", "places held again", "quiet", "sessions without a place"];
+/// And where a device is one session.
+pub(crate) const PICTURE_HAPPENINGS: [&str; 7] = [
+    "crashes",
+    "ended by an operator",
+    "pictures beside each other",
+    "pictures over beside others",
+    "places held again",
+    "quiet",
+    "sessions without a place",
+];
 
 pub(crate) struct Household {
     chance: Arc<Mutex<Rng>>,
     config: String,
+    /// Of the authority: the places are devices'.
+    counts_devices: bool,
     replay: String,
     rng: Rng,
     store: Arc<Memory>,
@@ -48,15 +60,16 @@ pub(crate) struct Household {
 struct Life {
     calls: JoinSet<()>,
     clock: Clock,
+    counts_devices: bool,
     home: Arc<Authority>,
     policy: Arc<Standing>,
     sessions: Arc<Sessions>,
 }
 
 /// All lives of one seed.
-pub(crate) fn run(seed: u64, steps: u64) -> Sums {
+pub(crate) fn run(seed: u64, steps: u64, counts_devices: bool) -> Sums {
     let_each_line_ask();
-    let mut household = Household::new(seed, steps);
+    let mut household = Household::new(seed, steps, counts_devices);
     let mut left = steps;
     while left > 0 {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -70,17 +83,19 @@ pub(crate) fn run(seed: u64, steps: u64) -> Sums {
 }
 
 impl Household {
-    fn new(seed: u64, steps: u64) -> Self {
+    fn new(seed: u64, steps: u64, counts_devices: bool) -> Self {
         let mut rng = Rng::new(seed ^ 0xe11b);
         let on_limit = rng.pick(&["deny-newest", "end-oldest"]);
+        let unit = if counts_devices { "device" } else { "playback" };
         let config = format!(
             "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 2\ninterval = \"5s\"\n\
-             grace = \"2s\"\non-limit = \"{on_limit}\"\n\
+             grace = \"2s\"\non-limit = \"{on_limit}\"\nunit = \"{unit}\"\n\
              [[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\nauthority = \"home\"\n"
         );
         Self {
             chance: Arc::new(Mutex::new(Rng::new(seed ^ 0x1d5))),
             config,
+            counts_devices,
             replay: format!("SIMULATION_SEED={seed} SIMULATION_STEPS={}", steps * 10),
             rng,
             store: Memory::manual(),
@@ -121,11 +136,12 @@ impl Household {
         let store: Arc<dyn Store> = self.store.clone();
         let Loaded { sessions: records, slots, .. } = store.load();
         let sessions = Sessions::with_chance(chance, clock, pump, Arc::default(), Some(store.clone()));
-        let policy =
-            Policy { endings: Endings { longest: Duration::from_secs(300), ..Endings::default() }, ..policy() };
+        let endings = Endings { longest: Duration::from_secs(300), ..Endings::default() };
+        let policy = Policy { endings, shares_session: self.counts_devices, ..policy() };
         let life = Life {
             calls: JoinSet::new(),
             clock,
+            counts_devices: self.counts_devices,
             home,
             policy: Arc::new(Standing::new(policy)),
             sessions: sessions.clone(),
@@ -162,6 +178,10 @@ impl Household {
                 let server = (self.rng.chance(700), self.rng.millis(1, 300));
                 life.play(device, content, server);
             }
+            35..45 if self.counts_devices && !self.rng.chance(200) => {
+                let token = picture(device, self.rng.next() % 3);
+                let _stopped = life.sessions.stop(key(device), Some(token));
+            }
             35..45 => drop(life.sessions.stop(key(device), None)),
             45..48 => self.sums.add_all(life.end_oldest().then_some("ended by an operator")),
             48..68 => drop(self.store.commit()),
@@ -170,6 +190,25 @@ impl Household {
             _ => tokio::time::sleep(self.rng.millis(200, 20_000)).await,
         }
         while life.calls.try_join_next().is_some_and(|ended| ended.is_ok()) {}
+        self.look_at_pictures(life);
+    }
+
+    /// A device has one place, for as long as one of its pictures plays.
+    fn look_at_pictures(&mut self, life: &Life) {
+        if !self.counts_devices {
+            return;
+        }
+        let held = life.counter().held_after(life.clock.now(), None, usize::MAX);
+        let devices: BTreeSet<_> = held.iter().map(|held| held.device.clone()).collect();
+        assert_eq!(devices.len(), held.len(), "a device has two places: {held:?}, {}", self.replay);
+        for row in life.sessions.list() {
+            let goes_on = |row: &Row| !OVER.contains(&row.state);
+            let pictures = row.playbacks.iter().filter(|row| goes_on(row)).count();
+            assert_eq!(goes_on(&row), pictures > 0, "{row:?}, {}", self.replay);
+            self.sums.add_all((pictures > 1).then_some("pictures beside each other"));
+            let over = pictures > 0 && row.playbacks.len() > pictures;
+            self.sums.add_all(over.then_some("pictures over beside others"));
+        }
     }
 
     /// Nothing is under way any more, and all is written: ledger, sessions and store say the same.
@@ -199,6 +238,7 @@ impl Household {
 }
 
 const SETTLED: [&str; 3] = ["closed", "killed", "live"];
+const OVER: [&str; 3] = ["closed", "closing", "killed"];
 
 /// The places in sessions' records.
 struct Found {
@@ -220,19 +260,28 @@ fn policy() -> Policy {
     Policy { grace: Duration::from_secs(2), renews: false, ..Policy::default() }
 }
 
+/// The content token of what this device plays.
+fn picture(device: usize, content: u64) -> Fingerprint {
+    Fingerprint(1_000 + device as u64 * 10 + content)
+}
+
 fn key(device: usize) -> DeviceKey {
     DeviceKey::new("home", "header", &device.to_string())
 }
 
 impl Life {
+    fn counter(&self) -> &Counter {
+        self.home.counter().expect("it is embedded")
+    }
+
     fn held(&self) -> BTreeSet<u64> {
-        let held = self.home.counter().expect("it is embedded").held_after(self.clock.now(), None, usize::MAX);
+        let held = self.counter().held_after(self.clock.now(), None, usize::MAX);
         held.into_iter().map(|held| held.slot.0).collect()
     }
 
     /// By an operator. False where nobody plays.
     fn end_oldest(&self) -> bool {
-        let (counter, now) = (self.home.counter().expect("it is embedded"), self.clock.now());
+        let (counter, now) = (self.counter(), self.clock.now());
         counter.held_after(now, None, 1).first().is_some_and(|held| counter.end(now, held.slot))
     }
 
@@ -244,14 +293,15 @@ impl Life {
 
     /// The license server accepts the call or declines it, after so long.
     fn play(&mut self, device: usize, content: u64, (accepts, takes): (bool, Duration)) {
+        let token = self.counts_devices.then(|| picture(device, content));
         let call = Call {
             challenge: None,
             content: Some(Fingerprint(content)),
-            content_token: None,
+            content_token: token,
             key_session: None,
             kind: CallKind::License,
             opens: Opens::Yes,
-            token: None,
+            token,
         };
         let card = self.card(device.to_string(), self.clock.wall());
         let (deadline, sessions) = (self.clock.now() + Duration::from_secs(6), self.sessions.clone());

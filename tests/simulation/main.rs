@@ -92,9 +92,16 @@ mod tests {
     #[test]
     fn ledger_and_sessions_agree_wherever_the_process_crashes() {
         // Its days are short: a tenth crashes often enough.
-        let sum = storm(|seed| household::run(seed, steps() / 10), Sums::plus);
+        let sum = storm(|seed| household::run(seed, steps() / 10, false), Sums::plus);
         println!("{sum:?}");
         sum.iter().for_each(|sum| sum.assert_that_these_happened(&household::HAPPENINGS));
+    }
+
+    #[test]
+    fn a_device_takes_one_place_under_every_seed() {
+        let sum = storm(|seed| household::run(seed, steps() / 10, true), Sums::plus);
+        println!("{sum:?}");
+        sum.iter().for_each(|sum| sum.assert_that_these_happened(&household::PICTURE_HAPPENINGS));
     }
 
     #[test]

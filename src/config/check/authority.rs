@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::embedded::embedded;
 use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
+use super::unit::unit;
 use crate::config::section::Section;
 use crate::config::units::show_duration;
 use crate::config::words;
@@ -54,7 +55,8 @@ pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Durati
             None
         }
     };
-    Some(Authority { kind: kind?, name: name?.clone() })
+    let unit = unit(table, kind.as_ref());
+    Some(Authority { kind: kind?, name: name?.clone(), unit })
 }
 
 /// Of one ask; `call` is the time of a whole license call, of which an open is a part.

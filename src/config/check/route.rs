@@ -11,13 +11,14 @@ use super::endings::endings;
 use super::media;
 use super::own_listener::check_urls;
 use super::refusal::refusal;
+use super::unit;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
 use crate::config::words;
 use crate::config::{
-    AuthorityKind, Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung, SessionControl,
-    TokenSource, UnrecognisedCalls, ViewerHeader, Wrapping, Wrappings,
+    Authority, AuthorityKind, Authorize, Endpoint, Enforcement, Refusal, RetriedCalls, Retry, Route, Rung,
+    SessionControl, TokenSource, UnrecognisedCalls, ViewerHeader, Wrapping, Wrappings,
 };
 
 /// Where content tokens name the device that they are for.
@@ -54,14 +55,18 @@ pub(super) struct Frame<'a> {
     /// Whether players are asked for certificates.
     pub(super) client_ca: bool,
     /// In the order of `authorities`; none where something is at fault.
-    pub(super) kinds: &'a [Option<&'a AuthorityKind>],
+    pub(super) found: &'a [Option<&'a Authority>],
     /// All that this process listens on.
     pub(super) listeners: &'a [SocketAddr],
 }
 
 impl<'a> Frame<'a> {
     pub(super) fn kind(&self, authority: Option<usize>) -> Option<&'a AuthorityKind> {
-        self.kinds.get(authority?).copied().flatten()
+        self.authority(authority).map(|authority| &authority.kind)
+    }
+
+    fn authority(&self, authority: Option<usize>) -> Option<&'a Authority> {
+        self.found.get(authority?).copied().flatten()
     }
 }
 
@@ -165,11 +170,15 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
     let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
     let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
     let raw = || Wrapping::Raw;
+    let authority = authority(table, frame.authorities);
+    let device = device(table, frame.client_ca);
+    let unit = frame.authority(authority).map(|authority| authority.unit);
+    unit::warn_of_peers(table, &device, unit);
     let route = Route {
-        authority: authority(table, frame.authorities),
+        authority,
         ca: table.file("ca"),
         content_token: content_token(table),
-        device: device(table, frame.client_ca),
+        device,
         endings: endings(&table.table("endings")),
         enforcement: Enforcement::Heartbeat,
         headers,
@@ -179,7 +188,7 @@ fn base(table: &Section<'_>, path: Option<String>, upstream: Option<Endpoint>, f
         refusal: Refusal::default(),
         retry: retry(table),
         session_control: SessionControl::Always,
-        sessions_per_device: table.whole("sessions-per-device", 1..=1000).unwrap_or(1),
+        sessions_per_device: unit::sessions_per_device(table, unit),
         strip_cmcd: true,
         timeout: timeout(table, frame.call),
         unrecognised: UnrecognisedCalls::Pass,

@@ -332,6 +332,71 @@ fn faults_of_the_embedded_authority() {
 }
 
 #[test]
+fn what_an_authority_counts_is_a_device_or_a_playback_and_fits_the_rest() {
+    let ssm = "kind = \"nagra-ssm\"\nurl = \"https://h/ssm\"";
+    let firstlight = "kind = \"firstlight\"\nheartbeat-url = \"https://h/\"";
+    for (kind, unit, more, route, expected) in [
+        (ssm, "device", "", "sessions-per-device = 1", &[][..]),
+        (ssm, "playback", "", "sessions-per-device = 4", &[]),
+        ("kind = \"embedded\"", "device", "device-group = [\"peer\"]\nsessions-per-device-group = 1", "", &[]),
+        (ssm, "Device", "", "", &["line 3: authority[0].unit: must be \"device\" or \"playback\""]),
+        (ssm, "household", "", "", &["line 3: authority[0].unit: must be \"device\" or \"playback\""]),
+        (
+            ssm,
+            "device",
+            "",
+            "sessions-per-device = 4",
+            &["line 11: route[0].sessions-per-device: must be 1, or left out, where the authority counts devices \
+                 (unit = \"device\"): all that a device plays shares one session"],
+        ),
+        (
+            "kind = \"embedded\"",
+            "device",
+            "content-group = [\"peer\"]\nsessions-per-content-group = 1",
+            "",
+            &[
+                "line 5: authority[0].content-group: counts what is played, and with unit = \"device\" one session stands \
+                 for all that a device plays",
+            ],
+        ),
+        (
+            firstlight,
+            "device",
+            "",
+            "",
+            &[
+                "line 3: authority[0].unit: FirstLight counts devices by itself, and beats each playback by a token of its \
+                 own: leave it out, and set multi-stream-mode = true for devices that show several pictures",
+            ],
+        ),
+    ] {
+        let text = format!(
+            "[[authority]]\nname = \"a\"\nunit = \"{unit}\"\n{kind}\n{more}\n[[route]]\npath = \"/l\"\n\
+             license-server = \"https://h/\"\nauthority = \"a\"\n{route}\n"
+        );
+        let found = match read(&text) {
+            Ok(_) => Vec::new(),
+            faulty => faults(faulty),
+        };
+        assert_eq!(found, *expected, "{text}");
+    }
+}
+
+#[test]
+fn devices_that_nothing_tells_apart_are_warned_of_where_they_are_counted() {
+    let warnings = |unit: &str, device: &str| {
+        let text = format!(
+            "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nunit = \"{unit}\"\n[[route]]\npath = \"/l\"\n\
+             license-server = \"https://h/\"\nauthority = \"a\"\n{device}\n"
+        );
+        read(&text).unwrap().warnings.to_string()
+    };
+    assert!(warnings("device", "").contains("falls to the peer, and the authority counts devices"));
+    assert_eq!(warnings("device", "device = [\"header:x-device-id\"]"), "");
+    assert_eq!(warnings("playback", ""), "");
+}
+
+#[test]
 fn a_server_that_is_this_very_proxy_is_a_fault() {
     let own = |listen: &str, url: &str| {
         let text = format!("[server]\n{listen}\n[[route]]\npath = \"/l\"\nlicense-server = \"{url}\"\n");

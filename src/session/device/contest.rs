@@ -140,6 +140,11 @@ impl<C> Device<C> {
         }
     }
 
+    /// Those with a session of their own: of these there may be one too many.
+    pub(super) fn alone(&self) -> impl DoubleEndedIterator<Item = &Playback<C>> {
+        self.playbacks.iter().filter(|p| p.is_alone())
+    }
+
     /// They stand in the order of their beginning.
     pub(super) fn is_older(&self, one: SessionId, other: SessionId) -> bool {
         let at = |id| self.playbacks.iter().position(|p| p.id == id);
@@ -147,7 +152,7 @@ impl<C> Device<C> {
     }
 
     fn playing(&self) -> Vec<&Playback<C>> {
-        self.playbacks.iter().filter(|p| p.plays_on()).collect()
+        self.alone().filter(|p| p.plays_on()).collect()
     }
 
     fn contest(&self, policy: &Policy) -> Option<(&Playback<C>, &Playback<C>)> {
@@ -214,14 +219,14 @@ impl<C> Device<C> {
         if !life.wants_it() || is_refused {
             return false;
         }
-        let mut others = self.playbacks.iter().filter(|p| p.session.is_active());
+        let mut others = self.alone().filter(|p| p.session.is_active());
         let is_preload = others.any(|p| self.is_older(p.id, playback.id));
         life.calls || life.plays || life.renewed || !is_preload || life.streams_on()
     }
 
     /// What the player itself says is no presumption.
     fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        let plays = |p: &&Playback<C>| p.plays_on() && p.session.is_served() && p.session.life.plays;
+        let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
         let id = self.playbacks.get(at).map(|p| p.id);
         let one_place = policy.sessions_per_device == 1;
@@ -237,7 +242,7 @@ impl<C> Device<C> {
     fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let playing = self.playing();
         let spares = playing.iter().copied().skip(policy.sessions_per_device);
-        let waits = self.playbacks.iter().rfind(|p| p.session.is_held() || p.session.is_asking());
+        let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
         let served = playing.iter().copied().rfind(|p| p.session.is_served());
         let surplus: Vec<_> = spares
             .filter_map(|p| {

@@ -66,10 +66,19 @@ impl<C> Device<C> {
         self.playbacks.iter().any(|p| p.id == id && p.session.is_killed())
     }
 
-    /// The playbacks that one kill reaches together with this one.
+    /// The sessions that one kill reaches together with this one, or with that which this playback shares.
     pub fn alike(&self, id: SessionId) -> Vec<SessionId> {
-        let Some(playback) = self.playbacks.iter().find(|p| p.id == id) else { return Vec::new() };
-        self.playbacks.iter().filter(|p| p.id != id && p.is_alike(playback)).map(|p| p.id).collect()
+        let is_known = |session: &SessionId| self.playbacks.iter().any(|p| p.id == *session);
+        let session_of = |p: &Playback<C>| p.shares().filter(is_known).unwrap_or(p.id);
+        let Some(session) = self.playbacks.iter().find(|p| p.id == id).map(session_of) else { return Vec::new() };
+        let is_alike = |p: &Playback<C>| {
+            let mut own = self.playbacks.iter().filter(|own| session_of(own) == session);
+            session_of(p) != session && own.any(|own| own.is_alike(p))
+        };
+        let mut alike: Vec<_> = self.playbacks.iter().filter(|p| is_alike(p)).map(session_of).collect();
+        alike.sort_unstable();
+        alike.dedup();
+        alike
     }
 
     /// This one was killed just now: so are those that go on by a token of it. Where its place went to another device
@@ -80,6 +89,7 @@ impl<C> Device<C> {
         for other in self.alike(id) {
             if self.playbacks.iter().any(|p| p.id == other && !p.is_over()) {
                 self.step(other, now, Input::Kill(by.clone()), policy, out);
+                self.settle_shared(other, now, policy, out);
             }
         }
     }

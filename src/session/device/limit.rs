@@ -41,11 +41,11 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut Outbox,
     ) -> bool {
-        let Some(asks) = self.playbacks.iter().find(|p| p.id == id) else { return false };
+        let Some(asks) = self.alone().find(|p| p.id == id) else { return false };
         if !asks.session.is_active() || asks.session.is_held() {
             return false;
         }
-        let others = self.playbacks.iter().filter(|p| p.id != id && p.session.is_active() && !p.session.is_held());
+        let others = self.alone().filter(|p| p.id != id && p.session.is_active() && !p.session.is_held());
         let others: Vec<_> = others.filter(|p| alike(&p.card)).collect();
         let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
         let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
@@ -86,7 +86,7 @@ impl<C> Device<C> {
         let Some(at) = self.playbacks.iter().position(|p| p.id == id) else { return false };
         let is_of = |p: &Playback<C>| p.session.is_asking() && p.session.lane.is_some_and(|l| l.ticket == *ticket);
         let [asks, newer @ ..] = self.playbacks.get(at..).unwrap_or_default() else { return false };
-        let plays = newer.iter().any(|p| p.session.is_active() && !p.session.is_held());
-        denial.may_pass() && is_of(asks) && !asks.session.returns && plays
+        let plays = newer.iter().any(|p| p.is_alone() && p.session.is_active() && !p.session.is_held());
+        denial.may_pass() && asks.is_alone() && is_of(asks) && !asks.session.returns && plays
     }
 }

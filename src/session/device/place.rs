@@ -122,12 +122,13 @@ fn find<'a, C>(
     };
     let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
-        let mut candidates = playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active());
+        let mut candidates =
+            playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active() && !p.is_device_session());
         let last = candidates.next();
         match candidates.next() {
             // Beside the newest of a device that plays one thing there is only what may be over.
-            Some(_) if policy.sessions_per_device > 1 => None,
-            Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed())),
+            Some(_) if policy.sessions_per_device > 1 || policy.shares_session => None,
+            Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed() && !p.is_device_session())),
         }
         .filter(|_| call.token.is_none() && (continues || call.content.is_none()))
     };

@@ -23,7 +23,7 @@ pub(super) const MAX_UNSETTLED: usize = 64;
 impl<C> Device<C> {
     /// What begins now ends another one.
     pub(super) fn is_full(&self, policy: &Policy) -> bool {
-        self.playbacks.iter().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
+        !policy.shares_session && self.alone().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
     }
 
     /// One more begins. Where the device has its places, it waits for as long as is returned.
@@ -33,13 +33,13 @@ impl<C> Device<C> {
         }
         let hold = self.zaps.next(now, policy);
         if policy.opens_beside {
-            let held = self.playbacks.iter().filter(|p| p.session.is_held()).map(|p| p.id);
+            let held = self.alone().filter(|p| p.session.is_held()).map(|p| p.id);
             if let Some(id) = held.skip(MAX_WAITING - 1).last() {
                 self.step(id, now, Input::End(End::Zapped), policy, out);
             }
             return hold;
         }
-        let active: Vec<_> = self.playbacks.iter().filter(|p| p.session.is_active()).map(|p| p.id).collect();
+        let active: Vec<_> = self.alone().filter(|p| p.session.is_active()).map(|p| p.id).collect();
         let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
         for id in active.into_iter().take(surplus) {
             self.step(id, now, Input::End(End::Zapped), policy, out);
@@ -56,12 +56,12 @@ impl<C> Device<C> {
 
     /// What waits has lost its turn when something that was called for later has got there.
     pub(super) fn end_lost_turns(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        let playing = || self.playbacks.iter().filter(|p| p.plays_on());
+        let playing = || self.alone().filter(|p| p.plays_on());
         if playing().count() < policy.sessions_per_device {
             return;
         }
         let latest = playing().filter(|p| p.session.is_served()).map(|p| p.wish).max();
-        let lost = self.playbacks.iter().filter(|p| p.session.is_held() && Some(p.wish) < latest);
+        let lost = self.alone().filter(|p| p.session.is_held() && Some(p.wish) < latest);
         for (id, returns) in lost.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
             let input = if returns { Input::GiveWay } else { Input::End(End::Zapped) };
             self.step(id, now, input, policy, out);
@@ -70,17 +70,17 @@ impl<C> Device<C> {
 
     /// Whether something that was called for as late or later may yet get there.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
-        self.playbacks.iter().any(|p| p.id != held.id && p.wish >= held.wish && p.is_undecided(now))
+        self.alone().any(|p| p.id != held.id && p.wish >= held.wish && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
     /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now.
     pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
-        let active = self.playbacks.iter().filter(|p| p.session.is_active()).count();
-        let Some(began) = self.playbacks.last().map(|newest| newest.began) else { return };
+        let active = self.alone().filter(|p| p.session.is_active()).count();
+        let Some(began) = self.alone().next_back().map(|newest| newest.began) else { return };
         let old = |p: &&Playback<C>| p.session.is_active() && p.session.last_good() < began;
         let surplus = active.saturating_sub(policy.sessions_per_device);
-        let gone: Vec<_> = self.playbacks.iter().filter(old).take(surplus).map(|p| p.id).collect();
+        let gone: Vec<_> = self.alone().filter(old).take(surplus).map(|p| p.id).collect();
         for id in gone {
             self.step(id, now, Input::GiveWay, policy, out);
         }
@@ -132,15 +132,14 @@ impl<C> Device<C> {
     /// others only if that came to nothing.
     pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         loop {
-            let taken = self.playbacks.iter().filter(|p| p.session.takes_place()).count();
+            let taken = self.alone().filter(|p| p.session.takes_place()).count();
             let places = policy.sessions_per_device;
-            let alone =
-                policy.opens_beside && !self.playbacks.iter().any(|p| p.session.is_asking() || p.session.gives_back());
-            let held = self.playbacks.iter().filter(|p| p.session.is_held() && now >= p.session.not_before);
-            let later = |than: u32| self.playbacks.iter().filter(|p| p.session.is_held() && p.wish > than).count();
+            let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
+            let held = self.alone().filter(|p| p.session.is_held() && now >= p.session.not_before);
+            let later = |than: u32| self.alone().filter(|p| p.session.is_held() && p.wish > than).count();
             let may_start = |p: &&Playback<C>| {
-                let beside = taken <= places + 1 && alone && !self.waits_for_another(p, now);
-                beside || taken + later(p.wish) < places
+                let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, now);
+                is_next || taken + later(p.wish) < places
             };
             let Some(id) = held.filter(may_start).map(|p| p.id).next() else { return };
             self.step(id, now, Input::Start, policy, out);

@@ -1,6 +1,7 @@
 //! A device and its playbacks: where each call belongs, and in which order they open and close.
 
 mod preloads;
+mod shared;
 
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ impl Stage {
 
     fn call(&mut self, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
+        let start = || Some(Start { account: None, card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
@@ -92,7 +93,7 @@ impl Stage {
 
     fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Some(Start { card: (), id: SessionId(self.next), seed: 0 });
+        let start = || Some(Start { account: None, card: (), id: SessionId(self.next), seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {

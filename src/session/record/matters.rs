@@ -1,4 +1,4 @@
-//! For how long a record is worth keeping when nobody can take its session up.
+//! What of a record can be taken up, and for how long it is worth keeping when nobody can.
 
 use std::time::Duration;
 
@@ -9,6 +9,19 @@ use crate::config::Endings;
 const GRACE: Duration = Duration::from_secs(3600);
 
 impl SessionRecord {
+    /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
+    pub fn is_orphan(&self) -> bool {
+        let held = self.grant.is_some() || self.shares.is_some();
+        match self.state {
+            StateRecord::Closed { .. } | StateRecord::Killed { .. } => self.opening,
+            StateRecord::Closing { .. } | StateRecord::Failing { .. } | StateRecord::Live { .. } => {
+                self.opening || !held
+            }
+            StateRecord::Opening { .. } => true,
+            StateRecord::Owing { .. } => self.opening || held,
+        }
+    }
+
     /// Wall time since the epoch by which nothing is lost with it, though nobody can be told: the authority must
     /// have let expire what it holds, and what is over, or killed, would be forgotten.
     pub fn matters_until(&self) -> Duration {
@@ -21,7 +34,10 @@ impl SessionRecord {
             | StateRecord::Owing { .. } => None,
         };
         let held = self.grant.as_ref().map(|grant| self.held_until(grant));
-        remembered.into_iter().chain(held).max().unwrap_or_default()
+        // For as long as it may have been played by the session that it shares.
+        let shared = self.shares.filter(|_| matches!(self.state, StateRecord::Live { .. }));
+        let shared = shared.map(|_| Duration::from(self.last_sign).saturating_add(Endings::default().longest));
+        remembered.into_iter().chain(held).chain(shared).max().unwrap_or_default()
     }
 
     fn held_until(&self, grant: &GrantRecord) -> Duration {

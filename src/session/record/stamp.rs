@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::end::End;
 use super::super::grant::AskKind;
-use super::super::playback::Playback;
+use super::super::playback::{Playback, Role};
 use super::super::report::{Playing, Reports, Stream};
 use super::super::schedule::Schedule;
 use super::super::state::{Beats, Over, Session, State, Use};
@@ -23,6 +23,8 @@ pub struct Stamp {
     /// Where the player was said to be, and so where it is taken to be now.
     playhead: Option<Reports>,
     playing: Option<Playing>,
+    /// By whose content token a session is opened that several share.
+    role: Role,
     schedule: Schedule,
     state: (u8, u8),
     stream: Option<Stream>,
@@ -43,8 +45,8 @@ impl Session {
         match &self.state {
             // Who was sent away by our own end is welcome again, and who was told that nobody can say may ask.
             State::Closed { why: Over::Ended(End::Drained) | Over::Unreachable(_), .. } => false,
-            // Nothing was ever asked for it.
-            State::Closed { .. } => self.generation > 0,
+            // Else nothing was ever asked for it.
+            State::Closed { .. } => self.generation > 0 || self.shares.is_some(),
             State::Opening { held, .. } => !held,
             State::Closing { .. }
             | State::Failing { .. }
@@ -79,6 +81,7 @@ impl Stamp {
             names: [names(&playback.key_sessions), names(&playback.later_tokens), names(&playback.contents)],
             playhead: session.reports.filter(|reports| reports.playhead.is_some()),
             playing: session.playing(),
+            role: playback.role,
             schedule: session.schedule.clone(),
             state,
             stream: session.stream,
@@ -110,6 +113,7 @@ impl Stamp {
             || self.names != newer.names
             || self.licensed_until != newer.licensed_until
             || self.playing != newer.playing
+            || self.role != newer.role
             || self.schedule != newer.schedule
             || self.stream != newer.stream
             || self.leads_past != newer.leads_past
@@ -137,6 +141,7 @@ mod tests {
             names: [(0, None); 3],
             playhead: None,
             playing: None,
+            role: Role::Alone,
             schedule: Schedule::default(),
             state: (4, 0),
             stream: None,

@@ -86,7 +86,7 @@ impl Life {
     fn begin(policy: Policy) -> Self {
         let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
         let mut out = Outbox::new();
-        let start = || Some(Start { card: (), id, seed: 99 });
+        let start = || Some(Start { account: None, card: (), id, seed: 99 });
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
         let mut life = Self { device, id, now, open: None, policy, steps: 0, tokens: 0 };
         life.look(&out);
@@ -341,6 +341,7 @@ proptest! {
             reports: None,
             schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
             seed: u32::MAX,
+            shares: (interval % 3 == 0).then(|| Duration::from_nanos(interval).into()),
             slept: Duration::from_nanos(interval).into(),
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
@@ -596,7 +597,7 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
             token: Some(Fingerprint(token)),
             ..license(CallKind::Renewal)
         };
-        let start = || Some(Start { card: (), id: SessionId(8), seed: 99 });
+        let start = || Some(Start { account: None, card: (), id: SessionId(8), seed: 99 });
         device.call(life.now, &call, &life.policy, start, &mut out)
     };
     assert_eq!(renew(1), (Some(life.id), Answer::Refuse(Refusal::Ended(End::Stopped))));

@@ -6,7 +6,7 @@ use crate::session::grant::AskKind;
 impl Session {
     /// Uses, or may use, one of the device's places at the authority.
     pub fn takes_place(&self) -> bool {
-        !self.lingers && (self.is_owed_a_close() || (self.is_active() && !self.is_held()))
+        !self.lingers && (self.is_owed_a_close() || (self.is_active() && self.shares.is_none() && !self.is_held()))
     }
 
     /// The authority may hold it, though nobody may be waiting for its place.

@@ -35,8 +35,15 @@ impl Session {
             self.state
         );
         debug_assert!(
-            self.grant.is_some() || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
+            self.grant.is_some()
+                || self.shares.is_some()
+                || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
             "without a grant nothing is live: {:?}",
+            self.state
+        );
+        debug_assert!(
+            self.shares.is_none() || (self.grant.is_none() && self.lane.is_none()),
+            "what shares its device's session asks nothing: {:?}",
             self.state
         );
         debug_assert!(

@@ -45,7 +45,7 @@ impl Session {
         let moment = self.schedule.next(now);
         let ends = |at| self.ends(policy).into_iter().filter_map(|(_, at)| at).fold(at, Instant::min);
         let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
-        let beats = self.beats == Beats::Timer;
+        let beats = self.beats_itself();
         match self.state {
             State::Closed { until, .. } | State::Killed { until, .. } => match self.lost_close {
                 Some((next, _)) if self.grant.is_some() => next,

@@ -19,6 +19,10 @@ const CLOSINGS: Duration = Duration::from_secs(1);
 /// then. Nobody was there to hear the player, so its silence begins anew.
 pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
+    if session.shares.is_some() {
+        session.resume_sharing(now, policy, &mut fx);
+        return fx;
+    }
     if session.last_good > now {
         // The clock was set back: nobody knows for how long nobody was there, and what the authority let
         // expire meanwhile was not killed.
@@ -99,7 +103,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
 impl Session {
     /// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
     /// sign on.
-    fn remembered(&self, now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Instant, Over) {
+    pub(super) fn remembered(&self, now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Instant, Over) {
         let why = match why {
             Over::Spent { again, fault } => {
                 Over::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
@@ -127,7 +131,7 @@ impl Session {
         since.min(now).max(now.checked_sub(budget).unwrap_or(now))
     }
 
-    fn go_on(&mut self, now: Instant, beat: Instant) {
+    pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
         self.credit = None;
         self.heard(now);
         if let Some(reports) = &mut self.reports {

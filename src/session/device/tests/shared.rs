@@ -1,0 +1,551 @@
+//! One session for all that a device plays.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Endings;
+use crate::session::device::shared::MAX_SHARING;
+use crate::session::{Beats, Effect, Event, Media, Role};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A device at an authority that counts devices.
+struct House {
+    device: Device<()>,
+    events: Vec<(SessionId, Event)>,
+    flying: Vec<(SessionId, Ask)>,
+    next: u64,
+    now: Instant,
+    policy: Policy,
+    told: String,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::under(Policy::default())
+    }
+
+    fn under(policy: Policy) -> Self {
+        let policy = Policy { shares_session: true, ..policy };
+        let (device, events, flying, told) = (Device::default(), Vec::new(), Vec::new(), String::new());
+        Self { device, events, flying, next: 1, now: Clock.now(), policy, told }
+    }
+
+    fn call(&mut self, call: Call) -> (SessionId, Answer) {
+        self.call_for(1, call)
+    }
+
+    fn call_for(&mut self, account: u64, call: Call) -> (SessionId, Answer) {
+        let mut out = Outbox::new();
+        let next = &mut self.next;
+        let start = || {
+            *next += 1;
+            Some(Start { account: Some(Fingerprint(account)), card: (), id: SessionId(*next - 1), seed: 0 })
+        };
+        let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
+        self.take(out);
+        (id.unwrap_or(SessionId(0)), answer)
+    }
+
+    fn deliver(&mut self, id: SessionId, input: Input) {
+        let mut out = Outbox::new();
+        self.device.deliver(id, self.now, input, &self.policy, &mut out);
+        self.take(out);
+    }
+
+    fn take(&mut self, out: Outbox) {
+        for (id, effect) in out {
+            match effect {
+                Effect::Ask(ask) => {
+                    let role = self.device.playbacks.iter().find(|p| p.id == id).map(|p| p.role);
+                    assert!(!matches!(role, Some(Role::Sharing(_))), "{id:?} shares a session, and asks {ask:?}");
+                    self.told.push_str(match ask.kind {
+                        AskKind::Beat => "beat ",
+                        AskKind::Close => "close ",
+                        AskKind::Open => "open ",
+                        AskKind::Renew => "renew ",
+                    });
+                    self.flying.push((id, ask));
+                }
+                Effect::Note(event) => self.events.push((id, event)),
+                Effect::Displace(_) | Effect::Forget | Effect::Wake => {}
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        for session in self.device.playbacks.iter().filter(|p| p.is_device_session()) {
+            let shared = self.device.playbacks.iter().any(|p| p.shares() == Some(session.id) && p.session.is_active());
+            assert_eq!(session.session.is_active(), shared, "a session plays when one that shares it does");
+            let alike = |p: &&Playback<()>| p.is_device_session() && p.account == session.account;
+            let held = self.device.playbacks.iter().filter(alike).filter(|p| p.session.takes_place()).count();
+            assert!(held <= 1, "{held} places for one device");
+        }
+    }
+
+    fn answer(&mut self, result: Result<Verdict, Fault>) {
+        let (id, ask) = self.flying.remove(0);
+        self.deliver(id, Input::Answered(ask.ticket, ask.kind, result));
+    }
+
+    fn yes(&mut self) {
+        while let Some((SessionId(id), ask)) = self.flying.first() {
+            let verdict = match ask.kind {
+                AskKind::Open => granted(*id),
+                AskKind::Close => Verdict::Closed,
+                AskKind::Beat | AskKind::Renew => {
+                    Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }
+                }
+            };
+            self.answer(Ok(verdict));
+        }
+    }
+
+    /// A license is asked for, and reaches the player.
+    fn play(&mut self, call: Call) -> SessionId {
+        let (id, _) = self.call(call);
+        self.yes();
+        let (again, answer) = self.call(call);
+        assert!(matches!(answer, Answer::Forward(_)), "{answer:?}");
+        assert_eq!(id, again);
+        self.device.accept(id, &call);
+        self.deliver(id, Input::Used);
+        id
+    }
+
+    fn stop(&mut self, id: SessionId) {
+        self.deliver(id, Input::End(End::Stopped));
+    }
+
+    fn tick(&mut self, time: Duration) {
+        self.now += time;
+        let ids: Vec<_> = self.device.playbacks.iter().map(|playback| playback.id).collect();
+        ids.into_iter().for_each(|id| self.deliver(id, Input::Tick));
+        self.yes();
+    }
+
+    fn find(&self, id: SessionId) -> &Playback<()> {
+        self.device.playbacks.iter().find(|p| p.id == id).expect("a playback")
+    }
+
+    fn session(&self) -> &Playback<()> {
+        self.device.playbacks.iter().rfind(|p| p.is_device_session()).expect("the device's session")
+    }
+
+    fn told(&mut self) -> String {
+        std::mem::take(&mut self.told).trim_end().to_owned()
+    }
+}
+
+#[test]
+fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it_back() {
+    let mut house = House::new();
+    let pictures = [1, 2, 3, 4].map(|picture| house.play(LICENSE.with(picture).of(picture)));
+    assert_eq!(house.told(), "open");
+    for picture in pictures {
+        let (id, answer) = house.call(LICENSE.with(house.find(picture).token.unwrap().0));
+        assert!(id == picture && matches!(answer, Answer::Forward(_)), "{answer:?}");
+    }
+    for picture in pictures.into_iter().take(3) {
+        house.stop(picture);
+        assert_eq!(house.told(), "");
+    }
+    house.tick(SECOND * 31);
+    assert_eq!(house.told(), "beat", "it goes on while one plays");
+    house.stop(pictures[3]);
+    assert_eq!(house.told(), "close");
+    house.yes();
+    let left = house.events.iter().filter(|(_, event)| *event == Event::Left(End::Stopped)).count();
+    let closed = house.events.iter().filter(|(_, event)| *event == Event::Closed(End::Stopped)).count();
+    assert_eq!((left, closed), (4, 1));
+    let joined = house.events.iter().filter(|(_, event)| *event == Event::Joined).count();
+    assert_eq!(joined, 4);
+}
+
+#[test]
+fn pictures_that_are_opened_at_once_share_one_open() {
+    let mut house = House::new();
+    let ids = [1, 2, 3].map(|picture| house.call(LICENSE.with(picture)));
+    assert!(ids.iter().all(|(_, answer)| *answer == Answer::Wait));
+    assert_eq!(house.told(), "open");
+    house.yes();
+    for (picture, (id, _)) in ids.into_iter().enumerate() {
+        let (again, answer) = house.call(LICENSE.with(picture as u64 + 1));
+        assert!(again == id && matches!(answer, Answer::Forward(_)), "{answer:?}");
+    }
+    assert_eq!(house.told(), "");
+}
+
+/// Of four that began together one says that it quits, one releases its license, and one falls silent.
+#[test]
+fn each_picture_ends_by_its_own_evidence_and_the_others_play_on() {
+    let mut house = House::new();
+    let [quits, releases, silent, stays] = [1, 2, 3, 4].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+    let says = |playing| Input::Report(Report { by_interval: true, playing, ..Report::default() });
+    house.deliver(silent, says(Playing::Plays));
+    house.deliver(quits, says(Playing::Quit));
+    assert!(house.device.release(releases, Some(Fingerprint(2))));
+    house.deliver(releases, Input::End(End::Released));
+    for _ in 0..4 {
+        house.tick(SECOND * 30);
+    }
+    assert!(house.events.contains(&(quits, Event::Left(End::Quit))));
+    assert!(house.events.contains(&(releases, Event::Left(End::Released))));
+    assert!(house.events.contains(&(silent, Event::Left(End::Silent))));
+    assert!(matches!(house.find(stays).session.state(), State::Live { .. }));
+    assert!(matches!(house.session().session.state(), State::Live { .. }));
+    house.told();
+    house.stop(stays);
+    assert_eq!(house.told(), "close");
+}
+
+#[test]
+fn a_picture_that_got_nothing_ends_soon_and_takes_nothing_with_it() {
+    let mut house = House::new();
+    let stays = house.play(LICENSE.with(1));
+    let (declined, _) = house.call(LICENSE.with(2));
+    house.deliver(declined, Input::Unserved);
+    house.tick(SECOND * 31);
+    assert!(house.events.contains(&(declined, Event::Left(End::Unused))));
+    house.told();
+    house.stop(stays);
+    assert_eq!(house.told(), "close");
+}
+
+#[test]
+fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
+    for kind in [AskKind::Beat, AskKind::Renew] {
+        let mut house = House::new();
+        let pictures = [1, 2, 3].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+        house.stop(pictures[2]);
+        house.told();
+        match kind {
+            AskKind::Renew => {
+                let (id, answer) = house.call(RENEWAL.with(1).under(1));
+                let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+                house.deliver(id, Input::Answered(ticket, kind, Ok(Verdict::Killed(reason()))));
+            }
+            AskKind::Beat | AskKind::Close | AskKind::Open => {
+                house.now += SECOND * 31;
+                house.deliver(house.session().id, Input::Tick);
+                house.answer(Ok(Verdict::Killed(reason())));
+            }
+        }
+        for token in [1, 2] {
+            let (_, answer) = house.call(LICENSE.with(token));
+            assert_eq!(answer, Answer::Refuse(Refusal::Killed(reason())), "token {token}");
+        }
+        let (_, answer) = house.call(LICENSE);
+        assert_eq!(answer, Answer::Refuse(Refusal::Killed(reason())), "no token, from a killed device");
+        let killed = house.events.iter().filter(|(_, event)| matches!(event, Event::Killed(_))).count();
+        assert_eq!(killed, 1, "one session is killed");
+        house.told();
+        house.play(LICENSE.with(9));
+        assert_eq!(house.told(), "open");
+    }
+}
+
+#[test]
+fn an_operators_kill_of_one_picture_is_of_the_session_and_so_is_its_pardon() {
+    let mut house = House::new();
+    let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
+    house.deliver(one, Input::Kill(reason()));
+    house.yes();
+    assert_eq!(house.told(), "open close");
+    assert!([one, other].into_iter().all(|id| house.find(id).session.is_killed()));
+    house.deliver(house.session().id, Input::Forgive);
+    house.tick(Duration::ZERO);
+    let (_, answer) = house.call(LICENSE.with(2));
+    assert_eq!(answer, Answer::Wait, "it may begin anew");
+}
+
+/// It may have ended since whoever orders it has seen it.
+#[test]
+fn an_operators_kill_reaches_the_pictures_that_have_ended_and_what_has_followed_them() {
+    let by = || reason().wanted_by(KillSource::Operator);
+    let mut house = House::new();
+    let [ended, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
+    house.stop(ended);
+    house.deliver(house.session().id, Input::Kill(by()));
+    house.yes();
+    for token in [1, 2] {
+        assert_eq!(house.call(LICENSE.with(token)).1, Answer::Refuse(Refusal::Killed(by())), "token {token}");
+    }
+
+    let mut house = House::new();
+    let picture = house.play(LICENSE.with(1));
+    let before = house.session().id;
+    house.stop(picture);
+    house.yes();
+    house.play(LICENSE.with(1));
+    let after = house.session().id;
+    assert_ne!(before, after);
+    house.deliver(before, Input::Kill(by()));
+    house.yes();
+    assert!(house.device.is_killed(after));
+    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Refuse(Refusal::Killed(by())));
+}
+
+#[test]
+fn a_renewal_of_any_picture_renews_the_session_and_another_one_waits_for_its_token() {
+    let mut house = House::new();
+    let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+    let renews = Input::Served(Served::Renews { every: Some(SECOND * 30) });
+    house.deliver(one, renews.clone());
+    house.deliver(other, renews);
+    assert_eq!(house.session().session.beats(), Beats::Renewals { every: None });
+    let (id, answer) = house.call(RENEWAL.with(1).under(1));
+    let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+    assert_eq!(id, one);
+    assert_eq!(house.call(RENEWAL.with(2).under(2)), (other, Answer::Wait), "one writer of the token");
+    let token = Some(Secret::new("newer"));
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: token.clone() };
+    house.now += SECOND;
+    house.deliver(one, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+    let (_, answer) = house.call(RENEWAL.with(2).under(2));
+    assert!(matches!(answer, Answer::Renew(Grant { token, .. }, _) if token == Secret::new("newer")));
+    assert_eq!(house.session().session.last_good(), house.now);
+}
+
+/// The renewals of the one that is left out carry nobody any more.
+#[test]
+fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
+    let mut house = House::new();
+    let renews = house.play(LICENSE.with(1).under(1));
+    house.deliver(renews, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    let plain = house.play(LICENSE.with(2).under(2));
+    house.told();
+    house.tick(SECOND * 40);
+    assert_eq!(house.told(), "beat");
+    let late = |(_, event): &(SessionId, Event)| matches!(event, Event::BeatLate(_));
+    assert_eq!(house.events.iter().filter(|event| late(event)).count(), 1, "the clock jumped ten seconds over it");
+    house.stop(renews);
+    house.tick(SECOND * 31);
+    assert_eq!(house.told(), "beat");
+    house.stop(plain);
+    assert_eq!(house.told(), "close");
+}
+
+#[test]
+fn a_picture_whose_renewals_stay_away_is_over_though_another_one_renews() {
+    let mut house = House::new();
+    let [gone, stays] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+    for id in [gone, stays] {
+        house.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    }
+    for _ in 0..4 {
+        house.tick(SECOND * 25);
+        let (_, answer) = house.call(RENEWAL.with(2).under(2));
+        let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+        let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+        house.deliver(stays, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
+    }
+    assert!(house.events.contains(&(gone, Event::Left(End::RenewalsOverdue))));
+    assert!(house.find(stays).session.is_active());
+}
+
+#[test]
+fn a_token_that_the_authority_will_not_have_costs_another_that_waits_nothing() {
+    let mut house = House::new();
+    let (bad, _) = house.call(LICENSE.with(1));
+    let (good, _) = house.call(LICENSE.with(2));
+    house.answer(Ok(Verdict::Denied(Denial::Token, reason())));
+    assert_eq!(house.told(), "open open");
+    assert_eq!(house.call(LICENSE.with(1)), (bad, Answer::Refuse(Refusal::Denied(Denial::Token, reason()))));
+    assert_eq!(house.session().role, Role::DeviceSession { by: good });
+    house.yes();
+    assert!(matches!(house.call(LICENSE.with(2)).1, Answer::Forward(_)));
+}
+
+#[test]
+fn at_the_limit_all_that_wait_are_refused_by_one_open() {
+    let mut house = House::new();
+    let calls = [1, 2, 3].map(|picture| (house.call(LICENSE.with(picture)).0, picture));
+    house.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
+    for (id, picture) in calls {
+        let answer = house.call(LICENSE.with(picture));
+        assert_eq!(answer, (id, Answer::Refuse(Refusal::Denied(Denial::Limit, reason()))));
+    }
+    assert_eq!(house.told(), "open");
+}
+
+#[test]
+fn what_a_device_plays_for_several_accounts_is_counted_for_each() {
+    let mut house = House::new();
+    for (account, token) in [(1, 1), (2, 2), (1, 3), (2, 4)] {
+        house.call_for(account, LICENSE.with(token));
+        house.yes();
+    }
+    assert_eq!(house.told(), "open open");
+}
+
+/// An app that changes the title without a word leaves the old ones behind.
+#[test]
+fn one_more_than_may_share_a_session_ends_the_one_that_was_silent_for_longest() {
+    let mut house = House::new();
+    let mut ids = Vec::new();
+    for picture in 0..MAX_SHARING as u64 {
+        house.now += SECOND;
+        ids.push(house.play(LICENSE.with(picture + 1)));
+    }
+    house.now += SECOND;
+    house.deliver(ids[0], Input::Media(Media::default()));
+    house.play(LICENSE.with(99));
+    let zapped: Vec<_> = house.events.iter().filter(|(_, event)| *event == Event::Left(End::Zapped)).collect();
+    assert_eq!(zapped, [&(ids[1], Event::Left(End::Zapped))]);
+    assert_eq!(house.told(), "open");
+}
+
+/// The answer to a beat is lost, and the session is opened anew: by the newest content token that was accepted.
+#[test]
+fn a_session_is_opened_anew_by_the_newest_token_that_was_accepted() {
+    let mut house = House::new();
+    house.play(LICENSE.with(1));
+    let accepted = house.play(LICENSE.with(2));
+    house.call(LICENSE.with(3));
+    assert_eq!(house.session().role, Role::DeviceSession { by: accepted });
+    house.now += SECOND * 31;
+    house.deliver(house.session().id, Input::Tick);
+    house.answer(Err(Fault { kind: FaultKind::Lost, reason: reason() }));
+    house.now += SECOND * 2;
+    house.deliver(house.session().id, Input::Tick);
+    house.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(house.told(), "open beat beat open");
+    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Wait);
+    house.yes();
+    assert!(matches!(house.call(LICENSE.with(1)).1, Answer::Forward(_)));
+}
+
+#[test]
+fn the_same_picture_again_after_its_end_joins_the_session_again() {
+    let mut house = House::new();
+    let [one, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
+    house.stop(one);
+    let again = house.play(LICENSE.with(1));
+    assert_ne!(one, again);
+    assert_eq!(house.told(), "open");
+}
+
+/// A reload may change what the authority counts.
+#[test]
+fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
+    let mut house = House::new();
+    house.policy.shares_session = false;
+    let alone = house.play(LICENSE.with(1));
+    house.policy.shares_session = true;
+    let shares = house.play(LICENSE.with(2));
+    assert_eq!(house.told(), "open open");
+    assert!(matches!(house.call(LICENSE.with(1)), (id, Answer::Forward(_)) if id == alone));
+    house.policy.shares_session = false;
+    assert!(matches!(house.call(LICENSE.with(2)), (id, Answer::Forward(_)) if id == shares));
+    for id in [alone, shares] {
+        house.stop(id);
+        house.yes();
+    }
+    assert_eq!(house.told(), "close close");
+}
+
+#[test]
+fn what_shared_a_session_shares_it_again_after_a_restart() {
+    let mut house = House::new();
+    let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+    house.deliver(one, Input::Report(Report { playhead: Some(SECOND), ..Report::default() }));
+    let moment = Moment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    let records: Vec<_> = house.device.playbacks.iter().filter_map(|p| PlaybackRecord::of(p, &moment)).collect();
+    assert_eq!(records.len(), 3);
+    // In whatever order they come.
+    for turn in 0..3 {
+        let mut next = House::new();
+        (next.next, next.now) = (100, house.now);
+        for record in records.iter().cycle().skip(turn).take(3) {
+            let mut playback = record.restore((), &moment, &next.policy);
+            playback.account = Some(Fingerprint(1));
+            let (orphan, mut out) = (record.session.is_orphan(), Outbox::new());
+            next.device.resume(playback, next.now, orphan, &next.policy, &mut out);
+        }
+        let (mut out, policy) = (Outbox::new(), next.policy.clone());
+        next.device.rejoin(next.now, |()| policy.clone(), &mut out);
+        next.take(out);
+        assert!(matches!(next.call(LICENSE.with(1).under(1)), (id, Answer::Forward(_)) if id == one));
+        next.play(LICENSE.with(3));
+        assert_eq!(next.told(), "", "it has its place");
+        for id in [one, other] {
+            next.stop(id);
+        }
+        assert_eq!(next.told(), "");
+        next.stop(next.device.playbacks.last().unwrap().id);
+        assert_eq!(next.told(), "close");
+    }
+}
+
+/// A crash may come between the records of one step.
+#[test]
+fn of_a_session_and_those_that_share_it_none_stays_without_the_other_after_a_restart() {
+    let mut house = House::new();
+    let picture = house.play(LICENSE.with(1));
+    let moment = Moment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    for left in [picture, house.session().id] {
+        let mut next = House::new();
+        next.now = house.now;
+        let record = PlaybackRecord::of(house.find(left), &moment).unwrap();
+        let mut out = Outbox::new();
+        let playback = record.restore((), &moment, &next.policy);
+        next.device.resume(playback, next.now, record.session.is_orphan(), &next.policy, &mut out);
+        let policy = next.policy.clone();
+        next.device.rejoin(next.now, |()| policy.clone(), &mut out);
+        next.take(out);
+        assert!(!next.find(left).session.is_active());
+        assert_eq!(next.told(), if left == picture { "" } else { "close" });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever players, authority and operator do: `House::check` holds after each step, nothing that shares a session
+    /// asks for anything, and in the end every place is given back.
+    #[test]
+    fn a_device_never_has_more_than_its_place(acts in prop::collection::vec((0..11_u8, 1..7_u64, 0..40_u64), 1..80)) {
+        let mut house = House::under(Policy { endings: Endings::default(), ..Policy::default() });
+        let mut known: Vec<SessionId> = Vec::new();
+        for (act, token, more) in acts {
+            let some = known.get((token * 7 + more) as usize % known.len().max(1)).copied();
+            match act {
+                0..3 => known.extend(Some(house.call(LICENSE.with(token).under(token)).0).filter(|id| id.0 > 0)),
+                3 => {
+                    let (id, answer) = house.call(RENEWAL.with(token).under(token));
+                    if let Answer::Renew(_, ticket) = answer {
+                        let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+                        let verdict = if more == 0 { Verdict::Killed(reason()) } else { alive };
+                        house.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(verdict)));
+                    }
+                }
+                4 => some.into_iter().for_each(|id| house.stop(id)),
+                5 => some.into_iter().for_each(|id| house.deliver(id, Input::Used)),
+                6 if !house.flying.is_empty() => house.answer(match more {
+                    0..3 => Ok(Verdict::Denied(Denial::Limit, reason())),
+                    3..6 => Ok(Verdict::Denied(Denial::Token, reason())),
+                    6..9 => Ok(Verdict::Unknown(reason())),
+                    9..12 => Ok(Verdict::Disabled),
+                    12..15 => Err(Fault { kind: FaultKind::Lost, reason: reason() }),
+                    _ => Ok(Verdict::Killed(reason())),
+                }),
+                7 => house.yes(),
+                8 => house.tick(SECOND * more as u32),
+                9 if more < 4 => some.into_iter().for_each(|id| house.deliver(id, Input::Kill(reason()))),
+                9 if more < 8 => some.into_iter().for_each(|id| house.deliver(id, Input::Forgive)),
+                _ => some.into_iter().for_each(|id| {
+                    let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
+                    house.deliver(id, Input::Report(report));
+                }),
+            }
+        }
+        let all: Vec<_> = house.device.playbacks.iter().map(|p| p.id).collect();
+        all.into_iter().for_each(|id| house.stop(id));
+        house.yes();
+        (0..300).for_each(|_| house.tick(SECOND * 60));
+        prop_assert!(house.device.playbacks.iter().all(|p| !p.session.takes_place() && !p.session.is_active()));
+        prop_assert!(house.device.is_empty(), "{:?}", house.device.playbacks.len());
+    }
+}

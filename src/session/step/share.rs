@@ -1,0 +1,85 @@
+//! A playback that shares the session of its device: it shows life and ends by itself; all else is that session's.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Effect, Effects, Event};
+use super::super::grant::Ticket;
+use super::super::life::Life;
+use super::super::policy::Policy;
+use super::super::state::{Beats, Over, Session, State};
+use crate::config::Enforcement;
+
+impl Session {
+    /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open.
+    pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
+        Self { shares: Some(Duration::ZERO), ..Self::new(now, seed, policy) }
+    }
+
+    /// We send its beats.
+    pub(super) fn beats_itself(&self) -> bool {
+        self.shares.is_none() && self.beats == Beats::Timer
+    }
+
+    /// Goes where its device's session went.
+    pub(in crate::session) fn follow(&mut self, session: &Self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        let next = match &session.state {
+            State::Opening { .. } => return,
+            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+                self.shares = session.interval().or(self.shares);
+                if !matches!(self.state, State::Opening { .. }) {
+                    return;
+                }
+                self.join(now, policy, fx);
+                State::Live { beat: now }
+            }
+            State::Closed { until, why } => State::Closed { until: *until, why: why.clone() },
+            State::Closing { why, .. } => {
+                State::Closed { until: now + self.memory_of(*why, policy), why: Over::Ended(*why) }
+            }
+            State::Killed { by, until } => {
+                State::Killed { by: by.clone(), until: (*until).max(now + policy.memory_of_kill(by)) }
+            }
+        };
+        self.enter(next);
+        fx.push(Effect::Wake);
+        self.settle(now, policy, fx);
+        self.check_invariants();
+    }
+
+    fn join(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        fx.note(Event::Joined);
+        self.life = Life::new(now);
+        self.last_good = now;
+        self.heard(now);
+        if policy.enforcement == Enforcement::Renewal && policy.renews {
+            self.beats = Beats::Renewals { every: None };
+        }
+    }
+
+    /// The authority would not have the content token by which it was to be opened; another one is tried.
+    pub(in crate::session) fn open_anew(&mut self, now: Instant, policy: &Policy) {
+        let (generation, given_up) = (self.generation, std::mem::take(&mut self.given_up));
+        let last_answered = Ticket(generation);
+        *self = Self { generation, given_up, last_answered, ..Self::new(now, self.seed, policy) };
+    }
+
+    /// After a restart.
+    pub(super) fn resume_sharing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        self.may_have_got_it();
+        self.last_good = self.last_good.min(now);
+        match &self.state {
+            State::Closed { until, why } => {
+                let (until, why) = self.remembered(now, *until, why, policy);
+                self.state = State::Closed { until, why };
+            }
+            State::Killed { by, until } => {
+                let (by, until) = (by.clone(), (*until).min(now + policy.memory_of_kill(by)));
+                self.state = State::Killed { by, until };
+            }
+            State::Live { .. } => self.go_on(now, now),
+            State::Closing { .. } | State::Failing { .. } | State::Opening { .. } | State::Owing { .. } => {}
+        }
+        self.settle(now, policy, fx);
+        self.check_invariants();
+    }
+}
