@@ -21,8 +21,8 @@ use super::{Device, Outbox};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
-/// Playbacks that share one session. One more ends the one of which nothing was heard for longest: apps that change
-/// the title without a word leave theirs behind.
+/// Playbacks that share one session. One more ends the one of which nothing was heard for longest, once its player has
+/// got something: apps that change the title without a word leave theirs behind.
 pub(super) const MAX_SHARING: usize = 16;
 
 impl<C> Device<C> {
@@ -49,7 +49,7 @@ impl<C> Device<C> {
             Some(session) => session,
             None => self.begin_session(now, call, policy, start()?, (begun.id, spent)),
         };
-        self.end_most_silent(session, now, policy, out);
+        self.end_most_silent(session, false, now, policy, out);
         self.forget_all(|p| p.is_spent() && same(p), out);
         self.forget_surplus(out);
         let seed = begun.seed;
@@ -92,9 +92,13 @@ impl<C> Device<C> {
         self.playbacks.iter().filter(move |p| p.role == Role::Sharing(session))
     }
 
-    fn end_most_silent(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    /// `served`: of those whose players have got something. A call that nobody has accepted yet, and that may be
+    /// anybody's, ends only others like it.
+    fn end_most_silent(&mut self, session: SessionId, served: bool, now: Instant, policy: &Policy, out: &mut Outbox) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
-        let surplus = most_silent(active()).filter(|_| active().count() >= MAX_SHARING).map(|p| p.id);
+        let alike = || active().filter(|p| p.session.is_served() == served);
+        let is_full = if served { alike().count() > MAX_SHARING } else { active().count() >= MAX_SHARING };
+        let surplus = most_silent(alike()).filter(|_| is_full).map(|p| p.id);
         if let Some(id) = surplus {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
@@ -157,6 +161,7 @@ impl<C> Device<C> {
             for one in self.sharing(session).filter(follows).map(|p| p.id).collect::<Vec<_>>() {
                 self.follow(one, session, now, policy, out);
             }
+            self.end_most_silent(session, true, now, policy, out);
             self.gather(session, now);
             self.end_with_the_last(session, id, now, policy, out);
         }

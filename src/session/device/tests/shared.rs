@@ -397,6 +397,21 @@ fn one_more_than_may_share_a_session_ends_the_one_that_was_silent_for_longest() 
     assert_eq!(house.told(), "open");
 }
 
+/// Anybody can send one that names another's device.
+#[test]
+fn calls_that_nobody_accepts_end_no_picture() {
+    let mut house = House::new();
+    let pictures: Vec<_> = (1..=MAX_SHARING as u64).map(|token| house.play(LICENSE.with(token))).collect();
+    for token in 100..200 {
+        house.now += SECOND;
+        let (id, _) = house.call(LICENSE.with(token));
+        house.deliver(id, Input::Unserved);
+    }
+    assert!(pictures.into_iter().all(|id| house.find(id).session.is_active()));
+    let active = house.device.playbacks.iter().filter(|p| p.shares().is_some() && p.session.is_active()).count();
+    assert_eq!(active, MAX_SHARING + 1);
+}
+
 /// The answer to a beat is lost, and the session is opened anew: by the newest content token that was accepted.
 #[test]
 fn a_session_is_opened_anew_by_the_newest_token_that_was_accepted() {
