@@ -1,6 +1,7 @@
 //! HLS playlists, line by line (RFC 8216, and draft-pantos-hls-rfc8216bis for its newer tags).
 
 pub(super) mod attributes;
+mod define;
 pub(super) mod slate;
 pub(super) mod table;
 mod variables;
@@ -9,15 +10,15 @@ use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
-use self::table::{UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
-use self::variables::{query_value, substituted};
+use self::table::{ANNOUNCING_TAGS, UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
+use self::variables::substituted;
 use super::places::{self, Named, Places, UriUsage};
 use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
-/// Variables that one playlist may define. One that was not followed could lead past the route unseen.
-const MAX_VARIABLES: usize = 64;
 const RENDITIONS: usize = 64;
+/// A part and an initialization section to come; some servers announce several.
+const MAX_HINTS: usize = 8;
 
 struct Reader<'a> {
     /// The URI line to come names a playlist.
@@ -102,8 +103,9 @@ impl<'a> Reader<'a> {
     }
 
     fn attribute(&mut self, line: &'a str, value: &'a str, row: &UriAttribute) -> Result<(), Unfit> {
-        let UriAttribute { name, usage, .. } = *row;
+        let UriAttribute { name, tag, usage } = *row;
         if name.is_empty() {
+            self.hint(tag, value.trim())?;
             return self.uri(value.trim(), usage, false).map(|_path| ());
         }
         let wanted = |(key, _): &(&str, &str)| *key == name;
@@ -111,7 +113,18 @@ impl<'a> Reader<'a> {
         if usage.purpose == Purpose::Steering {
             return self.steering(line, &uris, usage);
         }
-        uris.into_iter().try_for_each(|uri| self.uri(uri, usage, false).map(|_path| ()))
+        uris.into_iter().try_for_each(|uri| {
+            self.hint(tag, uri)?;
+            self.uri(uri, usage, false).map(|_path| ())
+        })
+    }
+
+    fn hint(&mut self, tag: &str, uri: &str) -> Result<(), Unfit> {
+        if ANNOUNCING_TAGS.contains(&tag) && self.found.facts.hinted.len() < MAX_HINTS {
+            let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
+            self.found.facts.hinted.push(path);
+        }
+        Ok(())
     }
 
     /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
@@ -168,47 +181,6 @@ impl<'a> Reader<'a> {
         let first = first.and_then(|first| first.parse().ok()).unwrap_or(self.range.1);
         self.range.1 = first.saturating_add(length.parse().unwrap_or_default());
         first
-    }
-
-    fn define(&mut self, value: &'a str) -> Result<(), Unfit> {
-        let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
-        let (name, value) = match (find("NAME"), find("VALUE"), find("QUERYPARAM")) {
-            (Some(name), Some(value), _) => {
-                self.lead(value);
-                (name, Cow::Borrowed(value))
-            }
-            (_, _, Some(name)) => match query_value(self.plan.query, name) {
-                Some(value) => (name, value),
-                None => return Ok(()),
-            },
-            // An imported one was bound where it was defined.
-            _ => return Ok(()),
-        };
-        if self.variables.len() == MAX_VARIABLES {
-            return Err(Unfit::Many);
-        }
-        self.variables.push((name, value));
-        self.places.forget();
-        Ok(())
-    }
-
-    /// Other playlists import it. What a URI of theirs can only begin with leads them through us.
-    fn lead(&mut self, value: &'a str) {
-        let absolute = value.split_once("//").is_some_and(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'));
-        let absolute = absolute && !self.plan.is_own(value);
-        let Some(to) = self.plan.base.absolute(value).filter(|_| absolute) else { return };
-        let Some(bound) = (self.plan.bind)(&to, Purpose::Segment) else {
-            self.found.left += 1;
-            self.found.facts.elsewhere = true;
-            return;
-        };
-        let bare = to.path == "/" && !value.ends_with('/');
-        // It may come to stand where its format wants an absolute one.
-        let bound = self.plan.with_host(if bare { bound.trim_end_matches('/').to_owned() } else { bound });
-        if bound != value {
-            let at = self.offset(value);
-            self.found.edit(Edit { at: at..at + value.len(), with: quoted(&bound).into() });
-        }
     }
 
     /// Segments that the player has already, from the number of its playlist on.

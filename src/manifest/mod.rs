@@ -117,6 +117,9 @@ pub struct Facts {
     /// Some of the manifests and segments that it names are fetched past the route. What is fetched once, such as a
     /// key, shows nothing of a player.
     pub elsewhere: bool,
+    /// What is announced before it is there (`#EXT-X-PRELOAD-HINT`, `#EXT-X-PREFETCH`): paths at the origin. A request
+    /// for it may wait there until it is.
+    pub hinted: Vec<String>,
     /// Whether more is to come; a multivariant playlist does not say.
     pub live: Option<bool>,
     pub playheads: Playheads,

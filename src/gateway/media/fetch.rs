@@ -75,9 +75,11 @@ impl Story<'_> {
     }
 
     /// How long the origin may take to answer. A blocking reload (RFC 8216bis section 6.2.5.2) is answered once there is
-    /// something new: three target durations may pass until then.
+    /// something new, and what a playlist hinted at (section 6.2.6) once it is there: three target durations may pass until
+    /// then.
     pub(super) fn patience(&self, path: &str) -> Duration {
-        let blocks = self.asked.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
+        let reloads = self.asked.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
+        let blocks = reloads || self.seat.learned().is_hinted(path);
         let target = || self.seat.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
         let blocked = if blocks { (target() * 3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
         self.route.config.timeout.max(blocked)

@@ -21,6 +21,8 @@ const PLAYLISTS: usize = 32;
 const PLAYHEADS: usize = 4;
 /// Playlists of sound alone.
 const MAX_AUDIO: usize = 64;
+/// What the newest playlists announced.
+const MAX_HINTED: usize = 32;
 /// Of an MPD: its root element begins early.
 const MPD_HEAD: usize = 8 * 1024;
 /// Of playheads and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
@@ -56,6 +58,8 @@ pub(super) struct Learned {
     elsewhere: bool,
     /// Of manifests whose paths do not say it.
     formats: Vec<(Fingerprint, Format)>,
+    /// What was announced last, oldest first.
+    hinted: Vec<Fingerprint>,
     live: Option<bool>,
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
@@ -135,6 +139,11 @@ impl Learned {
         if !facts.audio.is_empty() {
             self.audio = facts.audio.iter().take(MAX_AUDIO).map(|path| name(path)).collect();
         }
+        for hinted in facts.hinted.iter().map(|path| name(path)) {
+            self.hinted.retain(|known| *known != hinted);
+            self.hinted.push(hinted);
+        }
+        self.hinted.drain(..self.hinted.len().saturating_sub(MAX_HINTED));
         if let Some(tail) = facts.tail {
             put(&mut self.tails, path, tail, PLAYLISTS);
         }
@@ -185,6 +194,11 @@ impl Learned {
     pub(super) fn format(&self, path: &str) -> Option<Format> {
         let known = self.formats.iter().find(|(known, _)| *known == name(path)).map(|(_, format)| *format);
         known.or_else(|| Format::of_path(path))
+    }
+
+    /// A playlist announced it before it was there.
+    pub(super) fn is_hinted(&self, path: &str) -> bool {
+        self.hinted.contains(&name(path))
     }
 
     pub(super) fn is_audio(&self, path: &str) -> bool {

@@ -32,5 +32,8 @@ pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
     row("#EXT-X-SESSION-KEY", "URI", Purpose::Data, false),
 ];
 
+/// Tags whose URI may be asked for before it can be answered.
+pub(in super::super) const ANNOUNCING_TAGS: [&str; 2] = ["#EXT-X-PREFETCH", "#EXT-X-PRELOAD-HINT"];
+
 /// Of tags that nobody here knows: `URI` means one everywhere.
 pub(in super::super) const UNKNOWN_TAG: UriAttribute = row("", "URI", Purpose::Data, false);

@@ -323,6 +323,35 @@ async fn a_blocking_reload_waits_for_three_target_durations() {
     stage.end().await;
 }
 
+/// A player asks for a part before it is there, and its server answers when it is.
+#[tokio::test]
+async fn a_part_that_a_playlist_hints_at_is_waited_for_as_a_blocking_reload_is() {
+    let hints = "#EXT-X-DEFINE:NAME=\"n\",VALUE=\"9.2\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p/{$n}.m4s?k=1\"\n\
+                 #EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"/vod/i.mp4\"\n#EXT-X-PREFETCH:10.ts\n";
+    let text = live()[0].2.replace("TARGETDURATION:4", "TARGETDURATION:1") + hints;
+    let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text)]).await;
+    let stage = route(&origin, "timeout = \"200ms\"").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let late = Duration::from_millis(900);
+    for name in ["p/9.2.m4s?k=1", "i.mp4", "10.ts"] {
+        let part = format!("{}/{name}", folder(&path));
+        let (reply, ()) = tokio::join!(fetch(&stage, "tv", &part), async {
+            let mut asked = origin.next().await;
+            tokio::time::sleep(late).await;
+            answer(&mut asked, 2, 2).await;
+        });
+        assert!(reply.is_good(), "{name}: {}", reply.text());
+    }
+    // Three target durations are enough for one that comes never, and any other part has the usual time.
+    for (name, most) in [("9.m4s", late), ("10.ts", Duration::from_secs(15))] {
+        let part = format!("{}/{name}", folder(&path));
+        let both = async { tokio::join!(fetch(&stage, "tv", &part), origin.next()) };
+        let (reply, _held) = tokio::time::timeout(most, both).await.unwrap_or_else(|_| panic!("never: {name}"));
+        assert_eq!(reply.error(), (502, "origin_unavailable".to_owned()), "{name}");
+    }
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn cookies_of_the_origin_are_for_the_playbacks_own_path() {
     let origin = Origin::with(live()).await;
