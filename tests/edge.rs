@@ -1,4 +1,4 @@
-//! The edge over real sockets: TLS, slowness, limits, CORS, drain.
+//! The edge over real sockets: TLS, slowness, limits, CORS.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
@@ -15,7 +15,7 @@ use http::Version;
 use rustls::pki_types::CertificateDer;
 use sidebeat::config::{Limits, Origins};
 use sidebeat::edge::{Breach, Edge, Handler};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -438,75 +438,6 @@ async fn cross_origin_headers_are_on_every_reply() {
     }
     assert_eq!(edge.take_seen().len(), 2, "the two good calls, and nothing of a page that is not on the list");
     assert_eq!(edge.counters.refused_origins.load(Ordering::Relaxed), 3);
-}
-
-// Drain
-
-/// Drains, and does `meanwhile` once drain has begun, which an idle connection tells.
-async fn drain_while(edge: &Running, meanwhile: impl Future<Output = ()>) -> usize {
-    let mut idle = edge.connect().await;
-    ask(&mut idle, GET).await.unwrap();
-    let then = async {
-        assert_eq!(read_to_end(&mut idle).await, b"");
-        meanwhile.await;
-    };
-    tokio::join!(edge.serving.drain(GENEROUS), then).0
-}
-
-#[tokio::test]
-async fn drain_cuts_neither_a_request_nor_a_reply() {
-    let mut edge = Setup { workers: 2, ..Setup::default() }.run().await;
-    let (mut held, mut sending, mut reading) = (edge.connect().await, edge.connect().await, edge.connect().await);
-    held.write_all(HOLD.as_bytes()).await.unwrap();
-    edge.begun().await;
-    reading.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    edge.begun().await;
-    // The answer to the first shows that the second, behind it, is being read.
-    let pipelined = format!("{GET}POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
-    assert_eq!(status(&ask(&mut sending, &pipelined).await.unwrap()), 200);
-
-    let left = drain_while(&edge, async {
-        let refused = async { while tokio::net::TcpStream::connect(edge.plain).await.is_ok() {} };
-        timeout(GENEROUS, refused).await.expect("nobody is accepted any more");
-        edge.gate.add_permits(1);
-        assert_eq!(status(&read_reply(&mut held).await.unwrap()), 200);
-        assert_eq!(read_to_end(&mut held).await, b"", "and then it is closed");
-        assert_eq!(status(&ask(&mut sending, "llo").await.unwrap()), 200);
-        assert!(read_to_end(&mut reading).await.len() > 64 << 20, "the whole reply");
-    })
-    .await;
-    assert_eq!(left, 0);
-    assert!(edge.deaths.try_recv().is_err(), "a drained acceptor is no death");
-    edge.tasks.stop();
-    edge.serving.end().await;
-    assert!(edge.deaths.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn drain_lets_http2_streams_finish() {
-    let edge = Setup::default().run().await;
-    let mut calls = Client::trusting(edge.directory.path()).speaking(H2).calls(&edge).await;
-    let mut other = calls.clone();
-    let held = other.post("/hold", "hello");
-    let finish = async {
-        edge.begun().await;
-        drain_while(&edge, async { edge.gate.add_permits(1) }).await
-    };
-    let (reply, left) = tokio::join!(held, finish);
-    assert_eq!((reply.status().as_u16(), left), (200, 0));
-    timeout(GENEROUS, calls.closed()).await.unwrap();
-}
-
-#[tokio::test]
-async fn drain_gives_up_after_its_grace() {
-    let edge = Setup::default().run().await;
-    let mut held = edge.connect().await;
-    held.write_all(HOLD.as_bytes()).await.unwrap();
-    edge.begun().await;
-    assert_eq!(edge.serving.drain(SHORT).await, 1);
-    edge.tasks.stop();
-    edge.serving.end().await;
-    assert_eq!(held.read(&mut [0; 64]).await.unwrap_or(0), 0, "cut, not answered");
 }
 
 // Proxies in front of us

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -27,6 +27,8 @@ use crate::secret::scrub;
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The same, where its connection makes room for another.
 const EVICTION_GRACE: Duration = Duration::from_millis(100);
+/// Enough for the runtime to hear of what lies in the socket.
+const SHORT_LOOK: Duration = Duration::from_millis(1);
 
 /// Resolves when the first request did not begin within `first`, or none has been begun or running for
 /// `idle`, at most twice that. A peer that only answers our pings is idle.
@@ -46,7 +48,7 @@ pub(super) async fn idleness(line: Arc<Line>, first: Duration, idle: Duration) {
     }
 }
 
-/// Serves until the connection ends by itself; or asks it to end, and waits no longer than a drain.
+/// Serves until the connection ends by itself; or is to end: then it answers what is on its way, and ends.
 /// The connection comes boxed, since an async function would hold it twice.
 pub(super) async fn drive<C: Graceful>(
     mut connection: Pin<Box<C>>,
@@ -56,48 +58,97 @@ pub(super) async fn drive<C: Graceful>(
     idle: impl Future<Output = ()>,
 ) {
     let ConnectionEnd { address, line, ties } = end;
-    let mut grace = limits.drain;
-    tokio::select! {
+    let or_busy = |grace| if line.is_busy() { limits.drain } else { grace };
+    let (quiet, grace) = tokio::select! {
         ended = connection.as_mut() => {
             if ended.as_ref().is_err_and(C::is_ours) {
                 ties.end();
             }
             return note(ended, &shared, address, &line);
         }
-        () = shared.stop.cancelled() => {}
-        () = shared.announce.cancelled(), if C::ANNOUNCES_ITS_END => {}
-        () = sleep(limits.lifetime) => add(&shared.counters.lifetimes_ended),
-        () = idle => if !line.is_busy() { grace = IDLE_GRACE },
+        // Drain itself bounds it too, and may begin a while after the announcement.
+        () = shared.announce.cancelled() => (quiet_time(&limits), MAX_UNUSED_TIME + limits.drain),
+        () = sleep(limits.lifetime) => {
+            add(&shared.counters.lifetimes_ended);
+            (quiet_time(&limits), limits.drain)
+        }
+        () = idle => (Duration::ZERO, or_busy(IDLE_GRACE)),
         // A call that has begun just now is served; its place is another's already.
-        () = line.evicted() => if !line.is_busy() { grace = EVICTION_GRACE },
-    }
+        () = line.evicted() => (SHORT_LOOK, or_busy(EVICTION_GRACE)),
+    };
     ties.end();
-    if !C::ANNOUNCES_ITS_END
-        && shared.stop.is_cancelled()
-        && let Some(ended) = Box::pin(take_what_came(connection.as_mut(), &line)).await
-    {
-        return note(ended, &shared, address, &line);
-    }
-    connection.as_mut().finish();
-    if let Ok(ended) = timeout(grace, connection).await {
+    line.announce_end();
+    let ending = timeout(grace, finish(connection, &line, &shared, quiet));
+    if let Ok(Some(ended)) = Box::pin(ending).await {
         note(ended, &shared, address, &line);
     }
 }
 
-/// A connection that is told to finish is closed at once if no request is known of: one that lies in the socket
-/// already would be lost, and so would the first one of a connection that was only just taken. Returns the
-/// connection's end, if it came meanwhile.
-async fn take_what_came<C: Graceful>(mut connection: Pin<&mut C>, line: &Line) -> Option<hyper::Result<()>> {
-    let is_new = line.activity().0 == 0;
-    let mut unused = pin!(sleep(if is_new { MAX_UNUSED_TIME } else { Duration::ZERO }));
+/// So long an idle connection that is to end waits for one more request.
+fn quiet_time(limits: &Limits) -> Duration {
+    MAX_UNUSED_TIME.min(limits.drain / 2)
+}
+
+/// Ends the connection behind what is on its way. None: it is to be cut.
+async fn finish<C: Graceful>(
+    mut connection: Pin<Box<C>>,
+    line: &Line,
+    shared: &Shared,
+    quiet: Duration,
+) -> Option<hyper::Result<()>> {
+    tokio::select! {
+        biased;
+        () = shared.answered.cancelled() => if line.activity().1 == 0 && line.is_mid_head() { return None },
+        ended = serve_what_comes(connection.as_mut(), line, shared, quiet) => if ended.is_some() { return ended },
+        () = line.evicted() => {}
+    }
+    connection.as_mut().finish();
+    if C::ANNOUNCES_ITS_END
+        && let Ok(ended) = timeout(MAX_UNUSED_TIME, connection.as_mut()).await
+    {
+        return Some(ended);
+    }
+    line.await_nothing();
+    Some(connection.await)
+}
+
+/// hyper closes a connection at once that is told to finish while no request is known of. One that lies in the socket,
+/// or comes in this moment, would be lost: its peer cannot have known. So an HTTP/1.1 connection is served on until it
+/// was idle for `quiet`; a request that comes meanwhile is answered with `Connection: close`. One of HTTP/2 is told in
+/// a way that loses nothing, once its first request is there. Returns the connection's end, if it came meanwhile.
+async fn serve_what_comes<C: Graceful>(
+    mut connection: Pin<&mut C>,
+    line: &Line,
+    shared: &Shared,
+    quiet: Duration,
+) -> Option<hyper::Result<()>> {
+    let mut idle_until = pin!(sleep(quiet));
+    let mut was_running = false;
     poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(ended));
         }
-        if !is_new || line.activity().0 > 0 {
+        let (requests, running) = line.activity();
+        if C::ANNOUNCES_ITS_END && requests > 0 {
             return Poll::Ready(None);
         }
-        unused.as_mut().poll(cx).map(|()| None)
+        let is_running = running > 0;
+        if is_running != was_running {
+            was_running = is_running;
+            // What runs is counted by itself, until its reply is there.
+            line.await_request(if is_running { None } else { shared.unanswered.enter() });
+            idle_until.set(sleep(quiet));
+        }
+        if is_running {
+            return Poll::Pending;
+        }
+        ready!(idle_until.as_mut().poll(cx));
+        if !line.is_mid_head() {
+            return Poll::Ready(None);
+        }
+        // The rest may never come: nobody else waits for it.
+        line.await_nothing();
+        Poll::Pending
     })
     .await
 }
@@ -146,7 +197,7 @@ fn note_tls(shared: &Shared, address: AddressKey) {
 
 /// A hyper connection that can be asked to end after its running calls.
 pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
-    /// Whether its end is told to the peer by itself, so that no request crosses it.
+    /// Whether its end is told to the peer by itself, so that no request crosses it, and more than one may run.
     const ANNOUNCES_ITS_END: bool;
 
     fn finish(self: Pin<&mut Self>);

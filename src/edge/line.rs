@@ -1,6 +1,6 @@
 //! What one connection's byte stream, its service, its driver and the registry know of each other.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,12 +10,18 @@ use super::connection_registry::ConnectionRegistry;
 use super::permit::Permit;
 
 pub(super) struct Line {
+    /// While it may bring a request, so that whoever hands over waits for it.
+    awaited: Mutex<Option<Permit>>,
     /// Zero, or the number of the broken request from 1, and its breach in the low byte.
     broken: AtomicU64,
     /// To make room for another connection.
     close: Notify,
+    /// Its next reply is to say that the connection ends with it.
+    ends: AtomicBool,
     /// By the registry's sequence; holds while no request is served.
     idle_since: AtomicU64,
+    /// A request's head has begun and is not complete.
+    mid_head: AtomicBool,
     /// Its place among the connections; gone once another connection has it.
     permit: Mutex<Option<Permit>>,
     /// Of the running requests, those whose body is on its way.
@@ -28,9 +34,12 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(registry: Arc<ConnectionRegistry>) -> Self {
         Self {
+            awaited: Mutex::default(),
             broken: AtomicU64::default(),
             close: Notify::new(),
+            ends: AtomicBool::default(),
             idle_since: AtomicU64::default(),
+            mid_head: AtomicBool::default(),
             permit: Mutex::default(),
             receiving: AtomicU32::default(),
             registry,
@@ -61,6 +70,31 @@ impl Line {
         let broken = self.broken.load(Ordering::Relaxed);
         let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
         if hit { self.breach() } else { None }
+    }
+
+    /// It may bring a request: `permit` is given back when it may not any more.
+    pub(super) fn await_request(&self, permit: Option<Permit>) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = permit;
+    }
+
+    pub(super) fn await_nothing(&self) {
+        self.await_request(None);
+    }
+
+    pub(super) fn announce_end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_head(&self, is_mid_head: bool) {
+        self.mid_head.store(is_mid_head, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_mid_head(&self) -> bool {
+        self.mid_head.load(Ordering::Relaxed)
     }
 
     /// Whether a call is served. One whose body has not come whole is not: its peer may never send the rest.
@@ -110,6 +144,11 @@ impl Running {
     pub(super) fn begin(line: &Arc<Line>) -> Self {
         line.running.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(line))
+    }
+
+    /// Whether its reply is the connection's last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.is_ending()
     }
 }
 

@@ -4,7 +4,7 @@
 //! the triage of `accept` errors. Hands each connection to `conn` with a permit, or closes it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use super::address_limits::{AddressKey, AddressResource, AddressShare};
+use super::address_limits::AddressKey;
 use super::conn::Worker;
-use super::counters::{add, take};
-use super::line::Line;
-use super::permit::Permit;
-use super::shared::Shared;
+use super::connection_place::ConnectionPlace;
+use super::counters::add;
+use super::shared::Listening;
 use super::{Peer, Ties};
-use crate::clock::Clock;
 
 const BACKLOG: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
@@ -90,9 +88,9 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Takes connections until drain begins. Returns early only on a fatal error, which then ends the
-/// process through `Tasks::critical`.
-pub(super) async fn accept(socket: Socket, worker: Arc<Worker>) {
+/// Takes connections until drain begins, and then those that are there already. Returns early only on a fatal error,
+/// which then ends the process through `Tasks::critical`.
+pub(super) async fn accept(socket: Socket, listening: Listening, worker: Arc<Worker>) {
     let Socket { address: _, listener, proxy_protocol, tls } = socket;
     let shared = Arc::clone(&worker.shared);
     let listener = match TcpListener::from_std(listener) {
@@ -103,7 +101,8 @@ pub(super) async fn accept(socket: Socket, worker: Arc<Worker>) {
         () = shared.stop.cancelled() => {}
         fault = take_connections(&listener, &worker, tls.as_ref(), proxy_protocol) => return fatal(&fault),
     }
-    drop(listener);
+    take_backlog(listener, &worker, tls.as_ref(), proxy_protocol);
+    drop(listening);
     // The listener is closed by now; an acceptor that ends before the process does is a death.
     shared.tasks.stopped().await;
 }
@@ -140,6 +139,25 @@ async fn take_connections(
     }
 }
 
+/// The listener's end would reset what waits in its backlog, perhaps with a request. By the system itself, since the
+/// runtime may not have heard yet of what has come.
+fn take_backlog(listener: TcpListener, worker: &Arc<Worker>, tls: Option<&TlsAcceptor>, proxy_protocol: bool) {
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    admit(stream, address, worker, tls, proxy_protocol);
+                }
+            }
+            Err(fault) if triage(&fault) == Triage::Continue => {}
+            // Mostly: there are no more.
+            Err(_) => return,
+        }
+    }
+}
+
 fn admit(
     stream: TcpStream,
     address: SocketAddr,
@@ -164,6 +182,7 @@ fn admit(
             let introduced = tokio::select! {
                 introduced = Box::pin(worker.introduce(stream, peer)) => introduced,
                 () = line.evicted() => None,
+                () = worker.shared.has_no_more_time() => None,
             };
             let Some((stream, peer)) = introduced else { return };
             if !place.belongs_to(peer.address) {
@@ -185,84 +204,6 @@ fn admit(
             let _place = place;
             worker.serve_http1(stream, peer, line).await;
         })),
-    }
-}
-
-/// An open connection: its place among all, its address's share, and its one in the gauge.
-struct ConnectionPlace {
-    line: Arc<Line>,
-    share: Option<AddressShare>,
-    shared: Arc<Shared>,
-}
-
-impl ConnectionPlace {
-    /// Where all places are taken, the connection that has been idle for longest gives its own. `None`: this
-    /// one is to be closed, as is counted and logged here.
-    fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
-        let share = share_of(shared, address)?;
-        let Some(permit) = shared.connections.enter().or_else(|| shared.make_room()) else {
-            add(&shared.counters.refused_connections);
-            log_refused(shared, address, "connections");
-            return None;
-        };
-        let line = Arc::new(Line::new(Arc::clone(&shared.registry)));
-        line.occupy(permit);
-        shared.registry.admit(&line, shared.connections.inside());
-        add(&shared.counters.open);
-        Some(Self { line, share, shared: Arc::clone(shared) })
-    }
-
-    /// A trusted proxy has told for whom this connection is. False: that address has its share already.
-    fn belongs_to(&mut self, viewer: IpAddr) -> bool {
-        if self.share.is_none() {
-            let Some(share) = share_of(&self.shared, viewer) else { return false };
-            self.share = share;
-        }
-        true
-    }
-}
-
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        drop(self.line.vacate());
-        self.shared.spare_descriptors.refill();
-        take(&self.shared.counters.open);
-    }
-}
-
-/// What the address may have of the connections, and of the new ones; nothing is asked of a trusted proxy,
-/// which calls for many. `None`: it has its share already, as is counted and logged here.
-fn share_of(shared: &Arc<Shared>, address: IpAddr) -> Option<Option<AddressShare>> {
-    if shared.forwarding.load().trusts(address) {
-        return Some(None);
-    }
-    if !shared.addresses.arrive(address, Clock.now()) {
-        add(&shared.counters.refused_connections);
-        log_refused(shared, address, AddressResource::ConnectionRate.label());
-        return None;
-    }
-    let share = shared.addresses.take(address, AddressResource::Connections, 1);
-    if share.is_none() {
-        add(&shared.counters.refused_connections);
-        log_refused(shared, address, "connections_per_address");
-    }
-    share.map(Some)
-}
-
-fn log_refused(shared: &Shared, address: IpAddr, limit: &'static str) {
-    let address = AddressKey::of(address);
-    if shared.may_log(limit, address) {
-        tracing::info!(limit, peer = %address, "closed a new connection at once");
-    }
-}
-
-impl Shared {
-    /// The place of the connection that has been idle for longest; it is told to close.
-    fn make_room(&self) -> Option<Permit> {
-        let permit = self.registry.evict()?;
-        add(&self.counters.evicted);
-        // After a reload with a lower limit there may be more than may be.
-        self.connections.is_within_bounds().then_some(permit)
     }
 }
 

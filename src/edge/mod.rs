@@ -8,6 +8,7 @@ pub mod body;
 mod breach;
 pub mod certs;
 mod conn;
+mod connection_place;
 mod connection_registry;
 mod cors;
 mod counters;

@@ -16,7 +16,7 @@ use super::conn::Worker;
 use super::listen::{BoundListener, Socket};
 use super::role::EdgeRole;
 use super::serving::Serving;
-use super::shared::Shared;
+use super::shared::{Listening, Shared};
 use super::viewer::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
 use crate::clock::Clock;
@@ -148,6 +148,7 @@ impl Edge {
         for (number, sockets) in self.sockets.into_iter().enumerate() {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Start)?;
             let (make, shared, finish) = (Arc::clone(&make), Arc::clone(&self.shared), finish.clone());
+            let sockets = sockets.into_iter().map(|socket| (socket, shared.listening())).collect();
             let work = move || runtime.block_on(work(shared, sockets, finish, || make(number)));
             let name = format!("{}-{number}", self.shared.role.thread_name());
             let thread = thread::Builder::new().name(name).spawn(work).map_err(Fault::Start)?;
@@ -209,7 +210,7 @@ fn mends(why: &io::Error, address: SocketAddr) -> String {
 
 async fn work(
     shared: Arc<Shared>,
-    sockets: Vec<Socket>,
+    sockets: Vec<(Socket, Listening)>,
     finish: CancellationToken,
     make: impl FnOnce() -> Arc<dyn Handler>,
 ) {
@@ -220,8 +221,8 @@ async fn work(
         stop.cancel();
     });
     let worker = Arc::new(Worker::new(Arc::clone(&shared), make()));
-    for socket in sockets {
-        shared.tasks.critical(shared.role.acceptor_name(), listen::accept(socket, Arc::clone(&worker)));
+    for (socket, listening) in sockets {
+        shared.tasks.critical(shared.role.acceptor_name(), listen::accept(socket, listening, Arc::clone(&worker)));
     }
     finish.cancelled().await;
 }

@@ -181,7 +181,8 @@ impl Future for Answer {
         }
         match self.state.take() {
             Some(State::Ready(reply)) => {
-                let reply = self.finish.apply(reply);
+                let is_last = self.running.as_ref().is_some_and(Running::is_last);
+                let reply = self.finish.apply(reply, is_last);
                 Poll::Ready(Ok(match self.running.take() {
                     Some(running) => reply.map(|body| body.within(running, self.share.take())),
                     None => reply,
@@ -193,7 +194,8 @@ impl Future for Answer {
 }
 
 impl Finish {
-    fn apply(&self, mut reply: Response<Sending>) -> Response<Sending> {
+    /// `is_last`: the connection ends with it.
+    fn apply(&self, mut reply: Response<Sending>, is_last: bool) -> Response<Sending> {
         if let Some(fault) = reply.extensions().get::<body::Fault>() {
             self.worker.shared.counters.body(*fault);
         }
@@ -208,7 +210,7 @@ impl Finish {
         if self.version == Version::HTTP_2 {
             // RFC 9113 section 8.2.2: such a field makes the reply malformed.
             headers.remove(CONNECTION);
-        } else if self.close || self.worker.shared.announce.is_cancelled() {
+        } else if self.close || is_last || self.worker.shared.announce.is_cancelled() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if headers.contains_key(CONNECTION) {

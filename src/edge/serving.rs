@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
-use super::shared::{MAX_UNUSED_TIME, Shared};
+#[cfg(doc)]
+use super::shared::MAX_UNUSED_TIME;
+use super::shared::Shared;
 
 /// How often it is looked whether the last one is gone.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -30,9 +32,9 @@ impl Serving {
         self.shared.calls.inside()
     }
 
-    /// Every reply says from now on that its connection ends with it, and connections of HTTP/2 are told to go away.
-    /// Connections are still taken. Waits `period` for those that are busy, or less if none is left: an idle one that
-    /// is closed without a word may have a request on its way.
+    /// Every reply says from now on that its connection ends with it, connections of HTTP/2 are told to go away, and
+    /// idle ones have [`MAX_UNUSED_TIME`] for one more request. Connections are still taken. Waits `period`, or less if
+    /// none is left.
     pub async fn announce(&self, period: Duration) {
         self.shared.announce.cancel();
         let gone = async {
@@ -43,23 +45,17 @@ impl Serving {
         let _late = timeout(period, gone).await;
     }
 
-    /// Stops accepting, and waits at most `grace` until every call has its answer. Replies may still be on their way.
+    /// Stops accepting, and waits at most `grace` until every call has its answer, also one that a connection was
+    /// about to bring. Replies may still be on their way; from now on nothing is answered.
     pub async fn answer(&self, grace: Duration) {
         self.stop();
         let answered = async {
-            // By then a connection has brought its request, or is closed.
-            sleep(MAX_UNUSED_TIME + LOOK_INTERVAL).await;
             while self.shared.unanswered.inside() > 0 {
                 sleep(LOOK_INTERVAL).await;
             }
         };
-        let all = async {
-            tokio::select! {
-                () = self.shared.tracker.wait() => {}
-                () = answered => {}
-            }
-        };
-        let _late = timeout(grace, all).await;
+        let _late = timeout(grace, answered).await;
+        self.shared.answered.cancel();
     }
 
     fn stop(&self) {
@@ -68,7 +64,7 @@ impl Serving {
         self.shared.tracker.close();
     }
 
-    /// Stops accepting, tells every connection to end after its running calls, and waits for them at
+    /// Stops accepting, has every connection answer what is on its way and end, and waits for them at
     /// most `grace`. Returns how many are left. The workers go on: detached work runs on them.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.stop();

@@ -9,13 +9,14 @@ use http::StatusCode;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Cors;
 use super::address_limits::{AddressKey, AddressLimits};
 use super::connection_registry::ConnectionRegistry;
 use super::counters::Counters;
 use super::descriptors::{SpareDescriptors, connections_allowed};
-use super::permit::Gate;
+use super::permit::{Gate, Permit};
 use super::reply::{RefusalTrace, RefusedCaller};
 use super::role::EdgeRole;
 use super::viewer::ForwardingRules;
@@ -24,14 +25,22 @@ use crate::config::Limits;
 use crate::task::Tasks;
 use crate::telemetry::LogRateLimiter;
 
-/// So long after drain has begun a new connection may still bring its first request; some bring none.
+/// So long a connection that is to end may still bring its next request, or its first one; some bring none.
 pub(super) const MAX_UNUSED_TIME: Duration = Duration::from_secs(1);
+
+/// Holds up drain for as long as it exists.
+pub(super) struct Listening {
+    _counted: TaskTrackerToken,
+    _unanswered: Option<Permit>,
+}
 
 /// What all workers have in common.
 pub(super) struct Shared {
     /// How many connections the limit of open files allows.
     allowed_connections: AtomicUsize,
     pub(super) addresses: Arc<AddressLimits>,
+    /// Cancelled when nothing that comes now can be answered any more.
+    pub(super) answered: CancellationToken,
     /// Cancelled when every reply is to say that its connection ends with it.
     pub(super) announce: CancellationToken,
     /// Bytes of bodies: on their way, and of calls in flight.
@@ -52,9 +61,10 @@ pub(super) struct Shared {
     /// Cancelled when drain begins.
     pub(super) stop: CancellationToken,
     pub(super) tasks: Tasks,
-    /// Counts the connections, so that drain can wait for them alone.
+    /// Counts the connections, and the sockets that they come from, so that drain can wait for them alone.
     pub(super) tracker: TaskTracker,
-    /// Calls that have no reply yet, those included whose body is still on its way.
+    /// Calls that have no reply yet, those included whose body is still on its way; and what may bring one:
+    /// connections, and the sockets that they come from.
     pub(super) unanswered: Arc<Gate>,
 }
 
@@ -71,6 +81,7 @@ impl Shared {
             addresses: AddressLimits::new(limits, Arc::clone(&counters)),
             allowed_connections: AtomicUsize::new(usize::MAX),
             announce: CancellationToken::new(),
+            answered: CancellationToken::new(),
             body_memory: Gate::new(limits.body_memory),
             calls: Gate::new(limits.in_flight),
             connections: Gate::new(limits.connections),
@@ -118,6 +129,11 @@ impl Shared {
     pub(super) async fn has_no_more_time(&self) {
         self.stop.cancelled().await;
         sleep(MAX_UNUSED_TIME).await;
+    }
+
+    /// While a socket is listened on. A connection that is taken from it when drain has begun is waited for too.
+    pub(super) fn listening(&self) -> Listening {
+        Listening { _counted: self.tracker.token(), _unanswered: self.unanswered.enter() }
     }
 
     /// Whether a line about this address may be written now.

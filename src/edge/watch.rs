@@ -122,7 +122,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if let Some((request, breach)) = self.scanner.feed(new) {
             self.line.break_at(request, breach);
         }
-        if !self.scanner.is_mid_head() {
+        let is_mid_head = self.scanner.is_mid_head();
+        self.line.note_head(is_mid_head);
+        if !is_mid_head {
             self.head_until = None;
         }
         Poll::Ready(Ok(()))

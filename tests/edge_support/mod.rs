@@ -75,6 +75,13 @@ pub(crate) struct Recorder {
     pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
 }
 
+impl Recorder {
+    pub(crate) fn answering(limits: Limits) -> Self {
+        let [began, gate] = [0, 0].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { began, gate, limits, seen: Arc::default(), worker: 0, workers: Arc::default() }
+    }
+}
+
 impl Handler for Recorder {
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
         let (seen, gate, began) = (Arc::clone(&self.seen), Arc::clone(&self.gate), Arc::clone(&self.began));
@@ -208,17 +215,8 @@ impl Setup {
         let edge = Edge::bind(&server, tasks.clone(), Arc::clone(&counters)).await.unwrap();
         let certificates = edge.certificates().unwrap();
         let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
-        let (began, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let workers = Arc::new(Mutex::new(BTreeSet::new()));
-        let recorder = Recorder {
-            began: Arc::clone(&began),
-            gate: Arc::clone(&gate),
-            limits: self.limits,
-            seen: Arc::clone(&seen),
-            worker: 0,
-            workers: Arc::clone(&workers),
-        };
+        let recorder = Recorder::answering(self.limits);
+        let Recorder { began, gate, seen, workers, .. } = recorder.clone();
         let serving = edge.serve(move |worker| Arc::new(Recorder { worker, ..recorder.clone() })).unwrap();
         Running { began, certificates, counters, deaths, directory, gate, plain, seen, serving, tasks, tls, workers }
     }

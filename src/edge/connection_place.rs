@@ -1,0 +1,91 @@
+//! What a new connection takes: its place among all connections, and its address's share of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::address_limits::{AddressKey, AddressResource, AddressShare};
+use super::counters::{add, take};
+use super::line::Line;
+use super::permit::Permit;
+use super::shared::Shared;
+use crate::clock::Clock;
+
+/// An open connection: its place among all, its address's share, and its one in the gauge.
+pub(super) struct ConnectionPlace {
+    pub(super) line: Arc<Line>,
+    share: Option<AddressShare>,
+    shared: Arc<Shared>,
+}
+
+impl ConnectionPlace {
+    /// Where all places are taken, the connection that has been idle for longest gives its own. `None`: this
+    /// one is to be closed, as is counted and logged here.
+    pub(super) fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
+        let share = share_of(shared, address)?;
+        let Some(permit) = shared.connections.enter().or_else(|| shared.make_room()) else {
+            add(&shared.counters.refused_connections);
+            log_refused(shared, address, "connections");
+            return None;
+        };
+        let line = Arc::new(Line::new(Arc::clone(&shared.registry)));
+        line.occupy(permit);
+        line.await_request(shared.unanswered.enter());
+        shared.registry.admit(&line, shared.connections.inside());
+        add(&shared.counters.open);
+        Some(Self { line, share, shared: Arc::clone(shared) })
+    }
+
+    /// A trusted proxy has told for whom this connection is. False: that address has its share already.
+    pub(super) fn belongs_to(&mut self, viewer: IpAddr) -> bool {
+        if self.share.is_none() {
+            let Some(share) = share_of(&self.shared, viewer) else { return false };
+            self.share = share;
+        }
+        true
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        drop(self.line.vacate());
+        self.line.await_nothing();
+        self.shared.spare_descriptors.refill();
+        take(&self.shared.counters.open);
+    }
+}
+
+/// What the address may have of the connections, and of the new ones; nothing is asked of a trusted proxy,
+/// which calls for many. `None`: it has its share already, as is counted and logged here.
+fn share_of(shared: &Arc<Shared>, address: IpAddr) -> Option<Option<AddressShare>> {
+    if shared.forwarding.load().trusts(address) {
+        return Some(None);
+    }
+    if !shared.addresses.arrive(address, Clock.now()) {
+        add(&shared.counters.refused_connections);
+        log_refused(shared, address, AddressResource::ConnectionRate.label());
+        return None;
+    }
+    let share = shared.addresses.take(address, AddressResource::Connections, 1);
+    if share.is_none() {
+        add(&shared.counters.refused_connections);
+        log_refused(shared, address, "connections_per_address");
+    }
+    share.map(Some)
+}
+
+fn log_refused(shared: &Shared, address: IpAddr, limit: &'static str) {
+    let address = AddressKey::of(address);
+    if shared.may_log(limit, address) {
+        tracing::info!(limit, peer = %address, "closed a new connection at once");
+    }
+}
+
+impl Shared {
+    /// The place of the connection that has been idle for longest; it is told to close.
+    pub(super) fn make_room(&self) -> Option<Permit> {
+        let permit = self.registry.evict()?;
+        add(&self.counters.evicted);
+        // After a reload with a lower limit there may be more than may be.
+        self.connections.is_within_bounds().then_some(permit)
+    }
+}
