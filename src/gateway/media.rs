@@ -126,7 +126,7 @@ impl Story<'_> {
         }
         if below.starts_with(place::SLATE) && self.blackout().is_none() {
             // What was blacked out may be forgotten, but its slate is no programme.
-            return self.refused("segment", BLACKED_OUT);
+            return self.ended_or_refused(BLACKED_OUT);
         }
         let map = self.map(None);
         if below.starts_with(playbacks::CONTENT) {

@@ -127,6 +127,51 @@ async fn a_blackout_by_a_beat_shows_the_slate_on_the_media_route() {
     stage.end().await;
 }
 
+/// A viewer who travels: the beat brings it, and a title's player has its manifests already.
+#[tokio::test]
+async fn a_title_that_is_blacked_out_on_the_way_says_blackout_wherever_its_player_asks() {
+    for (manifest, slate) in [("vod/main.m3u8", false), ("vod/main.m3u8", true), ("vod/main.mpd", false)] {
+        let server = license_server().await;
+        let stage = stage_of(&server, manifest).await;
+        if !slate {
+            stage.headend.settings(json!({"firstlight": {"blackout_url": null}})).await;
+        }
+        let authorization = authorize_as(&stage, "vod").await;
+        let tv = at(&stage, &authorization["licenseUrl"], "/license/~");
+        let sent = at(&stage, &authorization["contentUrl"], "/media/~").post("").method(Method::GET).await;
+        let main = sent.header("location").to_owned();
+        assert!(get(&stage, &main).await.is_good(), "{main}");
+        let own = main.rsplit_once('/').unwrap().0;
+        let segment = format!("{own}/v/31.m4s");
+        assert!(get(&stage, &segment).await.is_good() && tv.post(CLEARKEY).await.is_good());
+        stage.headend.settings(json!({"firstlight": {"blackout": ["game"]}})).await;
+        let session = stage.only_session("killed").await;
+        let other = format!("{own}/~h/s/cdn.example/{manifest}");
+        let left = format!("{own}/~s/p/{}/slate/v/0.m4s", stage.headend.address);
+        let mut dark = vec![&other];
+        if slate {
+            assert!(get(&stage, &main).await.text().contains("/~s/p/"), "the slate");
+            assert!(get(&stage, &left).await.is_good(), "{left}");
+        } else {
+            dark.extend([&main, &segment, &left]);
+        }
+        for path in dark {
+            assert_eq!(get(&stage, path).await.error(), (403, "blackout".into()), "{path}");
+            let looked = stage.stranger().at(path).post("").method(Method::HEAD).await;
+            assert_eq!((looked.status.as_u16(), looked.header("x-ssm-error")), (403, "blackout"), "{path}");
+        }
+        assert_eq!(tv.post(CLEARKEY).await.error(), (403, "blackout".into()));
+        // Forgotten here, it is what the head-end still says; and what is left of a slate is no programme.
+        let id = session["id"].as_str().unwrap();
+        assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/forgive")).await.status.is_success());
+        for path in [&left, &main, &other].into_iter().chain((!slate).then_some(&segment)) {
+            assert_eq!(get(&stage, path).await.error(), (403, "blackout".into()), "{path}");
+        }
+        stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
+        stage.end().await;
+    }
+}
+
 #[tokio::test]
 async fn a_device_too_many_gets_no_manifest() {
     let server = license_server().await;

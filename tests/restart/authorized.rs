@@ -148,6 +148,45 @@ async fn an_authorize_route_and_what_it_registered_survive_a_hangup() {
     assert!(places(&home).await.is_empty());
 }
 
+/// Its player has the manifests of the title, and goes on with a segment.
+#[tokio::test]
+async fn a_blackout_by_a_beat_outlives_a_crash_for_media_and_license() {
+    for slate in [false, true] {
+        let home = Home::firstlight().await;
+        let base = format!("http://{}", home.headend.address);
+        let url = slate.then(|| format!("{base}/slate/main.m3u8"));
+        let settings = json!({"content_url": format!("{base}/vod/main.m3u8"), "blackout_url": url});
+        home.headend.settings(json!({ "firstlight": settings })).await;
+        let mut proxy = home.proxy();
+        let tv = authorize(&proxy, "ann", "tv").await;
+        let playlist = begin(&proxy, &tv).await;
+        let segment = first(&playlist, &get(&proxy, &playlist).await);
+        get(&proxy, &segment).await;
+        home.headend.settings(json!({ "firstlight": { "blackout": ["game"] } })).await;
+        eventually("killed", async || proxy.sessions().await[0]["state"] == "killed").await;
+        // Written before anybody is told.
+        eventually("given back", async || places(&home).await.is_empty()).await;
+        proxy.kill();
+        let proxy = home.proxy();
+        let license = path(&tv["licenseUrl"], "/license/~");
+        let own = playlist.split("/~h/").next().unwrap();
+        let elsewhere = format!("{own}/~h/s/cdn.example/1.m4s");
+        let mut asked = vec![(Method::POST, &license, CLEARKEY), (Method::GET, &elsewhere, "")];
+        if slate {
+            let text = get(&proxy, &playlist).await;
+            assert!(text.contains("/~s/p/"), "{text}");
+            get(&proxy, &first(&playlist, &text)).await;
+        } else {
+            asked.extend([(Method::GET, &playlist, ""), (Method::GET, &segment, "")]);
+        }
+        for (method, path, body) in asked {
+            let reply = proxy.ask(method, path, &[], body).await;
+            assert_eq!((reply.status.as_u16(), &reply.json()["error"]), (403, &json!("blackout")), "{path}");
+        }
+        assert_eq!(proxy.terminate().await.code(), Some(0));
+    }
+}
+
 #[tokio::test]
 async fn where_a_player_stands_outlives_the_process() {
     let home = Home::firstlight().await.bookmarked().await;

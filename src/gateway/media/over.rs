@@ -12,6 +12,7 @@ use super::slate::SlateBlackout;
 use super::told::{is_manifest, viewer_call};
 use crate::config::Endpoint;
 use crate::edge::Sending;
+use crate::edge::reply::Refusal;
 use crate::gateway::refusal::{Phase, Turned};
 use crate::manifest::Format;
 use crate::session::{self, AskKind};
@@ -75,6 +76,15 @@ impl Story<'_> {
         match self.gateway.sessions.flow(self.key?, self.registration.token()) {
             Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
             Flow::Absent | Flow::Goes | Flow::Over(..) => None,
+        }
+    }
+
+    /// Why it is over, if its player cannot take that back; else this.
+    pub(super) fn ended_or_refused(&self, otherwise: Refusal) -> Response<Sending> {
+        let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.registration.token()));
+        match flow {
+            Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned("segment", &refusal),
+            Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused("segment", otherwise),
         }
     }
 

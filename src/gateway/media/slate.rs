@@ -64,9 +64,10 @@ impl Story<'_> {
         }
     }
 
-    /// Only a blackout's slate may be where the route does not lead.
+    /// Only a blackout's slate may be where the route does not lead. Of a playback that is over, its end is what its
+    /// player has to know, wherever it asks.
     pub(super) async fn tell_slate(&self, below: &str) -> Response<Sending> {
-        let Some(blackout) = self.blackout() else { return self.refused("segment", NOT_HERE) };
+        let Some(blackout) = self.blackout() else { return self.ended_or_refused(NOT_HERE) };
         match self.map(Some(&blackout.slate)).target(below) {
             Some(target) => self.blacked_out(target, &blackout).await,
             None => self.turned("segment", &blackout.refusal),
