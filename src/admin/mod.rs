@@ -104,7 +104,7 @@ fn limits() -> config::Limits {
         connections: CONNECTIONS,
         // Operators mostly come from one address: the loopback one, or a proxy's. Idle ones make room.
         connections_per_address: usize::MAX,
-        drain: Duration::from_secs(1),
+        drain: Duration::from_secs(2),
         event_listeners_per_address: MAX_OPERATOR_LISTENERS,
         first_byte: Duration::from_secs(5),
         handshake: Duration::from_secs(5),

@@ -17,6 +17,8 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// So long before its end every reply says that its connection ends with it, if somebody listens after it: an idle
 /// connection that is closed without a word may have a request on its way.
 const ANNOUNCING: Duration = Duration::from_secs(1);
+/// Operators' calls are answered so long; a listener of events need not be waited for.
+const ANSWERING_OPERATORS: Duration = Duration::from_secs(2);
 
 /// All that is taken down.
 pub(super) struct Ends {
@@ -42,6 +44,10 @@ impl Ends {
             OnExit::Keep => self.sessions.leave_open(CLOSING).await,
         };
         tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
+        // Until here they were told that it ends.
+        if let Some(operators) = &self.operators {
+            operators.drain(ANSWERING_OPERATORS).await;
+        }
         self.tasks.stop();
         self.serving.end().await;
         if let Some(operators) = self.operators {
@@ -60,12 +66,18 @@ impl Ends {
     ) -> Result<(), Fault> {
         let process = successor.id();
         tracing::info!(process, "handing over");
-        self.serving.announce(ANNOUNCING).await;
-        self.serving.answer(grace).await;
-        if let Some(operators) = &self.operators {
-            // The successor's answers are for them; a listener of events need not be waited for.
-            operators.answer(ANNOUNCING).await;
-        }
+        let players = async {
+            self.serving.announce(ANNOUNCING).await;
+            self.serving.answer(grace).await;
+        };
+        let operators = async {
+            if let Some(operators) = &self.operators {
+                operators.announce(ANNOUNCING).await;
+                operators.answer(ANSWERING_OPERATORS).await;
+            }
+        };
+        // Whoever sees that players are told may take it that operators are.
+        tokio::join!(operators, players);
         // Whatever is to become of sessions at an end, this is none.
         let left = if self.durable.is_kept() {
             self.sessions.leave_open(CLOSING).await
@@ -78,7 +90,18 @@ impl Ends {
         };
         self.tasks.stop();
         self.durable.end().await;
-        let (taken, cut) = tokio::join!(launcher.see_through(successor), self.serving.drain(grace));
+        let successor = async {
+            let taken = launcher.see_through(successor).await;
+            // A socket that nobody serves any more is closed, and takes nothing.
+            drop(launcher);
+            taken
+        };
+        let operators = async {
+            if let Some(operators) = &self.operators {
+                operators.drain(ANSWERING_OPERATORS).await;
+            }
+        };
+        let (taken, cut, ()) = tokio::join!(successor, self.serving.drain(grace), operators);
         if let Ok(process) = taken {
             tracing::info!(cut_connections = cut, open_sessions_left = left, process, "handed over");
         }

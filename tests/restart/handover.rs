@@ -362,8 +362,7 @@ async fn a_successor_that_dies_before_it_serves_is_followed_by_another_one() {
             std::fs::rename(&new, &program).unwrap();
             proxy.signal("-USR2");
             let done = proxy.says_soon(" handed over ").await;
-            let number = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
-            proxy.followed_by(number(done.rsplit("process=").next().unwrap())).await;
+            proxy.followed_by(&done).await;
             assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200, "{dies}");
             assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (1, 0), "{dies}");
             proxy.end_successor().await;
@@ -372,7 +371,7 @@ async fn a_successor_that_dies_before_it_serves_is_followed_by_another_one() {
 }
 
 /// The program as systemd starts it: the sockets from descriptor 3 on, and its own process in `LISTEN_PID`.
-fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Command {
+pub(crate) fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sidebeat"), "run", "-c"]);
     command.arg(home.folder.path().join("config.toml"));

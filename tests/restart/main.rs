@@ -1,12 +1,15 @@
 //! Sessions across restarts: real processes, ended by SIGKILL and SIGTERM, before a head-end with books.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
 mod authorized;
+#[path = "../edge_support/mod.rs"]
+mod edge_support;
 mod handover;
 #[path = "../support/headend.rs"]
 mod headend;
 mod home;
+mod on_its_way;
 mod pace;
 mod pictures;
 #[path = "../support/process.rs"]

@@ -155,9 +155,7 @@ impl Proxy {
     pub(crate) async fn succeed(&mut self) {
         self.signal("-USR2");
         let started = self.says_soon("a successor was started").await;
-        let process: String =
-            started.rsplit("process=").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
-        let before = self.successor.replace(process);
+        let before = self.successor.replace(process_in(&started));
         self.says_soon(" handed over ").await;
         match before {
             None => assert_eq!(self.end().await.code(), Some(0)),
@@ -165,9 +163,9 @@ impl Proxy {
         }
     }
 
-    /// Waits until this one has ended, which that process has taken over from.
-    pub(crate) async fn followed_by(&mut self, process: String) {
-        self.successor = Some(process);
+    /// Waits until this one has ended, which the process in this line of the log has taken over from.
+    pub(crate) async fn followed_by(&mut self, line: &str) {
+        self.successor = Some(process_in(line));
         assert_eq!(self.end().await.code(), Some(0));
     }
 
@@ -229,6 +227,10 @@ impl Drop for Proxy {
 /// Whether a process runs, or has ended and was not asked after by whoever adopted it.
 fn is_there(process: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+fn process_in(line: &str) -> String {
+    line.rsplit("process=").next().unwrap().chars().take_while(char::is_ascii_digit).collect()
 }
 
 fn address(line: &str) -> SocketAddr {
