@@ -100,7 +100,7 @@ fn edit(format: Format, bytes: &[u8], path: &str) -> usize {
     };
     let Ok(found) = manifest::read(format, bytes, &plan, MANIFEST_BYTES) else { return 0 };
     assert!(found.expansion.resolved <= bytes.len() * 16 + 4 * 1024 * 1024);
-    manifest::apply(&Bytes::copy_from_slice(bytes), &found.edits).len()
+    manifest::apply(&Bytes::copy_from_slice(bytes), &found.edits).unwrap().len()
 }
 
 fn long_path() -> String {

@@ -50,7 +50,7 @@ fn every_manifest_of_a_folder_is_edited() {
             site: Some("https://proxy.test"),
         };
         let Ok(edits) = manifest::read(format, &bytes, &plan, LARGEST) else { continue };
-        let edited: Bytes = manifest::apply(&bytes, &edits.edits);
+        let edited: Bytes = manifest::apply(&bytes, &edits.edits).unwrap();
         // What is edited once needs no edit.
         let again = manifest::read(format, &edited, &plan, LARGEST).unwrap();
         let changed: Vec<_> =

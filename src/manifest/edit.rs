@@ -35,22 +35,55 @@ pub(super) fn in_order(edits: &mut [Edit]) -> Result<(), Unfit> {
 }
 
 /// The text with all edits, which come in the order of its bytes and are apart (`in_order`).
-pub fn apply(text: &Bytes, edits: &[Edit]) -> Bytes {
+///
+/// # Errors
+/// [`Unfit::Overlaps`], if one of them fits nowhere: a text without it would lead past the route.
+pub fn apply(text: &Bytes, edits: &[Edit]) -> Result<Bytes, Unfit> {
     if edits.is_empty() {
-        return text.clone();
+        return Ok(text.clone());
     }
     let more: usize = edits.iter().map(|edit| edit.with.len()).sum();
     let mut whole = BytesMut::with_capacity(text.len() + more);
     let mut from = 0;
     for edit in edits {
-        let Some(kept) = text.get(from..edit.at.start).filter(|_| edit.at.end <= text.len()) else {
-            debug_assert!(false, "an edit that fits nowhere: {edit:?}");
-            continue;
-        };
-        whole.extend_from_slice(kept);
+        let kept = text.get(from..edit.at.start).filter(|_| (edit.at.start..=text.len()).contains(&edit.at.end));
+        whole.extend_from_slice(kept.ok_or(Unfit::Overlaps)?);
         whole.extend_from_slice(edit.with.as_bytes());
         from = edit.at.end;
     }
     whole.extend_from_slice(text.get(from..).unwrap_or_default());
-    whole.freeze()
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(at: Range<usize>) -> Edit {
+        Edit { at, with: "x".into() }
+    }
+
+    #[test]
+    fn an_edit_that_cannot_be_applied_refuses_the_whole_and_is_never_dropped() {
+        let text = Bytes::from_static(b"0123456789");
+        for (edits, what) in [
+            (vec![edit(2..5), edit(4..6)], "two want the same bytes"),
+            (vec![edit(2..6), edit(3..4)], "one within another"),
+            (vec![edit(8..11)], "the end is beyond the text"),
+            (vec![edit(0..1), edit(11..11)], "it stands beyond the text"),
+            (vec![edit(0..1), edit(usize::MAX..usize::MAX)], "it stands nowhere"),
+            (vec![edit(Range { start: 5, end: 3 })], "its end comes before its beginning"),
+            (vec![edit(4..6), edit(0..2)], "out of order"),
+        ] {
+            assert_eq!(apply(&text, &edits), Err(Unfit::Overlaps), "{what}");
+        }
+        // Parsers note some behind what comes later; those are put in order, and what then overlaps is refused.
+        let mut edits = [edit(4..6), edit(0..2), edit(10..10), edit(2..2)];
+        in_order(&mut edits).unwrap();
+        assert_eq!(apply(&text, &edits).unwrap(), "xx23x6789x");
+        for mut edits in [[edit(4..6), edit(0..5)], [edit(3..3), edit(2..4)], [edit(1..2), edit(1..3)]] {
+            assert_eq!(in_order(&mut edits), Err(Unfit::Overlaps), "{edits:?}");
+        }
+        assert_eq!(Unfit::Overlaps.name(), "overlaps", "as it is counted");
+    }
 }

@@ -1,6 +1,7 @@
 //! What holds of every manifest, and the forms that manifests come in.
 
 mod bases;
+mod tables;
 mod uris;
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ fn plan() -> Plan<'static> {
 fn edited(format: Format, text: &str, plan: &Plan<'_>) -> String {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     let found = read(format, &bytes, plan, LARGEST).unwrap();
-    String::from_utf8(apply(&bytes, &found.edits).to_vec()).unwrap()
+    String::from_utf8(apply(&bytes, &found.edits).unwrap().to_vec()).unwrap()
 }
 
 const LIVE: &str = "#EXTM3U\r\n#EXT-X-TARGETDURATION:4\r\n#EXT-X-MEDIA-SEQUENCE:7\r\n\
@@ -669,7 +670,7 @@ proptest! {
         for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
             let bytes = Bytes::from(text.clone());
             let found = read(format, &bytes, &plan(), LARGEST).unwrap();
-            let (mut from, mut after) = (0, &apply(&bytes, &found.edits)[..]);
+            let (mut from, mut after) = (0, &apply(&bytes, &found.edits).unwrap()[..]);
             for edit in &found.edits {
                 let kept = &text.as_bytes()[from..edit.at.start];
                 prop_assert!(after.starts_with(kept));
@@ -690,7 +691,7 @@ proptest! {
             for format in [Format::Dash, Format::Hls] {
                 let whole = Bytes::from(bytes.clone());
                 if let Ok(found) = read(format, &whole, &plan, LARGEST) {
-                    apply(&whole, &found.edits);
+                    apply(&whole, &found.edits).unwrap();
                 }
             }
             let text = String::from_utf8_lossy(&bytes);

@@ -75,6 +75,6 @@ impl EditJob {
             site: self.site.as_deref(),
         };
         let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
-        Ok(EditedManifest { body: manifest::apply(&self.text, &edits), facts, left })
+        Ok(EditedManifest { body: manifest::apply(&self.text, &edits)?, facts, left })
     }
 }

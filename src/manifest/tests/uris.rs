@@ -1,11 +1,10 @@
 //! Every tag, element and attribute that carries a URI.
 
-use super::super::{dash, hls};
 use super::{OWN, SITE, bind, edited, plan};
 use crate::manifest::{Absolute, Format, LARGEST, Plan, Purpose, read};
 
 /// Where a URI leads, with what it is for.
-fn marked(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
+pub(super) fn marked(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
     let mark = match purpose {
         Purpose::Assets => "~a",
         Purpose::Part => "~x",
@@ -13,22 +12,6 @@ fn marked(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
         Purpose::Beside | Purpose::Data | Purpose::Manifest | Purpose::Segment => "~h",
     };
     bind(to, purpose).filter(|_| !to.authority.contains("foreign")).map(|uri| uri.replacen("~h", mark, 1))
-}
-
-#[test]
-fn the_page_and_the_tables_name_the_same() {
-    const PAGE: &str = include_str!("../../../docs/media.md");
-    let named = |name: &str| PAGE.contains(&format!("`{name}`"));
-    for row in &hls::table::URI_ATTRIBUTES {
-        assert!(named(row.tag) && (row.name.is_empty() || named(row.name)), "{} {}", row.tag, row.name);
-    }
-    for row in &dash::table::URI_ATTRIBUTES {
-        assert!(row.element.is_empty() || named(row.element), "{}", row.element);
-        assert!(named(row.name) && PAGE.contains(row.scheme), "{} {}", row.element, row.name);
-    }
-    for (element, _) in dash::table::URI_TEXTS {
-        assert!(named(element), "{element}");
-    }
 }
 
 #[test]
