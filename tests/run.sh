@@ -84,7 +84,8 @@ install_packages() { # FLAG PACKAGES...
   "${root[@]}" rm -rf "$archives"
 }
 
-play() { (cd tests/players && npm ci --no-audit --no-fund && node run.mjs); }
+refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs && node refusals.mjs); }
+play() { (cd tests/players && node run.mjs); }
 document() { RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps; }
 
 # Every test target but the simulation: real sockets, the built binary, the guards over code and documents.
@@ -115,6 +116,7 @@ fi
 step 'integration tests' integrate
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
+  step 'refusals as apps read them' refuse
   step 'packages for the players' install_for_players
   step 'players' play
 else

@@ -1,6 +1,6 @@
 // A paused player in a tab behind others: its reports come once a minute, and its session stays.
 //
-// Headless Chromium hides no page. What a browser does to a hidden one is done by a script before the player is
+// A headless browser hides no page. What a browser does to a hidden one is done by a script before the player is
 // loaded: the page says that it is hidden, and its timers run once a minute.
 import {open} from './browser.mjs';
 import {call, pause} from './http.mjs';
@@ -32,12 +32,12 @@ const hides = () => {
   Object.defineProperty(document, 'visibilityState', {get: () => hidden ? 'hidden' : 'visible'});
 };
 
-export async function background(player, {check, chromium, files, headend, proxy}) {
-  const expect = (what, ok, detail) => check(`${player.name}, in the background: ${what}`, ok, detail);
-  const device = `dev-${player.id}-background`;
+export async function background(player, {check, browser, files, headend, proxy}) {
+  const expect = (what, ok, detail) => check(`${player.name}, ${browser.name}, in the background: ${what}`, ok, detail);
+  const device = `dev-${player.id}-${browser.name}-background`;
   const token = await headend.token(device, player.content);
   const query = {license: proxy.license, token, device, reports: REPORT_S};
-  const tab = await open(chromium, proxy.license);
+  const tab = await open(browser, proxy.license);
   try {
     await tab.page.addInitScript(hides);
     const reports = heard(tab.page);

@@ -52,10 +52,12 @@ async function context(browser) {
 }
 
 const words = page => ({
+  addInitScript: script => page.evaluateOnNewDocument(script),
   close: options => page.close(options),
   evaluate: (act, argument) => page.evaluate(act, argument),
   goto: url => page.goto(url, {waitUntil: 'load'}),
   on: (event, act) => page.on(event, act),
+  screenshot: options => page.screenshot(options),
   reload: () => page.reload({waitUntil: 'load'}),
   waitForFunction: (holds, argument, options) => page.waitForFunction(holds, options, argument),
 });

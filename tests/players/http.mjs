@@ -6,7 +6,7 @@ import net from 'node:net';
 let ca;
 export const trust = pem => { ca = pem; };
 
-/** One call; resolves to {status, headers, text, json()} whatever the status is. */
+/** One call; resolves to {status, headers, body, text, json()} whatever the status is. */
 export function call(url, {method = 'GET', headers = {}, body, timeout = 10_000} = {}) {
   const client = url.startsWith('https:') ? https : http;
   return new Promise((done, fail) => {
@@ -14,8 +14,8 @@ export function call(url, {method = 'GET', headers = {}, body, timeout = 10_000}
       const parts = [];
       reply.on('data', part => parts.push(part));
       reply.on('end', () => {
-        const text = Buffer.concat(parts).toString();
-        done({status: reply.statusCode, headers: reply.headers, text, json: () => JSON.parse(text)});
+        const body = Buffer.concat(parts), text = body.toString();
+        done({status: reply.statusCode, headers: reply.headers, body, text, json: () => JSON.parse(text)});
       });
       reply.on('error', fail);
     });

@@ -36,7 +36,7 @@ export async function media(stage) {
   const rows = await Promise.all(MEDIA.map(player => one(player, shared)));
   await stage.log.more(0);
   const served = stage.log.calls.filter(call => call.seq > seq && call.endpoint === 'license');
-  stage.check('media: the license server saw the licenses that were given, and no other call',
+  stage.check(`media, ${stage.browser.name}: the license server saw the licenses that were given, and no other call`,
     served.length > 0 && served.length === shared.granted.length && served.every(call => call.status === 200), `${served.length} of ${shared.granted.length}`);
   return rows.flat();
 }
@@ -44,9 +44,9 @@ export async function media(stage) {
 async function one(player, stage) {
   const cases = Object.fromEntries(['live', 'vod'].map(type => [type, {
     ...stage, player, type,
-    expect: (what, ok, detail) => stage.check(`${player.name}, ${type}: ${what}`, ok, detail),
+    expect: (what, ok, detail) => stage.check(`${player.name}, ${stage.browser.name}, ${type}: ${what}`, ok, detail),
   }]));
-  const row = {live: {player, type: 'live'}, vod: {player, type: 'vod'}};
+  const row = {live: {browser: stage.browser, player, type: 'live'}, vod: {browser: stage.browser, player, type: 'vod'}};
   const tracks = [
     async () => {
       for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
@@ -67,13 +67,15 @@ async function one(player, stage) {
 
 /** Opens a page of its own user, and closes it as a viewer does. */
 async function playing(at, {name, reports = 'requests', user, second = false, beacon = 'yes', authorize = at.proxy.authorize}, act) {
-  const {alone, chromium, files, granted, headend, player, proxy, type} = at;
-  const content = `${player.id}-${type}-${name}`;
+  const {alone, browser, files, granted, headend, player, proxy, type} = at;
+  const content = `${player.id}-${browser.name}-${type}-${name}`;
   const device = `dev-${content}${second ? '-second' : ''}`;
-  const tab = await open(chromium, proxy.license);
+  const tab = await open(browser, proxy.license);
   Object.assign(tab, {content, device, licenses: [], media: []});
   tab.page.on('requestfinished', request => void watch(tab, request));
-  tab.page.on('request', request => void licenses(tab, request, granted));
+  tab.page.on('request', request => licenses(tab, request, granted));
+  tab.page.on('response', reply => reply.request().answered?.(reply.status()));
+  tab.page.on('requestfailed', request => request.answered?.(0));
   try {
     const query = {authorize, beacon, content, device, player: player.id, reports, type, user: user ?? content};
     await alone(async () => {
@@ -92,25 +94,38 @@ async function playing(at, {name, reports = 'requests', user, second = false, be
 /** What came by the media route, with the browser's own times. */
 async function watch(tab, request) {
   if (!/\/media(-silent)?\//.test(request.url())) return;
-  const {startTime, responseEnd} = request.timing();
-  const reply = await request.response().catch(() => null);
+  const {start, end} = times(request);
+  const reply = await answered(request);
   const path = new URL(request.url()).pathname;
   const entry = {
-    end: startTime + Math.max(0, responseEnd), manifest: /\.(m3u8|mpd)$/.test(path), path, url: request.url(), segment: path.endsWith('.m4s'),
-    slate: path.includes('/~s/'), start: startTime, status: reply?.status() ?? 0,
+    end, manifest: /\.(m3u8|mpd)$/.test(path), path, url: request.url(), segment: path.endsWith('.m4s'),
+    slate: path.includes('/~s/'), start, status: reply?.status() ?? 0,
   };
   if (entry.manifest && entry.status === 200) entry.slate ||= (await reply.text().catch(() => '')).includes('/~s/');
   tab.media.push(entry);
 }
 
+/** Wall clock, milliseconds. */
+function times(request) {
+  const {startTime, responseEnd, timeOrigin, requestTime} = request.timing();
+  // Each of the two protocols has its own words for it.
+  if (startTime !== undefined) return {start: startTime, end: startTime + Math.max(0, responseEnd)};
+  return {start: timeOrigin + requestTime, end: responseEnd > 0 ? timeOrigin + responseEnd : Date.now()};
+}
+
+/** Null: nothing came. One of the drivers has the reply at once or never. */
+const answered = async request => Promise.resolve(request.response()).catch(() => null);
+
 /** What was asked of the license route, but the stop call and reports. */
-async function licenses(tab, request, granted) {
+function licenses(tab, request, granted) {
   if (request.method() !== 'POST' || !/\/fl(-silent)?\//.test(request.url()) || /\/~(stop|report)(\?|$)/.test(request.url())) return;
   // The players add their CMCD.
   const call = {url: request.url().split('?')[0], status: null};
   tab.licenses.push(call);
-  call.status = (await request.response().catch(() => null))?.status() ?? 0;
-  if (call.status === 200) granted.push(call);
+  request.answered = status => {
+    call.status = status;
+    if (status === 200) granted.push(call);
+  };
 }
 
 /** So many licenses, each at the URL of the authorization; and they are the session's that has the content. */

@@ -23,13 +23,13 @@ export async function preload(stage) {
 
 const trouble = async tab => JSON.stringify({errors: await tab.page.evaluate(() => window.errors), replies: tab.replies.map(({status, body}) => [status, status >= 400 ? body : '']), trouble: tab.trouble});
 
-async function byRenewals({chromium, check, files, headend, log, proxy}) {
-  const expect = (what, ok, detail) => check(`Shaka Player, a preload at a limit of one: ${what}`, ok, detail);
-  const device = 'dev-preload';
+async function byRenewals({browser, check, files, headend, log, proxy}) {
+  const expect = (what, ok, detail) => check(`Shaka Player, ${browser.name}, a preload at a limit of one: ${what}`, ok, detail);
+  const device = `dev-preload-${browser.name}`;
   const license = async content => `${proxy.license}?${new URLSearchParams({device, token: await headend.token(device, content)})}`;
   const manifest = content => `${files.origin}/${content}/manifest.mpd`;
   const query = {url: manifest('one'), license: await license('one'), 'next-url': manifest('two'), 'next-license': await license('two')};
-  const tab = await open(chromium, proxy.license);
+  const tab = await open(browser, proxy.license);
   try {
     await tab.page.goto(`${files.origin}/pages/preload.html?${new URLSearchParams(query)}`);
     expect('the film plays', await plays(tab, 2), await trouble(tab));

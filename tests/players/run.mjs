@@ -2,15 +2,16 @@
 //
 //   node run.mjs                          the current versions; of what is the player's own alone, in Chromium alone
 //   WHOLE_MATRIX=1 node run.mjs           the versions before as well, and everything that there is in both browsers
-//   node run.mjs --write                  the same, and puts the tables into docs/players.md
+//   node run.mjs --write [WORD …]         the same, or what the words say, and renews its rows in docs/players.md
 //   node run.mjs [BROWSER] [PLAYER …]     some of them: chromium, firefox; shaka, hlsjs, …
 //   node run.mjs media                    alone those behind an authorize route and a media route
 //   node run.mjs preload                  alone Shaka's preload()
 //
-// BINARY names the binary (../../target/release/sidebeat), CHROMIUM and FIREFOX the browsers, BEAT_S the seconds
-// between beats (1). Logs, configuration and content of the run stay in out/.
+// A word for which nothing is tried is an error. BINARY names the binary (../../target/release/sidebeat), CHROMIUM and
+// FIREFOX the browsers, BEAT_S the seconds between beats (1). Logs, configuration and content of the run stay in out/.
 import {execFileSync} from 'node:child_process';
-import {mkdirSync, rmSync, statSync, writeFileSync} from 'node:fs';
+import {mkdirSync, rmSync, statSync} from 'node:fs';
+import {cpus, loadavg} from 'node:os';
 import path from 'node:path';
 
 import {background as inBackground} from './background.mjs';
@@ -18,36 +19,31 @@ import {browser} from './browser.mjs';
 import {bundle} from './bundle.mjs';
 import {follow} from './calls.mjs';
 import {run} from './cases.mjs';
+import {choose, tried} from './choice.mjs';
 import {demo} from './demo.mjs';
 import {eme} from './eme.mjs';
 import {files} from './files.mjs';
 import {firefox} from './firefox.mjs';
-import {media, settles} from './media.mjs';
+import {MEDIA, media, settles} from './media.mjs';
 import {PLAYERS, PREVIOUS, versions} from './players.mjs';
 import {preload} from './preload.mjs';
-import {emeTable, mediaTables, readsTable, silenceTables, tables, write} from './report.mjs';
+import {emeRows, mediaRows, merge, playerRows, read, write} from './report.mjs';
 import {certificates, headend, killAll, proxy, stopAll, version} from './sidebeat.mjs';
-import {REPORTERS, REPORT_S, silence} from './silence.mjs';
+import {REPORTERS, silence} from './silence.mjs';
 import {unsaid} from './unsaid.mjs';
 
 const here = import.meta.dirname;
 const out = path.join(here, 'out');
-const names = process.argv.slice(2).filter(name => !name.startsWith('--'));
-// A mistyped name would pass by testing nothing.
-const PARTS = ['demo', 'eme', 'media', 'preload'];
-const known = ['chromium', 'firefox', ...[...PLAYERS, ...PREVIOUS].map(({id}) => id), ...PARTS];
-const unknown = names.filter(name => !known.includes(name));
-if (unknown.length > 0) {
-  console.error(`no such case: ${unknown.join(', ')}; there are ${known.join(', ')}`);
+const words = process.argv.slice(2).filter(word => !word.startsWith('--'));
+const writes = process.argv.includes('--write');
+const whole = Boolean(process.env.WHOLE_MATRIX) || writes;
+let cases;
+try {
+  cases = choose(words, {whole});
+} catch (why) {
+  console.error(why.message);
   process.exit(2);
 }
-const among = list => names.every(name => !list.includes(name)) ? () => true : name => names.includes(name);
-const wantsBrowser = among(['chromium', 'firefox']);
-const wants = among([...known.slice(2)]);
-const whole = Boolean(process.env.WHOLE_MATRIX) || process.argv.includes('--write');
-const chosen = PLAYERS.filter(({id}) => wants(id));
-/** Without the whole matrix, previous versions are tried by their names alone. */
-const previous = PREVIOUS.filter(({id}) => wants(id) && (whole || names.includes(id)));
 const interval = Number(process.env.BEAT_S ?? 1);
 
 const tally = {passed: 0, failed: 0};
@@ -67,6 +63,7 @@ function content() {
 process.on('exit', killAll);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
+const STARTS = {chromium: browser, firefox};
 const open = [];
 async function main() {
   for (const old of ['logs', 'certs']) rmSync(path.join(out, old), {recursive: true, force: true});
@@ -77,70 +74,74 @@ async function main() {
   const certs = await certificates(path.join(out, 'certs'));
   const pages = await files(certs);
   open.push(() => pages.close());
-  const far = await headend(path.join(out, 'logs'), certs, interval);
+  const far = await headend(path.join(out, 'logs'), interval);
   const near = await proxy(path.join(out, 'logs'), certs, far.base, pages.origin);
   Object.assign(pages.behind, {admin: near.admin, headend: far.base, license: near.license});
-  const log = follow(far);
-  const stage = {check, files: pages, headend: far, interval, log, proxy: near};
-  const results = [], interfaces = [], browsers = [], background = [];
-  let streams = [];
-  /** Runs a part, so that its failure ends no other. */
-  const part = async (what, act, otherwise) => act().catch(why => (check(`${what}: runs to its end`, false, why.stack), otherwise));
-  const matrix = async (players, inside) => {
-    for (const player of players) {
-      await part(`${player.name}, ${inside.name}`, async () => results.push(await run(player, {...stage, browser: inside})));
-    }
-    if (wants('eme')) interfaces.push(...await part('EME', () => eme({...stage, browser: inside}), []));
+  const stage = {files: pages, headend: far, interval, log: follow(far), proxy: near};
+  const tries = tried(cases, check);
+  const measured = [], browsers = [], background = [];
+  /** Runs a case, so that its failure ends no other; `act` gives its rows, or a promise of them. */
+  const one = async (at, inside, act) => {
+    const check = tries.check(at);
+    const failed = why => check(`${at.id}, ${at.browser}: runs to its end`, false, why.stack);
+    const rows = await Promise.resolve(act({...stage, browser: inside, check})).catch(failed);
+    const load = loadavg()[0];
+    // What is measured after a page has gone takes its time, and the next case need not wait.
+    background.push(Promise.resolve(rows?.later).then(later => measured.push({at, load, rows: later ?? rows}), failed));
   };
 
-  if (wantsBrowser('chromium')) {
-    const chromium = await browser(out, certs.ca);
-    open.push(() => chromium.close());
-    browsers.push(chromium);
-    const at = {...stage, chromium};
-    await matrix([...chosen, ...previous], chromium);
-    for (const player of chosen.filter(({variant}) => !variant)) {
-      const result = results.find(result => result.player === player) ?? {};
-      await part(`${player.name}, going`, async () => Object.assign(result, await silence(player, at), await unsaid(player, at)));
-    }
-    background.push(...chosen.filter(({id}) => id in REPORTERS).map(player => part(`${player.name}, in the background`, () => inBackground(player, at))));
-    if (wants('demo')) await part('demo page', () => demo(at));
-  }
-  if (wantsBrowser('firefox')) {
-    const inside = await firefox(out, certs.ca);
+  for (const name of new Set(cases.map(({browser}) => browser))) {
+    const inside = await STARTS[name](out, certs.ca);
+    let closed;
+    const close = () => closed ??= inside.close();
+    open.push(close);
     browsers.push(inside);
-    // Another use of a player is the same in every browser.
-    await matrix([...chosen.filter(({variant, id}) => !variant || whole || names.includes(id)), ...previous], inside).finally(() => inside.close());
+    const late = [];
+    for (const at of cases.filter(({browser}) => browser === name)) {
+      const player = [...PLAYERS, ...PREVIOUS].find(({id}) => id === at.id);
+      await one(at, inside, stage => player ? plays(player, stage, late) : PART[at.id](stage));
+    }
+    // They need its pages.
+    await Promise.all(late);
+    await close();
   }
-  if (wantsBrowser('chromium')) {
-    const at = {...stage, chromium: browsers[0]};
-    if (wants('media')) streams = await part('media', () => media(at), []);
-    if (wants('preload')) await part('preload', () => preload(at));
-  }
-  for (const result of results) Object.assign(result, {silent: await result.silent, unsaid: await result.unsaid});
   await Promise.all(background);
+  check('every case was tried', tries.idle().length === 0, tries.idle().join(', '));
   // A stop call is answered before the authority is told of it.
   const {counters, open: left} = await settles(() => far.books(), ({open}) => open.length === 0);
   check('books: no beat early, no two calls of a session at once', counters.early_beats === 0 && counters.overlaps === 0, JSON.stringify(counters));
   check('books: nothing is left open', left.length === 0, JSON.stringify(left));
-  if (streams.length > 0) {
-    const page = mediaTables({rows: streams, command: 'node run.mjs --write'});
-    writeFileSync(path.join(out, 'media.md'), `${page}\n`);
-    if (process.argv.includes('--write') && tally.failed === 0) write(path.join(here, '../../docs/players.md'), {media: page});
+
+  const held = measured.filter(({at, rows}) => rows && tries.holds(at));
+  const played = id => cases.some(at => at.id === id || at.id === 'media' && MEDIA.some(player => player.id === id));
+  const players = [...PLAYERS, ...PREVIOUS].filter(({id}) => played(id));
+  const run = {
+    date: new Date().toISOString().slice(0, 10), interval, processors: cpus().length,
+    versions: [sidebeat, ...browsers.map(({name, version}) => `${name} ${version()}`), ...versions(players)],
+  };
+  if (writes && held.length > 0) write(merge(read(), run, held));
+}
+
+/** What each part gives to the tables. */
+const PART = {
+  demo: async stage => void await demo(stage),
+  eme: async stage => emeRows(await eme(stage)),
+  media: async stage => mediaRows(await media(stage)),
+  preload: async stage => void await preload(stage),
+};
+
+/** A player's matrix; the current versions go through what comes of a page that says nothing as well. */
+async function plays(player, stage, late) {
+  const result = await run(player, stage);
+  const chosen = whole || words.length > 0 || stage.browser.name === 'Chromium';
+  if (player.variant || PREVIOUS.includes(player) || !chosen) return playerRows(result);
+  if (player.id in REPORTERS) {
+    const failed = why => stage.check(`${player.name}, ${stage.browser.name}, in the background: runs to its end`, false, why.stack);
+    late.push(inBackground(player, stage).catch(failed));
   }
-  if (results.length > 0) {
-    const command = 'node run.mjs --write';
-    const rows = [...chosen, ...previous].flatMap(player => results.filter(result => result.player === player));
-    const tried = [sidebeat, ...browsers.map(({name, version}) => `${name} ${version()}`), ...versions([...chosen, ...previous])];
-    const parts = {
-      table: tables({results: rows, versions: tried, command, interval}),
-      reads: readsTable({results: rows, command}),
-      silence: silenceTables({results, streams, command, every: REPORT_S}),
-      eme: emeTable({rows: interfaces, command}),
-    };
-    writeFileSync(path.join(out, 'table.md'), `${Object.values(parts).join('\n\n')}\n`);
-    if (process.argv.includes('--write') && tally.failed === 0 && names.length === 0) write(path.join(here, '../../docs/players.md'), parts);
-  }
+  Object.assign(result, await silence(player, stage), await unsaid(player, stage));
+  const later = Promise.all([result.silent, result.unsaid]).then(([silent, unsaid]) => playerRows({...result, silent, unsaid}));
+  return {later};
 }
 
 try {

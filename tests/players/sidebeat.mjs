@@ -56,7 +56,7 @@ export async function stopAll() {
 /** For exits that cannot wait. */
 export const killAll = () => { for (const child of started) if (child.exitCode === null) child.kill('SIGKILL'); };
 
-export async function headend(dir, certs, interval) {
+export async function headend(dir, interval) {
   const port = await freePort();
   await start('headend', ['headend', '--listen', `127.0.0.1:${port}`], port, dir);
   const base = `http://127.0.0.1:${port}`;
@@ -80,6 +80,13 @@ export async function headend(dir, certs, interval) {
       return body.calls.map(call => ({...call, endpoint: call.endpoint.replace(/^license-.*/, 'license')}));
     },
   };
+}
+
+/** `sidebeat run` with this configuration. */
+async function runs(dir, port, text) {
+  const file = path.join(dir, 'config.toml');
+  writeFileSync(file, text);
+  await start('run', ['run', '-c', file], port, dir);
 }
 
 /** Beside the ordinary routes: one whose sessions end after `longest`, and one whose live media may be silent so long. */
@@ -152,9 +159,7 @@ license-server = "${base}/${TENANT}/fl/licenses"
 /** The proxy; pages of `origin` may call it. */
 export async function proxy(dir, certs, base, origin) {
   const [port, admin] = [await freePort(), await freePort()];
-  const file = path.join(dir, 'config.toml');
-  writeFileSync(file, config({port, admin, certs, base, origin}));
-  await start('run', ['run', '-c', file], port, dir);
+  await runs(dir, port, config({port, admin, certs, base, origin}));
   await opens(admin, () => true, 'the admin API');
   const of = async path => (await call(`http://127.0.0.1:${admin}${path}`)).json();
   const sessions = async device => (await of('/v1/sessions')).sessions.filter(row => row.device === device);
@@ -171,5 +176,41 @@ export async function proxy(dir, certs, base, origin) {
     kill: id => call(`http://127.0.0.1:${admin}/v1/sessions/${id}/kill`, {method: 'POST'}),
     license: `https://localhost:${port}/ck`,
     short: `https://localhost:${port}/ck-short`,
+  };
+}
+
+/** Where the simulator has the license server of each DRM system. */
+const LICENSES = {clearkey: 'ckls', fairplay: 'fpls', playready: 'prls', widevine: 'wvls'};
+
+/** A proxy over plain HTTP with a license route `/NAME` for each of `routes`: {name, system, profile}. */
+export async function refuser(dir, base, routes) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const route = ({name, system, profile}) => `
+[[route]]
+path = "/${name}"
+authority = "ssm"
+license-server = "${base}/${TENANT}/${LICENSES[system]}/contentlicenseservice/v1/licenses"
+enforcement = "heartbeat"
+${profile === 'auto' ? '' : `refusal.${system} = {first = "${profile}", renewal = "${profile}"}`}`;
+  await runs(dir, port, `
+[server]
+listen = []
+listen-plain = ["127.0.0.1:${port}"]
+origins = "any"
+
+[admin]
+listen = "127.0.0.1:${admin}"
+
+[[authority]]
+name = "ssm"
+kind = "nagra-ssm"
+url = "${base}/${TENANT}/ssm"
+tenant = "${TENANT}"
+${routes.map(route).join('\n')}`);
+  await opens(admin, () => true, 'the admin API');
+  const of = async path => (await call(`http://127.0.0.1:${admin}${path}`)).json();
+  return {
+    base: `http://127.0.0.1:${port}`,
+    state: async device => (await of('/v1/sessions')).sessions.filter(row => row.device === device).at(-1)?.state,
   };
 }

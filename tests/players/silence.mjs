@@ -22,13 +22,13 @@ export const REPORTERS = {
 };
 
 /** Nothing for players without CMCD; `silent` is a promise. */
-export async function silence(player, {chromium, files, headend, log, proxy, check}) {
+export async function silence(player, {browser, files, headend, log, proxy, check}) {
   const words = REPORTERS[player.id];
   if (!words) return {};
-  const expect = (what, ok, detail) => check(`${player.name}, reporting: ${what}`, ok, detail);
-  const device = `dev-${player.id}-silent`;
+  const expect = (what, ok, detail) => check(`${player.name}, ${browser.name}, reporting: ${what}`, ok, detail);
+  const device = `dev-${player.id}-${browser.name}-silent`;
   const query = {license: proxy.license, token: await headend.token(device, player.content), device, reports: REPORT_S};
-  const tab = await open(chromium, proxy.license);
+  const tab = await open(browser, proxy.license);
   let at, target;
   try {
     const reports = heard(tab.page);

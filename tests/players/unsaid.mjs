@@ -7,11 +7,11 @@ import {settles} from './silence.mjs';
 const SLACK_MS = 1500;
 
 /** Milliseconds from closing the page to the teardown by `endings.longest`, as a promise. */
-export async function unsaid(player, {check, chromium, files, headend, log, proxy}) {
-  const expect = (what, ok, detail) => check(`${player.name}, saying nothing: ${what}`, ok, detail);
-  const device = `dev-${player.id}-unsaid`;
+export async function unsaid(player, {check, browser, files, headend, log, proxy}) {
+  const expect = (what, ok, detail) => check(`${player.name}, ${browser.name}, saying nothing: ${what}`, ok, detail);
+  const device = `dev-${player.id}-${browser.name}-unsaid`;
   const query = {license: proxy.short, token: await headend.token(device, player.content), device, beacon: 'no'};
-  const tab = await open(chromium, proxy.short);
+  const tab = await open(browser, proxy.short);
   let at;
   try {
     await tab.page.goto(pageUrl(player, files, query));
