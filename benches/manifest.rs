@@ -43,7 +43,7 @@ fn edit(format: Format, text: &Bytes) -> usize {
         query: None,
         site: Some("http://127.0.0.1:8080"),
     };
-    read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).len())
+    read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).map_or(0, |text| text.len()))
 }
 
 fn manifests(criterion: &mut Criterion<Cpu>) {

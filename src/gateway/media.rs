@@ -6,6 +6,7 @@
 //! and segments are refused, transfers are cut; a blackout goes over to its slate.
 
 mod again;
+mod circle;
 mod cookies;
 mod counted;
 mod edit_job;

@@ -7,8 +7,13 @@ use super::{Edit, Unfit};
 
 /// Longest URI that variables or bases may be put together to; servers take no longer ones.
 pub const MAX_EXPANDED_URI_BYTES: usize = 8 * 1024;
-/// An edited manifest is at most this much larger than twice what came: short names of day-long windows grow by
-/// the path that they are bound to.
+/// An edited manifest may always be this much larger than twice what came: a small one below a long path, with what is
+/// told to players in it.
+const EXTRA_OUTPUT_BYTES: usize = 64 * 1024;
+/// And by so much for each of its edits: short names of long windows grow by scheme, host and path of the playback, and by
+/// the folder that they stand in.
+const EXTRA_OUTPUT_BYTES_PER_EDIT: usize = 256;
+/// In all by no more than this, however many edits there are: a window of a day has some forty thousand.
 pub const MAX_EXTRA_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of URIs that are worked out for each byte of the manifest.
 const MAX_RESOLVED_PER_BYTE: usize = 16;
@@ -20,12 +25,14 @@ const MAX_EXTRA_RESOLVED_BYTES: usize = 4 * 1024 * 1024;
 pub struct ExpansionCount {
     /// Bytes by which its edits let it grow.
     pub added: usize,
+    pub edits: usize,
     /// Bytes of the URIs that were worked out.
     pub resolved: usize,
 }
 
 impl ExpansionCount {
     pub(super) fn edit(&mut self, edit: &Edit) {
+        self.edits += 1;
         self.added = self.added.saturating_add(edit.with.len().saturating_sub(edit.at.len()));
     }
 
@@ -35,7 +42,8 @@ impl ExpansionCount {
 
     /// `size`: of the manifest as it came.
     pub(super) fn check(&self, size: usize) -> Result<(), Unfit> {
-        let most_added = size.saturating_add(MAX_EXTRA_OUTPUT_BYTES);
+        let extra = EXTRA_OUTPUT_BYTES.saturating_add(self.edits.saturating_mul(EXTRA_OUTPUT_BYTES_PER_EDIT));
+        let most_added = size.saturating_add(extra.min(MAX_EXTRA_OUTPUT_BYTES));
         let most_resolved = size.saturating_mul(MAX_RESOLVED_PER_BYTE).saturating_add(MAX_EXTRA_RESOLVED_BYTES);
         if self.added > most_added || self.resolved > most_resolved {
             return Err(Unfit::Grows);

@@ -702,6 +702,44 @@ proptest! {
     }
 }
 
+/// Twice its size, and beyond that what short URIs need to lead to us; a small one makes nothing large.
+#[test]
+fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
+    const KIB: usize = 1024;
+    let variable = |value: usize, lines: usize| {
+        let value = format!("https://cdn.example/{}", "v".repeat(value));
+        format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"a\",VALUE=\"{value}\"\n{}", "{$a}\n".repeat(lines))
+    };
+    let mut refused = 0;
+    for value in [1, 40, 250, 400, 1000, 4000, 8000] {
+        for lines in [1, 10, 50, 100, 200, 1000, 10_000, 100_000] {
+            let text = variable(value, lines);
+            let growth = lines * (OWN.len() + "~h/cdn.examples/".len() + value - "{$a}".len());
+            let allowed = text.len() + (64 * KIB + 256 * (lines + 1)).min(2 * KIB * KIB);
+            match read(Format::Hls, text.as_bytes(), &plan(), LARGEST) {
+                Ok(found) => {
+                    let whole = apply(&Bytes::from(text.clone()), &found.edits).unwrap().len();
+                    assert!(whole <= text.len() + allowed, "{value} {lines}: {whole} of {}", text.len());
+                }
+                Err(why) => {
+                    refused += 1;
+                    // What defines the variable is bound as well.
+                    assert!(
+                        why == Unfit::Grows && growth + 100 > allowed.min(16 * text.len()),
+                        "{value} {lines}: {growth}, {allowed}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+    let small = variable(500, 80);
+    assert!(small.len() < KIB && edited(Format::Hls, &small, &plan()).len() < 45 * KIB);
+    // A window of a day, of two seconds each, whose segments stand elsewhere at the origin.
+    let day: String = (0..43_200).map(|number| format!("#EXTINF:2,\n/v/{number}.ts\n")).collect();
+    assert!(read(Format::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), LARGEST).is_ok());
+}
+
 #[test]
 fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
     let hls = |tags: &str| format!("#EXTM3U\n{tags}#EXTINF:4,\n7.m4s\n");

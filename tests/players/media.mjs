@@ -20,9 +20,10 @@ const FAILURES = 2;
 /** One key, so one key session and one license, however long it plays. */
 const LICENSES = 1;
 
+/** `elapsed`: its live picture has the time since 1970, which Firefox shows unsteadily and runs on without data. */
 export const MEDIA = [
-  {id: 'shaka', name: 'Shaka Player', manifest: 'main.mpd', reports: ['requests']},
-  {id: 'dashjs', name: 'dash.js', manifest: 'main.mpd', reports: ['requests', 'events']},
+  {id: 'shaka', name: 'Shaka Player', elapsed: true, manifest: 'main.mpd', reports: ['requests']},
+  {id: 'dashjs', name: 'dash.js', elapsed: true, manifest: 'main.mpd', reports: ['requests', 'events']},
   {id: 'hlsjs', name: 'hls.js', manifest: 'main.m3u8', reports: ['requests', 'events']},
 ];
 
@@ -47,22 +48,26 @@ async function one(player, stage) {
     expect: (what, ok, detail) => stage.check(`${player.name}, ${stage.browser.name}, ${type}: ${what}`, ok, detail),
   }]));
   const row = {live: {browser: stage.browser, player, type: 'live'}, vod: {browser: stage.browser, player, type: 'vod'}};
+  const types = Object.keys(row).filter(type => type === 'vod' || !player.elapsed || stage.browser.name !== 'Firefox');
   const tracks = [
     async () => {
-      for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
+      for (const type of types) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
     },
     async () => {
-      row.live.slate = await blacksOut(cases.live);
-      row.live.silent = await vanishes(cases.live);
-      for (const type of ['live', 'vod']) row[type].failures = await fails(cases[type]);
+      if (types.includes('live')) {
+        row.live.slate = await blacksOut(cases.live);
+        row.live.silent = await vanishes(cases.live);
+      }
+      for (const type of types) row[type].failures = await fails(cases[type]);
       row.vod.bookmarks = [];
-      for (const reports of player.reports) {
+      // They come from the player's requests, which are the same in every browser.
+      for (const reports of stage.browser.name === 'Chromium' ? player.reports : []) {
         row.vod.bookmarks.push({reports, ...await playing(cases.vod, {name: reports, reports}, tab => bookmarks(tab, reports, cases.vod))});
       }
     },
   ];
   await Promise.all(tracks.map(track => track().catch(why => cases.live.expect('runs to its end', false, why.stack))));
-  return [row.live, row.vod];
+  return types.map(type => row[type]);
 }
 
 /** Opens a page of its own user, and closes it as a viewer does. */

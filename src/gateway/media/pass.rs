@@ -7,11 +7,14 @@ use super::guarded::Guarded;
 use super::peeked::MediaReply;
 use super::place::{Document, Map, Target};
 use super::recognise::Seen;
-use super::told::{ELSEWHERE, UNKNOWN_MEDIA, redirect};
+use super::told::{CIRCLE, ELSEWHERE, UNKNOWN_MEDIA, redirect};
 use super::{Story, manifest, recognise};
 use crate::edge::Sending;
 use crate::gateway::own_headers;
 use crate::manifest::Format;
+
+/// As of a license server.
+const CIRCLE_FAULT: &str = "redirect_loop";
 
 impl Story<'_> {
     pub(super) async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
@@ -58,6 +61,16 @@ impl Story<'_> {
         self.onward(map, target, reply)
     }
 
+    /// The player follows by itself, and comes back here.
+    fn sent_on(&self, path: &str) -> Response<Sending> {
+        let asked = self.asked.uri.path_and_query().map_or("/", |asked| asked.as_str());
+        if self.seat.learned().redirects.send(self.gateway.clock.now(), asked, path) {
+            return redirect(path);
+        }
+        self.gateway.telemetry.metrics.upstream_fault(&self.route.path, CIRCLE_FAULT);
+        self.refused("segment", CIRCLE)
+    }
+
     /// The player has something of it.
     pub(super) fn got(&self) {
         if let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) {
@@ -71,7 +84,7 @@ impl Story<'_> {
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
             let bound = location.and_then(|location| manifest::bound(map, target, location));
-            return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| redirect(&path));
+            return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| self.sent_on(&path));
         }
         own_headers::take_off(&mut headers);
         let mut response = Response::new(Sending::stream(Guarded::new(body, self)));

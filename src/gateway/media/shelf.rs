@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::again::FirstWords;
+use super::circle::RedirectsUnderWay;
 use super::playhead::Wanted;
 use crate::gateway::identity::Counted;
 use crate::ids::PlaybackId;
@@ -64,6 +65,7 @@ pub(super) struct Learned {
     /// The beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
     playheads: Vec<(Fingerprint, Playheads)>,
+    pub(super) redirects: RedirectsUnderWay,
     /// Within which time that is surely asked for again.
     reload: Option<Duration>,
     tails: Vec<(Fingerprint, Tail)>,

@@ -11,6 +11,9 @@ use crate::manifest::Format;
 
 pub(super) const BLACKED_OUT: Refusal =
     refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
+// It may heal, as whatever else an origin does wrong.
+pub(super) const CIRCLE: Refusal =
+    refusal(StatusCode::BAD_GATEWAY, "origin_redirect_loop", "the origin's redirects do not end");
 pub(super) const ELSEWHERE: Refusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
 pub(super) const FOREIGN: Refusal =

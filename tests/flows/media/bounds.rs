@@ -323,6 +323,32 @@ async fn a_blocking_reload_waits_for_three_target_durations() {
     stage.end().await;
 }
 
+/// Neither the time of a whole license call nor that of a request ends it.
+#[tokio::test]
+async fn what_waits_for_something_to_come_waits_longer_than_a_call_may_last() {
+    let text =
+        live()[0].2.replace("TARGETDURATION:4", "TARGETDURATION:1") + "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.0.m4s\"\n";
+    let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text)]).await;
+    let stage = route(&origin, "timeout = \"100ms\"").limits("call = \"300ms\"").authority("timeout = \"100ms\"");
+    let stage = stage.start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let late = Duration::from_millis(900);
+    for name in ["next.m3u8?_HLS_msn=9", "9.0.m4s"] {
+        let path = format!("{}/{name}", folder(&path));
+        let (reply, ()) = tokio::join!(fetch(&stage, "tv", &path), async {
+            let mut asked = origin.next().await;
+            tokio::time::sleep(late).await;
+            if name.contains("m3u8") {
+                answer_manifest(&mut asked, "200 OK").await
+            } else {
+                answer(&mut asked, 2, 2).await
+            }
+        });
+        assert!(reply.is_good(), "{name}: {}", reply.text());
+    }
+    stage.end().await;
+}
+
 /// A player asks for a part before it is there, and its server answers when it is.
 #[tokio::test]
 async fn a_part_that_a_playlist_hints_at_is_waited_for_as_a_blocking_reload_is() {

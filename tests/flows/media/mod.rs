@@ -358,6 +358,86 @@ async fn a_redirect_of_the_origin_stays_on_the_route() {
     stage.end().await;
 }
 
+/// Each is the player's to follow: what ends them is that the playback remembers where its player was sent.
+#[tokio::test]
+async fn redirects_of_the_origin_that_do_not_end_are_refused_and_counted() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path).to_owned();
+    // To itself, to and fro, and ever on; of a segment, of a manifest, and to another of the origin's paths.
+    for (places, name) in [(1, "a.m4s"), (2, "b.m4s"), (100, "c.m4s"), (2, "d.m3u8"), (3, "/cdn/e.m4s")] {
+        let mut next = format!("{own}/{}", name.trim_start_matches('/'));
+        let mut hops = 0;
+        let refused = loop {
+            let there = format!("{name}?{}", (hops + 1) % places);
+            let (reply, ()) = tokio::join!(fetch(&stage, "tv", &next), async {
+                let mut asked = origin.next().await;
+                let reply = format!("HTTP/1.1 302 Found\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n");
+                asked.stream.write_all(reply.as_bytes()).await.unwrap();
+            });
+            if reply.status != 302 {
+                break reply;
+            }
+            hops += 1;
+            assert!(hops <= 10, "{places} {name}: it goes on");
+            next = reply.header("location").to_owned();
+        };
+        assert_eq!((refused.error(), hops), ((502, "origin_redirect_loop".to_owned()), 10), "{places} {name}");
+        assert_eq!(refused.header("location"), "");
+    }
+    let labels = ["fault=\"redirect_loop\"", "route=\"/media\""];
+    assert_eq!(stage.metric("upstream_faults_total", &labels).await, 5.0);
+    // What is sent elsewhere once, again and again, is no circle.
+    let moved = format!("{own}/live/7.m4s");
+    for _ in 0..12 {
+        let (reply, ()) = tokio::join!(fetch(&stage, "tv", &moved), async {
+            let mut asked = origin.next().await;
+            let reply = "HTTP/1.1 307 Temporary Redirect\r\nlocation: ../node/7.m4s\r\ncontent-length: 0\r\n\r\n";
+            asked.stream.write_all(reply.as_bytes()).await.unwrap();
+        });
+        assert_eq!(reply.header("location"), format!("{own}/node/7.m4s"));
+    }
+    stage.end().await;
+}
+
+/// As large as may be is passed on whole; one field or one byte more is refused, for a manifest as for a segment.
+#[tokio::test]
+async fn a_head_of_the_origin_is_taken_up_to_its_limits() {
+    const MOST: usize = 32 * 1024;
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    for (name, text) in [("7.m4s", "ok"), ("main.m3u8", "#EXTM3U\n#EXTINF:4,\n7.m4s\n")] {
+        let first = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", text.len());
+        let fields = |count: usize| (1..count).map(|number| format!("x-{number}: b\r\n")).collect::<String>();
+        let bytes = |whole: usize| format!("x: {}\r\n", "y".repeat(whole - first.len() - "x: \r\n\r\n".len()));
+        for (more, fits) in [(fields(256), true), (fields(257), false), (bytes(MOST), true), (bytes(MOST + 1), false)] {
+            let label = ["fault=\"too_large\"", "route=\"/media\""];
+            let before = stage.metric("upstream_faults_total", &label).await;
+            let at = format!("{}/{name}", folder(&path));
+            let ((head, mut player), ()) = tokio::join!(get(stage.proxy, &at, "x-device-id: tv\r\n"), async {
+                let mut asked = origin.next().await;
+                asked.stream.write_all(format!("{first}{more}\r\n{text}").as_bytes()).await.unwrap();
+            });
+            let what = format!("{name}, {} bytes", more.len());
+            if fits {
+                assert!(head.starts_with("HTTP/1.1 200"), "{what}: {head}");
+                assert!(more.lines().all(|line| head.contains(line)), "{what}: every field passes");
+                assert_eq!(read(&mut player, text.len()).await, text.as_bytes(), "{what}");
+            } else {
+                assert!(
+                    head.starts_with("HTTP/1.1 502") && !head.contains("x-1: b") && !head.contains("yyy"),
+                    "{what}: {head}"
+                );
+            }
+            let counted = stage.metric("upstream_faults_total", &label).await - before;
+            assert_eq!(counted, f64::from(u8::from(!fits)), "{what}");
+        }
+    }
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_doubtful_reply_of_the_origin_is_a_502() {
     let origin = Origin::with(live()).await;
