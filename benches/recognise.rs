@@ -36,7 +36,16 @@ fn hostile(criterion: &mut Criterion) {
     let strings = format!("[{}\"\"]", format!("\"{}\",", "A".repeat(250)).repeat(250));
     let wide: Vec<u8> = format!("<{}", "é".repeat(32_000)).encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut group = criterion.benchmark_group("give up");
-    for (name, body) in [("xml", elements.into_bytes()), ("json", strings.into_bytes()), ("utf16", wide)] {
+    let kids = [b"}".repeat(32_000), b"\"kids\"".repeat(5_300)].concat();
+    let sections = b"<![CDATA[:--a".repeat(5_000);
+    let bodies = [
+        ("xml", elements.into_bytes()),
+        ("json", strings.into_bytes()),
+        ("utf16", wide),
+        ("kids", kids),
+        ("sections", sections),
+    ];
+    for (name, body) in bodies {
         group.bench_function(name, |bencher| {
             bencher.iter(|| recognise(Direction::Request, None, None, black_box(&body)));
         });

@@ -776,7 +776,7 @@ fn a_message_is_found_among_words_that_could_belong_to_it() {
 
 #[test]
 fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
-    let shapes: [(&str, fn(usize) -> Vec<u8>); 12] = [
+    let shapes: [(&str, fn(usize) -> Vec<u8>); 14] = [
         ("quotes", |n| b"\"".repeat(n)),
         ("escaped quotes", |n| b"\\\"".repeat(n / 2)),
         ("nested quotes", |n| (0..n / 8).flat_map(|_| *b"\"\\\"a\\\"\"").collect()),
@@ -786,6 +786,8 @@ fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
         ("sections", |n| b"<![CDATA[".repeat(n / 9)),
         ("envelopes", |n| b"<Envelope>".repeat(n / 10)),
         ("kids", |n| b"{\"kids\":".repeat(n / 8)),
+        ("kids behind ends", |n| [b"}".repeat(n / 2), b"\"kids\"".repeat(n / 12)].concat()),
+        ("kids alone", |n| b"\"kids\"".repeat(n / 6)),
         ("delimiters", |n| b"--a\r\n\r\n".repeat(n / 7)),
         ("numbers", |n| b"34,".repeat(n / 3)),
         ("hex of base64 of text", |n| "3232".repeat(n / 4).into_bytes()),
@@ -794,6 +796,9 @@ fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
         for content_type in [None, Some("multipart/form-data; boundary=a")] {
             let found = recognise(Request, content_type, None, &shape(1 << 16));
             assert!(found.is_err(), "{name}");
+            if name.starts_with("kids") {
+                assert_eq!(found, Err(Unrecognised::Tangled), "{name}: all that is looked at counts");
+            }
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Called by `peel` with the JSON or the form that the message was found in.
 
+use std::borrow::Cow;
+
 use super::form;
-use super::json::{Scanner, Text, Token};
+use super::json::{Scanner, Token};
 use super::message::Message;
 use super::wrap::base64_decode;
 use crate::secret::Fingerprint;
@@ -25,11 +27,12 @@ impl FairPlayHints {
     fn of_json(body: &[u8]) -> Self {
         let mut hints = Self::default();
         let mut scanner = Scanner::new(body);
-        let mut name = Text::default();
+        // Unescaped once: a long name may stand before many values.
+        let mut name = Cow::Borrowed(&[][..]);
         while let Ok(Some(token)) = scanner.next() {
             match token {
-                Token::Key(key) => name = key,
-                Token::String(text) => hints.add(&name.unescape(), &text.unescape()),
+                Token::Key(key) => name = key.unescape(),
+                Token::String(text) => hints.add(&name, &text.unescape()),
                 Token::Close | Token::Open(_) | Token::Scalar => {}
             }
         }

@@ -141,9 +141,12 @@ impl Search {
                 return;
             }
             let open = (0..levels).try_fold(at, |at, _| object_around(text, at));
+            // Where no object is around it, all that stands before it was looked at.
+            if !self.spend(at - open.unwrap_or_default()) {
+                return;
+            }
             let Some(object) = open.and_then(|open| text.get(object_at(text, open))) else { continue };
-            let looked_at = at - open.unwrap_or_default() + object.len();
-            if !self.spend(looked_at) {
+            if !self.spend(object.len()) {
                 return;
             }
             if object.len() < text.len()
