@@ -115,6 +115,10 @@ impl Gateway {
             return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(Sending::Whole);
         }
         let routes = self.routes.load_full();
+        // The edge lets a page of any origin lead to what has these words in its path: before anything else is there.
+        if request.uri().path().contains(VIEWER_PAGE) {
+            return self.answer_page(&routes, request).await.map(Sending::Whole);
+        }
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();
             write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
@@ -131,13 +135,6 @@ impl Gateway {
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
-        if let Some(page) = refusal_page::of(&rest) {
-            return self.show_refusal(route, page, request).await.map(Sending::Whole);
-        }
-        // Any page may lead to what has these words in its path, and so to nothing else.
-        if request.uri().path().contains(VIEWER_PAGE) {
-            return refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page").map(Sending::Whole);
-        }
         if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
@@ -151,6 +148,15 @@ impl Gateway {
             return self.media(route, media, peer, &rest, request).await;
         }
         self.answer_whole(route, peer, &rest, request, hang_up).await.map(Sending::Whole)
+    }
+
+    /// A refusal's page; a path that is like one leads nowhere.
+    async fn answer_page(&self, routes: &Routes, request: Request<RequestBody>) -> Response<ReplyBody> {
+        let path = request.uri().path().to_owned();
+        match routes.find(&path).and_then(|(route, rest)| Some((route, refusal_page::of(rest)?))) {
+            Some((route, page)) => self.show_refusal(route, page, request).await,
+            None => refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page"),
+        }
     }
 
     async fn answer_whole(

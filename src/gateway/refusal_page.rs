@@ -119,9 +119,11 @@ impl Gateway {
     /// The slot is kept for the device that was refused.
     fn free_slot(&self, route: &Route, page: RefusalPage<'_>, form: &str) -> SlotList {
         let (now, field) = (self.clock.now(), |name| query::value(Some(form), name));
+        // A form that names no slot uses up no key.
         let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(Slot);
+        let Some(slot) = slot else { return SlotList::Gone };
         let ticket = field("key").and_then(|key| self.slot_tickets.take(now, page.incident, &key));
-        let (Some(ticket), Some(slot)) = (ticket, slot) else { return SlotList::Gone };
+        let Some(ticket) = ticket else { return SlotList::Gone };
         let authority = authority_of(route, &ticket);
         let counter = authority.and_then(Authority::counter);
         let freed = counter.is_some_and(|counter| counter.move_within(now, &ticket.account, slot, &ticket.device));

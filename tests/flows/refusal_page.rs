@@ -167,6 +167,39 @@ async fn the_page_frees_a_place_also_where_origins_are_listed() {
     stage.end().await;
 }
 
+/// Pages that are on no list reach the page of a refusal, and nothing else by a path that looks like it.
+#[tokio::test]
+async fn a_page_on_no_list_reaches_nothing_by_a_path_like_a_refusals() {
+    let service = Upstream::answering(|_| good("application/json", "{}")).await;
+    let tables = format!(
+        "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\nheartbeat-url = \"{{headend}}/DEMO/fl/\"\n\
+         [[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"quickplay\"\n\
+         authorize-url = \"{url}\"\nlicense-route = \"/license\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{url}\"\n",
+        url = service.url()
+    );
+    let script = Stage::script().upstream("/license", &service.url(), "authority = \"quickplay\"").tables(&tables);
+    let lines = "origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]";
+    let stage = script.server(lines).start().await;
+    let foreign = stage.stranger().with("sec-fetch-site", "cross-site").with("x-device-id", "tv");
+    for route in ["/authorize", "/license", "/media", ""] {
+        for below in ["x", "limit_reached", "limit_reached/x/more", "../x", "limit_reached/00000000/~stop"] {
+            let path = format!("{route}/~refused/{below}");
+            let reply = foreign.clone().at(&path).post("").method(Method::GET).await;
+            assert!(!reply.is_good(), "{path}: {}", reply.text());
+        }
+    }
+    for path in ["/authorize/a/~refused/x", "/authorize/~refused/limit_reached/00000000", "/media/~refused/x.m3u8"] {
+        let reply = foreign.clone().at(path).post("").method(Method::GET).await;
+        assert_eq!(reply.error(), (404, "no_page".to_owned()), "{path}");
+    }
+    assert!(service.seen().is_empty(), "a page of any origin has reached a server");
+    let ours = stage.stranger().at("/authorize").with("x-device-id", "tv").post("").method(Method::GET).await;
+    assert!(ours.is_good(), "{}", ours.text());
+    assert_eq!(service.seen().len(), 1);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_stranger_with_an_incident_alone_learns_nothing_and_frees_nothing() {
     let server = license_server().await;
@@ -202,6 +235,7 @@ async fn a_stranger_with_an_incident_alone_learns_nothing_and_frees_nothing() {
         let answer = send(&stage, &bare, &form, &own).await.text();
         assert!(!answer.contains("It is stopped there"), "{form}: {answer}");
     }
+    assert!(open(&stage, &path).await.text().contains("<form"), "a form that names no slot has used up the key");
     // Another incident's path, another page's form, and a link instead of a form.
     let form = format!("key={key}&slot={slot}");
     assert!(!send(&stage, &unknown, &form, &own).await.text().contains("It is stopped there"));
