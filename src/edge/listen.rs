@@ -124,10 +124,12 @@ async fn take_connections(
                 Triage::Continue => {}
                 Triage::Fail => return fault,
                 Triage::Rest => {
+                    log_fault(&worker.shared, &fault);
+                    sleep(REST).await;
+                }
+                Triage::Starve => {
                     add(&worker.shared.counters.accept_starved);
-                    if worker.shared.may_log("accept", AddressKey::of(Ipv4Addr::UNSPECIFIED.into())) {
-                        tracing::warn!(%fault, "cannot accept, trying again");
-                    }
+                    log_fault(&worker.shared, &fault);
                     // A spare descriptor takes this connection; later ones wait until an idle one has closed.
                     if !worker.shared.spare_descriptors.release() {
                         drop(worker.shared.make_room());
@@ -155,6 +157,12 @@ fn take_backlog(listener: TcpListener, worker: &Arc<Worker>, tls: Option<&TlsAcc
             // Mostly: there are no more.
             Err(_) => return,
         }
+    }
+}
+
+fn log_fault(shared: &Shared, fault: &io::Error) {
+    if shared.may_log("accept", AddressKey::of(Ipv4Addr::UNSPECIFIED.into())) {
+        tracing::warn!(%fault, "cannot accept, trying again");
     }
 }
 
@@ -211,19 +219,28 @@ fn admit(
 enum Triage {
     /// That one connection is gone; the next may be well.
     Continue,
+    /// The socket itself is none.
     Fail,
-    /// The system is out of something; asking again at once would spin.
+    /// Nobody knows; asking again at once might spin.
     Rest,
+    /// The system is out of something; asking again at once would spin.
+    Starve,
 }
 
-/// By number, since the standard library names only some of them; see accept(2).
+/// By number, since the standard library names only some of them; see accept(2). Linux gives out errors of the network
+/// that waited on the new connection, and no list of them is whole: so only what says that the socket is none is fatal.
 fn triage(fault: &io::Error) -> Triage {
+    const EBADF: i32 = 9;
     const ENOMEM: i32 = 12;
+    const EFAULT: i32 = 14;
+    const EINVAL: i32 = 22;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
+    const ENOTSOCK: i32 = if cfg!(target_os = "linux") { 88 } else { 38 };
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
     match (fault.kind(), fault.raw_os_error()) {
-        (_, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) => Triage::Rest,
+        (_, Some(EBADF | EFAULT | EINVAL | ENOTSOCK)) => Triage::Fail,
+        (_, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) => Triage::Starve,
         (
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
@@ -232,10 +249,11 @@ fn triage(fault: &io::Error) -> Triage {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             // A firewall's refusal.
-            | io::ErrorKind::PermissionDenied,
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TimedOut,
             _,
         ) => Triage::Continue,
-        _ => Triage::Fail,
+        _ => Triage::Rest,
     }
 }
 
@@ -244,17 +262,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_accept() {
-        for number in [12, 23, 24, 105] {
-            assert_eq!(triage(&io::Error::from_raw_os_error(number)), Triage::Rest, "{number}");
-        }
-        // ECONNABORTED, EINTR, ENETDOWN, EPERM
-        for number in [103, 4, 100, 1] {
-            assert_eq!(triage(&io::Error::from_raw_os_error(number)), Triage::Continue, "{number}");
-        }
-        // EBADF, EINVAL, ENOTSOCK
-        for number in [9, 22, 88] {
-            assert_eq!(triage(&io::Error::from_raw_os_error(number)), Triage::Fail, "{number}");
+    fn only_an_error_of_the_socket_itself_ends_a_listener() {
+        for number in 1..=133 {
+            let expected = match number {
+                // EBADF, EFAULT, EINVAL, ENOTSOCK
+                9 | 14 | 22 | 88 => Triage::Fail,
+                // ENOMEM, ENFILE, EMFILE, ENOBUFS
+                12 | 23 | 24 | 105 => Triage::Starve,
+                // EPERM, EINTR, EACCES, ENETDOWN, ENETUNREACH, ECONNABORTED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH
+                1 | 4 | 13 | 100 | 101 | 103 | 104 | 110 | 113 => Triage::Continue,
+                // Among them EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET and EOPNOTSUPP.
+                _ => Triage::Rest,
+            };
+            assert_eq!(triage(&io::Error::from_raw_os_error(number)), expected, "{number}");
         }
     }
 
