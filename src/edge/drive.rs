@@ -30,18 +30,19 @@ const EVICTION_GRACE: Duration = Duration::from_millis(100);
 /// Enough for the runtime to hear of what lies in the socket.
 const SHORT_LOOK: Duration = Duration::from_millis(1);
 
-/// Resolves when the first request did not begin within `first`, or none has been begun or running for
-/// `idle`, at most twice that. A peer that only answers our pings is idle.
+/// Resolves when the first request did not begin within `first`, or none has been begun or running, and no piece of a
+/// reply taken, for `idle`, at most twice that. A peer that only answers our pings is idle.
 pub(super) async fn idleness(line: Arc<Line>, first: Duration, idle: Duration) {
     sleep(first.min(idle)).await;
-    let mut before = line.activity();
-    if before == (0, 0) {
+    let mut before = (line.activity(), line.pieces_taken());
+    if before.0 == (0, 0) {
         return;
     }
     loop {
         sleep(idle).await;
-        let now = line.activity();
-        if now == before && now.1 == 0 {
+        let now = (line.activity(), line.pieces_taken());
+        let ((_, running), _) = now;
+        if now == before && running == 0 {
             return;
         }
         before = now;

@@ -24,6 +24,8 @@ pub(super) struct Line {
     mid_head: AtomicBool,
     /// Its place among the connections; gone once another connection has it.
     permit: Mutex<Option<Permit>>,
+    /// Pieces of whole replies that the peer has taken so far.
+    pieces_taken: AtomicU32,
     /// Of the running requests, those whose body is on its way.
     receiving: AtomicU32,
     registry: Arc<ConnectionRegistry>,
@@ -41,6 +43,7 @@ impl Line {
             idle_since: AtomicU64::default(),
             mid_head: AtomicBool::default(),
             permit: Mutex::default(),
+            pieces_taken: AtomicU32::default(),
             receiving: AtomicU32::default(),
             registry,
             requests: AtomicU32::default(),
@@ -62,6 +65,10 @@ impl Line {
     /// Requests begun so far, and those not yet answered.
     pub(super) fn activity(&self) -> (u32, u32) {
         (self.requests.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn pieces_taken(&self) -> u32 {
+        self.pieces_taken.load(Ordering::Relaxed)
     }
 
     /// Called once per request, in order.
@@ -156,6 +163,21 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.idle_from(self.0.registry.stamp());
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call whose reply is whole, and on its way to a peer that takes it piece by piece. The call is over, but while
+/// pieces are taken the connection is not idle.
+pub(super) struct BeingTaken(Arc<Line>);
+
+impl BeingTaken {
+    pub(super) fn after(running: &Running) -> Self {
+        Self(Arc::clone(&running.0))
+    }
+
+    pub(super) fn took_a_piece(&self) {
+        self.0.pieces_taken.fetch_add(1, Ordering::Relaxed);
+        self.0.idle_from(self.0.registry.stamp());
     }
 }
 

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::address_limits::AddressShare;
-use super::line::Running;
+use super::line::{BeingTaken, Running};
 
 /// A whole reply is handed to the connection in pieces of this size: what its reader does not take stays here,
 /// where it is counted.
@@ -34,13 +34,13 @@ impl Sending {
         Self::Stream(Box::pin(body))
     }
 
-    /// The call runs until all of it is sent, or nobody wants the rest; so long it counts for its address.
+    /// Counts for its address until all of it is sent, or nobody wants the rest. The call of a stream runs so long, too.
     pub(super) fn within(self, running: Running, share: Option<AddressShare>) -> Self {
         match (self, share) {
             (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, _share: share })),
             (Self::Whole(body), Some(share)) => {
                 let data = body.into_inner().unwrap_or_default();
-                Self::Counted(Counted { data, _share: share })
+                Self::Counted(Counted { data, taken: BeingTaken::after(&running), _share: share })
             }
             (whole @ (Self::Counted(_) | Self::Whole(_)), _) => whole,
         }
@@ -49,6 +49,7 @@ impl Sending {
 
 pub struct Counted {
     data: Bytes,
+    taken: BeingTaken,
     _share: AddressShare,
 }
 
@@ -91,6 +92,7 @@ impl Body for Sending {
             Self::Counted(counted) if counted.data.is_empty() => Poll::Ready(None),
             Self::Counted(counted) => {
                 let piece = counted.data.split_to(counted.data.len().min(PIECE_BYTES));
+                counted.taken.took_a_piece();
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
@@ -112,5 +114,39 @@ impl Body for Sending {
             Self::Stream(body) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use tokio::time::{sleep, timeout};
+
+    use super::super::address_limits::{AddressLimits, AddressResource};
+    use super::super::drive::idleness;
+    use super::super::line::Line;
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_of_a_whole_reply_is_not_idle_and_one_that_reads_nothing_more_is() {
+        let line = Arc::new(Line::new(Arc::default()));
+        let limits = Arc::<AddressLimits>::default();
+        let share = limits.take(Ipv4Addr::LOCALHOST.into(), AddressResource::Calls, 1);
+        assert_eq!(line.next(), None);
+        let running = Running::begin(&line);
+        let mut reply = Sending::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share);
+        let idle = tokio::spawn(idleness(Arc::clone(&line), IDLE, IDLE));
+        for piece in 1..8 {
+            sleep(IDLE * 9 / 10).await;
+            assert_eq!(reply.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE_BYTES);
+            assert!(!idle.is_finished(), "cut after piece {piece}");
+        }
+        timeout(3 * IDLE, idle).await.expect("held open by a reply that nobody takes").unwrap();
     }
 }
