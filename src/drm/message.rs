@@ -195,9 +195,9 @@ pub struct Lease {
 impl Lease {
     /// How long the license lasts at most; none where it says no end.
     fn lasts(&self) -> Option<Duration> {
-        let whole = (self.duration_s > 0).then_some(self.duration_s + self.recovery_s);
+        let whole = (self.duration_s > 0).then_some(self.duration_s.saturating_add(self.recovery_s));
         // Nobody sees when playing begins, but it must within the rental time.
-        let played = (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s + self.playback_s);
+        let played = (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s.saturating_add(self.playback_s));
         whole.into_iter().chain(played).min().map(Duration::from_secs)
     }
 }
@@ -255,6 +255,8 @@ mod tests {
             (0, 0, 100, 50, Some(150)),
             (200, 0, 100, 50, Some(150)),
             (100, 0, 100, 50, Some(100)),
+            (u64::MAX, u64::MAX, 0, 0, Some(u64::MAX)),
+            (0, 0, u64::MAX, 1, Some(u64::MAX)),
         ] {
             let lease = Lease { duration_s, playback_s, recovery_s, rental_s, ..Lease::default() };
             let mut message = Message { lease: Some(lease), ..Message::new(System::Widevine, Kind::License) };

@@ -17,6 +17,8 @@ use super::playhead::{Collect, Key};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
 const RENDITIONS: usize = 64;
+/// No segment is longer than a day.
+const MAX_TARGET_DURATION_S: u64 = 86_400;
 /// A part and an initialization section to come; some servers announce several.
 const MAX_HINTS: usize = 8;
 
@@ -146,7 +148,7 @@ impl<'a> Reader<'a> {
 
     fn bare(&mut self, tag: &str) {
         match tag {
-            "#EXT-X-DISCONTINUITY" => self.tail.discontinuity += 1,
+            "#EXT-X-DISCONTINUITY" => self.tail.discontinuity = self.tail.discontinuity.saturating_add(1),
             "#EXT-X-ENDLIST" => self.ended = true,
             _ => {}
         }
@@ -170,7 +172,7 @@ impl<'a> Reader<'a> {
                 self.announced = true;
             }
             "#EXT-X-SKIP" => self.skip(value),
-            "#EXT-X-TARGETDURATION" => self.tail.target_s = number(),
+            "#EXT-X-TARGETDURATION" => self.tail.target_s = number().min(MAX_TARGET_DURATION_S),
             _ => {}
         }
         Ok(())

@@ -611,6 +611,27 @@ fn bind_all(to: &Absolute<'_>, _: Purpose) -> Option<String> {
     Some(format!("{OWN}~h{}", to.path.replace("//", "/")))
 }
 
+fn numbers(count: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    const NUMBERS: [&str; 15] = [
+        "0",
+        "1",
+        "2",
+        "0.0005",
+        "4294967295",
+        "9223372036854775807",
+        "18446744073709549568",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
+        "-9223372036854775808",
+        "1e19",
+        "1e308",
+        "NaN",
+        "inf",
+    ];
+    prop::collection::vec(prop::sample::select(NUMBERS.to_vec()), count)
+}
+
 proptest! {
     #[test]
     fn an_edited_manifest_needs_no_edit(text in playlist(), xml in mpd()) {
@@ -619,6 +640,48 @@ proptest! {
         for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
             let once = edited(format, &text, &plan);
             prop_assert_eq!(edited(format, &once, &plan), once);
+        }
+    }
+
+    /// Numbers are whatever an origin writes: no sum or product of them ends the call.
+    #[test]
+    fn no_number_of_a_playlist_is_too_large(of in numbers(10), ended in any::<bool>(), elapsed in any::<u64>()) {
+        let [a, b, c, d, e, f, g, h, i, j] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|at: usize| of[at]);
+        let end = if ended { "#EXT-X-ENDLIST\n" } else { "" };
+        let text = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:{a}\n#EXT-X-MEDIA-SEQUENCE:{b}\n#EXT-X-DISCONTINUITY-SEQUENCE:{c}\n\
+             #EXT-X-SKIP:SKIPPED-SEGMENTS={d}\n#EXT-X-DISCONTINUITY\n#EXTINF:{e},\n#EXT-X-BYTERANGE:{f}@{g}\na.m4s\n\
+             #EXTINF:{h},\n#EXT-X-BYTERANGE:{i}\n#EXT-X-DISCONTINUITY\nb.m4s\n#EXTINF:{j},\nc.m4s\n{end}"
+        );
+        let found = read(Format::Hls, text.as_bytes(), &Plan { end: of[0].parse().ok(), ..plan() }, LARGEST).unwrap();
+        found.facts.playheads.start("/vod/show/a.m4s", u64::MAX);
+        prop_assert!(found.facts.reload.is_none_or(|reload| reload <= Duration::from_secs(86_400)));
+        for tail in [found.facts.tail, Some(Tail { discontinuity: u64::MAX, next: u64::MAX, target_s: u64::MAX })] {
+            hls_slate(&text, &tail.unwrap_or_default(), Duration::from_millis(elapsed));
+            hls_slate(&text, &tail.unwrap_or_default(), Duration::MAX);
+        }
+    }
+
+    #[test]
+    fn no_number_of_an_mpd_is_too_large(of in numbers(12), live in any::<bool>(), since in any::<u32>()) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|at: usize| of[at]);
+        let kind = if live { "dynamic" } else { "static" };
+        let text = format!(
+            "<MPD type=\"{kind}\" availabilityStartTime=\"1970-01-01T{a}:00:00Z\" mediaPresentationDuration=\"PT{b}S\" \
+             minimumUpdatePeriod=\"PT{c}S\"><Period start=\"PT{d}S\" duration=\"PT{e}S\"><AdaptationSet>\
+             <SegmentTemplate media=\"n$Number$.m4s\" duration=\"{g}\" timescale=\"{h}\" startNumber=\"{i}\" \
+             presentationTimeOffset=\"{j}\"/><SegmentTemplate media=\"t$Time$.m4s\" timescale=\"{h}\"><SegmentTimeline>\
+             <S t=\"{i}\" d=\"{g}\" r=\"{k}\"/><S d=\"{j}\" r=\"{l}\"/></SegmentTimeline></SegmentTemplate>\
+             </AdaptationSet></Period><Period duration=\"P{l}DT{f}H\"><AdaptationSet/></Period></MPD>"
+        );
+        let found = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        for name in of.iter().flat_map(|number| [format!("n{number}"), format!("t{number}")]) {
+            found.facts.playheads.start(&format!("/vod/show/{name}.m4s"), u64::MAX);
+        }
+        let programme = "<MPD type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\"></MPD>";
+        let (now, since) = (Duration::from_secs(u64::from(u32::MAX) * 2), Duration::from_secs(u64::from(since)));
+        for programme in [programme, &text] {
+            dash_slate(&text, &DashSlate { now, programme, since });
         }
     }
 

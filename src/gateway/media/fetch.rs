@@ -81,7 +81,7 @@ impl Story<'_> {
         let reloads = self.asked.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
         let blocks = reloads || self.seat.learned().is_hinted(path);
         let target = || self.seat.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
-        let blocked = if blocks { (target() * 3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
+        let blocked = if blocks { target().saturating_mul(3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
         self.route.config.timeout.max(blocked)
     }
 

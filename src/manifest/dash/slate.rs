@@ -45,8 +45,8 @@ pub fn insert(slate: &str, at: &Slate<'_>) -> Option<String> {
     // A player that is behind still plays the one before. Of a very large slate it is left out.
     let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
     let behind = u32::from(inner.len().saturating_mul(3) <= most);
-    for round in round.saturating_sub(behind)..=round + 1 {
-        let start = (begun + duration * round).as_secs_f64();
+    for round in round.saturating_sub(behind)..=round.saturating_add(1) {
+        let start = begun.saturating_add(duration.saturating_mul(round)).as_secs_f64();
         let length = duration.as_secs_f64();
         // Writing into a String cannot fail.
         let _written = writeln!(

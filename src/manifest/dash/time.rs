@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+/// Nothing lasts longer, and no sum with it leaves the range of a clock.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// `PT1H2M3.5S`; months and years have no length and are none.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (days, time) = text.trim().strip_prefix('P')?.split_once('T').unwrap_or((text.trim().get(1..)?, ""));
     let mut seconds = parts(days, &[('D', 86_400.0)])?;
     seconds += parts(time, &[('H', 3600.0), ('M', 60.0), ('S', 1.0)])?;
-    Duration::try_from_secs_f64(seconds).ok()
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= MAX_DURATION)
 }
 
 fn parts(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
@@ -71,6 +74,8 @@ mod tests {
             ("P0DT0H3M0.000S", Some(180.0)),
             ("P1Y", None),
             ("PT-1S", None),
+            ("PT18446744073709551615S", None),
+            ("P1e300D", None),
             ("12", None),
             ("", None),
         ] {

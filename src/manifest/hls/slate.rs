@@ -101,7 +101,7 @@ impl Slate<'_> {
             left = left.saturating_sub(piece.ms);
             plays
         });
-        (round * self.pieces.len() as u64).saturating_add(within.unwrap_or_default() as u64)
+        round.saturating_mul(self.pieces.len() as u64).saturating_add(within.unwrap_or_default() as u64)
     }
 
     fn write(&self, text: &mut String, index: u64, first: bool) {
@@ -129,7 +129,7 @@ fn parse(text: &str) -> Slate<'_> {
         match tag {
             _ if !line.starts_with('#') => {
                 piece.uri = line;
-                slate.total_ms += piece.ms;
+                slate.total_ms = slate.total_ms.saturating_add(piece.ms);
                 slate.pieces.push(std::mem::take(&mut piece));
             }
             "#EXTINF" => {
