@@ -24,13 +24,7 @@ impl Sessions {
             if telemetry.may_write_about("late grants", authority) {
                 tracing::info!(authority, "a session was granted after its open had been given up: it is given back");
             }
-            let pump = &sessions.pump;
-            let close = Ask::giving_back(grant, Told::default());
-            let result = {
-                let _permit = pump.permits.acquire().await;
-                pump.asker().ask(&close, &card).await
-            };
-            pump.strays().look_after(close, card, closing, &result);
+            sessions.pump.give_back(Ask::giving_back(grant, Told::default()), card, closing).await;
         });
     }
 }

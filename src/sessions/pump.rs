@@ -1,7 +1,8 @@
 //! Makes the calls to authorities that the core asks for, each in a task of its own.
 //!
 //! The tasks run on the control runtime, whoever caused them: a player that hangs up ends nothing.
-//! At most one is under way per session, which the core sees to, and at most [`Pump::MOST`] for all.
+//! At most one is under way per session, which the core sees to, and at most [`Pump::MOST`] for all. An open that waits
+//! for a place to come back is not under way: the close that it waits for has to set out.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::Sessions;
 use super::card::{Card, DeviceKey};
-use super::closings::Closings;
+use super::closings::{Closing, Closings};
 use super::strays::{MAX_STRAYS, Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
@@ -88,7 +89,6 @@ impl Pump {
     }
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
-        let (asker, permits, patience) = (self.asker.clone(), self.permits.clone(), self.patience);
         let (closings, strays) = (self.closings.clone(), self.strays());
         // No session holds one for what is given straight back.
         let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
@@ -96,10 +96,7 @@ impl Pump {
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
             let Asking { ask, card, id, key } = asking;
-            let asked = async {
-                let permit = tokio::time::timeout(patience, permits.acquire()).await;
-                if permit.is_ok() { sessions.perform(&ask, &card, (key, id), latest).await } else { Err(busy()) }
-            };
+            let asked = sessions.perform(&ask, &card, (key, id), latest);
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
                 known.await;
@@ -119,9 +116,7 @@ impl Pump {
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
                 let closing = closings.begin(&card);
-                let close = Ask::giving_back(grant, ask.told);
-                let result = asker.ask(&close, &card).await;
-                strays.look_after(close, card, closing, &result);
+                sessions.pump.give_back(Ask::giving_back(grant, ask.told), card, closing).await;
             }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
@@ -160,10 +155,6 @@ impl Pump {
         }
     }
 
-    pub(super) fn asker(&self) -> &Arc<dyn Asker> {
-        &self.asker
-    }
-
     pub(super) fn closings(&self) -> &Closings {
         &self.closings
     }
@@ -188,6 +179,21 @@ impl Pump {
     pub(super) async fn idle(&self) {
         self.under_way.close();
         self.under_way.wait().await;
+    }
+
+    /// Makes the close of what no session holds, however long it waits to set out, and has it tried again if it is lost.
+    pub(super) async fn give_back(&self, close: Ask, card: Arc<Card>, closing: Closing) {
+        let result = {
+            let _permit = self.permits.acquire().await;
+            self.asker.ask(&close, &card).await
+        };
+        self.strays().look_after(close, card, closing, &result);
+    }
+
+    /// A place among the calls that are under way. None where there is none in time, or not before `latest`.
+    async fn set_out(&self, latest: Option<Duration>) -> Option<SemaphorePermit<'_>> {
+        let patience = latest.map_or(self.patience, |left| left.min(self.patience));
+        tokio::time::timeout(patience, self.permits.acquire()).await.ok()?.ok()
     }
 
     /// Resolves when another call could start at once.
@@ -222,10 +228,14 @@ impl Sessions {
     ) -> Result<Verdict, Fault> {
         let Pump { asker, closings, .. } = &self.pump;
         if ask.kind != AskKind::Open {
+            let Some(_permit) = self.pump.set_out(None).await else { return Err(busy()) };
             return asker.ask(ask, card).await;
         }
         let mut before = closings.of(card);
-        let mut result = self.open(ask, card).await;
+        let mut result = match self.pump.set_out(None).await {
+            Some(_permit) => self.open(ask, card).await,
+            None => return Err(busy()),
+        };
         for may_wait in [true, false] {
             let Ok(Verdict::Denied(denial, _)) = &result else { break };
             let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| may_wait);
@@ -236,10 +246,13 @@ impl Sessions {
             }
             // A close that takes longer is in trouble, and the player will not wait for it either.
             let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
-            if self.clock.now() >= latest {
+            let left = latest.saturating_duration_since(self.clock.now());
+            if left.is_zero() {
                 break;
             }
+            let Some(permit) = self.pump.set_out(Some(left)).await else { break };
             result = self.open(ask, card).await;
+            drop(permit);
             self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
             if given_up {
                 break;

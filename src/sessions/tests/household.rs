@@ -1,5 +1,7 @@
 //! A household that stops one stream and starts another, at an authority that has one place for it.
 
+use tokio::sync::Semaphore;
+
 use super::keep::Writing;
 use super::*;
 use crate::store::{Loaded, Memory};
@@ -69,6 +71,20 @@ async fn an_open_waits_for_the_second_try_of_a_lost_close() {
     let close = stage.asked().await;
     let waits = stage.one_too_many().await;
     close.say(lost());
+    stage.grant(AskKind::Close).await;
+    stage.has_room(waits).await;
+}
+
+/// Calls under way are few, and an open that waits is none of them: the close could not set out for those that wait for it.
+#[tokio::test(start_paused = true)]
+async fn opens_that_wait_for_a_place_do_not_keep_its_close_from_setting_out() {
+    let few = |pump: &mut Pump| pump.permits = Arc::new(Semaphore::new(1));
+    let mut stage = Stage::with_pump(Policy::default(), few);
+    stage.play(1).await;
+    assert_eq!(stage.sessions.stop_all(key()), 1);
+    let close = stage.asked().await;
+    close.say(lost());
+    let waits = stage.one_too_many().await;
     stage.grant(AskKind::Close).await;
     stage.has_room(waits).await;
 }
