@@ -197,7 +197,8 @@ impl Lease {
     fn lasts(&self) -> Option<Duration> {
         let whole = (self.duration_s > 0).then_some(self.duration_s.saturating_add(self.recovery_s));
         // Nobody sees when playing begins, but it must within the rental time.
-        let played = (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s.saturating_add(self.playback_s));
+        let played =
+            (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s.saturating_add(self.playback_s));
         whole.into_iter().chain(played).min().map(Duration::from_secs)
     }
 }

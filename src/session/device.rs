@@ -262,7 +262,7 @@ impl<C> Device<C> {
         let beside = list.iter().any(opens).then(|| self.beside(id, policy)).flatten();
         let beside = beside.and_then(|p| p.session.grant().cloned());
         out.extend(list.into_iter().map(|effect| (id, effect.beside(beside.as_ref()))));
-        if forget {
+        if forget && !is_owed_an_effect(id, out) {
             self.playbacks.retain(|playback| playback.id != id);
         }
         answer
@@ -287,6 +287,12 @@ impl<C> Device<C> {
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
     }
+}
+
+/// What follows from this step needs the playback: it is not forgotten within it, but at its next tick, or with the next
+/// playback that needs its room. Nobody could make its call to the authority, nor tell whose event it was.
+fn is_owed_an_effect(id: SessionId, out: &Outbox) -> bool {
+    out.iter().any(|(of, effect)| *of == id && matches!(effect, Effect::Ask(_) | Effect::Note(_)))
 }
 
 #[cfg(test)]

@@ -246,7 +246,11 @@ impl SessionRecord {
             (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
                 State::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
             }
-            (StateRecord::Killed { by, until }, _) => State::Killed { by: by.clone(), until: time(*until) },
+            (StateRecord::Killed { by, since, until }, _) => {
+                let (by, until) = (by.clone(), time(*until));
+                let since = since.map(time).or_else(|| until.checked_sub(policy.memory_of_kill(&by)));
+                State::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
+            }
             (StateRecord::Live { beat }, Some(_)) => State::Live { beat: time(*beat) },
             (StateRecord::Live { beat }, None) if shares.is_some() => State::Live { beat: time(*beat) },
             (

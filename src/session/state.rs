@@ -32,7 +32,7 @@ pub enum State {
     /// Beats are lost, but the authority may still hold the session.
     Failing { missed: u8, retry: Instant },
     /// Ended by the authority or an operator; sticky.
-    Killed { by: Reason, until: Instant },
+    Killed { by: Reason, since: Instant, until: Instant },
     /// Confirmed; `beat` is when the next one is due, if beats are ours.
     Live { beat: Instant },
     /// Not answered yet; `held` until the device's older playbacks are closed.

@@ -84,9 +84,6 @@ fn flow(playback: &Playback<Kept>) -> Flow {
         State::Closed { why, .. } => why.refusal().map_or(Flow::Goes, |refusal| Flow::Over(refusal, None)),
         State::Closing { why, .. } => Flow::Over(Refusal::Ended(*why), None),
         State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => Flow::Goes,
-        State::Killed { by, .. } => {
-            let since = playback.session.killed_since(&playback.card.card.policy());
-            Flow::Over(Refusal::Killed(by.clone()), since)
-        }
+        State::Killed { by, .. } => Flow::Over(Refusal::Killed(by.clone()), playback.session.killed_since()),
     }
 }

@@ -79,7 +79,13 @@ impl Sessions {
             killed.push(id);
             for id in killed {
                 self.deliver(key, id, Input::Forgive);
-                // Its time is over: nothing is left to remember.
+            }
+            // The time of all that shared the kill is over: nothing is left to remember.
+            let forgiven = self.table.look(key, |device| {
+                let killed = device.playbacks().iter().filter(|playback| playback.session.is_killed());
+                killed.map(|playback| playback.id).collect::<Vec<_>>()
+            });
+            for id in forgiven.into_iter().flatten() {
                 self.deliver(key, id, Input::Tick);
             }
         }

@@ -7,7 +7,7 @@ use super::super::end::End;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
-use super::{Device, Outbox};
+use super::{Device, Outbox, is_owed_an_effect};
 use crate::ids::SessionId;
 
 /// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
@@ -96,7 +96,7 @@ impl<C> Device<C> {
             let is_of_it = |p: &Playback<C>| p.remembered() == Some(kind);
             let mut surplus = self.playbacks.iter().filter(|p| is_of_it(p)).count().saturating_sub(most);
             self.playbacks.retain(|p| {
-                let goes = surplus > 0 && is_of_it(p);
+                let goes = surplus > 0 && is_of_it(p) && !is_owed_an_effect(p.id, out);
                 surplus -= usize::from(goes);
                 out.extend(goes.then_some((p.id, Effect::Displace(kind))));
                 !goes
@@ -113,7 +113,7 @@ impl<C> Device<C> {
     /// Forgets this one before its time, if it is still remembered so.
     pub fn displace(&mut self, id: SessionId, kind: Remembered, out: &mut Outbox) {
         self.playbacks.retain(|p| {
-            let goes = p.id == id && p.remembered() == Some(kind);
+            let goes = p.id == id && p.remembered() == Some(kind) && !is_owed_an_effect(id, out);
             out.extend(goes.then_some((p.id, Effect::Displace(kind))));
             !goes
         });
@@ -121,7 +121,7 @@ impl<C> Device<C> {
 
     pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {
         self.playbacks.retain(|p| {
-            let goes = goes(p);
+            let goes = goes(p) && !is_owed_an_effect(p.id, out);
             out.extend(goes.then_some((p.id, Effect::Forget)));
             !goes
         });

@@ -143,10 +143,8 @@ impl<C> Device<C> {
         let killed: Vec<_> = self.sharing(session).filter(|p| p.session.is_killed()).map(|p| p.id).collect();
         for id in killed {
             self.step(id, now, Input::Forgive, policy, out);
-            self.step(id, now, Input::Tick, policy, out);
         }
-        self.step(session, now, Input::Forgive, policy, out);
-        self.step(session, now, Input::Tick, policy, out)
+        self.step(session, now, Input::Forgive, policy, out)
     }
 
     /// After something happened to this playback, or to this session.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::report::{Playing, Reports};
+use super::form::is_default;
 use crate::clock::{Moment, Span, Wall};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -14,7 +15,7 @@ pub struct ReportsRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playhead: Option<(Wall, Span)>,
     pub playing: Playing,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub slowed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Span>,
@@ -42,9 +43,4 @@ impl ReportsRecord {
             until: self.until.map(Duration::from),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-fn is_false(truth: &bool) -> bool {
-    !truth
 }

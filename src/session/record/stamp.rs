@@ -1,5 +1,7 @@
 //! Whether a playback has changed enough since it was written to be written again.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use super::super::end::End;
@@ -23,12 +25,14 @@ pub struct Stamp {
     /// Where the player was said to be, and so where it is taken to be now.
     playhead: Option<Reports>,
     playing: Option<Playing>,
+    /// Of what changes seldom.
+    rest: u64,
     /// By whose content token a session is opened that several share.
     role: Role,
     schedule: Schedule,
     state: (u8, u8),
     stream: Option<Stream>,
-    /// Nothing of it has reached its player; the rest is one after a restart.
+    /// Nothing of it has reached its player. Asked and Got are not told apart: a restart makes both Got.
     unused: bool,
 }
 
@@ -81,6 +85,7 @@ impl Stamp {
             names: [names(&playback.key_sessions), names(&playback.later_tokens), names(&playback.contents)],
             playhead: session.reports.filter(|reports| reports.playhead.is_some()),
             playing: session.playing(),
+            rest: rest(playback),
             role: playback.role,
             schedule: session.schedule.clone(),
             state,
@@ -113,6 +118,7 @@ impl Stamp {
             || self.names != newer.names
             || self.licensed_until != newer.licensed_until
             || self.playing != newer.playing
+            || self.rest != newer.rest
             || self.role != newer.role
             || self.schedule != newer.schedule
             || self.stream != newer.stream
@@ -122,6 +128,36 @@ impl Stamp {
             || newer.last_good < self.last_good
             || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
     }
+}
+
+/// Whatever else a record says and no beat moves: a change of it is worth a record. A sum, since a million of these are
+/// kept.
+fn rest<C>(playback: &Playback<C>) -> u64 {
+    let Playback { bare, content, left, leases, session, token, .. } = playback;
+    let mut sum = DefaultHasher::new();
+    (bare, content, left, token).hash(&mut sum);
+    for lease in leases.as_slice() {
+        (lease.key_session, lease.ends).hash(&mut sum);
+    }
+    let Session { again, credit, credit_spent, good_until, lingers, reopens_until, reports, shares, .. } = session;
+    (again, credit, credit_spent, good_until, lingers, reopens_until, shares).hash(&mut sum);
+    reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
+    match &session.state {
+        State::Closed { until, why } => {
+            (until, discriminant(why)).hash(&mut sum);
+            match why {
+                // What was presumed may be known by now: then its player does not take it back any more.
+                Over::Ended(why) => why.hash(&mut sum),
+                Over::Spent { again, .. } => again.hash(&mut sum),
+                Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => {}
+            }
+        }
+        State::Closing { why, .. } => why.hash(&mut sum),
+        State::Killed { by: _, since, until } => (since, until).hash(&mut sum),
+        State::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
+        State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {}
+    }
+    sum.finish()
 }
 
 #[cfg(test)]
@@ -141,6 +177,7 @@ mod tests {
             names: [(0, None); 3],
             playhead: None,
             playing: None,
+            rest: 0,
             role: Role::Alone,
             schedule: Schedule::default(),
             state: (4, 0),
@@ -153,7 +190,7 @@ mod tests {
     #[test]
     fn whatever_a_next_process_must_know_is_written_when_it_changes() {
         let before = stamp_of_nothing();
-        let changes: [(&str, bool, fn(&mut Stamp)); 14] = [
+        let changes: [(&str, bool, fn(&mut Stamp)); 15] = [
             ("nothing", false, |_| {}),
             ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), WORTH_IT * 30))),
             ("an interval", true, |stamp| stamp.grant = stamp.grant.take().map(|(token, _)| (token, WORTH_IT))),
@@ -163,6 +200,7 @@ mod tests {
             ("a name", true, |stamp| stamp.names = [(0, None), (1, Some(Fingerprint(7))), (0, None)]),
             ("a license", true, |stamp| stamp.licensed_until = Some(stamp.last_good)),
             ("a state", true, |stamp| stamp.state = (2, 1)),
+            ("what changes seldom", true, |stamp| stamp.rest = 1),
             ("a use", true, |stamp| stamp.unused = false),
             ("what leads past", true, |stamp| stamp.leads_past = true),
             ("an earlier good answer", true, |stamp| stamp.last_good -= Duration::from_millis(1)),

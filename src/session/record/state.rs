@@ -28,6 +28,9 @@ pub enum StateRecord {
     },
     Killed {
         by: Reason,
+        /// An older journal does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Wall>,
         until: Wall,
     },
     Live {
@@ -61,7 +64,9 @@ impl StateRecord {
             State::Opening { held: true, .. } => return None,
             State::Closing { next, tries, why } => Self::Closing { next: at.wall_of(*next), tries: *tries, why: *why },
             State::Failing { missed, retry } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
-            State::Killed { by, until } => Self::Killed { by: by.clone(), until: at.wall_of(*until) },
+            State::Killed { by, since, until } => {
+                Self::Killed { by: by.clone(), since: Some(at.wall_of(*since)), until: at.wall_of(*until) }
+            }
             State::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
             State::Opening { held: false, since } => Self::Opening { since: at.wall_of(*since) },
             State::Owing { ran, since, tries, .. } => {

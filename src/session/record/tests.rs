@@ -21,6 +21,8 @@ enum Step {
     Call(CallKind),
     End(End),
     Kill,
+    License(u32),
+    Media(Media),
     Pass(u64),
     Report(bool, Playing),
     Served(Served),
@@ -35,6 +37,10 @@ fn a_step() -> impl Strategy<Value = Step> {
         3 => prop::sample::select(vec![CallKind::License, CallKind::Renewal, CallKind::Certificate]).prop_map(Step::Call),
         1 => prop::sample::select(End::ALL.to_vec()).prop_map(Step::End),
         1 => Just(Step::Kill),
+        1 => (0u32..200).prop_map(Step::License),
+        1 => (any::<bool>(), prop::option::of(any::<bool>())).prop_map(|(again, leads_past)| {
+            Step::Media(Media { again: again.then_some(SECOND), leads_past, segment: true, stream: Some(Stream::Live) })
+        }),
         4 => (1u64..40_000).prop_map(Step::Pass),
         2 => (any::<bool>(), prop::sample::select(vec![Playing::Paused, Playing::Plays, Playing::Unsaid]))
             .prop_map(|(by_interval, playing)| Step::Report(by_interval, playing)),
@@ -140,6 +146,13 @@ impl Life {
             // Nobody ends a session so: it has to show itself anew then.
             Step::End(End::GaveWay) => Input::GiveWay,
             Step::End(why) => Input::End(*why),
+            Step::License(seconds) => {
+                let lasts = (*seconds > 0).then(|| SECOND * *seconds);
+                self.device.licensed(self.id, self.now, Fingerprint(6), lasts, &self.policy, &mut out);
+                self.look(&out);
+                return (None, out);
+            }
+            Step::Media(media) => Input::Media(*media),
             Step::Kill => Input::Kill(Reason::new(403, None, "an operator")),
             Step::Pass(ms) => {
                 self.now += Duration::from_millis(*ms);
@@ -197,8 +210,51 @@ fn shown(out: &Outbox) -> Vec<String> {
     out.iter().map(show).collect()
 }
 
+/// What is in a record, but for what every beat and every sign of life moves, and what no restart goes by.
+fn worth_a_record(record: &PlaybackRecord) -> PlaybackRecord {
+    let mut record = record.clone();
+    let session = &mut record.session;
+    (session.generation, session.slept, session.took) = <_>::default();
+    (session.last_call, session.last_good, session.last_sign) = <_>::default();
+    session.lost_close = session.lost_close.map(|(_, tries)| (Wall::default(), tries));
+    // Whoever is restored with a grant is in doubt.
+    session.token_in_doubt = false;
+    if session.usage == Use::Asked {
+        session.usage = Use::Got;
+    }
+    if let Some(reports) = &mut session.reports {
+        (reports.at, reports.gaps, reports.playhead) = <_>::default();
+    }
+    match &mut session.state {
+        StateRecord::Closing { next: moves, .. }
+        | StateRecord::Failing { retry: moves, .. }
+        | StateRecord::Live { beat: moves }
+        | StateRecord::Opening { since: moves } => *moves = Wall::default(),
+        StateRecord::Closed { .. } | StateRecord::Killed { .. } | StateRecord::Owing { .. } => {}
+    }
+    record
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A new field of a record needs its part in the stamp, or its line above.
+    #[test]
+    fn what_a_next_process_must_know_is_never_left_unwritten(steps in prop::collection::vec(a_step(), 1..40), policy in a_policy()) {
+        let mut life = Life::begin(policy);
+        let at = life.moment();
+        let mut written: Option<(Stamp, PlaybackRecord)> = None;
+        for step in &steps {
+            life.act(step);
+            let Some(playback) = life.playback() else { return Ok(()) };
+            let newer = Stamp::of(playback).zip(PlaybackRecord::of(playback, &at));
+            if newer.is_none() || written.as_ref().zip(newer.as_ref()).is_none_or(|((old, _), (new, _))| old.is_outdated_by(new)) {
+                written.clone_from(&newer);
+            }
+            let [was, is] = [&written, &newer].map(|of| of.as_ref().map(|(_, record)| worth_a_record(record)));
+            prop_assert_eq!(was, is, "after {:?}", step);
+        }
+    }
 
     /// Whatever a session lived through: written down while no call is in flight and read again, it
     /// answers everything that comes as the one that stayed.
@@ -295,7 +351,7 @@ proptest! {
             (StateRecord::Closing { .. }, State::Closing { next, tries: 0, .. }) => {
                 prop_assert!(*next <= moment.now + SECOND && session.grant == playback.session.grant);
             }
-            (StateRecord::Killed { by, .. }, State::Killed { by: still, until }) => {
+            (StateRecord::Killed { by, .. }, State::Killed { by: still, until, .. }) => {
                 prop_assert_eq!(by, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory);
                 prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
@@ -661,7 +717,10 @@ fn a_kill_is_remembered_after_a_restart_for_what_was_left_of_its_time_and_no_lon
         life.answer_next(4);
         let State::Killed { until, .. } = *life.playback().unwrap().session.state() else { panic!("no kill") };
         assert!(life.now + away < until);
+        life.policy.kill_memory *= 2;
         let next = restarted(&life, away);
+        let since = next.playback().unwrap().session.killed_since().expect("it is killed");
+        assert!((next.now - since).abs_diff(away) <= SECOND, "the kill's own time is another one by today's memory");
         let State::Killed { until: after, .. } = *next.playback().unwrap().session.state() else { panic!("forgotten") };
         let (left, expected) = (after - next.now, until - life.now - away);
         assert!(left.abs_diff(expected) <= SECOND, "{left:?} of {expected:?}");

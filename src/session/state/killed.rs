@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::super::policy::Policy;
 use super::super::verdict::Reason;
 use super::{Session, State};
 
@@ -25,9 +24,9 @@ impl Session {
     }
 
     /// Since when it is killed, if it was.
-    pub fn killed_since(&self, policy: &Policy) -> Option<Instant> {
+    pub fn killed_since(&self) -> Option<Instant> {
         match &self.state {
-            State::Killed { by, until } => until.checked_sub(policy.memory_of_kill(by)),
+            State::Killed { since, .. } => Some(*since),
             State::Closed { .. }
             | State::Closing { .. }
             | State::Failing { .. }

@@ -235,7 +235,7 @@ impl Session {
         fx.note(Event::Killed(by.clone()));
         self.credit_spent = false;
         let until = now + policy.memory_of_kill(&by);
-        self.enter(State::Killed { by, until });
+        self.enter(State::Killed { by, since: now, until });
     }
 }
 

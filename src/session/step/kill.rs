@@ -27,7 +27,7 @@ impl Session {
     fn kill_now(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         fx.note(Event::Killed(by.clone()));
         let until = now + policy.memory_of_kill(&by);
-        self.enter(State::Killed { by, until });
+        self.enter(State::Killed { by, since: now, until });
         fx.push(Effect::Wake);
     }
 

@@ -78,10 +78,10 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             }
             None => session.go_on(now, now + catch_up),
         },
-        State::Killed { ref by, until } => {
+        State::Killed { ref by, since, until } => {
             let (by, memory) = (by.clone(), policy.memory_of_kill(by));
             session.lost_close = Some((now + closing, 0));
-            session.state = State::Killed { by, until: until.min(now + memory) };
+            session.state = State::Killed { by, since: since.min(now), until: until.min(now + memory) };
         }
         State::Live { beat } => {
             let interval = session.interval().unwrap_or_default();

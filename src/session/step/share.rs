@@ -36,8 +36,9 @@ impl Session {
             State::Closing { why, .. } => {
                 State::Closed { until: now + self.memory_of(*why, policy), why: Over::Ended(*why) }
             }
-            State::Killed { by, until } => {
-                State::Killed { by: by.clone(), until: (*until).max(now + policy.memory_of_kill(by)) }
+            State::Killed { by, since, until } => {
+                let until = (*until).max(now + policy.memory_of_kill(by));
+                State::Killed { by: by.clone(), since: *since, until }
             }
         };
         self.enter(next);
@@ -72,9 +73,9 @@ impl Session {
                 let (until, why) = self.remembered(now, *until, why, policy);
                 self.state = State::Closed { until, why };
             }
-            State::Killed { by, until } => {
+            State::Killed { by, since, until } => {
                 let (by, until) = (by.clone(), (*until).min(now + policy.memory_of_kill(by)));
-                self.state = State::Killed { by, until };
+                self.state = State::Killed { by, since: (*since).min(now), until };
             }
             State::Live { .. } => self.go_on(now, now),
             State::Closing { .. } | State::Failing { .. } | State::Opening { .. } | State::Owing { .. } => {}

@@ -348,6 +348,31 @@ async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_
     assert!(memory.is_empty());
 }
 
+/// That it gave way was presumed; then its viewer stopped it. A left-over renewal must not open it again.
+#[tokio::test]
+async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
+    let memory = Memory::manual();
+    let writer = Writing::begin(&memory);
+    let mut first = stage(&memory);
+    first.card = Arc::new(Card { token: Some(Secret::new("hush")), ..Card::clone(&first.card) });
+    let id = first.play(1).await;
+    assert!(first.sessions.deliver(key(), id, Input::GiveWay));
+    first.grant(AskKind::Close).await;
+    first.until("closed", |row| row.state == "closed").await;
+    let token = |memory: &Arc<Memory>| {
+        memory.commit();
+        (memory.clone() as Arc<dyn Store>).load().sessions[0].card.token.clone()
+    };
+    assert!(token(&memory).is_some(), "it can be taken back, and is opened by its token then");
+    assert_eq!(first.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    drop(writer);
+    assert!(token(&memory).is_none());
+    let (next, ..) = after_a_crash(&memory);
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
+    assert_eq!(admission.answer.refusal(), Some(&Refusal::Ended(End::Stopped)));
+}
+
 /// What holds nothing waits for nobody, however long it is remembered.
 #[tokio::test]
 async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
@@ -355,7 +380,7 @@ async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
     let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
     let (by, until) = (Reason::new(403, None, "killed"), (Clock.wall() + HOUR).into());
     for record in &mut records {
-        record.playback.session.state = StateRecord::Killed { by: by.clone(), until };
+        record.playback.session.state = StateRecord::Killed { by: by.clone(), since: None, until };
         record.playback.session.grant = None;
     }
     assert_eq!(stage(&memory).sessions.restore(records, |_| Home::Gone), Restored::default());

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::keep::Writing;
 use super::*;
+use crate::events::Heard;
 use crate::session::{CallNames, KillSource};
 use crate::store::{Loaded, Memory};
 
@@ -94,6 +95,45 @@ async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
         stage.sessions.teardown(device("tv"), first),
     ] {
         assert_eq!(order, None, "nothing is left that could be");
+    }
+    stage.tasks.stop();
+}
+
+/// Its close was lost, so its place is still to be given back. Whichever playback it is asked for.
+#[tokio::test(start_paused = true)]
+async fn a_pardon_of_a_session_that_several_share_gives_its_place_back_and_is_told() {
+    for which in [0, 1] {
+        let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
+        let first = stage.play_at("tv", 1).await;
+        let other = stage.try_at("tv", 2).await.session.expect("a playback");
+        assert!(stage.sessions.kill(device("tv"), first, by_operator()).is_some());
+        let reason = Reason::new(0, None, "nobody is there");
+        stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
+        tokio::time::sleep(SHORT).await;
+        let mut events = stage.sessions.telemetry.events.listen(None);
+        assert!(stage.sessions.forgive(device("tv"), [first, other][which]));
+        stage.grant(AskKind::Close).await;
+        stage.emptied().await;
+        let notices = std::iter::from_fn(|| events.try_next());
+        let told = notices.filter(|heard| matches!(heard, Heard::Notice(notice) if notice.name == "session.forgiven"));
+        assert!(told.count() > 0, "nobody hears of it");
+        stage.tasks.stop();
+    }
+}
+
+/// A reload changes for how long a kill is remembered, and not when it was.
+#[tokio::test]
+async fn a_reload_does_not_move_the_time_of_a_kill() {
+    let mut stage = Stage::new(Policy { kill_memory: HOUR, ..Policy::default() });
+    let id = stage.play(1).await;
+    let before = Clock.now();
+    assert!(stage.sessions.kill(key(), id, by_operator()).is_some());
+    let after = Clock.now();
+    stage.grant(AskKind::Close).await;
+    for hours in [2, 48, 100] {
+        stage.card.policy.change(Policy { kill_memory: HOUR * hours, ..Policy::default() });
+        let Flow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint(1)) else { panic!("it is not killed") };
+        assert!(before <= since && since <= after, "a memory of {hours} hours moves it");
     }
     stage.tasks.stop();
 }
