@@ -194,13 +194,13 @@ impl Authority {
         self.counter().is_some()
     }
 
-    /// The time since the epoch in which its tokens are judged; none while it has not told lately. One of our own
-    /// has no clock but this machine's.
+    /// The time since the epoch by which its tokens are judged here; none while it has not told lately. The earlier of its
+    /// and our clock, as either may be wrong: it judges itself where only one says expired. One of our own has ours alone.
     pub fn time(&self, clock: Clock) -> Option<Duration> {
         match &self.kind {
             Kind::Embedded(_) => Some(clock.wall()),
             Kind::FirstLight(_) => None,
-            Kind::NagraSsm(ssm) => ssm.clock.read(clock.unslept()),
+            Kind::NagraSsm(ssm) => ssm.clock.read(clock.unslept()).map(|time| time.min(clock.wall())),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Content tokens that have expired: refused here, where the head-end could only say the same.
 //!
-//! Judged in the authority's own time, and only while that is known: after a start, or after some
-//! silence, the head-end judges, and its reply tells the time. An embedded authority goes by this machine's. That only a call that would open a
+//! Judged by the authority's own time and by this machine's: where only one of them says so, or the authority's is not known, as after a
+//! start or some silence, the head-end judges, and its reply tells the time. One wrong date would else refuse
+//! everybody whose call could correct it. An embedded authority goes by this machine's. That only a call that would open a
 //! session is refused is the core's rule; what is running goes on with the token that it has.
 
 use std::time::Duration;
