@@ -170,6 +170,60 @@ async fn streamlink_plays_hls_and_dash_titles_that_ffmpeg_packaged() {
     stage.end().await;
 }
 
+/// Their decryption is that of AES-128. Of the simulator's programme (SAMPLE-AES-CTR) ffmpeg 5.1 makes noise, without us as well.
+#[tokio::test]
+async fn ffmpeg_and_streamlink_play_an_encrypted_playlist_whose_key_comes_through_the_route() {
+    if is_missing("streamlink") || is_missing("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("one"), b"0123456789abcdef").unwrap();
+    std::fs::write(file("key-info"), format!("/keys/one\n{}\n", file("one").display())).unwrap();
+    let info = file("key-info").display().to_string();
+    let hls = ["-f", "hls", "-hls_time", "2", "-hls_playlist_type", "vod", "-hls_key_info_file", &info];
+    packaged(folder.path(), &hls, "main.m3u8");
+    let origin = origin(folder.path()).await;
+    let stage = route(&format!("http://{}", origin.address)).start().await;
+    let url = |device: &str| format!("http://{}/media/main.m3u8?device={device}", stage.proxy);
+    is_clean(&run(ffmpeg(&[], &url("ffmpeg"), PLAYED)).await, "ffmpeg");
+    let of = format!("hls://{}", url("streamlink"));
+    let words = ["streamlink", "--loglevel", "error", "--stdout", &of, "best"].map(str::to_owned);
+    let output = run(words.into()).await;
+    let out = file("played.ts");
+    std::fs::write(&out, &output.stdout).unwrap();
+    is_clean(&run(ffmpeg(&[], &out.display().to_string(), PLAYED)).await, "what streamlink deciphered");
+    // Each of them asked for its key where its playback has it.
+    let keys: Vec<_> = origin.seen().into_iter().filter(|asked| asked.target == "/keys/one").collect();
+    assert!(keys.len() >= 2, "{}", keys.len());
+    assert!(stage.metric("media_requests_total", &["kind=\"segment\"", "outcome=\"passed\""]).await > 6.0);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn streamlink_plays_a_live_mpd_until_its_kill() {
+    if is_missing("streamlink") || is_missing("ffmpeg") {
+        return;
+    }
+    let stage = route("{headend}").start().await;
+    let url = format!("dash://http://{}/media/slate-live/main.mpd?device=tv", stage.proxy);
+    let words = ["streamlink", "--loglevel", "error", "--stream-timeout", "8", "--stdout", &url, "best"];
+    let words = words.map(str::to_owned);
+    let passed = ["kind=\"segment\"", "outcome=\"passed\""];
+    let killed = async {
+        let plays = async || stage.metric("media_requests_total", &passed).await > 8.0;
+        stage.eventually("streamlink plays", plays).await;
+        kill(&stage).await;
+        stage.metric("media_requests_total", &passed).await
+    };
+    let (ended, before) = tokio::join!(run(words.into()), killed);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_ne!(ended.status.code(), Some(124), "it went on until its time was over");
+    assert!(!ended.stdout.is_empty(), "{told}");
+    assert!(stage.metric("media_requests_total", &passed).await <= before + 1.0, "nothing more after the kill: {told}");
+    stage.end().await;
+}
+
 /// A live playlist over the first six segments of that folder, which goes on each time it is loaded, and comes to stand
 /// at the last of them.
 fn live(loads: usize) -> String {
