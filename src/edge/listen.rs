@@ -16,7 +16,7 @@ use super::address_limits::AddressKey;
 use super::conn::Worker;
 use super::connection_place::ConnectionPlace;
 use super::counters::add;
-use super::shared::Listening;
+use super::shared::{Listening, Shared};
 use super::{Peer, Ties};
 
 const BACKLOG: u32 = 1024;
