@@ -236,6 +236,11 @@ impl App {
         self.edge.addresses()
     }
 
+    /// What it does outside its threads; whoever embeds it may do work of the same kinds beside it.
+    pub fn tasks(&self) -> Tasks {
+        self.tasks.clone()
+    }
+
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_listener.as_ref()?.addresses().first().map(|bound| bound.address)
     }

@@ -33,6 +33,8 @@ pub mod sessions;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod upstream;
 pub mod webhooks;

@@ -13,64 +13,41 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use sidebeat::drm::{self, Direction};
+use sidebeat::config::Names;
+use sidebeat::drm::{self, Direction, System};
+use sidebeat::ids::PlaybackId;
 use sidebeat::manifest::{
     self, Absolute, Base, Cmcd, DashSlate, Format, MAX_EXTRA_OUTPUT_BYTES, Plan, Purpose, Tail, Unfit,
 };
+use sidebeat::playbacks::{self, Block, Targets};
 use sidebeat::{cmcd, token};
+
+#[path = "support/cost.rs"]
+mod cost;
+
+use self::cost::{Allowance, filled, measure};
 
 const MANIFEST_BYTES: usize = manifest::LARGEST;
 /// Bodies of license calls and of reports.
 const BODY_BYTES: usize = 64 * 1024;
 /// Heads of requests, and so their queries, headers and cookies.
 const HEAD_BYTES: usize = 32 * 1024;
+/// The most that `server.limits.body-max` may be set to.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Replies of license servers.
+const LICENSE_REPLY_BYTES: usize = 1024 * 1024;
+/// Replies of authorization services.
+const AUTHORIZATION_BYTES: usize = 256 * 1024;
+
+/// Gives an input of at most so many bytes.
+type Make = Box<dyn Fn(usize) -> Vec<u8>>;
+
 const OWN: &str = "/media/~p/0123456789abcdef0123456789abcdef/";
 const SITE: Option<&str> = Some("https://proxy.example:8443");
 
-/// What one parser made of one input.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    /// Bytes that were asked of the allocator in all.
-    allocated: u64,
-    input: usize,
-    output: usize,
-    /// Bytes that were held at once.
-    peak: u64,
-}
-
-fn measure(input: &[u8], parse: impl Fn(&[u8]) -> usize) -> Cost {
-    let mut output = 0;
-    let info = allocation_counter::measure(|| output = parse(input));
-    Cost { allocated: info.bytes_total, input: input.len(), output, peak: info.bytes_max }
-}
-
-/// `make` gives an input of at most so many bytes.
 fn assert_linear(name: &str, size: usize, make: impl Fn(usize) -> Vec<u8>, parse: impl Fn(&[u8]) -> usize) {
-    /// For what costs the same whatever the input is.
-    const FIXED_BYTES: u64 = 256 * 1024;
-    let (quarter, whole) = (make(size / 4), make(size));
-    assert!(whole.len() <= size && whole.len() >= size * 9 / 10, "{name}: {} bytes are no full size", whole.len());
-    let (quarter, whole) = (measure(&quarter, &parse), measure(&whole, &parse));
-    let input = u64::try_from(whole.input).unwrap();
-    let extra = u64::try_from(MAX_EXTRA_OUTPUT_BYTES).unwrap();
-    assert!(whole.output <= whole.input * 2 + MAX_EXTRA_OUTPUT_BYTES, "{name}: {whole:?}");
-    assert!(whole.allocated <= input * 64 + extra * 4, "{name}: {whole:?}");
-    assert!(whole.peak <= input * 24 + extra * 2, "{name}: {whole:?}");
-    // A list that grows by doubling may need a half more.
-    assert!(whole.allocated <= quarter.allocated * 6 + FIXED_BYTES, "{name}: {quarter:?} {whole:?}");
-}
-
-/// As much of `part` between both as fits.
-fn filled(head: &str, part: impl Fn(usize) -> String, tail: &str, size: usize) -> Vec<u8> {
-    let mut text = head.to_owned();
-    for index in 0.. {
-        let more = part(index);
-        if text.len() + more.len() + tail.len() > size {
-            break;
-        }
-        text.push_str(&more);
-    }
-    (text + tail).into_bytes()
+    let allowance = Allowance { fixed: 256 * 1024, output: MAX_EXTRA_OUTPUT_BYTES };
+    cost::assert_linear(name, size, allowance, make, parse);
 }
 
 fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
@@ -127,7 +104,6 @@ fn unfit(format: Format, text: &str) -> Option<Unfit> {
 
 #[test]
 fn a_playlist_costs_no_more_than_its_size() {
-    type Make = Box<dyn Fn(usize) -> Vec<u8>>;
     let lines = |part: fn(usize) -> String| -> Make { Box::new(move |size| filled("#EXTM3U\n", part, "", size)) };
     let long_variable: Make = Box::new(|size| {
         let value = "v".repeat(size / 4);
@@ -206,7 +182,6 @@ fn a_variable_that_would_fill_the_memory_is_refused() {
 
 #[test]
 fn an_mpd_costs_no_more_than_its_size() {
-    type Make = Box<dyn Fn(usize) -> Vec<u8>>;
     let within = |head: String, part: fn(usize) -> String, tail: String| -> Make {
         Box::new(move |size| filled(&head, part, &tail, size))
     };
@@ -412,7 +387,6 @@ fn a_license_message_costs_no_more_than_its_size() {
              protocols\"><challenge><Challenge><LA><LicenseNonce>AAAAAAAAAAAAAAAAAAAAAA==</LicenseNonce>{inner}"
         )
     };
-    type Make = Box<dyn Fn(usize) -> Vec<u8>>;
     let text = |head: String, part: fn(usize) -> String, tail: &'static str| -> Make {
         Box::new(move |size| filled(&head, part, tail, size))
     };
@@ -474,6 +448,176 @@ fn a_license_message_costs_no_more_than_its_size() {
         for content_type in [None, Some("application/x-www-form-urlencoded"), Some("application/json")] {
             assert_linear(name, BODY_BYTES, &make, recognise(content_type));
         }
+    }
+}
+
+/// Whatever wraps a message, in whatever order.
+fn wrapped_cases() -> Vec<(&'static str, Make)> {
+    let text = |head: &'static str, part: fn(usize) -> String, tail: &'static str| -> Make {
+        Box::new(move |size| filled(head, part, tail, size))
+    };
+    let repeated = |part: &'static str| -> Make { Box::new(move |size| part.repeat(size / part.len()).into_bytes()) };
+    // Each wrapping around what is left of the size, from the inside out.
+    let nested: Make = Box::new(|size| {
+        let mut body = vec![b'A'; size / 20];
+        loop {
+            let next = match body.first() {
+                Some(b'"') => format!("%22{}", STANDARD.encode(&body)).into_bytes(),
+                Some(b'%') => body.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
+                _ => format!("\"data:;base64,{}\"", STANDARD.encode(&body)).into_bytes(),
+            };
+            if next.len() > size {
+                body.resize(size, b' ');
+                return body;
+            }
+            body = next;
+        }
+    });
+    vec![
+        ("parts", repeated("--a\r\n\r\n")),
+        ("parts with heads", repeated("--a\r\ncontent-disposition: form-data; name=\"b\"\r\n\r\nAAAA\r\n")),
+        ("one part", text("--a\r\n\r\n", |_| "\r\n--".to_owned(), "\r\n--a--")),
+        ("heads", text("GLS/1.0 0 OK\r\n", |_| "X: 1\r\n".to_owned(), "\r\n")),
+        ("hexadecimal digits", repeated("0a")),
+        ("runs of hexadecimal digits", repeated("0a0b0c ")),
+        ("hexadecimal digits of hexadecimal digits", repeated("3330")),
+        ("numbers", repeated("34,")),
+        ("signed numbers", repeated("-128,")),
+        ("lists of numbers", repeated("[8,1],")),
+        ("numbers of numbers", repeated("51,52,44,")),
+        ("data URLs", repeated("data:;base64,AAAA ")),
+        ("data URLs in data URLs", repeated("data:,data:,")),
+        ("percent signs", repeated("%25")),
+        ("percent-encoded marks", repeated("%22%3C%26")),
+        ("percent signs of percent signs", repeated("%2525")),
+        ("quotes", repeated("\"")),
+        ("escaped quotes", repeated("\\\"")),
+        ("quotes in quotes", repeated("\"\\\"a\\\"\"")),
+        ("references", repeated("&amp;")),
+        ("sections", repeated("<![CDATA[")),
+        ("envelopes", repeated("<Envelope>")),
+        ("buffers", repeated("{\"type\":\"Buffer\",\"data\":[8,1]},")),
+        ("key ids", repeated("{\"kids\":")),
+        ("short runs", repeated("AAAA ")),
+        ("short runs of the other alphabet", repeated("A-_A.")),
+        ("one long run", repeated("A")),
+        ("wrappings in wrappings", nested),
+    ]
+}
+
+#[test]
+fn a_wrapped_message_costs_no_more_than_its_size() {
+    for (name, make) in wrapped_cases() {
+        for content_type in [None, Some("multipart/form-data; boundary=a")] {
+            assert_linear(name, BODY_BYTES, &make, recognise(content_type));
+        }
+    }
+}
+
+/// However large bodies are allowed to be: of the largest ones the search looks at a fixed number of bytes.
+#[test]
+fn a_body_of_the_largest_size_costs_no_more_than_its_size() {
+    const SHAPES: [&str; 2] = ["numbers", "quotes"];
+    for (name, make) in wrapped_cases().into_iter().filter(|(name, _)| SHAPES.contains(name)) {
+        let body = make(MAX_BODY_BYTES);
+        let cost = measure(&body, |body| {
+            let _known = drm::recognise(Direction::Request, Some("multipart/form-data; boundary=a"), None, body);
+            0
+        });
+        let input = u64::try_from(body.len()).unwrap();
+        assert!(cost.allocated <= input * 8 && cost.peak <= input * 4, "{name}: {cost:?}");
+    }
+}
+
+/// Whatever the license server answers, and whether it says no in words.
+#[test]
+fn a_license_servers_reply_costs_no_more_than_its_size() {
+    for (name, make) in wrapped_cases() {
+        assert_linear(name, LICENSE_REPLY_BYTES / 4, &make, |body| {
+            let _known = drm::recognise(Direction::Reply, None, None, body);
+            [System::ClearKey, System::PlayReady]
+                .map(|system| usize::from(drm::is_no_license(system, body)))
+                .iter()
+                .sum()
+        });
+    }
+    let make = |size: usize| b"{\"a\":[34,34]},".repeat(size / 14);
+    assert_linear("mixed", LICENSE_REPLY_BYTES, make, |body| {
+        let _known = drm::recognise(Direction::Reply, None, None, body);
+        0
+    });
+}
+
+/// In the query, in the steps of the path and in the headers, which are looked at one by one.
+#[test]
+fn a_message_beside_the_body_costs_no_more_than_its_size() {
+    let separators: [(&str, fn(&[u8]) -> Vec<&[u8]>); 4] = [
+        ("one text", |bytes| vec![bytes]),
+        ("steps of a path", |bytes| bytes.split(|byte| *byte == b'/').collect()),
+        ("headers", |bytes| bytes.chunks(128).collect()),
+        ("short texts", |bytes| bytes.chunks(4).collect()),
+    ];
+    for (kind, texts) in separators {
+        let steps: Make = Box::new(|size| b"AAAA/".repeat(size / 5));
+        for (name, make) in wrapped_cases().into_iter().chain([("short steps", steps)]) {
+            let look = |bytes: &[u8]| {
+                let texts = texts(bytes);
+                let _known = drm::recognise_request(None, b"", texts.iter().copied());
+                0
+            };
+            assert_linear(&format!("{name} as {kind}"), HEAD_BYTES, &make, look);
+        }
+    }
+}
+
+/// What an app asks its authorization service for, as it is read, led through the proxy, or passed on.
+#[test]
+fn an_authorization_costs_no_more_than_its_size() {
+    let names = Names::default();
+    let (content_paths, license_paths) = (vec!["data.items.url".to_owned()], vec!["drm.url".to_owned()]);
+    let targets = Targets {
+        base: "https://proxy.example",
+        content_paths: &content_paths,
+        enforces_blackouts: true,
+        license_paths: &license_paths,
+        license_route: Some("/license"),
+        media_route: Some("/media"),
+        names: &names,
+    };
+    let id = PlaybackId::random();
+    let read = |body: &[u8]| {
+        let reply = serde_json::from_slice::<serde_json::Value>(body).ok();
+        let _unread = playbacks::unread(reply.as_ref(), body, &names);
+        let Some(mut reply) = reply else { return 0 };
+        let Some(block) = Block::read(&reply, &names) else { return 0 };
+        let _taken = targets.rewrite(&mut reply, &block, id);
+        reply.to_string().len()
+    };
+    let text = |head: &'static str, part: fn(usize) -> String, tail: &'static str| -> Make {
+        Box::new(move |size| filled(head, part, tail, size))
+    };
+    let cases: Vec<(&str, Make)> = vec![
+        ("fields", text("{\"a\":0", |index| format!(",\"{index}\":0"), "}")),
+        ("fields of the contract", text("{\"a\":0", |_| ",\"contentUrl\":\"https://c.example/\"".to_owned(), "}")),
+        ("blackouts", text("{\"a\":0", |_| ",\"blackoutAction\":\"DENY\"".to_owned(), "}")),
+        (
+            "a blackout of many URLs",
+            text(
+                "{\"data\":{\"blackoutAction\":\"DENY\",\"contentUrl\":[\"a\"",
+                |_| ",\"https://c.example/\"".to_owned(),
+                "]}}",
+            ),
+        ),
+        ("lists", text("{\"data\":[0", |_| ",[]".to_owned(), "]}")),
+        ("depth", text("", |_| "{\"data\":".to_owned(), "")),
+        ("a long URL", text("{\"data\":{\"contentUrl\":\"https://c.example/", |_| "a".to_owned(), "\"}}")),
+        ("a long token", text("{\"data\":{\"heartbeatFlag\":true,\"heartbeatToken\":\"", |_| "a".to_owned(), "\"}}")),
+        ("escapes", text("{\"data\":{\"contentUrl\":\"", |_| "\\u003a".to_owned(), "\"}}")),
+        ("no JSON", text("<", |_| "\\/".to_owned(), "")),
+        ("bytes of no character", Box::new(|size| vec![0xff; size])),
+    ];
+    for (name, make) in cases {
+        assert_linear(name, AUTHORIZATION_BYTES, &make, read);
     }
 }
 

@@ -22,8 +22,12 @@ pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
         list.add(name);
     }
     let listed = reply.get_all(ACCESS_CONTROL_EXPOSE_HEADERS).iter();
+    let mut is_written_out = false;
     for name in listed.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
         if name == b"*" {
+            if std::mem::replace(&mut is_written_out, true) {
+                continue;
+            }
             for name in reply.keys().filter(|name| may_be_read(name)) {
                 list.add(name.as_str());
             }
@@ -46,9 +50,10 @@ struct ExposedNames {
 impl ExposedNames {
     fn add(&mut self, name: &str) {
         let is_full = self.names.len() >= MAX_NAMES || self.text.len() + name.len() + 2 > MAX_BYTES;
-        if is_full || !self.names.insert(name.to_owned()) {
+        if is_full || self.names.contains(name) {
             return;
         }
+        self.names.insert(name.to_owned());
         if !self.text.is_empty() {
             self.text.push_str(", ");
         }
@@ -64,6 +69,7 @@ fn may_be_read(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::cost;
 
     fn list(headers: &[(&'static str, &str)]) -> String {
         let mut reply = HeaderMap::new();
@@ -107,5 +113,27 @@ mod tests {
         const LIST: &str = "access-control-expose-headers";
         assert_eq!(list(&[(LIST, &names(1000, 4))]).split(", ").count(), MAX_NAMES);
         assert!(list(&[(LIST, &names(60, 400))]).len() <= MAX_BYTES);
+    }
+
+    #[test]
+    fn a_list_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        for (name, part) in [("wildcards", "*,"), ("nothing", ","), ("one name", "a,"), ("names", ""), ("spaces", " ")]
+        {
+            let expose = |bytes: &[u8]| {
+                let mut reply = HeaderMap::new();
+                for number in 0..60 {
+                    let name = HeaderName::try_from(format!("x-{number}-{}", "n".repeat(25))).unwrap();
+                    reply.append(name, HeaderValue::from_static("1"));
+                }
+                for line in cost::lines(bytes) {
+                    reply.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_bytes(line).unwrap());
+                }
+                exposed(&reply).len()
+            };
+            let more = |number| if part.is_empty() { format!("x-{number},") } else { part.to_owned() };
+            let make = |size| cost::filled("", more, "", size);
+            cost::assert_linear(name, HEAD_BYTES, cost::Allowance { output: MAX_BYTES, ..cost::SHORT }, make, expose);
+        }
     }
 }

@@ -92,6 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::cost;
 
     /// The address, and what of the stream is left for the player's own bytes.
     fn understand(bytes: &[u8]) -> (Result<Option<IpAddr>, String>, Vec<u8>) {
@@ -173,6 +174,29 @@ mod tests {
             rest in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let _read = understand(&[start, &command, &rest].concat());
+        }
+    }
+
+    #[test]
+    fn a_header_costs_no_more_than_its_size() {
+        let extensions = |part: &[u8]| part.repeat((V2_MAX_BODY_BYTES - 12) / part.len());
+        let cases: Vec<(&str, Vec<u8>)> = vec![
+            ("extensions of nothing", v2_header(0x21, 0x11, &[v2_four(0), extensions(&[4, 0, 0])].concat())),
+            ("one extension", v2_header(0x21, 0x11, &v2_four(V2_MAX_BODY_BYTES - 12))),
+            ("a health check", v2_header(0x20, 0, &vec![0xff; V2_MAX_BODY_BYTES])),
+            ("an address of a file", v2_header(0x21, 0x31, &vec![b'/'; V2_MAX_BODY_BYTES])),
+            ("one byte too many", v2_header(0x21, 0x11, &vec![0; V2_MAX_BODY_BYTES + 1])),
+            ("a line", format!("PROXY UNKNOWN {}\r\n", "a".repeat(V1_MAX_BYTES - 16)).into_bytes()),
+            ("a line without an end", vec![b'P'; 64 * 1024]),
+            ("a line of version 1 without an end", [&b"PROXY "[..], &[b' '; 64 * 1024]].concat()),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (name, header) in cases {
+            let cost = cost::measure(&header, |mut bytes| {
+                let _read = runtime.block_on(read(&mut bytes));
+                0
+            });
+            assert!(cost.allocated <= 4 * V2_MAX_BODY_BYTES as u64, "{name}: {cost:?}");
         }
     }
 }

@@ -190,6 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::cost;
 
     fn rules(header: ForwardedHeader) -> ForwardingRules {
         let trusted = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
@@ -344,6 +345,37 @@ mod tests {
             let line = format!("{invented}, for=203.0.113.9");
             let found = told(ForwardedHeader::Forwarded, "10.0.0.2", &[("forwarded", &line)]);
             prop_assert!(found == viewer("203.0.113.9") || found == Told::Unreadable, "{:?}", found);
+        }
+    }
+
+    #[test]
+    fn addresses_that_proxies_tell_cost_no_more_than_their_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        let from = "10.0.0.1".parse().unwrap();
+        let cases: [(&str, HeaderName, &str, &str); 9] = [
+            ("hops", X_FORWARDED_FOR, "", "10.1.1.1,"),
+            ("hops of nobody", X_FORWARDED_FOR, "", ","),
+            ("hops that are no address", X_FORWARDED_FOR, "", "[::"),
+            ("elements", FORWARDED, "", "for=10.1.1.1,"),
+            ("elements of one letter", FORWARDED, "", "a=b,"),
+            ("pairs", FORWARDED, "", "a=b;"),
+            ("one name", FORWARDED, "", "a"),
+            ("a quoted text", FORWARDED, "for=\"", "\\\""),
+            ("spaces", FORWARDED, "", " "),
+        ];
+        for (case, name, head, part) in cases {
+            for header in [ForwardedHeader::Any, ForwardedHeader::Forwarded, ForwardedHeader::XForwardedFor] {
+                let read = |bytes: &[u8]| {
+                    let mut headers = HeaderMap::new();
+                    for line in cost::lines(bytes) {
+                        headers.append(&name, HeaderValue::from_bytes(line).unwrap());
+                    }
+                    let _told = rules(header).read(from, &headers);
+                    0
+                };
+                let make = |size| cost::filled(head, |_| part.to_owned(), "", size);
+                cost::assert_linear(case, HEAD_BYTES, cost::SHORT, make, read);
+            }
         }
     }
 }

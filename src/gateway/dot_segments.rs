@@ -198,6 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::cost;
 
     #[test]
     fn every_spelling_of_a_step_upward_is_found() {
@@ -361,6 +362,27 @@ mod tests {
             let _ = has_dot_segment(&path);
             let escaped: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
             let _ = has_dot_segment(&escaped);
+        }
+    }
+
+    #[test]
+    fn a_path_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        for (name, part) in [
+            ("steps", "/a"),
+            ("slashes", "/"),
+            ("escapes", "%41"),
+            ("escapes of escapes", "%25"),
+            ("escapes of escapes of escapes", "%2525"),
+            ("escapes of units", "%u0041"),
+            ("broken escapes", "%"),
+            ("odd characters", "\u{ff0e}a"),
+            ("escapes of odd bytes", "%c0%ae%80"),
+            ("parameters", ";a/"),
+        ] {
+            let look = |bytes: &[u8]| usize::from(has_dot_segment(std::str::from_utf8(bytes).unwrap()));
+            let make = |size| cost::filled("", |_| part.to_owned(), "", size);
+            cost::assert_linear(name, HEAD_BYTES, cost::SHORT, make, look);
         }
     }
 }

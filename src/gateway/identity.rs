@@ -212,6 +212,7 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
+    use crate::tests::cost;
 
     fn peer() -> Peer {
         let address = "192.0.2.7".parse().unwrap();
@@ -350,5 +351,39 @@ mod tests {
         }
         assert_eq!(kill_memory(token, None, now), None);
         assert_eq!(kill_memory(None, None, now), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn evidence_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        let ladder = [
+            Rung::Cookie("box".to_owned()),
+            Rung::Header(http::HeaderName::from_static("x-device-id")),
+            Rung::Query("device".to_owned()),
+            Rung::PathSegment,
+            Rung::Peer,
+        ];
+        for (name, part) in [
+            ("cookies", "a=b;"),
+            ("cookies of no value", ";"),
+            ("cookies of our name", "box=;"),
+            ("quotes", "box=\"\";"),
+            ("spaces", " "),
+            ("one long name", "a"),
+        ] {
+            let find = |bytes: &[u8]| {
+                let mut headers = HeaderMap::new();
+                for line in cost::lines(bytes) {
+                    headers.append(header::COOKIE, http::HeaderValue::from_bytes(line).unwrap());
+                }
+                headers.insert("x-device-id", http::HeaderValue::from_bytes(bytes).unwrap());
+                let query = std::str::from_utf8(bytes).unwrap();
+                let evidence =
+                    Evidence { claims: None, headers: &headers, peer: &peer(), query: Some(query), rest: query };
+                device(&ladder, &evidence).map_or(0, |(device, _)| device.len())
+            };
+            let make = |size| cost::filled("", |_| part.to_owned(), "", size);
+            cost::assert_linear(name, HEAD_BYTES, cost::SHORT, make, find);
+        }
     }
 }

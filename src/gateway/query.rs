@@ -21,14 +21,18 @@ pub(super) fn has(query: &str, name: &str) -> bool {
 
 /// The query without these names, as it was otherwise; none when nothing is left.
 pub(super) fn without(query: Option<&str>, names: &[&str]) -> Option<String> {
-    let kept: Vec<_> = query?
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            !names.iter().any(|dropped| is(name, dropped))
-        })
-        .collect();
-    Some(kept.join("&")).filter(|query| !query.is_empty())
+    let query = query?;
+    let mut kept = String::with_capacity(query.len());
+    for pair in query.split('&') {
+        let name = pair.split('=').next().unwrap_or_default();
+        if names.iter().any(|dropped| is(name, dropped)) {
+            continue;
+        }
+        kept.push_str(pair);
+        kept.push('&');
+    }
+    kept.pop();
+    Some(kept).filter(|query| !query.is_empty())
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -42,6 +46,7 @@ fn is(key: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::cost;
 
     #[test]
     fn values_are_decoded_and_others_left_alone() {
@@ -51,5 +56,27 @@ mod tests {
         assert_eq!(without(query, &["token"]).as_deref(), Some("a=1&b&CMCD=sid%3D%22x%22"));
         assert_eq!(without(Some("token=x"), &["token"]), None);
         assert_eq!(without(None, &["token"]), None);
+    }
+
+    /// Also of a form, such as the refusal page's.
+    #[test]
+    fn a_query_costs_no_more_than_its_size() {
+        const BODY_BYTES: usize = 64 * 1024;
+        for (name, head, part) in [
+            ("parameters", "", "a=b&"),
+            ("names", "", "&"),
+            ("escaped names", "", "%6bey=1&"),
+            ("one escaped name", "", "%6b"),
+            ("an escaped value", "key=", "%61"),
+            ("values that are too long", "", "key"),
+        ] {
+            let read = |bytes: &[u8]| {
+                let query = Some(std::str::from_utf8(bytes).unwrap());
+                let read = ["key", "slot", "token"].map(|name| value(query, name).map_or(0, |value| value.len()));
+                read.iter().sum::<usize>() + without(query, &["key", "token"]).map_or(0, |left| left.len())
+            };
+            let make = |size| cost::filled(head, |_| part.to_owned(), "", size);
+            cost::assert_linear(name, BODY_BYTES, cost::SHORT, make, read);
+        }
     }
 }

@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::config::TEXT_KEYS;
+    use crate::tests::cost;
 
     fn texts(default: &str, tags: &[&str]) -> Texts {
         let language = |tag: &&str| {
@@ -172,5 +173,27 @@ mod tests {
         let viewer = ViewerTexts::choose(&texts, &HeaderMap::new());
         assert_eq!((viewer.text("blackout"), viewer.text("page-title")), ("dunkel de", "Why does it not play?"));
         assert_eq!((viewer.own("blackout"), viewer.own("page-title")), (Some("dunkel de"), None));
+    }
+
+    #[test]
+    fn a_wish_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        let texts = texts("de", &["de", "fr-CH"]);
+        for (name, part) in [
+            ("wishes", "de-at;q=0.1,"),
+            ("short wishes", "a,"),
+            ("commas", ","),
+            ("one wish of many subtags", "a-"),
+            ("one wish of nothing", "-"),
+            ("one long wish", "A"),
+            ("weights", ";q=0.1"),
+        ] {
+            let choose = |bytes: &[u8]| {
+                let headers = [(ACCEPT_LANGUAGE, http::HeaderValue::from_bytes(bytes).unwrap())].into_iter().collect();
+                ViewerTexts::choose(&texts, &headers).tag().len()
+            };
+            let make = |size| cost::filled("", |_| part.to_owned(), "", size);
+            cost::assert_linear(name, HEAD_BYTES, cost::SHORT, make, choose);
+        }
     }
 }

@@ -70,6 +70,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+    use crate::tests::cost;
 
     type Row = (u16, &'static [(&'static str, &'static str)], Result<(Option<&'static str>, Reuse), Fault>);
 
@@ -116,6 +117,27 @@ mod tests {
             let found = reuse.map(|reuse| (lengths.next(), reuse));
             assert_eq!(found, *expected, "{status} {given:?}");
             assert!(expected.is_err() || lengths.next().is_none(), "{status} {given:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_head_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        for (name, field, part) in [
+            ("lengths", CONTENT_LENGTH, "7,"),
+            ("lengths of zeros", CONTENT_LENGTH, "0"),
+            ("commas", CONTENT_LENGTH, ","),
+            ("codings", TRANSFER_ENCODING, "chunked,"),
+        ] {
+            let mend = |bytes: &[u8]| {
+                let mut headers = HeaderMap::new();
+                for line in bytes.chunks(HEAD_BYTES / 250) {
+                    headers.append(&field, HeaderValue::from_bytes(line).unwrap());
+                }
+                usize::from(super::mend(StatusCode::OK, &mut headers).is_ok())
+            };
+            let make = |size| cost::filled("", |_| part.to_owned(), "", size);
+            cost::assert_linear(name, HEAD_BYTES, cost::SHORT, make, mend);
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Owns the list (RFC 9110, 7.6.1) and the rule that every name in every `Connection` header goes
 //! too. Used on requests and on replies, and by the edge on what players send.
 
+use std::collections::HashSet;
+
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderName};
 
 /// `Host` is never dropped, whatever `Connection` says of it.
@@ -19,8 +21,9 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The usual `keep-alive` and `close` name no header, so nothing is allocated for them.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// Each once, however often a peer writes it. The usual `keep-alive` and `close` name no header, so nothing is allocated
+/// for them.
+fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     names
@@ -41,6 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::cost;
 
     fn map(rows: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -96,6 +100,25 @@ mod tests {
             strip(&mut headers);
             prop_assert!(!headers.keys().any(is_hop_by_hop));
             prop_assert!(named.iter().all(|name| !headers.contains_key(name)));
+        }
+    }
+
+    #[test]
+    fn the_largest_head_costs_no_more_than_its_size() {
+        const HEAD_BYTES: usize = 32 * 1024;
+        for (name, part) in [("names", ""), ("one name", "a,"), ("commas", ","), ("close", "close,")] {
+            let strip = |bytes: &[u8]| {
+                let mut headers = HeaderMap::new();
+                for (number, line) in bytes.chunks(HEAD_BYTES / 250).enumerate() {
+                    let name =
+                        if number % 2 == 0 { CONNECTION } else { HeaderName::try_from(format!("x{number}")).unwrap() };
+                    headers.append(name, http::HeaderValue::from_bytes(line).unwrap());
+                }
+                super::strip(&mut headers);
+                headers.len()
+            };
+            let more = |number| if part.is_empty() { format!("x{number},") } else { part.to_owned() };
+            cost::assert_linear(name, HEAD_BYTES, cost::SHORT, |size| cost::filled("", more, "", size), strip);
         }
     }
 }

@@ -11,7 +11,8 @@ pub(crate) async fn license_server() -> Upstream {
     Upstream::answering(|_| good("application/json", LICENSE)).await
 }
 
-const SERVICES: &str = "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
+pub(crate) const SERVICES: &str =
+    "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
 
 /// Beats every second, the shortest that the contract knows.
 fn script(server: &Upstream, authority: &str, authorize_url: &str) -> Script {

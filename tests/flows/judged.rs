@@ -270,18 +270,26 @@ async fn certificates_come_where_sessions_are_demanded() {
 
 #[tokio::test]
 async fn a_route_says_what_becomes_of_unrecognised_calls() {
-    for (lines, passes) in [
-        ("session-control = \"auto\"", true),
-        ("session-control = \"always\"", false),
-        ("session-control = \"always\"\nunrecognised = \"pass\"", true),
-        ("unrecognised = \"refuse\"", false),
+    let home = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
+    for (authority, lines, passes) in [
+        ("head-end", "", true),
+        ("head-end", "session-control = \"auto\"", true),
+        ("head-end", "session-control = \"always\"", false),
+        ("head-end", "session-control = \"always\"\nunrecognised = \"pass\"", true),
+        ("head-end", "unrecognised = \"refuse\"", false),
+        // An embedded authority demands sessions unless the route says otherwise.
+        ("home", "", false),
+        ("home", "session-control = \"always\"", false),
+        ("home", "session-control = \"auto\"", true),
+        ("home", "session-control = \"never\"", true),
+        ("home", "unrecognised = \"pass\"", true),
     ] {
         let server = license_server().await;
-        let route = format!("authority = \"head-end\"\n{lines}");
-        let stage = Stage::script().upstream("/license", &server.url(), &route).start().await;
+        let route = format!("authority = \"{authority}\"\n{lines}");
+        let stage = Stage::script().authority(home).upstream("/license", &server.url(), &route).start().await;
         let reply = stage.player("tv", "news").await.post("what nobody knows").await;
-        assert_eq!(reply.is_good(), passes, "{lines}");
-        assert_eq!(server.seen().len(), usize::from(passes), "{lines}");
+        assert_eq!(reply.is_good(), passes, "{authority} {lines}");
+        assert_eq!(server.seen().len(), usize::from(passes), "{authority} {lines}");
         stage.end().await;
     }
 }

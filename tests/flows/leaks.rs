@@ -1,60 +1,15 @@
 //! Nothing secret is ever seen: not in the log at its loudest, not in the metrics, not in the admin API,
 //! not in a refusal.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock};
-
 use http::Method;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::drm;
 use crate::firstlight;
+use crate::log::Log;
 use crate::player::{CLEARKEY, playready, widevine_new, widevine_renewal};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
-
-/// Everything that was logged in this process; other tests may run beside this one.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// One for all stories of this process: there is one log.
-    fn start() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let start = || {
-            let log = Self::default();
-            let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("sidebeat=trace")).with_ansi(false);
-            lines.with_writer(log.clone()).init();
-            log
-        };
-        LOG.get_or_init(start).clone()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
 
 /// What must not be seen, in the forms in which it could be.
 #[derive(Default)]

@@ -40,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) proxy: SocketAddr,
     reload: Arc<Reload>,
     stop: oneshot::Sender<()>,
+    /// The proxy's own.
+    pub(crate) tasks: Tasks,
     _deaths: [Deaths; 1],
 }
 
@@ -119,7 +121,7 @@ impl Script {
         let app = App::build(config.unwrap_or_else(|faults| panic!("{faults}\n{text}"))).await.unwrap();
         keep_panics_readable();
         let (proxy, admin) = (app.addresses()[0].address, app.admin_address().unwrap());
-        let reload = app.reload();
+        let (reload, app_tasks) = (app.reload(), app.tasks());
         let (stop, stopped) = oneshot::channel();
         let (tell, ended) = oneshot::channel();
         tasks.spawn(async move {
@@ -128,7 +130,7 @@ impl Script {
             let _gone = tell.send(told);
         });
         let headend = FarSide { address: bound.address, tasks };
-        let stage = Stage { headend, admin, ended, proxy, reload, stop, _deaths: [deaths] };
+        let stage = Stage { headend, admin, ended, proxy, reload, stop, tasks: app_tasks, _deaths: [deaths] };
         stage.eventually("ready", async || stage.ask(Method::GET, "/readyz").await.is_good()).await;
         stage
     }

@@ -86,6 +86,13 @@ async fn ffmpeg_plays_hls_and_dash_live_and_as_a_title() {
         for number in 0..if live { 5 } else { 1 } {
             let url = format!("http://{}/media/{path}?device={number}-{path}", stage.proxy);
             let output = run_for(15, ffmpeg(options, &url, PLAYED)).await;
+            for outcome in ["outcome=\"failed\"", "outcome=\"refused\""] {
+                assert_eq!(
+                    stage.metric("media_requests_total", &[outcome]).await,
+                    0.0,
+                    "{path}: it was not ffmpeg's own"
+                );
+            }
             played = output.status.success();
             if played {
                 break;

@@ -12,12 +12,6 @@ const INTERVAL_MS: u64 = 8_000;
 /// The head-end's, in milliseconds.
 const GRACE_MS: u64 = 10_000;
 
-/// The most of these times that lie within `window` of each other.
-fn crowd(times: &[u64], window: u64) -> usize {
-    let within = |from: u64| times.iter().filter(|at| (from..from + window).contains(*at)).count();
-    times.iter().map(|from| within(*from)).max().unwrap_or(0)
-}
-
 /// When the head-end last heard of each device, by its own clock.
 async fn last_heard(home: &Home) -> BTreeMap<String, u64> {
     let log = home.headend.log().await.into_iter();
@@ -74,8 +68,9 @@ async fn after_a_kill_beats_come_in_time_and_not_in_a_burst() {
     let mut made_up: Vec<_> = (0..early).map(|number| beats[&format!("tv{number}")]).collect();
     made_up.sort_unstable();
     let spread = made_up.last().unwrap() - made_up[0];
-    assert!(spread >= INTERVAL_MS / 16, "within {spread} ms: {made_up:?}");
-    assert!(crowd(&made_up, INTERVAL_MS / 80) <= early / 2, "a burst: {made_up:?}");
+    // How evenly, is a matter of arithmetic and not of a busy machine:
+    // `beats_that_fell_due_are_spread_and_those_to_come_keep_their_time`.
+    assert!(spread >= INTERVAL_MS / 16, "a burst within {spread} ms: {made_up:?}");
     let log = home.headend.log().await;
     let expired = log.iter().find(|seen| seen.endpoint == "session-expired" && seen.device.as_ref() != Some(&last));
     assert!(expired.is_none(), "{expired:?}");

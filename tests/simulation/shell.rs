@@ -29,7 +29,7 @@ use super::watch::Watch;
 use super::witness::{Witness, let_each_line_ask};
 
 /// What must have happened in a run of many seeds, beside all endings.
-pub(crate) const HAPPENINGS: [&str; 54] = [
+pub(crate) const HAPPENINGS: [&str; 56] = [
     "authority answers again",
     "authority call failed",
     "beat",
@@ -61,6 +61,8 @@ pub(crate) const HAPPENINGS: [&str; 54] = [
     "open lost in a restart",
     "opens made again",
     "outages",
+    "passed: no grant",
+    "passed: opens nothing",
     "refused",
     "refused: denied",
     "refused: ended",

@@ -129,7 +129,8 @@ impl Far {
         self.watch.mark(now, "answers", number as u64, id.map_or(0, |id| id.0));
         self.sums.add(match &admission.answer {
             Answer::Forward(_) => "forwarded",
-            Answer::Pass => "passed",
+            Answer::Pass if id.is_none() => "passed: opens nothing",
+            Answer::Pass => "passed: no grant",
             Answer::Refuse(Refusal::Denied(..)) => "refused: denied",
             Answer::Refuse(Refusal::Expired) => "refused: expired",
             Answer::Refuse(Refusal::Ended(_)) => "refused: ended",
@@ -140,7 +141,7 @@ impl Far {
         });
         let passes =
             matches!(admission.answer, Answer::Pass) && matches!(call.kind, CallKind::License | CallKind::Renewal);
-        // Where sessions are demanded the gateway refuses what brings no token to open one with.
+        // With nothing to open a session with, a call is the gateway's to judge: it refuses it where one is demanded.
         let sessionless = id.map_or(call.opens == Opens::No, |id| self.watch.shadow(id).sessionless);
         assert!(!passes || sessionless, "a license without a session: {call:?} {id:?}");
         let Some(id) = id else { return };

@@ -9,6 +9,7 @@ use super::*;
 use crate::config::{self, AuthorityKind, Endpoint, Names};
 use crate::ids::PlaybackId;
 use crate::session::FaultKind;
+use crate::tests::cost;
 
 fn dialect(lines: &str) -> FirstLight {
     let text = format!(
@@ -353,5 +354,35 @@ proptest! {
         let path = dialect(STREAMS).put(who, "u").unwrap().path.unwrap();
         prop_assert!(path.parse::<http::uri::PathAndQuery>().is_ok());
         prop_assert_eq!(path.matches('/').count(), 4);
+    }
+}
+
+/// A reply of the service may be so large.
+#[test]
+fn a_reply_costs_no_more_than_its_size() {
+    const REPLY_BYTES: usize = 64 * 1024;
+    for (name, head, part, tail) in [
+        ("fields", "{\"a\":0", ",\"a\":0", "}"),
+        ("fields of the contract", "{\"data\":{\"a\":0", ",\"heartbeatToken\":\"t\"", "}}"),
+        ("a token", "{\"data\":{\"heartbeatToken\":\"", "a", "\"}}"),
+        ("events", "{\"data\":{\"streamTimelineEvents\":[{}", ",{\"type\":\"end\",\"time\":1}", "]}}"),
+        ("lists", "{\"a\":[0", ",[]", "]}"),
+        ("depth", "", "{\"a\":", ""),
+        ("escapes", "{\"message\":\"", "\\u0041", "\"}"),
+        ("a page", "<html>", "<br>", ""),
+        ("spaces", "", " ", ""),
+        ("zeros", "{\"a\":1", "0", "}"),
+    ] {
+        let dialect = dialect(STREAMS);
+        let make = |size| cost::filled(head, |_| part.to_owned(), tail, size);
+        for status in [200, 403, 409, 451, 500] {
+            let read = |body: &[u8]| {
+                let _class = dialect.read(StatusCode::from_u16(status).unwrap(), body);
+                0
+            };
+            // However small an object is, it takes a node of a tree.
+            let allowance = cost::Allowance { fixed: 8 * REPLY_BYTES as u64, ..cost::SHORT };
+            cost::assert_linear(name, REPLY_BYTES, allowance, make, read);
+        }
     }
 }

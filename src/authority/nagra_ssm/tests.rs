@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{self, AuthorityKind};
+use crate::tests::cost;
 
 /// When the replies say that they were made.
 const DATE: Duration = Duration::from_secs(1_700_000_000);
@@ -377,4 +378,33 @@ fn the_license_of_a_renewal_is_a_string_or_an_array() {
 fn failed_calls_have_the_names_of_the_vendors_player() {
     let names = ALL.map(NagraSsm::error_name);
     assert_eq!(names, ["ssmheartbeaterror", "ssmteardownerror", "ssmsetuperror", "ssmrenewalerror"]);
+}
+
+/// A reply of the service may be so large.
+#[test]
+fn a_reply_costs_no_more_than_its_size() {
+    const REPLY_BYTES: usize = 64 * 1024;
+    for (name, head, part, tail) in [
+        ("fields", "{\"a\":0", ",\"a\":0", "}"),
+        ("codes", "{\"errorCode\":1", ",\"ERRORCODE\":1", "}"),
+        ("a token", "{\"sessionToken\":\"", "a", "\"}"),
+        ("a message", "{\"errorCode\":3002,\"message\":\"", "m", "\"}"),
+        ("lists", "{\"a\":[0", ",[]", "]}"),
+        ("depth", "", "{\"a\":", ""),
+        ("escapes", "{\"message\":\"", "\\u0041", "\"}"),
+        ("a page", "<html>", "<br>", ""),
+        ("spaces", "", " ", ""),
+        ("zeros", "{\"a\":1", "0", "}"),
+    ] {
+        let dialect = dialect();
+        let make = |size| cost::filled(head, |_| part.to_owned(), tail, size);
+        for (kind, status) in [(AskKind::Open, 200), (AskKind::Beat, 404), (AskKind::Close, 204), (AskKind::Renew, 500)]
+        {
+            let read = |body: &[u8]| {
+                let _read = dialect.read(&Asked { body, kind, status: StatusCode::from_u16(status).unwrap() }, DATE);
+                0
+            };
+            cost::assert_linear(name, REPLY_BYTES, cost::SHORT, make, read);
+        }
+    }
 }

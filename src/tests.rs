@@ -1,0 +1,2 @@
+#[path = "../tests/support/cost.rs"]
+pub(crate) mod cost;

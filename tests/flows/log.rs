@@ -1,0 +1,54 @@
+//! The log of this process, caught: there is one, for all stories in it.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Everything that was logged in this process; other tests may run beside this one.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    /// One for all stories of this process: there is one log.
+    pub(crate) fn start() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let start = || {
+            let log = Self::default();
+            let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("sidebeat=trace")).with_ansi(false);
+            lines.with_writer(log.clone()).init();
+            log
+        };
+        LOG.get_or_init(start).clone()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    /// The lines that hold all of this.
+    pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
+        let text = self.text();
+        text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned).collect()
+    }
+}
