@@ -149,3 +149,15 @@ impl Handler for AdminHandler {
         Reply::new(self.0.tasks.clone(), |_| async move { admin.answer(&peer, request).await })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_has_five_seconds_for_a_head_and_thirty_between_two() {
+        let limits = limits();
+        assert_eq!((limits.head, limits.idle), (Duration::from_secs(5), Duration::from_secs(30)));
+        assert_eq!((limits.first_byte, limits.handshake), (Duration::from_secs(5), Duration::from_secs(5)));
+    }
+}

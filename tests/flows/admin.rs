@@ -1,10 +1,13 @@
 //! What an operator sees and does.
 
 use std::future::IntoFuture;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use sidebeat::clock::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
@@ -207,7 +210,7 @@ async fn silent_connections_keep_no_operator_from_the_admin_listener() {
     let stage = Stage::clearkey().start().await;
     let mut silent = Vec::new();
     for number in 0..300 {
-        let mut stream = tokio::net::TcpStream::connect(stage.admin).await.unwrap();
+        let mut stream = TcpStream::connect(stage.admin).await.unwrap();
         if number % 2 == 0 {
             let _closed = stream.write_all(b"GET /livez HTTP/1.1\r\nHos").await;
         }
@@ -222,7 +225,7 @@ async fn silent_connections_keep_no_operator_from_the_admin_listener() {
 }
 
 async fn raw(to: std::net::SocketAddr, request: &str) -> String {
-    let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut reply = Vec::new();
     // A refusal may end in a reset, behind the reply.
@@ -272,5 +275,31 @@ async fn a_session_that_was_never_confirmed_does_not_say_when() {
     assert_eq!(stage.only_session("opening").await["confirmed_s_ago"], Value::Null);
     assert!(call.join_next().await.unwrap().unwrap().is_good());
     assert!(stage.only_session("live").await["confirmed_s_ago"].is_number());
+    stage.end().await;
+}
+
+/// The operators' own deadlines, and not the players': a player may have longer for a head, and less between two.
+#[tokio::test]
+async fn half_a_head_keeps_a_place_of_operators_for_five_seconds_and_an_idle_connection_for_longer() {
+    let stage = Stage::clearkey().limits("head = \"1m\"\nidle = \"1s\"").start().await;
+    let connect = async || TcpStream::connect(stage.admin).await.unwrap();
+    let probe = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let alive = async |stream: &mut TcpStream| {
+        stream.write_all(probe).await.unwrap();
+        let mut reply = Vec::new();
+        while !reply.ends_with(b"alive\n") {
+            let read = stream.read_buf(&mut reply).await.unwrap();
+            assert!(read > 0, "closed: {}", String::from_utf8_lossy(&reply));
+        }
+    };
+    let (mut idle, mut half) = (connect().await, connect().await);
+    alive(&mut idle).await;
+    let began = Clock.now();
+    half.write_all(&probe[..20]).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), half.read(&mut [0; 64])).await;
+    let took = Clock.now() - began;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "half a head is never closed: {ended:?}");
+    assert!(took >= Duration::from_secs(4), "it had {took:?}");
+    alive(&mut idle).await;
     stage.end().await;
 }
