@@ -13,8 +13,9 @@ use edge_support::{GENEROUS, Running, Setup, ask, limits, read_reply, read_to_en
 use edge_tls::{Client, H2};
 use sidebeat::config::Limits;
 use sidebeat::edge::AddressResource;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -27,18 +28,9 @@ const GREEDY: u8 = 2;
 
 /// As the configuration has them unless it says otherwise.
 fn defaults() -> Limits {
-    Limits {
-        body_max: 64 << 10,
-        body_memory: 64 << 20,
-        body_memory_per_address: 8 << 20,
-        connections: 10_000,
-        connections_per_address: 256,
-        event_listeners_per_address: 32,
-        in_flight: 1_000,
-        in_flight_per_address: 128,
-        new_connections_per_address: 200,
-        ..limits()
-    }
+    let least = "[[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example/\"\n";
+    let config = sidebeat::config::parse(least, std::path::Path::new("."), std::iter::empty());
+    config.unwrap_or_else(|faults| panic!("{faults}")).server.limits
 }
 
 async fn run(limits: Limits) -> Running {
@@ -76,13 +68,52 @@ async fn others_are_served(edge: &Running, calls: usize) {
     }
 }
 
+/// Ten devices behind one address, with as many connections each as a browser opens, and as many calls at once; then
+/// the power is cut, and all of them come back in one moment.
+#[tokio::test]
+async fn a_household_at_the_defaults_is_refused_nothing_nor_when_it_comes_back_from_a_power_cut() {
+    const CONNECTIONS: usize = 10 * 6;
+    for to_tls in [false, true] {
+        let edge = run(defaults()).await;
+        for round in 0..4 {
+            let mut household = JoinSet::new();
+            for _ in 0..CONNECTIONS {
+                let to = if to_tls { edge.tls } else { edge.plain };
+                let client = Client::trusting(edge.directory.path());
+                household.spawn(async move {
+                    if to_tls {
+                        held_call(client.connect(to).await.unwrap()).await
+                    } else {
+                        held_call(connect_from(GREEDY, to).await).await
+                    }
+                });
+            }
+            // All of them are there before the first one is answered.
+            for _ in 0..CONNECTIONS {
+                edge.begun().await;
+            }
+            edge.gate.add_permits(CONNECTIONS);
+            let replies = household.join_all().await;
+            let served = replies.iter().filter(|reply| status(reply) == 200).count();
+            assert_eq!(served, CONNECTIONS, "round {round}: {replies:?}");
+        }
+        assert_eq!(edge.counters.address_refusals().map(|(_, refused)| refused).sum::<u64>(), 0);
+        assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0);
+        assert_eq!(edge.counters.refused_connections.load(Ordering::Relaxed), 0);
+    }
+}
+
+async fn held_call(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    timeout(GENEROUS, ask(&mut stream, HOLD)).await.unwrap().unwrap_or_default()
+}
+
 #[tokio::test]
 async fn half_bodies_of_one_address_cost_no_other_a_call() {
     let edge = run(defaults()).await;
     let half = flood(&edge, 1_050, HALF_BODY).await;
     others_are_served(&edge, 241).await;
     let refused = refusals(&edge, AddressResource::ConnectionRate) + refusals(&edge, AddressResource::Connections);
-    assert!(refused >= 1_050 - 256, "{refused}");
+    assert!(refused >= 1_050 - defaults().connections_per_address as u64, "{refused}");
     assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0);
     drop(half);
 }
