@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::address_limits::AddressKey;
 use super::counters::add;
 use super::drive::{ConnectionEnd, drive, idleness};
+use super::held_end::HeldEnd;
 use super::line::Line;
 use super::patience::Patient;
 use super::plain_http::Shaking;
@@ -164,7 +165,7 @@ impl Worker {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = self.shared.limits.load_full();
-        let stream = self.patient(stream, PREFACE, &limits);
+        let stream = HeldEnd::new(self.patient(stream, PREFACE, &limits));
         let end = ConnectionEnd::of(&peer, &line);
         let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
         let mut http2 = self.http2.clone();

@@ -17,6 +17,7 @@ mod drive;
 mod exposed;
 mod guard;
 mod head;
+mod held_end;
 mod host;
 mod host_rules;
 mod line;
