@@ -3,18 +3,20 @@
 //!
 //! `tests/run.sh` installs nginx. Where there is none, the test says so and passes, unless `STOCK_NGINX=required`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::Method;
 use sidebeat::headend::{Headend, Options, Settings};
 use sidebeat::task::Tasks;
 use tokio::task::JoinSet;
 
 use crate::headend::FarSide;
-use crate::player::CLEARKEY;
+use crate::player::{CLEARKEY, Player};
 use crate::stage::Stage;
 use crate::upstream::nobody;
 
@@ -23,7 +25,41 @@ const AT_ONCE: usize = 24;
 /// License calls of one session: most calls to the session service are opens.
 const CALLS_OF_A_SESSION: usize = 4;
 
+/// One session of so many also streams, and renews.
+const CALLS_OF_A_STREAM: usize = 40;
+/// As the configuration of nginx says.
+const CALLS_OF_A_CONNECTION: usize = 100;
+
 struct Nginx(Child);
+
+/// What nginx saw: by connection, how many calls came on it.
+fn calls_by_connection(log: &str) -> BTreeMap<&str, usize> {
+    let mut connections = BTreeMap::new();
+    for line in log.lines() {
+        let [protocol, connection, _, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        assert_eq!(protocol, "HTTP/2.0", "{line}");
+        *connections.entry(connection).or_default() += 1;
+    }
+    connections
+}
+
+/// A title through the media route: its playlists and a segment of it.
+async fn stream(anybody: &Player, device: &str) {
+    let viewer = anybody.clone().with("x-device-id", device);
+    let get = async |path: &str| viewer.clone().at(path).post("").method(Method::GET).await;
+    let mut path = get("/media/main.m3u8").await.header("location").to_owned();
+    loop {
+        let reply = get(&path).await;
+        assert!(reply.is_good(), "{path}: {} {}", reply.status, reply.text());
+        if !reply.body.starts_with(b"#EXTM3U") {
+            return;
+        }
+        let text = reply.text();
+        let next = text.lines().find(|line| !line.is_empty() && !line.starts_with('#')).unwrap();
+        let folder = path.rsplit_once('/').unwrap().0;
+        path = if next.starts_with('/') { next.to_owned() } else { format!("{folder}/{next}") };
+    }
+}
 
 impl Drop for Nginx {
     fn drop(&mut self) {
@@ -41,7 +77,8 @@ impl Nginx {
             "daemon off; master_process off; pid nginx.pid; error_log error.log warn;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n\
-               access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+               log_format calls '$server_protocol $connection $connection_requests $request_uri';\n\
+               access_log calls.log calls; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
                uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
                upstream far {{ server {behind}; keepalive 32; }}\n\
                server {{\n\
@@ -88,9 +125,13 @@ async fn a_stock_nginx_that_gives_up_a_connection_every_100_requests_costs_nobod
     let ca = format!("ca = \"{}\"", folder.path().join("cert.pem").display());
     let urls = ["setup", "heartbeat", "teardown"];
     let urls = urls.map(|call| format!("{call}-url = \"https://{at}/DEMO/ssm/v1/sessions/{call}\"\n")).concat();
+    let urls = format!("{urls}renewal-url = \"https://{at}/DEMO/ssm/v1/renewal-license-wv\"\n");
     let license = format!("https://{at}/DEMO/ckls/contentlicenseservice/v1/licenses");
     let lines = format!("authority = \"head-end\"\n{ca}\nretry-unreachable = false\nretry-gateway-errors = \"none\"");
-    let script = Stage::script().upstream("/license", &license, &lines);
+    let widevine = license.replace("ckls", "wvls");
+    let media = format!("[[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"https://{at}/slate\"\n{ca}\n");
+    let script = Stage::script().upstream("/license", &license, &lines).upstream("/widevine", &widevine, &lines);
+    let script = script.tables(&media);
     let stage = script.authority(&format!("timeout = \"4s\"\n{urls}{ca}")).start().await;
 
     // nginx is there when it answers; its start is not what is tried here.
@@ -114,6 +155,16 @@ async fn a_stock_nginx_that_gives_up_a_connection_every_100_requests_costs_nobod
                     let reply = player.post(CLEARKEY).await;
                     refused.extend((!reply.is_good()).then(|| reply.text()));
                 }
+                if number % CALLS_OF_A_STREAM == 0 {
+                    let (device, renews) = (format!("renews-{number}"), player.at("/widevine"));
+                    let token = far.token(&format!("account=ann&device={device}&content=news")).await;
+                    let renews = renews.with("nv-authorizations", &token).with("x-device-id", &device);
+                    for call in [renews.license("video"), renews.renew("video"), renews.renew("video")] {
+                        let reply = call.await;
+                        refused.extend((!reply.is_good()).then(|| reply.text()));
+                    }
+                    stream(&anybody, &device).await;
+                }
             }
         });
     }
@@ -122,4 +173,15 @@ async fn a_stock_nginx_that_gives_up_a_connection_every_100_requests_costs_nobod
     assert!(refused.is_empty(), "{} of {CALLS} and {opens} opens: {:?}", refused.len(), refused.first());
     stage.end().await;
     far.shut_down();
+    let log = std::fs::read_to_string(folder.path().join("calls.log")).unwrap();
+    let connections = calls_by_connection(&log);
+    let given_up = connections.values().filter(|calls| **calls >= CALLS_OF_A_CONNECTION).count();
+    assert!(
+        given_up >= CALLS / CALLS_OF_A_CONNECTION / 2,
+        "{given_up} of {} connections were given up",
+        connections.len()
+    );
+    for path in ["/renewal-license-wv", "/setup", "/wvls/", "/ckls/", "/slate/main.m3u8"] {
+        assert!(log.matches(path).count() >= CALLS / CALLS_OF_A_STREAM, "{path} went through nginx");
+    }
 }

@@ -1,7 +1,10 @@
 //! Playbacks that were authorized before a restart: what was registered of them outlives it.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
+use sidebeat::clock::Clock;
 
 use crate::eventually;
 use crate::home::Home;
@@ -208,5 +211,38 @@ async fn where_a_player_stands_outlives_the_process() {
     proxy.ask(Method::POST, &format!("{license}/~stop"), &[], "").await;
     assert!(home.headend.next("stream-delete", since).await.status < 300);
     assert_eq!(home.headend.books().await["firstlight"]["bookmarks"], json!({"ann film": 754_000}));
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}
+
+/// A crash writes nothing: what is known of the place was written before, every five seconds at most.
+#[tokio::test]
+async fn where_a_player_stands_is_at_most_some_seconds_old_after_a_crash() {
+    const WORTH_A_WRITE: Duration = Duration::from_secs(5);
+    const BETWEEN_REPORTS: Duration = Duration::from_millis(500);
+    let home = Home::firstlight().await.bookmarked().await;
+    let mut proxy = home.proxy();
+    let film = json!({"deviceId": "tv", "contentId": "film", "contentTypeId": "vod"}).to_string();
+    let headers = [("x-authorization", "ann"), ("x-device-id", "tv"), ("content-type", "application/json")];
+    let film = proxy.ask(Method::POST, "/authorize", &headers, &film).await.json()["data"].clone();
+    begin(&proxy, &film).await;
+    let license = path(&film["licenseUrl"], "/license/~");
+    let (began, mut told) = (Clock.now(), Vec::new());
+    while Clock.now() < began + WORTH_A_WRITE + WORTH_A_WRITE / 2 {
+        let place = 10_000 * (told.len() as u64 + 1);
+        let report = format!("{license}/~report?CMCD=e%3Dps%2Cpt%3D{place}%2Csta%3Da%2Cv%3D2");
+        assert_eq!(proxy.ask(Method::GET, &report, &[], "").await.status, 204);
+        told.push((Clock.now(), place));
+        tokio::time::sleep(BETWEEN_REPORTS).await;
+    }
+    // What came a second before this is on disk.
+    let oldest = Clock.now() - WORTH_A_WRITE - Duration::from_secs(1);
+    proxy.kill();
+    let known = told.iter().rev().find(|(at, _)| *at <= oldest).unwrap().1;
+    let proxy = home.proxy();
+    let since = home.headend.now().await;
+    proxy.ask(Method::POST, &format!("{license}/~stop"), &[], "").await;
+    assert!(home.headend.next("stream-delete", since).await.status < 300);
+    let bookmark = home.headend.books().await["firstlight"]["bookmarks"]["ann film"].as_u64().unwrap();
+    assert!((known..=told.last().unwrap().1).contains(&bookmark), "{bookmark} of {told:?}");
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
