@@ -26,6 +26,7 @@ mod patience;
 mod permit;
 mod plain_http;
 mod proxy_protocol;
+mod refusal_help;
 pub mod reply;
 mod request_body;
 mod role;
@@ -44,7 +45,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 
 use crate::task::CarriedCall;
@@ -54,6 +55,7 @@ pub use self::breach::Breach;
 pub use self::cors::{Caller, Cors, has_browser_headers, is_own_page, only_value};
 pub use self::counters::Counters;
 pub use self::listen::BoundListener;
+pub use self::refusal_help::ViewerPage;
 pub use self::request_body::{CallRefusal, RequestBody};
 pub use self::serve::{Bound, Edge, Fault, Terms};
 pub use self::serving::Serving;
@@ -96,6 +98,17 @@ pub trait Handler: Send + Sync + 'static {
     /// What serves this path, by its name in the configuration, for the log line of a call that is refused. Nothing else
     /// of a path may be written: it can hold what only its player may know.
     fn route_of(&self, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// The page about the refusal of a call of this path. None: nobody reads pages here.
+    fn viewer_page(
+        &self,
+        _path: &str,
+        _error: &str,
+        _incident: &str,
+        _accept_language: Option<&HeaderValue>,
+    ) -> Option<ViewerPage> {
         None
     }
 }

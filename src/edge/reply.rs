@@ -46,6 +46,14 @@ pub(super) struct RefusalTrace {
     pub(super) incident: String,
     /// For the log alone.
     pub(super) note: Option<String>,
+    refusal: Refusal,
+}
+
+impl RefusalTrace {
+    /// The refusal's body, with a URL where the caller gets on.
+    pub(super) fn body(&self, href: &str, title: Option<&str>) -> Bytes {
+        self.refusal.body(&self.incident, Some(href), title)
+    }
 }
 
 impl Refusal {
@@ -58,20 +66,25 @@ impl Refusal {
     /// The reply, and what is to be logged of it. `href`: a URL where the caller gets on.
     pub(super) fn traced(self, href: Option<&str>) -> (Response<ReplyBody>, RefusalTrace) {
         let incident = Incident::random();
-        let trace = RefusalTrace { error: self.error, incident: incident.to_string(), note: None };
+        let trace = RefusalTrace { error: self.error, incident: incident.to_string(), note: None, refusal: self };
         (self.told(incident, href), trace)
     }
 
-    fn told(self, incident: Incident, href: Option<&str>) -> Response<ReplyBody> {
-        let incident = incident.to_string();
+    fn body(self, incident: &str, href: Option<&str>, title: Option<&str>) -> Bytes {
         let mut text = serde_json::json!({
             "type": "about:blank", "title": self.status.canonical_reason(), "status": self.status.as_u16(),
             "error": self.error, "detail": self.detail, "incident": incident,
         });
-        if let (Some(href), Some(text)) = (href, text.as_object_mut()) {
-            text.insert("href".to_owned(), href.into());
+        if let Some(text) = text.as_object_mut() {
+            let help = [("href", href), ("hrefTitle", title)].into_iter();
+            text.extend(help.filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
         }
-        let mut reply = json(self.status, text.to_string().into());
+        text.to_string().into()
+    }
+
+    fn told(self, incident: Incident, href: Option<&str>) -> Response<ReplyBody> {
+        let incident = incident.to_string();
+        let mut reply = json(self.status, self.body(&incident, href, None));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Ok(incident) = HeaderValue::try_from(incident) {
             reply.headers_mut().insert(INCIDENT, incident);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
@@ -22,6 +22,7 @@ use super::counters::add;
 use super::host_rules::host_note;
 use super::line::{Line, Receiving, Running};
 use super::permit::Permit;
+use super::refusal_help::AskedCall;
 use super::reply::{self, Refusal, RefusalTrace, RefusedCaller};
 use super::request_body::{CallPlace, RequestBody};
 use super::ties::Ties;
@@ -45,26 +46,27 @@ impl Service<Request<Incoming>> for Calls {
         let (mut parts, body) = request.into_parts();
         let shared = &self.worker.shared;
         let mut caller = shared.cors.load().caller(&parts.headers);
+        let for_viewers = parts.method.is_safe() && parts.uri.path().contains(VIEWER_PAGE);
         // Of our own pages no list says anything.
         if caller == Caller::Refuse {
             let public_url = shared.public_url.load();
             let public_url = public_url.as_ref().map(|url| url.as_str());
-            let for_viewers = parts.method.is_safe() && parts.uri.path().contains(VIEWER_PAGE);
             if for_viewers || cors::is_own_page(&parts.headers, parts.uri.authority(), public_url) {
                 caller = Caller::Ignore;
             }
         }
-        let finish = Finish {
+        let mut finish = Finish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
             ties: self.peer.ties.clone(),
             version: parts.version,
             worker: Arc::clone(&self.worker),
             address: AddressKey::of(self.peer.address),
-            asked: (parts.method.clone(), parts.uri.clone()),
+            asked: AskedCall::of(&parts, self.peer.tls),
             caller,
         };
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
+            finish.asked.is_addressed = false;
             return Answer::ready(self.refuse(breach), finish, running);
         }
         // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
@@ -75,7 +77,8 @@ impl Service<Request<Incoming>> for Calls {
         }
         // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
-        if finish.caller == Caller::Ignore && !addressed {
+        finish.asked.is_addressed = addressed;
+        if finish.caller == Caller::Ignore && !addressed && !for_viewers {
             add(&shared.counters.refused_hosts);
             let mut reply = HOST_REFUSED.reply();
             reply::note(&mut reply, host_note(&parts));
@@ -154,7 +157,7 @@ enum State {
 struct Finish {
     address: AddressKey,
     /// For the line of a refusal.
-    asked: (Method, Uri),
+    asked: AskedCall,
     caller: Caller,
     close: bool,
     preflight: Option<HeaderMap>,
@@ -201,9 +204,11 @@ impl Finish {
         }
         if let Some(trace) = reply.extensions().get::<RefusalTrace>() {
             let caller = reply.extensions().get::<RefusedCaller>();
-            let (method, uri) = &self.asked;
+            let AskedCall { method, uri, .. } = &self.asked;
             let asked = || (known_method(method), self.worker.handler.route_of(uri.path()));
             self.worker.shared.log_refusal(self.address, trace, reply.status(), caller, asked);
+            let public_url = self.worker.shared.public_url.load();
+            self.asked.help(&*self.worker.handler, public_url.as_ref().map(|url| url.as_str()), &mut reply);
         }
         let headers = reply.headers_mut();
         self.worker.shared.cors.load().mark(&self.caller, self.preflight.as_ref(), headers);

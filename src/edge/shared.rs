@@ -149,7 +149,7 @@ impl Shared {
         caller: Option<&RefusedCaller>,
         asked: impl FnOnce() -> (&'static str, Option<String>),
     ) {
-        let RefusalTrace { error, incident, note } = trace;
+        let RefusalTrace { error, incident, note, .. } = trace;
         if self.may_log(error, address) {
             let device = caller.and_then(|caller| caller.device.as_deref());
             let account = caller.and_then(|caller| caller.account.as_deref());

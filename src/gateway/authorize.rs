@@ -66,7 +66,7 @@ struct Caller {
 impl Caller {
     fn names(&self) -> CallerNames {
         let device = self.device.as_ref().map(|(device, _)| device.clone());
-        CallerNames { account: None, device, network: self.network }
+        CallerNames { account: None, device, is_proven: false, network: self.network }
     }
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response};
 use super::Gateway;
 use super::identity::{self, Counted, Evidence};
 use super::refusal::{Phase, Turned, ViewerCall};
+use super::refusal_page::SlotClaim;
 use super::route::Route;
 use crate::edge::reply::{RefusedCaller, is_refusal};
 use crate::edge::{Peer, ReplyBody};
@@ -21,6 +22,8 @@ use crate::token::TokenClaims;
 pub(super) struct CallerNames {
     pub(super) account: Option<String>,
     pub(super) device: Option<String>,
+    /// As [`Counted::is_proven`].
+    pub(super) is_proven: bool,
     /// As [`crate::sessions::Card::network`].
     pub(super) network: Fingerprint,
 }
@@ -28,7 +31,11 @@ pub(super) struct CallerNames {
 impl CallerNames {
     pub(super) fn of_registered(registration: &Registration, peer: &Peer) -> Self {
         let device = Some(registration.device.clone());
-        Self { account: None, device, network: identity::network(peer.address) }
+        Self { account: None, device, is_proven: false, network: identity::network(peer.address) }
+    }
+
+    fn slot_claim(&self) -> Option<SlotClaim<'_>> {
+        SlotClaim::of(self.account.as_deref(), self.device.as_deref(), self.is_proven)
     }
 }
 
@@ -54,8 +61,8 @@ impl Gateway {
         };
         let device = device(claims.as_ref()).map(|(device, _)| device);
         let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
-        let Counted { account, network, .. } = Counted::read(authority, &evidence, device.as_deref());
-        CallerNames { account, device, network }
+        let Counted { account, is_proven, network, .. } = Counted::read(authority, &evidence, device.as_deref());
+        CallerNames { account, device, is_proven, network }
     }
 
     /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
@@ -93,7 +100,7 @@ impl Gateway {
         phase: Phase,
     ) -> Response<ReplyBody> {
         let incident = crate::ids::Incident::random();
-        let CallerNames { account, device, network } = caller;
+        let CallerNames { account, device, network, .. } = caller;
         if self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
             let said = self.telemetry.said(&turned.message, [device.as_deref(), account.as_deref()]);
             let [device, account] =
@@ -104,7 +111,7 @@ impl Gateway {
             );
         }
         match call {
-            Some(call) => self.helped(route, turned, incident, (call, None)).reply(phase, incident),
+            Some(call) => self.helped(route, turned, incident, (call, caller.slot_claim())).reply(phase, incident),
             None => turned.reply(phase, incident),
         }
     }

@@ -156,7 +156,13 @@ impl Story<'_> {
     /// The device that began it, and the account of its session.
     pub(super) fn caller(&self) -> CallerNames {
         let account = self.key.and_then(|key| self.gateway.sessions.account(key, self.registration.token()));
-        CallerNames { account, ..CallerNames::of_registered(self.registration, self.peer) }
+        let names = self.gateway.names_of(self.registration, self.peer);
+        match account {
+            Some(account) if names.account.as_ref() != Some(&account) => {
+                CallerNames { account: Some(account), is_proven: false, ..names }
+            }
+            Some(_) | None => names,
+        }
     }
 
     /// Where the content is, for a player that was given the playback alone.

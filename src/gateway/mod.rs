@@ -42,7 +42,7 @@ mod viewer_texts;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use self::dot_segments::has_dot_segment;
 pub use self::flight::Flights;
@@ -53,11 +53,12 @@ use self::route::Route;
 pub use self::route::{Configured, Routes};
 use self::signs::Sign;
 pub use self::slot_tickets::SlotTickets;
+use self::viewer_texts::ViewerTexts;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
 use crate::edge::reply::{self, Refusal};
-use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending, VIEWER_PAGE};
+use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending, VIEWER_PAGE, ViewerPage};
 use crate::playbacks::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
 use crate::task::{HangUp, Tasks};
@@ -98,6 +99,19 @@ impl Handler for Arc<Gateway> {
         let routes = self.routes.load();
         let authorize = || routes.authorize(path).map(|(route, _)| route.config.path.clone());
         authorize().or_else(|| routes.find(path).map(|(route, _)| route.path.to_string()))
+    }
+
+    fn viewer_page(
+        &self,
+        path: &str,
+        error: &str,
+        incident: &str,
+        accept_language: Option<&HeaderValue>,
+    ) -> Option<ViewerPage> {
+        let routes = self.routes.load();
+        let route = routes.find(path).map(|(route, _)| &**route);
+        let title = ViewerTexts::wished(&routes.texts, accept_language).text("page-title").to_owned();
+        Some(ViewerPage { path: refusal_page::path_of(route, error, incident), title })
     }
 }
 
@@ -153,9 +167,11 @@ impl Gateway {
     /// A refusal's page; a path that is like one leads nowhere.
     async fn answer_page(&self, routes: &Routes, request: Request<RequestBody>) -> Response<ReplyBody> {
         let path = request.uri().path().to_owned();
-        match routes.find(&path).and_then(|(route, rest)| Some((route, refusal_page::of(rest)?))) {
-            Some((route, page)) => self.show_refusal(route, page, request).await,
-            None => refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page"),
+        let found = routes.find(&path);
+        match (found, refusal_page::of(found.map_or(&path, |(_, rest)| rest))) {
+            (Some((route, _)), Some(page)) => self.show_refusal(route, page, request).await,
+            (None, Some(page)) => refusal_page::without_route(&routes.texts, page, &request),
+            (_, None) => refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page"),
         }
     }
 

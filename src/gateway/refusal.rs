@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 
 use super::forward::Failure;
 use super::license::Story;
+use super::refusal_page::SlotClaim;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
@@ -90,7 +91,9 @@ impl Story<'_> {
                 profile = shape.profile_name(), rung, "refused"
             );
         }
-        let call = (self.asked.viewer_call(), Some(self.asked));
+        let (counted, device) = (&self.asked.counted, self.asked.device.as_ref().map(|(device, _)| device.as_str()));
+        let claim = SlotClaim::of(counted.account.as_deref(), device, counted.is_proven);
+        let call = (self.asked.viewer_call(), claim);
         shape.reply(&self.gateway.helped(self.route, turned, incident, call), phase, incident)
     }
 }

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use std::time::Duration;
 
-use super::asked::Asked;
 use super::query;
 use super::route::Route;
 use super::slot_tickets::SlotTicket;
@@ -19,6 +18,7 @@ use super::viewer_texts::{ViewerTexts, advice_of, key_of};
 use super::{Gateway, refuse};
 use crate::authority::embedded::Slot;
 use crate::authority::{Authority, Held};
+use crate::config::Texts;
 use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
 use crate::ids::Incident;
 use crate::telemetry::SlotEnd;
@@ -41,6 +41,21 @@ pub(super) struct RefusalPage<'a> {
     incident: Incident,
 }
 
+/// Who may see the slots of an account, and end one for the sake of a device: nobody can write himself into it.
+#[derive(Clone, Copy)]
+pub(super) struct SlotClaim<'a> {
+    account: &'a str,
+    device: &'a str,
+}
+
+impl<'a> SlotClaim<'a> {
+    /// None where anybody could say so.
+    pub(super) fn of(account: Option<&'a str>, device: Option<&'a str>, is_proven: bool) -> Option<Self> {
+        let (account, device) = account.zip(device).filter(|_| is_proven)?;
+        Some(Self { account, device })
+    }
+}
+
 /// What the page says of the account's slots.
 enum SlotList {
     /// To whoever has no key.
@@ -53,9 +68,21 @@ enum SlotList {
     },
 }
 
-/// Where the page of this refusal is.
-pub(super) fn path_of(route: &Route, error: &str, incident: Incident) -> String {
-    format!("{}{MARK}{error}/{incident}", route.path.trim_end_matches('/'))
+/// Where the page of this refusal is. A call that no route has gets one above all routes.
+pub(super) fn path_of(route: Option<&Route>, error: &str, incident: impl std::fmt::Display) -> String {
+    format!("{}{MARK}{error}/{incident}", route.map_or("", |route| &*route.path).trim_end_matches('/'))
+}
+
+/// The page of a call that no route has: it shows nobody's slots.
+pub(super) fn without_route(
+    texts: &Texts,
+    page: RefusalPage<'_>,
+    request: &Request<RequestBody>,
+) -> Response<ReplyBody> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "this page is read by GET");
+    }
+    html(page, (None, texts), request.headers(), &SlotList::Absent)
 }
 
 /// The page that what follows a route's path names, if it is one.
@@ -68,13 +95,16 @@ pub(super) fn of(rest: &str) -> Option<RefusalPage<'_>> {
 
 impl Gateway {
     /// A key for the refused call's player, where the authority counts it for an account that is believed.
-    pub(super) fn issue_slot_ticket(&self, authority: &Authority, asked: &Asked, incident: Incident) -> Option<String> {
-        let counter = authority.counter()?;
-        if !counter.config().viewers_free_slots || !asked.counted.is_proven {
+    pub(super) fn issue_slot_ticket(
+        &self,
+        authority: &Authority,
+        SlotClaim { account, device }: SlotClaim<'_>,
+        incident: Incident,
+    ) -> Option<String> {
+        if !authority.counter()?.config().viewers_free_slots {
             return None;
         }
-        let (device, _) = asked.device.clone()?;
-        let account = asked.counted.account.clone()?;
+        let (account, device) = (account.to_owned(), device.to_owned());
         self.slot_tickets.issue(self.clock.now(), incident, (authority.name.clone(), account, device))
     }
 
@@ -102,7 +132,7 @@ impl Gateway {
             }
             _ => return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "this page is read by GET"),
         };
-        html(page, route, &parts.headers, &slots)
+        html(page, (Some(route), &route.texts), &parts.headers, &slots)
     }
 
     fn list_slots(&self, route: &Route, page: RefusalPage<'_>, key: Option<&str>) -> SlotList {
@@ -146,8 +176,13 @@ fn authority_of<'a>(route: &'a Route, ticket: &SlotTicket) -> Option<&'a Authori
     route.authority.as_deref().filter(|authority| authority.name == ticket.authority)
 }
 
-fn html(page: RefusalPage<'_>, route: &Route, headers: &HeaderMap, slots: &SlotList) -> Response<ReplyBody> {
-    let texts = ViewerTexts::choose(&route.texts, headers);
+fn html(
+    page: RefusalPage<'_>,
+    (route, texts): (Option<&Route>, &Texts),
+    headers: &HeaderMap,
+    slots: &SlotList,
+) -> Response<ReplyBody> {
+    let texts = ViewerTexts::choose(texts, headers);
     let text = |key: &str| escape(texts.text(key));
     let key = key_of(page.error);
     let (title, language) = (text("page-title"), texts.tag());

@@ -66,6 +66,7 @@ pub struct Routes {
     routes: Vec<Arc<Route>>,
     /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
     standings: BTreeMap<Post, Arc<Standing>>,
+    pub(super) texts: Arc<Texts>,
 }
 
 impl Routes {
@@ -95,7 +96,7 @@ impl Routes {
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { authorize, routes, standings }
+        Self { authorize, routes, standings, texts }
     }
 
     /// Which path it was that no route has, and what there is, for whoever set the player's URL. `shown`: how the log

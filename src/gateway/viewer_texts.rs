@@ -1,7 +1,7 @@
 //! What a viewer is told, in a language of the viewer: the built-in English texts, and those of the configuration.
 
-use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::{BUILT_IN_LANGUAGE, Language, Texts};
 
@@ -47,10 +47,16 @@ pub(super) fn key_of(error: &str) -> &'static str {
     match error {
         "blackout" => "blackout",
         "limit_reached" => "limit-reached",
-        "session_ended" => "session-ended",
+        // What a player asks for of a playback that is gone.
+        "playback_missing" | "playback_unknown" | "session_ended" | "unknown_playback" => "session-ended",
         "session_killed" => "session-killed",
         "setup_rejected" => "setup-rejected",
-        "token_keys_missing" => "unavailable",
+        "authorization_failed"
+        | "origin_unavailable"
+        | "overloaded"
+        | "token_keys_missing"
+        | "too_many_calls"
+        | "too_many_listeners" => "unavailable",
         _ if error.starts_with("token_") => "token-refused",
         _ if error.starts_with("authority_") || error.starts_with("license_server_") => "unavailable",
         _ => "refused",
@@ -63,7 +69,12 @@ pub(super) fn advice_of(key: &str) -> String {
 
 impl<'a> ViewerTexts<'a> {
     pub(super) fn choose(texts: &'a Texts, headers: &HeaderMap) -> Self {
-        let wished = headers.get(ACCEPT_LANGUAGE).and_then(|wished| wished.to_str().ok()).unwrap_or_default();
+        Self::wished(texts, headers.get(ACCEPT_LANGUAGE))
+    }
+
+    /// `wished`: a value of `Accept-Language`.
+    pub(super) fn wished(texts: &'a Texts, wished: Option<&HeaderValue>) -> Self {
+        let wished = wished.and_then(|wished| wished.to_str().ok()).unwrap_or_default();
         let found = ranges(wished).into_iter().find_map(|range| lookup(texts, range));
         Self { language: found.unwrap_or_else(|| texts.languages.get(&texts.default)) }
     }

@@ -111,7 +111,10 @@ impl Call {
     }
 
     pub(crate) async fn attempt(self) -> Result<Reply, Cut> {
-        let mut request = Request::builder().method(self.method).uri(self.path).header("host", "proxy.test");
+        let mut request = Request::builder().method(self.method).uri(self.path);
+        if !self.headers.contains_key("host") {
+            request = request.header("host", "proxy.test");
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

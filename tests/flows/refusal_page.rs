@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use crate::media::{HLS, Origin, begin, fetch};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
 use crate::upstream::{LICENSE, Upstream, good};
@@ -118,9 +119,137 @@ async fn a_license_server_that_is_away_and_a_media_route_lead_to_the_page_too() 
     let refused = watch("phone").await;
     assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
     let path = path_of(&refused);
-    assert!(path.starts_with("/media/~refused/limit_reached/") && !path.contains('?'), "{path}");
-    let page = open(&stage, &path).await.text();
+    assert!(path.starts_with("/media/~refused/limit_reached/"), "{path}");
+    let page = open(&stage, path.split('?').next().unwrap()).await.text();
     assert!(page.contains("Too many devices") && !page.contains("tv"), "{page}");
+    stage.end().await;
+}
+
+/// A media route to that origin, with one place for the household.
+fn media_household(origin: &Origin, lines: &str) -> Script {
+    Stage::script().tables(&format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 1\n{lines}\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n\
+         [route.endings]\nmedia-silence = \"1s\"\n",
+        origin.url()
+    ))
+}
+
+fn live() -> Vec<(&'static str, &'static str, String)> {
+    let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n7.m4s\n";
+    vec![("/vod/live.m3u8", HLS, text.to_owned()), ("/vod/other.m3u8", HLS, text.to_owned())]
+}
+
+#[tokio::test]
+async fn a_viewer_whose_manifest_met_the_limit_frees_a_place_and_watches() {
+    let origin = Origin::with(live()).await;
+    let stage = media_household(&origin, "").start().await;
+    begin(&stage, "tv", "/media/live.m3u8").await;
+    let refused = fetch(&stage, "phone", "/media/live.m3u8").await;
+    assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
+    let path = path_of(&refused);
+    let bare = path.split('?').next().unwrap();
+    assert!(!open(&stage, bare).await.text().contains("<form"), "without its key it is the page for everybody");
+    let page = open(&stage, &path).await.text();
+    assert!(page.contains("<li>tv ") && page.contains("<form method=\"post\""), "{page}");
+    let form = format!("key={}&slot={}", field(&page, "key"), field(&page, "slot"));
+    for foreign in [&[("origin", "https://evil.example")][..], &[("sec-fetch-site", "cross-site")]] {
+        assert_eq!(send(&stage, &path, &form, foreign).await.error(), (403, "foreign_form".to_owned()));
+    }
+    let freed = send(&stage, &path, &form, &[("origin", OURS), ("sec-fetch-site", "same-origin")]).await;
+    assert!(freed.text().contains("It is stopped there"), "{}", freed.text());
+    let (_, reply) = begin(&stage, "phone", "/media/live.m3u8").await;
+    assert!(reply.is_good(), "the place is not kept for who freed it");
+    stage.end().await;
+}
+
+/// Its session was given up while the player slept, and the place went to another device.
+#[tokio::test]
+async fn a_playback_that_comes_back_too_late_may_free_a_place_by_its_own_path() {
+    let origin = Origin::with(live()).await;
+    let stage = media_household(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    stage.eventually("closed", async || stage.each("state").await == ["closed"]).await;
+    begin(&stage, "phone", "/media/other.m3u8").await;
+    let refused = fetch(&stage, "tv", &path).await;
+    assert_eq!(refused.error(), (403, "limit_reached".to_owned()));
+    let page = open(&stage, &path_of(&refused)).await.text();
+    assert!(page.contains("<li>phone ") && page.contains("<form method=\"post\""), "{page}");
+    stage.end().await;
+}
+
+/// As a manifest brings it, an account that anybody may write is no proof either.
+#[tokio::test]
+async fn a_manifests_refusal_has_no_key_for_an_account_that_anybody_may_write() {
+    for lines in [
+        "account = [\"header:x-account\", \"fixed:home\"]",
+        "account = [\"query:account\"]",
+        "viewers-free-slots = false",
+    ] {
+        let origin = Origin::with(live()).await;
+        let stage = media_household(&origin, lines).start().await;
+        let watch = |name| {
+            let device = device(&stage, name).with("x-account", "ann").at("/media/live.m3u8?account=ann");
+            device.post("").method(Method::GET)
+        };
+        assert_eq!(watch("tv").await.status, 302, "{lines}");
+        let refused = watch("phone").await;
+        assert_eq!(refused.error(), (403, "limit_reached".to_owned()), "{lines}");
+        assert!(!path_of(&refused).contains('?'), "{lines}");
+        stage.end().await;
+    }
+}
+
+/// A call is refused in many places, before any session and without a route.
+#[tokio::test]
+async fn every_refusal_leads_to_a_page_that_can_be_read() {
+    let origin = Origin::with(live()).await;
+    let server = license_server().await;
+    let script =
+        media_household(&origin, "").upstream("/license", &server.url(), "authority = \"home\"").tables(GERMAN);
+    let stage = script.server("origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]").start().await;
+    let (playback, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = playback.rsplit_once('/').unwrap().0;
+    let elsewhere = format!("{own}/~h/s/cdn.example/1.m4s");
+    let unknown = format!("/license/~{}", "0".repeat(32));
+    let tv = device(&stage, "tv");
+    for (call, status, error) in [
+        (tv.clone().at("/nowhere").post(""), 404, "no_route"),
+        (tv.clone().post("").method(Method::DELETE), 405, "method"),
+        (tv.clone().at("/license/../x").post(""), 400, "dot_segment"),
+        (tv.clone().post(CLEARKEY).header("content-encoding", "x"), 415, "content_encoding"),
+        (tv.clone().at(&unknown).post(CLEARKEY), 403, "unknown_playback"),
+        (tv.clone().at("/license/~refused/x").post("").method(Method::GET), 404, "no_page"),
+        (tv.clone().at("/media/1.m4s").post("").method(Method::GET), 404, "playback_missing"),
+        (tv.clone().at(&elsewhere).post("").method(Method::GET), 404, "media_path"),
+        (device(&stage, "pad").at(&playback).post("").method(Method::GET), 403, "foreign_playback"),
+        (tv.clone().at("/media/live.m3u8").post(""), 405, "method"),
+        (tv.clone().post(vec![b'x'; 100_000]), 413, "body_too_large"),
+        (tv.clone().post(CLEARKEY).header("origin", "https://evil.example"), 403, "origin_refused"),
+        (tv.clone().post(CLEARKEY).header("host", "a,b"), 400, "host_invalid"),
+        (tv.clone().post(CLEARKEY).header("host", "evil.example"), 421, "host_refused"),
+    ] {
+        let refused = call.header("accept-language", "de").await;
+        assert_eq!(refused.error(), (status, error.to_owned()));
+        assert_eq!(refused.header("content-type"), "application/problem+json", "{error}");
+        let told = refused.json();
+        assert_eq!(told["hrefTitle"], "Warum?", "{told}");
+        let href = told["href"].as_str().unwrap_or_else(|| panic!("no href in {told}"));
+        // A name that is not ours is not repeated.
+        let is_addressed = !matches!(error, "host_invalid" | "host_refused");
+        assert_eq!(href.starts_with(OURS), is_addressed, "{href}");
+        let path = href.strip_prefix(OURS).unwrap_or(href);
+        assert!(path.starts_with('/') && !path.starts_with("//") && !path.contains('?'), "{path}");
+        for host in ["proxy.test", "evil.example"] {
+            let page = stage.stranger().at(path).post("").method(Method::GET).header("host", host).await;
+            let incident = told["incident"].as_str().unwrap();
+            assert!(page.is_good() && page.text().contains(incident), "{error}: {}", page.text());
+        }
+        let posted = stage.stranger().at(path).post("key=1&slot=1").await;
+        assert!(!posted.text().contains("It is stopped there"), "{}", posted.text());
+    }
+    // Operators read none of it.
+    assert!(stage.ask(Method::GET, "/nothing").await.json()["href"].is_null());
     stage.end().await;
 }
 

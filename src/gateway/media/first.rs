@@ -89,7 +89,7 @@ impl Gateway {
             }
         };
         let caller = || match known {
-            Some(known) => CallerNames::of_registered(known, peer),
+            Some(known) => self.names_of(known, peer),
             None => self.caller_names(route, peer, rest, &asked.headers, query),
         };
         let claims = match self.prove(route, token.as_ref(), |claims| device(Some(claims))).await {

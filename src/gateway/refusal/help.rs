@@ -5,8 +5,7 @@ use http::uri::Authority as HostAndPort;
 
 use super::Turned;
 use crate::gateway::Gateway;
-use crate::gateway::asked::Asked;
-use crate::gateway::refusal_page::path_of;
+use crate::gateway::refusal_page::{SlotClaim, path_of};
 use crate::gateway::route::Route;
 use crate::gateway::viewer_texts::{ViewerTexts, key_of};
 use crate::ids::Incident;
@@ -31,24 +30,24 @@ pub(in crate::gateway) struct ViewerCall<'a> {
 }
 
 impl Gateway {
-    /// The refusal with help for its viewer. `asked`: whose slots may be freed.
+    /// The refusal with help for its viewer. `claim`: whose slots may be freed.
     pub(in crate::gateway) fn helped(
         &self,
         route: &Route,
         turned: &Turned,
         incident: Incident,
-        (call, asked): (ViewerCall<'_>, Option<&Asked>),
+        (call, claim): (ViewerCall<'_>, Option<SlotClaim<'_>>),
     ) -> Turned {
         let texts = ViewerTexts::choose(&route.texts, call.headers);
-        let key = asked.filter(|_| turned.error == "limit_reached").and_then(|asked| {
+        let key = claim.filter(|_| turned.error == "limit_reached").and_then(|claim| {
             let authority = route.authority.as_deref()?;
-            self.issue_slot_ticket(authority, asked, incident)
+            self.issue_slot_ticket(authority, claim, incident)
         });
         let base = self.base_of(call.tls, call.authority, call.headers).unwrap_or_default();
         let query = key.map(|key| format!("?key={key}")).unwrap_or_default();
         let help = ViewerHelp {
             detail: texts.own(key_of(&turned.error)).map(str::to_owned),
-            href: format!("{base}{}{query}", path_of(route, &turned.error, incident)),
+            href: format!("{base}{}{query}", path_of(Some(route), &turned.error, incident)),
             href_title: texts.text("page-title").to_owned(),
             language: texts.tag().to_owned(),
         };
