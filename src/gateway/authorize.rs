@@ -211,7 +211,7 @@ impl Gateway {
                 route: Arc::from(route.path.as_str()),
                 rung,
             };
-            self.registrations.insert(self.clock.now(), registration);
+            self.register(caller.network, registration);
         }
         (outcome, as_it_is(Reply { body: value.to_string().into(), ..reply }))
     }

@@ -14,6 +14,7 @@ mod fetch;
 mod first;
 mod guarded;
 mod list;
+mod look;
 mod manifest;
 mod over;
 mod pass;
@@ -50,6 +51,7 @@ use crate::config::{self, Endpoint};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, RequestBody, Sending};
 use crate::playbacks::{self, Registration};
+use crate::secret::Fingerprint;
 use crate::session::{Media, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
 use crate::telemetry::MediaLabels;
@@ -114,6 +116,15 @@ impl Gateway {
         };
         let response = story.tell(below).await;
         self.naming(response, || story.caller())
+    }
+}
+
+impl Gateway {
+    /// For a caller of this network.
+    pub(super) fn register(&self, network: Fingerprint, registration: Registration) {
+        if let Some(forgotten) = self.registrations.insert_of(self.clock.now(), network, registration) {
+            self.shelf.forget(forgotten);
+        }
     }
 }
 

@@ -52,6 +52,19 @@ impl<V: HeapBytes> Generations<V> {
         Some((self.young.get(&id)?.clone(), was_old))
     }
 
+    pub fn is_known(&self, id: PlaybackId) -> bool {
+        self.young.contains_key(&id) || self.old.contains_key(&id)
+    }
+
+    /// False if it was forgotten before.
+    pub fn forget(&mut self, id: PlaybackId) -> bool {
+        if let Some(young) = self.young.remove(&id) {
+            self.young_bytes = self.young_bytes.saturating_sub(young.heap_bytes());
+            return true;
+        }
+        self.old.remove(&id).is_some()
+    }
+
     pub fn len(&self) -> usize {
         self.old.len() + self.young.len()
     }

@@ -9,6 +9,7 @@ mod archive;
 mod block;
 mod generations;
 mod rewrite;
+mod shares;
 mod time;
 mod unread;
 
@@ -22,6 +23,7 @@ pub use self::archive::Archive;
 pub use self::block::{Block, Fields, LiveEvent};
 pub use self::generations::{Generations, HeapBytes};
 pub use self::rewrite::{BLACKOUT_PATH, CONTENT, Taken, Targets};
+use self::shares::NetworkShares;
 pub use self::unread::unread;
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
@@ -76,6 +78,8 @@ pub struct Registrations {
     /// None: they end with the process.
     archive: Option<Box<dyn Archive>>,
     generations: Mutex<Generations<Registration>>,
+    /// Locked before the generations.
+    networks: Mutex<NetworkShares>,
 }
 
 impl Registrations {
@@ -85,6 +89,27 @@ impl Registrations {
     pub const MOST: usize = 100_000;
     /// Of tokens, headers and URLs, about; an ordinary one has two KiB.
     pub const MAX_BYTES: usize = 512 << 20;
+
+    /// One network may have more only while there are few of all: then its own oldest one goes.
+    pub const MAX_OF_NETWORK: usize = Self::MOST / 16;
+    const FEW: usize = Self::MOST / 4;
+
+    /// For a caller of this network, which anybody may be. Gives the playback that is forgotten for it, if one is.
+    pub fn insert_of(&self, now: Instant, network: Fingerprint, registration: Registration) -> Option<PlaybackId> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = self.insert(now, registration).id;
+        self.with(now, |generations| {
+            networks.note(network, id, |id| generations.is_known(id));
+            if generations.len() <= Self::FEW {
+                return None;
+            }
+            networks.displace(network, |oldest| {
+                let forgets = generations.forget(oldest);
+                self.archive.iter().filter(|_| forgets).for_each(|archive| archive.forget(oldest));
+                forgets
+            })
+        })
+    }
 
     /// Gives it back, as the way to its id.
     pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
@@ -186,6 +211,33 @@ mod tests {
             assert!(registrations.find(now, first).is_some(), "one in use stays");
         }
         assert!(registrations.len() <= Registrations::MOST);
+    }
+
+    #[test]
+    fn one_network_pushes_out_its_own_and_no_others() {
+        let (registrations, now) = (Registrations::default(), Clock.now());
+        let [one, other] = [1, 2].map(Fingerprint);
+        // None of them is used again: its viewer pauses.
+        let mut others = Vec::new();
+        for _ in 0..100 {
+            let registration = registration();
+            others.push(registration.id);
+            assert_eq!(registrations.insert_of(now, other, registration), None);
+        }
+        let first = registration();
+        let first_id = first.id;
+        registrations.insert_of(now, one, first);
+        let mut displaced = Vec::new();
+        for _ in 0..2 * Registrations::MOST {
+            displaced.extend(registrations.insert_of(now, one, registration()));
+        }
+        assert_eq!(displaced.first(), Some(&first_id), "its oldest goes first");
+        assert!(registrations.len() <= Registrations::MOST / 2, "{}", registrations.len());
+        assert!(others.iter().all(|id| registrations.find(now, *id).is_some()), "another network's is forgotten");
+        // While there are few, a whole town may be behind one address.
+        let registrations = Registrations::default();
+        let few = (0..2 * Registrations::MAX_OF_NETWORK).map(|_| registrations.insert_of(now, one, registration()));
+        assert_eq!(few.flatten().count(), 0);
     }
 
     #[test]

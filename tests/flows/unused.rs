@@ -204,14 +204,15 @@ async fn who_only_looks_begins_no_session() {
     let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
     let stage = media::route(&origin, "").start().await;
-    let mut tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8");
-    let sent = tv.post("").method(Method::HEAD).await;
-    assert_eq!(sent.status, 302);
-    tv = tv.at(sent.header("location"));
+    let tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8?token=hush&CMCD=sid%3D%22s%22&a=1");
     let looked = tv.post("").method(Method::HEAD).await;
-    assert_eq!((looked.status.as_u16(), origin.lines()), (200, vec!["HEAD /vod/film.m3u8 HTTP/1.1".to_owned()]));
+    assert_eq!((looked.status.as_u16(), origin.lines()), (200, vec!["HEAD /vod/film.m3u8?a=1 HTTP/1.1".to_owned()]));
+    // Nor of a playback that is forgotten.
+    let forgotten = format!("/media/~{}/film.m3u8", "0".repeat(32));
+    let looked = tv.clone().at(&forgotten).post("").method(Method::HEAD).await;
+    assert_eq!((looked.status.as_u16(), origin.lines().len()), (200, 2));
     assert!(stage.sessions().await.is_empty());
-    // What it was sent to begins when it is fetched.
+    // It begins when it is fetched.
     let again = tv.post("").method(Method::GET).await;
     assert_eq!(again.status, 302);
     assert_eq!(stage.each("state").await, ["live"]);

@@ -7,20 +7,19 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::again::FirstWords;
+use super::look::onward_query;
 use super::place::{Map, Target};
 use super::told::viewer_call;
 use super::{Refusal, Story, is_manifest, redirect, refusal, told};
 use crate::authority::Authority;
-use crate::cmcd;
 use crate::config;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
-use crate::gateway::asked;
 use crate::gateway::caller::CallerNames;
 use crate::gateway::identity::{self, Counted, Evidence};
 use crate::gateway::refusal::{Phase, Turned, ViewerCall};
 use crate::gateway::route::Route;
-use crate::gateway::{proof, query};
+use crate::gateway::{asked, proof};
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
@@ -29,7 +28,7 @@ use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
 use crate::token::TokenClaims;
 
-const NO_PLAYBACK: Refusal =
+pub(super) const NO_PLAYBACK: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
 
 /// How the first request of a playback came about.
@@ -71,7 +70,7 @@ impl Gateway {
     /// `rest`: where the manifest is, below the route's own path.
     pub(super) async fn first(
         &self,
-        route: &Route,
+        route: &Arc<Route>,
         First { known, own }: First<'_>,
         peer: &Peer,
         rest: &str,
@@ -134,9 +133,12 @@ impl Gateway {
             route: route.path.clone(),
             rung,
         };
-        // Whoever looks does not play yet: the path that it is sent to begins a playback when it is fetched.
-        let plays = asked.method == Method::GET;
-        if let Some(authority) = managed.filter(|authority| plays && authority.opens_for_media()) {
+        let query = onward_query(route, authority, own, asked);
+        // Whoever looks does not play yet, and nobody keeps a place for it.
+        if asked.method == Method::HEAD {
+            return self.look(route, peer, registration, (&rest, &query), asked).await;
+        }
+        if let Some(authority) = managed.filter(|authority| authority.opens_for_media()) {
             let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
             let counted = match known {
                 Some(known) => self.counted_as(authority, known, counted),
@@ -150,14 +152,12 @@ impl Gateway {
                 ..self.card_of(route, authority, counted, &registration, &rest)
             });
             if let Err(turned) = self.open(route, authority, &registration, card, names).await {
+                self.shelf.forget(registration.id);
                 return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
             }
         }
-        let mut names = if own { Vec::new() } else { asked::our_names(route, authority) };
-        names.push(cmcd::PARAMETER);
-        let query = query::without(asked.uri.query(), &names).map(|query| format!("?{query}")).unwrap_or_default();
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
-        self.registrations.insert(self.clock.now(), registration);
+        self.register(identity::network(peer.address), registration);
         // With its session, if one was opened: no crash may lose what its player plays by.
         self.sessions.durable().await;
         redirect(&path)

@@ -87,6 +87,13 @@ impl Shelf {
     }
 }
 
+impl Shelf {
+    /// With its registration.
+    pub(super) fn forget(&self, id: PlaybackId) {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
+    }
+}
+
 /// Counted by itself.
 impl HeapBytes for Seat {
     fn heap_bytes(&self) -> usize {
