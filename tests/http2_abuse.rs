@@ -5,23 +5,27 @@
 mod edge_support;
 mod edge_tls;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use edge_support::{GENEROUS, Running, Setup, ask, limits, read_to_end, status};
 use edge_tls::{Client, H2, Stream};
 use sidebeat::config::Limits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(200);
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET https://localhost/`, from the static table and one literal (RFC 7541).
@@ -126,6 +130,56 @@ async fn a_window_that_stays_shut() {
     let ask = frame(HEADERS, END_HEADERS | END_STREAM, 1, GET);
     stream.write_all(&[PREFACE, &shut, &ask].concat()).await.unwrap();
     read_to_end(&mut stream).await;
+    neighbours_are_served(&edge).await;
+}
+
+/// The next frame: its kind, flags, stream and payload. None at the end of the connection.
+async fn next_frame(stream: &mut Stream) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, number @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(number), payload))
+}
+
+/// `GET https://localhost/…`
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    let path = [b"\x82\x87\x04".as_slice(), &[u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &[&path, b"\x41\x09localhost".as_slice()].concat())
+}
+
+/// It answers pings, and goes on with other calls: nothing else of it is amiss.
+#[tokio::test]
+async fn a_window_of_one_byte_that_is_not_opened_again_holds_a_reply_for_a_while_alone() {
+    let edge = run().await;
+    let mut stream = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
+    let one_byte = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]);
+    let stuck = [get(1, "/endless"), get(3, "/big")].concat();
+    let small = |number| [get(number, "/a"), frame(WINDOW_UPDATE, 0, number, &100_u32.to_be_bytes())].concat();
+    stream.write_all(&[PREFACE, &one_byte, &stuck, &small(5)].concat()).await.unwrap();
+    let (mut last, mut reset, mut got) = (5, Vec::new(), Vec::new());
+    let talking = async {
+        while let Some((kind, flags, number, payload)) = next_frame(&mut stream).await {
+            match kind {
+                PING if flags & ACK == 0 => drop(stream.write_all(&frame(PING, ACK, 0, &payload)).await),
+                DATA if number < 5 => got.extend(payload),
+                // Until both are given up, calls go on.
+                DATA if flags & END_STREAM != 0 && reset.len() < 2 => {
+                    last += 2;
+                    stream.write_all(&small(last)).await.unwrap();
+                }
+                RST_STREAM => reset.push(number),
+                _ => {}
+            }
+        }
+    };
+    timeout(GENEROUS, talking).await.expect("a connection on which nothing happens any more is closed");
+    reset.sort_unstable();
+    assert_eq!((reset, got), (vec![1, 3], b"xx".to_vec()), "one byte of each");
+    assert!(last > 5, "others were answered");
+    assert_eq!(edge.counters.stalled.load(Ordering::Relaxed), 2);
+    assert_eq!(edge.serving.calls(), 0);
     neighbours_are_served(&edge).await;
 }
 

@@ -25,11 +25,11 @@ use super::patience::Patient;
 use super::plain_http::Shaking;
 use super::service::Calls;
 use super::shared::Shared;
+use super::stalled_stream::within_stall_time;
 use super::watch::Watched;
 use super::{Breach, Handler, Peer, plain_http, proxy_protocol, tls};
 use crate::config::Limits;
 use crate::secret::scrub;
-use crate::task::Tasks;
 
 /// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
 pub(super) const BUFFER: usize = 32 * 1024;
@@ -55,7 +55,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn Handler>) -> Self {
         let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).max_buf_size(BUFFER).max_header_size(BUFFER);
-        let mut http2 = http2::Builder::new(Streams(shared.tasks.clone()));
+        let mut http2 = http2::Builder::new(Streams(Arc::clone(&shared)));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -212,13 +212,17 @@ impl Worker {
     }
 }
 
-/// Runs HTTP/2 streams where drain can see them.
+/// Runs HTTP/2 streams where drain can see them, each for as long as its peer takes what it asked for.
 #[derive(Clone)]
-pub(super) struct Streams(Tasks);
+pub(super) struct Streams(Arc<Shared>);
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let shared = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move {
+            let stall = shared.limits.load().idle;
+            within_stall_time(stream, stall, &shared).await;
+        });
     }
 }
 

@@ -34,6 +34,7 @@ mod serve;
 mod service;
 mod serving;
 mod shared;
+mod stalled_stream;
 mod stream;
 mod ties;
 mod tls;

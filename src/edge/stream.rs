@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::address_limits::AddressShare;
 use super::line::{BeingTaken, Running};
+use super::stalled_stream::note_frame;
 
 /// A whole reply is handed to the connection in pieces of this size: what its reader does not take stays here,
 /// where it is counted.
@@ -88,7 +89,7 @@ impl Body for Sending {
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match self.get_mut() {
+        let frame = match self.get_mut() {
             Self::Counted(counted) if counted.data.is_empty() => Poll::Ready(None),
             Self::Counted(counted) => {
                 let piece = counted.data.split_to(counted.data.len().min(PIECE_BYTES));
@@ -97,7 +98,9 @@ impl Body for Sending {
             }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-        }
+        };
+        note_frame(&frame);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

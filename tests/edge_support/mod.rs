@@ -64,6 +64,18 @@ impl Body for Halves {
     }
 }
 
+/// Without end.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
+    }
+}
+
 /// Answers `ok`; under `/hold` only once a permit of `gate` is there, under `/stream` half of it before.
 #[derive(Clone)]
 pub(crate) struct Recorder {
@@ -104,6 +116,7 @@ impl Handler for Recorder {
                 "/hold" => gate.acquire().await.unwrap().forget(),
                 "/panic" => panic!("asked to"),
                 "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20]).into()),
+                "/endless" => return Response::new(Sending::stream(Endless)),
                 "/stream" => return Response::new(Sending::stream(Halves::new(gate))),
                 "/upstream-cors" => {
                     let reply = Response::builder().header("access-control-allow-origin", "*");
