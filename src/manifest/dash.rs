@@ -153,10 +153,12 @@ impl<'a> Reader<'a> {
     /// One of the bases of the element that is open. It begins where those of the elements around that one lead.
     fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), Unfit> {
         let Some((within, around)) = self.open.split_last_mut() else { return Ok(()) };
+        let plan = plan(around, self.plan);
         let (base, strays) = (base(around, self.plan), self.plan.part || strays(around));
+        let several = bases(around).is_some_and(|bases| bases.several);
         let usage = UriUsage { absolute: strays, purpose: Purpose::Segment };
         let at = from..from + raw.len();
-        let bound = self.places.bind_whole(self.plan, &base, at, plain, usage, &mut self.found);
+        let bound = self.places.bind_whole(&plan, &base, at, plain, usage, &mut self.found);
         let standing = bound.as_ref().map(|bound| bound.standing);
         let strays = match standing {
             Some(Standing::Elsewhere) => true,
@@ -166,7 +168,7 @@ impl<'a> Reader<'a> {
         };
         let is_one = bound.is_some();
         let bases = within.bases.get_or_insert_default();
-        bases.add(&base, plain, strays);
+        bases.add(&base, plain, (strays, several));
         if bases.longest() > MAX_EXPANDED_URI_BYTES {
             return Err(Unfit::Grows);
         }
@@ -245,6 +247,13 @@ impl<'a> Reader<'a> {
 /// Where relative URIs begin.
 fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
     bases(open).map_or(plan.base, |bases| bases.base(plan.base))
+}
+
+/// Below alternatives a relative URI follows the one that its player chooses: all are bound, and to bind it to one of them
+/// would leave the others unused. Where one leads past us, it is better bound.
+fn plan<'a>(open: &[Open], plan: &Plan<'a>) -> Plan<'a> {
+    let follows = bases(open).is_some_and(|bases| bases.several && !bases.strays);
+    Plan { all: plan.all && !follows, ..*plan }
 }
 
 /// Whether some relative and rooted URIs lead to another server than us, whatever we make of them.

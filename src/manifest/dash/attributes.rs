@@ -103,7 +103,7 @@ impl Reader<'_> {
     fn attribute(&mut self, raw: &str, usage: UriUsage) {
         let uri = Named { at: self.offset(raw), raw, usage };
         let base = base(&self.open, self.plan);
-        self.places.bind(self.plan, &base, &uri, plain, &mut self.found, false);
+        self.places.bind(&super::plan(&self.open, self.plan), &base, &uri, plain, &mut self.found, false);
     }
 
     /// `depth`: of the element that has this list or template, for itself and for what is in it.

@@ -12,6 +12,8 @@ use super::DEEPEST;
 pub(super) struct Bases {
     /// The one that URIs are followed by.
     chosen: Option<Chosen>,
+    /// Of these, or of the bases around them, a player chooses one.
+    pub(super) several: bool,
     /// With some of them a rooted URI leads to another server than us, which then knows the playback's id.
     pub(super) strays: bool,
 }
@@ -27,8 +29,9 @@ struct Chosen {
 
 impl Bases {
     /// One more, which begins at `around`. All lead to the same files: the first that keeps to the route tells which.
-    pub(super) fn add(&mut self, around: &Base<'_>, uri: &str, strays: bool) {
+    pub(super) fn add(&mut self, around: &Base<'_>, uri: &str, (strays, several): (bool, bool)) {
         self.strays |= strays;
+        self.several |= several || self.chosen.is_some();
         if self.chosen.as_ref().is_none_or(|chosen| chosen.strays && !strays) {
             self.chosen = Some(Chosen { strays, ..chosen(around, around.resolve_any(uri)) });
         }

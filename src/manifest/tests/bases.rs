@@ -60,6 +60,34 @@ fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
     assert!(text.starts_with(&head) && text.ends_with("</ServiceDescription><Period/></MPD>"), "{text}");
 }
 
+/// A player goes over to the second one when the first one fails, and reaches another server by it.
+#[test]
+fn a_relative_uri_below_alternatives_follows_the_one_that_its_player_chooses() {
+    let all = Plan { all: true, ..plan() };
+    let (one, other) = ("<BaseURL>https://a.example/</BaseURL>", "<BaseURL>https://b.example/</BaseURL>");
+    let bound = |host: &str| format!("<BaseURL>/media/~p/0123/~h/{host}.examples/</BaseURL>");
+    let both = bound("a") + &bound("b");
+    let template = "<SegmentTemplate media=\"v/$Number$\" initialization=\"i\"/>";
+    for (rest, expected) in [
+        (format!("<Period>{template}</Period>"), format!("<Period>{template}</Period>")),
+        (
+            format!("<Period><BaseURL>p/</BaseURL>{template}</Period>"),
+            format!("<Period><BaseURL>p/</BaseURL>{template}</Period>"),
+        ),
+        // An absolute one within them is bound itself.
+        (format!("<Period>{one}{template}</Period>"), format!("<Period>{}{template}</Period>", bound("a"))),
+    ] {
+        let edited = edited(Format::Dash, &format!("<MPD>{one}{other}{rest}</MPD>"), &all);
+        assert_eq!(edited, format!("<MPD>{both}{expected}</MPD>"), "{rest}");
+    }
+    // What comes before its bases as well.
+    let text = format!("<MPD><Period>{template}{one}{other}</Period></MPD>");
+    assert_eq!(edited(Format::Dash, &text, &all), format!("<MPD><Period>{template}{both}</Period></MPD>"));
+    // Below one base it is bound, for players that do not follow the redirect.
+    let text = format!("<MPD>{one}<Period>{template}</Period></MPD>");
+    assert!(edited(Format::Dash, &text, &all).contains("media=\"/media/~p/0123/~h/a.examples/v/$Number$\""));
+}
+
 #[test]
 fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
     let foreign = "<BaseURL>https://foreign.test/f/</BaseURL>";
