@@ -111,6 +111,18 @@ impl Breaker {
         self.evidence.has_answers(now)
     }
 
+    pub(super) fn has_answers_since(&self, since: Instant) -> bool {
+        self.evidence.has_answers_since(since)
+    }
+
+    /// Others are answered though a call was not: it is out for some, at most.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.evidence.hear(now);
+        if let Some(open) = &mut self.open {
+            open.outage = Outage::Errors;
+        }
+    }
+
     /// The other half of the authority answers: worth a try at once.
     pub(super) fn encourage(&mut self, now: Instant) {
         if let Some(open) = &mut self.open {
@@ -239,6 +251,15 @@ mod tests {
         breaker.tell(later, Leave::Probe, ONE, Told::Unreached, false);
         let two = Caller { address: 2, device: 2 };
         assert_eq!(breaker.leave(later, two), Ok(Leave::Usual));
+    }
+
+    #[test]
+    fn what_is_heard_beside_a_silence_has_it_cut_nobody_who_is_answered() {
+        let now = Clock.now();
+        let mut breaker = opened(now);
+        breaker.hear(now);
+        assert_eq!(breaker.leave(now, ONE), Err(Outage::Errors));
+        assert_eq!(breaker.leave(now, Caller { address: 2, device: 2 }), Ok(Leave::Usual));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod fault;
 mod firstlight;
+mod knock;
 mod late;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::header;
 
 use self::fault::{infrastructure, is_no_path, naming, unspeakable, with_path};
 use self::firstlight::retry_after;
+use self::knock::answers_others;
 use super::breaker::Leave;
 use super::far_clock::Lesson;
 use super::health::{Calls, OnBehalf};
@@ -66,10 +68,18 @@ impl Client {
         let (usual, other) = ssm.renewals();
         let mut renewal = self.renew_at(ssm, usual, card, grant, challenge).await;
         if let Some(other) = other.filter(|_| is_no_path(&renewal.result)) {
-            renewal = self.renew_at(ssm, other, card, grant, challenge).await;
-            if !is_no_path(&renewal.result) {
-                ssm.keep_renewal(other);
+            let elsewhere = self.renew_at(ssm, other, card, grant, challenge).await;
+            // A path that has worked may have replaced the token, whatever stood before it answered: that no session
+            // is known by the old one elsewhere says nothing then.
+            if matches!(elsewhere.result, Ok(Verdict::Alive { .. })) || !ssm.renewal_has_worked() {
+                renewal = elsewhere;
+                if !is_no_path(&renewal.result) {
+                    ssm.keep_renewal(other);
+                }
             }
+        }
+        if renewal.result.is_ok() {
+            ssm.renewal_works();
         }
         self.tell(ssm, AskKind::Renew, card, leave, &renewal.result);
         self.count(card, AskKind::Renew, &renewal.result, began);
@@ -102,9 +112,14 @@ impl Client {
                     Ok(leave) => leave,
                     Err(fault) => return (Err(fault), None),
                 };
-                let (result, late) = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card).await;
+                let call = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card);
+                let ((result, late), answers) = match ask.kind {
+                    AskKind::Open if ssm.gives_credit() => self.knock_beside(ssm, now, call).await,
+                    AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew => (call.await, false),
+                };
                 self.tell(ssm, ask.kind, card, leave, &result);
                 self.count(card, ask.kind, &result, now);
+                let result = if answers { result.map_err(answers_others) } else { result };
                 (result, late.zip(authority).map(|(reply, of)| self.late_grant(reply, of, card)))
             }
             (Some(Kind::Embedded(counter)), _) => {

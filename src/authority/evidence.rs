@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// How far back calls count, in time and in number.
 pub(super) const WINDOW: Duration = Duration::from_secs(30);
 const CALLS_MAX: usize = 256;
+/// For how long it is no silence that some get no answer, since others were known to get one.
+const HEARD: Duration = Duration::from_secs(5);
 /// So many failed calls, and so many callers that met them, are the least that speak of the authority.
 pub(super) const FAILURES_MIN: usize = 5;
 pub(super) const CALLERS_MIN: usize = 3;
@@ -50,6 +52,8 @@ pub(super) enum Outage {
 pub(super) struct Evidence {
     /// Oldest first.
     calls: VecDeque<Seen>,
+    /// When it was last known to answer others while a call got nothing.
+    heard: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +68,13 @@ impl Told {
         match self {
             Self::Failed | Self::Silent | Self::Unreached => true,
             Self::Answered | Self::Nothing => false,
+        }
+    }
+
+    fn is_answer(self) -> bool {
+        match self {
+            Self::Answered | Self::Failed | Self::Nothing => true,
+            Self::Silent | Self::Unreached => false,
         }
     }
 
@@ -89,17 +100,26 @@ impl Evidence {
         self.calls.clear();
     }
 
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    pub(super) fn has_answers_since(&self, since: Instant) -> bool {
+        let is_newer = |seen: &&Seen| seen.at >= since;
+        self.calls.iter().rev().take_while(is_newer).any(|seen| seen.told.is_answer())
+            || self.heard.is_some_and(|heard| heard >= since)
+    }
+
     /// Whether anybody was answered, if only that it cannot answer.
     pub(super) fn has_answers(&self, now: Instant) -> bool {
-        self.recent(now).any(|seen| matches!(seen.told, Told::Answered | Told::Failed | Told::Nothing))
+        self.recent(now).any(|seen| seen.told.is_answer())
     }
 
     /// Whether these calls say that the authority is out for everybody. `elsewhere`: other calls to it are answered.
     pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<Outage> {
-        let silent = self.is_unreached(now)
-            || self.is_met_by_many(now, Told::is_silence)
-            || (!elsewhere && self.is_silence(now));
-        if silent {
+        let heard = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < HEARD);
+        let silent = self.is_met_by_many(now, Told::is_silence) || (!elsewhere && self.is_silence(now));
+        if self.is_unreached(now) || (silent && !heard) {
             return Some(Outage::Silence);
         }
         self.is_met_by_many(now, Told::is_failure).then_some(Outage::Errors)
@@ -292,6 +312,24 @@ mod tests {
         }
         let one_device = [(caller(1, 1), Told::Silent); 20];
         assert!(!after(now, &one_device).is_outage(now, false), "one device has nobody to be spared");
+    }
+
+    /// However many meet it: what is answered to others was provoked, or is a trouble of some.
+    #[test]
+    fn a_silence_beside_answers_to_others_is_no_silence() {
+        let now = Clock.now();
+        for (addresses, outage) in [(1, None), (8, Some(Outage::Errors))] {
+            let mut evidence = Evidence::default();
+            evidence.hear(now);
+            (0..8).for_each(|n| evidence.add(now, caller(n % addresses, n), Told::Silent));
+            assert_eq!(evidence.outage(now, false), outage, "{addresses}");
+            assert!(evidence.has_answers_since(now));
+            assert_eq!(evidence.outage(now + HEARD, false), Some(Outage::Silence), "{addresses}, later");
+            evidence.add(now, caller(1, 1), Told::Unreached);
+            assert!(!evidence.has_answers_since(now + Duration::from_millis(1)));
+            (0..8).for_each(|_| evidence.add(now, caller(1, 1), Told::Unreached));
+            assert_eq!(evidence.outage(now, false), Some(Outage::Silence), "nobody provokes that");
+        }
     }
 
     #[test]

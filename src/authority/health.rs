@@ -169,6 +169,17 @@ impl Health {
         Changes { breaker, deferred }
     }
 
+    /// An open was left unanswered, and others are answered.
+    pub(super) fn hear(&self, now: Instant) {
+        self.ways().players.hear(now);
+    }
+
+    /// Whether anybody was answered since then.
+    pub(super) fn has_answers_since(&self, since: Instant) -> bool {
+        let mut ways = self.ways();
+        Calls::ALL.into_iter().any(|calls| ways.breaker(calls).has_answers_since(since))
+    }
+
     fn defer(&self, now: Instant, of: OnBehalf, result: &Result<Verdict, Fault>) -> Option<Duration> {
         let deferrals = &mut self.ways().deferrals;
         match result {

@@ -20,12 +20,12 @@ mod nagra_ssm;
 mod outage;
 mod registry;
 mod slots;
+mod ssm;
 mod token_keys;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
@@ -33,15 +33,15 @@ use http::{HeaderName, HeaderValue};
 use self::books::Keeping;
 pub use self::client::{Client, Renewal};
 pub use self::counter::{Counter, claim};
-use self::far_clock::FarClock;
 pub use self::health::Calls;
 use self::health::Health;
 pub use self::outage::watch;
 pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::slots::{Held, Kept, RESERVED};
+use self::ssm::Ssm;
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Endpoint, FirstLight, NagraSsm, Names, OnUnreachable, SessionUnit};
+use crate::config::{self, AuthorityKind, FirstLight, NagraSsm, Names, OnUnreachable, SessionUnit};
 use crate::playbacks::Block;
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
@@ -65,23 +65,13 @@ enum Kind {
     NagraSsm(Box<Ssm>),
 }
 
-#[derive(Debug)]
-struct Ssm {
-    clock: Arc<FarClock>,
-    config: Box<NagraSsm>,
-    health: Arc<Health>,
-    /// The documented and the observed renewal path differ; this one has answered.
-    use_other_renewal: Arc<AtomicBool>,
-}
-
 impl Authority {
     pub fn new(config: config::Authority, signals: &AuthoritySignals) -> Self {
         let kind = match config.kind {
             AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config, signals))),
             AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
-                let (clock, health) = (Arc::default(), Arc::new(Health::new(signals.outage_over.clone())));
-                Kind::NagraSsm(Box::new(Ssm { clock, config, health, use_other_renewal: Arc::default() }))
+                Kind::NagraSsm(Box::new(Ssm::new(config, Health::new(signals.outage_over.clone()))))
             }
         };
         Self { id: AuthorityId::random(), kind, name: config.name.into(), unit: config.unit }
@@ -269,32 +259,5 @@ impl Authority {
             Kind::Embedded(_) | Kind::FirstLight(_) => None,
             Kind::NagraSsm(ssm) => Some((ssm.config.authorization.clone(), ssm.config.license_value(content?, grant)?)),
         }
-    }
-}
-
-impl Ssm {
-    /// What was learned of the renewal path, and of the time, holds for the places that it was learned of.
-    fn renewed(&self, config: Box<NagraSsm>) -> Self {
-        let (old, new) = (&self.config, &config);
-        let renewal = (&new.renewal, &new.renewal_other) == (&old.renewal, &old.renewal_other);
-        let rest = (&new.setup, &new.heartbeat, &new.teardown) == (&old.setup, &old.heartbeat, &old.teardown);
-        let use_other_renewal = if renewal { self.use_other_renewal.clone() } else { Arc::default() };
-        let clock = if renewal && rest { self.clock.clone() } else { Arc::default() };
-        let health = Arc::new(self.health.renewed(Clock.now()));
-        Self { clock, config, health, use_other_renewal }
-    }
-
-    /// Where renewals go, and where to try when that is not found.
-    fn renewals(&self) -> (&Endpoint, Option<&Endpoint>) {
-        match &self.config.renewal_other {
-            Some(other) if self.use_other_renewal.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
-            other => (&self.config.renewal, other.as_ref()),
-        }
-    }
-
-    /// Renewals go there from now on. Said by name: of two that find out at once, the second must not
-    /// turn back what the first has turned.
-    fn keep_renewal(&self, endpoint: &Endpoint) {
-        self.use_other_renewal.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
     }
 }

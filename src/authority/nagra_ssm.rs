@@ -41,17 +41,27 @@ impl NagraSsm {
         self.call(endpoint, &grant.token, body.to_string().as_bytes())
     }
 
+    /// An open that no session can come of: it has no token.
+    pub(super) fn knock(&self) -> Wire<'_> {
+        self.bare(&self.setup, b"{}")
+    }
+
     /// None if the token cannot stand in a header.
     fn call<'a>(&'a self, endpoint: &'a Endpoint, token: &Secret, body: &[u8]) -> Option<Wire<'a>> {
+        let mut wire = self.bare(endpoint, body);
+        wire.headers.insert(self.authorization.clone(), header_value(token.expose())?);
+        Some(wire)
+    }
+
+    fn bare<'a>(&'a self, endpoint: &'a Endpoint, body: &[u8]) -> Wire<'a> {
         let mut headers = HeaderMap::with_capacity(3 + self.headers.len());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
         }
-        headers.insert(self.authorization.clone(), header_value(token.expose())?);
         let body = Bytes::copy_from_slice(body);
-        Some(Wire { body, endpoint, headers, method: Method::POST, path: None })
+        Wire { body, endpoint, headers, method: Method::POST, path: None }
     }
 
     /// What a license call carries: the configured mix of content and session token.

@@ -130,6 +130,15 @@ impl FaultKind {
         }
     }
 
+    /// The call was sent, and nothing answered it. A caller can provoke that by what it sends, unlike that an authority
+    /// cannot be reached.
+    pub fn is_silence(self) -> bool {
+        match self {
+            Self::Lost | Self::Timeout => true,
+            Self::Busy | Self::Malformed | Self::Refused | Self::Unreachable => false,
+        }
+    }
+
     /// Whether it is certain that the authority has not processed the call. False says that nobody knows: a token
     /// may have been replaced, and a session opened, by an answer that never came or made no sense.
     pub fn was_not_processed(self) -> bool {

@@ -75,6 +75,32 @@ async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_ca
     }
 }
 
+/// What stands before a head-end ends the calls that it does not like, or lets them hang, and answers everybody else.
+#[tokio::test]
+async fn silence_that_a_caller_provokes_gives_it_no_credit_and_costs_nobody_else_a_call() {
+    for (action, devices, plays) in
+        [(json!("drop"), 8, false), (json!("drop"), 8, true), (json!({"delay_ms": 30_000}), 5, false)]
+    {
+        let script = Stage::clearkey().settings(|settings| (settings.limit, settings.needs_session) = (1, false));
+        let stage = script.authority("timeout = \"2s\"\non-unreachable = \"10m\"").start().await;
+        if plays {
+            assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
+        }
+        for number in 0..devices {
+            let device = format!("odd-{number}");
+            stage.headend.fault_of(&device, "setup", action.clone()).await;
+            let refused = stage.player_of("eve", &device, "news").await.post(CLEARKEY).await;
+            assert_eq!(refused.error(), (403, "authority_refused".to_owned()), "{action}");
+            assert!(refused.json()["message"].as_str().unwrap().contains("other calls are answered"));
+        }
+        assert_eq!(stage.metric("credits_total", &["playback=\"new\""]).await, 0.0, "{action}");
+        assert_eq!(stage.metric("authority_breaker_open", &[]).await, 0.0, "{action}");
+        assert!(stage.player_of("bob", "box", "news").await.post(CLEARKEY).await.is_good(), "{action}");
+        stage.headend.no_faults().await;
+        stage.end_leaving_some_open().await;
+    }
+}
+
 /// A household on a LAN is seen by several addresses, and names any number of devices.
 #[tokio::test]
 async fn a_household_that_provokes_errors_by_several_addresses_gets_no_credit_and_costs_nobody_a_call() {
@@ -147,7 +173,8 @@ async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
     let stage = script("{ new = \"10m\" }").settings(|settings| settings.limit = 1).start().await;
     let first = stage.player("first", "news").await;
     assert!(first.post(CLEARKEY).await.is_good());
-    stage.headend.fault_of("second", "setup", json!("drop")).await;
+    // Its own, and the one by which the head-end is asked whether it answers at all.
+    stage.headend.fault("setup", json!("drop"), 2).await;
     let second = stage.player("second", "film").await;
     assert!(second.post(CLEARKEY).await.is_good(), "on credit, whatever the limit");
     stage.eventually("denied", async || second.post(CLEARKEY).await.status == 403).await;

@@ -96,6 +96,24 @@ async fn renewals_find_the_path_that_this_head_end_has() {
     }
 }
 
+/// Something before the head-end may say it after the renewal was made, and the token was replaced.
+#[tokio::test]
+async fn a_404_without_a_code_at_a_path_that_has_worked_is_a_lost_answer_and_no_kill() {
+    let stage = Stage::widevine().start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    assert!(tv.renew("video").await.is_good());
+    // At the path that has worked, and at the other one, where the old token is asked for.
+    stage.headend.fault("renewal", json!({"status": 404}), 1).await;
+    stage.headend.fault("renewal", json!({"errorCode": 3002, "status": 404}), 2).await;
+    let renewed = tv.renew("video").await;
+    assert!(renewed.is_good(), "{}", renewed.text());
+    assert_eq!(stage.headend.count("renewal").await, 4);
+    assert!(tv.renew("video").await.is_good());
+    assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_renewal_that_finds_its_session_killed_is_refused_for_good() {
     let stage = Stage::widevine().start().await;
