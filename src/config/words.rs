@@ -52,8 +52,17 @@ pub(super) fn group_rung(text: &str) -> Result<Rung, String> {
 pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "must be the name of a header".to_owned())?;
     // RFC 9110 sections 7.2 and 7.6.1: these belong to one connection and are written anew for the next.
-    const OURS: [&str; 8] =
-        ["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+    const OURS: [&str; 9] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
     if OURS.contains(&name.as_str()) {
         return Err(format!("must not be {name}, which sidebeat writes itself"));
     }
@@ -72,11 +81,15 @@ pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHe
 /// would see another request than the one that was judged here.
 pub(super) fn passed_header(text: &str) -> Result<HeaderName, String> {
     let name = header_name(text)?;
-    const CHANGING: [&str; 7] = [
+    const CHANGING: [&str; 11] = [
         "content-encoding",
+        "content-transfer-encoding",
+        "x-envoy-original-path",
+        "x-forwarded-uri",
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
+        "x-original-method",
         "x-original-uri",
         "x-original-url",
         "x-rewrite-url",
@@ -158,6 +171,11 @@ pub(super) fn route_path(text: &str) -> Result<String, String> {
         return Err("must not end with /".to_owned());
     }
     let steps = text.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
+    if text.split('/').any(|segment| segment.starts_with('~')) {
+        return Err(
+            "must not have a segment that begins with ~: those are calls of sidebeat itself (~stop, ~ID)".to_owned()
+        );
+    }
     let plain = !steps && !text.contains(['?', '#', '%']) && text.parse::<PathAndQuery>().is_ok();
     if plain { Ok(text.to_owned()) } else { Err("must be a plain path, such as \"/license\"".to_owned()) }
 }
@@ -257,8 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn a_route_takes_no_path_of_our_own_calls() {
+        for path in ["/", "/license", "/a/b~c"] {
+            assert_eq!(route_path(path).as_deref(), Ok(path));
+        }
+        for path in ["license", "/a/", "//a", "/a/../b", "/a%2e", "/a?b", "/~stop", "/a/~refused", "/~x/a"] {
+            assert!(route_path(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
     fn headers_that_change_the_request_are_not_passed() {
-        for name in ["Content-Encoding", "X-HTTP-Method-Override", "x-original-url", "x-rewrite-url", "host", ""] {
+        for name in
+            ["Content-Encoding", "Expect", "X-HTTP-Method-Override", "x-original-url", "x-forwarded-uri", "host", ""]
+        {
             assert!(passed_header(name).is_err(), "{name}");
         }
         assert!(passed_header("x-correlation-id").is_ok());

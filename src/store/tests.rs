@@ -289,6 +289,15 @@ fn a_foreign_file_is_refused_and_stays_as_it_is() {
     }
 }
 
+#[test]
+fn a_missing_file_is_good_where_there_is_a_folder_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(check(&file(folder.path())).is_ok());
+    let fault = check(&folder.path().join("gone/sidebeat.redb")).unwrap_err();
+    assert!(fault.to_string().contains("gone does not exist: make it"), "{fault}");
+    assert!(check(Path::new("sidebeat-that-is-not-there.redb")).is_ok(), "beside the process");
+}
+
 /// A journal with records in it, closed.
 fn filled() -> (tempfile::TempDir, Vec<u8>) {
     let (folder, [_, closed]) = filled_and_left();

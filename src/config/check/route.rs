@@ -121,6 +121,10 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     if session_control == SessionControl::Auto {
         warn_of_unregistered(table, frame.kind(base.authority));
     }
+    warn_of_unlimited(table, session_control, frame.kind(base.authority));
+    if base.authority.is_some() {
+        warn_of_unused(table, base.endings.unused, frame.call);
+    }
     if enforcement == Enforcement::Renewal {
         expect_renewals(table, base.authority, frame);
     }
@@ -137,6 +141,34 @@ fn warn_of_unregistered(table: &Section<'_>, authority: Option<&AuthorityKind>) 
             session, so that whoever leaves the id out is limited by nobody; write \"always\" where all players come by \
             an authorize route or the admin API";
         table.warn("session-control", what);
+    }
+}
+
+/// An embedded authority limits those who have a session, and nobody else.
+fn warn_of_unlimited(table: &Section<'_>, session_control: SessionControl, authority: Option<&AuthorityKind>) {
+    let who = match session_control {
+        SessionControl::Always => return,
+        SessionControl::Auto => "a call without a token that asks for a session",
+        SessionControl::Never => "every call",
+    };
+    if matches!(authority, Some(AuthorityKind::Embedded(_))) {
+        let what = format!(
+            "lets {who} pass without a session, so that the limits of this authority do not hold for it; write \"always\", or leave it out"
+        );
+        table.warn("session-control", what);
+    }
+}
+
+/// A place that is given back before the license is there is one more license than the limit allows.
+fn warn_of_unused(table: &Section<'_>, unused: Option<Duration>, call: Duration) {
+    if let Some(unused) = unused.filter(|unused| *unused < call) {
+        let what = format!(
+            "unused = \"{}\" gives a place back before a license call must be answered (server.limits.call, {}): two \
+             viewers can get a license for it",
+            show_duration(unused),
+            show_duration(call)
+        );
+        table.warn("endings", what);
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     check_listeners(table, &listen, &listen_plain, admin);
     let trusted_proxies = trusted_proxies(table);
     let forwarded_header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
+    if forwarded_header != ForwardedHeader::Any && trusted_proxies.is_empty() && !table.has("trusted-proxies") {
+        table.fault("forwarded-header", "needs server.trusted-proxies: the header of anybody else is not read");
+    }
     let proxy_protocol = proxy_protocol(table, listen.iter().chain(&listen_plain), &trusted_proxies);
     let public_url = table.word("public-url", words::public_url);
     let host_names = host_names(table, public_url.as_deref());

@@ -43,6 +43,10 @@ fn each_fault_has_its_line_its_key_and_advice() {
             ],
         ),
         (
+            "[server]\nforwarded-header = \"forwarded\"",
+            &["line 2: server.forwarded-header: needs server.trusted-proxies: the header of anybody else is not read"],
+        ),
+        (
             "[server]\nproxy-protocol = [\"127.0.0.1:8443\"]",
             &["line 2: server.proxy-protocol: needs server.trusted-proxies, or every connection would be closed"],
         ),
@@ -394,6 +398,34 @@ fn devices_that_nothing_tells_apart_are_warned_of_where_they_are_counted() {
     assert!(warnings("device", "").contains("falls to the peer, and the authority counts devices"));
     assert_eq!(warnings("device", "device = [\"header:x-device-id\"]"), "");
     assert_eq!(warnings("playback", ""), "");
+}
+
+#[test]
+fn calls_that_no_limit_holds_for_are_warned_of() {
+    let warnings = |control: &str, top: &str| {
+        let text = format!(
+            "{top}[[authority]]\nname = \"a\"\nkind = \"embedded\"\n[[route]]\npath = \"/l\"\n\
+             license-server = \"https://h/\"\nauthority = \"a\"\ndevice = [\"header:x-device-id\"]\n{control}\n"
+        );
+        read(&text).unwrap().warnings.to_string()
+    };
+    for (control, top, told) in [
+        ("", "", ""),
+        ("session-control = \"always\"", "", ""),
+        (
+            "session-control = \"auto\"",
+            "",
+            "lets a call without a token that asks for a session pass without a session",
+        ),
+        ("session-control = \"never\"", "", "lets every call pass without a session"),
+        ("endings.unused = \"1s\"", "", "unused = \"1s\" gives a place back before a license call must be answered"),
+        ("endings.unused = \"6s\"", "", ""),
+        ("endings.unused = \"off\"", "", ""),
+        ("endings.unused = \"6s\"", "[server.limits]\ncall = \"7s\"\n", "(server.limits.call, 7s)"),
+    ] {
+        let found = warnings(control, top);
+        assert!(found.contains(told) && found.is_empty() == told.is_empty(), "{control} {top}: {found}");
+    }
 }
 
 #[test]

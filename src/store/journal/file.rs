@@ -31,6 +31,8 @@ pub enum Fault {
     Busy(PathBuf),
     #[error("store.file: {0} is no journal of sidebeat: name another file, or move this one away")]
     Foreign(PathBuf),
+    #[error("store.file: the folder {0} does not exist: make it, for the user that runs sidebeat")]
+    NoFolder(PathBuf),
     #[error("store.file: {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
     #[error(
@@ -45,15 +47,15 @@ pub enum Fault {
     Torn(PathBuf, String),
 }
 
-/// What can be said of the file without opening it: a missing one is good.
+/// What can be said of the file without opening it: a missing one is good where there is a folder for it.
 ///
 /// # Errors
-/// It is something else, or cannot be read.
+/// It is something else, cannot be read, or has no folder.
 pub fn check(path: &Path) -> Result<(), Fault> {
     let io = |error| Fault::Io(path.to_owned(), error);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return check_folder(path),
         Err(error) => return Err(io(error)),
     };
     if !file.metadata().map_err(io)?.is_file() {
@@ -62,6 +64,11 @@ pub fn check(path: &Path) -> Result<(), Fault> {
     let mut head = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
     if head == MAGIC { Ok(()) } else { Err(Fault::Foreign(path.to_owned())) }
+}
+
+fn check_folder(path: &Path) -> Result<(), Fault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() { Ok(()) } else { Err(Fault::NoFolder(folder.to_owned())) }
 }
 
 /// Makes the file if there is none, looks at it, and only then opens it to write.
