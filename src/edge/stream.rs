@@ -127,6 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use http_body_util::BodyExt;
+    use tokio::task::JoinSet;
     use tokio::time::{sleep, timeout};
 
     use super::super::address_limits::{AddressLimits, AddressResource};
@@ -144,12 +145,13 @@ mod tests {
         assert_eq!(line.next(), None);
         let running = Running::begin(&line);
         let mut reply = Sending::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share);
-        let idle = tokio::spawn(idleness(Arc::clone(&line), IDLE, IDLE));
+        let mut idle = JoinSet::new();
+        idle.spawn(idleness(Arc::clone(&line), IDLE, IDLE));
         for piece in 1..8 {
             sleep(IDLE * 9 / 10).await;
             assert_eq!(reply.frame().await.unwrap().unwrap().into_data().unwrap().len(), PIECE_BYTES);
-            assert!(!idle.is_finished(), "cut after piece {piece}");
+            assert!(idle.try_join_next().is_none(), "cut after piece {piece}");
         }
-        timeout(3 * IDLE, idle).await.expect("held open by a reply that nobody takes").unwrap();
+        timeout(3 * IDLE, idle.join_next()).await.expect("held open by a reply that nobody takes").unwrap().unwrap();
     }
 }
