@@ -207,35 +207,41 @@ async fn assert_sessions_went_on(home: &Home) {
     assert_eq!(home.headend.open().await.len(), 6);
 }
 
-#[tokio::test]
-async fn restarts_and_reloads_under_load_lose_no_call() {
-    const RESTARTS: usize = 20;
-    const RELOADS_EACH: usize = 5;
-    // Sessions are handed over whatever becomes of them at an end.
-    let home = Home::new(30.0, "close", false).await.without_expiry().await;
-    without_connection_limit(&home, 2);
-    let mut proxy = home.proxy();
-    let tally = under_load(&home, &Way::plain(proxy.players), async |tally: &Tally| {
+const RESTARTS: usize = 20;
+const RELOADS_EACH: usize = 5;
+
+/// Each restart follows reloads, and meets so many calls.
+async fn restart_and_reload(home: &Home, mut proxy: Proxy, way: Way, calls_each: usize) {
+    let tally = under_load(home, &way, async |tally: &Tally| {
         for restart in 1..=RESTARTS {
             for _ in 0..RELOADS_EACH {
                 proxy.signal("-HUP");
                 proxy.says_soon("configuration reloaded").await;
             }
             proxy.succeed().await;
-            tally.reaches(100 * restart).await;
+            tally.reaches(calls_each * restart).await;
         }
     })
     .await;
     assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
-    assert_sessions_went_on(&home).await;
+    assert_sessions_went_on(home).await;
     assert_eq!(proxy.said("sessions restored resumed=6"), RESTARTS);
     proxy.end_successor().await;
 }
 
+#[tokio::test]
+async fn restarts_and_reloads_under_load_lose_no_call() {
+    // Sessions are handed over whatever becomes of them at an end.
+    let home = Home::new(30.0, "close", false).await.without_expiry().await;
+    without_connection_limit(&home, 2);
+    let proxy = home.proxy();
+    let way = Way::plain(proxy.players);
+    restart_and_reload(&home, proxy, way, 100).await;
+}
+
 /// A connection of many streams ends as a whole: what runs on it is finished first.
 #[tokio::test]
-async fn restarts_under_load_over_tls_and_http_2_lose_no_call() {
-    const RESTARTS: usize = 10;
+async fn restarts_and_reloads_under_load_over_tls_and_http_2_lose_no_call() {
     let home = Home::new(30.0, "close", false).await.without_expiry().await;
     without_connection_limit(&home, 2);
     let file = home.folder.path().join("config.toml");
@@ -244,20 +250,11 @@ async fn restarts_under_load_over_tls_and_http_2_lose_no_call() {
     assert!(made.unwrap().status.success());
     let encrypted = "listen = [\"127.0.0.1:0\"]\nlisten-plain = []";
     std::fs::write(&file, config.replace("listen = []\nlisten-plain = [\"127.0.0.1:0\"]", encrypted)).unwrap();
-    let mut proxy = home.proxy();
+    let proxy = home.proxy();
     let mut tls = Arc::unwrap_or_clone(web::trusting(&home.folder.path().join("certs/ca.pem")));
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let way = Way { address: proxy.players, tls: Some(Arc::new(tls)) };
-    let tally = under_load(&home, &way, async |tally: &Tally| {
-        for restart in 1..=RESTARTS {
-            proxy.succeed().await;
-            tally.reaches(20 * restart).await;
-        }
-    })
-    .await;
-    assert_eq!(*tally.lost.borrow(), Vec::<String>::new(), "of {} calls", tally.answered.get());
-    assert_sessions_went_on(&home).await;
-    proxy.end_successor().await;
+    restart_and_reload(&home, proxy, way, 20).await;
 }
 
 #[tokio::test]
@@ -387,8 +384,7 @@ pub(crate) fn activated(home: &Home, sockets: &[(&str, &TcpListener)]) -> Comman
 }
 
 #[tokio::test]
-async fn a_service_manager_that_keeps_the_sockets_restarts_without_a_lost_call() {
-    const RESTARTS: usize = 5;
+async fn a_service_manager_that_keeps_the_sockets_restarts_and_reloads_without_a_lost_call() {
     let home = Home::new(30.0, "keep", false).await.without_expiry().await;
     // More workers than sockets: each takes from the one that there is.
     without_connection_limit(&home, 3);
@@ -399,6 +395,10 @@ async fn a_service_manager_that_keeps_the_sockets_restarts_without_a_lost_call()
     assert_eq!((proxy.players, proxy.admin), (address, admin.local_addr().unwrap()));
     let tally = under_load(&home, &Way::plain(address), async |tally: &Tally| {
         for restart in 1..=RESTARTS {
+            for _ in 0..RELOADS_EACH {
+                proxy.signal("-HUP");
+                proxy.says_soon("configuration reloaded").await;
+            }
             proxy.signal("-TERM");
             assert_eq!(proxy.end().await.code(), Some(0));
             proxy = Proxy::begin_by(activated(&home, &sockets));

@@ -856,7 +856,8 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
                 Effect::Note(Event::BeatLate(late)) => Some(*late),
                 _ => None,
             });
-            assert!(late.is_none_or(|late| late <= SECOND * 40), "{by}: {late:?} late");
+            // Only 35 s look like an absence in which its beat fell due: a beat that was not due is not late.
+            assert!(late.is_none_or(|late| by == 35 && late <= SECOND * 10), "{by}: {late:?} late");
             let budget = SECOND * 600;
             let owes = session.on_credit().map(|since| moment.now.saturating_duration_since(since));
             assert!(owes.is_none_or(|owes| owes <= budget), "{by}: {owes:?} on credit");
