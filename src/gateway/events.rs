@@ -37,8 +37,11 @@ impl Gateway {
         else {
             return whole("whose_events", "say whose: the device and the content token of a license call");
         };
-        let sessions = self.sessions.clone();
-        let scoped = move |notice: &Notice| is_of(&sessions, notice, key, token).then(|| notice.scoped());
+        let (sessions, authority) = (self.sessions.clone(), route.authority.as_ref().map(|it| it.name.clone()));
+        let scoped = move |notice: &Notice| {
+            let is_here = authority.as_ref() == Some(&notice.authority);
+            (is_here && is_of(&sessions, notice, key, token)).then(|| notice.scoped())
+        };
         let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else {
             return whole("too_many_listeners", "too many of this address listen to events; close some");
         };
@@ -52,10 +55,16 @@ impl Gateway {
     }
 }
 
-/// A token that was refreshed since is found by asking the playback.
+/// A token that was refreshed since is found by asking the playback. Where the device that was named has no playback of
+/// the token, that of another one is meant: the license call may name its device by a header.
 fn is_of(sessions: &Arc<Sessions>, notice: &Notice, key: DeviceKey, token: Option<Fingerprint>) -> bool {
-    key.is(notice.key)
-        && token.is_none_or(|token| notice.token == Some(token) || sessions.answers_to(key, notice.session, token))
+    match token {
+        None => key.is(notice.key),
+        Some(token) if key.is(notice.key) => {
+            notice.token == Some(token) || sessions.answers_to(key, notice.session, token)
+        }
+        Some(token) => notice.token == Some(token) && sessions.card(key, token).is_none(),
+    }
 }
 
 fn whole(error: &'static str, detail: &'static str) -> Response<Sending> {

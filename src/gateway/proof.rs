@@ -62,6 +62,23 @@ impl Gateway {
         }
     }
 
+    /// As [`Self::prove_at_once`], of a sign of life or end: it is of the playback of its token, whatever names the
+    /// device.
+    pub(super) fn prove_sign(
+        &self,
+        authority: &Authority,
+        token: Option<&Secret>,
+        device: impl Fn(&TokenClaims) -> Option<(String, &'static str)>,
+    ) -> Option<Option<TokenClaims>> {
+        let proven = self.prove_at_once(authority, token, device);
+        proven.or_else(|| {
+            let token = token?;
+            let claims = TokenClaims::peek(token.expose())?;
+            let print = identity::of_playback(Some(token), Some(&claims))?;
+            self.sessions.device_of_token(&authority.name, None, print).map(|_| Some(claims))
+        })
+    }
+
     fn proven_before(
         &self,
         authority: &Authority,

@@ -4,7 +4,8 @@
 //! reports, which prove life while they come and death when they stop. Both take the same identity
 //! and content token as a license call, in headers or in the query, so that one URL is all that an app
 //! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
-//! its playback, without one those of the device that began without one. Always answered 204, but for a body beyond the limits of any
+//! its playback, whatever names the device: no beacon can set a header. Without one they mean those of the device that
+//! began without one. Always answered 204, but for a body beyond the limits of any
 //! body: who asks learns nothing, and a player that hears 410 would never report again. The answer waits for nothing:
 //! the authority is told behind it.
 
@@ -99,6 +100,7 @@ impl Gateway {
         self.sessions.report(key, token, read(told));
     }
 
+    /// The device whose playback is meant, and the content token that says so.
     pub(super) fn who(
         &self,
         route: &Route,
@@ -117,9 +119,11 @@ impl Gateway {
         let device = |claims: Option<&TokenClaims>| {
             identity::device(&route.config.device, &Evidence { claims, headers, peer, query, rest })
         };
-        let claims = self.prove_at_once(authority, token.as_ref(), |claims| device(Some(claims)))?;
-        let (device, rung) = device(claims.as_ref())?;
-        Some((DeviceKey::new(&authority.name, rung, &device), identity::of_playback(token.as_ref(), claims.as_ref())))
+        let claims = self.prove_sign(authority, token.as_ref(), |claims| device(Some(claims)))?;
+        let token = identity::of_playback(token.as_ref(), claims.as_ref());
+        let named = device(claims.as_ref()).map(|(device, rung)| DeviceKey::new(&authority.name, rung, &device));
+        let playing = token.and_then(|token| self.sessions.device_of_token(&authority.name, named, token));
+        Some((playing.or(named)?, token))
     }
 }
 

@@ -195,7 +195,7 @@ impl<C> Playback<C> {
     }
 
     /// All content tokens by which it is known.
-    pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> {
+    pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> + Clone {
         self.token.into_iter().chain(self.later_tokens.iter().copied())
     }
 

@@ -13,11 +13,11 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 /// A content token at one authority.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct TokenName(u64);
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct TokenName(u64);
 
 impl TokenName {
-    fn of(authority: &str, token: Fingerprint) -> Self {
+    pub(super) fn of(authority: &str, token: Fingerprint) -> Self {
         Self(Fingerprint::of_parts(&[authority.as_bytes(), &token.0.to_be_bytes()]).0)
     }
 }

@@ -30,6 +30,7 @@ mod strays;
 mod table;
 mod tie;
 mod timeline;
+mod token_index;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -55,6 +56,7 @@ use self::spares::Spares;
 use self::table::{Kept, Seat, Table};
 pub use self::tie::Tie;
 pub use self::timeline::{Entry, Happened, Timeline};
+use self::token_index::TokenIndex;
 use crate::clock::Clock;
 use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
@@ -82,6 +84,7 @@ pub struct Sessions {
     store: Option<Arc<dyn Store>>,
     table: Table,
     telemetry: Arc<Telemetry>,
+    token_index: Arc<TokenIndex>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
 }
 
@@ -114,7 +117,7 @@ impl Sessions {
         let wheel = Mutex::new(Wheel::new(clock.now()));
         let sleep = Sleep::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
-        let index = Arc::default();
+        let (index, token_index) = <(_, Arc<TokenIndex>)>::default();
         let device_notes = DeviceNotes::default();
         Arc::new(Self {
             alarm,
@@ -130,6 +133,7 @@ impl Sessions {
             store,
             table,
             telemetry,
+            token_index,
             wheel,
         })
     }

@@ -41,6 +41,7 @@ impl Sessions {
             drop_tokens(device);
             self.keep(key, device);
             self.reindex(key, device);
+            self.index_tokens(key, device);
             self.mark_killed(key, device);
             self.pump.mark_accepted(device);
             self.pump.mark_closing(device);

@@ -12,6 +12,7 @@ use super::closings::Closing;
 use super::index::IndexedSession;
 use super::spares::Spare;
 use super::timeline::Timeline;
+use super::token_index::IndexedTokens;
 use crate::eme::Mirror;
 use crate::secret::Fingerprint;
 use crate::session::{Device, Playback, Slot, Stamp};
@@ -29,6 +30,8 @@ pub(super) struct Kept {
     pub(super) closing: Option<Closing>,
     /// Its part in the operators' views, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
+    /// Its content tokens where calls look for them, while it goes on.
+    pub(super) indexed_tokens: Option<IndexedTokens>,
     /// Whether its operator was warned of what its licenses say of renewals.
     pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
@@ -57,6 +60,7 @@ impl Kept {
             card,
             closing: None,
             indexed: None,
+            indexed_tokens: None,
             escapes_told: false,
             mirror: Mirror::default(),
             opened_by: None,

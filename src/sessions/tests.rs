@@ -157,11 +157,15 @@ impl Stage {
     }
 
     async fn play(&mut self, token: u64) -> SessionId {
-        let waits = self.wait(token);
+        self.play_of(key(), token).await
+    }
+
+    async fn play_of(&mut self, key: DeviceKey, token: u64) -> SessionId {
+        let waits = self.wait_of(key, token);
         self.grant(AskKind::Open).await;
         let admission = waits.await.expect("an admission");
         assert!(matches!(admission.answer, Answer::Forward(_)));
-        self.sessions.used(key(), Fingerprint(token));
+        self.sessions.used(key, Fingerprint(token));
         admission.session.expect("a session")
     }
 
@@ -355,6 +359,42 @@ async fn a_stop_ends_what_it_names() {
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(2))), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
+}
+
+#[tokio::test]
+async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_session() {
+    let mut stage = Stage::new(brief());
+    let sessions = stage.sessions.clone();
+    let named = |device, token| sessions.device_of_token("test", device, Fingerprint(token));
+    let other = DeviceKey::new("test", "header", "other");
+    stage.play(1).await;
+    for device in [None, Some(key()), Some(other)] {
+        assert_eq!((named(device, 1), named(device, 2)), (Some(key()), None), "{device:?}");
+    }
+    assert_eq!(sessions.device_of_token("elsewhere", None, Fingerprint(1)), None, "another authority's token");
+    stage.play_of(other, 1).await;
+    assert_eq!(named(None, 1), None, "two devices play by it");
+    assert_eq!((named(Some(key()), 1), named(Some(other), 1)), (Some(key()), Some(other)));
+
+    assert_eq!(sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(named(Some(key()), 1), Some(other), "what is over is nobody's choice");
+    stage.grant(AskKind::Close).await;
+    assert_eq!(sessions.stop(other, Some(Fingerprint(1))), 1);
+    assert_eq!((named(Some(other), 1), sessions.token_index.len()), (None, 0));
+    stage.grant(AskKind::Close).await;
+    stage.emptied().await;
+}
+
+#[tokio::test]
+async fn a_token_of_more_devices_than_a_call_looks_at_is_nobodys() {
+    let mut stage = Stage::new(brief());
+    for number in 0..17 {
+        stage.play_of(DeviceKey::new("test", "header", &number.to_string()), 1).await;
+    }
+    let named = |device| stage.sessions.device_of_token("test", device, Fingerprint(1));
+    assert_eq!(stage.sessions.token_index.devices("test", Fingerprint(1)), []);
+    let last = DeviceKey::new("test", "header", "16");
+    assert_eq!((named(None), named(Some(last))), (None, Some(last)));
 }
 
 /// Two playbacks without a token, and one target: whoever reports, neither may be taken for silent.

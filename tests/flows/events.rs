@@ -170,13 +170,13 @@ async fn a_webhook_that_is_gone_costs_no_playback() {
 }
 
 /// Whoever listens, and what it heard.
-struct Listener {
-    heard: String,
+pub(crate) struct Listener {
+    pub(crate) heard: String,
     stream: TcpStream,
 }
 
 impl Listener {
-    async fn at(address: SocketAddr, target: &str, more: &str) -> Self {
+    pub(crate) async fn at(address: SocketAddr, target: &str, more: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -186,17 +186,19 @@ impl Listener {
     }
 
     /// Reads on until this was heard; the end of the stream is a failure.
-    async fn until(&mut self, text: &str) {
+    pub(crate) async fn until(&mut self, text: &str) {
         let mut bytes = [0; 4096];
+        // For all of it: what keeps the connection alive comes without end.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.heard.contains(text) {
-            let read = tokio::time::timeout(PATIENCE, self.stream.read(&mut bytes)).await;
+            let read = tokio::time::timeout_at(deadline, self.stream.read(&mut bytes)).await;
             let read = read.unwrap_or_else(|_| panic!("never heard {text}: {}", self.heard)).unwrap();
             assert!(read > 0, "never heard {text}: {}", self.heard);
             self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
         }
     }
 
-    fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.heard.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
     }
 

@@ -93,11 +93,16 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
     let tv = stage.player("127.0.0.1", "news").await;
     assert!(tv.clone().without("x-device-id").post(CLEARKEY).await.is_good());
     assert_eq!(stage.each("device_by").await, ["peer"]);
-    assert_eq!(tv.stop().await.status, 204);
-    assert_eq!(stage.each("state").await, ["live"]);
+    // Were it the same device, its film would end the news.
+    let thief = stage.player("127.0.0.1", "film").await;
+    assert!(thief.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.each("device_by").await, ["peer", "header"]);
+    assert_eq!(stage.each("state").await, ["live", "live"]);
+    assert_eq!(thief.stop().await.status, 204);
+    stage.headend.next("teardown", 0).await;
     // Its own address is whose it is.
     assert_eq!(tv.without("x-device-id").stop().await.status, 204);
-    stage.headend.next("teardown", 0).await;
+    stage.headend.next("teardown", 1).await;
     stage.end().await;
 }
 

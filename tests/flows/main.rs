@@ -19,6 +19,7 @@ mod stage;
 mod upstream;
 
 mod admin;
+mod beacons;
 mod blackouts;
 mod clients;
 mod demanded;

@@ -245,6 +245,13 @@ impl Stage {
         self.sessions().await.iter().map(text).collect()
     }
 
+    /// The state of the session of this device, which has no other.
+    pub(crate) async fn state_of(&self, device: &str) -> String {
+        let rows = self.sessions().await;
+        let row = rows.iter().find(|row| row["device"] == device).unwrap_or_else(|| panic!("none of {device}"));
+        row["state"].as_str().unwrap().to_owned()
+    }
+
     /// Waits until there is exactly one session, in that state; returns it with its timeline.
     pub(crate) async fn only_session(&self, state: &str) -> Value {
         self.eventually(state, async || self.each("state").await == [state]).await;

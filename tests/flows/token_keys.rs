@@ -75,8 +75,12 @@ async fn license_server() -> Upstream {
 }
 
 fn script(server: &Upstream, keys: &str) -> Script {
+    script_with(server, keys, ROUTE)
+}
+
+fn script_with(server: &Upstream, keys: &str, route: &str) -> Script {
     let authority = format!("{HOME}[authority.token-keys]\n{keys}");
-    Stage::script().authority(&authority).upstream("/license", &server.url(), ROUTE)
+    Stage::script().authority(&authority).upstream("/license", &server.url(), route)
 }
 
 fn player(stage: &Stage, token: &str) -> Player {
@@ -286,6 +290,29 @@ async fn keys_that_are_replaced_verify_the_next_tokens_and_what_runs_by_an_old_o
     stage.eventually("over", async || stage.each("state").await.iter().filter(|it| *it == "live").count() == 1).await;
     let again = tv.post(CLEARKEY).await;
     assert!(is_refused(&again, "token_unverified"), "what is over begins anew by a good token: {}", again.text());
+    stage.end().await;
+}
+
+/// Its key may be gone by then; and no beacon can send the header by which the license call names its device.
+#[tokio::test]
+async fn a_beacon_with_the_token_that_began_a_session_is_believed_whatever_names_the_device() {
+    let (old, new) = (Issuer::ec(Some("1")), Issuer::ec(Some("2")));
+    let (keys, server) = (KeyServer::with(&[&old]).await, license_server().await);
+    let by_header = "authority = \"home\"\ndevice = [\"header:x-device-id\", \"peer\"]";
+    let stage = script_with(&server, &keys.lines(), by_header).start().await;
+    let token = old.token("ann", "tv");
+    let tv = player(&stage, &token).with("x-device-id", "living-room");
+    assert!(tv.post(CLEARKEY).await.is_good());
+    keys.publish(&[&new]);
+    assert!(player(&stage, &new.token("bob", "phone")).post(CLEARKEY).await.is_good(), "the new key is looked for");
+    let beacon = async |token: &str| {
+        let beacon = stage.stranger().at(&tv.path).post("").below(&format!("/~stop?token={token}"));
+        assert_eq!(beacon.await.status, 204);
+    };
+    beacon(&old.token("ann", "pad")).await;
+    assert_eq!(stage.each("state").await, ["live", "live"], "a token that no key proves any more, and no session");
+    beacon(&token).await;
+    stage.eventually("over", async || stage.each("state").await.iter().filter(|it| *it == "live").count() == 1).await;
     stage.end().await;
 }
 

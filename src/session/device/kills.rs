@@ -23,7 +23,7 @@ impl<C> Playback<C> {
     }
 
     /// It plays, or its player may take it back.
-    pub(super) fn goes_on(&self) -> bool {
+    pub fn goes_on(&self) -> bool {
         self.session.is_active() || self.session.gives_way()
     }
 
