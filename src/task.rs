@@ -13,9 +13,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
+pub use self::caller_place::{CallerPlace, HeldPlace};
 use self::carried::MAX_CARRIED_CALLS;
 pub use self::carried::{CarriedCall, HangUp};
 
+mod caller_place;
 mod carried;
 
 /// Pieces of heavy work that wait while as many run as may: beyond it, whoever asks is told to come again.
@@ -96,8 +98,9 @@ impl Tasks {
     ) -> Result<T, TooBusy> {
         let place = heavy.places.clone().try_acquire_owned().map_err(|_full| TooBusy)?;
         let running = heavy.running.clone().acquire_owned().await.map_err(|_closed| TooBusy)?;
+        let of_caller = HeldPlace::of_caller();
         let done = self.tracker.spawn_blocking(move || {
-            let _until_done = (place, running);
+            let _until_done = (place, running, of_caller);
             work()
         });
         match done.await {

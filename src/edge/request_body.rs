@@ -21,6 +21,7 @@ use super::line::Receiving;
 use super::permit::Permit;
 use super::reply::Refusal;
 use super::shared::Shared;
+use crate::task::{CallerPlace, HeldPlace};
 
 /// There is no room for this call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +57,7 @@ struct HeldPlaces {
     receiving: Option<Receiving>,
     body_bytes: Option<(AddressShare, Permit)>,
     /// From the complete body on.
-    call: Option<(AddressShare, Permit)>,
+    call: Option<(Arc<AddressShare>, Permit)>,
 }
 
 impl CallPlace {
@@ -80,7 +81,7 @@ impl CallPlace {
 
     /// The reply is there. What is given counts the call for its address until the reply is sent, so that
     /// whoever reads slowly holds up nobody else.
-    pub(super) fn answered(&self) -> Option<AddressShare> {
+    pub(super) fn answered(&self) -> Option<Arc<AddressShare>> {
         let HeldPlaces { body: _, body_bytes: _, call, receiving: _ } = std::mem::take(&mut *self.held());
         call.map(|(share, _permit)| share)
     }
@@ -111,7 +112,7 @@ impl CallPlace {
             let Shared { addresses, calls, .. } = &*self.shared;
             let share = addresses.take_call(self.address, calls.scarce()).ok_or(CallRefusal::AddressFull)?;
             let permit = calls.enter().ok_or_else(|| self.refuse())?;
-            held.call = Some((share, permit));
+            held.call = Some((Arc::new(share), permit));
         }
         (held.body, held.receiving) = (None, None);
         Ok(())
@@ -128,6 +129,15 @@ impl CallPlace {
 
     fn held(&self) -> std::sync::MutexGuard<'_, HeldPlaces> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What goes on without the call counts for its address, but not for all: the call itself is over.
+impl CallerPlace for CallPlace {
+    fn hold(&self) -> Option<HeldPlace> {
+        let held = self.held();
+        let (share, _permit) = held.call.as_ref()?;
+        Some(HeldPlace::new(share.clone()))
     }
 }
 

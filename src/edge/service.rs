@@ -95,7 +95,7 @@ impl Service<Request<Incoming>> for Calls {
         };
         add(&shared.counters.calls);
         let body = RequestBody::new(body, Arc::clone(&place));
-        let reply = self.worker.handler.call(peer, Request::from_parts(parts, body));
+        let reply = self.worker.handler.call(peer, Request::from_parts(parts, body)).at(place.clone());
         let state = State::Call { place, reply, _unanswered: shared.unanswered.enter() };
         Answer { state: Some(state), finish, running: Some(running), share: None }
     }
@@ -145,7 +145,7 @@ pub(super) struct Answer {
     finish: Finish,
     running: Option<Running>,
     /// Once the reply is there.
-    share: Option<AddressShare>,
+    share: Option<Arc<AddressShare>>,
 }
 
 enum State {

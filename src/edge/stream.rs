@@ -4,6 +4,7 @@
 //! player reads it from us, and is dropped with the player's connection.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -36,7 +37,7 @@ impl Sending {
     }
 
     /// Counts for its address until all of it is sent, or nobody wants the rest. The call of a stream runs so long, too.
-    pub(super) fn within(self, running: Running, share: Option<AddressShare>) -> Self {
+    pub(super) fn within(self, running: Running, share: Option<Arc<AddressShare>>) -> Self {
         match (self, share) {
             (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, _share: share })),
             (Self::Whole(body), Some(share)) => {
@@ -51,14 +52,14 @@ impl Sending {
 pub struct Counted {
     data: Bytes,
     taken: BeingTaken,
-    _share: AddressShare,
+    _share: Arc<AddressShare>,
 }
 
 /// A stream whose call counts as running for as long as it flows: its connection is not idle.
 struct Flowing {
     body: Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>,
     _running: Running,
-    _share: Option<AddressShare>,
+    _share: Option<Arc<AddressShare>>,
 }
 
 impl Body for Flowing {
@@ -144,7 +145,7 @@ mod tests {
         let share = limits.take(Ipv4Addr::LOCALHOST.into(), AddressResource::Calls, 1);
         assert_eq!(line.next(), None);
         let running = Running::begin(&line);
-        let mut reply = Sending::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share);
+        let mut reply = Sending::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share.map(Arc::new));
         let mut idle = JoinSet::new();
         idle.spawn(idleness(Arc::clone(&line), IDLE, IDLE));
         for piece in 1..8 {

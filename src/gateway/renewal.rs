@@ -86,7 +86,7 @@ impl Story<'_> {
         let call = managed.call;
         let key_session = self.asked.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
-        self.gateway.tasks.spawn(async move {
+        self.gateway.tasks.carry_on(async move {
             let Renewal { license, result } = client.renew(&card, &grant, &challenge).await;
             if let (Ok(asked), Some(license)) = (&asked, &license) {
                 mirror_renewal(&sessions, key, id, asked, license);

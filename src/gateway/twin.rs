@@ -55,7 +55,7 @@ impl Gateway {
 
     fn take_off(&self, route: Arc<Route>, asked: Arc<Asked>, deadline: Instant, flight: Flight) {
         let gateway = self.clone();
-        self.tasks.spawn(async move {
+        self.tasks.carry_on(async move {
             let story = Story { asked: &asked, deadline, flight: Some(&flight), gateway: &gateway, route: &route };
             if let Some(ending) = story.tell().await {
                 flight.land(ending);

@@ -10,14 +10,16 @@ use super::Sessions;
 use super::card::Card;
 use super::pump::LateGrant;
 use crate::session::{Ask, Told};
+use crate::task::HeldPlace;
 
 impl Sessions {
-    /// An open of the same account that meets the limit meanwhile waits for the place. The end of the process waits for
+    /// `place`: of the call for which it was opened. An open of the same account that meets the limit meanwhile waits for the place. The end of the process waits for
     /// it as for any call.
-    pub(super) fn give_late_grant_back(self: &Arc<Self>, late: LateGrant, card: &Arc<Card>) {
+    pub(super) fn give_late_grant_back(self: &Arc<Self>, late: LateGrant, card: &Arc<Card>, place: Option<HeldPlace>) {
         let (sessions, card) = (self.clone(), Arc::new(card.without_token()));
         let closing = self.pump.closings().begin(&card);
         self.pump.track(async move {
+            let _until_done = place;
             let Some(grant) = late.await else { return };
             let (telemetry, authority) = (&sessions.telemetry, &*card.authority_name);
             telemetry.metrics.late_grant(&card.authority_name);

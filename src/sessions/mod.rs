@@ -65,6 +65,7 @@ use crate::session::{
     Wheel,
 };
 use crate::store::Store;
+use crate::task::HeldPlace;
 use crate::telemetry::Telemetry;
 
 pub struct Sessions {
@@ -174,6 +175,10 @@ impl Sessions {
                     let card = Card { network, token, ..Card::clone(&playback.card.card) };
                     (playback.card.card, playback.card.record) = (Arc::new(card), None);
                 }
+            }
+            if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.is_held()) {
+                // Its open sets out later, when this call may be gone.
+                playback.card.place = playback.card.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.
             let woken = (answer == Answer::Wait).then(|| wake.clone().notified_owned());

@@ -21,7 +21,7 @@ use super::table::Kept;
 use crate::ids::SessionId;
 use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Grant, Playback, Reason, Verdict};
 use crate::store::Dialect;
-use crate::task::Tasks;
+use crate::task::{HeldPlace, Tasks};
 
 /// A call to an authority that is to be made.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Asking {
     pub card: Arc<Card>,
     pub id: SessionId,
     pub key: DeviceKey,
+    /// Of the player's call for which an open is made: the player may hang up, the open goes on.
+    pub place: Option<HeldPlace>,
 }
 
 pub type Verdicts<'a> = Pin<Box<dyn Future<Output = Result<Verdict, Fault>> + Send + 'a>>;
@@ -95,8 +97,8 @@ impl Pump {
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
-            let Asking { ask, card, id, key } = asking;
-            let asked = sessions.perform(&ask, &card, (key, id), latest);
+            let Asking { ask, card, id, key, place } = asking;
+            let asked = sessions.perform(&ask, &card, (key, id), latest, place.as_ref());
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
                 known.await;
@@ -225,6 +227,7 @@ impl Sessions {
         card: &Arc<Card>,
         whose: (DeviceKey, SessionId),
         latest: Instant,
+        place: Option<&HeldPlace>,
     ) -> Result<Verdict, Fault> {
         let Pump { asker, closings, .. } = &self.pump;
         if ask.kind != AskKind::Open {
@@ -233,7 +236,7 @@ impl Sessions {
         }
         let mut before = closings.of(card);
         let mut result = match self.pump.set_out(None).await {
-            Some(_permit) => self.open(ask, card).await,
+            Some(_permit) => self.open(ask, card, place).await,
             None => return Err(busy()),
         };
         for may_wait in [true, false] {
@@ -251,7 +254,7 @@ impl Sessions {
                 break;
             }
             let Some(permit) = self.pump.set_out(Some(left)).await else { break };
-            result = self.open(ask, card).await;
+            result = self.open(ask, card, place).await;
             drop(permit);
             self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
             if given_up {
@@ -261,10 +264,10 @@ impl Sessions {
         result
     }
 
-    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>) -> Result<Verdict, Fault> {
+    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>, place: Option<&HeldPlace>) -> Result<Verdict, Fault> {
         let (result, late) = self.pump.asker.open(ask, card).await;
         if let Some(late) = late {
-            self.give_late_grant_back(late, card);
+            self.give_late_grant_back(late, card, place.cloned());
         }
         result
     }

@@ -10,6 +10,7 @@ use super::table::{Kept, Seat};
 use super::{Asking, DeviceKey, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, Effect, Event, Outbox};
+use crate::task::HeldPlace;
 
 impl Sessions {
     pub(super) fn with<R>(
@@ -39,6 +40,7 @@ impl Sessions {
                 self.carry_out(key, device, (id, effect, told), wake, &mut jobs);
             }
             drop_tokens(device);
+            drop_places(device);
             self.keep(key, device);
             self.reindex(key, device);
             self.index_tokens(key, device);
@@ -71,7 +73,11 @@ impl Sessions {
             return;
         };
         match effect {
-            Effect::Ask(ask) => jobs.push(Asking { ask, card: playback.card.card.clone(), id, key }),
+            Effect::Ask(ask) => {
+                let mut of_caller = || playback.card.place.take().or_else(HeldPlace::of_caller);
+                let place = if ask.kind == AskKind::Open { of_caller() } else { None };
+                jobs.push(Asking { ask, card: playback.card.card.clone(), id, key, place });
+            }
             Effect::Displace(_) | Effect::Forget => {}
             Effect::Note(event) => {
                 let at = self.clock.wall();
@@ -104,6 +110,13 @@ impl Sessions {
             }
             self.alarm.notify_one();
         }
+    }
+}
+
+/// What has set out holds its caller's place itself; what is over needs none.
+fn drop_places(device: &mut Device<Kept>) {
+    for playback in device.playbacks_mut().filter(|playback| !playback.session.is_held()) {
+        playback.card.place = None;
     }
 }
 

@@ -17,6 +17,7 @@ use crate::eme::Mirror;
 use crate::secret::Fingerprint;
 use crate::session::{Device, Playback, Slot, Stamp};
 use crate::store::{CardRecord, Mark};
+use crate::task::HeldPlace;
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Kept {
     pub(super) slotted: Option<(Instant, Slot)>,
     /// While it is a preload that holds a place.
     pub(super) spare: Option<Spare>,
+    /// That of the call for which it is to be opened, until the open sets out.
+    pub(super) place: Option<HeldPlace>,
     /// What the store has of it, if anything.
     pub(super) stamp: Option<Stamp>,
     pub(super) timeline: Timeline,
@@ -66,6 +69,7 @@ impl Kept {
             opened_by: None,
             record: None,
             slotted: None,
+            place: None,
             spare: None,
             stamp: None,
             timeline: Timeline::default(),

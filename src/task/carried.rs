@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 use super::Tasks;
+use super::caller_place::{CallerPlace, scoped};
 
 /// Calls that go on without their connection at once; what is beyond them ends with it.
 pub(super) const MAX_CARRIED_CALLS: usize = 4096;
@@ -43,6 +44,8 @@ type BoxedCall<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct CarriedCall<T: 'static> {
     call: Option<BoxedCall<T>>,
     hang_up: HangUp,
+    /// What the call has taken of its address's share.
+    place: Option<Arc<dyn CallerPlace>>,
     tasks: Tasks,
 }
 
@@ -52,7 +55,15 @@ impl<T> CarriedCall<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let hang_up = HangUp::default();
-        Self { call: Some(Box::pin(call(hang_up.clone()))), hang_up, tasks }
+        Self { call: Some(Box::pin(call(hang_up.clone()))), hang_up, place: None, tasks }
+    }
+
+    /// What goes on of it without its connection keeps this place.
+    #[must_use]
+    pub fn at(self, place: Arc<dyn CallerPlace>) -> Self {
+        let mut call = self;
+        call.place = Some(place);
+        call
     }
 }
 
@@ -60,8 +71,9 @@ impl<T> Future for CarriedCall<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(call) = &mut self.call else { return Poll::Pending };
-        let done = call.as_mut().poll(cx);
+        let Self { call, place, .. } = &mut *self;
+        let Some(call) = call else { return Poll::Pending };
+        let done = scoped(place.as_ref(), || call.as_mut().poll(cx));
         if done.is_ready() {
             self.call = None;
         }
@@ -76,9 +88,12 @@ impl<T> Drop for CarriedCall<T> {
         let (Ok(runtime), Ok(place)) = (Handle::try_current(), self.tasks.carried.clone().try_acquire_owned()) else {
             return tracing::debug!("a call ended with its connection: too many go on without theirs");
         };
+        // It is the same call, and is in flight until it is over.
+        let (mut call, of_address) = (call, self.place.take());
         self.tasks.spawn_on(&runtime, async move {
             let _until_done = place;
-            drop(call.await);
+            let done = std::future::poll_fn(|cx| scoped(of_address.as_ref(), || call.as_mut().poll(cx)));
+            drop(done.await);
         });
     }
 }

@@ -1,0 +1,118 @@
+//! Players that hang up: the work that goes on for them counts for their address until it is over.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::player::CLEARKEY;
+use crate::stage::Stage;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const HANG_UPS: usize = 300;
+const MOST: usize = 16;
+
+/// A server that takes every call in, and answers none.
+struct Silent {
+    address: SocketAddr,
+    begun: watch::Receiver<usize>,
+    _serving: JoinSet<()>,
+}
+
+impl Silent {
+    async fn serve() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, (tell, begun)) = (listener.local_addr().unwrap(), watch::channel(0));
+        let (mut serving, tell) = (JoinSet::new(), Arc::new(tell));
+        serving.spawn(async move {
+            let mut calls = JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let tell = tell.clone();
+                calls.spawn(async move {
+                    let read = stream.read(&mut [0; 4096]).await.unwrap_or(0);
+                    tell.send_modify(|begun| *begun += usize::from(read > 0));
+                    while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+                });
+            }
+        });
+        Self { address, begun, _serving: serving }
+    }
+}
+
+/// Its connection is closed as soon as its call has set out. False if it was refused.
+async fn asks_and_hangs_up(to: SocketAddr, path: &str, (device, token): (usize, &str), server: &mut Silent) -> bool {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+    let mut stream: TcpStream = socket.connect(to).await.unwrap();
+    let length = CLEARKEY.len();
+    let call = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-device-id: {device}\r\nnv-authorizations: {token}\r\n\
+         content-length: {length}\r\n\r\n{CLEARKEY}"
+    );
+    stream.write_all(call.as_bytes()).await.unwrap();
+    let mut part = [0; 1024];
+    let told = async {
+        tokio::select! {
+            begun = server.begun.changed() => begun.map(|()| true).unwrap(),
+            read = stream.read(&mut part) => {
+                let reply = String::from_utf8_lossy(&part[..read.unwrap()]).into_owned();
+                assert!(reply.contains("\"too_many_calls\""), "{reply}");
+                false
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the call sets out, or is refused")
+}
+
+async fn hang_ups_take_no_more_than_their_share(path: &str) {
+    let mut server = Silent::serve().await;
+    let silent = server.address;
+    let stage = Stage::clearkey()
+        .authority("timeout = \"5s\"")
+        .limits(&format!("in-flight-per-address = {MOST}"))
+        .settings(|settings| settings.limit = 1_000)
+        .tables(&format!(
+            "[[authority]]\nname = \"slow\"\nkind = \"nagra-ssm\"\nurl = \"http://{silent}/DEMO/ssm\"\n\
+             tenant = \"DEMO\"\ntimeout = \"5s\"\n"
+        ))
+        .upstream("/slow-authority", &format!("http://{silent}"), "authority = \"slow\"")
+        .upstream("/slow-license", &format!("http://{silent}"), "authority = \"head-end\"\ntimeout = \"5s\"")
+        .start()
+        .await;
+    let token = stage.headend.token("account=ann&device=pad&content=film").await;
+    let mut begun = 0;
+    for device in 0..HANG_UPS {
+        begun += usize::from(asks_and_hangs_up(stage.proxy, path, (device, &token), &mut server).await);
+    }
+    // The first of them may have been given up by now, and have made room for others.
+    assert!((MOST..=2 * MOST).contains(&begun), "{begun} calls of one address are under way");
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.post(CLEARKEY).await.is_good(), "another address is served");
+    // What was begun ends, and gives its place back.
+    drop(server);
+    let again = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+        let mut stream = socket.connect(stage.proxy).await.unwrap();
+        stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut part = [0; 1024];
+        let read = stream.read(&mut part).await.unwrap();
+        String::from_utf8_lossy(&part[..read]).contains("\"no_route\"")
+    };
+    stage.eventually("its places given back", again).await;
+    stage.end_leaving_some_open().await;
+}
+
+#[tokio::test]
+async fn opens_of_players_that_hang_up_count_for_their_address_until_they_are_over() {
+    hang_ups_take_no_more_than_their_share("/slow-authority").await;
+}
+
+#[tokio::test]
+async fn license_calls_of_players_that_hang_up_count_for_their_address_until_they_are_over() {
+    hang_ups_take_no_more_than_their_share("/slow-license").await;
+}
