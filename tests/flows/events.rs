@@ -187,15 +187,17 @@ impl Listener {
 
     /// Reads on until this was heard; the end of the stream is a failure.
     pub(crate) async fn until(&mut self, text: &str) {
-        let mut bytes = [0; 4096];
+        let hears = async {
+            let mut bytes = [0; 4096];
+            while !self.heard.contains(text) {
+                let read = self.stream.read(&mut bytes).await.unwrap();
+                assert!(read > 0, "never heard {text}: {}", self.heard);
+                self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        };
         // For all of it: what keeps the connection alive comes without end.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.heard.contains(text) {
-            let read = tokio::time::timeout_at(deadline, self.stream.read(&mut bytes)).await;
-            let read = read.unwrap_or_else(|_| panic!("never heard {text}: {}", self.heard)).unwrap();
-            assert!(read > 0, "never heard {text}: {}", self.heard);
-            self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
-        }
+        let in_time = tokio::time::timeout(PATIENCE, hears).await.is_ok();
+        assert!(in_time, "never heard {text}: {}", self.heard);
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {

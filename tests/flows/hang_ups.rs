@@ -65,7 +65,7 @@ async fn asks_and_hangs_up(to: SocketAddr, path: &str, (device, token): (usize, 
             }
         }
     };
-    tokio::time::timeout(PATIENCE, told).await.expect("the call sets out, or is refused")
+    tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("the call neither sets out nor is refused"))
 }
 
 async fn hang_ups_take_no_more_than_their_share(path: &str) {
