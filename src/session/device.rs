@@ -279,11 +279,12 @@ impl<C> Device<C> {
         self.forget_surplus(out);
         let mut playback = Playback::begin(start, now, call, policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
-        playback.learn_token(beside.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
         playback.session.hold_until(now + hold);
         playback.session.credit_spent = spent;
         playback.wish = self.wishes;
+        let id = playback.id;
         self.playbacks.push(playback);
+        beside.into_iter().for_each(|token| self.learn_token(id, token));
         self.start_held(now, policy, out);
         self.playbacks.len() - 1
     }

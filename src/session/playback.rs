@@ -55,6 +55,9 @@ pub struct Playback<C> {
     /// Those that came after the first one for the same content.
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     pub role: Role,
+    /// Content tokens of its calls that another playback of the device has: they say nothing of which of the two is
+    /// meant, but a kill holds for them as well.
+    pub(super) shared_tokens: Vec<Fingerprint>,
     /// The content token that began it.
     pub token: Option<Fingerprint>,
     /// A license was given to a call with that token.
@@ -134,6 +137,7 @@ impl<C> Playback<C> {
             later_tokens: ArrayVec::new(),
             leases: Leases::default(),
             role: Role::Alone,
+            shared_tokens: Vec::new(),
             token: call.token,
             // One that was registered came with its content token.
             token_accepted: registered,
@@ -189,9 +193,19 @@ impl<C> Playback<C> {
     /// content token at all.
     pub(super) fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
         let by = self.session.killed_by().filter(|_| !self.is_device_session())?;
-        let is_named = || names.tokens().any(|token| self.has_token(token));
+        let is_named = || names.tokens().any(|token| self.is_killed_by_name(token));
         let is_barred = || names.content_token.is_none() && (by.bars_device() || self.plays(names.content));
         (is_named() || is_barred()).then_some(by)
+    }
+
+    /// All content tokens for which its kill holds.
+    pub fn killed_tokens(&self) -> impl Iterator<Item = Fingerprint> {
+        self.tokens().chain(self.shared_tokens.iter().copied())
+    }
+
+    /// Whether its kill, if there is one, holds for this token.
+    pub(super) fn is_killed_by_name(&self, token: Fingerprint) -> bool {
+        self.has_token(token) || self.shared_tokens.contains(&token)
     }
 
     /// All content tokens by which it is known.
@@ -263,6 +277,17 @@ impl<C> Playback<C> {
             self.later_tokens.remove(0);
         }
         self.later_tokens.push(token);
+    }
+
+    /// A call of it came with a token that another playback keeps.
+    pub(super) fn share_token(&mut self, token: Fingerprint) {
+        if self.is_killed_by_name(token) || !self.session.is_active() {
+            return;
+        }
+        if self.shared_tokens.len() >= TOKENS {
+            self.shared_tokens.remove(0);
+        }
+        self.shared_tokens.push(token);
     }
 
     /// The player of this content token stops. True when another one is known to go on, whose renewals keep

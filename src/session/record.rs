@@ -63,6 +63,9 @@ pub struct PlaybackRecord {
     pub role: Role,
     #[serde(rename = "s", alias = "session")]
     pub session: SessionRecord,
+    /// Content tokens for which a kill of it holds, beside its own.
+    #[serde(rename = "sh", default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_tokens: Vec<Fingerprint>,
     #[serde(rename = "t", alias = "token", default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Fingerprint>,
 }
@@ -157,6 +160,7 @@ impl PlaybackRecord {
             later_tokens: playback.later_tokens.to_vec(),
             role: playback.role,
             session: SessionRecord::of(&playback.session, at)?,
+            shared_tokens: playback.shared_tokens.clone(),
             token: playback.token,
         })
     }
@@ -181,6 +185,7 @@ impl PlaybackRecord {
             leases,
             left: self.left,
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
+            shared_tokens: self.shared_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
             // Whatever else was accepted beside it is known, too.
             token_accepted: self.session.usage != Use::Nothing,

@@ -97,7 +97,7 @@ impl Sessions {
         for playback in device.playbacks_mut() {
             let follows = playback.session.killed_by().is_some_and(Reason::follows_token);
             if follows && !playback.card.tokens_killed && !playback.is_device_session() {
-                self.killed_tokens.add(&playback.card.card.authority_name, key, playback.id, playback.tokens());
+                self.killed_tokens.add(&playback.card.card.authority_name, key, playback.id, playback.killed_tokens());
                 playback.card.tokens_killed = true;
             }
         }

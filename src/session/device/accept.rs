@@ -6,6 +6,7 @@ use super::super::call::{Call, CallKind};
 use super::super::playback::Playback;
 use super::Device;
 use crate::ids::SessionId;
+use crate::secret::Fingerprint;
 
 impl<C> Device<C> {
     /// The license server gave a license to this call of the playback.
@@ -14,12 +15,22 @@ impl<C> Device<C> {
         if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
             return;
         }
-        let [token, content_token] = [call.token, call.content_token.filter(|token| call.token != Some(*token))]
-            .map(|token| token.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
+        let tokens = [call.token, call.content_token.filter(|token| call.token != Some(*token))];
+        if let Some(playback) = self.playback_mut(id) {
+            playback.learn(call);
+            tokens.into_iter().flatten().for_each(|token| self.learn_token(id, token));
+        }
+    }
+
+    /// A call of this playback came with this token. A token has one playback: that of another one is only shared.
+    pub(super) fn learn_token(&mut self, id: SessionId, token: Fingerprint) {
+        let is_anothers = self.playbacks.iter().any(|p| p.id != id && p.keeps(token));
         let Some(playback) = self.playback_mut(id) else { return };
-        playback.learn(call);
-        playback.learn_token(token);
-        playback.learn_token(content_token);
+        if is_anothers {
+            playback.share_token(token);
+        } else if !playback.keeps(token) {
+            playback.learn_token(Some(token));
+        }
     }
 
     /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only

@@ -34,13 +34,14 @@ impl<C> Playback<C> {
 
     /// The kill of this playback holds for whatever comes with these tokens.
     pub(super) fn is_killed_with(&self, names: &CallNames) -> bool {
-        self.session.killed_by().is_some_and(Reason::follows_token) && names.tokens().any(|token| self.has_token(token))
+        self.session.killed_by().is_some_and(Reason::follows_token)
+            && names.tokens().any(|token| self.is_killed_by_name(token))
     }
 
     /// Its viewer cannot be told from that of the other one: they share a token, or have none and play the same.
     fn is_alike(&self, other: &Self) -> bool {
         let tokenless = self.tokens().chain(other.tokens()).next().is_none();
-        self.tokens().any(|token| other.has_token(token)) || (tokenless && other.plays(self.content))
+        self.killed_tokens().any(|token| other.is_killed_by_name(token)) || (tokenless && other.plays(self.content))
     }
 }
 

@@ -57,8 +57,9 @@ impl<C> Device<C> {
         playback.role = Role::Sharing(session);
         playback.session = Session::sharing(now, seed, policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
-        playback.learn_token(beside.filter(|token| !self.playbacks.iter().any(|p| p.keeps(*token))));
+        let id = playback.id;
         self.playbacks.push(playback);
+        beside.into_iter().for_each(|token| self.learn_token(id, token));
         self.start_shared(session, now, policy, out);
         Some(self.playbacks.len() - 1)
     }

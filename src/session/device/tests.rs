@@ -39,6 +39,11 @@ impl Call {
         Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(token)), ..self }
     }
 
+    /// Of a playback that was registered under that name, with this content token.
+    const fn registered(self, name: u64, token: u64) -> Self {
+        Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(name)), ..self }
+    }
+
     const fn saying(self, challenge: u64) -> Self {
         Self { challenge: Some(Fingerprint(challenge)), ..self }
     }
@@ -272,6 +277,53 @@ fn certificates_and_releases_teach_nothing() {
         stage.device.accept(SessionId(1), &call);
         assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)), "{call:?}");
     }
+}
+
+#[test]
+fn a_kill_holds_for_its_content_token_though_two_registrations_have_it() {
+    for killed in [1, 2] {
+        let mut stage = Stage::under(Policy { sessions_per_device: 3, ..Policy::default() });
+        let calls = [LICENSE.registered(11, 1), LICENSE.registered(12, 1)];
+        let ids = calls.map(|call| stage.play(call));
+        assert_eq!(ids, [1, 2]);
+        let answers = stage.device.playbacks.iter().map(|p| p.answers_to(Fingerprint(1))).collect::<Vec<_>>();
+        assert_eq!(answers, [true, false], "a stop by the token alone names one of them");
+        stage.kill(killed);
+        // Whatever comes with the token: either of them, a third one, and a call of no registration.
+        for call in [calls[0], calls[1], LICENSE.registered(13, 1), LICENSE.with(1), RENEWAL.with(1)] {
+            let (_, answer) = stage.call(call);
+            assert!(matches!(refused(&answer), Refusal::Killed(_)), "{killed} {call:?}");
+        }
+        assert!(matches!(stage.call(LICENSE.registered(14, 2)).1, Answer::Wait), "another token plays");
+    }
+}
+
+/// It came with the token of another playback, which goes on; its kill holds for that token all the same.
+#[test]
+fn a_kill_holds_for_a_content_token_that_another_playback_keeps() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 3, ..Policy::default() });
+    stage.play(LICENSE.with(1).of(5));
+    stage.play(LICENSE.with(2).of(6));
+    stage.device.accept(SessionId(2), &LICENSE.with(1).of(6));
+    assert!(!stage.device.playbacks[1].answers_to(Fingerprint(1)), "that one's token stays that one's");
+    assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)));
+    stage.kill(2);
+    for token in [1, 2] {
+        assert!(matches!(refused(&stage.call(LICENSE.with(token)).1), Refusal::Killed(_)), "{token}");
+    }
+}
+
+#[test]
+fn tokens_that_are_shared_are_bounded() {
+    let mut stage = Stage::under(Policy { sessions_per_device: 20, ..Policy::default() });
+    for token in 1..=12 {
+        stage.play(LICENSE.registered(100 + token, token));
+    }
+    for token in 1..=12 {
+        stage.device.accept(SessionId(1), &LICENSE.registered(101, token));
+    }
+    let shared: Vec<_> = stage.device.playbacks[0].shared_tokens.iter().map(|token| token.0).collect();
+    assert_eq!(shared, [5, 6, 7, 8, 9, 10, 11, 12], "the newest stay");
 }
 
 // Zaps.

@@ -467,6 +467,18 @@ fn a_record_matters_for_as_long_as_it_is_held_or_remembered() {
 }
 
 #[test]
+fn tokens_for_which_a_kill_holds_are_known_after_a_restart() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    let before = Stamp::of(life.playback().unwrap()).unwrap();
+    life.device.playback_mut(life.id).unwrap().shared_tokens.push(Fingerprint(77));
+    assert!(before.is_outdated_by(&Stamp::of(life.playback().unwrap()).unwrap()), "it is written");
+    let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
+    let restored = record.restore((), &life.moment(), &life.policy);
+    assert_eq!(restored.killed_tokens().collect::<Vec<_>>(), [Fingerprint(1), Fingerprint(77)]);
+}
+
+#[test]
 fn a_record_shows_no_token() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));

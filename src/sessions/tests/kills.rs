@@ -65,6 +65,29 @@ async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
     stage.tasks.stop();
 }
 
+/// Two registrations of one device with one content token: the kill of either holds for the token, wherever it comes.
+#[tokio::test]
+async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
+    for killed in [0, 1] {
+        let mut stage = Stage::new(Policy { sessions_per_device: 2, ..Policy::default() });
+        let registered = |name| Call { token: Some(Fingerprint(name)), ..license(1) };
+        let mut ids = Vec::new();
+        for name in [11, 12] {
+            let (sessions, card, call) = (stage.sessions.clone(), stage.card.clone(), registered(name));
+            let admit = async move { sessions.admit(device("tv"), &call, &card, Clock.now() + HOUR).await };
+            let admitted = tokio::spawn(admit);
+            stage.grant(AskKind::Open).await;
+            ids.push(admitted.await.unwrap().session.unwrap());
+            stage.sessions.used(device("tv"), Fingerprint(name));
+        }
+        stage.sessions.deliver(device("tv"), ids[killed], Input::Kill(by_operator()));
+        for name in ["phone", "tv"] {
+            assert!(is_killed(&stage.try_at(name, 1).await), "{killed} {name}");
+        }
+        stage.tasks.stop();
+    }
+}
+
 /// It had ended when the order came, and its player plays by the same token.
 #[tokio::test]
 async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
