@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Wall;
-use crate::session::{End, StateRecord};
+use crate::session::{End, Event, StateRecord};
 use crate::store::{Loaded, Memory, SessionRecord};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -234,6 +234,36 @@ async fn an_answer_that_was_not_written_is_known_to_be_missing() {
     memory.commit();
     next.grant(AskKind::Open).await;
     assert!(matches!(waits.await.unwrap().answer, Answer::Forward(_)));
+}
+
+/// No beat can be as late as that: somebody set the clock, or nobody was there.
+#[tokio::test]
+async fn a_restart_after_a_clock_step_is_not_late() {
+    const TEN_DAYS_MS: i64 = 863_999_781;
+    const FOUR_HOURS_MS: i64 = 14_400_000;
+    for by in [TEN_DAYS_MS, FOUR_HOURS_MS, -FOUR_HOURS_MS, -TEN_DAYS_MS] {
+        let (memory, clock) = (Memory::manual(), Clock::steered(Duration::from_secs(1_800_000_000)));
+        let writer = Writing::begin(&memory);
+        let mut first = Stage::by(clock, steady(), Some(memory.clone() as Arc<dyn Store>), |_| {});
+        let id = first.play(1).await;
+        drop(writer);
+        memory.commit();
+        clock.step_wall(by);
+
+        let memory = memory.crash();
+        let next = Stage::by(clock, steady(), Some(memory.clone() as Arc<dyn Store>), |_| {});
+        let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
+        let card = next.card.clone();
+        let restored = next.sessions.restore(sessions, |_| Home::Here(card.clone()));
+        assert_eq!(restored, Restored { resumed: 1, ..Restored::default() }, "{by}");
+        let row = next.sessions.list().remove(0);
+        let late = |entry: &Entry| matches!(entry.what, Happened::Core(Event::BeatLate(_)));
+        assert!(!row.timeline.entries().any(late), "{by}: {:?}", row.timeline);
+        assert_eq!((row.id, row.state), (id, "live"), "{by}");
+        // Its interval is an hour, and what fell due is made up for at once.
+        let most = if by > 0 { Duration::from_secs(5) } else { HOUR * 2 };
+        assert!(row.next_beat.is_some_and(|next| next <= most), "{by}: {:?}", row.next_beat);
+    }
 }
 
 #[tokio::test]
