@@ -162,6 +162,7 @@ fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
         re_entry: config.re_entry,
         renews: authority.is_some_and(Authority::renews),
         sessions_per_device: config.sessions_per_device,
+        tokens_prove: authority.is_some_and(Authority::verifies_tokens),
         shares_session: authority.is_some_and(|authority| authority.unit == SessionUnit::Device),
         ..Policy::default()
     };

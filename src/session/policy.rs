@@ -64,6 +64,8 @@ pub struct Policy {
     pub stop_on_end: bool,
     /// What it plays, if known before the player says.
     pub stream: Option<Stream>,
+    /// Content tokens are verified: a call without one proves nothing of whose it is.
+    pub tokens_prove: bool,
 }
 
 impl Policy {
@@ -170,6 +172,7 @@ impl Default for Policy {
             stop_on_blackout: true,
             stop_on_end: true,
             stream: None,
+            tokens_prove: false,
         }
     }
 }

@@ -538,6 +538,28 @@ async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
     }
 }
 
+/// A stranger may know a device's name; the session of that is not his.
+#[tokio::test]
+async fn where_tokens_are_verified_nobody_has_a_license_by_the_device_of_another() {
+    let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));
+    let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
+    let server = Upstream::answering(move |_| good("application/octet-stream", license.clone())).await;
+    let by_header = "authority = \"home\"\ndevice = [\"header:x-device-id\"]";
+    let stage = script_with(&server, &pem_of(&folder, &issuer), by_header).start().await;
+    let tv = player(&stage, &issuer.token("ann", "tv")).with("x-device-id", "tv");
+    assert!(tv.license("video").await.is_good());
+    let stranger = tv.clone().without("nv-authorizations");
+    for call in [stranger.license("other"), stranger.renew("other"), stranger.post(CLEARKEY)] {
+        let reply = call.await;
+        assert!(is_refused(&reply, "token_missing"), "{}", reply.text());
+    }
+    assert_eq!(server.seen().len(), 1);
+    // Its own key session proves a player that leaves the token out later.
+    assert!(stranger.renew("video").await.is_good());
+    assert_eq!(tv.stop().await.status, 204);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_first_manifest_needs_a_token_that_a_key_signed() {
     let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));

@@ -101,6 +101,14 @@ fn may_join<C>(playback: &Playback<C>, call: &Call) -> bool {
     judged_later || playback.bare || call.content_token.is_some_and(|token| playback.answers_to(token))
 }
 
+/// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
+/// that began without one, or whose key session it has. A certificate is given to everybody.
+fn is_vouched_for<C>(playback: &Playback<C>, call: &Call, policy: &Policy) -> bool {
+    let has_key_session = || call.key_session.is_some_and(|key| playback.has_key_session(key));
+    let is_for_all = call.kind == CallKind::Certificate;
+    !policy.tokens_prove || call.token.is_some() || playback.bare || is_for_all || has_key_session()
+}
+
 /// Newest first: by its key session where the message proves that one exists, by its content token,
 /// by its content, because it has just begun, or because there is only one.
 fn find<'a, C>(
@@ -110,6 +118,7 @@ fn find<'a, C>(
     policy: &Policy,
 ) -> Option<(usize, &'a Playback<C>)> {
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
+    let vouched = |p: &Playback<C>| is_vouched_for(p, call, policy);
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
     let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
     let by_token = || newest(&|p| p.is_of(call));
@@ -117,10 +126,13 @@ fn find<'a, C>(
     let by_content = || {
         newest(&|p| {
             let goes_on = p.session.is_active() || p.session.may_return(now, policy);
-            p.plays(call.content) && may_join(p, call) && (goes_on || (p.session.is_killed() && call.token.is_none()))
+            vouched(p)
+                && p.plays(call.content)
+                && may_join(p, call)
+                && (goes_on || (p.session.is_killed() && call.token.is_none()))
         })
     };
-    let just_begun = || newest(&|p| call.token.is_none() && !continues && p.has_just_begun(now));
+    let just_begun = || newest(&|p| vouched(p) && call.token.is_none() && !continues && p.has_just_begun(now));
     let only = || {
         let mut candidates =
             playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active() && !p.is_device_session());
@@ -130,7 +142,9 @@ fn find<'a, C>(
             Some(_) if policy.sessions_per_device > 1 || policy.shares_session => None,
             Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed() && !p.is_device_session())),
         }
-        .filter(|_| call.token.is_none() && (continues || call.content.is_none()))
+        .filter(|(_, p)| {
+            call.token.is_none() && (continues || call.content.is_none()) && (vouched(p) || p.session.is_killed())
+        })
     };
     let known = if continues { by_key_session() } else { None };
     known.or_else(by_token).or_else(by_content).or_else(just_begun).or_else(only)

@@ -270,6 +270,36 @@ fn a_renewal_names_a_playback_anew_only_for_who_has_its_key_session_or_one_of_it
 }
 
 #[test]
+fn where_tokens_prove_whose_a_call_is_its_devices_name_alone_joins_nothing() {
+    for (proves, call, joins) in [
+        (true, RENEWAL, false),
+        (true, RENEWAL.under(666), false),
+        (true, RENEWAL.of(9), false),
+        (true, LICENSE, false),
+        (true, LICENSE.of(9), false),
+        (true, LICENSE.under(666), false),
+        // These have what a stranger has not, or ask for what everybody gets.
+        (true, RENEWAL.under(100), true),
+        (true, LICENSE.with(1), true),
+        (true, CERTIFICATE, true),
+        (false, RENEWAL, true),
+        (false, RENEWAL.under(666), true),
+        (false, LICENSE, true),
+        (false, LICENSE.of(9), true),
+    ] {
+        let mut stage = Stage::under(Policy { tokens_prove: proves, ..Policy::default() });
+        stage.play(LICENSE.with(1).of(9).under(100));
+        let (id, _) = stage.call(call.bare());
+        assert_eq!(id, u64::from(joins), "{proves} {call:?}");
+    }
+    let mut stage = Stage::under(Policy { tokens_prove: true, ..Policy::default() });
+    stage.play(LICENSE.of(9));
+    assert_eq!(stage.call(RENEWAL.bare()).0, 1, "it began without a token");
+    stage.kill(1);
+    assert!(matches!(stage.call(LICENSE.bare()), (1, Answer::Refuse(Refusal::Killed(_)))));
+}
+
+#[test]
 fn certificates_and_releases_teach_nothing() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).of(9).under(100));
