@@ -1,7 +1,9 @@
 //! Tells a license server's no that comes with a good status.
 //!
-//! Only what is surely no license is one: what nobody knows may be a license. Servers say no in JSON and in HTML of
-//! their own, which hold nothing that is long enough. Called by the gateway for replies that are no known message.
+//! Only what is surely no license is one: what nobody knows may be a license. Servers say no in JSON, in HTML and in
+//! plain words of their own, which hold nothing that is long enough. A license of any system is binary, or base64, hex
+//! or numbers in some text: FairPlay's `<ckc>…</ckc>` or bare base64, Widevine's base64 or JSON, PlayReady's XML,
+//! ClearKey's JSON. Called by the gateway for replies that are no known message.
 
 use super::message::System;
 use super::utf16;
@@ -23,8 +25,16 @@ pub fn is_no_license(asked: System, body: &[u8]) -> bool {
         None => true,
         Some(b'<') if is_html(text) => true,
         Some(b'<' | b'{' | b'[') => !may_hold_a_license(asked, text),
-        Some(_) => false,
+        Some(_) => are_words(text) && !may_hold_a_license(asked, text),
     }
+}
+
+/// Words of a person, in whatever charset: a message in binary has control characters, and no letters to speak of.
+fn are_words(text: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    let beyond_ascii = text.iter().filter(|byte| !byte.is_ascii()).count();
+    let is_prose = std::str::from_utf8(text).is_ok() || beyond_ascii * 4 < text.len();
+    is_prose && !text.iter().any(is_control)
 }
 
 fn is_html(text: &[u8]) -> bool {
@@ -33,14 +43,16 @@ fn is_html(text: &[u8]) -> bool {
 }
 
 fn may_hold_a_license(asked: System, text: &[u8]) -> bool {
-    // Scripts escape slashes.
-    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_=\\-".contains(&byte);
+    // Scripts escape slashes, and forms escape more.
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_=\\-%".contains(&byte);
     let mut runs = text.split(|byte| !is_digit(*byte));
     let is_key = |run: &[u8]| {
         let is_hex = run.len() == 2 * KEY_BYTES && run.iter().all(u8::is_ascii_hexdigit);
         asked == System::ClearKey && (is_hex || base64_decode(run).is_some_and(|key| key.len() == KEY_BYTES))
     };
-    let numbers = text.iter().filter(|byte| **byte == b',').count();
+    let is_number = |run: &&[u8]| run.len() <= 3 && run.iter().all(u8::is_ascii_hexdigit);
+    let spaced = runs.clone().filter(|run| !run.is_empty() && is_number(run)).count();
+    let numbers = text.iter().filter(|byte| **byte == b',').count().max(spaced);
     numbers >= NUMBERS_MIN || runs.any(|run| run.len() >= LICENSE_CHARS_MIN || is_key(run))
 }
 
@@ -76,11 +88,33 @@ mod tests {
             (Widevine, &format!(r#"{{"license":"{}"}}"#, base64.replace('/', "\\/")), false),
             (FairPlay, &format!("<x>{base64}</x>"), false),
             (FairPlay, &numbers, false),
-            (FairPlay, "what nobody knows", false),
+            (FairPlay, &format!("<ckc>{base64}</ckc>"), false),
+            (FairPlay, &base64, false),
+            (FairPlay, &format!("ckc={}", base64.replace('/', "%2F").replace('+', "%2B")), false),
+            (Widevine, &format!("license: {base64}\n"), false),
+            (Widevine, &"08 02 12 ".repeat(40), false),
+            (
+                Widevine,
+                &base64.as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line) + "\r\n").collect::<String>(),
+                false,
+            ),
+            (ClearKey, "000102030405060708090a0b0c0d0e0f", false),
+            (ClearKey, "AAECAwQFBgcICQoLDA0ODw", false),
+            (Widevine, "0cbe9b6a7a3e4a6e9d683d3a5c2d2f11", true),
+            (Widevine, "This account may not watch this content.", true),
+            (FairPlay, "Access denied\n", true),
+            (PlayReady, "ERROR 4000: no entitlement (trace 0cbe9b6a-7a3e-4a6e-9d68-3d3a5c2d2f11)", true),
+            (FairPlay, "Zugriff verweigert für dieses Gerät", true),
+            (Widevine, "この契約では視聴できません", true),
+            (FairPlay, "ok", true),
+            (FairPlay, "\u{1}what nobody knows", false),
         ] {
             assert_eq!(is_no_license(system, body.as_bytes()), no, "{system:?} {body}");
         }
         assert!(is_no_license(Widevine, b"\xff\xfe{\0}\0"));
         assert!(!is_no_license(FairPlay, b"\0\0\0\x01"));
+        assert!(is_no_license(FairPlay, b"Acc\xe8s refus\xe9 \xe0 ce contenu"), "in Latin 1");
+        let noise: Vec<u8> = (0..60).map(|n| 0x80 | n).collect();
+        assert!(!is_no_license(FairPlay, &noise), "no charset is known in which these are words");
     }
 }

@@ -143,7 +143,9 @@ pub(super) struct LicenseReply {
     /// An encoding that is not undone here: it may hold anything.
     pub(super) is_sealed: bool,
     pub(super) message: Option<Message>,
-    /// A good status without a license: see [`drm::is_no_license`].
+    /// Nothing in it can be a license: see [`drm::is_no_license`].
+    pub(super) is_empty_handed: bool,
+    /// A good status without a license that was asked for.
     pub(super) says_no: bool,
 }
 
@@ -159,9 +161,11 @@ impl LicenseReply {
         let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());
         let has_body =
             !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT);
-        let is_no = |body: &[u8]| asked.is_some_and(|system| drm::is_no_license(system, body));
-        let says_no = asked.is_some() && (!has_body || message.is_none() && plain.as_deref().is_some_and(is_no));
-        Self { is_sealed: plain.is_none(), message, says_no }
+        // Of a system that nobody knows, what could be ClearKey's may be a license: that is the shortest.
+        let is_no = |body: &[u8]| drm::is_no_license(asked.unwrap_or(System::ClearKey), body);
+        let is_empty_handed = !has_body || message.is_none() && plain.as_deref().is_some_and(is_no);
+        let says_no = asked.is_some() && is_empty_handed;
+        Self { is_empty_handed, is_sealed: plain.is_none(), message, says_no }
     }
 }
 

@@ -215,7 +215,9 @@ impl Story<'_> {
             if self.withholds(reason, reply.as_ref()) {
                 return self.withhold(reason);
             }
-            self.note_unknown();
+            if reply.is_none_or(|reply| !reply.is_empty_handed) {
+                self.note_unknown();
+            }
         }
         self.note_sessionless(reason, ending.0);
         self.note_declined(None, &ending);

@@ -20,7 +20,7 @@ async fn a_license_server_that_is_away_for_a_moment_costs_its_players_nothing() 
     let calls = async { tokio::join!(tv.post(CLEARKEY), tv.license("video")) };
     let back = async {
         tokio::time::sleep(AWAY).await;
-        Upstream::at(address, |_| good("application/octet-stream", "license")).await
+        Upstream::at(address, |_| good("application/octet-stream", crate::upstream::OPAQUE)).await
     };
     let ((clearkey, widevine), server) = tokio::join!(calls, back);
     assert!(clearkey.is_good() && widevine.is_good());
@@ -45,7 +45,7 @@ async fn stumbling() -> Upstream {
     let calls = Arc::new(AtomicUsize::new(0));
     Upstream::answering(move |_| match calls.fetch_add(1, Ordering::Relaxed) {
         0 => status(503),
-        _ => good("application/octet-stream", "license"),
+        _ => good("application/octet-stream", crate::upstream::OPAQUE),
     })
     .await
 }

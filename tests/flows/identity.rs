@@ -25,7 +25,7 @@ const LAST_RESORT: &str = r#"device = ["header:x-device-id", "query:device", "pe
 
 #[tokio::test]
 async fn the_first_rung_that_answers_names_the_device() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = format!("authority = \"head-end\"\n{LADDER}");
     let stage = Stage::script().upstream("/license", &license.url(), &route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
@@ -53,7 +53,7 @@ async fn the_first_rung_that_answers_names_the_device() {
 
 #[tokio::test]
 async fn what_names_the_device_in_the_url_is_not_passed_on() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"path-segment\", \"query:box\"]";
     let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
@@ -77,7 +77,7 @@ async fn what_names_the_device_in_the_url_is_not_passed_on() {
 
 #[tokio::test]
 async fn without_any_rung_a_call_passes_uncounted() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"header:x-device-id\"]";
     let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
@@ -108,7 +108,7 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
 
 #[tokio::test]
 async fn identities_that_tell_too_little_are_counted() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = format!("authority = \"head-end\"\n{LAST_RESORT}");
     let home = "authority = \"home\"\nsessions-per-device = 10";
     let tables = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"header:x-account\", \"device\"]\n";
@@ -182,7 +182,7 @@ async fn a_picture_in_a_page_stops_nothing_and_a_program_may_stop_by_get() {
 /// One machine in front of us speaks for many households.
 #[tokio::test]
 async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_names() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"peer\"]\nheaders = [\"x-viewer: {viewer-address}\"]";
     let script = Stage::script().server("trusted-proxies = [\"127.0.0.1\"]");
     let stage = script.upstream("/license", &license.url(), route).start().await;
@@ -207,7 +207,7 @@ async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_na
 
 #[tokio::test]
 async fn a_stop_with_a_device_token_ends_what_the_device_plays() {
-    let license = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"";
     let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
     let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;

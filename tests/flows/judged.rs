@@ -311,7 +311,7 @@ async fn a_license_to_keep_opens_no_session() {
 #[tokio::test]
 async fn a_call_without_a_session_says_why_to_whoever_asks_later() {
     let server = Upstream::answering(|asked| {
-        let mut reply = good("application/octet-stream", "license");
+        let mut reply = good("application/octet-stream", crate::upstream::OPAQUE);
         *reply.status_mut() = if asked.target.ends_with("?no") { 403 } else { 200 }.try_into().unwrap();
         reply
     })

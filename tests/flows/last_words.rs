@@ -130,7 +130,7 @@ async fn secure_household(folder: &Path) -> (Upstream, Stage) {
 }
 
 async fn household_of(script: Script) -> (Upstream, Stage) {
-    let server = Upstream::answering(|_| good("application/octet-stream", "a license")).await;
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"device\"]";
     let route = "authority = \"home\"\nsession-control = \"always\"";
     // All pages come from one address here.

@@ -302,7 +302,7 @@ async fn a_release_is_heard_though_the_license_server_refuses_it_or_is_gone() {
     for is_gone in [false, true] {
         let server = Upstream::answering(|asked| {
             let asks = asked.body[..] == widevine_new("video")[..];
-            let mut reply = if asks { good("application/octet-stream", "license") } else { status(403) };
+            let mut reply = if asks { good("application/octet-stream", crate::upstream::OPAQUE) } else { status(403) };
             // The release needs a connection of its own, and there is none to a server that is gone.
             reply.headers_mut().insert("connection", "close".parse().unwrap());
             reply

@@ -40,7 +40,7 @@ async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
 
 #[tokio::test]
 async fn a_route_without_an_authority_only_passes_and_counts() {
-    let server = Upstream::answering(|_| good("application/octet-stream", "license")).await;
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let stage = Stage::script().upstream("/license", &server.url(), "headers = [\"nv-authorizations\"]").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());

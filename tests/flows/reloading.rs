@@ -29,8 +29,9 @@ fn home(server: &Upstream, limit: u32) -> Script {
     Stage::script().authority(&authority).upstream("/license", &server.url(), route)
 }
 
-async fn license_server(key: &'static str) -> Upstream {
-    Upstream::answering(move |_| good("application/json", key)).await
+/// What it gives may be a license, and names it.
+async fn license_server(name: &'static str) -> Upstream {
+    Upstream::answering(move |_| good("application/octet-stream", format!("\u{1}{name}"))).await
 }
 
 #[tokio::test]
@@ -59,9 +60,9 @@ async fn the_next_call_goes_to_the_new_license_server() {
     let (old, new) = (license_server("old").await, license_server("new").await);
     let stage = home(&old, 1).start().await;
     let tv = stage.stranger().with("x-device-id", "tv").with("x-account", "ann");
-    assert_eq!(tv.post(CLEARKEY).await.text(), "old");
+    assert_eq!(tv.post(CLEARKEY).await.text(), "\u{1}old");
     stage.reload(&home(&new, 1));
-    assert_eq!(tv.post(CLEARKEY).await.text(), "new");
+    assert_eq!(tv.post(CLEARKEY).await.text(), "\u{1}new");
     assert_eq!((old.seen().len(), new.seen().len()), (1, 1));
     assert_eq!(stage.each("state").await, ["live"], "the playback is the same");
     stage.end().await;
@@ -128,9 +129,9 @@ async fn a_call_in_flight_ends_under_the_configuration_with_which_it_began() {
     call.spawn(stage.player("tv", "news").await.post(CLEARKEY).into_future());
     stage.eventually("waiting for its session", async || stage.each("state").await == ["opening"]).await;
     assert!(stage.reload_text(OTHER));
-    assert_eq!(call.join_next().await.unwrap().unwrap().text(), "old");
+    assert_eq!(call.join_next().await.unwrap().unwrap().text(), "\u{1}old");
     stage.reload(&script(&new));
-    assert_eq!(stage.player("phone", "film").await.post(CLEARKEY).await.text(), "new");
+    assert_eq!(stage.player("phone", "film").await.post(CLEARKEY).await.text(), "\u{1}new");
     stage.end().await;
 }
 

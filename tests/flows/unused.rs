@@ -104,11 +104,31 @@ async fn a_player_that_got_its_license_stays() {
     stage.end().await;
 }
 
+/// Neither does a no in plain words, whoever it is said to.
+#[tokio::test]
+async fn a_no_in_plain_words_is_no_license_and_no_use() {
+    for (asked, said) in [(CLEARKEY, "This account may not watch this."), ("hello", "Access denied"), ("hello", "{}")] {
+        let server = Upstream::answering(move |call| match &call.body[..] {
+            body if body == asked.as_bytes() => good("text/plain", said),
+            _ => status(403),
+        })
+        .await;
+        let stage = route(&server.url()).heartbeat(0.5).start().await;
+        let tv = stage.player("tv", "news").await;
+        if asked != CLEARKEY {
+            assert_eq!(tv.post(CLEARKEY).await.status, 403);
+        }
+        assert_eq!(tv.post(asked).await.text(), said, "it is passed on as it came");
+        ended_unused(&stage).await;
+        stage.end().await;
+    }
+}
+
 /// A license in words that nobody knows may have come by it.
 #[tokio::test]
 async fn a_call_of_its_token_that_nobody_can_read_is_use() {
     let server = Upstream::answering(|asked| match &asked.body[..] {
-        b"hello" => good("application/x-any", "license"),
+        b"hello" => good("application/x-any", crate::upstream::OPAQUE),
         _ => status(403),
     })
     .await;

@@ -19,6 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) const LICENSE: &str =
     r#"{"keys":[{"k":"AAECAwQFBgcICQoLDA0ODw","kid":"ABEiM0RVZneImaq7zN3u_w","kty":"oct"}]}"#;
 
+/// What nobody can read, and may be a license.
+pub(crate) const OPAQUE: &str = "\u{1}license";
+
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Asked>>>,
