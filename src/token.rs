@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::key::{JwksSource, KeyFault, TokenKeySet};
-pub use self::listed::{TokenListing, known_print, other_prints};
+pub use self::listed::{TokenListing, asks_for_session, known_print, other_prints, shows_encrypted};
 pub use self::verify::{TokenFault, TokenRules};
 
 /// Claims of a token. Proven only where they come from [`TokenRules::verify`].
@@ -34,6 +34,12 @@ impl TokenClaims {
     /// A device authentication token: it opens sessions as a content token does, but stands for no playback.
     pub fn is_of_device(&self) -> bool {
         self.claim("typ").and_then(Value::as_str) == Some("DevAuthN")
+    }
+
+    /// By the token's own word; its head-end may think otherwise.
+    pub fn wants_session(&self) -> bool {
+        let control = ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| self.claim(at));
+        control.is_some_and(|control| control.get("sessionControlEnabled") != Some(&Value::Bool(false)))
     }
 
     fn read(token: &str) -> Option<Self> {

@@ -28,6 +28,8 @@ use crate::task::TooBusy;
 use crate::token::{TokenClaims, TokenFault};
 
 pub(super) struct Asked {
+    /// A token beside the one that counts may be meant: see [`identity::asks_beside`].
+    asks_beside: bool,
     /// By which the player reached us, where the request's target says it.
     authority: Option<HostAndPort>,
     pub(super) claims: Option<TokenClaims>,
@@ -85,10 +87,12 @@ impl Asked {
         let message = onward.recognise(route);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
+        let asks_beside = identity::asks_beside(&route.config.content_token, &headers, uri.query(), custom_data);
         let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
         let (claims, counted, device, token_fault) = (None, Counted::default(), None, None);
         let (authority, tls) = (uri.authority().cloned(), false);
         Self {
+            asks_beside,
             authority,
             claims,
             counted,
@@ -256,13 +260,7 @@ impl Asked {
             (SessionControl::Never, _) => false,
             // An opaque token, or none, says nothing against it.
             (SessionControl::Auto, None) => true,
-            (SessionControl::Auto, Some(claims)) => {
-                let control =
-                    ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| claims.claim(at));
-                control.is_some_and(|control| {
-                    control.get("sessionControlEnabled") != Some(&serde_json::Value::Bool(false))
-                })
-            }
+            (SessionControl::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
         }
     }
 }

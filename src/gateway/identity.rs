@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::config::{AccountRung, Rung, TokenSource};
 use crate::edge::{AddressKey, Peer};
 use crate::secret::{Fingerprint, Secret};
-use crate::token::{TokenClaims, known_print};
+use crate::token::{self, TokenClaims, known_print};
 
 /// Longest identity that is believed; longer ones are no identities.
 const LONGEST: usize = 256;
@@ -174,6 +174,20 @@ pub(super) fn content_token(
         }
         TokenSource::Query(name) => query::value(query, name).map(Secret::new),
     })
+}
+
+/// Whether a token beside the one that counts asks for a session, or cannot be read: in its list, in another place of
+/// the route, or in custom data, which the license server gets wherever the route looks.
+pub(super) fn asks_beside(
+    sources: &[TokenSource],
+    headers: &HeaderMap,
+    query: Option<&str>,
+    custom_data: Option<&Secret>,
+) -> bool {
+    let of = |source| content_token(std::slice::from_ref(source), headers, query, custom_data);
+    let may_read = |data: &&Secret| token::shows_encrypted(data.expose()) || TokenClaims::peek(data.expose()).is_some();
+    let texts = sources.iter().filter_map(of).chain(custom_data.filter(may_read).cloned());
+    texts.into_iter().any(|text| token::asks_for_session(text.expose()))
 }
 
 /// Authorities take tokens bare, and one that also comes by the query is the same token.

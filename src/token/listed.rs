@@ -107,6 +107,22 @@ pub fn other_prints(text: &str) -> impl Iterator<Item = Fingerprint> {
     pieces(text).take(MAX_LISTED).map(print_of).filter(move |print| *print != known)
 }
 
+/// Whether any token of the list asks for a session, as one does that nobody can read. Anybody can put a token beside it
+/// that wants none, and the head-end or the license server takes which it likes. That of a device says nothing of
+/// what it plays.
+pub fn asks_for_session(text: &str) -> bool {
+    pieces(text).any(|token| match TokenClaims::read(token) {
+        Some(claims) => !claims.is_of_device() && claims.wants_session(),
+        None => true,
+    })
+}
+
+/// Whether there is an encrypted token in a text that need not hold tokens at all.
+pub fn shows_encrypted(text: &str) -> bool {
+    let is_header = |part: &str| serde_json::from_slice::<Value>(&decoded(part)).is_ok_and(|value| value.is_object());
+    pieces(text).filter(|token| is_encrypted(token)).any(|token| token.split('.').next().is_some_and(is_header))
+}
+
 fn print_of(token: &str) -> Fingerprint {
     let is_json = |part: &[u8]| serde_json::from_slice::<Value>(part).is_ok_and(|value| value.is_object());
     match decoded_parts(token) {

@@ -91,6 +91,66 @@ async fn a_token_beside_the_content_token_takes_nobody_out_of_the_count() {
     stage.end().await;
 }
 
+/// A token that nobody can read, as the head-end encrypts its own.
+const ENCRYPTED: &str = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0.a2V5.aXY.Y2lwaGVydGV4dA.dGFn";
+
+/// The license server takes whichever token it likes, so one that wants no session speaks for itself alone.
+#[tokio::test]
+async fn a_forged_token_takes_an_encrypted_one_out_of_no_session_in_whatever_place_it_stands() {
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
+    let places = "content-token = [\"header:nv-authorizations\", \"query:token\"]\nauthority = \"head-end\"";
+    let stage = Stage::script().upstream("/license", &server.url(), places).start().await;
+    let off = json!({"sessionControlEnabled": false});
+    let [deep, flat] = [json!({"contentRights": [{"sessionControl": off}]}), json!({"sessionControl": off})];
+    let soap = |custom: Option<&str>, nonce: &str| crate::player::playready(custom, nonce);
+    let mut setups = 0;
+    for free in [deep, flat, json!({}), json!({"contentRights": [{"contentId": "free"}]})] {
+        let free = forged(&free);
+        let at = |tokens: &str| stage.player_with("tv", tokens);
+        let calls = [
+            at(&format!("{free},{ENCRYPTED}")).post(CLEARKEY),
+            at(&format!("{ENCRYPTED},{free}")).post(CLEARKEY),
+            at(&format!("{free},opaque")).post(CLEARKEY),
+            at(&free).post(CLEARKEY).below(&format!("?token={ENCRYPTED}")),
+            at(&free).post(CLEARKEY).below("?token=opaque"),
+            at(ENCRYPTED).post(CLEARKEY).below(&format!("?token={free}")),
+            at(&free).post(soap(Some(ENCRYPTED), "one")),
+            at(&free).post(soap(Some(&forged(&json!({"sessionControl": {}}))), "two")),
+        ];
+        for (place, call) in calls.into_iter().enumerate() {
+            // The head-end knows none of these.
+            // A device of its own: a refusal is remembered.
+            let reply = call.header("x-device-id", &format!("tv-{setups}")).await;
+            assert!(!reply.is_good() && reply.text().contains("token_rejected"), "{place} {free}: {}", reply.text());
+            setups += 1;
+            assert_eq!((stage.headend.count("setup").await, server.seen().len()), (setups, 0), "{place} {free}");
+        }
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_token_that_wants_no_session_gets_none_alone_or_beside_its_like() {
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
+    let places = "content-token = [\"header:nv-authorizations\", \"query:token\"]\nauthority = \"head-end\"";
+    let stage = Stage::script().upstream("/license", &server.url(), places).start().await;
+    let free = forged(&json!({"contentRights": [{"contentId": "free"}]}));
+    let (key, device) = (forged(&json!({"typ": "Kc"})), forged(&json!({"typ": "DevAuthN", "sessionControl": {}})));
+    let tv = |tokens: &str| stage.player_with("tv", tokens);
+    let calls = [
+        tv(&free).post(CLEARKEY),
+        tv(&format!("{free},{key}")).post(CLEARKEY),
+        tv(&format!("{free},{device}")).post(CLEARKEY),
+        tv(&free).post(CLEARKEY).below(&format!("?token={free}")),
+        tv(&free).post(crate::player::playready(Some("what an app says"), "one")),
+    ];
+    for (place, call) in calls.into_iter().enumerate() {
+        assert!(call.await.is_good(), "{place}");
+    }
+    assert_eq!((stage.headend.count("setup").await, server.seen().len()), (0, 5));
+    stage.end().await;
+}
+
 /// The app's own tokens say nothing by which one is told from another.
 #[tokio::test]
 async fn where_tokens_are_the_apps_own_only_one_may_come() {
