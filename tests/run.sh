@@ -84,7 +84,7 @@ install_packages() { # FLAG PACKAGES...
   "${root[@]}" rm -rf "$archives"
 }
 
-refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs && node refusals.mjs); }
+refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs report.test.mjs && node refusals.mjs); }
 play() { (cd tests/players && node run.mjs); }
 document() { RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps; }
 

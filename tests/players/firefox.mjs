@@ -8,9 +8,14 @@ import puppeteer from 'puppeteer-core';
 
 const PREFS = {
   'datareporting.policy.dataSubmissionEnabled': false,
+  // Several pages play at once here, and each is to be shown as the one that a viewer looks at.
+  'dom.min_background_timeout_value': 4,
+  'dom.timeout.enable_budget_timer_throttling': false,
   'media.autoplay.blocking_policy': 0,
   'media.autoplay.default': 0,
+  'media.block-autoplay-until-in-foreground': false,
   'media.eme.enabled': true,
+  'media.suspend-bkgnd-video.enabled': false,
 };
 
 export async function firefox(dir, ca) {

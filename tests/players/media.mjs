@@ -20,10 +20,9 @@ const FAILURES = 2;
 /** One key, so one key session and one license, however long it plays. */
 const LICENSES = 1;
 
-/** `elapsed`: its live picture has the time since 1970, which Firefox shows unsteadily and runs on without data. */
 export const MEDIA = [
-  {id: 'shaka', name: 'Shaka Player', elapsed: true, manifest: 'main.mpd', reports: ['requests']},
-  {id: 'dashjs', name: 'dash.js', elapsed: true, manifest: 'main.mpd', reports: ['requests', 'events']},
+  {id: 'shaka', name: 'Shaka Player', manifest: 'main.mpd', reports: ['requests']},
+  {id: 'dashjs', name: 'dash.js', manifest: 'main.mpd', reports: ['requests', 'events']},
   {id: 'hlsjs', name: 'hls.js', manifest: 'main.m3u8', reports: ['requests', 'events']},
 ];
 
@@ -48,26 +47,23 @@ async function one(player, stage) {
     expect: (what, ok, detail) => stage.check(`${player.name}, ${stage.browser.name}, ${type}: ${what}`, ok, detail),
   }]));
   const row = {live: {browser: stage.browser, player, type: 'live'}, vod: {browser: stage.browser, player, type: 'vod'}};
-  const types = Object.keys(row).filter(type => type === 'vod' || !player.elapsed || stage.browser.name !== 'Firefox');
   const tracks = [
     async () => {
-      for (const type of types) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
+      for (const type of ['live', 'vod']) Object.assign(row[type], await stops(cases[type]), {renewal: await renews(cases[type])});
     },
     async () => {
-      if (types.includes('live')) {
-        row.live.slate = await blacksOut(cases.live);
-        row.live.silent = await vanishes(cases.live);
-      }
-      for (const type of types) row[type].failures = await fails(cases[type]);
+      row.live.slate = await blacksOut(cases.live);
+      row.live.silent = await vanishes(cases.live);
+      for (const type of ['live', 'vod']) row[type].failures = await fails(cases[type]);
       row.vod.bookmarks = [];
-      // They come from the player's requests, which are the same in every browser.
+      // It is judged by the second, and comes from requests that are the same in every browser: once is enough.
       for (const reports of stage.browser.name === 'Chromium' ? player.reports : []) {
         row.vod.bookmarks.push({reports, ...await playing(cases.vod, {name: reports, reports}, tab => bookmarks(tab, reports, cases.vod))});
       }
     },
   ];
   await Promise.all(tracks.map(track => track().catch(why => cases.live.expect('runs to its end', false, why.stack))));
-  return types.map(type => row[type]);
+  return [row.live, row.vod];
 }
 
 /** Opens a page of its own user, and closes it as a viewer does. */
@@ -199,7 +195,7 @@ async function stops(at) {
 }
 
 /** Times from the order to kill, milliseconds: to the last byte of a segment, to the picture standing still, to an error. */
-async function killed(tab, session, {expect, proxy, type}) {
+async function killed(tab, session, {browser, expect, player, proxy, type}) {
   const [has, before] = await tab.page.evaluate(() => {
     const {buffered, currentTime} = document.querySelector('video');
     return [buffered.length === 0 ? currentTime : buffered.end(buffered.length - 1), currentTime];
@@ -219,8 +215,10 @@ async function killed(tab, session, {expect, proxy, type}) {
   expect('a kill stops the picture', still, await trouble(tab));
   const late = tab.media.filter(reply => reply.start > known + 100 && reply.segment && reply.status < 300);
   expect('no segment is sent after a kill', late.length === 0, JSON.stringify(late));
-  // A segment that was on its way when the order came may have been the last.
-  expect('it shows no more than it had', stands <= has + SEGMENT_MS / 1000 + 0.5, `${stands} of ${has}`);
+  // A segment that was on its way when the order came may have been the last. In Firefox the players of a live MPD go on with
+  // its window, though they have no picture to show there.
+  const follows = browser.name === 'Firefox' && player.manifest.endsWith('.mpd') && type === 'live';
+  if (!follows) expect('it shows no more than it had', stands <= has + SEGMENT_MS / 1000 + 0.5, `${stands} of ${has}`);
   const bytes = tab.media.filter(reply => reply.segment && reply.status < 300 && reply.end > at);
   const told = errors.find(error => error.at >= at);
   const refused = tab.media.filter(reply => reply.start >= at && reply.status === 403);
