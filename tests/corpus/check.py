@@ -278,9 +278,11 @@ class Check:
                     if not counted or first.startswith(f"http://127.0.0.1:{self.origin}/"):
                         self.bad.append((name, where, "leads past uncounted", first))
                 continue
-            if asked.setdefault(second, first) == first and (second, "seen") not in asked:
-                asked[(second, "seen")] = True
+            if second not in asked:
                 self.fetch(name, where, first, second, device)
+            elif written(asked[second]) != written(first):
+                self.bad.append((name, where, "leads where another one does", asked[second], first, second))
+            asked[second] = first
 
     def fetch(self, name, where, first, second, device):
         ours = f"http://127.0.0.1:{self.players}"
