@@ -161,6 +161,7 @@ impl App {
             sessions: sessions.clone(),
             shelf: Arc::default(),
             slot_tickets: Arc::default(),
+            via: Default::default(),
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
             trust: trust.clone(),

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::authority::{Authorities, Client};
 use crate::clock::Clock;
 use crate::edge::Handler;
-use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf, SlotTickets};
+use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf, SlotTickets, ViaName};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -30,6 +30,7 @@ pub(super) struct GatewayParts {
     pub(super) tasks: Tasks,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) trust: Trust,
+    pub(super) via: ViaName,
 }
 
 impl GatewayParts {
@@ -51,6 +52,7 @@ impl GatewayParts {
             slot_tickets: self.slot_tickets.clone(),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
+            via: self.via.clone(),
         }))
     }
 }

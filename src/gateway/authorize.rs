@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    USER_AGENT,
+    USER_AGENT, VIA,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -39,7 +39,7 @@ use crate::upstream::{Call, Fault, Reply};
 const REPLY_MAX: usize = 256 * 1024;
 
 /// Passed on beside what the authority and the route name.
-static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
+static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, VIA];
 
 /// How an authorize call went, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

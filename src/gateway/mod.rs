@@ -37,6 +37,7 @@ mod signs;
 mod slot_tickets;
 mod taught;
 mod twin;
+mod via;
 mod viewer_texts;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use self::route::Route;
 pub use self::route::{Configured, Routes};
 use self::signs::Sign;
 pub use self::slot_tickets::SlotTickets;
+pub use self::via::ViaName;
 use self::viewer_texts::ViewerTexts;
 use crate::authority::Client;
 use crate::clock::Clock;
@@ -87,6 +89,8 @@ pub struct Gateway {
     pub slot_tickets: Arc<SlotTickets>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
+    /// That of all workers.
+    pub via: ViaName,
 }
 
 impl Handler for Arc<Gateway> {
@@ -128,6 +132,14 @@ impl Gateway {
             self.telemetry.metrics.refusal("blackout", "http");
             return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(Sending::Whole);
         }
+        if self.via.is_in(request.headers()) {
+            self.telemetry.metrics.refusal("request_loop", "http");
+            const DETAIL: &str =
+                "this request has gone through this proxy before: an upstream of a route leads back here";
+            return refuse(StatusCode::LOOP_DETECTED, "request_loop", DETAIL).map(Sending::Whole);
+        }
+        let version = request.version();
+        self.via.sign(version, request.headers_mut());
         let routes = self.routes.load_full();
         // The edge lets a page of any origin lead to what has these words in its path: before anything else is there.
         if request.uri().path().contains(VIEWER_PAGE) {

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VIA,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -26,7 +26,7 @@ use crate::edge::{Breach, ReplyBody};
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
 /// Passed on for every route: what a license server may need to understand the body.
-static PASSED: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT];
+static PASSED: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT, VIA];
 
 /// Charsets in which recognition reads a body: ASCII reads the same in all of them but the UTF-16 ones.
 const CHARSETS: [&str; 10] =

@@ -21,7 +21,8 @@ import threading
 import urllib.parse
 import xml.etree.ElementTree as ET
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "fetched" / "python"))
+# Where fetch.sh puts the parser; it may be installed as well.
+sys.path.insert(0, str(pathlib.Path(sys.argv[1]) / "python"))
 import m3u8  # noqa: E402
 
 PATIENCE_S = 20

@@ -11,8 +11,9 @@ import { DOMParser } from '@xmldom/xmldom';
 
 const OWN = '/media/~0123456789abcdef0123456789abcdef/';
 const here = import.meta.dirname;
-if (!process.argv[2]) execFileSync(join(here, 'fetch.sh'), { stdio: 'inherit' });
-const folder = resolve(process.argv[2] ?? join(here, 'fetched'));
+const metadata = JSON.parse(execFileSync('cargo', ['metadata', '--no-deps', '--format-version=1'], { cwd: here }));
+const folder = resolve(process.argv[2] ?? join(metadata.target_directory, 'corpus'));
+if (!process.argv[2]) execFileSync(join(here, 'fetch.sh'), [folder], { stdio: 'inherit' });
 const cargo = ['test', '--test', 'corpus', '--', '--ignored'];
 execFileSync('cargo', cargo, { cwd: here, env: { ...process.env, CORPUS: folder }, stdio: ['ignore', 'ignore', 'inherit'] });
 const base = 'https://cdn.example/vod/show/main';
@@ -89,7 +90,6 @@ for (const file of walk(folder)) {
 }
 console.log(count, 'differences:', bad.length);
 execFileSync('cargo', ['build', '-q', '--bin', 'sidebeat'], { cwd: here, stdio: 'inherit' });
-const metadata = JSON.parse(execFileSync('cargo', ['metadata', '--no-deps', '--format-version=1'], { cwd: here }));
 const check = [join(here, 'check.py'), folder, join(metadata.target_directory, 'debug', 'sidebeat')];
 const { status } = spawnSync('python3', check, { stdio: 'inherit' });
 process.exit(bad.length || status !== 0 ? 1 : 0);

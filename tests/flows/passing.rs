@@ -8,9 +8,10 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::drm;
+use crate::media::{HLS, Origin, begin, fetch};
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
-use crate::upstream::{Upstream, good};
+use crate::upstream::{LICENSE, Upstream, good};
 use crate::web;
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn only_listed_headers_reach_the_license_server() {
     let mut expected: Vec<_> = passed.iter().map(|(name, _)| *name).collect();
     // Of what comes back nothing may be encoded, or it could not be read.
     assert_eq!(seen.header("accept-encoding"), "identity");
-    expected.extend(["accept-encoding", "content-length", "host", "nv-authorizations"]);
+    expected.extend(["accept-encoding", "content-length", "host", "nv-authorizations", "via"]);
     expected.sort_unstable();
     assert_eq!(names, expected);
     assert_eq!(seen.header("host"), server.address.to_string());
@@ -338,5 +339,35 @@ async fn http_2_players_are_served_and_refused_alike() {
     // There is no reason phrase in HTTP/2: the reason stands in the body and in a header.
     assert_eq!(refused.error(), (403, "session_killed".to_owned()));
     assert_eq!((refused.header("x-ssm-error"), refused.header("connection")), ("session_killed", ""));
+    stage.end().await;
+}
+
+/// Its servers know whom a request came through (RFC 9110, section 7.6.3), and one that comes back ends.
+#[tokio::test]
+async fn a_request_says_that_it_came_through_us_and_is_refused_when_it_comes_again() {
+    let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
+    let origin = Origin::with(vec![("/vod/live.m3u8", HLS, "#EXTM3U\n#EXTINF:4,\n7.m4s\n".to_owned())]).await;
+    let tables = format!(
+        "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\
+         [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"home\"\n",
+        origin.url()
+    );
+    let stage = Stage::script().upstream("/license", &server.url(), "").tables(&tables).start().await;
+    let tv = stage.stranger();
+    assert!(tv.post(CLEARKEY).await.is_good() && tv.post(CLEARKEY).header("via", "1.0 fred").await.is_good());
+    let own = server.seen()[0].header("via").to_owned();
+    assert!(own.starts_with("1.1 sidebeat-") && own.len() == "1.1 sidebeat-00000000".len(), "{own}");
+    assert_eq!(server.seen()[1].header("via"), format!("1.0 fred, {own}"));
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    assert!(origin.heads()[0].to_ascii_lowercase().contains(&format!("\r\nvia: {own}\r\n")), "{:?}", origin.heads());
+    for path in ["/license", "/media/live.m3u8", &path, "/license/~stop", "/elsewhere"] {
+        let again = tv.clone().at(path).post("").method(Method::GET).header("via", &format!("{own}, 1.1 cdn"));
+        assert_eq!(again.await.error(), (508, "request_loop".to_owned()), "{path}");
+    }
+    assert_eq!((server.seen().len(), origin.heads().len()), (2, 1));
+    assert_eq!(stage.metric("refusals_total", &["cause=\"request_loop\""]).await, 5.0);
+    // Another sidebeat on the way is none.
+    assert!(tv.post(CLEARKEY).header("via", "1.1 sidebeat-00000000, 1.1 sidebeat").await.is_good());
+    assert!(fetch(&stage, "tv", &path).await.is_good());
     stage.end().await;
 }

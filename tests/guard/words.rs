@@ -110,7 +110,10 @@ fn refusals() -> BTreeSet<String> {
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
         marked("src/edge/request_body.rs", &["Self::AddressFull => (", "Self::Full => ("]),
-        marked("src/gateway/mod.rs", &["BAD_REQUEST, ", "FORBIDDEN, ", "NOT_FOUND, ", "METHOD_NOT_ALLOWED, "]),
+        marked(
+            "src/gateway/mod.rs",
+            &["BAD_REQUEST, ", "FORBIDDEN, ", "LOOP_DETECTED, ", "METHOD_NOT_ALLOWED, ", "NOT_FOUND, "],
+        ),
         marked("src/gateway/authorize.rs", &["error: "]),
         marked("src/gateway/events.rs", &["whole("]),
         marked("src/gateway/refusal_page.rs", &["FORBIDDEN, "]),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, USER_AGENT,
+    VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -22,7 +23,7 @@ use crate::upstream::{Call, Fault, Hold, Streamed};
 
 /// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
 /// slate's, which the authority names.
-static PASSED: [HeaderName; 3] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT];
+static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, VIA];
 /// Passed on for what is not edited: a part, or a copy of what the player has already.
 static OF_SEGMENTS: [HeaderName; 4] = [IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
 

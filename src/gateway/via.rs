@@ -1,0 +1,84 @@
+//! `Via` (RFC 9110, section 7.6.3): tells servers whom a request came through, and us that one has come back.
+
+use std::sync::Arc;
+
+use http::header::VIA;
+use http::{HeaderMap, HeaderValue, Version};
+
+use crate::ids::random_u64;
+
+/// What proxies in front of us have written; more is nobody's honest way.
+const MAX_EARLIER_BYTES: usize = 1024;
+
+/// The name of this process. Another sidebeat on the way, or the next process, has another one: only a request that this
+/// one sent itself is a loop.
+#[derive(Clone, Debug)]
+pub struct ViaName(Arc<str>);
+
+impl Default for ViaName {
+    fn default() -> Self {
+        Self(format!("sidebeat-{:08x}", random_u64() >> 32).into())
+    }
+}
+
+impl ViaName {
+    /// Whether a request with these headers went through us before.
+    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
+        let mut hops = values.flat_map(|value| value.split(','));
+        hops.any(|hop| hop.split_ascii_whitespace().nth(1).is_some_and(|name| name.eq_ignore_ascii_case(&self.0)))
+    }
+
+    /// Writes us behind those who passed the request on before.
+    pub(super) fn sign(&self, version: Version, headers: &mut HeaderMap) {
+        let protocol = match version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2.0",
+            _ => "1.1",
+        };
+        let earlier: Vec<_> = headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok()).collect();
+        let own = format!("{protocol} {}", self.0);
+        let whole = if earlier.is_empty() { own.clone() } else { format!("{}, {own}", earlier.join(", ")) };
+        let fits = whole.len() <= MAX_EARLIER_BYTES + own.len();
+        if let Ok(value) = HeaderValue::try_from(if fits { whole } else { own }) {
+            headers.insert(VIA, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(VIA, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_request_that_went_through_us_is_known_among_all_that_passed_it_on() {
+        let name = ViaName("sidebeat-0000002a".into());
+        for (values, loops) in [
+            (&[][..], false),
+            (&["1.1 sidebeat-0000002a"], true),
+            (&["1.0 fred, 2.0 SIDEBEAT-0000002A (a comment), 1.1 x"], true),
+            (&["1.1 fred", "HTTP/1.1 sidebeat-0000002a"], true),
+            (&["1.1 sidebeat-0000002b, 1.1 sidebeat"], false),
+            (&["sidebeat-0000002a", "1.1  ,,"], false),
+        ] {
+            assert_eq!(name.is_in(&headers(values)), loops, "{values:?}");
+            let mut signed = headers(values);
+            name.sign(Version::HTTP_2, &mut signed);
+            assert!(name.is_in(&signed) && signed.get_all(VIA).iter().count() == 1, "{signed:?}");
+        }
+        let mut signed = headers(&["1.0 fred", "1.1 p.example.net"]);
+        name.sign(Version::HTTP_11, &mut signed);
+        assert_eq!(signed[VIA], "1.0 fred, 1.1 p.example.net, 1.1 sidebeat-0000002a");
+        let mut long = headers(&[&"1.1 x, ".repeat(200)]);
+        name.sign(Version::HTTP_11, &mut long);
+        assert_eq!(long[VIA], "1.1 sidebeat-0000002a");
+    }
+}
