@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::player::{CLEARKEY, Player};
 use crate::stage::{Script, Stage};
 use crate::upstream::{LICENSE, Upstream, good};
+use crate::web::Reply;
 
 pub(crate) async fn license_server() -> Upstream {
     Upstream::answering(|_| good("application/json", LICENSE)).await
@@ -40,8 +41,12 @@ pub(crate) fn app(stage: &Stage, device: &str) -> Player {
 }
 
 async fn authorize(stage: &Stage, device: &str, content: &str, kind: &str) -> Value {
+    authorize_by(app(stage, device), device, content, kind).await
+}
+
+async fn authorize_by(app: Player, device: &str, content: &str, kind: &str) -> Value {
     let body = json!({"deviceId": device, "contentId": content, "contentTypeId": kind}).to_string();
-    let reply = app(stage, device).post(body).header("content-type", "application/json").await;
+    let reply = app.post(body).header("content-type", "application/json").await;
     assert!(reply.is_good(), "{}", reply.text());
     reply.json()["data"].clone()
 }
@@ -51,6 +56,13 @@ pub(crate) fn player(stage: &Stage, authorization: &Value) -> Player {
     let url = authorization["licenseUrl"].as_str().unwrap();
     let at = url.find("/license/~").unwrap_or_else(|| panic!("{url} does not lead through us"));
     stage.stranger().at(&url[at..])
+}
+
+/// A device of this user, which begins to play a title at this address.
+pub(crate) async fn user_at(stage: &Stage, user: &str, device: &str, address: &str) -> Reply {
+    let app = app(stage, device).with("x-authorization", user).with("x-forwarded-for", address);
+    let authorization = authorize_by(app, device, "film", "vod").await;
+    player(stage, &authorization).with("x-forwarded-for", address).post(CLEARKEY).await
 }
 
 async fn playing(stage: &Stage, device: &str, content: &str, kind: &str) -> Player {

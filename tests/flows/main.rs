@@ -31,6 +31,7 @@ mod events;
 mod faults;
 mod firstlight;
 mod firstlight_media;
+mod firstlight_outages;
 mod hang_ups;
 mod heavy;
 mod holding;
