@@ -21,6 +21,7 @@ mod store;
 mod texts;
 mod token_keys;
 mod unit;
+mod unlimited;
 mod webhook;
 
 use std::collections::BTreeSet;

@@ -6,12 +6,12 @@
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
-use serde::{Deserialize, Serialize};
 
 use super::call::{Call, CallKind, CallNames};
 use super::effect::Remembered;
 use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
+use super::role::Role;
 use super::state::{Beats, Session, State};
 use super::turns::Turns;
 use super::verdict::Reason;
@@ -65,30 +65,6 @@ pub struct Playback<C> {
     pub(super) turns: Turns,
     /// To whom it gave way last. Not kept over a restart.
     pub(super) gave_way_to: Option<SessionId>,
-}
-
-/// What of its device's sessions a playback is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Role {
-    /// It has a session of its own.
-    #[default]
-    #[serde(rename = "a")]
-    Alone,
-    /// The one session for all that the device plays. No player calls it; its content token is that of the playback
-    /// `by`.
-    #[serde(rename = "d")]
-    DeviceSession { by: SessionId },
-    /// It shares the session of its device that has this id.
-    #[serde(rename = "s")]
-    Sharing(SessionId),
-}
-
-impl Role {
-    /// After a restart: a record that contradicts itself is of one that is alone.
-    pub(super) fn restored(self, session: &Session) -> Self {
-        let shares = session.shares.is_some() || !matches!(self, Self::Sharing(_));
-        if shares { self } else { Self::Alone }
-    }
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.

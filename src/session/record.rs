@@ -10,29 +10,24 @@ mod form;
 mod grant;
 mod matters;
 mod reports;
+mod session;
 mod stamp;
 mod state;
-
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::form::{expose, hide, is_default};
 use self::grant::GrantRecord;
-use self::reports::ReportsRecord;
+pub use self::session::SessionRecord;
 pub use self::stamp::Stamp;
 pub use self::state::StateRecord;
-use super::end::End;
-use super::grant::{AskKind, Ticket};
 use super::lease::Leases;
-use super::life::Life;
-use super::playback::{Playback, Role};
+use super::playback::Playback;
 use super::policy::Policy;
-use super::report::Stream;
-use super::schedule::{self, Schedule};
-use super::state::{Beats, Over, Session, State, Untold, Use};
+use super::role::Role;
+use super::state::Use;
 use super::turns::Turns;
-use crate::clock::{Moment, Span, Wall};
+use crate::clock::{Moment, Wall};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -68,81 +63,6 @@ pub struct PlaybackRecord {
     pub shared_tokens: Vec<Fingerprint>,
     #[serde(rename = "t", alias = "token", default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Fingerprint>,
-}
-
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SessionRecord {
-    /// Within which time its player surely asks for more media.
-    #[serde(
-        rename = "f",
-        alias = "fetches",
-        default,
-        deserialize_with = "form::again",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub again: Option<Span>,
-    /// Plays since then without the authority's word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credit: Option<Wall>,
-    #[serde(rename = "cs", alias = "credit_spent", default, skip_serializing_if = "is_default")]
-    pub credit_spent: bool,
-    #[serde(rename = "e", alias = "every", default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
-    #[serde(rename = "g", alias = "generation")]
-    pub generation: u32,
-    #[serde(rename = "gu", alias = "good_until", default, skip_serializing_if = "Option::is_none")]
-    pub good_until: Option<Wall>,
-    #[serde(rename = "gr", alias = "grant", default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantRecord>,
-    #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
-    pub leads_past: bool,
-    /// Its close is lost and tried again, and nobody waits for its place.
-    #[serde(rename = "li", default, skip_serializing_if = "is_default")]
-    pub lingers: bool,
-    #[serde(rename = "lc", alias = "last_call")]
-    pub last_call: Wall,
-    #[serde(rename = "lg", alias = "last_good")]
-    pub last_good: Wall,
-    #[serde(rename = "ls", alias = "last_sign")]
-    pub last_sign: Wall,
-    /// The close of one that was killed here is lost: when it is tried again, and how often it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_close: Option<(Wall, u8)>,
-    /// An open was in flight: nobody knows what it brought.
-    #[serde(rename = "o", alias = "opening", default, skip_serializing_if = "is_default")]
-    pub opening: bool,
-    /// The player's renewals are the beats.
-    #[serde(rename = "r", alias = "renewals", default, skip_serializing_if = "is_default")]
-    pub renewals: bool,
-    /// The authority lost it by a lost answer, and it opens another session in its place: until then.
-    #[serde(rename = "ro", default, skip_serializing_if = "Option::is_none")]
-    pub reopens_until: Option<Wall>,
-    #[serde(rename = "rs", alias = "reports", default, skip_serializing_if = "Option::is_none")]
-    pub reports: Option<ReportsRecord>,
-    /// The moments of its programme that are to come, the latest first.
-    #[serde(rename = "sc", alias = "schedule", default, skip_serializing_if = "Vec::is_empty")]
-    pub schedule: Vec<(Wall, schedule::Moment)>,
-    #[serde(rename = "sd", alias = "seed")]
-    pub seed: u32,
-    /// It shares its device's session, of this interval.
-    #[serde(rename = "sh", default, skip_serializing_if = "Option::is_none")]
-    pub shares: Option<Span>,
-    /// The machine slept this long since the last good answer: `last_good` is reckoned without that.
-    #[serde(rename = "sl", default, skip_serializing_if = "is_default")]
-    pub slept: Span,
-    #[serde(rename = "s", alias = "state")]
-    pub state: StateRecord,
-    #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<Stream>,
-    /// How long the last good answer took.
-    #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
-    pub took: Span,
-    /// The authority may know it by a newer token: an answer was lost, or a call was under way.
-    #[serde(rename = "td", default, skip_serializing_if = "is_default")]
-    pub token_in_doubt: bool,
-    /// An older journal does not know: it plays.
-    #[serde(rename = "u", default, skip_serializing_if = "is_default")]
-    pub usage: Use,
 }
 
 impl PlaybackRecord {
@@ -192,117 +112,6 @@ impl PlaybackRecord {
             turns: Turns::default(),
             gave_way_to: None,
             wish: 0,
-        }
-    }
-}
-
-impl SessionRecord {
-    fn of(session: &Session, at: &Moment) -> Option<Self> {
-        if !session.outlives() {
-            return None;
-        }
-        let (every, renewals) = match session.beats {
-            Beats::Renewals { every } => (every, true),
-            Beats::Timer => (None, false),
-        };
-        Some(Self {
-            again: session.again.map(Span::from),
-            credit: session.credit.map(|since| at.wall_of(since)),
-            credit_spent: session.credit_spent,
-            every: every.map(Span::from),
-            generation: session.generation,
-            good_until: session.good_until.map(|until| at.wall_of(until)),
-            grant: session.grant.as_ref().map(GrantRecord::of),
-            leads_past: session.leads_past,
-            lingers: session.lingers,
-            last_call: at.wall_of(session.last_call),
-            last_good: at.wall_of(session.last_good),
-            last_sign: at.wall_of(session.last_sign),
-            lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
-            opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
-            renewals,
-            reopens_until: session.reopens_until.map(|until| at.wall_of(until)),
-            reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
-            schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
-            seed: session.seed,
-            shares: session.shares.map(Span::from),
-            slept: session.slept.into(),
-            state: StateRecord::of(&session.state, at)?,
-            stream: session.stream,
-            token_in_doubt: session.token_in_doubt || session.may_replace_token(),
-            took: session.took.into(),
-            usage: session.usage,
-        })
-    }
-
-    /// One that contradicts itself becomes an open whose answer nobody knows.
-    fn restore(&self, at: &Moment, policy: &Policy) -> Session {
-        let time = |wall| at.instant_of(wall);
-        let grant = self.grant.as_ref().map(GrantRecord::restore);
-        let shares = self.shares.filter(|_| grant.is_none());
-        let state = match (&self.state, &grant) {
-            (StateRecord::Closed { until, why }, _) => State::Closed { until: time(*until), why: why.restore(at) },
-            (StateRecord::Closing { next, tries, why }, Some(_)) => {
-                State::Closing { next: time(*next), tries: *tries, why: *why }
-            }
-            (StateRecord::Failing { missed, retry }, Some(_)) => {
-                State::Failing { missed: *missed, retry: time(*retry) }
-            }
-            (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
-                State::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
-            }
-            (StateRecord::Killed { by, since, until }, _) => {
-                let (by, until) = (by.clone(), time(*until));
-                let since = since.map(time).or_else(|| until.checked_sub(policy.memory_of_kill(&by)));
-                State::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
-            }
-            (StateRecord::Live { beat }, Some(_)) => State::Live { beat: time(*beat) },
-            (StateRecord::Live { beat }, None) if shares.is_some() => State::Live { beat: time(*beat) },
-            (
-                StateRecord::Closing { .. }
-                | StateRecord::Failing { .. }
-                | StateRecord::Live { .. }
-                | StateRecord::Opening { .. }
-                | StateRecord::Owing { .. },
-                _,
-            ) => State::Closed { until: at.now + policy.end_memory, why: Over::Ended(End::Orphaned) },
-        };
-        let grant = grant.filter(|_| !matches!(state, State::Closed { .. }));
-        Session {
-            again: self.again.map(Duration::from),
-            credit: self
-                .credit
-                .map(|since| time(since).min(at.now))
-                .filter(|_| matches!(state, State::Failing { .. } | State::Owing { .. })),
-            credit_spent: self.credit_spent,
-            beats: if self.renewals { Beats::Renewals { every: self.every.map(Duration::from) } } else { Beats::Timer },
-            deadline: Some(at.now),
-            grant,
-            good_until: self.good_until.map(time),
-            last_interval: None,
-            last_answered: Ticket(self.generation),
-            leads_past: self.leads_past,
-            last_call: time(self.last_call),
-            last_good: time(self.last_good),
-            last_sign: time(self.last_sign),
-            life: Life::new(time(self.last_sign).min(at.now)),
-            generation: self.generation,
-            lingers: self.lingers,
-            lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
-            reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, State::Owing { .. })),
-            reports: self.reports.as_ref().map(|reports| reports.restore(at)),
-            schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
-            seed: self.seed,
-            shares: shares.map(Duration::from),
-            slept: self.slept.into(),
-            took: self.took.into(),
-            state,
-            stream: self.stream,
-            token_in_doubt: self.token_in_doubt,
-            untold: Untold::Never,
-            usage: self.usage,
-            // Who was connected is not any more, by our doing: that is no evidence.
-            ..Session::new(at.now, self.seed, policy)
         }
     }
 }

@@ -12,6 +12,7 @@ use super::media;
 use super::own_listener::check_urls;
 use super::refusal::refusal;
 use super::unit;
+use super::unlimited;
 use crate::config::near::nearest;
 use crate::config::section::Section;
 use crate::config::units::{LONGEST, show_duration};
@@ -119,11 +120,11 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let base = base(table, path, license_server, frame)?;
     let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
     if session_control == SessionControl::Auto {
-        warn_of_unregistered(table, frame.kind(base.authority));
+        unlimited::warn_of_unregistered(table, frame.kind(base.authority));
     }
-    warn_of_unlimited(table, session_control, frame.kind(base.authority));
+    unlimited::warn_of_unlimited(table, session_control, frame.kind(base.authority));
     if base.authority.is_some() {
-        warn_of_unused(table, base.endings.unused, frame.call);
+        unlimited::warn_of_unused(table, base.endings.unused, frame.call);
     }
     if enforcement == Enforcement::Renewal {
         expect_renewals(table, base.authority, frame);
@@ -132,44 +133,6 @@ fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option
     let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
     let unrecognised = unrecognised.unwrap_or(usual);
     Some(Route { enforcement, refusal, session_control, strip_cmcd, unrecognised, wrapping, ..base })
-}
-
-/// Only the id in the path says which authorization a license belongs to.
-fn warn_of_unregistered(table: &Section<'_>, authority: Option<&AuthorityKind>) {
-    if matches!(authority, Some(AuthorityKind::FirstLight(_))) {
-        let what = "is \"auto\": a license call without the id of a registered playback (PATH/~ID) passes without a \
-            session, so that whoever leaves the id out is limited by nobody; write \"always\" where all players come by \
-            an authorize route or the admin API";
-        table.warn("session-control", what);
-    }
-}
-
-/// An embedded authority limits those who have a session, and nobody else.
-fn warn_of_unlimited(table: &Section<'_>, session_control: SessionControl, authority: Option<&AuthorityKind>) {
-    let who = match session_control {
-        SessionControl::Always => return,
-        SessionControl::Auto => "a call without a token that asks for a session",
-        SessionControl::Never => "every call",
-    };
-    if matches!(authority, Some(AuthorityKind::Embedded(_))) {
-        let what = format!(
-            "lets {who} pass without a session, so that the limits of this authority do not hold for it; write \"always\", or leave it out"
-        );
-        table.warn("session-control", what);
-    }
-}
-
-/// A place that is given back before the license is there is one more license than the limit allows.
-fn warn_of_unused(table: &Section<'_>, unused: Option<Duration>, call: Duration) {
-    if let Some(unused) = unused.filter(|unused| *unused < call) {
-        let what = format!(
-            "unused = \"{}\" gives a place back before a license call must be answered (server.limits.call, {}): two \
-             viewers can get a license for it",
-            show_duration(unused),
-            show_duration(call)
-        );
-        table.warn("endings", what);
-    }
 }
 
 fn enforcement(table: &Section<'_>) -> Enforcement {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::super::end::End;
 use super::super::grant::AskKind;
-use super::super::playback::{Playback, Role};
+use super::super::playback::Playback;
 use super::super::report::{Playing, Reports, Stream};
+use super::super::role::Role;
 use super::super::schedule::Schedule;
 use super::super::state::{Beats, Over, Session, State, Use};
 use crate::secret::{Fingerprint, Secret};

@@ -1,11 +1,16 @@
 //! A session that was written down and read again behaves as if nothing had happened.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::end::End;
+use super::super::grant::AskKind;
+use super::super::report::Stream;
+use super::super::schedule;
+use super::super::state::{Over, Session, State};
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Span};
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{

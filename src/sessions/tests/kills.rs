@@ -75,9 +75,8 @@ async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
         for name in [11, 12] {
             let (sessions, card, call) = (stage.sessions.clone(), stage.card.clone(), registered(name));
             let admit = async move { sessions.admit(device("tv"), &call, &card, Clock.now() + HOUR).await };
-            let admitted = tokio::spawn(admit);
-            stage.grant(AskKind::Open).await;
-            ids.push(admitted.await.unwrap().session.unwrap());
+            let (admitted, _) = tokio::join!(admit, stage.grant(AskKind::Open));
+            ids.push(admitted.session.unwrap());
             stage.sessions.used(device("tv"), Fingerprint(name));
         }
         stage.sessions.deliver(device("tv"), ids[killed], Input::Kill(by_operator()));
