@@ -27,10 +27,14 @@ pub(super) struct Older {
     /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
     pub(super) done: bool,
     pub(super) last: Instant,
+    /// Its player says that it only preloads it: of the two it is the preload, though it began before.
+    pub(super) preloads: bool,
     /// One interval and grace after its last sign.
     pub(super) overdue_at: Instant,
     /// From then on it is quiet.
     pub(super) quiet_at: Instant,
+    /// When its player last said that it plays.
+    pub(super) said: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +62,13 @@ pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
     if !is_served {
         return Outcome::GoOn(None);
     }
+    if older.preloads && !life.preloads {
+        let abandoned_at = older.last + ABANDONED;
+        return if now >= abandoned_at { Outcome::OlderGivesWay } else { Outcome::GoOn(Some(abandoned_at)) };
+    }
     if life.plays {
-        return Outcome::OlderIsOver;
+        // Its viewer went back, and says so later.
+        return if older.said > life.said { Outcome::NewerGivesWay } else { Outcome::OlderIsOver };
     }
     let abandoned_at = life.last + ABANDONED;
     if life.preloads {
@@ -100,7 +109,15 @@ mod tests {
     fn older(by_timer: bool, round: u32, last: Instant) -> Older {
         let round = SECOND * round;
         let quiet = if by_timer { QUIET } else { round };
-        Older { by_timer, done: false, last, overdue_at: last + round + SECOND * 10, quiet_at: last + quiet }
+        Older {
+            by_timer,
+            done: false,
+            last,
+            preloads: false,
+            overdue_at: last + round + SECOND * 10,
+            quiet_at: last + quiet,
+            said: None,
+        }
     }
 
     fn name(outcome: Outcome) -> &'static str {
@@ -210,10 +227,40 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_say_that_they_play_the_later_word_counts() {
+        let start = Clock.now();
+        let at = |seconds: u32| Some(start + SECOND * seconds);
+        for (olders, newers, expected) in [(None, at(1), "over"), (at(1), at(2), "over"), (at(2), at(1), "newer")] {
+            let older = Older { said: olders, ..older(true, 30, start) };
+            let life = Life { plays: true, said: newers, ..Life::new(start) };
+            assert_eq!(name(judge(start, &older, &Newer { is_served: true, life })), expected);
+        }
+    }
+
+    /// By its own word, whichever began first.
+    #[test]
+    fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
+        let start = Clock.now();
+        let older = Older { preloads: true, ..older(true, 30, start) };
+        let newer = Newer { is_served: true, life: Life { plays: true, said: Some(start), ..Life::new(start) } };
+        let abandoned_at = start + ABANDONED;
+        assert_eq!(judge(start + SECOND * 60, &older, &newer), Outcome::GoOn(Some(abandoned_at)));
+        assert_eq!(judge(abandoned_at, &older, &newer), Outcome::OlderGivesWay);
+    }
+
+    #[test]
     fn a_call_that_the_license_server_has_not_accepted_decides_nothing() {
         let start = Clock.now();
         let past = start + SECOND * 10_000;
-        let older = Older { by_timer: true, done: true, last: start, overdue_at: start, quiet_at: start };
+        let older = Older {
+            by_timer: true,
+            done: true,
+            last: start,
+            overdue_at: start,
+            preloads: false,
+            quiet_at: start,
+            said: None,
+        };
         let life = Life { plays: true, renewed: true, segments: 99, ..Life::new(start) };
         assert_eq!(judge(past, &older, &Newer { is_served: false, life }), Outcome::GoOn(None));
     }

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+pub use self::limit::PlaceTurn;
 use self::place::{Place, place};
 use self::turned::Turned;
 use self::zaps::Zaps;
@@ -30,6 +31,7 @@ mod limit;
 mod place;
 mod room;
 mod shared;
+mod spare;
 mod turned;
 mod zaps;
 
@@ -266,27 +268,6 @@ impl<C> Device<C> {
             self.playbacks.retain(|playback| playback.id != id);
         }
         answer
-    }
-
-    /// Adds a playback, which waits where the device zaps fast.
-    fn begin(&mut self, now: Instant, call: &Call, policy: &Policy, start: Start<C>, out: &mut Outbox) -> usize {
-        let hold = self.make_room(now, policy, out);
-        self.wishes = self.wishes.saturating_add(1);
-        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
-        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
-        // What is over and given back makes room for its successor at once.
-        self.forget_all(|p| p.is_spent() && same(p), out);
-        self.forget_surplus(out);
-        let mut playback = Playback::begin(start, now, call, policy);
-        let beside = call.content_token.filter(|token| call.token != Some(*token));
-        playback.session.hold_until(now + hold);
-        playback.session.credit_spent = spent;
-        playback.wish = self.wishes;
-        let id = playback.id;
-        self.playbacks.push(playback);
-        beside.into_iter().for_each(|token| self.learn_token(id, token));
-        self.start_held(now, policy, out);
-        self.playbacks.len() - 1
     }
 }
 

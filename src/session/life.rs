@@ -1,6 +1,6 @@
 //! What a player shows of a playback beyond its start: by this [`super::contest`] tells a preload from a zap.
 //!
-//! Not kept over a restart: the next signs show it again.
+//! What a player does is not kept over a restart: the next signs show it again. What it is like is.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(super) struct Life {
     /// Its player says that it only preloads it.
     pub(super) preloads: bool,
     pub(super) renewed: bool,
+    /// When its player last said that it plays it.
+    pub(super) said: Option<Instant>,
     /// Media that were asked for, and are no manifests.
     pub(super) segments: u8,
     /// Its media pass through us: some were asked for at some time.
@@ -40,6 +42,7 @@ impl Life {
             plays: false,
             preloads: false,
             renewed: false,
+            said: None,
             segments: 0,
             streams: false,
         }
@@ -47,8 +50,22 @@ impl Life {
 
     /// From now on it has to show itself anew. Since when it goes on, and what its player is like, is known.
     pub(super) fn anew(&self, now: Instant) -> Self {
-        let Self { flows, preloads, streams, .. } = *self;
-        Self { flows, preloads, streams, ..Self::new(now) }
+        let Self { flows, preloads, said, streams, .. } = *self;
+        Self { flows, preloads, said, streams, ..Self::new(now) }
+    }
+
+    /// Another playback of the same content by the same player, which is like this one.
+    pub(super) fn successor(&self, now: Instant) -> Self {
+        let Self { preloads, streams, .. } = *self;
+        Self { preloads, streams, ..Self::new(now) }
+    }
+
+    /// What it shows beside others of its device. Where their media pass through us, so would these: renewals alone are
+    /// those of a license that is fetched ahead.
+    pub(super) fn beside(&self, streams: bool) -> Self {
+        let renews_ahead = streams && !self.streams_on();
+        let Self { flows, renewed, .. } = *self;
+        Self { flows: flows.filter(|_| !renews_ahead), renewed: renewed && !renews_ahead, ..*self }
     }
 
     pub(super) fn fetched(&mut self, now: Instant, segment: bool) {
@@ -81,7 +98,9 @@ impl Life {
         self.last = now;
         match report.playing {
             Playing::Unsaid => self.preloads |= report.preloads,
-            Playing::Plays if !report.starts => (self.plays, self.preloads) = (true, false),
+            Playing::Plays if !report.starts => {
+                (self.plays, self.preloads, self.said) = (true, false, Some(now));
+            }
             Playing::Buffers
             | Playing::Done
             | Playing::Fails

@@ -26,7 +26,7 @@ mod verdict;
 mod wheel;
 
 pub use self::call::{Call, CallKind, CallNames, Opens};
-pub use self::device::{Device, Outbox};
+pub use self::device::{Device, Outbox, PlaceTurn};
 pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Remembered, Told};
 pub use self::end::End;
 pub use self::grant::{AskKind, Grant, Ticket};

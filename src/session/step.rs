@@ -85,7 +85,8 @@ impl Session {
             State::Killed { by, .. } => Answer::Refuse(Refusal::Killed(by.clone())),
             State::Opening { .. } => match kind {
                 CallKind::Certificate => Answer::Pass,
-                CallKind::License | CallKind::Release | CallKind::Renewal => Answer::Wait,
+                CallKind::Release => Answer::Wait,
+                CallKind::License | CallKind::Renewal => self.call_opening(now),
             },
             State::Failing { .. } | State::Live { .. } => self.call_granted(now, kind, policy),
             State::Owing { .. } => self.call_owing(now, kind, policy),

@@ -17,6 +17,7 @@ mod keep;
 mod killed_tokens;
 mod kills;
 mod late;
+mod opening;
 mod overview;
 mod pacer;
 mod pump;

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Sessions;
 use super::card::{Card, DeviceKey};
 use super::closings::{Closing, Closings};
+use super::opening::LATEST;
 use super::strays::{MAX_STRAYS, Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
@@ -57,7 +58,7 @@ pub trait Asker: Send + Sync + 'static {
 }
 
 pub struct Pump {
-    asker: Arc<dyn Asker>,
+    pub(super) asker: Arc<dyn Asker>,
     closings: Arc<Closings>,
     control: Handle,
     pub(super) patience: Duration,
@@ -193,7 +194,7 @@ impl Pump {
     }
 
     /// A place among the calls that are under way. None where there is none in time, or not before `latest`.
-    async fn set_out(&self, latest: Option<Duration>) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn set_out(&self, latest: Option<Duration>) -> Option<SemaphorePermit<'_>> {
         let patience = latest.map_or(self.patience, |left| left.min(self.patience));
         tokio::time::timeout(patience, self.permits.acquire()).await.ok()?.ok()
     }
@@ -211,72 +212,6 @@ fn is_provisional(playback: &Playback<Kept>) -> bool {
     holds && session.is_unused() && playback.card.card.dialect == Dialect::Embedded
 }
 
-/// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
-const SETTLING: Duration = Duration::from_secs(2);
-
-/// Later than this after it was asked for, an open is not made a second time: no license call waits so
-/// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
-pub(super) const LATEST: Duration = Duration::from_secs(7);
-
-impl Sessions {
-    /// One call; and an open that met the limit, or a session of its name, is made once more when a place has been given
-    /// back: one of the same account that was on its way back, or one that is given up for it. Not after `latest`.
-    async fn perform(
-        self: &Arc<Self>,
-        ask: &Ask,
-        card: &Arc<Card>,
-        whose: (DeviceKey, SessionId),
-        latest: Instant,
-        place: Option<&HeldPlace>,
-    ) -> Result<Verdict, Fault> {
-        let Pump { asker, closings, .. } = &self.pump;
-        if ask.kind != AskKind::Open {
-            let Some(_permit) = self.pump.set_out(None).await else { return Err(busy()) };
-            return asker.ask(ask, card).await;
-        }
-        let mut before = closings.of(card);
-        let mut result = match self.pump.set_out(None).await {
-            Some(_permit) => self.open(ask, card, place).await,
-            None => return Err(busy()),
-        };
-        for may_wait in [true, false] {
-            let Ok(Verdict::Denied(denial, _)) = &result else { break };
-            let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| may_wait);
-            let given_up = denial.may_pass() && waits_for.is_none() && self.make_room(whose, card, *denial);
-            let Some(settled) = waits_for.or_else(|| closings.of(card).filter(|_| given_up)) else { break };
-            if !denial.may_pass() {
-                break;
-            }
-            // A close that takes longer is in trouble, and the player will not wait for it either.
-            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
-            let left = latest.saturating_duration_since(self.clock.now());
-            if left.is_zero() {
-                break;
-            }
-            let Some(permit) = self.pump.set_out(Some(left)).await else { break };
-            result = self.open(ask, card, place).await;
-            drop(permit);
-            self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
-            if given_up {
-                break;
-            }
-        }
-        result
-    }
-
-    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>, place: Option<&HeldPlace>) -> Result<Verdict, Fault> {
-        let (result, late) = self.pump.asker.open(ask, card).await;
-        if let Some(late) = late {
-            self.give_late_grant_back(late, card, place.cloned());
-        }
-        result
-    }
-}
-
-fn result_name(result: &Result<Verdict, Fault>) -> &'static str {
-    result.as_ref().map_or_else(|fault| fault.kind.name(), Verdict::name)
-}
-
-fn busy() -> Fault {
+pub(super) fn busy() -> Fault {
     Fault { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many calls under way") }
 }

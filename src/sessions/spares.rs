@@ -9,13 +9,16 @@ use super::Sessions;
 use super::card::{AuthorityId, Card, DeviceKey};
 use super::table::Kept;
 use crate::ids::SessionId;
-use crate::session::{Denial, Device, Input};
+use crate::session::{Denial, Device, Input, PlaceTurn};
 use crate::store::Dialect;
 
 /// An account at an authority, as [`super::closings`] has it.
 type Account = (AuthorityId, String);
 
-type SpareMap = HashMap<Account, Vec<(DeviceKey, SessionId)>>;
+/// Whose it is, and whether its place can be had: one that is being opened has none yet.
+type Holder = (DeviceKey, SessionId, bool);
+
+type SpareMap = HashMap<Account, Vec<Holder>>;
 
 #[derive(Default)]
 pub(super) struct Spares(Arc<Mutex<SpareMap>>);
@@ -25,21 +28,22 @@ pub(super) struct Spares(Arc<Mutex<SpareMap>>);
 pub(super) struct Spare {
     account: Account,
     of: Arc<Mutex<SpareMap>>,
-    whose: (DeviceKey, SessionId),
+    whose: Holder,
 }
 
 impl Spares {
-    fn begin(&self, card: &Card, whose: (DeviceKey, SessionId)) -> Spare {
+    fn begin(&self, card: &Card, whose: Holder) -> Spare {
         let account = super::closings::account(card);
         let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spares.entry(account.clone()).or_default().push(whose);
         Spare { account, of: self.0.clone(), whose }
     }
 
-    /// The oldest of the account, of another device than this.
-    fn of_another(&self, card: &Card, key: DeviceKey) -> Option<(DeviceKey, SessionId)> {
+    /// The oldest of the account, of another device than this: one whose place can be had, if there is one.
+    fn of_another(&self, card: &Card, key: DeviceKey) -> Option<Holder> {
         let spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spares.get(&super::closings::account(card))?.iter().copied().find(|(of, _)| *of != key)
+        let others = || spares.get(&super::closings::account(card)).into_iter().flatten().filter(|(of, ..)| *of != key);
+        others().find(|(_, _, is_there)| *is_there).or_else(|| others().next()).copied()
     }
 }
 
@@ -59,29 +63,41 @@ impl Sessions {
     /// Keeps the spares as the device is after this step.
     pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<Kept>) {
         let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
-        let spare = newest.map(|newest| newest.card.card.policy()).and_then(|policy| device.spare(&policy));
+        let policy = newest.map(|newest| newest.card.card.policy());
+        let there = policy.as_ref().and_then(|policy| device.spare(policy)).map(|id| (id, true));
+        let coming = policy.as_ref().and_then(|policy| device.coming_spare(policy)).map(|id| (id, false));
         for playback in device.playbacks_mut() {
-            match (spare == Some(playback.id), playback.card.spare.is_some()) {
-                (true, false) => playback.card.spare = Some(self.spares.begin(&playback.card.card, (key, playback.id))),
-                (false, true) => playback.card.spare = None,
-                (true, true) | (false, false) => {}
+            let spare = [there, coming].into_iter().flatten().find(|(id, _)| *id == playback.id);
+            let whose = spare.map(|(id, is_there)| (key, id, is_there));
+            if playback.card.spare.as_ref().map(|spare| spare.whose) != whose {
+                playback.card.spare = None;
+                playback.card.spare = whose.map(|whose| self.spares.begin(&playback.card.card, whose));
             }
         }
     }
 
-    /// The authority has no place for this open: somebody who may give way does. False where nobody may.
-    pub(super) fn make_room(self: &Arc<Self>, (key, id): (DeviceKey, SessionId), card: &Card, denial: Denial) -> bool {
+    /// The authority has no place for this open: somebody who may give way does.
+    pub(super) fn make_room(
+        self: &Arc<Self>,
+        (key, id): (DeviceKey, SessionId),
+        card: &Card,
+        denial: Denial,
+    ) -> PlaceTurn {
         // An embedded authority proves nothing of a token, and counts a device's preload with what it plays.
         if card.dialect == Dialect::Embedded {
-            return false;
+            return PlaceTurn::Nobody;
         }
         let spare = self.spares.of_another(card, key).filter(|_| denial == Denial::Limit);
-        if let Some((key, id)) = spare {
-            return self.deliver(key, id, Input::GiveWay);
+        let policy = card.policy();
+        let is_spare = || self.with(key, |device, _| device.coming_spare(&policy) == Some(id));
+        if spare.is_some_and(|(_, _, is_there)| !is_there) && !is_spare() {
+            return PlaceTurn::Later;
+        }
+        if let Some((key, id, true)) = spare {
+            return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
         }
         let account = super::closings::account(card);
         let alike = |other: &Kept| super::closings::account(&other.card) == account;
-        let policy = card.policy();
         self.with(key, |device, out| device.turn(id, self.clock.now(), alike, &policy, out))
     }
 }

@@ -576,7 +576,7 @@ async fn an_open_is_not_made_again_after_the_player_has_given_up() {
     let close = stage.asked().await;
     let waits = stage.wait(2);
     let open = stage.asked().await;
-    tokio::time::sleep(pump::LATEST).await;
+    tokio::time::sleep(opening::LATEST).await;
     assert_eq!(close.yes(HOUR), AskKind::Close);
     open.say(Ok(Verdict::Denied(Denial::Limit, Reason::new(403, None, "too many"))));
     assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));

@@ -51,7 +51,7 @@ impl<C> Playback<C> {
 
     /// It came back for a call that waits, and the call goes on in a moment. Were it to give way before, the call would
     /// take it back again, and so on.
-    fn is_awaited(&self, now: Instant) -> bool {
+    pub(super) fn is_awaited(&self, now: Instant) -> bool {
         self.session.life.calls && now < self.session.life.last + UNDECIDED
     }
 
@@ -67,24 +67,19 @@ impl<C> Playback<C> {
             by_timer,
             done: matches!(self.session.playing(), Some(Playing::Done | Playing::Fails)) || self.has_nothing(),
             last: life.last,
+            preloads: life.preloads,
             overdue_at: self.session.spare(life.last + round + policy.grace),
             quiet_at: self.session.spare(life.last + quiet),
+            said: life.said,
         }
     }
 
-    fn as_newer(&self) -> Newer {
-        Newer { is_served: self.session.is_served(), life: self.session.life }
+    fn as_newer(&self, streams: bool) -> Newer {
+        Newer { is_served: self.session.is_served(), life: self.session.life.beside(streams) }
     }
 }
 
 impl<C> Device<C> {
-    /// The one that is preloaded, as far as anybody knows: its place is another device's if that needs it.
-    pub fn spare(&self, policy: &Policy) -> Option<SessionId> {
-        let playing = self.playing();
-        let newest = playing.last().filter(|_| playing.len() > policy.sessions_per_device)?;
-        (!newest.session.life.plays).then_some(newest.id)
-    }
-
     /// The playback that this one is opened beside, where the device has its places without it.
     pub(super) fn beside(&self, id: SessionId, policy: &Policy) -> Option<&Playback<C>> {
         let others: Vec<_> = self.playing().into_iter().filter(|p| p.id != id).collect();
@@ -118,7 +113,7 @@ impl<C> Device<C> {
         self.end_what_is_known_to_be_over(now, policy, out);
         self.give_preloads_up(now, policy, out);
         let Some((older, newer)) = self.contest(policy) else { return };
-        match judge(now, &older.as_older(policy), &newer.as_newer()) {
+        match judge(now, &older.as_older(policy), &self.as_newer(newer)) {
             Outcome::GoOn(look) => {
                 let newer = newer.id;
                 if let (Some(look), Some(newer)) = (look, self.playback_mut(newer)) {
@@ -151,7 +146,7 @@ impl<C> Device<C> {
         at(one) < at(other)
     }
 
-    fn playing(&self) -> Vec<&Playback<C>> {
+    pub(super) fn playing(&self) -> Vec<&Playback<C>> {
         self.alone().filter(|p| p.plays_on()).collect()
     }
 
@@ -164,6 +159,10 @@ impl<C> Device<C> {
         Some((most_silent(playing.into_iter())?, newer))
     }
 
+    pub(super) fn as_newer(&self, newer: &Playback<C>) -> Newer {
+        newer.as_newer(self.playbacks.iter().any(|p| p.session.life.streams))
+    }
+
     fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
         match self.playback_mut(id) {
             Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + WAITS),
@@ -174,10 +173,6 @@ impl<C> Device<C> {
     pub(super) fn give_way(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
         let Some(playback) = self.playback_mut(id) else { return };
         playback.gave_way_to = Some(to);
-        // Whoever gave way to this one waits for the other one from now on.
-        for waiting in self.playbacks.iter_mut().filter(|p| p.gave_way_to == Some(id) && p.session.gives_way()) {
-            waiting.gave_way_to = Some(to);
-        }
         self.step(id, now, Input::GiveWay, policy, out);
     }
 
@@ -191,9 +186,23 @@ impl<C> Device<C> {
         }
     }
 
+    /// Whom one that gave way waits for: where that one gave way itself, for the other one until it is back.
+    fn waits_for(&self, playback: &Playback<C>) -> Option<SessionId> {
+        let mut to = playback.gave_way_to?;
+        for _ in 0..self.playbacks.len() {
+            let next = self.playbacks.iter().find(|p| p.id == to && p.session.gives_way());
+            let Some(next) = next.and_then(|p| p.gave_way_to) else { break };
+            to = next;
+        }
+        Some(to)
+    }
+
     fn take_back_wanted(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let away = self.playbacks.iter().filter(|p| p.session.gives_way() && self.is_wanted_back(p, now));
-        let waits = |p: &Playback<C>| self.playbacks.iter().any(|r| p.gave_way_to == Some(r.id) && r.is_undecided(now));
+        let waits = |p: &Playback<C>| {
+            let to = self.waits_for(p);
+            self.playbacks.iter().any(|r| Some(r.id) == to && r.is_undecided(now))
+        };
         for (id, waits) in away.map(|p| (p.id, waits(p))).collect::<Vec<_>>() {
             if waits {
                 self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(now + WAITS));
@@ -211,27 +220,33 @@ impl<C> Device<C> {
         self.step(id, now, Input::TakeBack, policy, out);
     }
 
-    /// The beginning of a preload is fetched until some moments after it gave way.
+    /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
+    /// nothing any more when another one has gone meanwhile.
     fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
         let Session { life, refused_back, .. } = &playback.session;
-        // What the player says of itself is news to whoever refused.
-        let is_refused = refused_back.as_ref().is_some_and(|(until, _)| now < *until) && !life.plays;
+        // What the player says of itself is news to whoever refused, and so is a call where none waited then.
+        let is_news = |told: &Option<_>| life.plays || (life.calls && told.is_none());
+        let is_refused = refused_back.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told));
         if !life.wants_it() || is_refused {
             return false;
         }
         let mut others = self.alone().filter(|p| p.session.is_active());
         let is_preload = others.any(|p| self.is_older(p.id, playback.id));
-        life.calls || life.plays || life.renewed || !is_preload || life.streams_on()
+        let flows = now < life.last + QUIET && (!is_preload || life.streams_on());
+        life.calls || life.plays || life.renewed || flows
     }
 
     /// What the player itself says is no presumption.
     fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
-        let id = self.playbacks.get(at).map(|p| p.id);
+        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life.said)) else { return };
         let one_place = policy.sessions_per_device == 1;
-        let over = self.playbacks.iter().take(at).filter(|p| p.session.gives_way());
-        let over = over.filter(|p| one_place || p.gave_way_to == id).map(|p| p.id);
+        let over = self.playbacks.iter().take(at).filter(|p| {
+            let life = &p.session.life;
+            p.session.gives_way() && !life.preloads && life.said <= said
+        });
+        let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
         for id in over.collect::<Vec<_>>() {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }
@@ -249,11 +264,16 @@ impl<C> Device<C> {
                 let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);
                 let to = served.filter(newer).or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
                 let older = most_silent(playing.iter().copied().filter(|other| self.is_older(other.id, p.id)));
-                let is_over = |older: &&Playback<C>| match judge(now, &older.as_older(policy), &p.as_newer()) {
+                let is_preload = |older: &&Playback<C>| older.session.life.preloads && !p.session.life.preloads;
+                let is_over = |older: &&Playback<C>| match judge(now, &older.as_older(policy), &self.as_newer(p)) {
                     Outcome::OlderGivesWay | Outcome::OlderIsOver | Outcome::TwoViewers => true,
                     Outcome::GoOn(_) | Outcome::NewerGivesWay => p.session.life.streams_on(),
                 };
-                Some(older.filter(is_over).map_or((p.id, to.id), |older| (older.id, p.id)))
+                Some(
+                    older
+                        .filter(|older| is_preload(older) || is_over(older))
+                        .map_or((p.id, to.id), |older| (older.id, p.id)),
+                )
             })
             .collect();
         for (id, to) in surplus {

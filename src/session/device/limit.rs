@@ -30,9 +30,19 @@ enum Claim {
     Waits,
 }
 
+/// What comes of asking for a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlaceTurn {
+    /// Another one gives way.
+    Given,
+    /// Another one will, when the call of its player that waits has gone on.
+    Later,
+    Nobody,
+}
+
 impl<C> Device<C> {
     /// The authority has no place for this one, which proves that it knows its token: so another of the device gives
-    /// way, of those that are `alike` counted by it. False where none does.
+    /// way, of those that are `alike` counted by it.
     pub fn turn(
         &mut self,
         id: SessionId,
@@ -40,35 +50,44 @@ impl<C> Device<C> {
         alike: impl Fn(&C) -> bool,
         policy: &Policy,
         out: &mut Outbox,
-    ) -> bool {
-        let Some(asks) = self.alone().find(|p| p.id == id) else { return false };
+    ) -> PlaceTurn {
+        let Some(asks) = self.alone().find(|p| p.id == id) else { return PlaceTurn::Nobody };
         if !asks.session.is_active() || asks.session.is_held() {
-            return false;
+            return PlaceTurn::Nobody;
         }
         let others = self.alone().filter(|p| p.id != id && p.session.is_active() && !p.session.is_held());
         let others: Vec<_> = others.filter(|p| alike(&p.card)).collect();
         let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
         let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
-        let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else { return false };
+        let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else {
+            return PlaceTurn::Nobody;
+        };
         let claim = self.claim(asks, rival, now, policy);
-        let rival = rival.id;
+        let (rival, is_awaited) = (rival.id, rival.is_awaited(now));
         match claim {
-            Claim::Holds => self.give_way(rival, id, now, policy, out),
+            Claim::Holds if is_awaited => return PlaceTurn::Later,
+            Claim::Holds => {
+                self.give_way(rival, id, now, policy, out);
+                return PlaceTurn::Given;
+            }
             Claim::Lapses => self.give_way(id, rival, now, policy, out),
             Claim::Void => drop(self.step(id, now, Input::End(End::Zapped), policy, out)),
             Claim::Waits => {}
         }
-        claim == Claim::Holds
+        PlaceTurn::Nobody
     }
 
     /// At the limit there is one place for what plays and what is preloaded.
     fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> Claim {
-        let Session { life, returns, .. } = &asks.session;
+        let Session { returns, .. } = &asks.session;
+        let newer = Newer { is_served: true, ..self.as_newer(asks) };
+        let life = newer.life;
         if self.is_older(asks.id, rival.id) {
-            return if rival.session.life.plays { Claim::Waits } else { Claim::Holds };
+            let other = &rival.session.life;
+            return if other.plays && asks.session.life.said <= other.said { Claim::Waits } else { Claim::Holds };
         }
         let called = if *returns { life.calls } else { asks.session.is_asking() };
-        match judge(now, &rival.as_older(policy), &Newer { is_served: true, life: *life }) {
+        match judge(now, &rival.as_older(policy), &newer) {
             Outcome::OlderGivesWay | Outcome::OlderIsOver => Claim::Holds,
             // Its viewer has gone back to it.
             Outcome::TwoViewers if *returns && (life.renewed || !life.calls) => Claim::Void,

@@ -80,12 +80,13 @@ fn begins_again(state: &State, now: Instant, call: CallKind, policy: &Policy) ->
             Over::Ended(End::GaveWay) => false,
             Over::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
         },
-        (CallKind::License, State::Closing { why: End::GaveWay, .. }) => false,
-        (CallKind::License, State::Closing { why, .. }) => policy.begins_again(*why),
+        (CallKind::License | CallKind::Renewal, State::Closing { why: End::GaveWay, .. }) => false,
+        (CallKind::License | CallKind::Renewal, State::Closing { why, .. }) => {
+            policy.begins_again(*why) && (call == CallKind::License || !why.is_wanted())
+        }
         (
             CallKind::License | CallKind::Renewal,
-            State::Closing { .. }
-            | State::Failing { .. }
+            State::Failing { .. }
             | State::Killed { .. }
             | State::Live { .. }
             | State::Opening { .. }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::call::{Call, CallKind};
 use super::super::effect::{Effect, Remembered};
 use super::super::end::End;
 use super::super::input::Input;
-use super::super::playback::Playback;
+use super::super::playback::{Playback, Start};
 use super::super::policy::Policy;
 use super::{Device, Outbox, is_owed_an_effect};
 use crate::ids::SessionId;
@@ -144,5 +145,46 @@ impl<C> Device<C> {
             let Some(id) = held.filter(may_start).map(|p| p.id).next() else { return };
             self.step(id, now, Input::Start, policy, out);
         }
+    }
+
+    /// Adds a playback, which waits where the device zaps fast.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        call: &Call,
+        policy: &Policy,
+        start: Start<C>,
+        out: &mut Outbox,
+    ) -> usize {
+        let hold = self.make_room(now, policy, out);
+        self.wishes = self.wishes.saturating_add(1);
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
+        let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| p.session.life);
+        let follower = self.begun_behind(call);
+        // What is over and given back makes room for its successor at once.
+        self.forget_all(|p| p.is_spent() && same(p), out);
+        self.forget_surplus(out);
+        let mut playback = Playback::begin(start, now, call, policy);
+        let beside = call.content_token.filter(|token| call.token != Some(*token));
+        playback.session.hold_until(now + hold);
+        playback.session.credit_spent = spent;
+        playback.session.life = before.map_or(playback.session.life, |life| life.successor(now));
+        playback.wish = self.wishes;
+        let index =
+            follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());
+        let id = playback.id;
+        self.playbacks.insert(index, playback);
+        beside.into_iter().for_each(|token| self.learn_token(id, token));
+        self.start_held(now, policy, out);
+        self.playbacks.iter().position(|p| p.id == id).unwrap_or(index)
+    }
+
+    /// What began behind the one that goes on with this call: a renewal is no wish for something else. None where
+    /// nothing did.
+    fn begun_behind(&self, call: &Call) -> Option<SessionId> {
+        let before = self.playbacks.iter().rposition(|p| p.is_of(call) || p.plays(call.content))?;
+        let [_, behind @ ..] = self.playbacks.get(before..)? else { return None };
+        behind.first().filter(|_| call.kind == CallKind::Renewal).map(|p| p.id)
     }
 }

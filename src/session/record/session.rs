@@ -58,6 +58,9 @@ pub struct SessionRecord {
     /// An open was in flight: nobody knows what it brought.
     #[serde(rename = "o", alias = "opening", default, skip_serializing_if = "is_default")]
     pub opening: bool,
+    /// Its player says that it only preloads it.
+    #[serde(rename = "pl", default, skip_serializing_if = "is_default")]
+    pub preloads: bool,
     /// The player's renewals are the beats.
     #[serde(rename = "r", alias = "renewals", default, skip_serializing_if = "is_default")]
     pub renewals: bool,
@@ -81,6 +84,9 @@ pub struct SessionRecord {
     pub state: StateRecord,
     #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// Its media pass through us.
+    #[serde(rename = "ms", default, skip_serializing_if = "is_default")]
+    pub streams: bool,
     /// How long the last good answer took.
     #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
     pub took: Span,
@@ -116,6 +122,7 @@ impl SessionRecord {
             last_sign: at.wall_of(session.last_sign),
             lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
+            preloads: session.life.preloads,
             renewals,
             reopens_until: session.reopens_until.map(|until| at.wall_of(until)),
             reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
@@ -125,6 +132,7 @@ impl SessionRecord {
             slept: session.slept.into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
+            streams: session.life.streams,
             token_in_doubt: session.token_in_doubt || session.may_replace_token(),
             took: session.took.into(),
             usage: session.usage,
@@ -181,7 +189,11 @@ impl SessionRecord {
             last_call: time(self.last_call),
             last_good: time(self.last_good),
             last_sign: time(self.last_sign),
-            life: Life::new(time(self.last_sign).min(at.now)),
+            life: Life {
+                preloads: self.preloads,
+                streams: self.streams,
+                ..Life::new(time(self.last_sign).min(at.now))
+            },
             generation: self.generation,
             lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),

@@ -141,8 +141,10 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }
-    let Session { again, credit, credit_spent, good_until, lingers, reopens_until, reports, shares, .. } = session;
+    let Session { again, credit, credit_spent, good_until, life, lingers, reopens_until, reports, shares, .. } =
+        session;
     (again, credit, credit_spent, good_until, lingers, reopens_until, shares).hash(&mut sum);
+    (life.preloads, life.streams).hash(&mut sum);
     reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
         State::Closed { until, why } => {

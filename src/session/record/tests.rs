@@ -397,6 +397,7 @@ proptest! {
             last_sign: wall(3),
             lost_close: Some((wall(0), 3)),
             opening: false,
+            preloads: live,
             renewals: interval % 2 == 0,
             reopens_until: Some(wall(2)),
             reports: None,
@@ -406,6 +407,7 @@ proptest! {
             slept: Duration::from_nanos(interval).into(),
             state: StateRecord::Live { beat: wall(0) },
             stream: None,
+            streams: live,
             token_in_doubt: live,
             took: Span::default(),
             usage: Use::Asked,
@@ -888,4 +890,22 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
             assert_eq!(session.is_active(), active, "{by}: it ends before anybody was asked");
         }
     }
+}
+
+/// By this a preload is told from a film, and the next process hears of neither again.
+#[test]
+fn what_a_preload_is_like_is_known_after_a_restart() {
+    let mut life = Life::begin(Policy::default());
+    life.act(&Step::Answer(0));
+    let media = Media { segment: true, ..Media::default() };
+    let preload = Report { preloads: true, ..Report::default() };
+    let before = Stamp::of(&life.device.playbacks()[0]).unwrap();
+    for input in [Input::Media(media), Input::Report(preload)] {
+        life.device.deliver(life.id, life.now, input, &life.policy, &mut Outbox::new());
+    }
+    assert!(before.is_outdated_by(&Stamp::of(&life.device.playbacks()[0]).unwrap()));
+    life.act(&Step::Used);
+    let next = restarted(&life, SECOND);
+    let known = next.device.playbacks()[0].session.life;
+    assert!(known.streams && known.preloads);
 }

@@ -120,6 +120,14 @@ impl Session {
         Answer::Wait
     }
 
+    /// A call that waits for the open. Where that brings back what gave way, it is known from now on that somebody waits.
+    pub(super) fn call_opening(&mut self, now: Instant) -> Answer {
+        if self.returns {
+            (self.life.calls, self.life.last) = (true, now);
+        }
+        Answer::Wait
+    }
+
     /// Whether one that was to be opened again may ask once more, though this came of it; and what it is told meanwhile.
     pub(super) fn is_for_now(why: &Over) -> Option<Option<Refusal>> {
         match why {

@@ -118,12 +118,13 @@ impl Session {
         }
     }
 
-    /// What one that gave way had under way comes for a moment longer, and tells nothing.
+    /// What one that gave way had under way comes for a moment longer, and tells nothing but the way that its media take.
     fn fetches(&mut self, now: Instant, segment: bool) {
         const LEFT_OVER: Duration = Duration::from_secs(3);
         if !self.gives_way() || self.gave_way.is_none_or(|since| now >= since + LEFT_OVER) {
             self.life.fetched(now, segment);
         }
+        self.life.streams |= segment;
     }
 
     /// The player called.

@@ -32,6 +32,7 @@ impl Stage {
         let turned = self.device.turn(id, self.now, |()| true, &self.policy, &mut out);
         self.take(out);
         self.settle();
+        let turned = turned == PlaceTurn::Given;
         if turned {
             self.told.push_str(&format!("o{} ", id.0));
         }
@@ -347,7 +348,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
 fn what_is_opened_for_another_account_turns_nobody_out() {
     let mut stage = film_at_the_limit();
     let (id, _) = stage.flying[0];
-    assert!(!stage.device.turn(id, stage.now, |()| false, &stage.policy, &mut Outbox::new()));
+    assert_eq!(stage.device.turn(id, stage.now, |()| false, &stage.policy, &mut Outbox::new()), PlaceTurn::Nobody);
     assert!(stage.is_live(1));
 }
 
@@ -619,4 +620,102 @@ fn a_call_that_takes_its_session_back_goes_on_before_that_gives_way_again() {
         let (id, answer) = stage.call_again(1, waiting);
         assert!(id == 1 && matches!(answer, Answer::Forward(_) | Answer::Renew(..)), "{answer:?}");
     }
+}
+
+// What is known of a preload, whatever came between.
+
+/// As browsers do: a license that was fetched ahead is renewed, too.
+#[test]
+fn renewals_of_a_license_that_is_fetched_ahead_end_no_film_whose_media_pass_through() {
+    let mut stage = film_and_preload();
+    for _ in 0..12 {
+        stage.fetches(1, 2);
+        stage.renews(1);
+        stage.passes(SECOND * 10);
+        stage.renews(2);
+        assert!(stage.is_live(1) && stage.is_live(2));
+    }
+}
+
+#[test]
+fn what_a_preload_fetches_right_after_it_gave_way_tells_that_its_media_pass_through() {
+    let mut stage = film_and_preload();
+    stage.deliver(2, Input::GiveWay);
+    stage.settle();
+    stage.fetches(2, 1);
+    let next = stage.device.playback_mut(SessionId(2)).unwrap();
+    assert!(next.session.life.streams && next.session.life.segments == 0);
+}
+
+/// Its own session was lost while the machine slept, and began anew behind the preload's.
+#[test]
+fn a_film_that_began_behind_its_preload_does_not_end_it_by_saying_that_it_plays() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1).under(100));
+    stage.deliver(1, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.play(LICENSE.with(2).under(200));
+    for _ in 0..6 {
+        stage.says(2, Playing::Plays);
+        stage.deliver(1, Input::Report(Report { preloads: true, ..Report::default() }));
+        stage.passes(SECOND * 10);
+        assert!(stage.is_live(1) && stage.is_live(2));
+    }
+    assert_eq!(stage.device.spare(&stage.policy), Some(SessionId(1)));
+    stage.says(1, Playing::Plays);
+    stage.settle();
+    assert!(stage.is_live(1) && !stage.is_live(2));
+}
+
+#[test]
+fn a_renewal_that_meets_a_presumed_end_on_its_way_begins_anew() {
+    for (end, begins) in [(End::RenewalsOverdue, true), (End::Silent, true), (End::Stopped, false)] {
+        let mut stage = Stage::new();
+        stage.play(LICENSE.with(1).under(100));
+        stage.deliver(1, Input::End(end));
+        assert!(matches!(stage.state(1), State::Closing { .. }));
+        let (_, answer) = stage.call(RENEWAL.with(1).under(100));
+        assert_eq!(answer == Answer::Wait, begins, "{end:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_title_that_goes_on_by_a_renewal_keeps_its_place_before_what_is_preloaded() {
+    let mut stage = film_and_preload();
+    stage.fetches(1, 9);
+    stage.deliver(1, Input::End(End::RenewalsOverdue));
+    stage.settle();
+    let (id, answer) = stage.call(RENEWAL.with(1).under(100));
+    assert_eq!(answer, Answer::Wait);
+    stage.settle();
+    let order: Vec<_> = stage.device.playbacks().iter().map(|p| p.id).collect();
+    assert!(order.iter().position(|of| *of == SessionId(id)) < order.iter().position(|of| *of == SessionId(2)));
+    assert!(stage.device.playback_mut(SessionId(id)).unwrap().session.life.streams);
+}
+
+/// A title is left for another one, which finds no place; then that one's own predecessor waits no longer.
+#[test]
+fn what_gave_way_to_one_that_gave_way_itself_comes_back_for_nothing_that_was_not_its_own() {
+    let mut stage = Stage::new();
+    for id in [1, 2] {
+        stage.play(LICENSE.with(id).under(id * 100));
+        stage.passes(SECOND);
+    }
+    let policy = stage.policy.clone();
+    let mut out = Outbox::new();
+    stage.device.give_way(SessionId(2), SessionId(1), stage.now, &policy, &mut out);
+    stage.take(out);
+    stage.settle();
+    stage.call(LICENSE.with(3).under(300));
+    let mut out = Outbox::new();
+    stage.device.give_way(SessionId(1), SessionId(3), stage.now, &policy, &mut out);
+    stage.take(out);
+    stage.told.clear();
+    while let Some(at) = stage.flying.iter().position(|(id, _)| *id == SessionId(1)) {
+        let flight = stage.flying.remove(at);
+        stage.flying.insert(0, flight);
+        stage.answer(Ok(Verdict::Closed));
+    }
+    stage.answer(Ok(Verdict::Denied(Denial::Token, reason())));
+    stage.settle();
+    assert!(stage.is_live(1) && stage.gives_way(2), "{}", stage.told);
 }

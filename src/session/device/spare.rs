@@ -1,0 +1,25 @@
+//! The place beside what plays, which is nobody's right.
+
+use super::super::policy::Policy;
+use super::Device;
+use crate::ids::SessionId;
+
+impl<C> Device<C> {
+    /// The one that is preloaded, as far as anybody knows: its place is another device's if that needs it.
+    pub fn spare(&self, policy: &Policy) -> Option<SessionId> {
+        let playing = self.playing();
+        let newest = playing.last().filter(|_| playing.len() > policy.sessions_per_device)?;
+        let preload = playing.iter().rfind(|p| p.session.life.preloads).unwrap_or(newest);
+        (!preload.session.life.plays).then_some(preload.id)
+    }
+
+    /// The one that is being opened beside what plays, and may be a preload: [`Self::spare`] when it is there.
+    pub fn coming_spare(&self, policy: &Policy) -> Option<SessionId> {
+        let is_full = self.playing().len() >= policy.sessions_per_device;
+        self.playbacks
+            .iter()
+            .find(|p| p.session.is_active() && !p.session.is_held() && !p.plays_on())
+            .filter(|_| is_full)
+            .map(|p| p.id)
+    }
+}

@@ -1,0 +1,98 @@
+//! An open, from its first call until the authority has a place for it, or nobody gives one up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Sessions;
+use super::card::{Card, DeviceKey};
+use super::pump::busy;
+use crate::ids::SessionId;
+use crate::session::{Ask, AskKind, Fault, PlaceTurn, Verdict};
+use crate::task::HeldPlace;
+
+/// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// Whoever has a place that is to be given up may wait for a call of its player. Looked at again after this.
+const TURN: Duration = Duration::from_millis(100);
+
+/// And so often where nobody is known who may give way.
+const LOOKS: u32 = 10;
+
+/// So many places are waited for on behalf of one open: somebody else may be faster at the first ones.
+const GIVEN: u32 = 4;
+
+/// Later than this after it was asked for, an open is not made a second time: no license call waits so
+/// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
+pub(super) const LATEST: Duration = Duration::from_secs(7);
+
+impl Sessions {
+    /// One call; and an open that met the limit, or a session of its name, is made once more when a place has been given
+    /// back: one of the same account that was on its way back, or one that is given up for it; and some times more where
+    /// somebody else got that place. Not after `latest`.
+    pub(super) async fn perform(
+        self: &Arc<Self>,
+        ask: &Ask,
+        card: &Arc<Card>,
+        whose: (DeviceKey, SessionId),
+        latest: Instant,
+        place: Option<&HeldPlace>,
+    ) -> Result<Verdict, Fault> {
+        let (asker, closings) = (&self.pump.asker, self.pump.closings());
+        if ask.kind != AskKind::Open {
+            let Some(_permit) = self.pump.set_out(None).await else { return Err(busy()) };
+            return asker.ask(ask, card).await;
+        }
+        let mut before = closings.of(card);
+        let mut result = match self.pump.set_out(None).await {
+            Some(_permit) => self.open(ask, card, place).await,
+            None => return Err(busy()),
+        };
+        let (mut given, mut looks, mut may_wait) = (0, LOOKS, true);
+        while let Ok(Verdict::Denied(denial, _)) = &result
+            && denial.may_pass()
+            && self.clock.now() < latest
+        {
+            let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| std::mem::take(&mut may_wait));
+            let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, card, *denial) };
+            match turned {
+                PlaceTurn::Given if given < GIVEN => given += 1,
+                PlaceTurn::Later => {
+                    tokio::time::sleep(TURN).await;
+                    continue;
+                }
+                // Who was faster may be a preload, which is known when its answer is there.
+                PlaceTurn::Nobody if given > 0 && looks > 0 => {
+                    looks -= 1;
+                    tokio::time::sleep(TURN).await;
+                    continue;
+                }
+                PlaceTurn::Given | PlaceTurn::Nobody => break,
+            }
+            let Some(settled) = waits_for.or_else(|| closings.of(card)) else { continue };
+            // A close that takes longer is in trouble, and the player will not wait for it either.
+            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
+            let left = latest.saturating_duration_since(self.clock.now());
+            if left.is_zero() {
+                break;
+            }
+            let Some(permit) = self.pump.set_out(Some(left)).await else { break };
+            result = self.open(ask, card, place).await;
+            drop(permit);
+            self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
+        }
+        result
+    }
+
+    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>, place: Option<&HeldPlace>) -> Result<Verdict, Fault> {
+        let (result, late) = self.pump.asker.open(ask, card).await;
+        if let Some(late) = late {
+            self.give_late_grant_back(late, card, place.cloned());
+        }
+        result
+    }
+}
+
+fn result_name(result: &Result<Verdict, Fault>) -> &'static str {
+    result.as_ref().map_or_else(|fault| fault.kind.name(), Verdict::name)
+}
