@@ -282,6 +282,12 @@ impl Watch {
         })
     }
 
+    /// Whether a kill of before is meant for it: it has learned a content token that was killed.
+    pub(crate) fn has_learned_of_a_kill(&mut self, now: Instant, device: usize, id: SessionId) -> bool {
+        let tokens = self.shadow(id).tokens.clone();
+        tokens.into_iter().any(|token| self.is_banned(now, device, token))
+    }
+
     pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {
         let shadow = self.shadow(id);
         assert!(!shadow.killed, "killed once");

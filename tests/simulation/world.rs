@@ -392,7 +392,8 @@ impl World {
             Event::Killed(_) => {
                 self.tally.killed += 1;
                 let by_us = self.killed_here.contains(&id);
-                let reached = self.watch.is_reached(self.now, device, id);
+                let reached = self.watch.is_reached(self.now, device, id)
+                    || self.watch.has_learned_of_a_kill(self.now, device, id);
                 assert!(by_us || reached || self.head.has_killed(id), "no kill was: {id:?}");
                 self.watch.killed(self.now, device, id, &self.policy);
             }
