@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::header;
 
+pub(super) use self::fault::is_turned_away;
 use self::fault::{infrastructure, is_no_path, naming, unspeakable, with_path};
 use self::firstlight::retry_after;
 use self::knock::answers_others;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::breaker::{Breaker, Change, Leave};
+use super::client::is_turned_away;
 use super::deferrals::Deferrals;
 use super::evidence::{Caller, Outage, Told};
 use crate::secret::Fingerprint;
@@ -258,6 +259,8 @@ fn told(result: &Result<Verdict, Fault>) -> Told {
         FaultKind::Lost | FaultKind::Timeout => Told::Silent,
         FaultKind::Refused if fault.reason.code >= 500 => Told::Failed,
         FaultKind::Refused => Told::Nothing,
+        // It gives a connection up, and takes calls on the next one.
+        FaultKind::Unreachable if is_turned_away(fault) => Told::Nothing,
         FaultKind::Unreachable => Told::Unreached,
     }
 }
@@ -414,6 +417,8 @@ mod tests {
             (FaultKind::Refused, 503, Told::Failed),
             (FaultKind::Timeout, 504, Told::Silent),
             (FaultKind::Unreachable, 502, Told::Unreached),
+            (FaultKind::Unreachable, 503, Told::Nothing),
+            (FaultKind::Unreachable, 504, Told::Unreached),
         ] {
             assert_eq!(told(&Err(Fault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
         }

@@ -67,6 +67,14 @@ impl Fault {
         }
     }
 
+    /// Its connection was gone before any of it was written.
+    pub(super) const UNWRITTEN: Self = Self::Connect(io::ErrorKind::NotConnected);
+
+    /// There was a connection, and the server gave it up before it took the call.
+    pub(super) fn is_not_taken(&self) -> bool {
+        *self == Self::Refused || *self == Self::UNWRITTEN
+    }
+
     /// What went wrong on an open connection.
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {

@@ -15,6 +15,8 @@ use crate::ids::random_u64;
 /// Between two attempts: from the first to the longest, each time doubled.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A server that gives its connections up after some requests takes them on the next ones.
+const PAUSE_TURNED_AWAY: Duration = Duration::from_millis(250);
 /// An attempt that would have less time than this is not made.
 const ATTEMPT_MIN: Duration = Duration::from_millis(250);
 
@@ -27,6 +29,8 @@ pub struct Hold<'a> {
     pub begins: Option<&'a (dyn Fn(&Fault) + Sync)>,
     /// A reply of 502, 503 or 504 is asked again, too.
     pub gateway_errors: bool,
+    /// Also while no connection comes about. Where one came about, and did not take the call, it is asked again in any
+    /// case: the server is there.
     pub unreachable: bool,
     /// The caller has its reply by then.
     pub until: Instant,
@@ -78,9 +82,10 @@ impl Pool {
             let outcome = send(Call { deadline, ..call.clone() }).await;
             let may_pass = match &outcome {
                 Ok(reply) => hold.gateway_errors && is_gateway_error(status(reply)),
-                Err(fault) => hold.unreachable && fault.may_pass(),
+                Err(fault) => (hold.unreachable || fault.is_not_taken()) && fault.may_pass(),
             };
-            let pause = pause(again, random_u64());
+            let turned_away = matches!(&outcome, Err(fault) if fault.is_not_taken());
+            let pause = pause(again, if turned_away { PAUSE_TURNED_AWAY } else { PAUSE_MAX }, random_u64());
             if !may_pass || self.now() + pause + ATTEMPT_MIN > hold.until {
                 return Held { again, outcome };
             }
@@ -99,8 +104,8 @@ fn is_gateway_error(status: StatusCode) -> bool {
 }
 
 /// Between half of it and all of it.
-fn pause(again: u32, random: u64) -> Duration {
-    let whole = PAUSE_MIN.saturating_mul(1 << again.min(10)).min(PAUSE_MAX);
+fn pause(again: u32, longest: Duration, random: u64) -> Duration {
+    let whole = PAUSE_MIN.saturating_mul(1 << again.min(10)).min(longest);
     let share = (random >> 40) as f64 / f64::from(1 << 24);
     whole.mul_f64((1.0 + share) / 2.0)
 }
@@ -115,7 +120,7 @@ mod tests {
         #[test]
         fn pauses_grow_to_a_second_and_are_scattered(again in 0u32..100, random in any::<u64>()) {
             let whole = PAUSE_MIN.saturating_mul(1 << again.min(4)).min(PAUSE_MAX);
-            let pause = pause(again, random);
+            let pause = pause(again, PAUSE_MAX, random);
             prop_assert!(pause >= whole / 2 && pause <= whole);
         }
     }

@@ -102,6 +102,11 @@ impl Origin {
         self.stock().take(now)
     }
 
+    /// As [`Self::reuse`], but one that no other call shares.
+    pub(super) fn reuse_alone(&self, now: Instant) -> Option<Wire> {
+        self.stock().take_idle(now)
+    }
+
     pub(super) fn speaks_http1(&self) -> bool {
         self.stock().speaks_http1
     }
@@ -157,6 +162,21 @@ impl Origin {
         if http2 { Wire::http2(stream, tasks).await } else { Wire::http1(stream, tasks).await }
     }
 
+    /// Over HTTP/1.1, where a server answers a head that is too large for it; else over an HTTP/2 connection that nobody
+    /// else gets.
+    pub(super) async fn connect_alone(&self, tasks: &Tasks) -> Result<Wire, Fault> {
+        let Some(config) = &self.tls else { return self.connect(tasks).await };
+        let mut http1 = ClientConfig::clone(config);
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+        let stream = connect::tcp(host, port).await?;
+        match connect::tls(stream, host, Arc::new(http1)).await {
+            Ok(stream) => Wire::http1(stream, tasks).await,
+            Err(Fault::Tls(_)) => self.connect(tasks).await,
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Drops what was not used for `rest`. Returns whether nothing is left and no call under way.
     pub(super) fn sweep(&self, now: Instant, rest: Duration) -> bool {
         let calls = self.calls.load(Ordering::Relaxed);
@@ -187,6 +207,10 @@ impl Stock {
             }
             self.shared = None;
         }
+        self.take_idle(now)
+    }
+
+    fn take_idle(&mut self, now: Instant) -> Option<Wire> {
         while let Some(idle) = self.idle.pop_back() {
             if idle.sender.is_ready() && !idle.is_old(now) {
                 return Some(Wire::Http1(idle.sender));

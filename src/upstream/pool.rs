@@ -116,10 +116,12 @@ impl Pool {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
         let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
-        let (mut wire, mut kept) = match origin.reuse(now) {
+        let alone = request::has_large_head(&request);
+        let (mut wire, mut kept) = match if alone { origin.reuse_alone(now) } else { origin.reuse(now) } {
             Some(wire) => (wire, true),
-            None => (self.open(&origin, now).await?, false),
+            None => (self.open(&origin, now, alone).await?, false),
         };
+        let mut turned_away = false;
         let mut lost = None;
         let mut sends = 1;
         let response = loop {
@@ -131,8 +133,12 @@ impl Pool {
                 Err(unanswered) => unanswered,
             };
             origin.retire(&wire);
+            turned_away |= fault == Fault::Refused;
             request = match (unprocessed, idempotent) {
-                _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(fault)),
+                _ if sends >= MAX_SENDS || lost.is_some() => {
+                    let last = if turned_away && fault.was_not_processed() { Fault::Refused } else { fault };
+                    return Err(lost.unwrap_or(last));
+                }
                 (Some(request), _) => {
                     progress.enter(Phase::Connect);
                     *request
@@ -146,7 +152,7 @@ impl Pool {
             };
             sends += 1;
             kept = false;
-            wire = self.open(&origin, now).await.map_err(|fault| lost.clone().unwrap_or(fault))?;
+            wire = self.open(&origin, now, alone).await.map_err(|fault| lost.clone().unwrap_or(fault))?;
         };
         Ok((response, place, wire))
     }
@@ -172,11 +178,14 @@ impl Pool {
         self.0.give_back(origin, sender);
     }
 
-    /// A connection that no earlier call has used, or the HTTP/2 one that just came about. Boxed,
-    /// so that a call on a kept connection does not carry the room for a handshake.
-    async fn open(&self, origin: &Arc<Origin>, now: Instant) -> Result<Wire, Fault> {
+    /// A connection that no earlier call has used, or the HTTP/2 one that just came about; `alone`: one that no other call
+    /// shares. Boxed, so that a call on a kept connection does not carry the room for a handshake.
+    async fn open(&self, origin: &Arc<Origin>, now: Instant, alone: bool) -> Result<Wire, Fault> {
         self.0.watch_for_stop();
         Box::pin(async {
+            if alone {
+                return origin.connect_alone(&self.0.tasks).await;
+            }
             // Once nothing is kept, nothing that one call opens can carry another.
             if origin.speaks_http1() || self.0.closed.load(Ordering::Relaxed) {
                 return self.0.connect(origin).await;

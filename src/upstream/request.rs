@@ -12,6 +12,12 @@ use http_body_util::Full;
 use super::hop;
 use super::wire::Wire;
 
+/// Larger than what common servers take of one field (nginx before 1.19.7: 4 KiB), or of a whole head.
+const FIELD_MAX: usize = 4 * 1024;
+const HEAD_MAX: usize = 16 * 1024;
+/// What HTTP/2 counts for a field beside its name and value (RFC 9113, 6.5.2).
+const FIELD_COST: usize = 32;
+
 pub(super) type Outgoing = Request<Full<Bytes>>;
 
 /// What a request says about where it goes.
@@ -33,6 +39,16 @@ pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, 
     *request.uri_mut() = Uri::from(path);
     *request.headers_mut() = headers;
     request
+}
+
+/// Whether a server may end the connection for the size of the request's head, and with it what others have on that: a
+/// caller decides how long its tokens are.
+pub(super) fn has_large_head(request: &Outgoing) -> bool {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let (longest, whole) = fields
+        .fold((path, path), |(longest, whole), field| (longest.max(field), whole.saturating_add(field + FIELD_COST)));
+    longest > FIELD_MAX || whole > HEAD_MAX
 }
 
 /// Writes the target for this connection; again, when a request goes over to another one.

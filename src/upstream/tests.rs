@@ -87,6 +87,16 @@ impl Stage {
     }
 
     /// A connection that was made stands in the queue of the system, so this need not wait.
+    /// Waits until a connection can be used again: its own task has yet to see the end of the body.
+    async fn idles(&self) {
+        let seeing = async {
+            while self.pool.idle(&self.endpoint) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(AMPLE, seeing).await.expect("the connection is never idle");
+    }
+
     fn assert_no_other_connection(self) {
         let listener = self.listener.into_std().unwrap();
         assert_eq!(listener.accept().map(drop).unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -454,13 +464,7 @@ async fn a_streamed_reply_leaves_its_connection_to_the_next() {
         for _ in 0..2 {
             let streamed = stage.pool.stream(stage.call(AMPLE), AMPLE).await.unwrap();
             assert_eq!(streamed.body.collect().await.unwrap().to_bytes(), "ok");
-            // The connection's own task has yet to see the end of the body.
-            let seeing = async {
-                while stage.pool.idle(&stage.endpoint) == 0 {
-                    tokio::task::yield_now().await;
-                }
-            };
-            tokio::time::timeout(AMPLE, seeing).await.expect("the connection is never idle");
+            stage.idles().await;
         }
     };
     join!(ask, serve);

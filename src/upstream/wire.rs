@@ -96,7 +96,8 @@ impl Wire {
 
 /// A request that brought no reply.
 pub(super) struct Unanswered {
-    /// [`Fault::Refused`] if it is certain that the server has not processed the request.
+    /// One that was certainly not processed, where there is a request to be sent elsewhere: [`Fault::Refused`] if the
+    /// server said so.
     pub(super) fault: Fault,
     /// To be sent elsewhere; none if that is not certain.
     pub(super) unprocessed: Option<Box<Outgoing>>,
@@ -106,7 +107,7 @@ impl Unanswered {
     /// hyper gives back a request that it has not begun to write.
     fn of_http1(mut error: TrySendError<Outgoing>) -> Self {
         match error.take_message() {
-            Some(request) => Self::unprocessed(Box::new(request)),
+            Some(request) => Self::unwritten(Box::new(request)),
             None => Self { fault: Fault::of(error.error()), unprocessed: None },
         }
     }
@@ -116,14 +117,16 @@ impl Unanswered {
         // error, and before any of its body is written.
         let waited = error.error().is_user() && !spare.body().is_end_stream();
         match error.take_message() {
-            Some(request) => Self::unprocessed(Box::new(request)),
-            None if waited || is_turned_away(error.error()) => Self::unprocessed(spare),
+            Some(request) => Self::unwritten(Box::new(request)),
+            None if is_turned_away(error.error()) => Self { fault: Fault::Refused, unprocessed: Some(spare) },
+            None if waited => Self::unwritten(spare),
             None => Self { fault: Fault::of(error.error()), unprocessed: None },
         }
     }
 
-    fn unprocessed(request: Box<Outgoing>) -> Self {
-        Self { fault: Fault::Refused, unprocessed: Some(request) }
+    /// Its connection was gone by then.
+    fn unwritten(request: Box<Outgoing>) -> Self {
+        Self { fault: Fault::UNWRITTEN, unprocessed: Some(request) }
     }
 }
 

@@ -6,6 +6,13 @@ use crate::config::Endpoint;
 use crate::session::{Fault, FaultKind, Reason, Verdict};
 use crate::upstream;
 
+/// The authority is there, and said that it has not processed the call.
+const TURNED_AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+pub(in crate::authority) fn is_turned_away(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Unreachable && fault.reason.code == TURNED_AWAY.as_u16()
+}
+
 /// The documentation prints two paths: a 404 without a code means the path, not the session.
 pub(super) fn is_no_path(result: &Result<Verdict, Fault>) -> bool {
     let Err(Fault { kind, reason }) = result else { return false };
@@ -43,11 +50,11 @@ pub(super) fn infrastructure(fault: &upstream::Fault, endpoint: &Endpoint) -> Fa
         | upstream::Fault::Tls(_) => FaultKind::Unreachable,
     };
     let status = match fault {
+        upstream::Fault::Refused => TURNED_AWAY,
         upstream::Fault::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
         upstream::Fault::Busy
         | upstream::Fault::Connect(_)
         | upstream::Fault::Malformed
-        | upstream::Fault::Refused
         | upstream::Fault::Reset
         | upstream::Fault::Resolve
         | upstream::Fault::Tls(_)

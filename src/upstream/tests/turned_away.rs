@@ -153,6 +153,106 @@ async fn a_stream_that_the_server_may_have_processed_is_not_sent_again() {
     }
 }
 
+/// A stock nginx ends the connection for it, and everybody's calls on that.
+#[tokio::test]
+async fn a_call_with_a_large_head_shares_no_connection() {
+    let certified = certified(&["h2", "http/1.1"]);
+    let stage = tls_stage(&certified).await;
+    let large = |name: &'static str, length| {
+        let mut call = stage.call(AMPLE);
+        call.headers.insert(name, "A".repeat(length).parse().unwrap());
+        call
+    };
+    let (small, whole) = (large("authorization", 3_000), large("authorization", 12_000));
+    let mut many = stage.call(AMPLE);
+    (0..6).for_each(|_| _ = many.headers.append("x-many", "A".repeat(3_000).parse().unwrap()));
+    let path = format!("/{}", "a".repeat(5_000)).parse().unwrap();
+    let begun = Notify::new();
+    let long = Call { path_and_query: path, ..stage.call(AMPLE) };
+    let peer = async {
+        let mut shared = Frames::accept(&stage, &certified).await;
+        let one = shared.request().await;
+        // It goes on while the large ones come and end.
+        begun.notify_one();
+        let mut alone = certified.acceptor.accept(stage.accept().await).await.unwrap();
+        assert_eq!(alone.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        for _ in 0..2 {
+            exchange(&mut alone, OK).await;
+        }
+        read_request(&mut alone).await;
+        drop(alone);
+        shared.answer(one).await;
+        let two = shared.request().await;
+        shared.answer(two).await;
+        shared
+    };
+    let calls = async {
+        let larges = async {
+            begun.notified().await;
+            let first = stage.pool.send(whole).await;
+            stage.idles().await;
+            let answered = [first, stage.pool.send(many).await];
+            stage.idles().await;
+            (answered, stage.pool.send(long).await)
+        };
+        let (shared, (answered, cut)) = join!(stage.send(), larges);
+        (shared, answered, cut, stage.pool.send(small).await)
+    };
+    let ((shared, answered, cut, small), _open) = join!(calls, peer);
+    assert!(is_good(&shared) && answered.iter().all(is_good) && is_good(&small));
+    assert_eq!(fault(cut), Fault::Reset);
+    stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn a_large_head_goes_to_a_server_of_http2_alone_on_a_connection_of_its_own() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let mut call = stage.call(AMPLE);
+    call.headers.insert("authorization", "A".repeat(12_000).parse().unwrap());
+    let peer = async {
+        assert!(certified.acceptor.accept(stage.accept().await).await.is_err(), "no HTTP/1.1");
+        let mut alone = Frames::accept(&stage, &certified).await;
+        let stream = alone.request().await;
+        alone.answer(stream).await;
+        let mut shared = Frames::accept(&stage, &certified).await;
+        let stream = shared.request().await;
+        shared.answer(stream).await;
+        (alone, shared)
+    };
+    let calls = async { (stage.pool.send(call).await, stage.send().await) };
+    let ((large, small), _open) = join!(calls, peer);
+    assert!(is_good(&large) && is_good(&small));
+    stage.assert_no_other_connection();
+}
+
+/// Whoever waits for nothing else, as beats and closes do not, is sent until the server takes it.
+#[tokio::test]
+async fn what_a_server_turns_away_is_held_whoever_asks() {
+    let certified = certified(&["h2"]);
+    let stage = tls_stage(&certified).await;
+    let peer = async {
+        let mut open = Vec::new();
+        for connection in 0..8 {
+            let mut frames = Frames::accept(&stage, &certified).await;
+            let stream = frames.request().await;
+            if connection < 7 {
+                frames.go_away(0, 0).await
+            } else {
+                frames.answer(stream).await
+            }
+            open.push(frames);
+        }
+        open
+    };
+    let until = Clock.now() + AMPLE;
+    let hold = Hold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: false, until };
+    let (held, _open) = join!(stage.pool.send_held(stage.call(AMPLE), hold), peer);
+    assert!(is_good(&held.outcome));
+    assert_eq!(held.again, 2, "three sends each");
+    stage.assert_no_other_connection();
+}
+
 #[tokio::test]
 async fn a_server_that_refuses_everything_is_left_in_peace_soon() {
     let certified = certified(&["h2"]);
