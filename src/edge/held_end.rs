@@ -131,6 +131,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_written_in_pieces_and_the_end_reach_whoever_is_there() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut stream = HeldEnd::new(near);
+        assert!(stream.is_write_vectored());
+        let slices = [IoSlice::new(b"head"), IoSlice::new(b" and body")];
+        assert_eq!(stream.write_vectored(&slices).await.unwrap(), 13);
+        stream.shutdown().await.unwrap();
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, "head and body");
+
+        let mut deserted = HeldEnd::new(Gone(b"stop", ErrorKind::BrokenPipe));
+        assert!(!deserted.is_write_vectored());
+        for _ in 0..2 {
+            assert_eq!(deserted.write_vectored(&slices).await.unwrap(), 13, "all of it, of which nobody has anything");
+        }
+    }
+
     /// Has said something, and takes nothing.
     struct Gone(&'static [u8], ErrorKind);
 
