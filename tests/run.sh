@@ -54,6 +54,18 @@ install_tools() {
   install_packages --no-tools "${wanted[@]}"
 }
 
+# A binary that its npm package holds; without npm its tests are skipped.
+install_packager() {
+  local machine=x64 folder=target/shaka-packager
+  [ "$(uname -m)" = aarch64 ] && machine=arm64
+  packager=$PWD/$folder/package/bin/packager-linux-$machine
+  [ -x "$packager" ] && { echo 'all there'; return; }
+  has npm || { echo 'skipped: no npm'; packager=; return; }
+  mkdir -p "$folder"
+  tar xzf "$folder/$(npm pack --silent --pack-destination "$folder" shaka-packager@3.4.2)" -C "$folder"
+  chmod +x "$packager"
+}
+
 install_for_players() {
   local wanted=()
   has chromium || [ -n "${CHROMIUM:-}" ] || wanted+=(chromium)
@@ -112,6 +124,8 @@ fi
 if [ "$tools" = yes ]; then
   step 'tools for the integration tests' install_tools
   export STREAM_TOOLS=required
+  step 'packager for the integration tests' install_packager
+  [ -z "$packager" ] || export SHAKA_PACKAGER=$packager
 fi
 step 'integration tests' integrate
 step 'release build' cargo build --release

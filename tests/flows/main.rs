@@ -47,6 +47,7 @@ mod media;
 mod noted;
 mod opening;
 mod outages;
+mod packagers;
 mod passing;
 mod pictures;
 mod preloads;

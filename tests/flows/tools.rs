@@ -19,7 +19,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 const PLAYED: &[&str] = &["-frames:v", "75", "-f", "null", "-"];
 
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn is_missing(tool: &str) -> bool {
+pub(crate) fn is_missing(tool: &str) -> bool {
     let asked = if tool == "ffmpeg" { "-version" } else { "--version" };
     let run = Command::new(tool).arg(asked).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let found = run.is_ok_and(|status| status.success());
@@ -35,19 +35,19 @@ async fn run(words: Vec<String>) -> Output {
 }
 
 /// With an end in any case: both tools can wait for ever.
-async fn run_for(seconds: u32, words: Vec<String>) -> Output {
+pub(crate) async fn run_for(seconds: u32, words: Vec<String>) -> Output {
     let seconds = seconds.to_string();
     let run = move || Command::new("timeout").args(["-k", "5", &seconds]).args(words).stdin(Stdio::null()).output();
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
 }
 
-fn ffmpeg(options: &[&str], url: &str, out: &[&str]) -> Vec<String> {
+pub(crate) fn ffmpeg(options: &[&str], url: &str, out: &[&str]) -> Vec<String> {
     let words = [&["ffmpeg", "-nostdin", "-v", "error"], options, &["-i", url], out].concat();
     words.into_iter().map(str::to_owned).collect()
 }
 
 /// A media route to that origin; the simulator is `{headend}`.
-fn route(origin: &str) -> Script {
+pub(crate) fn route(origin: &str) -> Script {
     Stage::script().tables(&format!(
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"device\"]\n\
          [[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{origin}\"\nauthority = \"home\"\n"
@@ -59,7 +59,7 @@ async fn kill(stage: &Stage) {
     assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
 }
 
-fn is_clean(output: &Output, what: &str) {
+pub(crate) fn is_clean(output: &Output, what: &str) {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.is_empty(), "{what}: {:?}: {told}", output.status.code());
 }
