@@ -121,9 +121,7 @@ impl Pool {
             Some(wire) => (wire, true),
             None => (self.open(&origin, now, alone).await?, false),
         };
-        let mut turned_away = false;
-        let mut lost = None;
-        let mut sends = 1;
+        let (mut lost, mut sends, mut turned_away) = (None, 1, false);
         let response = loop {
             request::aim(&mut request, &origin.target, &wire);
             progress.enter(Phase::Head);
@@ -134,11 +132,9 @@ impl Pool {
             };
             origin.retire(&wire);
             turned_away |= fault == Fault::Refused;
+            let last = if turned_away && fault.was_not_processed() { Fault::Refused } else { fault.clone() };
             request = match (unprocessed, idempotent) {
-                _ if sends >= MAX_SENDS || lost.is_some() => {
-                    let last = if turned_away && fault.was_not_processed() { Fault::Refused } else { fault };
-                    return Err(lost.unwrap_or(last));
-                }
+                _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(last)),
                 (Some(request), _) => {
                     progress.enter(Phase::Connect);
                     *request
@@ -178,8 +174,8 @@ impl Pool {
         self.0.give_back(origin, sender);
     }
 
-    /// A connection that no earlier call has used, or the HTTP/2 one that just came about; `alone`: one that no other call
-    /// shares. Boxed, so that a call on a kept connection does not carry the room for a handshake.
+    /// A new connection, or the HTTP/2 one that just came about; `alone`: one that no other call shares. Boxed, so that
+    /// a call on a kept connection does not carry the room for a handshake.
     async fn open(&self, origin: &Arc<Origin>, now: Instant, alone: bool) -> Result<Wire, Fault> {
         self.0.watch_for_stop();
         Box::pin(async {
