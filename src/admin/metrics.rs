@@ -74,7 +74,7 @@ impl Admin {
             ("edge_refused_connections", "Connections closed because too many were open", &edge.refused_connections),
             ("edge_refused_calls", "Calls refused because too many were in flight", &edge.refused_calls),
             ("edge_refused_hosts", "Calls whose Host is none of ours", &edge.refused_hosts),
-            ("edge_refused_origins", "Preflights of pages not on the list", &edge.refused_origins),
+            ("edge_refused_origins", "Calls and preflights of pages not on the list", &edge.refused_origins),
             ("edge_silent", "Connections that sent nothing in time", &edge.silent),
             ("edge_stalled", "Connections whose peer stopped reading", &edge.stalled),
         ];

@@ -2,9 +2,9 @@
 //!
 //! Counts connections, calls, bodies, their bytes and event listeners for each [`AddressKey`], and paces
 //! its new connections (GCRA: a steady rate with a burst before it). Whatever is taken is given back when
-//! its [`AddressShare`] is dropped. The map holds only addresses that hold something, or that connected in
-//! the last seconds; it is bounded. Time is an argument. Called by the acceptor with the connection's
-//! address, and by the service with the viewer's.
+//! its [`AddressShare`] is dropped. The map holds the addresses that hold something, and those that connected,
+//! until there are too many of these; it is bounded. Time is an argument. Called by the acceptor with the
+//! connection's address, and by the service with the viewer's.
 
 use std::collections::HashMap;
 use std::fmt;

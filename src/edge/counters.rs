@@ -45,7 +45,7 @@ pub struct Counters {
     pub refused_calls: AtomicU64,
     /// Calls whose `Host` is none of ours.
     pub refused_hosts: AtomicU64,
-    /// Preflights of pages that are not on the list of origins.
+    /// Calls and preflights of pages that are not on the list of origins.
     pub refused_origins: AtomicU64,
     /// Connections whose first bytes did not arrive in time.
     pub silent: AtomicU64,

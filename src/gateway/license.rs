@@ -213,7 +213,7 @@ impl Story<'_> {
         let (ending, reply) = self.exchange(self.own_token(), Outcome::Passed).await;
         if ending.0 == Outcome::Passed {
             if self.withholds(reason, reply.as_ref()) {
-                return self.withhold(reason);
+                return self.refuse_as(reason);
             }
             if reply.is_none_or(|reply| !reply.is_empty_handed) {
                 self.note_unknown();

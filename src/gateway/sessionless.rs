@@ -152,19 +152,6 @@ impl Story<'_> {
         license && (unseen || self.proves_nothing())
     }
 
-    pub(super) fn withhold(&self, reason: SessionlessReason) -> Ending {
-        match reason {
-            SessionlessReason::Unrecognised(_) => self.refuse_as(SessionlessReason::Bodyless),
-            SessionlessReason::Bodyless
-            | SessionlessReason::NoAuthority
-            | SessionlessReason::NoDevice
-            | SessionlessReason::NoLicense
-            | SessionlessReason::NoToken
-            | SessionlessReason::Offline
-            | SessionlessReason::Unasked => self.refuse_as(reason),
-        }
-    }
-
     fn demands_sessions(&self) -> bool {
         self.route.authority.is_some() && self.route.config.session_control == SessionControl::Always
     }
@@ -173,7 +160,7 @@ impl Story<'_> {
         self.route.authority.as_ref().is_some_and(|authority| authority.verifies_tokens())
     }
 
-    fn refuse_as(&self, reason: SessionlessReason) -> Ending {
+    pub(super) fn refuse_as(&self, reason: SessionlessReason) -> Ending {
         let (error, detail) = reason.refusal();
         let why = self.why(reason);
         self.note_refused(why.clone());

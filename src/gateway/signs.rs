@@ -5,9 +5,9 @@
 //! and content token as a license call, in headers or in the query, so that one URL is all that an app
 //! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
 //! its playback, whatever names the device: no beacon can set a header. Without one they mean those of the device that
-//! began without one. Always answered 204, but for a body beyond the limits of any
-//! body: who asks learns nothing, and a player that hears 410 would never report again. The answer waits for nothing:
-//! the authority is told behind it.
+//! began without one. Answered 204, whatever it meant: who asks learns nothing, and a player that hears 410 would never
+//! report again. Only a call that is none gets another answer: a GET of a browser's 405, a body that is broken 400, slow
+//! 408, too large 413, or one too many 403. The answer waits for nothing: the authority is told behind it.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use super::life::Life;
 pub(super) const QUIET: Duration = Duration::from_secs(10);
 /// Two playbacks that both show life for so long have a viewer each.
 pub(super) const TWO_VIEWERS: Duration = Duration::from_secs(60);
-/// Whoever waits for what becomes of another one's call waits no longer: its own player has six seconds.
+/// Longest wait for the outcome of another playback's first call; a player's own call has 6 s in all.
 pub(super) const UNDECIDED: Duration = Duration::from_secs(3);
 /// Whoever waits looks again after so long.
 pub(super) const WAITS: Duration = Duration::from_secs(1);

@@ -240,6 +240,10 @@ impl<C> Device<C> {
         &self.playbacks
     }
 
+    pub fn playback(&self, id: SessionId) -> Option<&Playback<C>> {
+        self.playbacks.iter().find(|playback| playback.id == id)
+    }
+
     pub fn playback_mut(&mut self, id: SessionId) -> Option<&mut Playback<C>> {
         self.playbacks.iter_mut().find(|playback| playback.id == id)
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum End {
-    /// It never got its turn: the player gave up before the device's older playback was closed.
+    /// It never got its turn among the device's playbacks before its player gave up.
     Abandoned,
     /// sidebeat stops.
     Drained,

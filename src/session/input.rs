@@ -38,7 +38,7 @@ pub enum Input {
     Served(Served),
     /// The machine slept, for this long; monotonic time stood still.
     Slept(Duration),
-    /// Its turn has come: nothing of the device has to be closed before it any more.
+    /// Its turn among the device's playbacks has come.
     Start,
     /// Somebody other than the player knows what it plays.
     Streams(Stream),

@@ -1,8 +1,8 @@
 //! The core: what a session is, and how it answers whatever happens to it.
 //!
 //! Pure: no socket, no clock, no task, no randomness. [`step`] takes one session and one input and
-//! returns effects; [`Device`] places a player's call with the right playback and keeps their order
-//! (close the old one, then open the new one). `sessions` is the shell that carries effects out.
+//! returns effects; [`Device`] places a player's call with the right playback, opens a newer one beside the older, and
+//! decides by what both show which one is over. `sessions` is the shell that carries effects out.
 
 mod call;
 mod contest;

@@ -52,13 +52,13 @@ pub struct Playback<C> {
     pub(super) leases: Leases,
     /// The content token that the stop named by which it is over: other players of it may go on.
     pub(super) left: Option<Fingerprint>,
-    /// Those that came after the first one for the same content.
+    /// Names that came after the first one: other content tokens for the same content.
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
     pub role: Role,
     /// Content tokens of its calls that another playback of the device has: they say nothing of which of the two is
     /// meant, but a kill holds for them as well.
     pub(super) shared_tokens: Vec<Fingerprint>,
-    /// The content token that began it.
+    /// The name it began under: its registration, else its content token.
     pub token: Option<Fingerprint>,
     /// A license was given to a call with that token.
     pub(super) token_accepted: bool,
@@ -144,13 +144,13 @@ impl<C> Playback<C> {
         self.leases.last_end()
     }
 
-    /// Whether this content token is, or was, one of the playback's.
+    /// Whether this registration or content token is, or was, one of the playback's names.
     pub fn has_token(&self, token: Fingerprint) -> bool {
         !self.is_device_session() && (self.token == Some(token) || self.later_tokens.contains(&token))
     }
 
-    /// Whether whoever brings this content token may speak for the playback: it was accepted with a call of the
-    /// playback, or it began the playback and no other has been accepted.
+    /// Whether who brings this token may speak for the playback: it was accepted with a call of the playback, or the
+    /// playback began under it and no other has been accepted.
     pub fn answers_to(&self, token: Fingerprint) -> bool {
         let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
         !self.is_device_session() && (began_it || self.later_tokens.contains(&token))
@@ -184,7 +184,7 @@ impl<C> Playback<C> {
         self.has_token(token) || self.shared_tokens.contains(&token)
     }
 
-    /// All content tokens by which it is known.
+    /// All registrations and content tokens by which it is known.
     pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> + Clone {
         self.token.into_iter().chain(self.later_tokens.iter().copied())
     }

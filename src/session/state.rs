@@ -35,7 +35,7 @@ pub enum State {
     Killed { by: Reason, since: Instant, until: Instant },
     /// Confirmed; `beat` is when the next one is due, if beats are ours.
     Live { beat: Instant },
-    /// Not answered yet; `held` until the device's older playbacks are closed.
+    /// Not answered yet. `held`: waits for its turn among the device's playbacks.
     Opening { held: bool, since: Instant },
     /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
     /// had a session, and keeps the budget of what is running.
@@ -97,7 +97,7 @@ pub struct Session {
     pub(super) last_interval: Option<Duration>,
     /// The newest call that was answered.
     pub(super) last_answered: Ticket,
-    /// A beat that is lost before this was brought forward, and is no further failure.
+    /// A retry sent before this time (the next regular beat) and lost is not counted as another failure.
     pub(super) failing_until: Option<Instant>,
     /// When it last gave way.
     pub(super) gave_way: Option<Instant>,
@@ -129,7 +129,7 @@ pub struct Session {
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
-    /// A call whose answer was lost may be processed until then, and replace the token that later ones kept.
+    /// Until then a call without an answer may still reach the authority and replace the token.
     pub(super) overtaken_until: Option<Instant>,
     pub(super) reports: Option<Reports>,
     /// It gave way, and is opened again.
@@ -285,7 +285,7 @@ impl Session {
         self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
     }
 
-    /// Waits for its device's older playbacks.
+    /// Waits for its turn among the device's playbacks.
     pub fn is_held(&self) -> bool {
         self.shares.is_none() && matches!(self.state, State::Opening { held: true, .. })
     }

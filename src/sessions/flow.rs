@@ -1,7 +1,6 @@
 //! Whether the media of a playback may flow, and who is told when it may no longer.
 //!
-//! Asked for every manifest and segment of a media route, so it looks at one device and copies nothing of a
-//! playback that goes on.
+//! Asked for every manifest and segment of a media route, so it looks at one device alone.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +33,7 @@ pub struct Fetched {
 impl Sessions {
     /// Whether the media of the newest playback of this token may flow.
     pub fn flow(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Flow {
-        self.with(key, |device, _| newest(device, token).map_or(Flow::Absent, flow))
+        self.table.look(key, |device| newest(device, token).map(flow)).flatten().unwrap_or(Flow::Absent)
     }
 
     /// The player asks for media of this playback, which proves its life if it may have it.

@@ -14,10 +14,9 @@ impl Sessions {
     pub fn killed(self: &Arc<Self>, authority: &str, key: Option<DeviceKey>, names: &CallNames) -> Option<Reason> {
         let elsewhere = self.killed_elsewhere(authority, key, names);
         let Some(key) = key else { return elsewhere };
-        self.with(key, |device, _| match device.kill_of(names) {
-            Some(reason) => Some(reason.clone()),
-            None => elsewhere.filter(|_| !device.plays_by(names)),
-        })
+        let here = self.table.look(key, |device| (device.kill_of(names).cloned(), device.plays_by(names)));
+        let (killed, plays) = here.unwrap_or_default();
+        killed.or(elsewhere.filter(|_| !plays))
     }
 
     /// Why the playback of one of these tokens was killed at another device. A playback of this device that had the
@@ -61,21 +60,23 @@ impl Sessions {
     /// Why a call of this session is refused though it was answered otherwise: it, or a token that the call brings, was
     /// killed meanwhile.
     pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<Reason> {
-        self.with(key, |device, _| {
-            let killed = device.playback_mut(id).and_then(|playback| playback.session.killed_by().cloned());
-            killed.or_else(|| device.killed_with(names).cloned())
-        })
+        let killed = |device: &Device<Kept>| {
+            let killed = device.playback(id).and_then(|playback| playback.session.killed_by());
+            killed.or_else(|| device.killed_with(names)).cloned()
+        };
+        self.table.look(key, killed)?
     }
 
     /// Takes a kill back, of all that it reached. False when there was none.
     pub fn forgive(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
         let killed = self.killed_by(key, id).is_some();
         if killed {
-            let mut killed = self.with(key, |device, _| {
+            let alike = self.table.look(key, |device| {
                 let mut alike = device.alike(id);
                 alike.retain(|other| device.is_killed(*other));
                 alike
             });
+            let mut killed = alike.unwrap_or_default();
             killed.push(id);
             for id in killed {
                 self.deliver(key, id, Input::Forgive);

@@ -62,8 +62,8 @@ use crate::clock::Clock;
 use crate::ids::{Chance, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Fault, Grant, Input, Playback, Policy, Reason, Refusal, Start, Ticket, Verdict,
-    Wheel,
+    Answer, AskKind, Call, CallKind, Device, Fault, Grant, Input, Playback, Policy, Reason, Refusal, Start, Ticket,
+    Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::task::HeldPlace;
@@ -213,11 +213,12 @@ impl Sessions {
     /// The grant of a playback that goes on, or of the session that it shares, whatever call is under way. None too if
     /// it is forgotten.
     pub fn last_grant(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Grant> {
-        self.with(key, |device, _| {
-            let id = device.playback_mut(id)?.shares().unwrap_or(id);
-            let session = &device.playback_mut(id)?.session;
+        let grant = |device: &Device<Kept>| {
+            let id = device.playback(id)?.shares().unwrap_or(id);
+            let session = &device.playback(id)?.session;
             session.grant().filter(|_| session.is_active()).cloned()
-        })
+        };
+        self.table.look(key, grant)?
     }
 
     pub fn answered(
@@ -233,22 +234,22 @@ impl Sessions {
 
     /// Why this session was killed, if it was.
     pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Reason> {
-        self.with(key, |device, _| device.playback_mut(id)?.session.killed_by().cloned())
+        self.table.look(key, |device| device.playback(id)?.session.killed_by().cloned())?
     }
 
-    /// Whether this content token is, or was, one of that playback's, or of one that shares that session. False when it
-    /// is forgotten.
+    /// Whether who brings this token may speak for that playback, or for one that shares that session. False when it is
+    /// forgotten.
     pub fn answers_to(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
-        self.with(key, |device, _| device.answers_to(id, token))
+        self.table.look(key, |device| device.answers_to(id, token)).unwrap_or_default()
     }
 
-    /// Whether this content token is, or was, one of a playback that goes on.
+    /// Whether who brings this token may speak for a playback that goes on.
     pub fn plays_with(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> bool {
         !self.playing(key, Some(token)).is_empty()
     }
 
     fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
-        self.with(key, |device, _| Some(device.playback_mut(id)?.card.card.policy()))
+        self.table.look(key, |device| Some(device.playback(id)?.card.card.policy()))?
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
@@ -258,7 +259,9 @@ impl Sessions {
             None => playback.session.is_active(),
         };
         let fits = |playback: &&Playback<Kept>| fits(playback) && playback.is_spoken_for_by(token);
-        self.with(key, |device, _| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect())
+        let playing =
+            |device: &Device<Kept>| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect();
+        self.table.look(key, playing).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Denial, Device, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
+use crate::session::{Ask, CallKind, Denial, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
 use crate::store::Dialect;
 use crate::task::Tasks;
 

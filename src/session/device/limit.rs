@@ -1,4 +1,4 @@
-//! At the authority's limit there is one place for what plays and what is preloaded: who has it.
+//! What follows when a playback meets the authority's limit and another of its device holds the place.
 //!
 //! A player's call gets it, whoever calls: the other one's next sign takes it back. So neither is refused while nothing
 //! shows that there are two viewers.
