@@ -126,6 +126,7 @@ impl Far {
             self.watch.called(SessionId(id.0 >> 32), Some(token));
         }
         let id = admission.session.map(|id| SessionId(id.0 >> 32));
+        id.into_iter().for_each(|id| self.watch.names(id, call.token));
         self.watch.mark(now, "answers", number as u64, id.map_or(0, |id| id.0));
         self.sums.add(match &admission.answer {
             Answer::Forward(_) => "forwarded",

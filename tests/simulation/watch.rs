@@ -18,6 +18,8 @@ pub(crate) struct Shadow {
     flying: Option<(Ticket, AskKind, Instant)>,
     pub(crate) killed: bool,
     killed_at: Option<Instant>,
+    /// Content tokens that calls for it brought, also those that another one has.
+    named: BTreeSet<Fingerprint>,
     /// Its player has a license.
     pub(crate) licensed: bool,
     /// A beat that is about to set out was noted as late.
@@ -141,6 +143,11 @@ impl Watch {
         let banned = token.is_some_and(|token| self.is_banned(now, device, token));
         let refused = matches!(answer, Answer::Refuse(Refusal::Killed(_)));
         assert!(!banned || refused, "a killed token is refused everywhere, not {answer:?}");
+    }
+
+    /// A call for this playback brought this token.
+    pub(crate) fn names(&mut self, id: SessionId, token: Option<Fingerprint>) {
+        self.shadow(id).named.extend(token);
     }
 
     /// A call reached this playback and left its token with it.
@@ -275,27 +282,22 @@ impl Watch {
 
     /// Whether a kill of this moment is meant for this playback as well: it has the same token, or both have none.
     pub(crate) fn is_reached(&mut self, now: Instant, device: usize, id: SessionId) -> bool {
-        let tokens = self.shadow(id).tokens.clone();
+        let Shadow { named, tokens, .. } = self.shadow(id);
+        let tokens: BTreeSet<_> = tokens.union(named).copied().collect();
         self.last_kill.as_ref().is_some_and(|(at, of, killed)| {
             let alike = !killed.is_disjoint(&tokens) || (killed.is_empty() && tokens.is_empty());
             (*at, *of) == (now, device) && alike
         })
     }
 
-    /// Whether a kill of before is meant for it: it has learned a content token that was killed.
-    pub(crate) fn has_learned_of_a_kill(&mut self, now: Instant, device: usize, id: SessionId) -> bool {
-        let tokens = self.shadow(id).tokens.clone();
-        tokens.into_iter().any(|token| self.is_banned(now, device, token))
-    }
-
     pub(crate) fn killed(&mut self, now: Instant, device: usize, id: SessionId, policy: &Policy) {
         let shadow = self.shadow(id);
         assert!(!shadow.killed, "killed once");
         (shadow.killed, shadow.killed_at) = (true, Some(now));
-        let tokens = std::mem::take(&mut shadow.tokens);
+        let (named, tokens) = (shadow.named.clone(), std::mem::take(&mut shadow.tokens));
         let before = self.last_kill.take().filter(|(at, of, _)| (*at, *of) == (now, device));
         let mut killed = before.map(|(_, _, tokens)| tokens).unwrap_or_default();
-        killed.extend(&tokens);
+        killed.extend(named.union(&tokens));
         self.last_kill = Some((now, device, killed));
         self.banned.extend(tokens.into_iter().map(|token| ((device, token), now + policy.kill_memory)));
     }

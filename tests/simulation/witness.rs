@@ -120,9 +120,7 @@ impl Far {
         let Began { call, device } = self.calls[self.numbers[id.0 as usize]];
         // The call that began it may not be answered yet.
         self.watch.called(id, call.token);
-        let by_us = self.killed_here.contains(&id)
-            || self.watch.is_reached(awake, device, id)
-            || self.watch.has_learned_of_a_kill(awake, device, id);
+        let by_us = self.killed_here.contains(&id) || self.watch.is_reached(awake, device, id);
         let excused = self.head.is_doubled(id);
         assert!(
             by_us || excused || self.head.has_killed(id),

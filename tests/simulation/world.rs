@@ -223,6 +223,7 @@ impl World {
         );
         self.watch.answers(now, device, call.token, &answer);
         if let Some(id) = id {
+            self.watch.names(id, call.token);
             if let Some(playback) = self.devices[device].playback_mut(id) {
                 self.watch.called(id, call.token.filter(|token| playback.has_token(*token)));
             }
@@ -392,8 +393,7 @@ impl World {
             Event::Killed(_) => {
                 self.tally.killed += 1;
                 let by_us = self.killed_here.contains(&id);
-                let reached = self.watch.is_reached(self.now, device, id)
-                    || self.watch.has_learned_of_a_kill(self.now, device, id);
+                let reached = self.watch.is_reached(self.now, device, id);
                 assert!(by_us || reached || self.head.has_killed(id), "no kill was: {id:?}");
                 self.watch.killed(self.now, device, id, &self.policy);
             }
