@@ -165,11 +165,6 @@ impl Pool {
         &self.0.late
     }
 
-    #[cfg(test)]
-    pub(super) fn idle(&self, endpoint: &Endpoint) -> usize {
-        self.0.origin(endpoint).map_or(0, |origin| origin.idle())
-    }
-
     pub(super) fn give_back(&self, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
         self.0.give_back(origin, sender);
     }
@@ -319,6 +314,12 @@ mod tests {
     }
 
     type Connection = http1::Connection<TokioIo<DuplexStream>, Full<Bytes>>;
+
+    impl Pool {
+        pub(in crate::upstream) fn idle(&self, endpoint: &Endpoint) -> usize {
+            self.0.origin(endpoint).map_or(0, |origin| origin.idle())
+        }
+    }
 
     fn pool(calls_max: usize) -> Pool {
         let (tasks, _deaths) = Tasks::new();
