@@ -443,11 +443,12 @@ async fn a_doubtful_reply_of_the_origin_is_a_502() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
-    let many: String = "a: b\r\n".repeat(257);
+    let (many, long) = ("a: b\r\n".repeat(257), format!("a: {}\r\n", "b".repeat(40 * 1024)));
     for (lines, fault) in [
         ("content-length: 2, 3\r\n", "malformed"),
         ("content-length: 2\r\ntransfer-encoding: gzip, chunked\r\n", "malformed"),
         (many.as_str(), "too_large"),
+        (long.as_str(), "too_large"),
     ] {
         let segment = format!("{}/7.m4s", folder(&path));
         let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {

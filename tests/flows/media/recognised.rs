@@ -288,6 +288,9 @@ async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_coun
         ("unknown.m3u8", "content-encoding: aes128gcm\r\n", PLAYLIST.into(), "encoding"),
         ("often.m3u8", "content-encoding: gzip, gzip, gzip, gzip\r\n", PLAYLIST.into(), "encoding"),
         ("broken.m3u8", "", [PLAYLIST.as_bytes(), b"\xff\n"].concat(), "broken"),
+        ("open.mpd", "", b"<MPD><Period><BaseURL>/vod/v/</BaseURL>".to_vec(), "broken"),
+        ("root.m3u8", "", b"<MPD><Period></MPD></Period>".to_vec(), "broken"),
+        ("entities.mpd", "", b"<!DOCTYPE MPD [<!ENTITY a \"b\">]><MPD>&a;</MPD>".to_vec(), "broken"),
     ] {
         let label = format!("fault=\"{fault}\"");
         let before = stage.metric("manifests_unfit_total", &[&label]).await;
