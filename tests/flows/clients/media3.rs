@@ -135,15 +135,23 @@ async fn media3_ends_a_refused_playready_license_in_an_error() {
 
 #[tokio::test]
 async fn the_next_item_of_a_media3_playlist_asks_ahead_and_ends_nothing() {
-    let stage = Stage::widevine().start().await;
-    let (film, next) = (Media3::new(&stage, "tv", "film").await, Media3::new(&stage, "tv", "next").await);
-    assert!(matches!(film.prepares(film.widevine(widevine_new("film"))).await, Told::Keys));
-    assert!(matches!(film.renews(film.widevine(widevine_renewal("film"))).await, Told::Keys));
-    assert!(matches!(next.prepares(next.widevine(widevine_new("next"))).await, Told::Keys));
-    // It is not sent again if it fails, so that one refusal would be the end of the film.
-    for _ in 0..3 {
-        assert!(matches!(film.renews(film.widevine(widevine_renewal("film"))).await, Told::Keys));
+    for limit in [1, 2] {
+        let stage = Stage::widevine().settings(|settings| settings.limit = limit).start().await;
+        let (film, next) = (Media3::new(&stage, "tv", "film").await, Media3::new(&stage, "tv", "next").await);
+        let renews = async |item: &Media3, key: &str| item.renews(item.widevine(widevine_renewal(key))).await;
+        assert!(matches!(film.prepares(film.widevine(widevine_new("film"))).await, Told::Keys));
+        assert!(matches!(renews(&film, "film").await, Told::Keys));
+        assert!(matches!(next.prepares(next.widevine(widevine_new("next"))).await, Told::Keys));
+        // A renewal is not sent again if it fails, so that one refusal would be the end of the film.
+        for _ in 0..3 {
+            assert!(matches!(renews(&film, "film").await, Told::Keys), "limit {limit}");
+        }
+        // The film has ended by itself.
+        for _ in 0..3 {
+            assert!(matches!(renews(&next, "next").await, Told::Keys), "limit {limit}");
+        }
+        let counters = stage.headend.books().await["counters"].clone();
+        assert!(counters["peak"].as_u64().unwrap() <= u64::from(limit), "limit {limit}: {counters}");
+        stage.end().await;
     }
-    assert_eq!(stage.headend.count("teardown").await, 0);
-    stage.end().await;
 }
