@@ -43,7 +43,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeldEnd<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        let is_end = read.is_err() || buffer.filled().len() == before;
+        // An end by our own deadline has nothing before it.
+        let is_end = match &read {
+            Ok(()) => buffer.filled().len() == before,
+            Err(fault) => is_desertion(fault),
+        };
         if is_end && !std::mem::replace(&mut self.held, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -147,6 +151,25 @@ mod tests {
         assert!(!deserted.is_write_vectored());
         for _ in 0..2 {
             assert_eq!(deserted.write_vectored(&slices).await.unwrap(), 13, "all of it, of which nobody has anything");
+        }
+    }
+
+    #[test]
+    fn an_end_by_our_own_deadline_is_asked_for_once() {
+        for (kind, is_held) in [(ErrorKind::TimedOut, false), (ErrorKind::ConnectionReset, true)] {
+            let mut stream = HeldEnd::new(Silent(kind));
+            let (mut bytes, mut cx) = ([0; 64], Context::from_waker(Waker::noop()));
+            let mut polled = || Pin::new(&mut stream).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes));
+            assert_eq!(polled().is_pending(), is_held, "{kind}");
+            assert!(polled().is_ready(), "{kind}");
+        }
+    }
+
+    struct Silent(ErrorKind);
+
+    impl AsyncRead for Silent {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(self.0.into()))
         }
     }
 
