@@ -122,7 +122,7 @@ impl Gateway {
 impl Gateway {
     /// For a caller of this network.
     pub(super) fn register(&self, network: Fingerprint, registration: Registration) {
-        if let Some(forgotten) = self.registrations.insert_of(self.clock.now(), network, registration) {
+        for forgotten in self.registrations.insert_of(self.clock.now(), network, registration) {
             self.shelf.forget(forgotten);
         }
     }

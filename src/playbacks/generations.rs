@@ -20,9 +20,16 @@ pub trait HeapBytes {
 #[derive(Debug)]
 pub struct Generations<V> {
     began: Option<Instant>,
-    old: HashMap<PlaybackId, Arc<V>>,
-    young: HashMap<PlaybackId, Arc<V>>,
+    old: HashMap<PlaybackId, Kept<V>>,
+    young: HashMap<PlaybackId, Kept<V>>,
     young_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept<V> {
+    /// Looked for since it was kept, or since [`Generations::take_use`].
+    is_used: bool,
+    value: Arc<V>,
 }
 
 impl<V> Default for Generations<V> {
@@ -33,13 +40,17 @@ impl<V> Default for Generations<V> {
 
 impl<V: HeapBytes> Generations<V> {
     pub fn insert(&mut self, id: PlaybackId, value: Arc<V>) {
-        self.young_bytes += value.heap_bytes();
-        self.young.insert(id, value);
+        self.keep(id, Kept { is_used: false, value });
+    }
+
+    fn keep(&mut self, id: PlaybackId, kept: Kept<V>) {
+        self.young_bytes += kept.value.heap_bytes();
+        self.young.insert(id, kept);
     }
 
     /// As one that was not used for half a life.
     pub(super) fn insert_old(&mut self, id: PlaybackId, value: Arc<V>) {
-        self.old.insert(id, value);
+        self.old.insert(id, Kept { is_used: false, value });
     }
 
     /// Looking counts as use. Says, too, whether it was old until now.
@@ -47,9 +58,17 @@ impl<V: HeapBytes> Generations<V> {
         let aged = self.old.remove(&id);
         let was_old = aged.is_some();
         if let Some(aged) = aged {
-            self.insert(id, aged);
+            self.keep(id, aged);
         }
-        Some((self.young.get(&id)?.clone(), was_old))
+        let kept = self.young.get_mut(&id)?;
+        kept.is_used = true;
+        Some((kept.value.clone(), was_old))
+    }
+
+    /// Whether somebody looked for it since this was asked last.
+    pub(super) fn take_use(&mut self, id: PlaybackId) -> bool {
+        let kept = self.young.get_mut(&id).or_else(|| self.old.get_mut(&id));
+        kept.is_some_and(|kept| mem::take(&mut kept.is_used))
     }
 
     pub fn is_known(&self, id: PlaybackId) -> bool {
@@ -59,7 +78,7 @@ impl<V: HeapBytes> Generations<V> {
     /// False if it was forgotten before.
     pub fn forget(&mut self, id: PlaybackId) -> bool {
         if let Some(young) = self.young.remove(&id) {
-            self.young_bytes = self.young_bytes.saturating_sub(young.heap_bytes());
+            self.young_bytes = self.young_bytes.saturating_sub(young.value.heap_bytes());
             return true;
         }
         self.old.remove(&id).is_some()

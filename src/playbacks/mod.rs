@@ -90,24 +90,25 @@ impl Registrations {
     /// Of tokens, headers and URLs, about; an ordinary one has two KiB.
     pub const MAX_BYTES: usize = 512 << 20;
 
-    /// One network may have more only while there are few of all: then its own oldest one goes.
+    /// One network may have more, but for an eighth, only while there are few of all: then its own oldest ones go.
     pub const MAX_OF_NETWORK: usize = Self::MOST / 16;
     const FEW: usize = Self::MOST / 4;
 
-    /// For a caller of this network, which anybody may be. Gives the playback that is forgotten for it, if one is.
-    pub fn insert_of(&self, now: Instant, network: Fingerprint, registration: Registration) -> Option<PlaybackId> {
+    /// For a caller of this network, which anybody may be. Gives the playbacks that are forgotten for it.
+    pub fn insert_of(&self, now: Instant, network: Fingerprint, registration: Registration) -> Vec<PlaybackId> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.insert(now, registration).id;
         self.with(now, |generations| {
             networks.note(network, id, |id| generations.is_known(id));
             if generations.len() <= Self::FEW {
-                return None;
+                return Vec::new();
             }
-            networks.displace(network, |oldest| {
-                let forgets = generations.forget(oldest);
-                self.archive.iter().filter(|_| forgets).for_each(|archive| archive.forget(oldest));
-                forgets
-            })
+            let displaced = networks.displace(network, generations);
+            for id in &displaced {
+                generations.forget(*id);
+                self.archive.iter().for_each(|archive| archive.forget(*id));
+            }
+            displaced
         })
     }
 
@@ -222,18 +223,30 @@ mod tests {
         for _ in 0..100 {
             let registration = registration();
             others.push(registration.id);
-            assert_eq!(registrations.insert_of(now, other, registration), None);
+            assert_eq!(registrations.insert_of(now, other, registration), []);
         }
         let first = registration();
         let first_id = first.id;
         registrations.insert_of(now, one, first);
         let mut displaced = Vec::new();
+        let watched = registration();
+        let watched_id = watched.id;
+        registrations.insert_of(now, one, watched);
         for _ in 0..2 * Registrations::MOST {
             displaced.extend(registrations.insert_of(now, one, registration()));
+            assert!(registrations.find(now, watched_id).is_some(), "somebody watches it");
         }
         assert_eq!(displaced.first(), Some(&first_id), "its oldest goes first");
         assert!(registrations.len() <= Registrations::MOST / 2, "{}", registrations.len());
         assert!(others.iter().all(|id| registrations.find(now, *id).is_some()), "another network's is forgotten");
+        // What it has had long ago counts no more.
+        let later = now + Registrations::LIFE;
+        assert!(registrations.find(later, watched_id).is_none());
+        for _ in 0..=Registrations::FEW {
+            registrations.insert(later, registration());
+        }
+        let again = (0..Registrations::MAX_OF_NETWORK / 2).map(|_| registrations.insert_of(later, one, registration()));
+        assert_eq!(again.flatten().count(), 0);
         // While there are few, a whole town may be behind one address.
         let registrations = Registrations::default();
         let few = (0..2 * Registrations::MAX_OF_NETWORK).map(|_| registrations.insert_of(now, one, registration()));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Registrations;
+use super::{Generations, Registration, Registrations};
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;
 
@@ -15,6 +15,8 @@ pub(super) struct NetworkShares {
 
 impl NetworkShares {
     const MAX_IDS: usize = 2 * Registrations::MOST;
+    /// So many more before all of a network's are looked through, which then costs little for each.
+    pub(super) const SLACK: usize = Registrations::MAX_OF_NETWORK / 8;
 
     pub(super) fn note(&mut self, network: Fingerprint, id: PlaybackId, is_known: impl Fn(PlaybackId) -> bool) {
         if self.total >= Self::MAX_IDS {
@@ -28,20 +30,31 @@ impl NetworkShares {
         self.total += 1;
     }
 
-    /// The oldest of a network that has more than its share, until `forget` finds one that is known still.
+    /// Takes from a network what it has beyond its share, the oldest first; whatever was used lately gets another turn.
     pub(super) fn displace(
         &mut self,
         network: Fingerprint,
-        mut forget: impl FnMut(PlaybackId) -> bool,
-    ) -> Option<PlaybackId> {
-        let ids = self.ids.get_mut(&network)?;
-        while ids.len() > Registrations::MAX_OF_NETWORK {
-            let oldest = ids.pop_front()?;
-            self.total -= 1;
-            if forget(oldest) {
-                return Some(oldest);
+        generations: &mut Generations<Registration>,
+    ) -> Vec<PlaybackId> {
+        let mut displaced = Vec::new();
+        let Some(ids) = self.ids.get_mut(&network) else { return displaced };
+        if ids.len() <= Registrations::MAX_OF_NETWORK + Self::SLACK {
+            return displaced;
+        }
+        let before = ids.len();
+        ids.retain(|id| generations.is_known(*id));
+        let mut turns = ids.len();
+        while ids.len() > Registrations::MAX_OF_NETWORK
+            && let Some(oldest) = ids.pop_front()
+        {
+            if turns > 0 && generations.take_use(oldest) {
+                ids.push_back(oldest);
+                turns -= 1;
+            } else {
+                displaced.push(oldest);
             }
         }
-        None
+        self.total -= before - ids.len();
+        displaced
     }
 }
