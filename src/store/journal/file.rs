@@ -31,7 +31,9 @@ pub enum Fault {
     Busy(PathBuf),
     #[error("store.file: {0} is no journal of sidebeat: name another file, or move this one away")]
     Foreign(PathBuf),
-    #[error("store.file: the folder {0} does not exist: make it, for the user that runs sidebeat")]
+    #[error(
+        "store.file: the folder {0} does not exist: make it for the user that runs sidebeat; of systemd, StateDirectory= makes it at the start"
+    )]
     NoFolder(PathBuf),
     #[error("store.file: {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
