@@ -8,6 +8,9 @@ use super::peeked::MediaReply;
 use super::told::is_segment;
 use crate::manifest::{self, Format, MAX_SNIFFED_BYTES, Sniffed};
 
+/// Length and name of an ISO box: what begins as no media by then is none.
+const BOX_HEAD_BYTES: usize = 8;
+
 /// What a reply turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Seen {
@@ -34,8 +37,7 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     let values: Vec<String> = encoding_values(&reply.headers).map(str::to_owned).collect();
     let names = manifest::encodings(values.iter().map(String::as_str));
     if !manifest::are_decodable(&names) {
-        // Whoever can read it may find a manifest in it.
-        return Ok(Seen::Unknown);
+        return look_at_undecoded(&names, reply).await;
     }
     let tell = |bytes: &[u8], whole: bool| {
         let found = if names.is_empty() {
@@ -57,6 +59,23 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     };
     let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
     Ok(told.unwrap_or(unsure))
+}
+
+/// Stores name encodings that are none (`aws-chunked`, `none`, `utf-8`), and players ignore them: what begins as media is
+/// media. In whatever else, whoever can read it may find a manifest.
+async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<Seen, Failure> {
+    // What is encoded may begin with any byte.
+    if names.iter().any(|name| manifest::are_decodable(&[name])) {
+        return Ok(Seen::Unknown);
+    }
+    let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
+        Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
+        Sniffed::Other if begins_like_media(bytes) => Some(Seen::Media),
+        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(Seen::Unknown),
+        Sniffed::More | Sniffed::Other => None,
+    };
+    let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
+    Ok(told.unwrap_or(Seen::Unknown))
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {

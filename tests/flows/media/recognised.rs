@@ -167,6 +167,54 @@ async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_t
     stage.end().await;
 }
 
+/// Stores put words there that name no encoding, and players look past them.
+#[tokio::test]
+async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_strict() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "strict = true").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    for encoding in ["aws-chunked", "none", "binary", "utf-8", "identity, AWS-Chunked"] {
+        let headers = format!("content-encoding: {encoding}\r\n");
+        for (name, body) in
+            [("7.m4s", &b"\0\0\0\x08moof"[..]), ("7.ts", &[0x47; 400]), ("audio", b"ID3\x04"), ("sub.vtt", b"WEBVTT\n")]
+        {
+            let reply = fetched(&stage, &origin, &format!("{own}/{name}"), &headers, body).await;
+            assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, body), "{encoding} {name}");
+        }
+        // Nor is a manifest hidden by them.
+        for name in ["7.m4s", "main.m3u8"] {
+            refuses(&stage, &origin, &format!("{own}/{name}"), (encoding, PLAYLIST.as_bytes()), "encoding").await;
+        }
+    }
+    // What is encoded, and what begins as nothing that is known, may still be one.
+    for (encoding, body) in [
+        ("dcz", &b"\x5e\x2a\x4d\x18"[..]),
+        ("dcz", b"\x5e\x2a\x4d\x18\x20\0\0\0"),
+        ("aws-chunked", b"8;chunk-signature=0\r\n"),
+        ("br, aws-chunked", &[0x47; 400]),
+        ("br, br, br, br", &[0x47; 400]),
+    ] {
+        let headers = format!("content-type: video/mp2t\r\ncontent-encoding: {encoding}\r\n");
+        let reply = fetched(&stage, &origin, &format!("{own}/7.ts"), &headers, body).await;
+        assert_eq!(reply.error(), (403, "media_unknown".to_owned()), "{encoding}");
+    }
+    // Its first bytes may come one by one.
+    let segment = format!("{own}/7.m4s");
+    let ((head, mut player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
+        let mut asked = origin.next().await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-encoding: none\r\ncontent-length: 8\r\n\r\n";
+        asked.stream.write_all(head.as_bytes()).await.unwrap();
+        for byte in b"\0\0\0\x08moof" {
+            asked.stream.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(read(&mut player, 8).await, b"\0\0\0\x08moof");
+    stage.end().await;
+}
+
 /// One byte of a chunk tells, and more may be long in coming.
 #[tokio::test]
 async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
