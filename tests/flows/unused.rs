@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use crate::media::{self, Origin};
@@ -236,5 +237,46 @@ async fn who_only_looks_begins_no_session() {
     let again = tv.post("").method(Method::GET).await;
     assert_eq!(again.status, 302);
     assert_eq!(stage.each("state").await, ["live"]);
+    stage.end().await;
+}
+
+/// There is no playback yet below whose path its player could follow them.
+#[tokio::test]
+async fn who_only_looks_is_told_what_is_behind_the_redirects_of_the_origin() {
+    let origin = Origin::with(vec![]).await;
+    let stage = media::route(&origin, "").start().await;
+    let elsewhere = format!("http://{}/cdn/film.m3u8", origin.address);
+    let looks = [
+        ("301 Moved Permanently", "node/film.m3u8?sig=1", "/vod/node/film.m3u8?sig=1"),
+        ("302 Found", elsewhere.as_str(), "/cdn/film.m3u8"),
+        ("307 Temporary Redirect", "/vod/film", "/vod/film"),
+    ];
+    for (name, (status, location, expected)) in
+        ["film.m3u8", "film"].into_iter().flat_map(|name| looks.map(|look| (name, look)))
+    {
+        let tv = stage.stranger().with("x-device-id", "tv").at(&format!("/media/{name}?token=hush&a=1"));
+        let (reply, line) = tokio::join!(tv.post("").method(Method::HEAD), async {
+            let sent = format!("HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+            origin.next().await.stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut asked = origin.next().await;
+            let found = b"HTTP/1.1 200 OK\r\nx-there: yes\r\ncontent-length: 9\r\n\r\n";
+            asked.stream.write_all(found).await.unwrap();
+            asked.head.lines().next().unwrap().to_owned()
+        });
+        assert_eq!((reply.status.as_u16(), reply.header("x-there")), (200, "yes"), "{name} {status}");
+        assert_eq!(line, format!("HEAD {expected} HTTP/1.1"), "{name} {status}");
+    }
+    // To where the route does not reach, and without an end.
+    for (location, hops, expected) in [("https://elsewhere.example/a", 1, 403), ("film.m3u8?a=1", 11, 502)] {
+        let tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8?a=1");
+        let (reply, ()) = tokio::join!(tv.post("").method(Method::HEAD), async {
+            for _ in 0..hops {
+                let sent = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+                origin.next().await.stream.write_all(sent.as_bytes()).await.unwrap();
+            }
+        });
+        assert_eq!((reply.status.as_u16(), reply.header("location")), (expected, ""), "{location}");
+    }
+    assert!(stage.sessions().await.is_empty());
     stage.end().await;
 }

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use crate::secret::Fingerprint;
 
 /// Browsers follow twenty; content networks need two or three.
-const MAX_REDIRECTS: u8 = 10;
+pub(super) const MAX_REDIRECTS: u8 = 10;
 /// Players follow at once. Who comes later, as a player of something live does again and again, follows nothing.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(10);
 /// Redirects of one playback that are under way; a circle has few places.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use http::Response;
+use http::header::LOCATION;
 use http::request::Parts;
 
+use super::circle::MAX_REDIRECTS;
 use super::first::NO_PLAYBACK;
 use super::{Story, told};
 use crate::authority::Authority;
@@ -16,7 +18,8 @@ use crate::gateway::{asked, query};
 use crate::playbacks::Registration;
 
 impl Gateway {
-    /// The origin's own answer to a HEAD. `registration` is known to nobody, and forgotten with it.
+    /// The origin's own answer to a HEAD. `registration` is known to nobody, and forgotten with it: so nobody could follow
+    /// the origin's redirects below its path, and they are followed here.
     pub(super) async fn look(
         &self,
         route: &Arc<Route>,
@@ -26,20 +29,32 @@ impl Gateway {
         asked: &Parts,
     ) -> Response<Sending> {
         let (registration, seat) = (Arc::new(registration), Arc::default());
+        let Some(media) = route.config.media.as_deref() else { return told(NO_PLAYBACK) };
         let mut asked = asked.clone();
-        let (Some(media), Ok(uri)) = (route.config.media.as_deref(), format!("{rest}{query}").parse()) else {
-            return told(NO_PLAYBACK);
-        };
-        asked.uri = uri;
-        let (gateway, registration, seat) = (self, &registration, &seat);
-        let story =
-            Story { asked: &asked, authority: None, gateway, key: None, media, peer, registration, route, seat };
-        let map = story.map(None);
-        match map.target(rest) {
-            Some(target) => story.pass(&map, &target).await,
-            None => told(NO_PLAYBACK),
+        let own = format!("{}{}", route.path.trim_end_matches('/'), registration.id.segment());
+        let mut at = format!("{own}{rest}{query}");
+        for _ in 0..=MAX_REDIRECTS {
+            let Ok(uri) = at.parse() else { break };
+            asked.uri = uri;
+            let (gateway, registration, seat) = (self, &registration, &seat);
+            let story =
+                Story { asked: &asked, authority: None, gateway, key: None, media, peer, registration, route, seat };
+            let map = story.map(None);
+            let Some(target) = asked.uri.path().strip_prefix(&own).and_then(|rest| map.target(rest)) else { break };
+            let response = story.pass(&map, &target).await;
+            match sent_on_to(&response, &own) {
+                Some(next) => at = next,
+                None => return response,
+            }
         }
+        told(NO_PLAYBACK)
     }
+}
+
+/// Where below this playback's own path a reply leads.
+fn sent_on_to(response: &Response<Sending>, own: &str) -> Option<String> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?.to_str().ok()?;
+    location.starts_with(own).then(|| location.to_owned())
 }
 
 /// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
