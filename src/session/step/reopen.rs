@@ -124,7 +124,7 @@ impl Session {
 
     /// For how long the authority has confirmed nothing.
     fn silent_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_good).saturating_add(self.slept + self.took)
+        now.saturating_duration_since(self.last_good).saturating_add(self.slept).saturating_add(self.took)
     }
 
     /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.

@@ -305,3 +305,15 @@ fn an_open_that_is_owed_is_tried_beyond_its_budget_after_a_sleep() {
     assert_eq!(never_answered(&mut lab), secs(10));
     assert!(lab.count(AskKind::Open) > 2, "the one that failed, and more than one that a chance is worth");
 }
+
+/// Whoever sets the clock may say that it slept for ever.
+#[test]
+fn a_sleep_without_end_before_an_answer_that_took_a_while_is_survived() {
+    let mut lab = Lab::beating(Policy::default());
+    lab.wait(secs(1));
+    lab.answer(alive("newer"));
+    lab.feed(Input::Slept(ENDLESS));
+    lab.come_up();
+    lab.answer(Ok(Verdict::Unknown(reason())));
+    assert!(!lab.session.is_killed(), "the authority had time to let it expire");
+}
