@@ -246,6 +246,8 @@ impl<C> Device<C> {
                 if let State::Live { beat } = state {
                     *beat = (*beat).max(now);
                 }
+                // It has planned for none: whoever renewed may end before anything else is heard of it.
+                playback.session.look_at(now);
             }
             (true, Beats::Renewals { .. }) | (false, Beats::Timer) => {}
         }

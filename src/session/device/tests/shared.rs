@@ -118,9 +118,11 @@ impl House {
         self.deliver(id, Input::End(End::Stopped));
     }
 
+    /// As the pacer does: nobody is looked at before its deadline.
     fn tick(&mut self, time: Duration) {
         self.now += time;
-        let ids: Vec<_> = self.device.playbacks.iter().map(|playback| playback.id).collect();
+        let due = |p: &&Playback<()>| p.session.deadline().is_some_and(|deadline| deadline <= self.now);
+        let ids: Vec<_> = self.device.playbacks.iter().filter(due).map(|playback| playback.id).collect();
         ids.into_iter().for_each(|id| self.deliver(id, Input::Tick));
         self.yes();
     }
@@ -325,6 +327,32 @@ fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
     assert_eq!(house.told(), "beat");
     house.stop(plain);
     assert_eq!(house.told(), "close");
+}
+
+#[test]
+fn beats_go_on_when_the_one_that_renewed_ends_before_its_next_renewal() {
+    for fails in [false, true] {
+        let mut house = House::new();
+        let renews = house.play(LICENSE.with(1).under(1));
+        house.deliver(renews, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        house.tick(SECOND * 20);
+        let (_, Answer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
+        let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
+        let lost = Fault { kind: FaultKind::Timeout, reason: reason() };
+        let result = if fails { Err(lost) } else { Ok(alive) };
+        house.deliver(renews, Input::Answered(ticket, AskKind::Renew, result));
+        house.play(LICENSE.with(2).under(2));
+        house.stop(renews);
+        assert_eq!(house.told(), "open");
+        for _ in 0..3 {
+            house.tick(SECOND);
+        }
+        assert_eq!(house.told(), if fails { "beat" } else { "" }, "fails: {fails}");
+        for _ in 0..29 {
+            house.tick(SECOND);
+        }
+        assert_eq!(house.told(), "beat", "fails: {fails}");
+    }
 }
 
 #[test]
