@@ -25,6 +25,7 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 mod accept;
+mod addressee;
 mod contest;
 mod kills;
 mod limit;
@@ -130,7 +131,7 @@ impl<C> Device<C> {
         gone && place(&self.playbacks, now, call, policy).begins()
     }
 
-    /// Anything else that happens to one playback. An id that is gone is ignored.
+    /// Anything else that happens to one playback. An id that is gone is ignored, but for its session's renewal.
     pub fn deliver(
         &mut self,
         id: SessionId,
@@ -139,6 +140,7 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut Outbox,
     ) -> Option<Answer> {
+        let id = self.addressee(id, &input);
         if self.is_lost_turn(id, &input) {
             self.step(id, now, Input::End(End::Zapped), policy, out);
         }

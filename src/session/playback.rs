@@ -65,6 +65,8 @@ pub struct Playback<C> {
     pub(super) turns: Turns,
     /// To whom it gave way last. Not kept over a restart.
     pub(super) gave_way_to: Option<SessionId>,
+    /// Of a device's session: who renewed it last. Not kept over a restart, as no call is.
+    pub(super) renewed_by: Option<SessionId>,
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.
@@ -119,6 +121,7 @@ impl<C> Playback<C> {
             token_accepted: registered,
             turns: Turns::default(),
             gave_way_to: None,
+            renewed_by: None,
         };
         playback.learn_names(call);
         playback

@@ -111,6 +111,7 @@ impl PlaybackRecord {
             token_accepted: self.session.usage != Use::Nothing,
             turns: Turns::default(),
             gave_way_to: None,
+            renewed_by: None,
             wish: 0,
         }
     }

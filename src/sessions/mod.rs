@@ -187,7 +187,7 @@ impl Sessions {
         })
     }
 
-    /// False when the playback is forgotten.
+    /// False when the playback is forgotten, and this is no renewal's answer that its device's session waits for.
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.notice_sleep();
         self.tell(key, id, input)
@@ -195,6 +195,7 @@ impl Sessions {
 
     fn tell(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.with(key, |device, out| {
+            let id = device.addressee(id, &input);
             let Some(playback) = device.playback_mut(id) else { return false };
             let card = playback.card.card.clone();
             device.deliver(id, self.clock.now(), input, &card.policy(), out);

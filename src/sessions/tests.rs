@@ -518,6 +518,30 @@ async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() 
 }
 
 #[tokio::test]
+async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten() {
+    let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
+    let asks = stage.play(1).await;
+    let stays = stage.admit(2, HOUR).await.session.expect("a session");
+    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    assert!(stage.sessions.leave(key(), asks, None, Farewell::Stop));
+    let again = stage.wait(1);
+    let forgotten = async {
+        while stage.sessions.policy(key(), asks).is_some() {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), forgotten).await.expect("it makes room");
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("renewed")) };
+    assert!(stage.sessions.answered(key(), asks, ticket, AskKind::Renew, Ok(alive)));
+    let token = |grant: Grant| grant.token.expose().to_owned();
+    assert_eq!(stage.sessions.last_grant(key(), stays).map(token).as_deref(), Some("renewed"));
+    assert!(matches!(again.await.expect("an admission").answer, Answer::Forward(_)));
+    stage.tasks.stop();
+}
+
+#[tokio::test]
 async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
     let mut stage = Stage::new(brief());
     let id = stage.play(1).await;

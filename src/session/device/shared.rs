@@ -119,7 +119,11 @@ impl<C> Device<C> {
         match (role, input) {
             (Role::Sharing(session), input @ (Input::Again(_) | Input::Call(_))) if active => {
                 self.step(id, now, input.clone(), policy, out);
-                self.step(session, now, input, policy, out)
+                let answer = self.step(session, now, input, policy, out);
+                if matches!(answer, Some(Answer::Renew(..))) {
+                    self.playback_mut(session).into_iter().for_each(|playback| playback.renewed_by = Some(id));
+                }
+                answer
             }
             (Role::Sharing(session), Input::Answered(ticket, ask, result)) => {
                 let renewed =

@@ -310,6 +310,25 @@ fn a_renewal_of_any_picture_renews_the_session_and_another_one_waits_for_its_tok
     assert_eq!(house.session().session.last_good(), house.now);
 }
 
+#[test]
+fn a_renewal_is_answered_to_its_session_though_the_picture_that_asked_is_forgotten() {
+    let mut house = House::new();
+    let [asks, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
+    let (_, Answer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
+    house.stop(asks);
+    let (again, answer) = house.call(LICENSE.with(1));
+    assert!(again != asks && house.device.playback(asks).is_none());
+    assert_eq!(answer, Answer::Wait, "the token may be replaced");
+    let token = Some(Secret::new("newer"));
+    let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token };
+    let answered = Input::Answered(ticket, AskKind::Renew, Ok(alive));
+    house.deliver(SessionId(99), answered.clone());
+    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Wait, "it is nobody else's");
+    house.deliver(asks, answered);
+    let (_, answer) = house.call(LICENSE.with(1));
+    assert!(matches!(answer, Answer::Forward(Grant { token, .. }) if token == Secret::new("newer")));
+}
+
 /// The renewals of the one that is left out carry nobody any more.
 #[test]
 fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
