@@ -233,13 +233,14 @@ impl<C> Device<C> {
         let is_served = served().next().is_some();
         let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();
         let Some(playback) = self.playback_mut(session) else { return };
-        let Session { beats, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
+        let Session { beats, lane, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
         (*last, *streams) = (last_sign.map_or(*last, |sign| sign.max(*last)), stream);
         if !is_served {
             return;
         }
         *usage = super::super::state::Use::Got;
-        if let Some((id, token)) = newest {
+        // What an open that is under way comes to is said of the token that it went by.
+        if let Some((id, token)) = newest.filter(|_| lane.is_none_or(|lane| lane.ask != AskKind::Open)) {
             (playback.role, playback.token) = (Role::DeviceSession { by: id }, token);
         }
         match (renewed, *beats) {

@@ -479,6 +479,32 @@ fn a_session_is_opened_anew_by_the_newest_token_that_was_accepted() {
     assert!(matches!(house.call(LICENSE.with(1)).1, Answer::Forward(_)));
 }
 
+/// Its license was on its way when the open set out, which names another one.
+#[test]
+fn an_open_that_is_refused_for_its_token_costs_no_picture_that_was_served_meanwhile() {
+    let mut house = House::new();
+    house.play(LICENSE.with(1));
+    let opens = house.play(LICENSE.with(2));
+    let (served, answer) = house.call(LICENSE.with(3));
+    assert!(matches!(answer, Answer::Forward(_)), "{answer:?}");
+    house.now += SECOND * 31;
+    house.deliver(house.session().id, Input::Tick);
+    house.answer(Err(Fault { kind: FaultKind::Lost, reason: reason() }));
+    house.now += SECOND * 2;
+    house.deliver(house.session().id, Input::Tick);
+    house.answer(Ok(Verdict::Unknown(reason())));
+    assert_eq!(house.told(), "open beat beat open");
+    house.device.accept(served, &LICENSE.with(3));
+    house.deliver(served, Input::Used);
+    assert_eq!(house.session().role, Role::DeviceSession { by: opens });
+    house.answer(Ok(Verdict::Denied(Denial::Token, reason())));
+    let refused = Answer::Refuse(Refusal::Denied(Denial::Token, reason()));
+    assert_eq!(house.call(LICENSE.with(2)), (opens, refused));
+    assert_eq!(house.call(LICENSE.with(3)), (served, Answer::Wait));
+    house.yes();
+    assert!(matches!(house.call(LICENSE.with(3)).1, Answer::Forward(_)));
+}
+
 #[test]
 fn the_same_picture_again_after_its_end_joins_the_session_again() {
     let mut house = House::new();
