@@ -52,11 +52,13 @@ impl Sessions {
         while let Ok(Verdict::Denied(denial, _)) = &result
             && denial.may_pass()
             && self.clock.now() < latest
+            // Nobody gives up a place that is not asked for.
+            && given < GIVEN
         {
             let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| std::mem::take(&mut may_wait));
             let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, card, *denial) };
             match turned {
-                PlaceTurn::Given if given < GIVEN => given += 1,
+                PlaceTurn::Given => given += 1,
                 PlaceTurn::Later => {
                     tokio::time::sleep(TURN).await;
                     continue;
@@ -67,7 +69,7 @@ impl Sessions {
                     tokio::time::sleep(TURN).await;
                     continue;
                 }
-                PlaceTurn::Given | PlaceTurn::Nobody => break,
+                PlaceTurn::Nobody => break,
             }
             let Some(settled) = waits_for.or_else(|| closings.of(card)) else { continue };
             // A close that takes longer is in trouble, and the player will not wait for it either.

@@ -16,8 +16,7 @@ impl<C> Device<C> {
     /// The one that is being opened beside what plays, and may be a preload: [`Self::spare`] when it is there.
     pub fn coming_spare(&self, policy: &Policy) -> Option<SessionId> {
         let is_full = self.playing().len() >= policy.sessions_per_device;
-        self.playbacks
-            .iter()
+        self.alone()
             .find(|p| p.session.is_active() && !p.session.is_held() && !p.plays_on())
             .filter(|_| is_full)
             .map(|p| p.id)

@@ -199,3 +199,39 @@ async fn an_open_waits_for_the_place_that_its_owner_does_not_take_again() {
     }
     stage.tasks.stop();
 }
+
+/// A picture and a preload play in each of six rooms.
+#[tokio::test(start_paused = true)]
+async fn no_preload_gives_way_to_an_open_that_is_not_made_again() {
+    let mut stage = Stage::new(Policy { settle: [Duration::ZERO; 2], ..Policy::default() });
+    for room in 0..6 {
+        let key = DeviceKey::new("test", "header", &format!("room {room}"));
+        stage.play_of(key, 1).await;
+        stage.play_of(key, 3).await;
+    }
+    let mut waits = stage.wait_of(bedroom(), 2);
+    let (mut closes, mut opens) = (0, 0);
+    let refused = loop {
+        let call = tokio::select! {
+            refused = &mut waits => break refused.expect("an admission"),
+            call = stage.asked() => call,
+        };
+        match call.ask.kind {
+            AskKind::Open => {
+                opens += 1;
+                call.say(too_many());
+            }
+            AskKind::Beat | AskKind::Close | AskKind::Renew => {
+                closes += 1;
+                assert_eq!(call.yes(HOUR), AskKind::Close);
+            }
+        }
+    };
+    assert!(matches!(refused.answer.refusal(), Some(Refusal::Denied(Denial::Limit, _))), "{refused:?}");
+    tokio::time::sleep(SHORT).await;
+    while stage.asked.try_recv().is_ok() {
+        closes += 1;
+    }
+    assert_eq!((opens, closes), (5, 4));
+    stage.tasks.stop();
+}

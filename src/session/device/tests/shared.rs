@@ -535,6 +535,17 @@ fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
 }
 
 #[test]
+fn what_is_opened_for_a_shared_session_is_nobodys_spare() {
+    let mut house = House::new();
+    house.policy.shares_session = false;
+    house.play(LICENSE.with(1));
+    house.policy.shares_session = true;
+    house.call(LICENSE.with(2));
+    assert_eq!(house.told(), "open open");
+    assert_eq!(house.device.coming_spare(&house.policy), None);
+}
+
+#[test]
 fn what_shared_a_session_shares_it_again_after_a_restart() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
