@@ -99,7 +99,7 @@ impl Breaker {
                 first.map(|since| Change::Closed { since, open })
             }
             Told::Failed | Told::Silent | Told::Unreached => self.failed(now, leave, told, elsewhere),
-            Told::Nothing => {
+            Told::Nothing | Told::Unasked => {
                 self.pause(now, leave, 1);
                 None
             }
@@ -326,7 +326,7 @@ mod tests {
                     prop_assert!(young <= 1, "one probe at a time");
                     continue;
                 }
-                let told = [Told::Answered, Told::Unreached, Told::Failed, Told::Silent, Told::Nothing];
+                let told = [Told::Answered, Told::Unreached, Told::Failed, Told::Silent, Told::Nothing, Told::Unasked];
                 let told = told[usize::from(what) - 1];
                 let leave = match (probes.pop(), usual) {
                     (Some(_), _) => Leave::Probe,

@@ -13,7 +13,7 @@ use http::header;
 pub(super) use self::fault::is_turned_away;
 use self::fault::{infrastructure, is_no_path, naming, unspeakable, with_path};
 use self::firstlight::retry_after;
-use self::knock::answers_others;
+pub(super) use self::knock::Others;
 use super::breaker::Leave;
 use super::far_clock::Lesson;
 use super::health::{Calls, OnBehalf};
@@ -114,13 +114,13 @@ impl Client {
                     Err(fault) => return (Err(fault), None),
                 };
                 let call = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card);
-                let ((result, late), answers) = match ask.kind {
+                let ((result, late), others) = match ask.kind {
                     AskKind::Open if ssm.gives_credit() => self.knock_beside(ssm, now, call).await,
-                    AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew => (call.await, false),
+                    AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew => (call.await, Others::Silent),
                 };
                 self.tell(ssm, ask.kind, card, leave, &result);
                 self.count(card, ask.kind, &result, now);
-                let result = if answers { result.map_err(answers_others) } else { result };
+                let result = result.map_err(|fault| others.judge(fault));
                 (result, late.zip(authority).map(|(reply, of)| self.late_grant(reply, of, card)))
             }
             (Some(Kind::Embedded(counter)), _) => {

@@ -31,10 +31,12 @@ pub(super) enum Told {
     Answered,
     /// It answered that it cannot answer (5xx).
     Failed,
-    /// Our own trouble, a reply that makes no sense, or a caller that is to wait (429).
+    /// A reply that makes no sense, or a caller that is to wait (429).
     Nothing,
     /// The call was sent, and no answer came.
     Silent,
+    /// Our own trouble: the call was not made, and tells nothing.
+    Unasked,
     /// Nothing of the call reached it.
     Unreached,
 }
@@ -67,14 +69,14 @@ impl Told {
     pub(super) fn is_failure(self) -> bool {
         match self {
             Self::Failed | Self::Silent | Self::Unreached => true,
-            Self::Answered | Self::Nothing => false,
+            Self::Answered | Self::Nothing | Self::Unasked => false,
         }
     }
 
     fn is_answer(self) -> bool {
         match self {
             Self::Answered | Self::Failed | Self::Nothing => true,
-            Self::Silent | Self::Unreached => false,
+            Self::Silent | Self::Unasked | Self::Unreached => false,
         }
     }
 
@@ -82,7 +84,7 @@ impl Told {
     fn is_silence(self) -> bool {
         match self {
             Self::Silent | Self::Unreached => true,
-            Self::Answered | Self::Failed | Self::Nothing => false,
+            Self::Answered | Self::Failed | Self::Nothing | Self::Unasked => false,
         }
     }
 }
@@ -93,7 +95,9 @@ impl Evidence {
         while self.calls.len() >= CALLS_MAX || self.calls.front().is_some_and(is_old) {
             self.calls.pop_front();
         }
-        self.calls.push_back(Seen { at: now, caller, told });
+        if told != Told::Unasked {
+            self.calls.push_back(Seen { at: now, caller, told });
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -310,6 +314,11 @@ mod tests {
             assert!(!after(now, &calls).is_outage(now, false), "{told:?}");
             calls.pop();
         }
+        calls.extend([(caller(1, 9), Told::Unasked); 5]);
+        assert!(after(now, &calls).is_outage(now, false), "our own limit is no answer");
+        assert!(!after(now, &calls).has_answers_since(now));
+        let unasked: Vec<_> = (0..5).map(|n| (caller(n, n), Told::Unasked)).collect();
+        assert!(!after(now, &unasked).is_outage(now, false), "nor is it a silence");
         let one_device = [(caller(1, 1), Told::Silent); 20];
         assert!(!after(now, &one_device).is_outage(now, false), "one device has nobody to be spared");
     }

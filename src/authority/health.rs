@@ -175,10 +175,10 @@ impl Health {
         self.ways().players.hear(now);
     }
 
-    /// Whether anybody was answered since then.
+    /// Whether an open or a renewal was answered since then. Beats are not asked: they may have a gateway of their
+    /// own, and their answers would take every credit from those whose setup is down.
     pub(super) fn has_answers_since(&self, since: Instant) -> bool {
-        let mut ways = self.ways();
-        Calls::ALL.into_iter().any(|calls| ways.breaker(calls).has_answers_since(since))
+        self.ways().players.has_answers_since(since)
     }
 
     fn defer(&self, now: Instant, of: OnBehalf, result: &Result<Verdict, Fault>) -> Option<Duration> {
@@ -255,7 +255,10 @@ fn told(result: &Result<Verdict, Fault>) -> Told {
         Err(fault) => fault,
     };
     match fault.kind {
-        FaultKind::Busy | FaultKind::Malformed => Told::Nothing,
+        FaultKind::Busy => Told::Unasked,
+        // What we could not even say has no status.
+        FaultKind::Malformed if fault.reason.code == 0 => Told::Unasked,
+        FaultKind::Malformed => Told::Nothing,
         FaultKind::Lost | FaultKind::Timeout => Told::Silent,
         FaultKind::Refused if fault.reason.code >= 500 => Told::Failed,
         FaultKind::Refused => Told::Nothing,
@@ -337,6 +340,25 @@ mod tests {
     }
 
     #[test]
+    fn a_beat_that_is_answered_takes_no_credit_from_those_whose_setup_is_down() {
+        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (silent, busy) = (FaultKind::Timeout, FaultKind::Busy);
+        let fault = |kind| Err(Fault { kind, reason: Reason::new(504, None, "nothing came") });
+        for number in 0..FAILURES_MIN as u64 {
+            let caller = Caller { address: number, device: number };
+            let of = OnBehalf { account: Fingerprint(number), caller };
+            health.tell(now, AskKind::Beat, Leave::Usual, of, &Ok(Verdict::Closed));
+            health.tell(now, AskKind::Open, Leave::Usual, of, &fault(busy));
+            assert!(!health.has_answers_since(now), "neither a beat nor our own limit is an answer to an open");
+            health.tell(now, AskKind::Open, Leave::Usual, of, &fault(silent));
+        }
+        let spared = health.leave(now, AskKind::Open, ANN).unwrap_err();
+        assert_eq!(spared.kind, FaultKind::Unreachable, "credit goes on where the breaker spares the call");
+        health.tell(now, AskKind::Renew, Leave::Usual, ANN, &answered(503, None));
+        assert!(health.has_answers_since(now), "a renewal is");
+    }
+
+    #[test]
     fn a_beat_that_is_answered_has_opens_tried_again_at_once() {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         open(&health, now, AskKind::Open);
@@ -407,8 +429,9 @@ mod tests {
         let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, reason(400)));
         assert_eq!((told(&denied), told(&Ok(Verdict::Killed(reason(404))))), (Told::Answered, Told::Answered));
         for (kind, code, expected) in [
-            (FaultKind::Busy, 0, Told::Nothing),
+            (FaultKind::Busy, 502, Told::Unasked),
             (FaultKind::Lost, 502, Told::Silent),
+            (FaultKind::Malformed, 0, Told::Unasked),
             (FaultKind::Malformed, 200, Told::Nothing),
             (FaultKind::Refused, 400, Told::Nothing),
             (FaultKind::Refused, 408, Told::Nothing),

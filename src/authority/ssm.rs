@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
+use super::client::Others;
 use super::far_clock::FarClock;
 use super::health::Health;
 use crate::clock::Clock;
@@ -18,8 +19,8 @@ pub(super) struct Ssm {
     pub(super) clock: Arc<FarClock>,
     pub(super) config: Box<NagraSsm>,
     pub(super) health: Arc<Health>,
-    /// When a call of our own last came back, and whether it was answered; held while one is under way.
-    pub(super) knocked: Mutex<Option<(Instant, bool)>>,
+    /// When a call of our own last came back, and what it found; held while one is under way.
+    pub(super) knocked: Mutex<Option<(Instant, Others)>>,
     renewal: Arc<RenewalPath>,
 }
 

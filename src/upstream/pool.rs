@@ -62,7 +62,7 @@ impl Pool {
         Self::with_calls_max(tasks, clock, trust, CALLS_MAX)
     }
 
-    pub(super) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
+    pub(crate) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
         Self(Arc::new(Inner {
             calls_max,
             clock,

@@ -2,8 +2,9 @@
 //!
 //! A caller can provoke silence by what it sends, where something in front of the authority ends such calls or lets
 //! them hang, and a playback that begins on credit is counted by nobody. So a call of our own goes the same way, with
-//! nothing in it that a caller has written: an open without a token. Whatever is answered to that, or to anybody else
-//! meanwhile, is an answer. One at a time, for whoever waits for it, and only where an authority gives credit.
+//! nothing in it that a caller has written: an open without a token. Whatever is answered to that, or to another open or
+//! a renewal meanwhile, is an answer; what is answered to beats says nothing of a setup behind a gateway of its own. One
+//! at a time, for whoever waits for it, and only where an authority gives credit.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -13,12 +14,52 @@ use tokio::time::{sleep_until, timeout_at};
 use super::{Client, REPLY_MAX};
 use crate::authority::ssm::Ssm;
 use crate::session::{Fault, FaultKind, Reason, Verdict};
-use crate::upstream::{self, Call, LateReply};
+use crate::upstream::{self, Call, LateReply, Reply};
 
 type Opened = (Result<Verdict, Fault>, Option<LateReply>);
 
 /// What was found holds for so long.
 const HOLDS: Duration = Duration::from_secs(1);
+
+/// What is known of others than the caller whose open was left unanswered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::authority) enum Others {
+    Answered,
+    /// Nobody is known to be.
+    Silent,
+    /// Our own call could not be made: no credit comes of that, and nothing is learned of the authority.
+    Unknown,
+}
+
+impl Others {
+    fn of(sent: &Result<Reply, upstream::Fault>) -> Self {
+        match sent {
+            // What makes no sense came from somebody.
+            Ok(_) | Err(upstream::Fault::Malformed | upstream::Fault::TooLarge) => Self::Answered,
+            Err(upstream::Fault::Busy) => Self::Unknown,
+            Err(
+                upstream::Fault::Connect(_)
+                | upstream::Fault::Refused
+                | upstream::Fault::Reset
+                | upstream::Fault::Resolve
+                | upstream::Fault::Slow { .. }
+                | upstream::Fault::Tls(_),
+            ) => Self::Silent,
+        }
+    }
+
+    /// An open that was left unanswered, as it counts beside what is known of others.
+    pub(super) fn judge(self, fault: Fault) -> Fault {
+        let why = match self {
+            // What only this call met is no outage.
+            Self::Answered => "other calls are answered",
+            Self::Silent => return fault,
+            Self::Unknown => "whether others are answered is not known",
+        };
+        let message = format!("{}; {why}", fault.reason.message).into();
+        Fault { kind: FaultKind::Refused, reason: Reason { message, ..fault.reason } }
+    }
+}
 
 impl Client {
     /// Makes the call, and where it is left unanswered, also tells whether the authority answers others. One that
@@ -28,48 +69,54 @@ impl Client {
         ssm: &Ssm,
         began: Instant,
         call: impl Future<Output = Opened>,
-    ) -> (Opened, bool) {
+    ) -> (Opened, Others) {
         let timeout = ssm.config.timeout;
         let (half, latest) = (began + timeout / 2, began + timeout * 7 / 8);
         let mut call = pin!(call);
         let beside = async {
             sleep_until(half.into()).await;
-            self.answers(ssm, began, latest).await
+            self.others(ssm, began, latest).await
         };
-        let (opened, answers) = tokio::select! {
+        let (opened, found) = tokio::select! {
             biased;
             opened = &mut call => (opened, None),
-            answers = beside => (call.await, Some(answers)),
+            found = beside => (call.await, Some(found)),
         };
         let unanswered = matches!(&opened.0, Err(fault) if fault.kind.is_silence());
         if !unanswered {
-            return (opened, false);
+            return (opened, Others::Silent);
         }
-        let answers = match answers {
-            Some(answers) => answers || ssm.health.has_answers_since(began),
-            None => self.answers(ssm, began, latest.max(self.clock.now() + timeout / 4)).await,
+        let others = match found {
+            Some(_) if ssm.health.has_answers_since(began) => Others::Answered,
+            Some(found) => found,
+            None => self.others(ssm, began, latest.max(self.clock.now() + timeout / 4)).await,
         };
-        if answers {
+        if others == Others::Answered {
             ssm.health.hear(self.clock.now());
         }
-        (opened, answers)
+        (opened, others)
     }
 
-    async fn answers(&self, ssm: &Ssm, began: Instant, until: Instant) -> bool {
+    async fn others(&self, ssm: &Ssm, began: Instant, until: Instant) -> Others {
         let ask = async {
             let mut last = ssm.knocked.lock().await;
             let now = self.clock.now();
-            if let Some((_, answers)) = last.filter(|(at, _)| now.saturating_duration_since(*at) < HOLDS) {
-                return answers;
+            if let Some((_, found)) = last.filter(|(at, _)| now.saturating_duration_since(*at) < HOLDS) {
+                return found;
             }
-            let answers = self.knock(ssm, until).await;
-            *last = Some((self.clock.now(), answers));
-            answers
+            let found = self.knock(ssm, until).await;
+            if found != Others::Unknown {
+                *last = Some((self.clock.now(), found));
+            }
+            found
         };
-        ssm.health.has_answers_since(began) || timeout_at(until.into(), ask).await.unwrap_or(false)
+        if ssm.health.has_answers_since(began) {
+            return Others::Answered;
+        }
+        timeout_at(until.into(), ask).await.unwrap_or(Others::Silent)
     }
 
-    async fn knock(&self, ssm: &Ssm, until: Instant) -> bool {
+    async fn knock(&self, ssm: &Ssm, until: Instant) -> Others {
         let wire = ssm.config.knock();
         let path_and_query = wire.endpoint.path_and_query();
         let (endpoint, headers) = (wire.endpoint, wire.headers);
@@ -82,24 +129,96 @@ impl Client {
             path_and_query,
             reply_max: REPLY_MAX,
         };
-        match self.pool.send(call).await {
-            Ok(_) => true,
-            // Our own limit says nothing, and gives no credit either.
-            Err(upstream::Fault::Busy | upstream::Fault::Malformed | upstream::Fault::TooLarge) => true,
-            Err(
-                upstream::Fault::Connect(_)
-                | upstream::Fault::Refused
-                | upstream::Fault::Reset
-                | upstream::Fault::Resolve
-                | upstream::Fault::Slow { .. }
-                | upstream::Fault::Tls(_),
-            ) => false,
-        }
+        Others::of(&self.pool.send(call).await)
     }
 }
 
-/// What only this call met is no outage, and gives no credit.
-pub(super) fn answers_others(fault: Fault) -> Fault {
-    let message = format!("{}; other calls are answered", fault.reason.message).into();
-    Fault { kind: FaultKind::Refused, reason: Reason { message, ..fault.reason } }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::{io, path};
+
+    use bytes::Bytes;
+    use http::{HeaderMap, Method};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::authority::Authorities;
+    use crate::authority::health::Health;
+    use crate::clock::Clock;
+    use crate::config::{self, AuthorityKind};
+    use crate::task::Tasks;
+    use crate::telemetry::Telemetry;
+    use crate::upstream::{Phase, Pool, Trust};
+
+    fn lost() -> Fault {
+        Fault { kind: FaultKind::Lost, reason: Reason::new(502, None, "gone") }
+    }
+
+    async fn stage(calls_max: usize) -> (Client, Ssm, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let text = format!(
+            "[[authority]]\nname = \"a\"\nkind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntenant = \"T\"\n\
+             timeout = \"400ms\"\n[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n",
+            listener.local_addr().unwrap()
+        );
+        let mut config = config::parse(&text, path::Path::new("."), std::iter::empty()).unwrap();
+        let AuthorityKind::NagraSsm(dialect) = config.authorities.remove(0).kind else { panic!("another kind") };
+        let (tasks, _deaths) = Tasks::new();
+        let pool = Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
+        let client = Client::new(Authorities::new(Vec::new()), Clock, pool, Arc::new(Telemetry::default()));
+        (client, Ssm::new(dialect, Health::new(Arc::default())), listener)
+    }
+
+    /// Beats that hang can take every place there is, and then nobody was asked.
+    #[tokio::test]
+    async fn our_own_limit_is_no_answer_to_others() {
+        let (client, ssm, _listener) = stage(1).await;
+        let beat = Call {
+            body: Bytes::new(),
+            deadline: Clock.now() + Duration::from_secs(20),
+            endpoint: &ssm.config.heartbeat,
+            headers: HeaderMap::new(),
+            method: Method::POST,
+            path_and_query: ssm.config.heartbeat.path_and_query(),
+            reply_max: REPLY_MAX,
+        };
+        let began = Clock.now();
+        let ((opened, _), others) = tokio::select! {
+            biased;
+            _ = client.pool.send(beat) => panic!("nobody answers"),
+            found = client.knock_beside(&ssm, began, async { (Err(lost()), None) }) => found,
+        };
+        assert_eq!((opened.unwrap_err(), others), (lost(), Others::Unknown));
+        assert!(!ssm.health.has_answers_since(began), "nothing was heard");
+        assert_eq!(*ssm.knocked.lock().await, None, "the next one asks again");
+        // There is a place again, and the silence is found to be one.
+        let (_, others) = client.knock_beside(&ssm, Clock.now(), async { (Err(lost()), None) }).await;
+        assert_eq!(others, Others::Silent);
+        assert!(matches!(*ssm.knocked.lock().await, Some((_, Others::Silent))));
+    }
+
+    #[test]
+    fn what_a_call_of_our_own_meets_says_of_others() {
+        use upstream::Fault as Met;
+        for (met, expected) in [
+            (Met::Busy, Others::Unknown),
+            (Met::Connect(io::ErrorKind::ConnectionRefused), Others::Silent),
+            (Met::Malformed, Others::Answered),
+            (Met::Refused, Others::Silent),
+            (Met::Reset, Others::Silent),
+            (Met::Resolve, Others::Silent),
+            (Met::Slow { phase: Phase::Head }, Others::Silent),
+            (Met::TooLarge, Others::Answered),
+        ] {
+            assert_eq!(Others::of(&Err(met.clone())), expected, "{met:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_silence_toward_everybody_leaves_an_open_unanswered() {
+        for (others, unanswered) in [(Others::Answered, false), (Others::Silent, true), (Others::Unknown, false)] {
+            assert_eq!(others.judge(lost()).kind.is_unanswered(), unanswered, "{others:?}");
+        }
+    }
 }
