@@ -60,7 +60,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     let mut xml = XmlReader::from_str(text);
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
-        found: Found::default(),
+        found: Found::new(plan),
         callbacks: false,
         inherited: Inherited::new(),
         inject: Inject::default(),

@@ -49,7 +49,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         cut: None,
         duration_ms: 0,
         ended: false,
-        found: Found::default(),
+        found: Found::new(plan),
         multivariant: false,
         places: Places::new(quoted),
         plan,

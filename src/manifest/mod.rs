@@ -140,6 +140,10 @@ pub struct Found {
 }
 
 impl Found {
+    fn new(plan: &Plan<'_>) -> Self {
+        Self { expansion: ExpansionCount::of(plan), ..Self::default() }
+    }
+
     fn edit(&mut self, edit: Edit) {
         self.expansion.edit(&edit);
         self.edits.push(edit);

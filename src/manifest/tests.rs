@@ -803,6 +803,41 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
     assert!(read(Format::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), LARGEST).is_ok());
 }
 
+/// Many networks put a token of some hundred characters there.
+#[test]
+fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
+    let direct = |to: &Absolute<'_>, _: Purpose| Some(format!("https://{}{}", to.authority, to.path));
+    let hls: String = (0..1800).map(|number| format!("#EXTINF:4,\nseg-{number:010}.ts\n")).collect();
+    let dash: String = (0..1800).map(|number| format!("<SegmentURL media=\"seg-{number:010}.ts\"/>")).collect();
+    let dash = format!("<MPD><Period><AdaptationSet><Representation><SegmentList>{dash}</SegmentList>");
+    let texts = [
+        (Format::Hls, format!("#EXTM3U\n{hls}")),
+        (Format::Dash, format!("{dash}</Representation></AdaptationSet></Period></MPD>")),
+    ];
+    for (folder, fits) in [(10, true), (300, true), (600, true), (1000, true), (2000, false)] {
+        let folder = format!("/vod/{}/", "t".repeat(folder));
+        let path = format!("{folder}main");
+        let base = Base { path: &path, ..plan().base };
+        for (bind, before) in [
+            (&direct as &dyn Fn(&Absolute<'_>, Purpose) -> Option<String>, "https://cdn.example"),
+            (&bind, "/media/~p/0123/~h/cdn.examples"),
+        ] {
+            let plan = Plan { all: true, base, bind, ..plan() };
+            for (format, text) in &texts {
+                let case = format!("{format:?} {before} {}", folder.len());
+                if fits {
+                    let whole = edited(*format, text, &plan);
+                    assert_eq!(whole.matches(&format!("{before}{folder}seg-")).count(), 1800, "{case}");
+                } else {
+                    // Whatever stands there, in all it is bounded.
+                    let refused = read(*format, text.as_bytes(), &plan, LARGEST);
+                    assert_eq!(refused.err(), Some(Unfit::Grows), "{case}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
     let hls = |tags: &str| format!("#EXTM3U\n{tags}#EXTINF:4,\n7.m4s\n");
