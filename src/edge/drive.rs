@@ -79,10 +79,21 @@ pub(super) async fn drive<C: Graceful>(
     };
     ties.end();
     line.announce_end();
-    let ending = timeout(grace, finish(connection, &line, &shared, quiet));
-    if let Ok(Some(ended)) = Box::pin(ending).await {
+    let ending = finish(connection, &line, &shared, quiet);
+    if let Some(ended) = Box::pin(within(ending, &line, grace, limits.drain)).await {
         note(ended, &shared, address, &line);
     }
+}
+
+/// A call that was found in the socket only after the grace was chosen has begun all the same: it is served, for `most`
+/// in all. None: the connection is to be cut.
+async fn within<T>(ending: impl Future<Output = Option<T>>, line: &Line, grace: Duration, most: Duration) -> Option<T> {
+    let mut ending = pin!(ending);
+    let ended = match timeout(grace, ending.as_mut()).await {
+        Err(_late) if line.is_busy() => timeout(most.saturating_sub(grace), ending).await,
+        ended => ended,
+    };
+    ended.ok().flatten()
 }
 
 /// So long an idle connection that is to end waits for one more request.
@@ -233,3 +244,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection
         false
     }
 }
+
+#[cfg(test)]
+mod tests;
