@@ -22,7 +22,7 @@ pub struct ViewerPage {
 pub(super) struct AskedCall {
     accept_language: Option<HeaderValue>,
     host: Option<HeaderValue>,
-    /// Whether its name for us is one to be repeated.
+    /// Whether its name for us is one to be repeated: not before it has been looked at.
     pub(super) is_addressed: bool,
     pub(super) method: Method,
     tls: bool,
@@ -33,7 +33,7 @@ impl AskedCall {
     pub(super) fn of(parts: &Parts, tls: bool) -> Self {
         let header = |name| parts.headers.get(name).cloned();
         let (accept_language, host) = (header(ACCEPT_LANGUAGE), header(HOST));
-        Self { accept_language, host, is_addressed: true, method: parts.method.clone(), tls, uri: parts.uri.clone() }
+        Self { accept_language, host, is_addressed: false, method: parts.method.clone(), tls, uri: parts.uri.clone() }
     }
 
     /// Adds the page to the body of a refusal, if the handler has one.

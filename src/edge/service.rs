@@ -66,9 +66,10 @@ impl Service<Request<Incoming>> for Calls {
             caller,
         };
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
-            finish.asked.is_addressed = false;
             return Answer::ready(self.refuse(breach), finish, running);
         }
+        let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
+        finish.asked.is_addressed = addressed;
         // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
         let answers_preflights = !self.worker.shared.cors.load().is_left_to_the_handler();
         if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == Caller::Refuse {
@@ -76,8 +77,6 @@ impl Service<Request<Incoming>> for Calls {
             return Answer::ready(self.preflight(&finish, &parts.headers), finish, running);
         }
         // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
-        let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
-        finish.asked.is_addressed = addressed;
         if finish.caller == Caller::Ignore && !addressed && !for_viewers {
             add(&shared.counters.refused_hosts);
             let mut reply = HOST_REFUSED.reply();

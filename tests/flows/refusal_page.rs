@@ -254,6 +254,23 @@ async fn every_refusal_leads_to_a_page_that_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_ours_is_not_repeated_to_a_page_on_no_list() {
+    let server = license_server().await;
+    let script = household(&server, "").server("origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]");
+    let stage = script.start().await;
+    for (host, base) in [("evil.example", ""), ("proxy.test", OURS)] {
+        for method in [Method::POST, Method::OPTIONS] {
+            let call = device(&stage, "tv").post("").method(method.clone()).header("host", host);
+            let refused = call.header("origin", "https://page.example").await;
+            assert_eq!(refused.error(), (403, "origin_refused".to_owned()));
+            let href = refused.json()["href"].as_str().unwrap().to_owned();
+            assert!(href.starts_with(&format!("{base}/license/~refused/")), "{method} {host}: {href}");
+        }
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn a_viewer_frees_a_place_of_the_household_and_plays() {
     let server = license_server().await;
     let stage = household(&server, "").start().await;
