@@ -11,6 +11,7 @@ use std::time::Duration;
 use edge_support::{GENEROUS, Running, Setup, ask, limits, read_to_end, status};
 use edge_tls::{Client, H2, Stream};
 use sidebeat::config::Limits;
+use sidebeat::edge::AddressResource;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -181,6 +182,46 @@ async fn a_window_of_one_byte_that_is_not_opened_again_holds_a_reply_for_a_while
     assert_eq!(edge.counters.stalled.load(Ordering::Relaxed), 2);
     assert_eq!(edge.serving.calls(), 0);
     neighbours_are_served(&edge).await;
+}
+
+/// Their streams' tasks are over: only what waits for the window is left of them.
+#[tokio::test]
+async fn a_reply_whose_last_piece_is_not_read_counts_for_its_address() {
+    let edge = Setup { limits: Limits { in_flight_per_address: 2, ..limits() }, ..Setup::default() }.run().await;
+    let refused = || edge.counters.address_refusals().find(|(of, _)| *of == AddressResource::Calls).unwrap().1;
+    let mut stream = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
+    let one_byte = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]);
+    stream.write_all(&[PREFACE, &one_byte, &get(1, "/a"), &get(3, "/a")].concat()).await.unwrap();
+    let open = |number| frame(WINDOW_UPDATE, 0, number, &100_u32.to_be_bytes());
+    let mut stuck = 2;
+    let talking = async {
+        let (mut called, mut ended) = (0, Vec::new());
+        while called < 2 {
+            let (kind, flags, number, _) = next_frame(&mut stream).await.expect("the connection must last");
+            match (kind, number) {
+                (DATA, 1 | 3) if flags & END_STREAM != 0 => ended.push(number),
+                (DATA, 1 | 3) if stuck > 0 => {
+                    stuck -= 1;
+                    if stuck == 0 {
+                        stream.write_all(&get(5, "/a")).await.unwrap();
+                    }
+                }
+                (HEADERS, 5) => {
+                    assert_eq!(refused(), 1, "what is not read counts");
+                    stream.write_all(&[open(1), open(3)].concat()).await.unwrap();
+                }
+                (HEADERS, 7) => called = 2,
+                _ => {}
+            }
+            if ended.len() == 2 && called == 0 {
+                called = 1;
+                stream.write_all(&get(7, "/a")).await.unwrap();
+            }
+        }
+    };
+    timeout(GENEROUS, talking).await.expect("a reply does not come");
+    assert_eq!(refused(), 1, "what was read does not count any more");
+    assert_eq!(edge.take_seen().len(), 3);
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 //!
 //! A license is whole, and costs no more than its bytes. A segment is read from its server only as fast as the
 //! player reads it from us, and is dropped with the player's connection.
+//!
+//! What the connection was given, it may hold for long: over HTTP/2 the last piece waits there for a window that its
+//! peer need not open, when the stream's task is over. So each piece carries the share of its address.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -39,10 +42,10 @@ impl Sending {
     /// Counts for its address until all of it is sent, or nobody wants the rest. The call of a stream runs so long, too.
     pub(super) fn within(self, running: Running, share: Option<Arc<AddressShare>>) -> Self {
         match (self, share) {
-            (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, _share: share })),
+            (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, share })),
             (Self::Whole(body), Some(share)) => {
                 let data = body.into_inner().unwrap_or_default();
-                Self::Counted(Counted { data, taken: BeingTaken::after(&running), _share: share })
+                Self::Counted(Counted { data, taken: BeingTaken::after(&running), share })
             }
             (whole @ (Self::Counted(_) | Self::Whole(_)), _) => whole,
         }
@@ -52,14 +55,32 @@ impl Sending {
 pub struct Counted {
     data: Bytes,
     taken: BeingTaken,
+    share: Arc<AddressShare>,
+}
+
+/// Counts for its address until it is written, or dropped unsent.
+struct CountedPiece {
+    data: Bytes,
     _share: Arc<AddressShare>,
+}
+
+impl CountedPiece {
+    fn of(data: Bytes, share: &Arc<AddressShare>) -> Bytes {
+        Bytes::from_owner(Self { data, _share: Arc::clone(share) })
+    }
+}
+
+impl AsRef<[u8]> for CountedPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 /// A stream whose call counts as running for as long as it flows: its connection is not idle.
 struct Flowing {
     body: Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>,
     _running: Running,
-    _share: Option<Arc<AddressShare>>,
+    share: Option<Arc<AddressShare>>,
 }
 
 impl Body for Flowing {
@@ -67,7 +88,9 @@ impl Body for Flowing {
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.body.as_mut().poll_frame(cx)
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        let Some(share) = &self.share else { return Poll::Ready(frame) };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| CountedPiece::of(data, share)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -95,7 +118,7 @@ impl Body for Sending {
             Self::Counted(counted) => {
                 let piece = counted.data.split_to(counted.data.len().min(PIECE_BYTES));
                 counted.taken.took_a_piece();
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+                Poll::Ready(Some(Ok(Frame::data(CountedPiece::of(piece, &counted.share)))))
             }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
@@ -154,5 +177,23 @@ mod tests {
             assert!(idle.try_join_next().is_none(), "cut after piece {piece}");
         }
         timeout(3 * IDLE, idle.join_next()).await.expect("held open by a reply that nobody takes").unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reply_counts_for_its_address_while_its_last_piece_is_kept() {
+        let line = Arc::new(Line::new(Arc::default()));
+        let limits = Arc::<AddressLimits>::default();
+        let streamed = || Sending::stream(Full::from("piece").map_err(|never| match never {}));
+        for reply in [Sending::from(Full::from("piece")), streamed()] {
+            let share = limits.take(Ipv4Addr::LOCALHOST.into(), AddressResource::Calls, 1).map(Arc::new).unwrap();
+            let mut reply = reply.within(Running::begin(&line), Some(Arc::clone(&share)));
+            let piece = reply.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(reply.frame().await.is_none());
+            drop(reply);
+            assert_eq!(line.activity().1, 0);
+            assert_eq!((&*piece, Arc::strong_count(&share)), (&b"piece"[..], 2));
+            drop(piece);
+            assert_eq!(Arc::strong_count(&share), 1);
+        }
     }
 }
