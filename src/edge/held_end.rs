@@ -46,7 +46,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeldEnd<S> {
         // An end by our own deadline has nothing before it.
         let is_end = match &read {
             Ok(()) => buffer.filled().len() == before,
-            Err(fault) => is_desertion(fault),
+            Err(fault) => fault.kind() != ErrorKind::TimedOut,
         };
         if is_end && !std::mem::replace(&mut self.held, true) {
             cx.waker().wake_by_ref();
@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn an_end_by_our_own_deadline_is_asked_for_once() {
-        for (kind, is_held) in [(ErrorKind::TimedOut, false), (ErrorKind::ConnectionReset, true)] {
+        for (kind, is_held) in
+            [(ErrorKind::TimedOut, false), (ErrorKind::ConnectionReset, true), (ErrorKind::UnexpectedEof, true)]
+        {
             let mut stream = HeldEnd::new(Silent(kind));
             let (mut bytes, mut cx) = ([0; 64], Context::from_waker(Waker::noop()));
             let mut polled = || Pin::new(&mut stream).poll_read(&mut cx, &mut ReadBuf::new(&mut bytes));
