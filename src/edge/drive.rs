@@ -74,26 +74,15 @@ pub(super) async fn drive<C: Graceful>(
             (quiet_time(&limits), limits.drain)
         }
         () = idle => (Duration::ZERO, or_busy(IDLE_GRACE)),
-        // A call that has begun just now is served; its place is another's already.
+        // A call that runs is served; its place is another's already.
         () = line.evicted() => (SHORT_LOOK, or_busy(EVICTION_GRACE)),
     };
     ties.end();
     line.announce_end();
-    let ending = finish(connection, &line, &shared, quiet);
-    if let Some(ended) = Box::pin(within(ending, &line, grace, limits.drain)).await {
+    let ending = timeout(grace, finish(connection, &line, &shared, quiet));
+    if let Ok(Some(ended)) = Box::pin(ending).await {
         note(ended, &shared, address, &line);
     }
-}
-
-/// A call that was found in the socket only after the grace was chosen has begun all the same: it is served, for `most`
-/// in all. None: the connection is to be cut.
-async fn within<T>(ending: impl Future<Output = Option<T>>, line: &Line, grace: Duration, most: Duration) -> Option<T> {
-    let mut ending = pin!(ending);
-    let ended = match timeout(grace, ending.as_mut()).await {
-        Err(_late) if line.is_busy() => timeout(most.saturating_sub(grace), ending).await,
-        ended => ended,
-    };
-    ended.ok().flatten()
 }
 
 /// So long an idle connection that is to end waits for one more request.
@@ -244,6 +233,3 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection
         false
     }
 }
-
-#[cfg(test)]
-mod tests;
