@@ -33,7 +33,7 @@ impl Serving {
     }
 
     /// Every reply says from now on that its connection ends with it, connections of HTTP/2 are told to go away, and
-    /// idle ones have [`MAX_UNUSED_TIME`] for one more request. Connections are still taken. Waits `period`, or less if
+    /// idle ones have a second at most for one more request. Connections are still taken. Waits `period`, or less if
     /// none is left.
     pub async fn announce(&self, period: Duration) {
         self.shared.announce.cancel();
