@@ -518,6 +518,15 @@ async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() 
 }
 
 #[tokio::test]
+async fn a_shared_session_takes_no_place_among_those_that_play_by_a_token() {
+    let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
+    stage.play(1).await;
+    stage.admit(2, HOUR).await.session.expect("a session");
+    assert_eq!(stage.sessions.token_index.len(), 2);
+    stage.tasks.stop();
+}
+
+#[tokio::test]
 async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten() {
     let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
     let asks = stage.play(1).await;

@@ -99,7 +99,7 @@ impl Sessions {
 
     /// Keeps the index as the device is after this step.
     pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<Kept>) {
-        for playback in device.playbacks_mut() {
+        for playback in device.playbacks_mut().filter(|playback| !playback.is_device_session()) {
             let mut indexed = playback.card.indexed_tokens.take();
             if indexed.is_none() && playback.goes_on() && playback.tokens().next().is_some() {
                 indexed = Some(IndexedTokens::new(self.token_index.clone(), key, playback.id));
