@@ -5,6 +5,7 @@
 mod edge_support;
 mod edge_tls;
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use edge_support::{GENEROUS, Recorder, Running, Setup, ask, limits, read_reply, read_to_end, server, status};
 use edge_tls::{Client, H1, H2};
 use sidebeat::config::Limits;
-use sidebeat::edge::{Counters, Edge};
+use sidebeat::edge::{Counters, Edge, Serving};
 use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -89,10 +90,11 @@ async fn drain_gives_up_after_its_grace() {
     assert_eq!(held.read(&mut [0; 64]).await.unwrap_or(0), 0, "cut, not answered");
 }
 
-/// Drain has begun: nobody is accepted any more.
-async fn drain_begun(edge: &Running) {
-    let refused = async { while TcpStream::connect(edge.plain).await.is_ok() {} };
-    timeout(GENEROUS, refused).await.expect("connections are accepted for ever");
+/// From its first poll on every reply says that its connection ends.
+async fn begin_drain(serving: &Serving) -> Pin<Box<impl Future<Output = usize>>> {
+    let mut drain = Box::pin(serving.drain(GENEROUS));
+    assert!(timeout(Duration::ZERO, drain.as_mut()).await.is_err(), "connections are waited for");
+    drain
 }
 
 trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -107,7 +109,13 @@ async fn connect_both(edge: &Running) -> [(Box<dyn Pipe>, &'static str); 2] {
 
 /// Sends the (rest of a) request, and expects the last reply of the connection.
 async fn ask_last(stream: &mut Box<dyn Pipe>, request: &str, what: &str) {
-    let reply = ask(stream, request).await.unwrap_or_else(|| panic!("{what}: closed without a reply"));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    expect_last(stream, what).await;
+}
+
+/// Expects the last reply of the connection.
+async fn expect_last(stream: &mut Box<dyn Pipe>, what: &str) {
+    let reply = read_reply(stream).await.unwrap_or_else(|| panic!("{what}: closed without a reply"));
     assert_eq!(status(&reply), 200, "{what}");
     assert!(reply.contains("connection: close\r\n"), "{what}: {reply}");
     assert_eq!(read_to_end(stream).await, b"", "{what}: and then it is closed");
@@ -133,14 +141,17 @@ async fn a_request_that_comes_when_drain_has_begun_is_answered_and_is_the_last_o
             connections.push((stream, rest, format!("{begun}, {over}")));
         }
     }
-    let asking = async {
-        drain_begun(&edge).await;
-        for (stream, rest, what) in &mut connections {
-            ask_last(stream, rest, what).await;
+    let mut drain = begin_drain(&edge.serving).await;
+    // All at once: a connection is waited for one second, whatever else this machine does.
+    for (stream, rest, _) in &mut connections {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+    }
+    let answering = async {
+        for (stream, _, what) in &mut connections {
+            expect_last(stream, what).await;
         }
     };
-    let (left, ()) = tokio::join!(edge.serving.drain(GENEROUS), asking);
-    assert_eq!(left, 0);
+    assert_eq!(tokio::join!(drain.as_mut(), answering).0, 0);
 }
 
 #[tokio::test]
@@ -149,13 +160,13 @@ async fn a_new_http2_connection_brings_its_first_request_when_drain_has_begun() 
     let client = Client::trusting(edge.directory.path()).speaking(H2);
     let (mut used, mut new) = (client.calls(&edge).await, client.calls(&edge).await);
     assert_eq!(used.post("/a", "").await.status(), 200);
+    let mut drain = begin_drain(&edge.serving).await;
     let asking = async {
-        timeout(GENEROUS, used.closed()).await.expect("one that was used is told to go away");
         assert_eq!(new.post("/a", "").await.status(), 200);
         timeout(GENEROUS, new.closed()).await.expect("and then it is closed");
+        timeout(GENEROUS, used.closed()).await.expect("one that was used is told to go away");
     };
-    let (left, ()) = tokio::join!(edge.serving.drain(GENEROUS), asking);
-    assert_eq!(left, 0);
+    assert_eq!(tokio::join!(drain.as_mut(), asking).0, 0);
 }
 
 /// A head that has begun is waited for longer than a request that may never come.
@@ -188,10 +199,12 @@ async fn a_reply_that_flowed_before_drain_leaves_time_for_one_more_request() {
     }
     let left = drain_while(&edge, async {
         edge.gate.add_permits(2);
-        for (stream, over) in &mut connections {
+        let [cleartext, encrypted] = &mut connections;
+        let next = async |(stream, over): &mut (Box<dyn Pipe>, &'static str)| {
             until(stream, "0\r\n\r\n").await;
             ask_last(stream, GET, over).await;
-        }
+        };
+        tokio::join!(next(cleartext), next(encrypted));
     })
     .await;
     assert_eq!(left, 0);
@@ -225,8 +238,11 @@ async fn a_connection_at_the_end_of_its_lifetime_has_one_more_request_answered()
         }
     };
     timeout(GENEROUS, over_age).await.expect("lifetimes end");
+    for (stream, _) in &mut connections {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+    }
     for (stream, over) in &mut connections {
-        ask_last(stream, GET, over).await;
+        expect_last(stream, over).await;
     }
 }
 
@@ -264,8 +280,7 @@ async fn connections_in_the_backlog_are_answered_when_drain_begins() {
             stream.write_all(GET.as_bytes()).await.unwrap();
             streams.push(stream);
         }
-        let mut drain = Box::pin(serving.drain(GENEROUS));
-        assert!(timeout(Duration::ZERO, drain.as_mut()).await.is_err(), "sockets are waited for");
+        let drain = begin_drain(&serving).await;
         drop(open);
         let answering = async {
             for (number, stream) in streams.iter_mut().enumerate() {
