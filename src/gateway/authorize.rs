@@ -18,13 +18,14 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use super::Gateway;
-use super::caller::CallerNames;
-use super::forward;
-use super::identity::{self, Evidence};
-use super::onward;
-use super::own_headers;
+use super::identity;
+use super::identity::Evidence;
+use super::identity::caller::CallerNames;
+use super::license::outgoing;
+use super::license::upstream;
 use super::query;
 use super::route::Authorizing;
+use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, Rung};
@@ -90,7 +91,7 @@ impl Gateway {
         };
         // The device may be named in the body.
         let caller = self.caller(route, authority, peer, rest, &parts, &body);
-        if let Err(unfit) = onward::check_encoding(&parts.headers) {
+        if let Err(unfit) = outgoing::check_encoding(&parts.headers) {
             return self.naming(unfit.reply(), || caller.names());
         }
         let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
@@ -273,12 +274,12 @@ fn onward_target(route: &config::Authorize, rest: &str, query: Option<&str>) -> 
         .chain(cmcd)
         .collect();
     let query = query::without(query, &ours);
-    forward::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()
+    upstream::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()
 }
 
 fn as_it_is(reply: Reply) -> Response<ReplyBody> {
     let Reply { body, mut headers, status } = reply;
-    own_headers::take_off(&mut headers);
+    server_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(ETAG);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

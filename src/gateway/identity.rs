@@ -3,6 +3,10 @@
 //! The route's ladder names the device; an embedded authority has ladders of its own for the account
 //! and the groups.
 
+pub(super) mod caller;
+pub(super) mod token_proof;
+pub(super) mod watch;
+
 use std::net::IpAddr;
 use std::time::Duration;
 

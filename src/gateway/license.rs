@@ -1,19 +1,34 @@
 //! One license call, as a story: who asks, what the core answers, what the player gets.
 
+pub(super) mod call_notes;
+pub(super) mod feedback;
+pub(super) mod kills;
+pub(super) mod lesson;
+pub(super) mod mirror;
+pub(super) mod outgoing;
+pub(super) mod redirect;
+pub(super) mod renewal;
+pub(super) mod request;
+pub(super) mod sessionless;
+pub(super) mod single_flight;
+pub(super) mod token_expiry;
+pub(super) mod twin;
+pub(super) mod upstream;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 
+use self::outgoing::OnwardRequest;
+use self::request::Asked;
+use self::single_flight::Flight;
+use self::upstream::{Failure, LicenseReply};
 use super::Gateway;
-use super::asked::Asked;
-use super::caller::CallerNames;
-use super::flight::Flight;
-use super::forward::{self, Failure, LicenseReply};
-use super::onward::OnwardRequest;
+use super::control::control_paths;
+use super::identity::caller::CallerNames;
 use super::refusal::{Phase, Turned};
 use super::route::Route;
-use super::signs;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
@@ -114,7 +129,7 @@ impl Gateway {
     /// What the player says of itself with a license call (CMCD), about the call's own playback.
     fn note_told(&self, route: &Route, asked: &Asked, told: &cmcd::Report) {
         let Some(key) = route.authority.as_deref().and_then(|authority| asked.key(authority)) else { return };
-        self.sessions.report(key, asked.playback(), Report { by_interval: false, ..signs::read(told) });
+        self.sessions.report(key, asked.playback(), Report { by_interval: false, ..control_paths::read(told) });
     }
 }
 
@@ -277,7 +292,7 @@ impl Story<'_> {
     }
 
     fn conclude(&self, reply: Result<Reply, Failure>, outcome: Outcome) -> Ending {
-        let passed = reply.and_then(|reply| Ok((outcome, forward::onward_reply(self.route, reply)?)));
+        let passed = reply.and_then(|reply| Ok((outcome, upstream::onward_reply(self.route, reply)?)));
         passed.unwrap_or_else(|failure| {
             self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
             (Outcome::Failed, self.turn_away(Phase::License, &Turned::by_failure(&failure), None))

@@ -5,27 +5,27 @@
 //! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
 //! and segments are refused, transfers are cut; a blackout goes over to its slate.
 
-mod again;
-mod circle;
+mod classify;
 mod cookies;
-mod counted;
-mod edit_job;
+mod ended;
 mod fetch;
-mod first;
-mod guarded;
-mod list;
-mod look;
+mod first_manifest;
+mod guarded_body;
+mod head_probe;
+mod inherited_account;
+mod json_lists;
 mod manifest;
-mod over;
-mod pass;
-mod peeked;
-mod place;
+mod manifest_edit;
+mod media_memory;
+mod paths;
+mod peeked_body;
+mod player_report;
 mod playhead;
-mod recognise;
-mod shelf;
+mod redirect_loop;
+mod relay;
+mod reopen;
+mod replies;
 mod slate;
-mod told;
-mod told_by_player;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,16 +35,16 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::Failure;
-use self::first::First;
-use self::place::{Document, Map, Target};
-use self::shelf::Seat;
-pub use self::shelf::Shelf;
-use self::told::{
+use self::first_manifest::First;
+use self::media_memory::Seat;
+pub use self::media_memory::Shelf;
+use self::paths::{Document, Map, Target};
+use self::replies::{
     BLACKED_OUT, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told,
 };
 use super::Gateway;
-use super::caller::CallerNames;
 use super::identity;
+use super::identity::caller::CallerNames;
 use super::route::Route;
 use crate::authority::Authority;
 use crate::config::{self, Endpoint};
@@ -136,7 +136,7 @@ impl Story<'_> {
         if let Some(refusal) = self.route.blackout_of(self.registration) {
             return self.tell_dark(below, &refusal).await;
         }
-        if below.starts_with(place::SLATE) && self.blackout().is_none() {
+        if below.starts_with(paths::SLATE) && self.blackout().is_none() {
             // What was blacked out may be forgotten, but its slate is no programme.
             return self.ended_or_refused(BLACKED_OUT);
         }

@@ -4,58 +4,37 @@
 //! renews or refuses. Holds no session and no connection; decides nothing that the core decides.
 //! Called by the edge, one instance per worker.
 
-mod asked;
 mod authorize;
-mod call_notes;
-mod caller;
-mod connection;
+mod connection_guard;
+mod control;
 mod dot_segments;
-mod events;
-mod expiry;
-mod flight;
-mod forward;
-mod home;
 mod identity;
-mod identity_watch;
-mod kills;
-mod lesson;
 mod license;
 mod media;
-mod mirror;
-mod onward;
-mod own_headers;
-mod proof;
 mod query;
-mod reach;
-mod redirect;
 mod refusal;
-mod refusal_page;
-mod renewal;
+mod restore;
 mod route;
-mod sessionless;
-mod signs;
-mod slot_tickets;
-mod taught;
-mod twin;
+mod server_headers;
+mod upstream_reach;
 mod via;
-mod viewer_texts;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
+use self::control::control_paths::Sign;
 use self::dot_segments::has_dot_segment;
-pub use self::flight::Flights;
-pub use self::home::rung;
-pub use self::identity_watch::IdentityWatch;
+pub use self::identity::watch::IdentityWatch;
+pub use self::license::single_flight::Flights;
 pub use self::media::Shelf;
+pub use self::refusal::slot_tickets::SlotTickets;
+use self::refusal::viewer_texts::ViewerTexts;
+pub use self::restore::rung;
 use self::route::Route;
 pub use self::route::{Configured, Routes};
-use self::signs::Sign;
-pub use self::slot_tickets::SlotTickets;
 pub use self::via::ViaName;
-use self::viewer_texts::ViewerTexts;
 use crate::authority::Client;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
@@ -115,7 +94,7 @@ impl Handler for Arc<Gateway> {
         let routes = self.routes.load();
         let route = routes.find(path).map(|(route, _)| &**route);
         let title = ViewerTexts::wished(&routes.texts, accept_language).text("page-title").to_owned();
-        Some(ViewerPage { path: refusal_page::path_of(route, error, incident), title })
+        Some(ViewerPage { path: refusal::page::path_of(route, error, incident), title })
     }
 }
 
@@ -161,7 +140,7 @@ impl Gateway {
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
-        if let (&Method::GET, Some(rest)) = (request.method(), events::of(&rest)) {
+        if let (&Method::GET, Some(rest)) = (request.method(), control::events::of(&rest)) {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
@@ -180,9 +159,9 @@ impl Gateway {
     async fn answer_page(&self, routes: &Routes, request: Request<RequestBody>) -> Response<ReplyBody> {
         let path = request.uri().path().to_owned();
         let found = routes.find(&path);
-        match (found, refusal_page::of(found.map_or(&path, |(_, rest)| rest))) {
+        match (found, refusal::page::of(found.map_or(&path, |(_, rest)| rest))) {
             (Some((route, _)), Some(page)) => self.show_refusal(route, page, request).await,
-            (None, Some(page)) => refusal_page::without_route(&routes.texts, page, &request),
+            (None, Some(page)) => refusal::page::without_route(&routes.texts, page, &request),
             (_, None) => refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page"),
         }
     }

@@ -6,13 +6,16 @@
 
 mod body;
 mod help;
+pub(super) mod page;
 mod shape;
+pub(super) mod slot_tickets;
+pub(super) mod viewer_texts;
 
 use http::{Response, StatusCode};
 
-use super::forward::Failure;
+use self::page::SlotClaim;
 use super::license::Story;
-use super::refusal_page::SlotClaim;
+use super::license::upstream::Failure;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::reach::Reach;
+use super::upstream_reach::Reach;
 use crate::authority::Authority;
 use crate::config::{self, Limits, SessionUnit, Texts};
 use crate::playbacks::Registration;

@@ -6,7 +6,7 @@
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use super::place::{Map, Target};
+use super::paths::{Map, Target};
 
 /// `secure`: the player came over TLS; without it, browsers take no cookie that wants it.
 pub(super) fn rewrite(headers: &mut HeaderMap, map: &Map<'_>, target: &Target, secure: bool) {

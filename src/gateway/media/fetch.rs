@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Story;
 use super::cookies;
-use super::place::Target;
-use super::told::is_segment;
+use super::paths::Target;
+use super::replies::is_segment;
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::edge::{AddressResource, AddressShare};
-use crate::gateway::{own_headers, query};
+use crate::gateway::{query, server_headers};
 use crate::upstream::{Call, Fault, Hold, Streamed};
 
 /// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
@@ -119,7 +119,8 @@ impl Story<'_> {
 
     /// What the player itself adds, without what is for us alone.
     pub(super) fn own_query(&self) -> Option<String> {
-        let names = crate::gateway::asked::our_names(self.route, self.authority.map(|authority| &**authority));
+        let names =
+            crate::gateway::license::request::our_names(self.route, self.authority.map(|authority| &**authority));
         query::without(self.asked.uri.query(), &names)
     }
 
@@ -154,7 +155,7 @@ impl Story<'_> {
 
 /// For what was edited for one playback.
 pub(super) fn edited(headers: &mut HeaderMap) {
-    own_headers::take_off(headers);
+    server_headers::take_off(headers);
     for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
         headers.remove(name);
     }

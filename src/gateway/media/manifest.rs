@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::edit_job::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
-use super::fetch::{self, Failure};
-use super::peeked::MediaReply;
-use super::place::{Document, Map, Target};
-use super::{Story, UNKNOWN_MEDIA, recognise, told};
+use super::fetch;
+use super::fetch::Failure;
+use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
+use super::paths::{Document, Map, Target};
+use super::peeked_body::MediaReply;
+use super::{Story, UNKNOWN_MEDIA, classify, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
 use crate::manifest::{self, Format, Purpose, Sniffed, Unfit};
@@ -150,7 +151,7 @@ impl Story<'_> {
             body::Fault::Exceed => Instead::Unfit(Unfit::Large),
             body::Fault::Stall => Instead::Failure(Failure::Fault(Fault::Slow { phase: Phase::Body })),
         })?;
-        let encodings: Vec<String> = recognise::encoding_values(&headers).map(str::to_owned).collect();
+        let encodings: Vec<String> = classify::encoding_values(&headers).map(str::to_owned).collect();
         let (charset, most) = (fetch::charset(&headers).map(str::to_owned), self.media.manifest_max);
         let bytes = body.len();
         let decode = move || {

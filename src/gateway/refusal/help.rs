@@ -4,10 +4,10 @@ use http::HeaderMap;
 use http::uri::Authority as HostAndPort;
 
 use super::Turned;
+use super::page::{SlotClaim, path_of};
+use super::viewer_texts::{ViewerTexts, key_of};
 use crate::gateway::Gateway;
-use crate::gateway::refusal_page::{SlotClaim, path_of};
 use crate::gateway::route::Route;
-use crate::gateway::viewer_texts::{ViewerTexts, key_of};
 use crate::ids::Incident;
 
 #[derive(Clone, Debug, Eq, PartialEq)]

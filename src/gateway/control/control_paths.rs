@@ -1,0 +1,173 @@
+//! Signs of a playback's life and end that are no license calls.
+//!
+//! `{route}/~stop`: it is over; the strongest evidence there is. `{route}/~report`: CMCD event
+//! reports, which prove life while they come and death when they stop. Both take the same identity
+//! and content token as a license call, in headers or in the query, so that one URL is all that an app
+//! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
+//! its playback, whatever names the device: no beacon can set a header. Without one they mean those of the device that
+//! began without one. Answered 204, whatever it meant: who asks learns nothing, and a player that hears 410 would never
+//! report again. Only a call that is none gets another answer: a GET of a browser's 405, a body that is broken 400, slow
+//! 408, too large 413, or one too many 403. The answer waits for nothing: the authority is told behind it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use crate::cmcd::{self, Event, State};
+use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
+use crate::gateway::Gateway;
+use crate::gateway::identity;
+use crate::gateway::identity::Evidence;
+use crate::gateway::route::Route;
+use crate::secret::Fingerprint;
+use crate::session::{Playing, Report, Stream};
+use crate::sessions::DeviceKey;
+use crate::token::TokenClaims;
+
+/// No license server's path ends like these.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) enum Sign {
+    Report,
+    Stop,
+}
+
+impl Sign {
+    const ALL: [Self; 2] = [Self::Report, Self::Stop];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Report => "/~report",
+            Self::Stop => "/~stop",
+        }
+    }
+
+    /// The sign that a path below a route stands for, and the path without it.
+    pub(in crate::gateway) fn of(rest: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|sign| Some((sign, rest.strip_suffix(sign.path())?)))
+    }
+}
+
+impl Gateway {
+    pub(in crate::gateway) async fn take_sign(
+        &self,
+        route: &Route,
+        peer: &Peer,
+        sign: Sign,
+        rest: &str,
+        request: Request<RequestBody>,
+    ) -> Response<ReplyBody> {
+        // An image in any page could ask for it, unasked and unseen.
+        if request.method() == Method::GET && has_browser_headers(request.headers()) {
+            const DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
+            return crate::gateway::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", DETAIL);
+        }
+        let query = request.uri().query();
+        let who = self.who(route, peer, rest, request.headers(), query);
+        let Some((key, token)) = who else { return reply::empty(StatusCode::NO_CONTENT) };
+        match sign {
+            Sign::Stop => {
+                let stopped = self.sessions.stop(key, token);
+                tracing::debug!(route = &*route.path, stopped, "stop call");
+            }
+            Sign::Report => {
+                self.tie(route, peer, Some(key));
+                return self.take_reports(route, key, token, request).await;
+            }
+        }
+        reply::empty(StatusCode::NO_CONTENT)
+    }
+
+    async fn take_reports(
+        &self,
+        route: &Route,
+        key: DeviceKey,
+        token: Option<Fingerprint>,
+        request: Request<RequestBody>,
+    ) -> Response<ReplyBody> {
+        if request.method() == Method::GET {
+            let told = request.uri().query().and_then(cmcd::from_query);
+            told.iter().for_each(|told| self.tell(key, token, told));
+            return reply::empty(StatusCode::NO_CONTENT);
+        }
+        match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
+            // What cannot be read tells nothing, and is nobody's fault that we could name.
+            Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
+            Err(fault) => return fault.reply(),
+        }
+        reply::empty(StatusCode::NO_CONTENT)
+    }
+
+    fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::Report) {
+        self.sessions.report(key, token, read(told));
+    }
+
+    /// The device whose playback is meant, and the content token that says so.
+    pub(in crate::gateway) fn who(
+        &self,
+        route: &Route,
+        peer: &Peer,
+        rest: &str,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Option<(DeviceKey, Option<Fingerprint>)> {
+        if let (Some(registration), _) = self.registered(route, rest).ok()? {
+            let authority = route.authority.as_deref()?;
+            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+            return Some((key, Some(registration.token())));
+        }
+        let authority = route.authority.as_deref()?;
+        let token = identity::content_token(&route.config.content_token, headers, query, None);
+        let device = |claims: Option<&TokenClaims>| {
+            identity::device(&route.config.device, &Evidence { claims, headers, peer, query, rest })
+        };
+        let claims = self.prove_sign(authority, token.as_ref(), |claims| device(Some(claims)))?;
+        let token = identity::of_playback(token.as_ref(), claims.as_ref());
+        let named = device(claims.as_ref()).map(|(device, rung)| DeviceKey::new(&authority.name, rung, &device));
+        let playing = token.and_then(|token| self.sessions.device_of_token(&authority.name, named, token));
+        Some((playing.or(named)?, token))
+    }
+}
+
+/// A report in the words of the core. Players that send no state are taken to play.
+pub(in crate::gateway) fn read(told: &cmcd::Report) -> Report {
+    // A page that nobody sees may play on all the same: that its timers are slow is a matter of its own.
+    let playing = match told.state {
+        Some(State::Quit) => Playing::Quit,
+        Some(State::Ended) => Playing::Done,
+        Some(State::Failed) => Playing::Fails,
+        Some(State::Paused) => Playing::Paused,
+        Some(State::Rebuffering | State::Waiting) => Playing::Buffers,
+        Some(State::Seeking) => Playing::Seeks,
+        Some(State::Playing | State::Starting) => Playing::Plays,
+        Some(State::Preloading) | None => Playing::Unsaid,
+    };
+    let playhead = told.playhead_ms.map(Duration::from_millis);
+    let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
+    let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
+    let starts = told.state == Some(State::Starting);
+    let preloads = told.state == Some(State::Preloading);
+    let of_several = false;
+    let slowed = told.background == Some(true);
+    Report { at_end, by_interval, of_several, playhead, playing, preloads, slowed, starts, stream, until: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_nobody_sees_may_play_on() {
+        for (text, playing, slowed) in [
+            ("sta=p,bg", Playing::Plays, true),
+            ("sta=a,bg", Playing::Paused, true),
+            ("sta=r,bg", Playing::Buffers, true),
+            ("bg", Playing::Unsaid, true),
+            ("sta=p", Playing::Plays, false),
+            ("sta=p,bg=?0", Playing::Plays, false),
+        ] {
+            let query = format!("CMCD={}", text.replace('=', "%3D").replace(',', "%2C").replace('?', "%3F"));
+            let report = read(&cmcd::from_query(&query).unwrap());
+            assert_eq!((report.playing, report.slowed), (playing, slowed), "{text}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
+//! blackouts that were there before any session.
+
+use super::upstream::{Failure, plain_body};
+use super::{Ending, Managed, Story};
+use crate::authority::Authority;
+use crate::gateway::Gateway;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::ids::SessionId;
+use crate::secret::Secret;
+use crate::session::{AskKind, CallNames, Input, Reason, Refusal};
+use crate::sessions::DeviceKey;
+use crate::telemetry::Outcome;
+use crate::token::other_prints;
+use crate::upstream::Reply;
+
+impl Gateway {
+    /// Why the playback of a token was killed that stands beside the one that counts.
+    pub(in crate::gateway) fn killed_company(
+        &self,
+        authority: &Authority,
+        device: Option<DeviceKey>,
+        token: &Secret,
+    ) -> Option<Reason> {
+        other_prints(token.expose()).find_map(|print| {
+            let names = CallNames { content: None, content_token: Some(print), token: Some(print) };
+            self.sessions.killed(&authority.name, device, &names)
+        })
+    }
+}
+
+impl Story<'_> {
+    /// A playback that is blacked out from the start has no session that could say so.
+    pub(in crate::gateway) fn turn_blackout_away(&self) -> Option<Ending> {
+        let refusal = self.route.blackout_of(self.asked.registration.as_deref()?)?;
+        let event = self.route.authority.as_deref()?.error_name();
+        let turned = Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event);
+        Some((Outcome::Refused, self.turn_away(Phase::License, &turned, None)))
+    }
+
+    /// Killed while an upstream was asked: what it said is not passed on.
+    pub(in crate::gateway) fn unless_killed(
+        &self,
+        managed: &Managed<'_>,
+        session: Option<SessionId>,
+        ending: Ending,
+    ) -> Ending {
+        let (outcome, _) = &ending;
+        if *outcome == Outcome::Refused {
+            return ending;
+        }
+        let Some(id) = session else { return self.turn_killed_away().unwrap_or(ending) };
+        match self.gateway.sessions.killed_under(managed.key, id, &managed.call.names()) {
+            Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
+            None => ending,
+        }
+    }
+
+    /// Killed, as the license server says instead of giving a license.
+    pub(in crate::gateway) fn killed_by_license_server(
+        &self,
+        managed: &Managed<'_>,
+        id: SessionId,
+        reply: &Result<Reply, Failure>,
+    ) -> Option<Ending> {
+        let (reply, system) = (reply.as_ref().ok()?, self.asked.message.as_ref().ok()?.system);
+        let body = plain_body(reply)?;
+        let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
+        // What it says of a token that may be anybody's, it does not say of the session.
+        let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
+        if managed.call.token.is_none_or(is_its_own) {
+            self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
+        }
+        Some(self.refuse(managed, AskKind::Renew, &Refusal::Killed(reason), Some(id)))
+    }
+
+    /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
+    pub(in crate::gateway) fn turn_killed_company_away(&self) -> Option<Ending> {
+        let (authority, token) = (self.route.authority.as_deref()?, self.asked.token.as_ref()?);
+        let key = self.asked.key(authority);
+        let reason = self.gateway.killed_company(authority, key, token)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
+    }
+
+    /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device
+    /// that was: a license to keep, or a body that nobody knows, would be the way around a kill.
+    pub(in crate::gateway) fn turn_killed_away(&self) -> Option<Ending> {
+        let authority = self.route.authority.as_deref()?;
+        let (key, names) = (self.asked.key(authority), self.asked.names());
+        let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
+        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
+        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
+    }
+}

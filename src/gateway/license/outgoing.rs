@@ -1,0 +1,235 @@
+//! The request that the license server will get, built before anything about the call is decided.
+//!
+//! What is recognised, decided on and compared is exactly this value, and exactly this value is sent; only the
+//! header that carries the session is added at the end. So nothing that a player writes can make the server see
+//! another request than the one that was judged. Whatever would let the server read the same bytes differently
+//! (a content encoding that is not passed on, a charset that nobody here reads) is refused.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VIA,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::request::our_names;
+use super::upstream::set_content_type;
+use crate::authority::Authority;
+use crate::cmcd;
+use crate::config::Wrapping;
+use crate::drm::{self, Message, Unrecognised};
+use crate::edge::{Breach, ReplyBody};
+use crate::gateway::query;
+use crate::gateway::refuse;
+use crate::gateway::route::Route;
+
+const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+
+/// Passed on for every route: what a license server may need to understand the body.
+static PASSED: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT, VIA];
+
+/// Charsets in which recognition reads a body: ASCII reads the same in all of them but the UTF-16 ones.
+const CHARSETS: [&str; 10] =
+    ["ascii", "iso-8859-1", "latin1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-8", "utf8", "windows-1252"];
+
+#[derive(Debug)]
+pub(in crate::gateway) struct OnwardRequest {
+    pub(in crate::gateway) body: Bytes,
+    /// Without the one that will carry the session or the content token.
+    pub(in crate::gateway) headers: HeaderMap,
+    pub(in crate::gateway) method: Method,
+    /// Behind the license server's own path; the device's segment is taken off once it is known.
+    pub(in crate::gateway) path: String,
+    /// Without the names that are meant for us alone.
+    pub(in crate::gateway) query: Option<String>,
+}
+
+/// Why nothing can be sent for a player's request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) enum UnfitRequest {
+    /// A GET with a body, which servers read or leave as they like.
+    Body,
+    Charset,
+    Encoding,
+    Wrapping(drm::wrap::Misfit),
+}
+
+impl OnwardRequest {
+    /// `rest`: what follows the route's path.
+    pub(in crate::gateway) fn build(
+        route: &Route,
+        authority: Option<&Authority>,
+        rest: &str,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Result<Self, UnfitRequest> {
+        if parts.method == Method::GET && !body.is_empty() {
+            return Err(UnfitRequest::Body);
+        }
+        check_encoding(&parts.headers)?;
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.extend(passed(route, &parts.headers).map(|(name, value)| (name.clone(), value.clone())));
+        check_charset(&headers)?;
+        // Without a word a server may choose any (RFC 9110, 12.5.3), and what it answers could not be read.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let (body, content_type) = rewrap(route, body)?;
+        set_content_type(&mut headers, content_type);
+        let query = query::without(parts.uri.query(), &our_names(route, authority));
+        Ok(Self { body, headers, method: parts.method.clone(), path: rest.to_owned(), query })
+    }
+
+    /// The DRM message in it, wherever that stands.
+    pub(in crate::gateway) fn recognise(&self, route: &Route) -> Result<Message, Unrecognised> {
+        let wrapping = &route.config.wrapping;
+        let translated = wrapping.player_request != wrapping.server_request;
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let bare = if translated { drm::wrap::unwrap(&wrapping.server_request, &self.body).ok() } else { None };
+        let beside = self.beside(route);
+        match &bare {
+            Some(bare) => drm::recognise_request(None, bare, beside).map(|mut message| {
+                // The player unwraps its reply too.
+                message.wrapped |= wrapping.player_request != Wrapping::Raw;
+                message
+            }),
+            None => drm::recognise_request(content_type, &self.body, beside),
+        }
+    }
+
+    /// Where a message may stand beside the body: in the query, a step of the path, or a header that this route passes.
+    fn beside<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let query = self.query.iter().map(String::as_bytes);
+        let steps = self.path.split('/').map(str::as_bytes);
+        let headers = route.config.headers.iter().filter_map(|name| self.headers.get(name)).map(HeaderValue::as_bytes);
+        query.chain(steps).chain(headers).filter(|text| !text.is_empty())
+    }
+}
+
+impl UnfitRequest {
+    /// What could not be unwrapped is refused as a failure of the call: see `Gateway::refuse_unfit`.
+    pub(in crate::gateway) fn reply(self) -> Response<ReplyBody> {
+        const WRAPPED: &str = "the request cannot be wrapped as the license server wants it";
+        let (status, detail) = match self {
+            Self::Body => (StatusCode::BAD_REQUEST, Breach::BodyUnexpected.detail()),
+            Self::Charset => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the charset of the body is not read here: send UTF-8, or leave it out",
+            ),
+            Self::Encoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body's content encoding is not read here: send it as it is, without Content-Encoding",
+            ),
+            Self::Wrapping(_) => (StatusCode::FORBIDDEN, WRAPPED),
+        };
+        let mut reply = refuse(status, self.error(), detail);
+        if self == Self::Encoding {
+            // RFC 9110 section 15.5.16.
+            reply.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        reply
+    }
+
+    fn error(self) -> &'static str {
+        match self {
+            Self::Body => "body_unexpected",
+            Self::Charset => "charset",
+            Self::Encoding => "content_encoding",
+            Self::Wrapping(_) => "license_server_request_wrapping",
+        }
+    }
+}
+
+/// Content-Encoding is not passed on, so a body in any would reach the server as something else than it says.
+pub(in crate::gateway) fn check_encoding(headers: &HeaderMap) -> Result<(), UnfitRequest> {
+    let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    let mut codings =
+        headers.get_all(CONTENT_ENCODING).into_iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    if codings.all(|coding| is_none(coding.trim_ascii())) { Ok(()) } else { Err(UnfitRequest::Encoding) }
+}
+
+/// The server may read the body by its charset, so only charsets that are read here may be named.
+fn check_charset(headers: &HeaderMap) -> Result<(), UnfitRequest> {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let charset = |parameter: &[u8]| {
+        let equals = parameter.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (parameter.get(..equals)?, parameter.get(equals + 1..)?);
+        let quoted = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'');
+        let value: Vec<u8> = value.iter().copied().filter(|byte| !quoted(byte)).collect();
+        name.trim_ascii().eq_ignore_ascii_case(b"charset").then_some(value)
+    };
+    let is_read =
+        |name: &[u8]| name.is_empty() || CHARSETS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    let parameters = content_type.as_bytes().split(|byte| matches!(byte, b';' | b','));
+    let mut charsets = parameters.filter_map(charset);
+    if charsets.all(|name| is_read(&name)) { Ok(()) } else { Err(UnfitRequest::Charset) }
+}
+
+/// The player's headers that go on to the license server. Of several lines the first one counts.
+fn passed<'a>(route: &'a Route, from: &'a HeaderMap) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    let names = PASSED.iter().chain(&route.config.headers);
+    let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
+    names.filter_map(|name| Some((name, from.get(name)?)))
+}
+
+/// The body as the server takes it; with its content type where that is another one than the player's.
+fn rewrap(route: &Route, body: Bytes) -> Result<(Bytes, Option<&'static str>), UnfitRequest> {
+    let (from, to) = (&route.config.wrapping.player_request, &route.config.wrapping.server_request);
+    if from == to || body.is_empty() {
+        return Ok((body, None));
+    }
+    let bare = drm::wrap::unwrap(from, &body).map_err(UnfitRequest::Wrapping)?;
+    let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
+    Ok((wrapped.into(), content_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, lines: &[&[u8]]) -> HeaderMap {
+        lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line).unwrap())).collect()
+    }
+
+    #[test]
+    fn only_bodies_that_are_sent_as_they_say_pass() {
+        let rows: [(&[&[u8]], bool); 14] = [
+            (&[], true),
+            (&[b""], true),
+            (&[b"identity"], true),
+            (&[b" Identity , "], true),
+            (&[b"identity", b"IDENTITY"], true),
+            (&[b"gzip"], false),
+            (&[b"GZip"], false),
+            (&[b"x-gzip"], false),
+            (&[b"identity, gzip"], false),
+            (&[b"identity", b"br"], false),
+            (&[b"", b"deflate"], false),
+            (&[b"identity;q=1"], false),
+            (&[b"gzip\xff"], false),
+            (&[b"aes128gcm"], false),
+        ];
+        for (lines, passes) in rows {
+            assert_eq!(check_encoding(&headers(CONTENT_ENCODING, lines)).is_ok(), passes, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_charsets_that_are_read_here_pass() {
+        for (content_type, passes) in [
+            ("application/octet-stream", true),
+            ("text/xml; charset=utf-8", true),
+            ("text/xml;charset=\"UTF-8\"", true),
+            ("application/json; CHARSET = utf8 ; x=y", true),
+            ("text/xml; charset=utf-16", true),
+            ("text/plain;charset=", true),
+            ("multipart/form-data; boundary=charset", true),
+            ("text/xml; charset=utf-7", false),
+            ("text/xml; x=1; charset='ibm037'", false),
+            ("text/xml; charset=utf-8; charset=utf-7", false),
+            ("text/xml; charset=utf-32", false),
+            ("text/xml, text/json; charset=cp500", false),
+        ] {
+            let headers = headers(CONTENT_TYPE, &[content_type.as_bytes()]);
+            assert_eq!(check_charset(&headers).is_ok(), passes, "{content_type}");
+        }
+    }
+}

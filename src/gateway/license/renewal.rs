@@ -1,0 +1,175 @@
+//! The player's renewal, which is the session's beat where the authority takes it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use http_body_util::Full;
+use tokio::sync::oneshot;
+
+use super::mirror::mirror_renewal;
+use super::{Ending, Managed, Story};
+use crate::authority::Renewal;
+use crate::drm::{self, Direction, Message, wrap};
+use crate::edge::ReplyBody;
+use crate::gateway::route::Route;
+use crate::ids::SessionId;
+use crate::session::{
+    Answer, AskKind, CallKind, End, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
+};
+use crate::telemetry::Outcome;
+
+/// What the renewal came to for the player.
+enum News {
+    /// The session is gone at the authority, and another one is opened in its place: the call is asked again under that.
+    Again,
+    License(Vec<u8>),
+    /// The session is gone at the authority, but goes on without one: the license server is asked.
+    Pass,
+    Refused(Refusal),
+}
+
+/// Asked so often for one call of the player, and opened anew so often.
+const RENEWALS_MAX: u32 = 3;
+const REOPENS_MAX: u32 = 2;
+/// Between two of them; a gateway that starts anew takes a moment.
+const RENEWAL_PAUSE: Duration = Duration::from_millis(150);
+
+impl Story<'_> {
+    /// An answer that is lost, or is none, refuses nobody: the authority is asked again, a session that it holds no
+    /// more is opened anew, and at last the playback goes on as it does in an outage.
+    pub(in crate::gateway) async fn renew(
+        &self,
+        managed: &Managed<'_>,
+        grant: Grant,
+        ticket: Ticket,
+        id: SessionId,
+    ) -> Ending {
+        let (mut grant, mut ticket, mut id) = (grant, ticket, id);
+        let (mut asked, mut reopened) = (0, 0);
+        loop {
+            asked += 1;
+            let news = self.ask_for_renewal(managed, grant, ticket, id).await;
+            match &news {
+                News::Again if reopened < REOPENS_MAX => reopened += 1,
+                News::Refused(Refusal::Unreachable(fault)) if asked < RENEWALS_MAX && self.may_help(fault) => {
+                    tokio::time::sleep(RENEWAL_PAUSE).await;
+                }
+                News::Again | News::License(_) | News::Pass | News::Refused(_) => {
+                    return self.conclude_renewal(managed, news, id).await;
+                }
+            }
+            let Managed { call, card, key, .. } = managed;
+            let admission = self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
+            id = admission.session.unwrap_or(id);
+            (grant, ticket) = match admission.answer {
+                Answer::Renew(grant, ticket) => (grant, ticket),
+                Answer::Forward(grant) => return self.serve(managed, &grant, id).await,
+                Answer::Pass => return self.pass_under(managed, id).await,
+                Answer::Refuse(refusal) => return self.refuse(managed, AskKind::Open, &refusal, Some(id)),
+                Answer::Wait => {
+                    let late = fault(FaultKind::Timeout, "no decision in time");
+                    return self.conclude_renewal(managed, late, id).await;
+                }
+            };
+        }
+    }
+
+    /// Whether asking once more may help, and leaves the license server its time. A call that never set out was held
+    /// already while it could; who is told to wait does.
+    fn may_help(&self, fault: &Fault) -> bool {
+        let left = self.deadline.saturating_duration_since(self.gateway.clock.now());
+        let waits = fault.reason.retry_after.is_some() || fault.reason.code == 429;
+        !fault.kind.was_not_processed() && !waits && left > self.route.limits.call / 2
+    }
+
+    /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
+    async fn ask_for_renewal(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> News {
+        let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
+        let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
+        let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
+        let call = managed.call;
+        let key_session = self.asked.key_session(&managed.call);
+        let (tell, told) = oneshot::channel();
+        self.gateway.tasks.carry_on(async move {
+            let Renewal { license, result } = client.renew(&card, &grant, &challenge).await;
+            if let (Ok(asked), Some(license)) = (&asked, &license) {
+                mirror_renewal(&sessions, key, id, asked, license);
+            }
+            let lasts = license.as_deref().and_then(lasts);
+            let news = news(&result, license);
+            let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Unknown(_)));
+            sessions.answered(key, id, ticket, AskKind::Renew, result);
+            match news {
+                News::License(_) => {
+                    sessions.accept_renewal(key, id, &call);
+                    sessions.licensed(key, id, Served::Plain, (key_session, lasts));
+                }
+                News::Again | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
+            }
+            // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that
+            // could be granted, and its player may be gone.
+            let decided = is_gone.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            let news = match decided {
+                Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => News::Again,
+                Some(Answer::Pass) => News::Pass,
+                Some(Answer::Refuse(refusal)) => News::Refused(refusal),
+                None => news,
+            };
+            // The player may be gone; the session goes on all the same.
+            let _gone = tell.send(news);
+        });
+        // The license server may have to be asked in place of an authority that says nothing.
+        let until = self.deadline.checked_sub(self.route.limits.call / 6).unwrap_or(self.deadline);
+        let news = tokio::time::timeout_at(until.into(), told).await;
+        news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long"))
+    }
+
+    async fn conclude_renewal(&self, managed: &Managed<'_>, news: News, id: SessionId) -> Ending {
+        match news {
+            News::License(license) => (Outcome::Served, reply(self.route, &license)),
+            News::Again | News::Pass => self.pass_under(managed, id).await,
+            // The authority gives no word: what runs goes on, and the license server renews.
+            News::Refused(Refusal::Unreachable(fault)) => match self.gateway.sessions.last_grant(managed.key, id) {
+                Some(grant) => self.serve(managed, &grant, id).await,
+                None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
+            },
+            News::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
+        }
+    }
+}
+
+fn lasts(license: &[u8]) -> Option<Duration> {
+    drm::recognise(Direction::Reply, None, None, license).ok().as_ref().and_then(Message::lasts)
+}
+
+fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
+    match result {
+        Ok(
+            Verdict::Alive { .. }
+            | Verdict::Closed
+            | Verdict::Disabled
+            | Verdict::Granted(_)
+            | Verdict::Unconfirmed(..),
+        ) => license.map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), News::License),
+        Ok(Verdict::Denied(denial, reason)) => News::Refused(Refusal::Denied(*denial, reason.clone())),
+        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => News::Refused(Refusal::Killed(reason.clone())),
+        Ok(Verdict::Unknown(_)) => News::Refused(Refusal::Ended(End::Expired)),
+        Err(fault) => News::Refused(Refusal::Unreachable(fault.clone())),
+    }
+}
+
+fn fault(kind: FaultKind, message: &str) -> News {
+    News::Refused(Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) }))
+}
+
+/// The renewed license in the form in which the player expects it.
+fn reply(route: &Route, license: &[u8]) -> Response<ReplyBody> {
+    let (content_type, body) = wrap::wrap(&route.config.wrapping.player_reply, license);
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let content_type = HeaderValue::from_static(content_type.unwrap_or("application/octet-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

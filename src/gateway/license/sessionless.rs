@@ -1,0 +1,312 @@
+//! License calls without a session: why one has none, whether it may pass, and the line that it leaves.
+//!
+//! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
+//! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
+
+use super::upstream::LicenseReply;
+use super::{Ending, Story};
+use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
+use crate::drm::{Kind, Message, Unrecognised};
+use crate::gateway::refusal::{Phase, Turned};
+use crate::ids::SessionId;
+use crate::sessions::{DeviceKey, DeviceNote};
+use crate::telemetry::Outcome;
+
+/// Why a call has no session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) enum SessionlessReason {
+    /// Nothing is asked in a body, and nothing that we know in the URL: mostly a certificate.
+    Bodyless,
+    NoAuthority,
+    NoDevice,
+    /// A certificate request, a release of what nobody knows, and the like.
+    NoLicense,
+    NoToken,
+    /// A license to keep outlives its playback.
+    Offline,
+    /// `session-control`, or the content token itself.
+    Unasked,
+    Unrecognised(Unrecognised),
+}
+
+/// What decides, beside its message, why a license call has no session.
+#[derive(Clone, Copy, Debug)]
+struct SessionFacts {
+    has_device: bool,
+    has_token: bool,
+    /// The route's authority opens none without a content token.
+    needs_token: bool,
+    /// By `session-control`, or by the content token itself.
+    wanted: bool,
+}
+
+impl SessionlessReason {
+    /// The first that applies.
+    fn of_message(message: &Message, facts: SessionFacts) -> Self {
+        match message.kind {
+            Kind::LicenseRequest | Kind::Renewal if message.offline => Self::Offline,
+            Kind::LicenseRequest | Kind::Renewal if !facts.wanted => Self::Unasked,
+            Kind::LicenseRequest | Kind::Renewal if !facts.has_device => Self::NoDevice,
+            Kind::LicenseRequest | Kind::Renewal if !facts.has_token && facts.needs_token => Self::NoToken,
+            Kind::Acknowledge
+            | Kind::Certificate
+            | Kind::CertificateRequest
+            | Kind::Error
+            | Kind::License
+            | Kind::LicenseRequest
+            | Kind::Other
+            | Kind::Provisioning
+            | Kind::Release
+            | Kind::Renewal => Self::NoLicense,
+        }
+    }
+
+    /// The refusal where the route demands sessions of such calls.
+    fn refusal(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NoDevice => ("device_missing", "The call names no device, and this route demands a session."),
+            Self::NoToken => ("token_missing", "The call brings no content token, and this route demands a session."),
+            Self::Unrecognised(_) => {
+                ("message_unrecognised", "This route serves license messages that it can read alone.")
+            }
+            Self::Bodyless | Self::NoAuthority | Self::NoLicense | Self::Offline | Self::Unasked => {
+                ("license_without_session", "A license was given without a session, which this route demands.")
+            }
+        }
+    }
+}
+
+impl Story<'_> {
+    pub(in crate::gateway) fn sessionless_reason(&self) -> SessionlessReason {
+        let Self { asked, route, .. } = self;
+        let message = match &asked.message {
+            Err(Unrecognised::Tangled) => return SessionlessReason::Unrecognised(Unrecognised::Tangled),
+            Err(_) if asked.onward.body.is_empty() => return SessionlessReason::Bodyless,
+            Err(unknown) => return SessionlessReason::Unrecognised(*unknown),
+            Ok(message) => message,
+        };
+        let Some(authority) = route.authority.as_deref() else { return SessionlessReason::NoAuthority };
+        let facts = SessionFacts {
+            has_device: asked.device.is_some(),
+            has_token: asked.token.is_some(),
+            needs_token: authority.needs_token(),
+            wanted: asked.wants_session(route),
+        };
+        SessionlessReason::of_message(message, facts)
+    }
+
+    /// Refuses a call that could bring a license past the sessions that the route demands.
+    pub(in crate::gateway) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<Ending> {
+        if self.lacks_proof(reason) {
+            return Some(self.refuse_as(SessionlessReason::NoToken));
+        }
+        let refused = match reason {
+            SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
+            // No player's request is like that.
+            SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
+            SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
+                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+            }
+            SessionlessReason::Bodyless
+            | SessionlessReason::NoAuthority
+            | SessionlessReason::NoLicense
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked => false,
+        };
+        refused.then(|| self.refuse_as(reason))
+    }
+
+    /// Where tokens prove whose a call is, none is no way around that: not for a license to keep, nor where no session
+    /// is asked for, nor for what nobody can read. Who registered a playback vouches for it.
+    fn lacks_proof(&self, reason: SessionlessReason) -> bool {
+        let may_ask_for_a_license = match reason {
+            SessionlessReason::NoDevice
+            | SessionlessReason::NoToken
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked
+            | SessionlessReason::Unrecognised(_) => true,
+            SessionlessReason::Bodyless | SessionlessReason::NoAuthority | SessionlessReason::NoLicense => false,
+        };
+        may_ask_for_a_license && self.proves_nothing()
+    }
+
+    fn proves_nothing(&self) -> bool {
+        self.verifies_tokens() && self.asked.token.is_none() && self.asked.registration.is_none()
+    }
+
+    /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
+    pub(in crate::gateway) fn withholds(&self, reason: SessionlessReason, reply: Option<&LicenseReply>) -> bool {
+        let is_license = |reply: &LicenseReply| reply.message.as_ref().is_some_and(|it| it.kind == Kind::License);
+        let license = reply.is_some_and(|reply| reply.is_sealed || is_license(reply));
+        let unseen = match reason {
+            SessionlessReason::Bodyless | SessionlessReason::Unrecognised(_) => {
+                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+            }
+            SessionlessReason::NoLicense => self.demands_sessions(),
+            SessionlessReason::NoAuthority
+            | SessionlessReason::NoDevice
+            | SessionlessReason::NoToken
+            | SessionlessReason::Offline
+            | SessionlessReason::Unasked => false,
+        };
+        license && (unseen || self.proves_nothing())
+    }
+
+    fn demands_sessions(&self) -> bool {
+        self.route.authority.is_some() && self.route.config.session_control == SessionControl::Always
+    }
+
+    fn verifies_tokens(&self) -> bool {
+        self.route.authority.as_ref().is_some_and(|authority| authority.verifies_tokens())
+    }
+
+    pub(in crate::gateway) fn refuse_as(&self, reason: SessionlessReason) -> Ending {
+        let (error, detail) = reason.refusal();
+        let why = self.why(reason);
+        self.note_refused(why.clone());
+        let turned = Turned { message: why, ..Turned::ours(403, error, detail) };
+        (Outcome::Refused, self.turn_away(Phase::License, &turned, None))
+    }
+
+    /// For a person.
+    fn why(&self, reason: SessionlessReason) -> String {
+        let config = &self.route.config;
+        match reason {
+            SessionlessReason::Bodyless => "a call without a body, and without a challenge in its URL".to_owned(),
+            SessionlessReason::NoAuthority => "the route has no authority".to_owned(),
+            SessionlessReason::NoDevice => format!("no device in {}", listed(config.device.iter().map(rung))),
+            SessionlessReason::NoLicense => "no license is asked for, or none of a known playback".to_owned(),
+            SessionlessReason::NoToken => {
+                format!("no content token in {}", listed(config.content_token.iter().map(token_source)))
+            }
+            SessionlessReason::Offline => "a license to keep outlives its playback".to_owned(),
+            SessionlessReason::Unasked => "the content token, or session-control, asks for no session".to_owned(),
+            SessionlessReason::Unrecognised(unknown) => unknown.to_string(),
+        }
+    }
+
+    /// A line, and an entry for whoever asks about the device later, for a call that passed without a session.
+    pub(in crate::gateway) fn note_sessionless(&self, reason: SessionlessReason, outcome: Outcome) {
+        if outcome == Outcome::Passed && self.may_write("passed") {
+            let (device, account) = self.identity();
+            let why = self.why(reason);
+            tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");
+            self.note_of_device("passed", why);
+        }
+    }
+
+    /// The license server's own no, which is not ours to explain: where it was said, and how.
+    pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &Ending) {
+        let (outcome, reply) = ending;
+        if *outcome != Outcome::Declined {
+            return;
+        }
+        let (host, status) = (self.host(), reply.status().as_u16());
+        let without = if reply.status().is_success() { " without a license" } else { "" };
+        if self.may_write("declined") {
+            let (device, account) = self.identity();
+            let session = session.map(|(_, id)| id.short().to_string());
+            tracing::info!(
+                session,
+                device,
+                account,
+                route = &*self.route.path,
+                host,
+                status,
+                "the license server declined"
+            );
+            if session.is_none() {
+                self.note_of_device("declined", format!("{host} answered {status}{without}"));
+            }
+        }
+        if let Some((key, id)) = session {
+            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}{without}"));
+        }
+    }
+
+    fn host(&self) -> &str {
+        let registered = self.asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        registered.unwrap_or(&self.route.config.license_server).host()
+    }
+
+    pub(in crate::gateway) fn note_refused(&self, why: String) {
+        if self.may_write("noted") {
+            self.note_of_device("refused", why);
+        }
+    }
+
+    fn note_of_device(&self, what: &'static str, reason: String) {
+        let note = DeviceNote {
+            account: self.asked.counted.account.clone(),
+            at: self.gateway.clock.wall(),
+            device: self.asked.device.as_ref().map(|(device, _)| device.clone()),
+            reason,
+            route: self.route.path.to_string(),
+            what,
+        };
+        self.gateway.sessions.device_notes.add(note);
+    }
+
+    pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
+        let device = self.asked.device.as_ref().map(|(device, _)| device.as_str());
+        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.asked.counted.network)
+    }
+
+    /// Device and account as the log shows them.
+    pub(in crate::gateway) fn identity(&self) -> (Option<String>, Option<String>) {
+        let shown = |name: &str| self.gateway.telemetry.shown(name);
+        let device = self.asked.device.as_ref().map(|(device, _)| shown(device));
+        (device, self.asked.counted.account.as_deref().map(shown))
+    }
+}
+
+fn listed(places: impl Iterator<Item = String>) -> String {
+    places.collect::<Vec<_>>().join(" or ")
+}
+
+fn token_source(source: &TokenSource) -> String {
+    match source {
+        TokenSource::CustomData => "custom-data".to_owned(),
+        TokenSource::Header(name) => format!("header:{name}"),
+        TokenSource::Query(name) => format!("query:{name}"),
+    }
+}
+
+fn rung(rung: &Rung) -> String {
+    match rung {
+        Rung::Cookie(name) => format!("cookie:{name}"),
+        Rung::Header(name) => format!("header:{name}"),
+        Rung::Mtls => "mtls".to_owned(),
+        Rung::PathSegment => "path-segment".to_owned(),
+        Rung::Peer => "peer".to_owned(),
+        Rung::Query(name) => format!("query:{name}"),
+        Rung::TokenClaim(path) => format!("token-claim:{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drm::{self, Direction};
+
+    #[test]
+    fn the_first_reason_that_applies_is_told() {
+        let message = |text: &str| drm::recognise(Direction::Request, None, None, text.as_bytes()).unwrap();
+        let license = |kind: &str| message(&format!(r#"{{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"{kind}"}}"#));
+        let facts =
+            |wanted, has_device, has_token, needs_token| SessionFacts { has_device, has_token, needs_token, wanted };
+        let (temporary, certificate) = (license("temporary"), message("\u{8}\u{4}"));
+        for (facts, reason) in [
+            (facts(false, false, false, true), SessionlessReason::Unasked),
+            (facts(true, false, false, true), SessionlessReason::NoDevice),
+            (facts(true, true, false, true), SessionlessReason::NoToken),
+            (facts(true, true, false, false), SessionlessReason::NoLicense),
+            (facts(true, true, true, true), SessionlessReason::NoLicense),
+        ] {
+            assert_eq!(SessionlessReason::of_message(&temporary, facts), reason, "{facts:?}");
+            let kept = SessionlessReason::of_message(&license("persistent-license"), facts);
+            assert_eq!(kept, SessionlessReason::Offline, "{facts:?}");
+            assert_eq!(SessionlessReason::of_message(&certificate, facts), SessionlessReason::NoLicense, "{facts:?}");
+        }
+    }
+}

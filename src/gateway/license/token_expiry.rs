@@ -1,0 +1,49 @@
+//! Content tokens that have expired: refused here, where the head-end could only say the same.
+//!
+//! Judged by the authority's own time and by this machine's: where only one of them says so, or the authority's is not known, as after a
+//! start or some silence, the head-end judges, and its reply tells the time. One wrong date would else refuse
+//! everybody whose call could correct it. An embedded authority goes by this machine's. That only a call that would open a
+//! session is refused is the core's rule; what is running goes on with the token that it has.
+
+use std::time::Duration;
+
+use super::request::Asked;
+use super::{Ending, Managed, Story};
+use crate::authority::Authority;
+use crate::clock::Clock;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::session::AskKind;
+use crate::telemetry::Outcome;
+
+/// Head-ends have several clocks, and calls take their time.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+impl Asked {
+    /// How long ago the content token expired, if it is certain that it has. Of a comma list the
+    /// first token counts.
+    pub(in crate::gateway) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
+        let time = authority.time(clock)?;
+        let leeway = authority.token_leeway().unwrap_or(LEEWAY);
+        self.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
+    }
+}
+
+impl Story<'_> {
+    /// 403 `token_expired`, with the code by which the authority's players know it.
+    pub(in crate::gateway) fn refuse_expired(&self, managed: &Managed<'_>) -> Ending {
+        let Managed { authority, call, expired, .. } = managed;
+        self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, "token_expired");
+        let turned = Turned {
+            comes_again: None,
+            code: 403,
+            detail: "The content token has expired; play again with a new one.",
+            error: "token_expired".to_owned(),
+            error_code: authority.expired_code(),
+            event: Some(authority.error_name()(AskKind::Open)),
+            help: None,
+            killed: false,
+            message: format!("the content token expired {} s ago", expired.unwrap_or_default().as_secs()),
+        };
+        (Outcome::Refused, self.turn_away(Phase::of(call.kind), &turned, None))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a reply is: a manifest whatever its path and type say, media, or neither.
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::fetch;
+use super::fetch::Failure;
+use super::peeked_body::MediaReply;
+use super::replies::is_segment;
+use crate::manifest::{self, Format, MAX_SNIFFED_BYTES, Sniffed};
+
+/// Length and name of an ISO box: what begins as no media by then is none.
+const BOX_HEAD_BYTES: usize = 8;
+
+/// What a reply turned out to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Seen {
+    Manifest,
+    Media,
+    /// Neither, as far as its path, its type and its first bytes tell.
+    Unknown,
+}
+
+/// Looks at the first bytes of a success, and keeps them for whoever reads it on. Path and type are not believed: a
+/// manifest that calls itself a segment would lead its player past us. A segment is told by its first chunk, and waits for
+/// nothing more.
+pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<Seen, Failure> {
+    if Format::of_media_type(fetch::media_type(&reply.headers)).is_some() {
+        return Ok(Seen::Manifest);
+    }
+    let (by_path, by_type) = (is_segment(path), is_media_type(fetch::media_type(&reply.headers)));
+    let unsure = if by_path || by_type || is_key(&reply.headers) { Seen::Media } else { Seen::Unknown };
+    // Not from the beginning, it tells nothing.
+    let begins = reply.status != StatusCode::PARTIAL_CONTENT || begins_at_zero(&reply.headers);
+    if *method == Method::HEAD || !begins {
+        return Ok(unsure);
+    }
+    let values: Vec<String> = encoding_values(&reply.headers).map(str::to_owned).collect();
+    let names = manifest::encodings(values.iter().map(String::as_str));
+    if !manifest::are_decodable(&names) {
+        return look_at_undecoded(&names, reply).await;
+    }
+    let tell = |bytes: &[u8], whole: bool| {
+        let found = if names.is_empty() {
+            manifest::sniff(bytes, whole)
+        } else {
+            let start = manifest::decoded_start(&names, bytes, MAX_SNIFFED_BYTES);
+            let whole = whole || bytes.len() >= MAX_SNIFFED_BYTES;
+            if start.is_empty() && whole && !bytes.is_empty() {
+                return Some(Seen::Unknown);
+            }
+            manifest::sniff(&start, whole)
+        };
+        match found {
+            Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
+            Sniffed::Other if names.is_empty() && begins_like_media(bytes) => Some(Seen::Media),
+            Sniffed::Other => Some(unsure),
+            Sniffed::More => None,
+        }
+    };
+    let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
+    Ok(told.unwrap_or(unsure))
+}
+
+/// Stores name encodings that are none (`aws-chunked`, `none`, `utf-8`), and players ignore them: what begins as media is
+/// media. In whatever else, whoever can read it may find a manifest.
+async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<Seen, Failure> {
+    // What is encoded may begin with any byte.
+    if names.iter().any(|name| manifest::are_decodable(&[name])) {
+        return Ok(Seen::Unknown);
+    }
+    let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
+        Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
+        Sniffed::Other if begins_like_media(bytes) => Some(Seen::Media),
+        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(Seen::Unknown),
+        Sniffed::More | Sniffed::Other => None,
+    };
+    let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
+    Ok(told.unwrap_or(Seen::Unknown))
+}
+
+pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    // One that is no text names no encoding that anybody knows.
+    headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn begins_at_zero(headers: &HeaderMap) -> bool {
+    let range = headers.get(http::header::CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
+    range.trim_start_matches("bytes").trim_start().starts_with("0-")
+}
+
+/// Of AES-128 (RFC 8216 section 4.3.2.4).
+fn is_key(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_LENGTH).is_some_and(|length| length == "16")
+}
+
+fn is_media_type(media_type: &str) -> bool {
+    let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let family = kind.split('/').next().unwrap_or_default();
+    // Playlists are of audio types as well, and have been told by then.
+    matches!(family, "audio" | "font" | "image" | "video")
+        || matches!(kind.as_str(), "application/mp4" | "application/ttml+xml" | "text/vtt")
+}
+
+/// ISO boxes, MPEG-2 transport streams, packed audio, WebM, subtitles and images.
+fn begins_like_media(bytes: &[u8]) -> bool {
+    const BOXES: [&[u8]; 13] = [
+        b"emsg", b"free", b"ftyp", b"mdat", b"moof", b"moov", b"pdin", b"prft", b"sidx", b"skip", b"ssix", b"styp",
+        b"uuid",
+    ];
+    const MAGIC: [&[u8]; 9] =
+        [b"\x1a\x45\xdf\xa3", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"ID3", b"OggS", b"RIFF", b"WEBVTT", b"\x0b\x77"];
+    let boxed = bytes.get(4..8).is_some_and(|kind| BOXES.contains(&kind));
+    let packets = matches!(bytes, [0x47, ..]) && bytes.get(188).is_none_or(|sync| *sync == 0x47);
+    let adts = matches!(bytes, [0xff, second, ..] if second & 0xe0 == 0xe0);
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    boxed || packets || adts || MAGIC.iter().any(|magic| text.starts_with(magic))
+}

@@ -1,0 +1,112 @@
+//! What a playback that is over is told: its slate, an end of its playlist, or why.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::Response;
+
+use super::Story;
+use super::manifest::Fetched;
+use super::paths::Target;
+use super::replies::{is_manifest, viewer_call};
+use super::slate::SlateBlackout;
+use crate::config::Endpoint;
+use crate::edge::Sending;
+use crate::edge::reply::Refusal;
+use crate::gateway::refusal::{Phase, Turned};
+use crate::manifest::Format;
+use crate::session::{self, AskKind};
+use crate::sessions::Flow;
+
+impl Story<'_> {
+    pub(super) async fn over(
+        &self,
+        target: Target,
+        refusal: &session::Refusal,
+        since: Option<Instant>,
+    ) -> Response<Sending> {
+        if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
+            return self.blacked_out(target, &SlateBlackout { refusal: refusal.clone(), since, slate }).await;
+        }
+        let manifest = is_manifest(&target.path);
+        if self.takes_back(refusal)
+            && let Some(begun) = self.begin_again(&target).await
+        {
+            return begun;
+        }
+        if let session::Refusal::Killed(_) = refusal
+            && !self.seat.effective.swap(true, Ordering::Relaxed)
+        {
+            // Nothing was on its way when it was killed.
+            self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
+        }
+        let kind = if manifest { "manifest" } else { "segment" };
+        self.ended_or_turned(kind, &target, refusal, None).await
+    }
+
+    /// `fetched`: what is asked for has come already.
+    pub(super) async fn ended_or_turned(
+        &self,
+        kind: &'static str,
+        target: &Target,
+        refusal: &session::Refusal,
+        fetched: Option<Fetched>,
+    ) -> Response<Sending> {
+        if self.media.end_playlists
+            && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
+            && self.seat.learned().format(&target.path) == Some(Format::Hls)
+            && let Some(ended) = self.ended(target, fetched).await
+        {
+            return ended;
+        }
+        self.turned(kind, refusal)
+    }
+
+    pub(super) fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
+        let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
+        let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
+        self.count(kind, "refused");
+        self.gateway.telemetry.metrics.refusal(&turned.error, "http");
+        let call = Some(viewer_call(self.peer, self.asked));
+        self.gateway.turn_away(self.route, (&self.caller(), call), &turned, Phase::License).map(Sending::from)
+    }
+
+    /// By now, and with no slate to go over to.
+    pub(super) fn killed(&self) -> Option<session::Refusal> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
+            Flow::Absent | Flow::Goes | Flow::Over(..) => None,
+        }
+    }
+
+    /// Why it is over, if its player cannot take that back; else this.
+    pub(super) fn ended_or_refused(&self, otherwise: Refusal) -> Response<Sending> {
+        let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.registration.token()));
+        match flow {
+            Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned("segment", &refusal),
+            Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused("segment", otherwise),
+        }
+    }
+
+    /// Its blackout with a slate, if there is one now.
+    pub(super) fn blackout(&self) -> Option<SlateBlackout> {
+        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+            Flow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),
+            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
+        }
+    }
+}
+
+fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
+    match refusal {
+        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::Refusal::Denied(..)
+        | session::Refusal::Ended(_)
+        | session::Refusal::Expired
+        | session::Refusal::Unreachable(_) => None,
+    }
+}
+
+pub(super) fn no_event(_: AskKind) -> &'static str {
+    ""
+}

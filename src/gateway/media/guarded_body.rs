@@ -1,0 +1,114 @@
+//! A segment on its way to a player, which ends when its playback does.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::futures::OwnedNotified;
+
+use super::Story;
+use super::media_memory::Seat;
+use super::peeked_body::Peeked;
+use crate::clock::Clock;
+use crate::edge::Cut;
+use crate::secret::Fingerprint;
+use crate::session::Refusal;
+use crate::sessions::{DeviceKey, Flow, Sessions};
+use crate::telemetry::Telemetry;
+
+pub(super) struct Guarded {
+    body: Peeked,
+    bytes: Counter,
+    watch: Option<Watch>,
+}
+
+/// Looks again whenever something has changed for the device.
+pub(super) struct Watch {
+    /// None at first, and while no session is known: then there is nothing to wait for, only to look.
+    change: Option<Pin<Box<OwnedNotified>>>,
+    clock: Clock,
+    key: DeviceKey,
+    seat: Arc<Seat>,
+    sessions: Arc<Sessions>,
+    telemetry: Arc<Telemetry>,
+    token: Fingerprint,
+}
+
+impl Guarded {
+    pub(super) fn new(body: Peeked, story: &Story<'_>) -> Self {
+        let bytes = story.gateway.telemetry.metrics.media_bytes(&story.route.path);
+        Self { body, bytes, watch: story.key.map(|key| Watch::new(story, key)) }
+    }
+}
+
+impl Watch {
+    fn new(story: &Story<'_>, key: DeviceKey) -> Self {
+        let (gateway, token) = (story.gateway, story.registration.token());
+        let (sessions, telemetry) = (gateway.sessions.clone(), gateway.telemetry.clone());
+        let seat = story.seat.clone();
+        Self { change: None, clock: gateway.clock, key, seat, sessions, telemetry, token }
+    }
+
+    /// Whether the playback is over by now. It may have ended while its server was still silent, so the first
+    /// look waits for no change.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            if self.change.as_mut().is_some_and(|change| change.as_mut().poll(cx).is_pending()) {
+                return false;
+            }
+            // Before the look, so that no change falls between the two.
+            self.change = self.sessions.change(self.key, self.token).map(Box::pin);
+            match self.sessions.flow(self.key, self.token) {
+                Flow::Absent => return false,
+                Flow::Goes => {}
+                // The player goes over to its slate, and may finish what it has begun.
+                Flow::Over(Refusal::Killed(reason), _) if reason.blackout.is_some() => {}
+                Flow::Over(refusal, since) => {
+                    self.measure(&refusal, since);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn measure(&self, refusal: &Refusal, since: Option<Instant>) {
+        if let (Refusal::Killed(_), Some(since)) = (refusal, since) {
+            self.seat.effective.store(true, Ordering::Relaxed);
+            self.telemetry.metrics.kill_effective(self.clock.now().saturating_duration_since(since));
+        }
+    }
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.watch.as_mut().is_some_and(|watch| watch.is_over(cx)) {
+            self.watch = None;
+            return Poll::Ready(Some(Err(Cut)));
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.bytes.inc_by(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        frame.map_err(|fault| {
+            tracing::debug!(fault = fault.name(), "a transfer broke off");
+            Cut
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,66 @@
+//! Whoever only looks: a HEAD for a manifest before its playback has begun. Nothing is kept of it.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::LOCATION;
+use http::request::Parts;
+
+use super::first_manifest::NO_PLAYBACK;
+use super::redirect_loop::MAX_REDIRECTS;
+use super::{Story, told};
+use crate::authority::Authority;
+use crate::cmcd;
+use crate::edge::{Peer, Sending};
+use crate::gateway::Gateway;
+use crate::gateway::license::request;
+use crate::gateway::query;
+use crate::gateway::route::Route;
+use crate::playbacks::Registration;
+
+impl Gateway {
+    /// The origin's own answer to a HEAD. `registration` is known to nobody, and forgotten with it: so nobody could follow
+    /// the origin's redirects below its path, and they are followed here.
+    pub(super) async fn look(
+        &self,
+        route: &Arc<Route>,
+        peer: &Peer,
+        registration: Registration,
+        (rest, query): (&str, &str),
+        asked: &Parts,
+    ) -> Response<Sending> {
+        let (registration, seat) = (Arc::new(registration), Arc::default());
+        let Some(media) = route.config.media.as_deref() else { return told(NO_PLAYBACK) };
+        let mut asked = asked.clone();
+        let own = format!("{}{}", route.path.trim_end_matches('/'), registration.id.segment());
+        let mut at = format!("{own}{rest}{query}");
+        for _ in 0..=MAX_REDIRECTS {
+            let Ok(uri) = at.parse() else { break };
+            asked.uri = uri;
+            let (gateway, registration, seat) = (self, &registration, &seat);
+            let story =
+                Story { asked: &asked, authority: None, gateway, key: None, media, peer, registration, route, seat };
+            let map = story.map(None);
+            let Some(target) = asked.uri.path().strip_prefix(&own).and_then(|rest| map.target(rest)) else { break };
+            let response = story.pass(&map, &target).await;
+            match sent_on_to(&response, &own) {
+                Some(next) => at = next,
+                None => return response,
+            }
+        }
+        told(NO_PLAYBACK)
+    }
+}
+
+/// Where below this playback's own path a reply leads.
+fn sent_on_to(response: &Response<Sending>, own: &str) -> Option<String> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?.to_str().ok()?;
+    location.starts_with(own).then(|| location.to_owned())
+}
+
+/// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
+pub(super) fn onward_query(route: &Route, authority: Option<&Authority>, own: bool, asked: &Parts) -> String {
+    let mut ours = if own { Vec::new() } else { request::our_names(route, authority) };
+    ours.push(cmcd::PARAMETER);
+    query::without(asked.uri.query(), &ours).map(|query| format!("?{query}")).unwrap_or_default()
+}

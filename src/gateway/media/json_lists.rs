@@ -1,0 +1,58 @@
+//! Lists in JSON that a manifest refers to: which of its servers are to be used, and what is inserted.
+
+use std::cell::Cell;
+
+use http::Response;
+
+use super::Story;
+use super::manifest::{Fetched, Instead};
+use super::paths::{Document, Map, Target};
+use crate::edge::Sending;
+use crate::manifest::{self, Purpose, Unfit};
+
+/// A handful of pathways or clips; it is read on the thread that serves players.
+const MAX_LIST_BYTES: usize = 64 * 1024;
+
+impl Story<'_> {
+    pub(super) async fn list(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+        let Fetched { body, headers } = match self.whole(target).await {
+            Ok(fetched) => fetched,
+            Err(instead) => return self.instead(map, target, instead),
+        };
+        if let Some(refusal) = self.killed() {
+            return self.turned("manifest", &refusal);
+        }
+        if body.len() > MAX_LIST_BYTES {
+            return self.instead(map, target, Instead::Unfit(Unfit::Large));
+        }
+        let base = target.base();
+        let list = match target.document {
+            Document::Assets => self.assets(map, target, &body),
+            Document::Media | Document::Part => None,
+            Document::Steering => {
+                manifest::steered(&body, |uri| map.bind(&base.absolute(uri)?, Purpose::Steering, false))
+            }
+        };
+        match list {
+            Some(list) => {
+                self.count("manifest", "passed");
+                self.sent(list.into(), headers)
+            }
+            None => self.instead(map, target, Instead::Unfit(Unfit::Broken)),
+        }
+    }
+
+    /// Its URIs are absolute, because the format wants it.
+    fn assets(&self, map: &Map<'_>, target: &Target, list: &[u8]) -> Option<String> {
+        let (base, left) = (target.base(), Cell::new(0));
+        let site = self.gateway.base(self.peer, self.asked).unwrap_or_default();
+        let list = manifest::asset_list(list, |uri| {
+            let to = base.absolute(uri)?;
+            let bound = map.bind(&to, Purpose::Manifest, target.slate);
+            left.set(left.get() + usize::from(bound.is_none()));
+            bound.map(|path| format!("{site}{path}"))
+        });
+        self.count_left(left.get());
+        list
+    }
+}

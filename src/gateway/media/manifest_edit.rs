@@ -1,0 +1,80 @@
+//! One edit of a manifest as a value of its own, so that a large one can leave the thread that serves players.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::paths::{Document, Map, Target};
+use crate::config::Endpoint;
+use crate::gateway::route::Route;
+use crate::manifest::{self, Absolute, Cmcd, Facts, Format, Found, Plan, Purpose, Unfit};
+use crate::playbacks::Registration;
+use crate::secret::Fingerprint;
+
+/// Larger manifests are edited on another thread: this much takes well under a millisecond, and a few at the worst.
+pub(super) const MAX_INLINE_EDIT_BYTES: usize = 64 * 1024;
+
+pub(super) struct EditJob {
+    /// As [`Plan::end`].
+    pub(super) end: Option<u64>,
+    pub(super) format: Format,
+    /// Where this playback asks for licenses.
+    pub(super) license: Option<String>,
+    /// The player asked at another path than where the manifest stands.
+    pub(super) moved: bool,
+    pub(super) playheads: bool,
+    /// Of the player's request.
+    pub(super) query: Option<String>,
+    pub(super) registration: Arc<Registration>,
+    pub(super) route: Arc<Route>,
+    /// Scheme, host and port by which the player reached us.
+    pub(super) site: Option<String>,
+    pub(super) slate: Option<Endpoint>,
+    pub(super) target: Target,
+    pub(super) text: Bytes,
+}
+
+pub(super) struct EditedManifest {
+    pub(super) body: Bytes,
+    pub(super) facts: Facts,
+    /// URIs that lead to servers that the route does not have.
+    pub(super) left: usize,
+}
+
+impl EditJob {
+    /// The relative URIs of an MPD are bound as well where there is room: some players resolve them against the URL that
+    /// they asked for first, and not against the playback's own, to which they were sent.
+    pub(super) fn run(&self) -> Result<EditedManifest, Unfit> {
+        let whole = self.format == Format::Dash && self.target.document != Document::Part;
+        match self.edit(whole) {
+            Err(Unfit::Grows) if whole => self.edit(false),
+            edited => edited,
+        }
+    }
+
+    fn edit(&self, relative: bool) -> Result<EditedManifest, Unfit> {
+        // None has come here by a route without media.
+        let media = self.route.config.media.as_deref().ok_or(Unfit::Broken)?;
+        let (route, registration) = (&*self.route, &*self.registration);
+        let map = Map { media, registration, route, slate: self.slate.as_ref() };
+        let own = map.own();
+        let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
+        let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).0);
+        let cmcd = Cmcd { content: &content, session: &session };
+        let plan = Plan {
+            all: relative || self.moved || media.direct,
+            base: self.target.base(),
+            bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, self.target.slate),
+            cmcd: Some(&cmcd).filter(|_| media.inject_cmcd),
+            end: self.end,
+            license: self.license.as_deref(),
+            own: &own,
+            part: self.target.document == Document::Part,
+            playheads: self.playheads,
+            query: self.query.as_deref(),
+            site: self.site.as_deref(),
+        };
+        let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
+        Ok(EditedManifest { body: manifest::apply(&self.text, &edits)?, facts, left })
+    }
+}

@@ -1,0 +1,307 @@
+//! What the media of each playback has shown so far: beside its registration, and forgotten like it.
+//!
+//! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::playhead::Wanted;
+use super::redirect_loop::RedirectsUnderWay;
+use super::reopen::FirstWords;
+use crate::gateway::identity::Counted;
+use crate::ids::PlaybackId;
+use crate::manifest::{Facts, Format, Playheads, Tail};
+use crate::playbacks::{Generations, HeapBytes};
+use crate::secret::Fingerprint;
+use crate::session::Stream;
+
+/// Playlists of one playback.
+const PLAYLISTS: usize = 32;
+/// Picture and sound, each in two qualities.
+const PLAYHEADS: usize = 4;
+/// Playlists of sound alone.
+const MAX_AUDIO: usize = 64;
+/// What the newest playlists announced.
+const MAX_HINTED: usize = 32;
+/// Of an MPD: its root element begins early.
+const MPD_HEAD: usize = 8 * 1024;
+/// Of playheads and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
+const MAX_LEARNED_BYTES: usize = 256 << 20;
+
+#[derive(Default)]
+pub struct Shelf {
+    learned_bytes: Arc<AtomicUsize>,
+    seats: Mutex<Generations<Seat>>,
+}
+
+#[derive(Default)]
+pub(super) struct Seat {
+    /// A session was opened for it.
+    pub(super) bound: AtomicBool,
+    /// As what its session was counted: a playback that follows it brings no token that could say so again.
+    pub(super) counted: OnceLock<Counted>,
+    /// Its kill has been measured.
+    pub(super) effective: AtomicBool,
+    /// For whom its session counts.
+    pub(super) first_words: Mutex<Option<FirstWords>>,
+    learned: Mutex<Learned>,
+    /// Its player reports about itself: starts of segments are worth their memory.
+    pub(super) tells: AtomicBool,
+}
+
+/// Paths stand here by their fingerprints.
+#[derive(Default)]
+pub(super) struct Learned {
+    audio: Vec<Fingerprint>,
+    bytes: LearnedBytes,
+    /// Some of what its newest manifest names is fetched past us.
+    elsewhere: bool,
+    /// Of manifests whose paths do not say it.
+    formats: Vec<(Fingerprint, Format)>,
+    /// What was announced last, oldest first.
+    hinted: Vec<Fingerprint>,
+    live: Option<bool>,
+    /// The beginning of the newest live MPD.
+    pub(super) mpd: Option<String>,
+    playheads: Vec<(Fingerprint, Playheads)>,
+    pub(super) redirects: RedirectsUnderWay,
+    /// Within which time that is surely asked for again.
+    reload: Option<Duration>,
+    tails: Vec<(Fingerprint, Tail)>,
+    /// Whether some of its playlists are, if this process has read what names them.
+    variants_elsewhere: Option<bool>,
+}
+
+impl Shelf {
+    pub(super) fn seat(&self, now: Instant, id: PlaybackId) -> Arc<Seat> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(seats.turn(now));
+        if let Some((seat, _)) = seats.find(id) {
+            return seat;
+        }
+        let seat = Arc::<Seat>::default();
+        seat.learned().bytes.all = self.learned_bytes.clone();
+        seats.insert(id, seat.clone());
+        seat
+    }
+}
+
+impl Shelf {
+    /// With its registration.
+    pub(super) fn forget(&self, id: PlaybackId) {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
+    }
+}
+
+/// Counted by itself.
+impl HeapBytes for Seat {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A playback's part of what all have learned.
+#[derive(Default)]
+struct LearnedBytes {
+    all: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl LearnedBytes {
+    /// False, and none, if that is too much for all together.
+    fn become_so_many(&mut self, own: usize) -> bool {
+        let before = std::mem::take(&mut self.own);
+        let others = self.all.fetch_sub(before, Ordering::Relaxed).saturating_sub(before);
+        let fits = others.saturating_add(own) <= MAX_LEARNED_BYTES;
+        if fits {
+            self.own = own;
+            self.all.fetch_add(own, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+impl Drop for LearnedBytes {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
+    }
+}
+
+impl Seat {
+    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Learned {
+    /// What a manifest of this playback, at this path of its server, said.
+    pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
+        if self.format(path) != Some(format) {
+            put(&mut self.formats, path, format, PLAYLISTS);
+        }
+        self.live = facts.live.or(self.live);
+        match facts.live {
+            Some(_) => (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload),
+            None => self.variants_elsewhere = Some(facts.elsewhere),
+        }
+        if !facts.audio.is_empty() {
+            self.audio = facts.audio.iter().take(MAX_AUDIO).map(|path| name(path)).collect();
+        }
+        for hinted in facts.hinted.iter().map(|path| name(path)) {
+            self.hinted.retain(|known| *known != hinted);
+            self.hinted.push(hinted);
+        }
+        self.hinted.drain(..self.hinted.len().saturating_sub(MAX_HINTED));
+        if let Some(tail) = facts.tail {
+            put(&mut self.tails, path, tail, PLAYLISTS);
+        }
+        if format == Format::Dash && facts.live == Some(true) {
+            let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
+            self.mpd = Some(String::from_utf8_lossy(head).into_owned());
+            self.keep_within_bounds();
+        }
+    }
+
+    pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
+        if !playheads.is_empty() {
+            put(&mut self.playheads, path, playheads, PLAYHEADS);
+            self.keep_within_bounds();
+        }
+    }
+
+    /// What is too much for all together is forgotten.
+    fn keep_within_bounds(&mut self) {
+        let playheads = self.playheads.iter().map(|(_, playheads)| playheads.heap_bytes());
+        let bytes = playheads.sum::<usize>() + self.mpd.as_ref().map_or(0, String::len);
+        if !self.bytes.become_so_many(bytes) {
+            (self.mpd, self.playheads) = (None, Vec::new());
+        }
+    }
+
+    /// Within which time its player surely asks for more of it through us, as [`crate::session::Media::again`].
+    /// `direct`: its segments do not pass through us.
+    pub(super) fn again(&self, direct: bool) -> Option<Duration> {
+        if self.elsewhere || direct { self.reload } else { Some(Duration::ZERO) }
+    }
+
+    /// As [`crate::session::Media::leads_past`].
+    pub(super) fn leads_past(&self) -> Option<bool> {
+        self.variants_elsewhere
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live == Some(true)
+    }
+
+    /// What it is of, if a manifest said.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    }
+
+    /// What came from this path before, or what the path itself says.
+    pub(super) fn format(&self, path: &str) -> Option<Format> {
+        let known = self.formats.iter().find(|(known, _)| *known == name(path)).map(|(_, format)| *format);
+        known.or_else(|| Format::of_path(path))
+    }
+
+    /// A playlist announced it before it was there.
+    pub(super) fn is_hinted(&self, path: &str) -> bool {
+        self.hinted.contains(&name(path))
+    }
+
+    pub(super) fn is_audio(&self, path: &str) -> bool {
+        self.audio.contains(&name(path))
+    }
+
+    /// Of the playlist of that path, or else of any other of this playback.
+    pub(super) fn target_duration(&self, path: &str) -> Option<Duration> {
+        let longest = || self.tails.iter().map(|(_, tail)| tail.target_s).max();
+        let own = self.tail(path).map(|tail| tail.target_s).filter(|seconds| *seconds > 0);
+        own.or_else(longest).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    }
+
+    /// Where the player's playlist of that path ended.
+    pub(super) fn tail(&self, path: &str) -> Option<Tail> {
+        self.tails.iter().find(|(known, _)| *known == name(path)).map(|(_, tail)| *tail)
+    }
+
+    /// The segment of a title that stands there.
+    pub(super) fn wanted(&self, path: &str, first_byte: u64) -> Option<Wanted> {
+        self.playheads.iter().find_map(|(_, playheads)| {
+            Some(Wanted { start: playheads.start(path, first_byte)?, title_end: playheads.end() })
+        })
+    }
+}
+
+fn name(path: &str) -> Fingerprint {
+    Fingerprint::of(path.as_bytes())
+}
+
+fn put<T>(list: &mut Vec<(Fingerprint, T)>, path: &str, value: T, most: usize) {
+    let path = name(path);
+    if let Some((_, known)) = list.iter_mut().find(|(known, _)| *known == path) {
+        *known = value;
+        return;
+    }
+    if list.len() >= most {
+        list.remove(0);
+    }
+    list.push((path, value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
+        let (shelf, now) = (Shelf::default(), Clock.now());
+        let mpd = vec![b'x'; 2 * MPD_HEAD];
+        let facts = || Facts { live: Some(true), ..Facts::default() };
+        let seats: Vec<_> = (0..3).map(|_| shelf.seat(now, PlaybackId::random())).collect();
+        for seat in &seats {
+            seat.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        }
+        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
+        shelf.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
+        let late = shelf.seat(now, PlaybackId::random());
+        late.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        assert!(late.learned().mpd.is_none() && late.learned().is_live(), "only what is large is forgotten");
+        seats[0].learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        assert!(seats[0].learned().mpd.is_some(), "what is there already has its place");
+        drop((shelf.seats.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), seats));
+        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
+    }
+
+    /// What its player does next, it may do past us, whatever it did last.
+    #[test]
+    fn a_player_with_playlists_elsewhere_is_not_sure_to_ask_again() {
+        let reload = Some(Duration::from_secs(4));
+        let facts = |live, elsewhere, reload| Facts { elsewhere, live, reload, ..Facts::default() };
+        let main = |elsewhere| facts(None, elsewhere, None);
+        let media = |elsewhere| facts(Some(true), elsewhere, reload);
+        for (said, direct, again) in [
+            (vec![], false, Some(Duration::ZERO)),
+            (vec![main(false)], false, Some(Duration::ZERO)),
+            (vec![main(false)], true, None),
+            (vec![main(true)], false, None),
+            (vec![main(true), media(false)], false, None),
+            (vec![main(true), media(true)], true, None),
+            (vec![main(true), media(false), main(false)], false, Some(Duration::ZERO)),
+            (vec![media(true), main(true), main(false)], false, reload),
+            (vec![main(false), media(false)], false, Some(Duration::ZERO)),
+            (vec![main(false), media(false)], true, reload),
+            (vec![main(false), media(true)], false, reload),
+            (vec![main(false), media(true), media(false)], false, Some(Duration::ZERO)),
+        ] {
+            let mut learned = Learned::default();
+            for facts in said.clone() {
+                learned.note("/main", Format::Hls, b"", facts);
+            }
+            let told = learned.again(direct).filter(|_| learned.leads_past() != Some(true));
+            assert_eq!(told, again, "{said:?} {direct}");
+        }
+    }
+}

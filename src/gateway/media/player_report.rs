@@ -1,0 +1,56 @@
+//! What one request says of its player: whether it is another one than began the playback, and what it reports.
+
+use std::sync::atomic::Ordering;
+
+use http::header::RANGE;
+
+use super::Story;
+use super::paths::Target;
+use crate::cmcd;
+use crate::config;
+use crate::gateway::control::control_paths;
+use crate::gateway::identity;
+use crate::gateway::identity::Evidence;
+use crate::session::Report;
+
+impl Story<'_> {
+    /// Another device has come by the path. The rung that named the device must not name another one now; a
+    /// player cannot repeat a query or a path with every segment.
+    pub(super) fn is_foreign(&self, below: &str) -> bool {
+        let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
+        let rungs: Vec<_> = rungs
+            .filter(|rung| match rung {
+                // Below a playback's own path both are its server's.
+                config::Rung::PathSegment | config::Rung::Query(_) => false,
+                config::Rung::Cookie(_)
+                | config::Rung::Header(_)
+                | config::Rung::Mtls
+                | config::Rung::Peer
+                | config::Rung::TokenClaim(_) => true,
+            })
+            .cloned()
+            .collect();
+        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
+        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
+        identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
+    }
+
+    /// What the player says of itself with this request.
+    pub(super) fn report(&self, target: &Target) -> Option<Report> {
+        let query = self.asked.uri.query();
+        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.asked.headers))?;
+        self.seat.tells.store(true, Ordering::Relaxed);
+        let mut report = control_paths::read(&told);
+        report.by_interval = false;
+        if let Some(wanted) = self.seat.learned().wanted(&target.path, self.first_byte()) {
+            wanted.place(&mut report, &told);
+        }
+        Some(report)
+    }
+
+    fn first_byte(&self) -> u64 {
+        let range = self.asked.headers.get(RANGE).and_then(|range| range.to_str().ok());
+        let first = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+        first.unwrap_or_default()
+    }
+}

@@ -1,0 +1,104 @@
+//! A playback that was taken for gone, and is not: whatever its player asks for next opens its session anew.
+//!
+//! A laptop that wakes goes on with the segment at which it fell asleep, and a player that is refused one gives up. So a
+//! segment begins anew as well as a manifest, under the same path. It names no account: the session counts for whom the
+//! one before it counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Response};
+
+use super::Story;
+use super::media_memory::Seat;
+use super::paths::Target;
+use super::replies::viewer_call;
+use crate::edge::Sending;
+use crate::gateway::identity;
+use crate::gateway::identity::Counted;
+use crate::session::{self, CallNames};
+use crate::sessions::Card;
+
+/// What the first request of a playback told, which those that follow do not say again.
+#[derive(Clone, Debug)]
+pub(super) struct FirstWords {
+    pub(super) content: Option<String>,
+    pub(super) counted: Counted,
+    pub(super) kill_memory: Option<Duration>,
+    pub(super) names: CallNames,
+}
+
+impl FirstWords {
+    pub(super) fn of(card: &Card) -> Self {
+        let counted = Counted {
+            account: card.account.clone(),
+            by_device: false,
+            content_group: card.content_group.clone(),
+            device_group: card.device_group.clone(),
+            is_proven: false,
+            network: card.network,
+        };
+        let (content, kill_memory) = (card.content.clone(), card.kill_memory);
+        Self { content, counted, kill_memory, names: CallNames::default() }
+    }
+}
+
+impl Seat {
+    pub(super) fn first_words(&self) -> Option<FirstWords> {
+        self.first_words.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn keep_first_words(&self, words: FirstWords) {
+        *self.first_words.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(words);
+    }
+}
+
+impl Story<'_> {
+    /// Whether its player may take this end back.
+    pub(super) fn takes_back(&self, refusal: &session::Refusal) -> bool {
+        match refusal {
+            session::Refusal::Ended(end) => !end.is_wanted() && self.route.policy.now().begins_again(*end),
+            session::Refusal::Denied(..)
+            | session::Refusal::Expired
+            | session::Refusal::Killed(_)
+            | session::Refusal::Unreachable(_) => false,
+        }
+    }
+
+    /// Opens its session anew, and goes on; none if nobody knows for whom it counts.
+    pub(super) async fn begin_again(&self, target: &Target) -> Option<Response<Sending>> {
+        let map = self.map(None);
+        if self.asked.method == Method::HEAD {
+            // Whoever looks does not play yet.
+            return Some(self.pass(&map, target).await);
+        }
+        if self.is_authorized() {
+            return Some(self.begin(&map, target).await);
+        }
+        let Self { gateway, registration, route, .. } = *self;
+        let authority = self.authority.filter(|authority| authority.opens_for_media())?;
+        let words = self.seat.first_words().or_else(|| {
+            let card = gateway.sessions.card(self.key?, registration.token())?;
+            Some(FirstWords::of(&card))
+        })?;
+        let found = Some((registration.device.clone(), registration.rung));
+        if let Some(turned) = gateway.killed_before(authority, found.as_ref(), &words.names, None) {
+            return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned));
+        }
+        let counted = Counted { network: identity::network(self.peer.address), ..words.counted };
+        let card = Card {
+            content: words.content,
+            kill_memory: words.kill_memory,
+            ..gateway.card_of(route, authority, counted, registration, &target.path)
+        };
+        Some(match gateway.open(route, authority, registration, Arc::new(card), words.names).await {
+            Ok(()) => {
+                // The first sign of its life.
+                let _goes = self.asks_for(target);
+                gateway.sessions.durable().await;
+                self.pass(&map, target).await
+            }
+            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned),
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! `GET {route}/~refused/ERROR/INCIDENT`: the page that a refusal's `href` leads to, for the viewer.
+//!
+//! Says what happened, the incident and what to do, in plain HTML without scripts. Needs no memory of the refusal. Where
+//! a limit of the embedded authority was met, the refusal's own player has a key besides, by which the page shows who
+//! plays on the same account and ends one of them (POST). Without the key it is the page for everybody.
+
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use std::time::Duration;
+
+use super::slot_tickets::SlotTicket;
+use super::viewer_texts::{ViewerTexts, advice_of, key_of};
+use crate::authority::embedded::Slot;
+use crate::authority::{Authority, Held};
+use crate::config::Texts;
+use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
+use crate::gateway::query;
+use crate::gateway::route::Route;
+use crate::gateway::{Gateway, refuse};
+use crate::ids::Incident;
+use crate::telemetry::SlotEnd;
+
+const MARK: &str = VIEWER_PAGE;
+/// Names of errors are shorter.
+const MAX_ERROR_BYTES: usize = 60;
+/// A key and a slot.
+const MAX_FORM_BYTES: usize = 1024;
+/// What fits on a page; who has more is no household.
+const MAX_SHOWN_SLOTS: usize = 16;
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// No script, no style, nothing from anywhere; a form to us alone; in no frame.
+const POLICY: &str = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the page is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::gateway) struct RefusalPage<'a> {
+    error: &'a str,
+    incident: Incident,
+}
+
+/// Who may see the slots of an account, and end one for the sake of a device: nobody can write himself into it.
+#[derive(Clone, Copy)]
+pub(in crate::gateway) struct SlotClaim<'a> {
+    account: &'a str,
+    device: &'a str,
+}
+
+impl<'a> SlotClaim<'a> {
+    /// None where anybody could say so.
+    pub(in crate::gateway) fn of(account: Option<&'a str>, device: Option<&'a str>, is_proven: bool) -> Option<Self> {
+        let (account, device) = account.zip(device).filter(|_| is_proven)?;
+        Some(Self { account, device })
+    }
+}
+
+/// What the page says of the account's slots.
+enum SlotList {
+    /// To whoever has no key.
+    Absent,
+    Freed,
+    Gone,
+    Shown {
+        held: Vec<Held>,
+        key: String,
+    },
+}
+
+/// Where the page of this refusal is. A call that no route has gets one above all routes.
+pub(in crate::gateway) fn path_of(route: Option<&Route>, error: &str, incident: impl std::fmt::Display) -> String {
+    format!("{}{MARK}{error}/{incident}", route.map_or("", |route| &*route.path).trim_end_matches('/'))
+}
+
+/// The page of a call that no route has: it shows nobody's slots.
+pub(in crate::gateway) fn without_route(
+    texts: &Texts,
+    page: RefusalPage<'_>,
+    request: &Request<RequestBody>,
+) -> Response<ReplyBody> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "this page is read by GET");
+    }
+    html(page, (None, texts), request.headers(), &SlotList::Absent)
+}
+
+/// The page that what follows a route's path names, if it is one.
+pub(in crate::gateway) fn of(rest: &str) -> Option<RefusalPage<'_>> {
+    let (error, incident) = rest.strip_prefix(MARK)?.split_once('/')?;
+    let is_name = error.len() <= MAX_ERROR_BYTES && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let incident = Incident::parse(incident)?;
+    (is_name && !error.is_empty()).then_some(RefusalPage { error, incident })
+}
+
+impl Gateway {
+    /// A key for the refused call's player, where the authority counts it for an account that is believed.
+    pub(in crate::gateway) fn issue_slot_ticket(
+        &self,
+        authority: &Authority,
+        SlotClaim { account, device }: SlotClaim<'_>,
+        incident: Incident,
+    ) -> Option<String> {
+        if !authority.counter()?.config().viewers_free_slots {
+            return None;
+        }
+        let (account, device) = (account.to_owned(), device.to_owned());
+        self.slot_tickets.issue(self.clock.now(), incident, (authority.name.clone(), account, device))
+    }
+
+    pub(in crate::gateway) async fn show_refusal(
+        &self,
+        route: &Route,
+        page: RefusalPage<'_>,
+        request: Request<RequestBody>,
+    ) -> Response<ReplyBody> {
+        let (parts, incoming) = request.into_parts();
+        let slots = match parts.method {
+            Method::GET | Method::HEAD => {
+                self.list_slots(route, page, query::value(parts.uri.query(), "key").as_deref())
+            }
+            Method::POST => {
+                // A page that is somebody else's may neither order nor see what came of it.
+                if !is_own_page(&parts.headers, parts.uri.authority(), self.public_url.as_deref()) {
+                    const DETAIL: &str = "only the page itself may send this form";
+                    return refuse(StatusCode::FORBIDDEN, "foreign_form", DETAIL);
+                }
+                match body::collect(incoming, MAX_FORM_BYTES, route.limits.body).await {
+                    Ok(form) => self.free_slot(route, page, std::str::from_utf8(&form).unwrap_or_default()),
+                    Err(fault) => return fault.reply(),
+                }
+            }
+            _ => return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "this page is read by GET"),
+        };
+        html(page, (Some(route), &route.texts), &parts.headers, &slots)
+    }
+
+    fn list_slots(&self, route: &Route, page: RefusalPage<'_>, key: Option<&str>) -> SlotList {
+        let now = self.clock.now();
+        let ticket = key.and_then(|key| self.slot_tickets.find(now, page.incident, key));
+        let listed = key.zip(ticket).and_then(|(key, ticket)| {
+            let counter = authority_of(route, &ticket)?.counter()?;
+            let held = counter.held_by(now, &ticket.account, MAX_SHOWN_SLOTS);
+            Some(SlotList::Shown { held, key: key.to_owned() })
+        });
+        listed.unwrap_or(SlotList::Absent)
+    }
+
+    /// The slot is kept for the device that was refused.
+    fn free_slot(&self, route: &Route, page: RefusalPage<'_>, form: &str) -> SlotList {
+        let (now, field) = (self.clock.now(), |name| query::value(Some(form), name));
+        // A form that names no slot uses up no key.
+        let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(Slot);
+        let Some(slot) = slot else { return SlotList::Gone };
+        let ticket = field("key").and_then(|key| self.slot_tickets.take(now, page.incident, &key));
+        let Some(ticket) = ticket else { return SlotList::Gone };
+        let authority = authority_of(route, &ticket);
+        let counter = authority.and_then(Authority::counter);
+        let freed = counter.is_some_and(|counter| counter.move_within(now, &ticket.account, slot, &ticket.device));
+        let Some(authority) = authority.filter(|_| freed) else {
+            self.slot_tickets.put_back(ticket);
+            return SlotList::Gone;
+        };
+        self.telemetry.metrics.slots_ended(&authority.name, SlotEnd::Viewer, 1);
+        if self.telemetry.may_write("slot freed", &ticket.device, Default::default()) {
+            let [device, account] = [&ticket.device, &ticket.account].map(|name| self.telemetry.shown(name));
+            let (authority, slot) = (&*authority.name, format!("{:016x}", slot.0));
+            tracing::info!(incident = %page.incident, authority, account, device, slot, "a viewer freed a slot");
+        }
+        SlotList::Freed
+    }
+}
+
+/// A ticket of a route's earlier authority opens nothing.
+fn authority_of<'a>(route: &'a Route, ticket: &SlotTicket) -> Option<&'a Authority> {
+    route.authority.as_deref().filter(|authority| authority.name == ticket.authority)
+}
+
+fn html(
+    page: RefusalPage<'_>,
+    (route, texts): (Option<&Route>, &Texts),
+    headers: &HeaderMap,
+    slots: &SlotList,
+) -> Response<ReplyBody> {
+    let texts = ViewerTexts::choose(texts, headers);
+    let text = |key: &str| escape(texts.text(key));
+    let key = key_of(page.error);
+    let (title, language) = (text("page-title"), texts.tag());
+    let about = match slots {
+        SlotList::Freed => paragraph(&text("page-freed")),
+        SlotList::Gone => paragraph(&text("page-gone")),
+        SlotList::Absent => paragraph(&text(key)) + &paragraph(&text(&advice_of(key))),
+        SlotList::Shown { held, key: secret } => {
+            let said = paragraph(&text(key)) + &paragraph(&text(&advice_of(key)));
+            said + &list(&texts, held, secret, &path_of(route, page.error, page.incident))
+        }
+    };
+    let incident = paragraph(&format!("{} <strong>{}</strong>", text("page-incident"), page.incident));
+    let text = format!(
+        "<!DOCTYPE html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"robots\" content=\"noindex\">\n\
+         <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n{about}{incident}</body>\n</html>\n"
+    );
+    let mut response = reply::empty(StatusCode::OK);
+    *response.body_mut() = Full::new(text.into());
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+        // The key is in the URL; to ourselves browsers must say where a form comes from.
+        (REFERRER_POLICY, "same-origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn list(texts: &ViewerTexts<'_>, held: &[Held], key: &str, path: &str) -> String {
+    if held.is_empty() {
+        return paragraph(&escape(texts.text("page-again")));
+    }
+    let rows = held.iter().map(|held| {
+        format!(
+            "<li>{} ({})\n<form method=\"post\" action=\"{}\">\n<input type=\"hidden\" name=\"key\" value=\"{}\">\n\
+             <input type=\"hidden\" name=\"slot\" value=\"{:016x}\">\n<button>{}</button>\n</form>\n</li>\n",
+            escape(&held.device),
+            minutes(held.age),
+            escape(path),
+            escape(key),
+            held.slot.0,
+            escape(texts.text("page-free")),
+        )
+    });
+    format!("{}<ul>\n{}</ul>\n", paragraph(&escape(texts.text("page-places"))), rows.collect::<String>())
+}
+
+/// Hours and minutes, as clocks of all languages show them.
+fn minutes(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    format!("{}:{:02}", minutes / 60, minutes % 60)
+}
+
+fn paragraph(html: &str) -> String {
+    format!("<p>{html}</p>\n")
+}
+
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(character),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_named_by_an_error_and_an_incident() {
+        let page = of("/~refused/limit_reached/0123456Z").unwrap();
+        assert_eq!((page.error, page.incident.to_string().as_str()), ("limit_reached", "0123456Z"));
+        for other in [
+            "",
+            "/~refused",
+            "/~refused/",
+            "/~refused/limit_reached",
+            "/~refused/limit_reached/",
+            "/~refused//01234567",
+            "/~refused/Limit/01234567",
+            "/~refused/a b/01234567",
+            "/~refused/limit_reached/0123456",
+            "/~refused/limit_reached/012345678",
+            "/~refused/limit_reached/0123456U",
+            "/~refused/limit_reached/01234567/more",
+            "/x/~refused/limit_reached/01234567",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        assert_eq!(of(&format!("/~refused/{}/01234567", "a".repeat(MAX_ERROR_BYTES + 1))), None);
+    }
+
+    #[test]
+    fn names_are_text_and_no_html() {
+        assert_eq!(escape("<b>&\"'</b>"), "&lt;b&gt;&amp;&quot;&#39;&lt;/b&gt;");
+        assert_eq!(minutes(Duration::from_secs(3_725)), "1:02");
+    }
+}
