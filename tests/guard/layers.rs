@@ -1,6 +1,7 @@
-//! Who may use whom, how long a file may be, and what the code must not hold.
+//! Guards the layers, lists long files, and names what the code must not hold.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 
 use crate::source::{files, read, sources};
 
@@ -31,7 +32,8 @@ pub(crate) const LAYERS: [(&[&str], &str); 16] = [
     (&["clock", "ids", "secret", "task"], "the only reader of clocks, source of randomness, home of secrets, spawner"),
 ];
 
-const LONGEST: usize = 300;
+/// Without tests. A longer file is worth a look: it may tell two stories.
+const WARN_SOURCE_LINES: usize = 500;
 
 /// What the pure layers must not know.
 const IMPURE: [&str; 10] = [
@@ -155,10 +157,12 @@ fn pure_layers_know_no_time_no_task_and_no_chance() {
     }
 }
 
+/// A warning and no failure: one story in one long file reads better than one that is cut in half.
 #[test]
-fn files_are_short() {
-    for source in sources() {
-        assert!(source.lines <= LONGEST, "{}: {} lines without tests", source.path, source.lines);
+fn long_files_are_listed() {
+    for source in sources().iter().filter(|source| source.lines > WARN_SOURCE_LINES) {
+        // Not by `println!`, which shows nothing of a test that passes.
+        writeln!(io::stderr(), "warning: {} has {} lines without tests", source.path, source.lines).unwrap();
     }
 }
 
