@@ -1,11 +1,15 @@
-//! What the embedded authority is told: whom it counts, how many it allows, what happens then.
+//! `[[authority]]` with `kind = "embedded"`: whom it counts, how many it allows, what happens then.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Rung, TokenKeys};
+use super::authority::{GRACE, INTERVAL};
+use super::section::Section;
+use super::token_keys::token_keys;
+use super::{AccountRung, Rung, TokenKeys, identity_source};
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
@@ -31,15 +35,6 @@ pub struct Embedded {
     pub token_keys: Option<TokenKeys>,
     /// Whether a viewer who met a limit may see who plays on the account, and end one of them.
     pub viewers_free_slots: bool,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AccountRung {
-    /// `device`: the device is its own account.
-    Device,
-    /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
-    Fixed(String),
-    Rung(Rung),
 }
 
 /// Who gives way when a limit of the account or of one of its groups is reached.
@@ -82,6 +77,97 @@ impl Pattern {
         match self {
             Self::Exact(exact) => name == exact,
             Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+const SESSIONS: RangeInclusive<u32> = 1..=1_000_000;
+/// A group may be shut out.
+const GROUP_SESSIONS: RangeInclusive<u32> = 0..=1_000_000;
+
+const ON_LIMIT: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];
+
+pub(super) fn embedded(table: &Section<'_>) -> Embedded {
+    let names = |key| table.list(key, "[\"guest-*\", \"tv-1\"]", pattern).unwrap_or_default();
+    let account = account(table);
+    Embedded {
+        token_keys: token_keys(table, &account),
+        account,
+        allow: names("allow"),
+        content_groups: groups(table, "content-group"),
+        deny: names("deny"),
+        device_groups: groups(table, "device-group"),
+        grace: table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10)),
+        interval: table.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(30)),
+        on_limit: table.choice("on-limit", &ON_LIMIT).unwrap_or(OnLimit::DenyNewest),
+        sessions_per_account: table.whole("sessions-per-account", SESSIONS).unwrap_or(1),
+        viewers_free_slots: table.flag("viewers-free-slots").unwrap_or(true),
+    }
+}
+
+fn account(table: &Section<'_>) -> Vec<AccountRung> {
+    let sources = table.list("account", "[\"header:x-account\", \"fixed:home\"]", identity_source::account_rung);
+    let sources = sources.unwrap_or_else(|| vec![AccountRung::Fixed(HOUSEHOLD_ACCOUNT.to_owned())]);
+    let always = sources.iter().position(|source| matches!(source, AccountRung::Device | AccountRung::Fixed(_)));
+    match always {
+        _ if sources.is_empty() => table.fault("account", "is empty: name at least \"fixed:home\""),
+        Some(at) if at + 1 < sources.len() => {
+            table.fault("account", "names others behind \"device\" or \"fixed:NAME\", which always answers");
+        }
+        Some(_) | None => {}
+    }
+    if sources.contains(&AccountRung::Device) {
+        let what = "falls to device: each device that names no account is an account of its own, and sessions-per-account \
+            limits nobody; write \"fixed:home\" in place of \"device\" for one household";
+        table.warn("account", what);
+    }
+    sources
+}
+
+/// `kind` is `device-group` or `content-group`.
+fn groups(table: &Section<'_>, kind: &str) -> Groups {
+    let (others_key, table_key) = (format!("sessions-per-{kind}"), format!("{kind}s"));
+    let source = table.list(kind, "[\"header:x-group\"]", identity_source::group_rung).unwrap_or_default();
+    let others = table.whole(&others_key, GROUP_SESSIONS);
+    let named = table.table(&table_key);
+    let names = named.names();
+    let limits = names.iter().filter_map(|name| Some((name.clone(), named.whole(name, GROUP_SESSIONS)?))).collect();
+    let needs = || format!("needs {kind}, which says where the group stands");
+    match (table.has(kind), table.has(&others_key), names.first()) {
+        (false, true, _) => table.fault(&others_key, needs()),
+        (false, false, Some(name)) => named.fault(name, needs()),
+        (true, false, None) => {
+            table.fault(kind, format!("limits nothing: set {others_key}, or groups in [authority.{table_key}]"));
+        }
+        (false, false, None) | (true, _, _) => {}
+    }
+    Groups { limits, others, source }
+}
+
+/// A name, or the beginning of one with `*` behind it.
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+    let (name, prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+    if text.is_empty() || name.contains('*') || name.chars().any(char::is_control) {
+        return Err("must be a name, or the beginning of one with a * at its end".to_owned());
+    }
+    Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_a_name_or_its_beginning() {
+        for (text, fits, not) in
+            [("tv-1", "tv-1", "tv-12"), ("tv-*", "tv-", "tv"), ("*", "", "\0"), ("a b*", "a bc", "a")]
+        {
+            let pattern = pattern(text).unwrap();
+            assert!(pattern.fits(fits), "{text} {fits}");
+            assert!(text == "*" || !pattern.fits(not), "{text} {not}");
+        }
+        for text in ["", "a*b", "**", "a\n"] {
+            assert!(pattern(text).is_err(), "{text}");
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::section::Section;
+use super::units::LONGEST;
+
 /// The rungs of evidence, each of which can be switched off. Kills and zaps are none of them: what the
 /// authority says holds, and `sessions-per-device` says how much a device may play.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,5 +46,27 @@ impl Default for Endings {
             stop: true,
             unused: Some(Duration::from_secs(30)),
         }
+    }
+}
+
+pub(super) fn endings(table: &Section<'_>) -> Endings {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    let otherwise = Endings::default();
+    let flag = |key: &str, otherwise| table.flag(key).unwrap_or(otherwise);
+    let gone = table.duration_or_off("connections-gone", SHORTEST..=LONGEST);
+    let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=LONGEST);
+    let unused = table.duration_or_off("unused", SHORTEST..=LONGEST);
+    let rounds = table.number_or_off("renewals-overdue", 1.0..=100.0);
+    Endings {
+        connections_gone: gone.unwrap_or(otherwise.connections_gone),
+        license_expiry: flag("license-expiry", otherwise.license_expiry),
+        longest: table.duration("longest", SHORTEST..=LONGEST).unwrap_or(otherwise.longest),
+        media_silence: silence.unwrap_or(otherwise.media_silence),
+        quit: flag("quit", otherwise.quit),
+        release: flag("release", otherwise.release),
+        renewals_overdue: rounds.unwrap_or(otherwise.renewals_overdue),
+        report_silence: flag("report-silence", otherwise.report_silence),
+        stop: flag("stop", otherwise.stop),
+        unused: unused.unwrap_or(otherwise.unused),
     }
 }

@@ -1,14 +1,20 @@
-//! `kind = "firstlight"`: the checked settings of FirstLight Heartbeat and Stream Concurrency.
+//! `kind = "firstlight"`: FirstLight (Quickplay) Heartbeat and Stream Concurrency.
+//!
+//! Beside each key stands the vendor's name of it. Paths, field names, actions and error codes are
+//! not published: all of them are keys.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
-
 use regex_lite::Regex;
 
-use super::{Endpoint, Pattern, Template};
+use super::authority::timeout;
+use super::nearest::nearest;
+use super::section::Section;
+use super::{Endpoint, Pattern, Template, embedded, headers};
 
 /// The contract `firstlight-hb/1`. Facts: `docs/authorities.md`.
 #[derive(Debug)]
@@ -120,4 +126,161 @@ impl Names {
     pub fn of<'a>(&'a self, name: &'a str) -> &'a str {
         self.0.get(name).map_or(name, String::as_str)
     }
+}
+
+/// Of the vendor's `syncIntervalMS`, clamped so in the contract.
+const SYNC: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const SLATE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+
+const DEVICE: &str = "{deviceId}";
+
+/// What counts as too many failures.
+#[derive(Clone, Copy)]
+enum FailWhen {
+    Exceed,
+    Reach,
+}
+
+const FAIL_WHEN: [(&str, FailWhen); 2] = [("exceeds", FailWhen::Exceed), ("reaches", FailWhen::Reach)];
+
+/// `call` is the time of a whole license call, of which the first beat is a part.
+pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLight> {
+    let flag = |key, default| table.flag(key).unwrap_or(default);
+    let actions = |key, default: &str| {
+        let actions = table.list(key, "[\"CONTINUE\"]", name);
+        actions.unwrap_or_else(|| vec![default.to_owned()])
+    };
+    let codes = table.list("concurrency-error-codes", "[\"HB-CONCURRENCY\", \"LIMIT-*\"]", code);
+    let pass_headers = table.list("pass-headers", "[\"authorization\"]", headers::header_name).unwrap_or_else(|| {
+        ["authorization", "x-authorization", "x-client-id", "x-device-id"].map(HeaderName::from_static).into()
+    });
+    let tracking = table.word("tracking-header", |text| match text {
+        "" => Ok(None),
+        name => headers::header_name(name).map(Some),
+    });
+    let firstlight = FirstLight {
+        beat_while_paused: flag("beat-while-paused", true),
+        blackout_actions: actions("blackout-actions", "BLACKOUT"),
+        ca: table.file("ca"),
+        concurrency_error_codes: codes.unwrap_or_else(|| code("HB-CONCURRENCY").into_iter().collect()),
+        continue_actions: actions("continue-actions", "CONTINUE"),
+        headers: headers(&table.table("headers"), &pass_headers),
+        // heartbeatSyncIntervalMs
+        interval: table.duration("sync-interval", SYNC).unwrap_or(Duration::from_mins(1)),
+        max_failures: max_failures(table),
+        multi_stream_mode: flag("multi-stream-mode", false),
+        names: names(&table.table("fields")),
+        pass_headers,
+        // showPostEventSlateTimeMs
+        post_slate: table.duration("post-slate-duration", SLATE).unwrap_or(Duration::from_mins(15)),
+        record_bookmark: flag("record-bookmark", false),
+        send_state: flag("send-state", true),
+        stop_actions: actions("stop-actions", "STOP"),
+        // playbackStopOnPlaybackEnd
+        stop_on_playback_end: flag("stop-on-playback-end", true),
+        stop_player_on_stream_timeline_event: flag("stop-player-on-stream-timeline-event", true),
+        stream_concurrency: stream_concurrency(table),
+        timeout: timeout(table, call, Duration::from_secs(4)),
+        tracking_header: tracking.unwrap_or(Some(HeaderName::from_static("x-tracking-id"))),
+        track_viewers_count: flag("track-viewers-count", false),
+        // Last, so that all of the table is read before a missing one gives up.
+        heartbeat: heartbeat(table)?,
+    };
+    Some(firstlight)
+}
+
+/// `heartbeatEndPointUrl`, `heartbeatServiceEndpoint`: a base, to which the SDK appends the path.
+fn heartbeat(table: &Section<'_>) -> Option<Endpoint> {
+    table.need("heartbeat-url", "write the base of the heartbeat service, the vendor's heartbeatEndPointUrl");
+    let path = table.word("heartbeat-path", path_below);
+    let path = path.unwrap_or_else(|| "media/heartbeat".to_owned());
+    table.word("heartbeat-url", |base| below(base, &path).and_then(|url| Endpoint::parse(&url)))
+}
+
+/// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty where it is not used.
+fn stream_concurrency(table: &Section<'_>) -> Option<StreamConcurrency> {
+    let path = table.word("stream-concurrency-path", |text| {
+        if text.contains(DEVICE) { path_below(text) } else { Err("must hold {deviceId}") }
+    });
+    let path = path.unwrap_or_else(|| format!("user/stream/{DEVICE}"));
+    let read = |base: &str| match base {
+        "" => Ok(None),
+        base => {
+            let endpoint = Endpoint::parse(&below(base, &path.replace(DEVICE, "device"))?)?;
+            let base = Endpoint::parse(base)?;
+            let path = format!("{}/{path}", base.path().trim_end_matches('/'));
+            Ok::<_, &'static str>(Some(StreamConcurrency { endpoint, path }))
+        }
+    };
+    table.word("stream-concurrency-url", read).flatten()
+}
+
+/// `maxAllowedFailures`, `heartbeatMaxAllowedFailures`: how many in line are survived.
+fn max_failures(table: &Section<'_>) -> u8 {
+    let most: u8 = table.whole("max-allowed-failures", 0..=100).unwrap_or(2);
+    match table.choice("fail-when", &FAIL_WHEN).unwrap_or(FailWhen::Exceed) {
+        FailWhen::Exceed => most,
+        FailWhen::Reach if most == 0 => {
+            table.fault(
+                "fail-when",
+                "would end every playback at once: \"reaches\" needs max-allowed-failures of 1 or more",
+            );
+            most
+        }
+        FailWhen::Reach => most - 1,
+    }
+}
+
+fn names(table: &Section<'_>) -> Names {
+    let mut names = BTreeMap::new();
+    for key in table.names() {
+        if !Names::ALL.contains(&key.as_str()) {
+            let near = nearest(&key, Names::ALL.into_iter());
+            let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            table.fault(&key, format!("is not a field of the contract{advice}"));
+        } else if let Some(theirs) = table.word(&key, name) {
+            names.insert(key, theirs);
+        }
+    }
+    Names(names)
+}
+
+/// `passed`: what is kept of an authorize call, and nothing else can be filled in.
+fn headers(table: &Section<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, Template)> {
+    let mut headers = Vec::new();
+    for key in table.names() {
+        let Some(template) = table.word(&key, Template::parse) else { continue };
+        if let Some(unknown) = template.headers().find(|name| !passed.contains(name)) {
+            table.fault(&key, format!("wants the header {unknown}, which is not in pass-headers"));
+        }
+        match headers::header_name(&key) {
+            Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
+            Ok(name) => headers.push((name, template)),
+            Err(what) => table.fault(&key, what),
+        }
+    }
+    headers
+}
+
+/// `NAME`, `NAME*` or `regex:EXPRESSION`.
+fn code(text: &str) -> Result<Code, String> {
+    match text.strip_prefix("regex:") {
+        None => embedded::pattern(text).map(Code::Named),
+        Some(expression) => Regex::new(&format!("^(?:{expression})$"))
+            .map(Code::Matching)
+            .map_err(|_| "must have a regular expression behind \"regex:\"".to_owned()),
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= 64 && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("must be a name of 1 to 64 characters".to_owned()) }
+}
+
+fn path_below(text: &str) -> Result<String, &'static str> {
+    if text.contains(['?', '#']) { Err("must have no query") } else { Ok(text.trim_start_matches('/').to_owned()) }
+}
+
+fn below(base: &str, path: &str) -> Result<String, &'static str> {
+    if base.contains('?') { Err("must not have a query") } else { Ok(format!("{}/{path}", base.trim_end_matches('/'))) }
 }

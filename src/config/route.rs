@@ -1,16 +1,30 @@
-//! `[[route]]`: the checked settings of a license or media route, and the words that all routes share.
+//! `[[route]]`: its kind, and what several kinds have in common.
 
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 
-use super::{Endings, Endpoint, Media, ViewerHeader};
+use super::authorize_route::authorize;
+use super::endings::endings;
+use super::license_route::route;
+use super::media_route::media_route;
+use super::nearest::nearest;
+use super::own_listener::check_urls;
+use super::section::Section;
+use super::units::{LONGEST, show_duration};
+use super::{
+    Authority, AuthorityKind, Authorize, Endings, Endpoint, Enforcement, Media, Refusal, Rung, SessionControl,
+    SessionUnit, TokenSource, UnrecognisedCalls, ViewerHeader, Wrapping, Wrappings, headers, identity_source, words,
+};
 
 /// `[[route]]`: a path prefix that players use.
 #[derive(Debug)]
 pub struct Route {
-    /// Index into [`crate::config::Config::authorities`]; none means: pass through, count, manage nothing.
+    /// Index into [`super::Config::authorities`]; none means: pass through, count, manage nothing.
     pub authority: Option<usize>,
     /// Trusted for the license server in place of the public roots.
     pub ca: Option<PathBuf>,
@@ -63,107 +77,274 @@ pub enum RetriedCalls {
     Renewals,
 }
 
-/// Where a route finds the content token; the first that has one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TokenSource {
-    /// `custom-data`: the PlayReady challenge's CustomData.
-    CustomData,
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
+/// Where content tokens name the device that they are for.
+const DEVICE_CLAIM: &str = "device.deviceId";
+
+const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
+
+const KINDS: [(&str, Kind); 3] = [("authorize", Kind::Authorize), ("license", Kind::License), ("media", Kind::Media)];
+
+const RETRIED: [(&str, RetriedCalls); 3] =
+    [("all", RetriedCalls::All), ("none", RetriedCalls::None), ("renewals", RetriedCalls::Renewals)];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Authorize,
+    License,
+    Media,
 }
 
-/// One rung of the identity ladder.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rung {
-    /// `cookie:NAME`
-    Cookie(String),
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `mtls`: fingerprint of the client's certificate.
-    Mtls,
-    /// `path-segment`: the first segment after the route's path; not passed on.
-    PathSegment,
-    /// `peer`: the client's IP address.
-    Peer,
-    /// `query:NAME`; removed from the query toward the license server.
-    Query(String),
-    /// `token-claim:PATH`: a claim of the content token, dots between names.
-    TokenClaim(String),
+/// What a route is checked against.
+pub(super) struct Frame<'a> {
+    /// Names in the order of their tables; none where a name is at fault.
+    pub(super) authorities: &'a [Option<String>],
+    /// `server.limits.call`
+    pub(super) call: Duration,
+    /// Whether players are asked for certificates.
+    pub(super) client_ca: bool,
+    /// In the order of `authorities`; none where something is at fault.
+    pub(super) found: &'a [Option<&'a Authority>],
+    /// All that this process listens on.
+    pub(super) listeners: &'a [SocketAddr],
 }
 
-/// Who keeps the session alive toward the authority.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Enforcement {
-    /// By the Widevine license policy; every other DRM is beaten by us.
-    Auto,
-    Heartbeat,
-    Renewal,
+impl<'a> Frame<'a> {
+    pub(super) fn kind(&self, authority: Option<usize>) -> Option<&'a AuthorityKind> {
+        self.authority(authority).map(|authority| &authority.kind)
+    }
+
+    fn authority(&self, authority: Option<usize>) -> Option<&'a Authority> {
+        self.found.get(authority?).copied().flatten()
+    }
 }
 
-/// Whether a content token asks for a session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SessionControl {
-    Always,
-    /// Yes, unless a readable token has no `sessionControl` or says `sessionControlEnabled: false`.
-    Auto,
-    Never,
+pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route>, Vec<Authorize>)> {
+    let tables = root.tables("route");
+    if tables.is_empty() {
+        root.need("route", "write at least one [[route]], or there is nothing that players can ask for");
+    }
+    let mut paths = Vec::new();
+    for table in &tables {
+        table.need("path", "write the path that players use, such as \"/license\"");
+        let path = table.word("path", route_path);
+        if path.is_some() && paths.contains(&path) {
+            table.fault("path", "is the path of another route too");
+        }
+        paths.push(path);
+    }
+    let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
+    for (table, path) in tables.iter().zip(paths.iter().cloned()) {
+        check_urls(table, &["authorize-url", "license-server", "origin"], frame.listeners);
+        let kind = table.choice("kind", &KINDS);
+        match kind.unwrap_or(Kind::License) {
+            Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
+            Kind::License => routes.push(route(table, path, frame)),
+            Kind::Media => routes.push(media_route(table, path, frame)),
+        }
+    }
+    let routes = routes.into_iter().collect::<Option<Vec<_>>>().filter(|_| !tables.is_empty());
+    routes.zip(authorizes.into_iter().collect())
 }
 
-/// `unrecognised`: what becomes of license calls in which no DRM message is recognised.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UnrecognisedCalls {
-    /// To the license server, without a session.
-    Pass,
-    Refuse,
+/// What routes of both kinds have. No license passes here: the keys about licenses have no meaning yet.
+pub(super) fn base(
+    table: &Section<'_>,
+    path: Option<String>,
+    upstream: Option<Endpoint>,
+    frame: &Frame<'_>,
+) -> Option<Route> {
+    let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
+    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+    let raw = || Wrapping::Raw;
+    let authority = authority(table, frame.authorities);
+    let device = device(table, frame.client_ca);
+    let unit = frame.authority(authority).map(|authority| authority.unit);
+    warn_of_peers(table, &device, unit);
+    let route = Route {
+        authority,
+        ca: table.file("ca"),
+        content_token: content_token(table),
+        device,
+        endings: endings(&table.table("endings")),
+        enforcement: Enforcement::Heartbeat,
+        headers,
+        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+        media: None,
+        re_entry: re_entry(table),
+        refusal: Refusal::default(),
+        retry: retry(table),
+        session_control: SessionControl::Always,
+        sessions_per_device: sessions_per_device(table, unit),
+        strip_cmcd: true,
+        timeout: timeout(table, frame.call),
+        unrecognised: UnrecognisedCalls::Pass,
+        viewer_headers,
+        wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
+        // Last, so that all of the table is read before a missing one gives up.
+        license_server: upstream?,
+        path: path?,
+    };
+    Some(route)
 }
 
-/// How bodies are wrapped on either side of us; equal on both sides means untouched.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wrappings {
-    pub player_reply: Wrapping,
-    pub player_request: Wrapping,
-    pub server_reply: Wrapping,
-    pub server_request: Wrapping,
+/// The names of all headers that go on to the upstream, and those of them that we write.
+pub(super) fn upstream_headers(table: &Section<'_>, example: &str) -> (Vec<HeaderName>, Vec<ViewerHeader>) {
+    let headers = table.list("headers", example, headers::upstream_header).unwrap_or_default();
+    let (names, written): (Vec<_>, Vec<_>) = headers.into_iter().unzip();
+    (names, written.into_iter().flatten().collect())
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wrapping {
-    Base64,
-    /// `form:FIELD`
-    Form(String),
-    /// `json:FIELD`
-    Json(String),
-    Raw,
+pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {
+    table.choice("cmcd", &[("pass", false), ("strip", true)])
 }
 
-/// The profile per DRM and phase.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Refusal {
-    pub clearkey: Profiles,
-    pub fairplay: Profiles,
-    pub playready: Profiles,
-    pub widevine: Profiles,
+fn re_entry(table: &Section<'_>) -> Duration {
+    table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5))
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Profiles {
-    pub first: Profile,
-    pub renewal: Profile,
+fn retry(table: &Section<'_>) -> Retry {
+    Retry {
+        gateway_errors: table.choice("retry-gateway-errors", &RETRIED).unwrap_or(RetriedCalls::Renewals),
+        unreachable: table.flag("retry-unreachable").unwrap_or(true),
+    }
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Profile {
-    /// By player family.
-    #[default]
-    Auto,
-    /// 403 and JSON.
-    Http,
-    /// 200 and an in-band refusal that the CDM rejects.
-    Reject,
-    /// 200 and a SOAP fault.
-    Soap200,
-    /// 500 and a SOAP fault.
-    Soap500,
+pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {
+    let wanted = table.word("authority", words::label)?;
+    let found = names.iter().position(|name| name.as_ref() == Some(&wanted));
+    if found.is_none() && names.iter().all(Option::is_some) {
+        let near = nearest(&wanted, names.iter().flatten().map(String::as_str));
+        let advice = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_else(|| known_names(names));
+        table.fault("authority", format!("is not the name of any [[authority]]{advice}"));
+    }
+    found
+}
+
+/// What there is, as far as it fits into a line.
+fn known_names(names: &[Option<String>]) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<_> = names.iter().flatten().map(|name| format!("\"{name}\"")).collect();
+    match names.len() {
+        0 => "; there is none".to_owned(),
+        count if count > SHOWN => {
+            format!("; there are {count}, such as {}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+        }
+        _ => format!("; there is {}", names.join(", ")),
+    }
+}
+
+fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
+    let sources = table.list("content-token", "[\"header:nv-authorizations\"]", identity_source::token_source);
+    sources.unwrap_or_else(|| {
+        let header = TokenSource::Header(HeaderName::from_static("nv-authorizations"));
+        vec![header, TokenSource::Query("token".to_owned()), TokenSource::CustomData]
+    })
+}
+
+pub(super) fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
+    let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::rung);
+    let rungs = rungs.unwrap_or_else(|| {
+        let header = Rung::Header(HeaderName::from_static("x-device-id"));
+        let claim = Rung::TokenClaim(DEVICE_CLAIM.to_owned());
+        vec![header, Rung::Query("device".to_owned()), claim, Rung::Peer]
+    });
+    if rungs.is_empty() {
+        table.fault("device", "is empty: name at least \"peer\"");
+    }
+    let told = rungs.iter().any(|rung| *rung != Rung::Peer);
+    if rungs.contains(&Rung::Peer) && !told {
+        let what = "names only the peer: all devices behind one address (a home's router, a proxy) are one device; \
+            put what tells them apart before it, such as \"token-claim:device.deviceId\"";
+        table.warn("device", what);
+    }
+    if rungs.contains(&Rung::Mtls) && !client_ca {
+        table.fault("device", "names mtls, which needs server.tls.client-ca");
+    }
+    rungs
+}
+
+pub(super) fn timeout(table: &Section<'_>, call: Duration) -> Duration {
+    let timeout = table.duration("timeout", ANY).unwrap_or(Duration::from_secs(5));
+    if timeout >= call {
+        table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
+    }
+    timeout
+}
+
+/// How many sessions a device may have. It has one where that is what the authority counts, whatever it plays.
+pub(super) fn sessions_per_device(table: &Section<'_>, unit: Option<SessionUnit>) -> usize {
+    let sessions = table.whole("sessions-per-device", 1..=1000).unwrap_or(1);
+    if sessions > 1 && unit == Some(SessionUnit::Device) {
+        let what = "must be 1, or left out, where the authority counts devices (unit = \"device\"): all that a device plays \
+            shares one session";
+        table.fault("sessions-per-device", what);
+    }
+    sessions
+}
+
+/// Devices that nothing tells apart would be one.
+pub(super) fn warn_of_peers(table: &Section<'_>, device: &[Rung], unit: Option<SessionUnit>) {
+    if device.contains(&Rung::Peer) && unit == Some(SessionUnit::Device) {
+        let what = "falls to the peer, and the authority counts devices (unit = \"device\"): all behind one address that \
+            name no device share one session; leave \"peer\" out where each device is named";
+        table.warn("device", what);
+    }
+}
+
+/// The path prefix of a route.
+pub(super) fn route_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with /".to_owned());
+    }
+    if text == "/" {
+        return Ok(text.to_owned());
+    }
+    if text.ends_with('/') {
+        return Err("must not end with /".to_owned());
+    }
+    let steps = text.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
+    if text.split('/').any(|segment| segment.starts_with('~')) {
+        return Err(
+            "must not have a segment that begins with ~: those are calls of sidebeat itself (~stop, ~ID)".to_owned()
+        );
+    }
+    let plain = !steps && !text.contains(['?', '#', '%']) && text.parse::<PathAndQuery>().is_ok();
+    if plain { Ok(text.to_owned()) } else { Err("must be a plain path, such as \"/license\"".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_takes_no_path_of_our_own_calls() {
+        for path in ["/", "/license", "/a/b~c"] {
+            assert_eq!(route_path(path).as_deref(), Ok(path));
+        }
+        for path in ["license", "/a/", "//a", "/a/../b", "/a%2e", "/a?b", "/~stop", "/a/~refused", "/~x/a"] {
+            assert!(route_path(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn route_paths() {
+        let plain = "must be a plain path, such as \"/license\"";
+        for (text, what) in [
+            ("/", None),
+            ("/license", None),
+            ("/a/b.c_d~e-f", None),
+            ("", Some("must begin with /")),
+            ("license", Some("must begin with /")),
+            ("/license/", Some("must not end with /")),
+            ("//", Some("must not end with /")),
+            ("/a//b", Some(plain)),
+            ("/a/../b", Some(plain)),
+            ("/a?b", Some(plain)),
+            ("/a#b", Some(plain)),
+            ("/a%2f", Some(plain)),
+            ("/a b", Some(plain)),
+        ] {
+            assert_eq!(route_path(text).err().as_deref(), what, "{text}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod secrets;
 mod token_keys;
 
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, iter};
 
 use super::*;
@@ -160,6 +161,14 @@ proptest::proptest! {
     #[test]
     fn no_text_is_too_odd(text in "([a-z]+ ?= ?[a-z0-9\"\\[{]+\\n|\\[\\[?(server|route|authority|admin)[.a-z]*\\]\\]?\\n|.){0,8}") {
         let _ = read(&text);
+    }
+
+    #[test]
+    fn no_word_is_too_odd(text in "(header|query|json|token-claim|/|https://)?.*") {
+        let _ = (words::address(&text), headers::header_name(&text), headers::header_value(&text));
+        let _ = (words::origin(&text), embedded::pattern(&text), route::route_path(&text), body::wrapping(&text));
+        let _ = (identity_source::account_rung(&text), identity_source::group_rung(&text));
+        let _ = (identity_source::rung(&text), identity_source::token_source(&text));
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! `[authority.token-keys]`: who signs the content tokens of an embedded authority.
+//!
+//! Its files are read here, so that each fault stands at the key that names the file.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Endpoint;
-use crate::token::{TokenKeySet, TokenRules};
+use super::section::Section;
+use super::{AccountRung, Endpoint, Rung};
+use crate::token::{JwksSource, KeyFault, TokenKeySet, TokenRules};
 
 #[derive(Clone, Debug)]
 pub struct TokenKeys {
@@ -22,4 +26,72 @@ pub struct JwksUrl {
     pub endpoint: Endpoint,
     /// Between two looks for newer keys.
     pub refresh: Duration,
+}
+
+const REFRESH: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(24);
+const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
+
+/// `account` is where the authority looks for accounts.
+pub(super) fn token_keys(authority: &Section<'_>, account: &[AccountRung]) -> Option<TokenKeys> {
+    let table = authority.table("token-keys");
+    let secret = table.file_content("secret-file", |secret| TokenKeySet::of_secret(secret.trim_ascii_end()));
+    let pem = table.file_content("public-key-file", |pem| {
+        let pem = std::str::from_utf8(pem).map_err(|_| KeyFault::NoPem)?;
+        TokenKeySet::of_pem(pem)
+    });
+    let jwks = table.file_content("jwks-file", |json| TokenKeySet::of_jwks(json, JwksSource::File));
+    let url = table.word("jwks-url", jwks_url);
+    let refresh = table.duration("refresh", REFRESH).unwrap_or(Duration::from_hours(1));
+    let ca = table.file("ca");
+    let rules = TokenRules {
+        audiences: table.list("audience", "[\"player\"]", name).unwrap_or_default(),
+        issuer: table.word("issuer", name),
+        leeway: table.duration("leeway", LEEWAY).unwrap_or(Duration::from_secs(30)),
+    };
+    for key in ["ca", "refresh"] {
+        if table.has(key) && !table.has("jwks-url") {
+            table.fault(key, "needs jwks-url, for which it is");
+        }
+    }
+    if !["secret-file", "public-key-file", "jwks-file", "jwks-url"].iter().any(|key| table.has(key)) {
+        if table.is_there() {
+            let what = "names no key, so that no token would be verified: set secret-file, public-key-file, jwks-file \
+                or jwks-url, or leave the table out";
+            authority.fault("token-keys", what);
+        }
+        return None;
+    }
+    warn_of_unproven_accounts(authority, account);
+    let own = [secret, pem, jwks].into_iter().flatten().try_fold(TokenKeySet::default(), TokenKeySet::and);
+    let own = own.map_err(|fault| authority.fault("token-keys", fault.to_string())).unwrap_or_default();
+    Some(TokenKeys { own, rules, url: url.map(|endpoint| JwksUrl { ca, endpoint, refresh }) })
+}
+
+/// What anybody may write is not proven by a token beside it.
+fn warn_of_unproven_accounts(authority: &Section<'_>, account: &[AccountRung]) {
+    let unproven = |rung: &AccountRung| {
+        matches!(rung, AccountRung::Rung(Rung::Cookie(_) | Rung::Header(_) | Rung::Query(_)) | AccountRung::Device)
+    };
+    if account.iter().any(unproven) {
+        let what = "takes the account from what the caller writes, although tokens are verified: name \
+            \"token-claim:PATH\", \"peer\" or \"fixed:NAME\" alone";
+        authority.warn("account", what);
+    }
+}
+
+fn jwks_url(text: &str) -> Result<Endpoint, &'static str> {
+    let endpoint = Endpoint::parse(text)?;
+    let is_here = match endpoint.host().parse::<std::net::IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => endpoint.host().eq_ignore_ascii_case("localhost"),
+    };
+    if endpoint.tls() || is_here {
+        Ok(endpoint)
+    } else {
+        Err("must begin with https://: whoever can change the keys on their way can sign every token")
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }

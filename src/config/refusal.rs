@@ -1,7 +1,36 @@
 //! `[route.refusal.…]`: which profile refuses which DRM, first licenses and renewals apart.
 
-use crate::config::section::Section;
-use crate::config::{Profile, Profiles, Refusal};
+use super::section::Section;
+
+/// The profile per DRM and phase.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Refusal {
+    pub clearkey: Profiles,
+    pub fairplay: Profiles,
+    pub playready: Profiles,
+    pub widevine: Profiles,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Profiles {
+    pub first: Profile,
+    pub renewal: Profile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Profile {
+    /// By player family.
+    #[default]
+    Auto,
+    /// 403 and JSON.
+    Http,
+    /// 200 and an in-band refusal that the CDM rejects.
+    Reject,
+    /// 200 and a SOAP fault.
+    Soap200,
+    /// 500 and a SOAP fault.
+    Soap500,
+}
 
 const WORDS: [(&str, Profile); 5] = [
     ("auto", Profile::Auto),

@@ -1,24 +1,22 @@
-//! `[admin]` and `[log]`.
-
-use std::net::SocketAddr;
+//! `[log]`: what is logged, and how.
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::section::Section;
-use crate::config::words;
-use crate::config::{Admin, Log, LogFormat};
+use super::section::Section;
 
-pub(super) fn admin(table: &Section<'_>) -> Admin {
-    let default = SocketAddr::from(([127, 0, 0, 1], 9180));
-    let address = |text: &str| if text == "off" { Ok(None) } else { words::address(text).map(Some) };
-    let listen = table.word("listen", address).unwrap_or(Some(default));
-    let token = table.secret("token");
-    let guarded = table.has("token") || table.has("token-file");
-    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && !guarded {
-        table.fault("listen", "can be reached from other machines: set admin.token or admin.token-file as well");
-    }
-    let origins = table.list("origins", "[\"https://dashboard.example\"]", words::origin).unwrap_or_default();
-    Admin { listen, origins, token }
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Devices and accounts as hashes.
+    pub hashed_identities: bool,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    Json,
+    Text,
 }
 
 pub(super) fn log(table: &Section<'_>) -> Log {

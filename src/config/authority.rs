@@ -1,4 +1,4 @@
-//! `[[authority]]`: its kind, and what several kinds have in common.
+//! `[[authority]]`: its kind, its unit, and what several kinds have in common.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,11 +8,44 @@ use http::{HeaderName, HeaderValue};
 use super::embedded::embedded;
 use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
-use super::unit::unit;
-use crate::config::section::Section;
-use crate::config::units::show_duration;
-use crate::config::words;
-use crate::config::{Authority, AuthorityKind};
+use super::section::Section;
+use super::units::show_duration;
+use super::{Embedded, FirstLight, NagraSsm, headers, words};
+
+/// `[[authority]]`
+#[derive(Debug)]
+pub struct Authority {
+    pub kind: AuthorityKind,
+    /// Referred to by routes; also a metric label.
+    pub name: String,
+    pub unit: SessionUnit,
+}
+
+/// What one session at an authority stands for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SessionUnit {
+    /// All that a device plays for an account.
+    Device,
+    #[default]
+    Playback,
+}
+
+#[derive(Debug)]
+pub enum AuthorityKind {
+    Embedded(Box<Embedded>),
+    FirstLight(Box<FirstLight>),
+    NagraSsm(Box<NagraSsm>),
+}
+
+impl AuthorityKind {
+    /// Whether a player's renewals are its beats.
+    pub(super) fn takes_renewals(&self) -> bool {
+        match self {
+            Self::Embedded(_) | Self::FirstLight(_) => false,
+            Self::NagraSsm(_) => true,
+        }
+    }
+}
 
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
@@ -75,8 +108,8 @@ pub(super) fn constant_headers(
     ours: Option<&HeaderName>,
 ) -> Vec<(HeaderName, HeaderValue)> {
     for key in table.names() {
-        let Some(value) = table.word(&key, words::header_value) else { continue };
-        match words::header_name(&key) {
+        let Some(value) = table.word(&key, headers::header_value) else { continue };
+        match headers::header_name(&key) {
             Ok(name) if ours == Some(&name) => table.fault(&key, "is written by sidebeat: it carries the tokens"),
             Ok(name) if headers.iter().any(|(other, _)| *other == name) => table.fault(&key, "is set twice"),
             Ok(name) => headers.push((name, value)),
@@ -84,4 +117,24 @@ pub(super) fn constant_headers(
         }
     }
     headers
+}
+
+const UNITS: [(&str, SessionUnit); 2] = [("device", SessionUnit::Device), ("playback", SessionUnit::Playback)];
+
+pub(super) fn unit(table: &Section<'_>, kind: Option<&AuthorityKind>) -> SessionUnit {
+    let unit = table.choice("unit", &UNITS).unwrap_or_default();
+    match (unit, kind) {
+        (SessionUnit::Device, Some(AuthorityKind::FirstLight(_))) => {
+            let what = "FirstLight counts devices by itself, and beats each playback by a token of its own: leave it out, and \
+                set multi-stream-mode = true for devices that show several pictures";
+            table.fault("unit", what);
+        }
+        (SessionUnit::Device, Some(AuthorityKind::Embedded(_))) if table.has("content-group") => {
+            let what =
+                "counts what is played, and with unit = \"device\" one session stands for all that a device plays";
+            table.fault("content-group", what);
+        }
+        (SessionUnit::Device | SessionUnit::Playback, _) => {}
+    }
+    unit
 }

@@ -1,38 +1,19 @@
 //! From the sheet to the checked [`Config`], or to all its faults at once.
 //!
-//! Each reader below takes one table and knows its keys, defaults and ranges. A reader that meets
+//! Each table has a reader, which knows its keys, defaults and ranges. A reader that meets
 //! a fault goes on with the default, so that the rest is judged too; [`parse`] then gives no
 //! configuration at all.
-
-mod admin;
-mod authority;
-mod authorize;
-mod embedded;
-mod endings;
-mod firstlight;
-mod media;
-mod nagra_ssm;
-mod outage;
-mod own_listener;
-mod refusal;
-mod route;
-mod server;
-mod store;
-mod texts;
-mod token_keys;
-mod unit;
-mod unlimited;
-mod webhook;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use self::route::Frame;
 use super::environment::Environment;
-use super::raw::Sheet;
+use super::route::Frame;
+use super::sheet::Sheet;
 use super::{Config, Faults, NamedFiles};
+use super::{admin, authority, log, own_listener, route, server, store, texts, webhook};
 
 /// Reads the file and lays the `SIDEBEAT_…` variables of `environment` over it. Take the variables
 /// from `std::env::vars_os`: `vars` panics when any of them is not UTF-8.
@@ -101,7 +82,7 @@ pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
 fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
-    let log = admin::log(&root.table("log"));
+    let log = log::log(&root.table("log"));
     let store = store::store(&root.table("store"));
     let server = server::server(&root.table("server"), admin.listen);
     let listeners: Vec<_> = server.listen.iter().chain(&server.listen_plain).copied().chain(admin.listen).collect();

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::check::kinds_that_have;
 use super::environment::{Environment, variable};
 use super::fault::{KeyPlace, NamedFiles};
-use super::near::nearest;
+use super::load::kinds_that_have;
+use super::nearest::nearest;
 use super::section::Section;
 use super::{Fault, Faults};
 use crate::secret::scrub;

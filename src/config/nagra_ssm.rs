@@ -2,15 +2,43 @@
 //!
 //! Every URL can be given on its own: operators put gateways in front of single calls.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::authority::{GRACE, INTERVAL, constant_headers, timeout};
-use super::outage::on_unreachable;
-use crate::config::section::Section;
-use crate::config::words;
-use crate::config::{Endpoint, NagraSsm};
+use super::on_unreachable::on_unreachable;
+use super::section::Section;
+use super::{Endpoint, OnUnreachable, headers};
+
+/// NAGRA SSM v1. Facts: `docs/authorities.md`.
+#[derive(Debug)]
+pub struct NagraSsm {
+    /// Name of the header that carries tokens: `nv-authorizations`.
+    pub authorization: HeaderName,
+    /// Trusted for these endpoints in place of the public roots.
+    pub ca: Option<PathBuf>,
+    /// Share of the interval after which a beat is sent, 0.5 to 1.0.
+    pub fraction: f64,
+    /// Added to interval before a silent session counts as expired.
+    pub grace: Duration,
+    /// Constant headers of every call, such as `nv-tenant-id`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub heartbeat: Endpoint,
+    /// When the setup reply names no interval.
+    pub interval: Duration,
+    /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
+    pub license_authorization: String,
+    pub on_unreachable: OnUnreachable,
+    pub renewal: Endpoint,
+    /// Tried once, and remembered, when `renewal` answers 404 without an error code.
+    pub renewal_other: Option<Endpoint>,
+    pub setup: Endpoint,
+    pub teardown: Endpoint,
+    /// One call to the authority.
+    pub timeout: Duration,
+}
 
 const AUTHORIZATION: HeaderName = HeaderName::from_static("nv-authorizations");
 const TENANT: HeaderName = HeaderName::from_static("nv-tenant-id");
@@ -25,7 +53,7 @@ const TEARDOWN: &str = "/v1/sessions/teardown";
 
 /// `call` is the time of a whole license call, of which a setup is a part.
 pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm> {
-    let authorization = table.word("authorization", words::header_name).unwrap_or(AUTHORIZATION);
+    let authorization = table.word("authorization", headers::header_name).unwrap_or(AUTHORIZATION);
     let headers = headers(table, &authorization);
     let timeout = timeout(table, call, Duration::from_secs(2));
     let license_authorization = table.word("license-authorization", template);
@@ -91,7 +119,7 @@ fn base(text: &str) -> Result<String, &'static str> {
 }
 
 fn headers(table: &Section<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
-    let tenant = table.word("tenant", words::header_value);
+    let tenant = table.word("tenant", headers::header_value);
     let headers = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
     constant_headers(&table.table("headers"), headers, Some(authorization))
 }

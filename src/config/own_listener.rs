@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::Endpoint;
-use crate::config::section::Section;
+use super::Endpoint;
+use super::section::Section;
 
 /// Those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
 pub(super) fn check_urls(table: &Section<'_>, keys: &[&str], listeners: &[SocketAddr]) {

@@ -1,22 +1,55 @@
-//! `[server]`, `[server.tls]` and `[server.limits]`.
+//! `[server]` and `[server.tls]`: what players connect to.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
-use crate::config::section::Section;
-use crate::config::words;
-use crate::config::{Endpoint, ForwardedHeader, HostPattern, Limits, Origins, Server, Tls, TrustedProxies};
+use super::limits::limits;
+use super::section::Section;
+use super::trusted_proxies::{forwarded_header, trusted_proxies};
+use super::{Endpoint, ForwardedHeader, HostPattern, Limits, TrustedProxies, host_pattern, words};
 
-const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+/// `[server]`: what players connect to.
+#[derive(Debug)]
+pub struct Server {
+    /// Which header of a trusted proxy names the viewer.
+    pub forwarded_header: ForwardedHeader,
+    /// Names that players may call us by, beside addresses and localhost; they matter where `origins` is a list.
+    pub host_names: Vec<HostPattern>,
+    pub limits: Limits,
+    /// HTTPS, HTTP/1.1 and HTTP/2 by ALPN.
+    pub listen: Vec<SocketAddr>,
+    /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
+    pub listen_plain: Vec<SocketAddr>,
+    pub origins: Origins,
+    /// Those of `listen` and `listen_plain` whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<SocketAddr>,
+    /// How players reach us, without a slash at its end; none: as their `Host` says.
+    pub public_url: Option<String>,
+    pub tls: Tls,
+    /// Who may say for whom it calls.
+    pub trusted_proxies: TrustedProxies,
+    /// Threads that serve players, each with its own runtime and listener; at least 1.
+    pub workers: usize,
+}
 
-const FORWARDED_HEADER: [(&str, ForwardedHeader); 3] = [
-    ("any", ForwardedHeader::Any),
-    ("forwarded", ForwardedHeader::Forwarded),
-    ("x-forwarded-for", ForwardedHeader::XForwardedFor),
-];
+#[derive(Debug)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    /// Client certificates signed by this CA are asked for, and name the device (`mtls`).
+    pub client_ca: Option<PathBuf>,
+    /// Whether certificate and key are where `run` makes them if there are none.
+    pub is_at_its_usual_place: bool,
+    pub key: PathBuf,
+}
+
+/// Which web pages may call us across origins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origins {
+    Any,
+    List(Vec<String>),
+}
 
 /// `admin` is the address of the admin listener, which no other listener can share.
 pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
@@ -26,15 +59,11 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     let listen_plain = listen_plain.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 8080))]);
     check_listeners(table, &listen, &listen_plain, admin);
     let trusted_proxies = trusted_proxies(table);
-    let forwarded_header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
-    if forwarded_header != ForwardedHeader::Any && trusted_proxies.is_empty() && !table.has("trusted-proxies") {
-        table.fault("forwarded-header", "needs server.trusted-proxies: the header of anybody else is not read");
-    }
     let proxy_protocol = proxy_protocol(table, listen.iter().chain(&listen_plain), &trusted_proxies);
-    let public_url = table.word("public-url", words::public_url);
+    let public_url = table.word("public-url", public_url);
     let host_names = host_names(table, public_url.as_deref());
     Server {
-        forwarded_header,
+        forwarded_header: forwarded_header(table, &trusted_proxies),
         host_names,
         limits: limits(&table.table("limits")),
         listen,
@@ -73,19 +102,11 @@ fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAd
 
 /// Those of the list, and the one of `public-url`.
 fn host_names(table: &Section<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
-    let mut hosts = table.list("host-names", "[\"tv-proxy.home.arpa\"]", words::host_pattern).unwrap_or_default();
+    let mut hosts =
+        table.list("host-names", "[\"tv-proxy.home.arpa\"]", host_pattern::host_pattern).unwrap_or_default();
     let public = public_url.and_then(|url| Endpoint::parse(url).ok());
     hosts.extend(public.map(|public| HostPattern::Exact(public.host().to_ascii_lowercase())));
     hosts
-}
-
-fn trusted_proxies(table: &Section<'_>) -> TrustedProxies {
-    let networks = table.list("trusted-proxies", "[\"10.0.0.2\", \"172.16.0.0/12\"]", words::network);
-    let trusted = TrustedProxies::new(networks.unwrap_or_default());
-    if trusted.trusts_everybody() {
-        table.warn("trusted-proxies", "trusts everybody: any player can claim any address");
-    }
-    trusted
 }
 
 fn proxy_protocol<'l>(
@@ -126,41 +147,9 @@ fn workers(table: &Section<'_>) -> usize {
     table.whole("workers", 0..=1024).filter(|workers| *workers > 0).unwrap_or_else(cores)
 }
 
-fn limits(table: &Section<'_>) -> Limits {
-    let duration = |key: &str, default| table.duration(key, UP_TO_A_DAY).unwrap_or(Duration::from_secs(default));
-    let count = |key: &str, default| table.whole(key, 1..=1_000_000).unwrap_or(default);
-    // dash.js gives up on a license after 8 s.
-    let call = table.duration("call", Duration::from_millis(1)..=Duration::from_secs(7));
-    let body_max = table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10);
-    let all_memory = body_memory(table, "body-memory", 64 << 20, body_max);
-    let body_memory_per_address = body_memory(table, "body-memory-per-address", 8 << 20, body_max);
-    Limits {
-        body: duration("body", 10),
-        body_max,
-        body_memory: all_memory,
-        body_memory_per_address,
-        call: call.unwrap_or(Duration::from_secs(6)),
-        connections: count("connections", 10_000),
-        connections_per_address: count("connections-per-address", 256),
-        drain: table.duration("drain", Duration::ZERO..=Duration::from_hours(1)).unwrap_or(Duration::from_secs(10)),
-        event_listeners_per_address: count("event-listeners-per-address", 32),
-        first_byte: duration("first-byte", 5),
-        handshake: duration("handshake", 5),
-        head: duration("head", 10),
-        idle: duration("idle", 120),
-        in_flight: count("in-flight", 1000),
-        in_flight_per_address: count("in-flight-per-address", 128),
-        lifetime: duration("lifetime", 3600),
-        new_connections_per_address: count("new-connections-per-address", 200),
-        sessions: table.whole("sessions", 1..=10_000_000).unwrap_or(1_000_000),
-    }
-}
-
-/// At least one body of the largest size fits, or none of that size would ever be taken.
-fn body_memory(table: &Section<'_>, key: &str, default: usize, body_max: usize) -> usize {
-    let memory = table.size(key, 1 << 10..=64 << 30);
-    if memory.is_some_and(|memory| memory < body_max) {
-        table.fault(key, "must be at least body-max, or no body of that size could come in");
-    }
-    memory.unwrap_or(default.max(body_max))
+/// A base for URLs of ours: `https://tv-proxy.example`, without a slash at its end.
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let base = text.trim_end_matches('/');
+    let endpoint = Endpoint::parse(base)?;
+    if endpoint.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }

@@ -1,0 +1,135 @@
+//! Where a request says who it is: the device, the account, the content token.
+
+use http::HeaderName;
+
+use super::headers::header_name;
+use super::words::pair;
+
+/// One rung of the identity ladder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rung {
+    /// `cookie:NAME`
+    Cookie(String),
+    /// `header:NAME`
+    Header(HeaderName),
+    /// `mtls`: fingerprint of the client's certificate.
+    Mtls,
+    /// `path-segment`: the first segment after the route's path; not passed on.
+    PathSegment,
+    /// `peer`: the client's IP address.
+    Peer,
+    /// `query:NAME`; removed from the query toward the license server.
+    Query(String),
+    /// `token-claim:PATH`: a claim of the content token, dots between names.
+    TokenClaim(String),
+}
+
+/// Where a route finds the content token; the first that has one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TokenSource {
+    /// `custom-data`: the PlayReady challenge's CustomData.
+    CustomData,
+    /// `header:NAME`
+    Header(HeaderName),
+    /// `query:NAME`; removed from the query toward the license server.
+    Query(String),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AccountRung {
+    /// `device`: the device is its own account.
+    Device,
+    /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
+    Fixed(String),
+    Rung(Rung),
+}
+
+/// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
+/// can name the device, and `device` then stands for it.
+pub(super) fn account_rung(text: &str) -> Result<AccountRung, String> {
+    match pair(text) {
+        ("device", None) => Ok(AccountRung::Device),
+        ("fixed", Some(name)) => Ok(AccountRung::Fixed(name.to_owned())),
+        _ => group_rung(text).map(AccountRung::Rung).map_err(|_| {
+            "must be cookie:NAME, device, fixed:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()
+        }),
+    }
+}
+
+pub(super) fn group_rung(text: &str) -> Result<Rung, String> {
+    match rung(text) {
+        Ok(rung @ (Rung::Cookie(_) | Rung::Header(_) | Rung::Peer | Rung::Query(_) | Rung::TokenClaim(_))) => Ok(rung),
+        Ok(Rung::Mtls | Rung::PathSegment) | Err(_) => {
+            Err("must be cookie:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned())
+        }
+    }
+}
+
+pub(super) fn rung(text: &str) -> Result<Rung, String> {
+    match pair(text) {
+        ("cookie", Some(name)) => Ok(Rung::Cookie(name.to_owned())),
+        ("header", Some(name)) => header_name(name).map(Rung::Header),
+        ("mtls", None) => Ok(Rung::Mtls),
+        ("path-segment", None) => Ok(Rung::PathSegment),
+        ("peer", None) => Ok(Rung::Peer),
+        ("query", Some(name)) => Ok(Rung::Query(name.to_owned())),
+        ("token-claim", Some(path)) if path.split('.').all(|name| !name.is_empty()) => {
+            Ok(Rung::TokenClaim(path.to_owned()))
+        }
+        _ => {
+            Err("must be cookie:NAME, header:NAME, mtls, path-segment, peer, query:NAME or token-claim:PATH".to_owned())
+        }
+    }
+}
+
+pub(super) fn token_source(text: &str) -> Result<TokenSource, String> {
+    match pair(text) {
+        ("custom-data", None) => Ok(TokenSource::CustomData),
+        ("header", Some(name)) => header_name(name).map(TokenSource::Header),
+        ("query", Some(name)) => Ok(TokenSource::Query(name.to_owned())),
+        _ => Err("must be custom-data, header:NAME or query:NAME".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_sources_and_token_sources_are_read() {
+        let name = HeaderName::from_static("x-device-id");
+        for (text, word) in [
+            ("cookie:Device", Some(Rung::Cookie("Device".into()))),
+            ("header:X-Device-Id", Some(Rung::Header(name.clone()))),
+            ("mtls", Some(Rung::Mtls)),
+            ("path-segment", Some(Rung::PathSegment)),
+            ("peer", Some(Rung::Peer)),
+            ("query:device", Some(Rung::Query("device".into()))),
+            ("token-claim:device.deviceId", Some(Rung::TokenClaim("device.deviceId".into()))),
+            ("token-claim:device..deviceId", None),
+            ("header:", None),
+            ("header", None),
+            ("header:a b", None),
+            ("header:host", None),
+            ("peer:1", None),
+            ("", None),
+        ] {
+            assert_eq!(rung(text).ok(), word, "{text}");
+        }
+        assert_eq!(token_source("custom-data"), Ok(TokenSource::CustomData));
+        assert_eq!(token_source("header:X-Device-Id"), Ok(TokenSource::Header(name)));
+        assert_eq!(token_source("query:token"), Ok(TokenSource::Query("token".into())));
+        assert_eq!(token_source("cookie:token"), Err("must be custom-data, header:NAME or query:NAME".into()));
+    }
+
+    #[test]
+    fn account_sources_and_group_sources_are_read() {
+        assert_eq!(account_rung("device"), Ok(AccountRung::Device));
+        assert_eq!(account_rung("peer"), Ok(AccountRung::Rung(Rung::Peer)));
+        assert_eq!(account_rung("fixed:home"), Ok(AccountRung::Fixed("home".to_owned())));
+        for text in ["mtls", "path-segment", "account", "fixed", "fixed:", "fixed:a b", "header:", ""] {
+            assert!(account_rung(text).is_err() && group_rung(text).is_err(), "{text}");
+        }
+        assert!(group_rung("device").is_err());
+    }
+}

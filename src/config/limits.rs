@@ -1,0 +1,85 @@
+//! `[server.limits]`: every bound toward players.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::section::Section;
+
+/// `[server.limits]`: every bound toward players.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Request body, from its first to its last byte.
+    pub body: Duration,
+    /// Largest body on a license route, bytes.
+    pub body_max: usize,
+    /// Bytes of bodies at once: those on their way and those of calls in flight.
+    pub body_memory: usize,
+    pub body_memory_per_address: usize,
+    /// One license call, upstream included. At most 7 s: dash.js gives up at 8.
+    pub call: Duration,
+    /// Connections at once, all workers together.
+    pub connections: usize,
+    pub connections_per_address: usize,
+    /// How long SIGTERM waits for calls in flight.
+    pub drain: Duration,
+    /// Streams of events toward players of one address.
+    pub event_listeners_per_address: usize,
+    /// From the accepted connection to its first byte.
+    pub first_byte: Duration,
+    pub handshake: Duration,
+    /// From the first byte of a request head to its end; and on a new HTTP/2 connection, to its first request.
+    pub head: Duration,
+    /// The idle time of a kept-alive connection.
+    pub idle: Duration,
+    /// Calls at once, all workers together.
+    pub in_flight: usize,
+    /// From the complete request to the last byte of the reply.
+    pub in_flight_per_address: usize,
+    /// Longest life of one connection; it is then closed after the running call.
+    pub lifetime: Duration,
+    /// A second; four seconds' worth may come at once.
+    pub new_connections_per_address: usize,
+    /// Playbacks that are not over, of all devices.
+    pub sessions: usize,
+}
+
+const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+
+pub(super) fn limits(table: &Section<'_>) -> Limits {
+    let duration = |key: &str, default| table.duration(key, UP_TO_A_DAY).unwrap_or(Duration::from_secs(default));
+    let count = |key: &str, default| table.whole(key, 1..=1_000_000).unwrap_or(default);
+    // dash.js gives up on a license after 8 s.
+    let call = table.duration("call", Duration::from_millis(1)..=Duration::from_secs(7));
+    let body_max = table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10);
+    let all_memory = body_memory(table, "body-memory", 64 << 20, body_max);
+    let body_memory_per_address = body_memory(table, "body-memory-per-address", 8 << 20, body_max);
+    Limits {
+        body: duration("body", 10),
+        body_max,
+        body_memory: all_memory,
+        body_memory_per_address,
+        call: call.unwrap_or(Duration::from_secs(6)),
+        connections: count("connections", 10_000),
+        connections_per_address: count("connections-per-address", 256),
+        drain: table.duration("drain", Duration::ZERO..=Duration::from_hours(1)).unwrap_or(Duration::from_secs(10)),
+        event_listeners_per_address: count("event-listeners-per-address", 32),
+        first_byte: duration("first-byte", 5),
+        handshake: duration("handshake", 5),
+        head: duration("head", 10),
+        idle: duration("idle", 120),
+        in_flight: count("in-flight", 1000),
+        in_flight_per_address: count("in-flight-per-address", 128),
+        lifetime: duration("lifetime", 3600),
+        new_connections_per_address: count("new-connections-per-address", 200),
+        sessions: table.whole("sessions", 1..=10_000_000).unwrap_or(1_000_000),
+    }
+}
+
+/// At least one body of the largest size fits, or none of that size would ever be taken.
+fn body_memory(table: &Section<'_>, key: &str, default: usize, body_max: usize) -> usize {
+    let memory = table.size(key, 1 << 10..=64 << 30);
+    if memory.is_some_and(|memory| memory < body_max) {
+        table.fault(key, "must be at least body-max, or no body of that size could come in");
+    }
+    memory.unwrap_or(default.max(body_max))
+}

@@ -1,0 +1,71 @@
+//! `[[route]]` with `kind = "media"`: what manifests and segments take.
+
+use std::time::Duration;
+
+use super::route::{Frame, base, route_path, strip_cmcd};
+use super::section::Section;
+use super::units::LONGEST;
+use super::{Endpoint, HostPattern, Route, host_pattern};
+
+#[derive(Debug)]
+pub struct Media {
+    /// Segments do not pass through us: manifests name them at their origin.
+    pub direct: bool,
+    /// A killed live playlist ends, and is not refused.
+    pub end_playlists: bool,
+    /// Servers other than the origin's that manifests may lead to through us.
+    pub hosts: Vec<HostPattern>,
+    /// Whether MPDs tell players to report about themselves.
+    pub inject_cmcd: bool,
+    /// Path of a route, or a whole URL, that manifests name for licenses.
+    pub license_route: Option<String>,
+    /// Largest manifest, bytes.
+    pub manifest_max: usize,
+    /// What is neither a manifest nor a segment that is known does not come through.
+    pub strict: bool,
+    /// The longest pause in a segment on its way from the origin.
+    pub stall: Duration,
+}
+
+pub(super) fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    let origin = origin(table);
+    let media = Some(Box::new(media(table)));
+    let strip_cmcd = strip_cmcd(table).unwrap_or(true);
+    Some(Route { media, strip_cmcd, ..base(table, path, origin, frame)? })
+}
+
+const WHEN_KILLED: [(&str, bool); 2] = [("end", true), ("refuse", false)];
+const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
+const LARGEST: usize = 4 * 1024 * 1024;
+
+fn media(table: &Section<'_>) -> Media {
+    Media {
+        direct: table.choice("segments", &SEGMENTS).unwrap_or(false),
+        end_playlists: table.choice("when-killed", &WHEN_KILLED).unwrap_or(false),
+        hosts: table.list("hosts", "[\"*.cdn.example\"]", host_pattern::host_pattern).unwrap_or_default(),
+        inject_cmcd: table.flag("inject-cmcd").unwrap_or(false),
+        license_route: table.word("license-route", license_route),
+        manifest_max: table.size("manifest-max", 1024..=16 * LARGEST).unwrap_or(LARGEST),
+        stall: table.duration("stall", Duration::from_millis(1)..=LONGEST).unwrap_or(Duration::from_secs(15)),
+        strict: table.flag("strict").unwrap_or(false),
+    }
+}
+
+fn origin(table: &Section<'_>) -> Option<Endpoint> {
+    table.need("origin", "write the URL below which manifests and segments are");
+    let origin = table.word("origin", Endpoint::parse)?;
+    if origin.query().is_some() {
+        table.fault("origin", "must not have a query: what players ask for brings its own");
+        return None;
+    }
+    Some(origin)
+}
+
+/// The path of a route, or a URL.
+fn license_route(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return route_path(text);
+    }
+    Endpoint::parse(text).map_err(str::to_owned)?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
