@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidebeat::admin::{self, Admin};
-use sidebeat::authority::{Authorities, Client};
+use sidebeat::authority::{Authorities, AuthorityClient};
 use sidebeat::clock::Clock;
 use sidebeat::edge::Counters;
 use sidebeat::secret::Fingerprint;
@@ -46,7 +46,7 @@ const CONFIG: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\ninter
 
 /// The real client; remembers when each session was beaten last, and how late it was by its interval.
 struct Timed {
-    client: Client,
+    client: AuthorityClient,
     late: Mutex<Vec<Duration>>,
     last: Mutex<HashMap<String, Instant>>,
 }
@@ -170,7 +170,7 @@ async fn measure() -> Outcome<String> {
         sidebeat::config::parse(CONFIG, Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
     let authorities = Authorities::new(config.authorities);
     let pool = Pool::new(tasks.clone(), Clock, Trust::public()?);
-    let client = Client::new(authorities.clone(), Clock, pool, telemetry.clone());
+    let client = AuthorityClient::new(authorities.clone(), Clock, pool, telemetry.clone());
     let timed = Arc::new(Timed { client, late: Mutex::default(), last: Mutex::default() });
     let pump = Pump::new(timed.clone(), Handle::current(), tasks.clone());
     let sessions = Sessions::new(Clock, pump, telemetry.clone());

@@ -38,7 +38,7 @@ use self::signals::Ending;
 pub use self::signals::Signals;
 pub use self::sockets::{InheritedSockets, SocketFault};
 use crate::admin::{self, Admin};
-use crate::authority::{self, Authorities, Client};
+use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::{Config, Faults, OnExit};
 use crate::edge::{Bound, Counters, Edge};
@@ -109,7 +109,7 @@ impl App {
         let pool = Pool::new(tasks.clone(), clock, trust.clone());
         start_couriers(webhooks, &pool, &tasks, &telemetry);
         authority::fetch_token_keys(&authorities, pool.clone(), clock, &telemetry, &tasks);
-        let client = Client::new(authorities.clone(), clock, pool, telemetry.clone());
+        let client = AuthorityClient::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let (counters, admin_counters) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
         let inherited = !sockets.is_empty();

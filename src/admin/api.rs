@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{Admin, headers, json as rows, metrics};
-use crate::authority::Calls;
+use crate::authority::CallClass;
 use crate::config::Endpoint;
 use crate::edge::{AddressResource, Peer, ReplyBody, RequestBody, Sending, reply};
 use crate::events::{EventAudience, Full, Notice, Stream};
@@ -136,11 +136,11 @@ impl Admin {
         let now = self.clock.now();
         let authorities = self.authorities.current();
         let list = authorities.iter().map(|authority| {
-            let spared = Calls::ALL.into_iter().filter(|calls| authority.spares(*calls) == Some(true));
+            let spared = CallClass::ALL.into_iter().filter(|calls| authority.spares(*calls) == Some(true));
             json!({
                 "name": &*authority.name,
                 "outage_s": authority.outage(now).map(rows::seconds),
-                "not_asked": spared.map(Calls::name).collect::<Vec<_>>(),
+                "not_asked": spared.map(CallClass::name).collect::<Vec<_>>(),
                 "accounts_waiting": authority.accounts_waiting(now),
                 "on_credit": self.sessions.on_credit(&authority.id),
             })

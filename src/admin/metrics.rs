@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
-use crate::authority::Calls;
+use crate::authority::CallClass;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,7 +31,7 @@ impl Admin {
         let now = self.clock.now();
         for authority in self.authorities.current() {
             let metrics = &self.telemetry.metrics;
-            for calls in Calls::ALL {
+            for calls in CallClass::ALL {
                 if let Some(open) = authority.spares(calls) {
                     metrics.breaker(&authority.name, calls.name(), open);
                 }

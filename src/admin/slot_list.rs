@@ -15,8 +15,8 @@ use super::api::{fault, good};
 use super::json::seconds;
 use super::list::{DEFAULT_LIMIT, limit};
 use super::slots::slot;
-use crate::authority::embedded::Slot;
-use crate::authority::{Authority, Counter, Held, Kept};
+use crate::authority::ledger::SlotNumber;
+use crate::authority::{Authority, EmbeddedAuthority, HeldSlot, KeptSlot};
 use crate::clock::Clock;
 use crate::edge::ReplyBody;
 
@@ -28,7 +28,7 @@ const MAX_LOOKED_AT: usize = 100_000;
 #[derive(Debug)]
 struct SlotQuery {
     account: Option<String>,
-    after: Option<Slot>,
+    after: Option<SlotNumber>,
     device: Option<String>,
     limit: usize,
 }
@@ -48,7 +48,7 @@ impl Admin {
     }
 }
 
-fn page(counter: &Counter, query: &SlotQuery, clock: Clock) -> Value {
+fn page(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -> Value {
     let (rows, next) = page_of_slots(counter, query, clock);
     let mut page = json!({ "slots": rows });
     if let Some(next) = next {
@@ -61,7 +61,7 @@ fn page(counter: &Counter, query: &SlotQuery, clock: Clock) -> Value {
 }
 
 /// And where the next page begins.
-fn page_of_slots(counter: &Counter, query: &SlotQuery, clock: Clock) -> (Vec<Value>, Option<Slot>) {
+fn page_of_slots(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -> (Vec<Value>, Option<SlotNumber>) {
     let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
     let wall = clock.wall();
     loop {
@@ -98,13 +98,13 @@ impl SlotQuery {
         Ok(read)
     }
 
-    fn fits(&self, held: &Held) -> bool {
+    fn fits(&self, held: &HeldSlot) -> bool {
         let is = |asked: &Option<String>, said: &str| asked.as_deref().is_none_or(|asked| asked == said);
         is(&self.account, &held.account) && is(&self.device, &held.device)
     }
 }
 
-fn row(held: &Held, wall: Duration) -> Value {
+fn row(held: &HeldSlot, wall: Duration) -> Value {
     json!({
         "id": format!("{:016x}", held.slot.0),
         "account": held.account,
@@ -119,7 +119,7 @@ fn row(held: &Held, wall: Duration) -> Value {
     })
 }
 
-fn reservation(kept: &Kept) -> Value {
+fn reservation(kept: &KeptSlot) -> Value {
     json!({ "account": kept.account, "device": kept.device, "for_s": seconds(kept.rest) })
 }
 
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_page_of_slots_is_asked_for_in_words_that_are_known() {
         let asked = SlotQuery::read("limit=5&after=00000000000000ff&device=tv%201&account=a").unwrap();
-        assert_eq!((asked.limit, asked.after, asked.device.as_deref()), (5, Some(Slot(255)), Some("tv 1")));
+        assert_eq!((asked.limit, asked.after, asked.device.as_deref()), (5, Some(SlotNumber(255)), Some("tv 1")));
         for odd in ["limit=0", "limit=10001", "after=x", "state=live", "device=%ff"] {
             assert!(SlotQuery::read(odd).is_err(), "{odd}");
         }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::api::{fault, good};
 use super::json::seconds;
-use crate::authority::embedded::{NAME_LONGEST, Slot};
-use crate::authority::{Authority, Counter, RESERVED};
+use crate::authority::ledger::{MAX_NAME_BYTES, SlotNumber};
+use crate::authority::{Authority, EmbeddedAuthority, MOVED_SLOT_KEPT};
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::telemetry::SlotEnd;
 
@@ -46,7 +46,13 @@ impl Admin {
         }
     }
 
-    fn move_slot(&self, authority: &Authority, counter: &Counter, id: &str, device: &str) -> Response<ReplyBody> {
+    fn move_slot(
+        &self,
+        authority: &Authority,
+        counter: &EmbeddedAuthority,
+        id: &str,
+        device: &str,
+    ) -> Response<ReplyBody> {
         match slot(id).filter(|slot| counter.move_to(self.clock.now(), *slot, device)) {
             Some(_) => self.slot_ended(authority, id, SlotEnd::Moved, "moved"),
             None => fault(StatusCode::NOT_FOUND, "nobody holds this slot"),
@@ -56,15 +62,15 @@ impl Admin {
     fn slot_ended(&self, authority: &Authority, id: &str, why: SlotEnd, done: &str) -> Response<ReplyBody> {
         tracing::info!(authority = &*authority.name, slot = id, "an operator asked: {done}");
         self.telemetry.metrics.slots_ended(&authority.name, why, 1);
-        let reserved = (why == SlotEnd::Moved).then(|| seconds(RESERVED));
+        let reserved = (why == SlotEnd::Moved).then(|| seconds(MOVED_SLOT_KEPT));
         good(&json!({ "id": id, "done": done, "reserved_s": reserved }))
     }
 }
 
 /// Sixteen hexadecimal digits; leading zeros may be missing.
-pub(super) fn slot(id: &str) -> Option<Slot> {
+pub(super) fn slot(id: &str) -> Option<SlotNumber> {
     let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u64::from_str_radix(id, 16).ok().filter(|_| digits).map(Slot)
+    u64::from_str_radix(id, 16).ok().filter(|_| digits).map(SlotNumber)
 }
 
 async fn device(incoming: RequestBody) -> Result<String, &'static str> {
@@ -72,7 +78,7 @@ async fn device(incoming: RequestBody) -> Result<String, &'static str> {
     let bytes: Bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|_| say)?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| say)?;
     let device = value["device"].as_str().filter(|device| !device.is_empty()).ok_or(say)?;
-    if device.len() > NAME_LONGEST { Err("the device's name is too long") } else { Ok(device.to_owned()) }
+    if device.len() > MAX_NAME_BYTES { Err("the device's name is too long") } else { Ok(device.to_owned()) }
 }
 
 #[cfg(test)]
@@ -89,7 +95,7 @@ mod tests {
             ("0x1", None),
             ("10000000000000000", None),
         ] {
-            assert_eq!(slot(text), read.map(Slot), "{text}");
+            assert_eq!(slot(text), read.map(SlotNumber), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::authority::{Authorities, Client};
+use crate::authority::{Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::edge::Handler;
 use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf, SlotTickets, ViaName};
@@ -37,7 +37,7 @@ impl GatewayParts {
     /// Runs inside a worker's runtime: connections to upstreams belong to it.
     pub(super) fn handler(&self) -> Arc<dyn Handler> {
         let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
-        let client = Client::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
+        let client = AuthorityClient::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
         Arc::new(Arc::new(Gateway {
             client,
             clock: self.clock,

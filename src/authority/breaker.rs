@@ -1,28 +1,28 @@
 //! Whether an authority is worth asking: spares players the wait for one that does not answer.
 //!
-//! Closed, every call goes. [`Evidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
-//! less and less often, though never after more than [`Breaker::SPARED_MAX`] calls that were not made. One answer,
+//! Closed, every call goes. [`OutageEvidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
+//! less and less often, though never after more than [`CircuitBreaker::MAX_SPARED_CALLS`] calls that were not made. One answer,
 //! whatever it says, closes it. Error answers are no reason to cut a caller that has not met one itself: whoever provokes
 //! them, by however many addresses, costs nobody else a call. Pure: time is an argument. `health` holds one for the calls that players wait for, and
 //! one for ours.
 
 use std::time::{Duration, Instant};
 
-use super::evidence::{Caller, Evidence, Outage, Told};
+use super::outage_evidence::{CallEvidence, CallerKey, OutageEvidence, OutageKind};
 
 #[derive(Debug)]
-pub(super) struct Breaker {
-    evidence: Evidence,
+pub(super) struct CircuitBreaker {
+    evidence: OutageEvidence,
     /// When the failures began that no answer has followed yet.
     first: Option<Instant>,
     /// Between two probes.
     longest: Duration,
-    open: Option<Open>,
+    open: Option<OpenBreaker>,
 }
 
 #[derive(Debug)]
-struct Open {
-    outage: Outage,
+struct OpenBreaker {
+    outage: OutageKind,
     pause: Duration,
     /// The one under way, and when it set out.
     probe: Option<Instant>,
@@ -34,13 +34,13 @@ struct Open {
 
 /// How a call that may be made came by it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Leave {
+pub(super) enum CallPermit {
     Probe,
     Usual,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Change {
+pub(super) enum BreakerChange {
     /// After faults since then; `open`: there were enough of them to open it.
     Closed {
         since: Instant,
@@ -49,57 +49,59 @@ pub(super) enum Change {
     Opened,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// More calls in a row than this are not cut, whatever was thought of the authority.
-    pub(super) const SPARED_MAX: u32 = 20;
+    pub(super) const MAX_SPARED_CALLS: u32 = 20;
     /// After which the first probe may set out; doubled with each that is lost.
-    const PAUSE: Duration = Duration::from_secs(1);
+    const MIN_PROBE_PAUSE: Duration = Duration::from_secs(1);
     /// A probe of which nothing is heard for so long is lost; calls are given up sooner.
-    const PROBE: Duration = Duration::from_secs(30);
+    const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
 
     /// Probes at least this often.
     pub(super) fn new(longest: Duration) -> Self {
-        Self { evidence: Evidence::default(), first: None, longest, open: None }
+        Self { evidence: OutageEvidence::default(), first: None, longest, open: None }
     }
 
     /// # Errors
     /// The call is not to be made, because the authority is out in this way.
-    pub(super) fn leave(&mut self, now: Instant, caller: Caller) -> Result<Leave, Outage> {
-        let Some(open) = &mut self.open else { return Ok(Leave::Usual) };
-        if open.outage == Outage::Errors && !self.evidence.fails(now, caller.address) {
-            return Ok(Leave::Usual);
+    pub(super) fn leave(&mut self, now: Instant, caller: CallerKey) -> Result<CallPermit, OutageKind> {
+        let Some(open) = &mut self.open else { return Ok(CallPermit::Usual) };
+        if open.outage == OutageKind::Errors && !self.evidence.fails(now, caller.address) {
+            return Ok(CallPermit::Usual);
         }
-        let under_way = open.probe.is_some_and(|since| now < since + Self::PROBE);
-        if under_way || (now < open.next && open.spared < Self::SPARED_MAX) {
+        let under_way = open.probe.is_some_and(|since| now < since + Self::MAX_PROBE_WAIT);
+        if under_way || (now < open.next && open.spared < Self::MAX_SPARED_CALLS) {
             open.spared = open.spared.saturating_add(1);
             return Err(open.outage);
         }
         (open.probe, open.spared) = (Some(now), 0);
-        Ok(Leave::Probe)
+        Ok(CallPermit::Probe)
     }
 
     /// `elsewhere`: other calls to the same authority are answered.
     pub(super) fn tell(
         &mut self,
         now: Instant,
-        leave: Leave,
-        caller: Caller,
-        told: Told,
+        leave: CallPermit,
+        caller: CallerKey,
+        told: CallEvidence,
         elsewhere: bool,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         self.evidence.add(now, caller, told);
         match told {
-            Told::Answered => {
+            CallEvidence::Answered => {
                 let (first, open) = (self.first.take(), self.open.take().is_some());
                 if open {
                     // What was learned before has been settled.
                     self.evidence.clear();
                     self.evidence.add(now, caller, told);
                 }
-                first.map(|since| Change::Closed { since, open })
+                first.map(|since| BreakerChange::Closed { since, open })
             }
-            Told::Failed | Told::Silent | Told::Unreached => self.failed(now, leave, told, elsewhere),
-            Told::Nothing | Told::Unasked => {
+            CallEvidence::Failed | CallEvidence::Silent | CallEvidence::Unreached => {
+                self.failed(now, leave, told, elsewhere)
+            }
+            CallEvidence::Nothing | CallEvidence::Unasked => {
                 self.pause(now, leave, 1);
                 None
             }
@@ -119,7 +121,7 @@ impl Breaker {
     pub(super) fn hear(&mut self, now: Instant) {
         self.evidence.hear(now);
         if let Some(open) = &mut self.open {
-            open.outage = Outage::Errors;
+            open.outage = OutageKind::Errors;
         }
     }
 
@@ -137,10 +139,10 @@ impl Breaker {
 
     /// The same after a reload, which may have mended what kept it open: worth a try at once, as at its beginning.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let again = |Open { outage, .. }: &Open| Open {
+        let again = |OpenBreaker { outage, .. }: &OpenBreaker| OpenBreaker {
             outage: *outage,
             next: now,
-            pause: Self::PAUSE,
+            pause: Self::MIN_PROBE_PAUSE,
             probe: None,
             spared: 0,
         };
@@ -157,25 +159,37 @@ impl Breaker {
         self.first
     }
 
-    fn failed(&mut self, now: Instant, leave: Leave, told: Told, elsewhere: bool) -> Option<Change> {
+    fn failed(
+        &mut self,
+        now: Instant,
+        leave: CallPermit,
+        told: CallEvidence,
+        elsewhere: bool,
+    ) -> Option<BreakerChange> {
         self.first.get_or_insert(now);
         let outage = self.evidence.outage(now, elsewhere);
         if let Some(open) = &mut self.open {
             // An error is an answer.
-            let answered = (told == Told::Failed).then_some(Outage::Errors);
+            let answered = (told == CallEvidence::Failed).then_some(OutageKind::Errors);
             open.outage = outage.or(answered).unwrap_or(open.outage);
             self.pause(now, leave, 2);
             return None;
         }
         outage.map(|outage| {
-            self.open = Some(Open { outage, next: now + Self::PAUSE, pause: Self::PAUSE, probe: None, spared: 0 });
-            Change::Opened
+            self.open = Some(OpenBreaker {
+                outage,
+                next: now + Self::MIN_PROBE_PAUSE,
+                pause: Self::MIN_PROBE_PAUSE,
+                probe: None,
+                spared: 0,
+            });
+            BreakerChange::Opened
         })
     }
 
     /// A probe came to nothing; those that set out before it opened say nothing new.
-    fn pause(&mut self, now: Instant, leave: Leave, times: u32) {
-        if let (Some(open), Leave::Probe) = (&mut self.open, leave) {
+    fn pause(&mut self, now: Instant, leave: CallPermit, times: u32) {
+        if let (Some(open), CallPermit::Probe) = (&mut self.open, leave) {
             open.pause = (open.pause * times).min(self.longest);
             (open.probe, open.next) = (None, now + open.pause);
         }
@@ -186,18 +200,18 @@ impl Breaker {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::evidence::FAILURES_MIN;
+    use super::super::outage_evidence::MIN_FAILURES;
     use super::*;
     use crate::clock::Clock;
 
-    const LONGEST: Duration = Duration::from_secs(30);
-    const ONE: Caller = Caller { address: 1, device: 1 };
+    const MAX_PROBE_PAUSE: Duration = Duration::from_secs(30);
+    const ONE: CallerKey = CallerKey { address: 1, device: 1 };
 
-    fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new(LONGEST);
-        for fault in 1..=FAILURES_MIN {
-            let change = breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false);
-            assert_eq!(change, (fault == FAILURES_MIN).then_some(Change::Opened));
+    fn opened(now: Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(MAX_PROBE_PAUSE);
+        for fault in 1..=MIN_FAILURES {
+            let change = breaker.tell(now, CallPermit::Usual, ONE, CallEvidence::Unreached, false);
+            assert_eq!(change, (fault == MIN_FAILURES).then_some(BreakerChange::Opened));
         }
         breaker
     }
@@ -206,51 +220,52 @@ mod tests {
     fn an_outage_opens_it_and_one_answer_closes_it() {
         let now = Clock.now();
         let mut breaker = opened(now);
-        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Err(Outage::Silence), true));
-        let change = Change::Closed { since: now, open: true };
-        assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Answered, false), Some(change));
-        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Ok(Leave::Usual), false));
+        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Err(OutageKind::Silence), true));
+        let change = BreakerChange::Closed { since: now, open: true };
+        assert_eq!(breaker.tell(now, CallPermit::Usual, ONE, CallEvidence::Answered, false), Some(change));
+        assert_eq!((breaker.leave(now, ONE), breaker.is_open()), (Ok(CallPermit::Usual), false));
         // What opened it is not held against the authority again.
-        for _ in 1..FAILURES_MIN {
-            assert_eq!(breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false), None);
+        for _ in 1..MIN_FAILURES {
+            assert_eq!(breaker.tell(now, CallPermit::Usual, ONE, CallEvidence::Unreached, false), None);
         }
     }
 
     #[test]
     fn error_answers_to_one_caller_never_open_it() {
-        let (now, mut breaker) = (Clock.now(), Breaker::new(LONGEST));
+        let (now, mut breaker) = (Clock.now(), CircuitBreaker::new(MAX_PROBE_PAUSE));
         for device in 0..1_000 {
-            let caller = Caller { address: 1, device };
-            assert_eq!(breaker.tell(now, Leave::Usual, caller, Told::Failed, false), None);
+            let caller = CallerKey { address: 1, device };
+            assert_eq!(breaker.tell(now, CallPermit::Usual, caller, CallEvidence::Failed, false), None);
         }
-        assert_eq!(breaker.leave(now, ONE), Ok(Leave::Usual));
+        assert_eq!(breaker.leave(now, ONE), Ok(CallPermit::Usual));
     }
 
     /// However many addresses provoke errors, whoever has met none is asked for, and its answer closes the breaker.
     #[test]
     fn error_answers_cut_nobody_who_has_not_met_one() {
-        let (now, mut breaker) = (Clock.now(), Breaker::new(LONGEST));
-        let caller = |address| Caller { address, device: address };
-        let changes: Vec<_> = (0..5).map(|n| breaker.tell(now, Leave::Usual, caller(n), Told::Failed, false)).collect();
-        assert_eq!(changes.last(), Some(&Some(Change::Opened)));
-        assert_eq!(breaker.leave(now, caller(3)), Err(Outage::Errors));
-        assert_eq!(breaker.leave(now, caller(7)), Ok(Leave::Usual));
-        let closed = breaker.tell(now, Leave::Usual, caller(7), Told::Answered, false);
-        assert_eq!(closed, Some(Change::Closed { since: now, open: true }));
+        let (now, mut breaker) = (Clock.now(), CircuitBreaker::new(MAX_PROBE_PAUSE));
+        let caller = |address| CallerKey { address, device: address };
+        let changes: Vec<_> =
+            (0..5).map(|n| breaker.tell(now, CallPermit::Usual, caller(n), CallEvidence::Failed, false)).collect();
+        assert_eq!(changes.last(), Some(&Some(BreakerChange::Opened)));
+        assert_eq!(breaker.leave(now, caller(3)), Err(OutageKind::Errors));
+        assert_eq!(breaker.leave(now, caller(7)), Ok(CallPermit::Usual));
+        let closed = breaker.tell(now, CallPermit::Usual, caller(7), CallEvidence::Answered, false);
+        assert_eq!(closed, Some(BreakerChange::Closed { since: now, open: true }));
     }
 
     #[test]
     fn an_error_from_an_authority_that_was_silent_is_an_answer() {
         let now = Clock.now();
         let mut breaker = opened(now);
-        assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence));
-        let later = now + super::super::evidence::WINDOW;
-        assert_eq!(breaker.leave(later, ONE), Ok(Leave::Probe));
-        breaker.tell(later, Leave::Probe, ONE, Told::Failed, false);
-        assert_eq!(breaker.leave(later, ONE), Err(Outage::Errors));
-        breaker.tell(later, Leave::Probe, ONE, Told::Unreached, false);
-        let two = Caller { address: 2, device: 2 };
-        assert_eq!(breaker.leave(later, two), Ok(Leave::Usual));
+        assert_eq!(breaker.leave(now, ONE), Err(OutageKind::Silence));
+        let later = now + super::super::outage_evidence::EVIDENCE_WINDOW;
+        assert_eq!(breaker.leave(later, ONE), Ok(CallPermit::Probe));
+        breaker.tell(later, CallPermit::Probe, ONE, CallEvidence::Failed, false);
+        assert_eq!(breaker.leave(later, ONE), Err(OutageKind::Errors));
+        breaker.tell(later, CallPermit::Probe, ONE, CallEvidence::Unreached, false);
+        let two = CallerKey { address: 2, device: 2 };
+        assert_eq!(breaker.leave(later, two), Ok(CallPermit::Usual));
     }
 
     #[test]
@@ -258,8 +273,8 @@ mod tests {
         let now = Clock.now();
         let mut breaker = opened(now);
         breaker.hear(now);
-        assert_eq!(breaker.leave(now, ONE), Err(Outage::Errors));
-        assert_eq!(breaker.leave(now, Caller { address: 2, device: 2 }), Ok(Leave::Usual));
+        assert_eq!(breaker.leave(now, ONE), Err(OutageKind::Errors));
+        assert_eq!(breaker.leave(now, CallerKey { address: 2, device: 2 }), Ok(CallPermit::Usual));
     }
 
     #[test]
@@ -267,17 +282,21 @@ mod tests {
         let mut now = Clock.now();
         let mut breaker = opened(now);
         for pause in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
-            assert_eq!(breaker.leave(now + pause - Duration::from_millis(1), ONE), Err(Outage::Silence));
+            assert_eq!(breaker.leave(now + pause - Duration::from_millis(1), ONE), Err(OutageKind::Silence));
             now += pause;
-            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
-            assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence), "one at a time");
-            breaker.tell(now, Leave::Usual, ONE, Told::Unreached, false);
-            assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence), "what set out before is not the probe");
-            breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
+            assert_eq!(breaker.leave(now, ONE), Ok(CallPermit::Probe));
+            assert_eq!(breaker.leave(now, ONE), Err(OutageKind::Silence), "one at a time");
+            breaker.tell(now, CallPermit::Usual, ONE, CallEvidence::Unreached, false);
+            assert_eq!(breaker.leave(now, ONE), Err(OutageKind::Silence), "what set out before is not the probe");
+            breaker.tell(now, CallPermit::Probe, ONE, CallEvidence::Unreached, false);
         }
         breaker.encourage(now);
-        assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
-        assert_eq!(breaker.leave(now + Breaker::PROBE, ONE), Ok(Leave::Probe), "one that never came back");
+        assert_eq!(breaker.leave(now, ONE), Ok(CallPermit::Probe));
+        assert_eq!(
+            breaker.leave(now + CircuitBreaker::MAX_PROBE_WAIT, ONE),
+            Ok(CallPermit::Probe),
+            "one that never came back"
+        );
     }
 
     /// The probe's caller may have gone before there was an answer.
@@ -286,10 +305,13 @@ mod tests {
         let mut now = Clock.now();
         let mut breaker = opened(now);
         for _ in 0..3 {
-            now += Breaker::PAUSE;
-            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
-            assert_eq!(breaker.tell(now, Leave::Probe, ONE, Told::Nothing, false), None);
-            assert_eq!(breaker.leave(now + Breaker::PAUSE - Duration::from_millis(1), ONE), Err(Outage::Silence));
+            now += CircuitBreaker::MIN_PROBE_PAUSE;
+            assert_eq!(breaker.leave(now, ONE), Ok(CallPermit::Probe));
+            assert_eq!(breaker.tell(now, CallPermit::Probe, ONE, CallEvidence::Nothing, false), None);
+            assert_eq!(
+                breaker.leave(now + CircuitBreaker::MIN_PROBE_PAUSE - Duration::from_millis(1), ONE),
+                Err(OutageKind::Silence)
+            );
         }
     }
 
@@ -298,11 +320,11 @@ mod tests {
         let now = Clock.now();
         let mut breaker = opened(now);
         for _ in 0..3 {
-            for _ in 0..Breaker::SPARED_MAX {
-                assert_eq!(breaker.leave(now, ONE), Err(Outage::Silence));
+            for _ in 0..CircuitBreaker::MAX_SPARED_CALLS {
+                assert_eq!(breaker.leave(now, ONE), Err(OutageKind::Silence));
             }
-            assert_eq!(breaker.leave(now, ONE), Ok(Leave::Probe));
-            breaker.tell(now, Leave::Probe, ONE, Told::Unreached, false);
+            assert_eq!(breaker.leave(now, ONE), Ok(CallPermit::Probe));
+            breaker.tell(now, CallPermit::Probe, ONE, CallEvidence::Unreached, false);
         }
     }
 
@@ -311,36 +333,36 @@ mod tests {
         #[test]
         fn it_keeps_its_rules(moves in prop::collection::vec((0u8..6, 0u64..40_000), 1..200)) {
             let mut now = Clock.now();
-            let mut breaker = Breaker::new(LONGEST);
+            let mut breaker = CircuitBreaker::new(MAX_PROBE_PAUSE);
             let (mut probes, mut usual) = (Vec::new(), 0);
             for (what, pause) in moves {
                 now += Duration::from_millis(pause);
                 let was_open = breaker.is_open();
                 if what == 0 {
                     match breaker.leave(now, ONE) {
-                        Ok(Leave::Usual) => { prop_assert!(!was_open); usual += 1; }
-                        Ok(Leave::Probe) => { prop_assert!(was_open); probes.push(now); }
+                        Ok(CallPermit::Usual) => { prop_assert!(!was_open); usual += 1; }
+                        Ok(CallPermit::Probe) => { prop_assert!(was_open); probes.push(now); }
                         Err(_) => prop_assert!(was_open),
                     }
-                    let young = probes.iter().filter(|since| now < **since + Breaker::PROBE).count();
+                    let young = probes.iter().filter(|since| now < **since + CircuitBreaker::MAX_PROBE_WAIT).count();
                     prop_assert!(young <= 1, "one probe at a time");
                     continue;
                 }
-                let told = [Told::Answered, Told::Unreached, Told::Failed, Told::Silent, Told::Nothing, Told::Unasked];
+                let told = [CallEvidence::Answered, CallEvidence::Unreached, CallEvidence::Failed, CallEvidence::Silent, CallEvidence::Nothing, CallEvidence::Unasked];
                 let told = told[usize::from(what) - 1];
                 let leave = match (probes.pop(), usual) {
-                    (Some(_), _) => Leave::Probe,
+                    (Some(_), _) => CallPermit::Probe,
                     (None, 0) => continue,
-                    (None, _) => { usual -= 1; Leave::Usual }
+                    (None, _) => { usual -= 1; CallPermit::Usual }
                 };
                 let change = breaker.tell(now, leave, ONE, told, false);
-                let opens = told == Told::Unreached && breaker.is_open() && !was_open;
-                prop_assert_eq!(breaker.is_open(), opens || (was_open && told != Told::Answered));
-                prop_assert_eq!(change == Some(Change::Opened), opens);
-                let longest = LONGEST + Breaker::PROBE;
+                let opens = told == CallEvidence::Unreached && breaker.is_open() && !was_open;
+                prop_assert_eq!(breaker.is_open(), opens || (was_open && told != CallEvidence::Answered));
+                prop_assert_eq!(change == Some(BreakerChange::Opened), opens);
+                let longest = MAX_PROBE_PAUSE + CircuitBreaker::MAX_PROBE_WAIT;
                 if breaker.is_open() && probes.is_empty() {
-                    let mut later = Breaker { open: breaker.open.take(), ..Breaker::new(LONGEST) };
-                    prop_assert_eq!(later.leave(now + longest, ONE), Ok(Leave::Probe), "never shut for good");
+                    let mut later = CircuitBreaker { open: breaker.open.take(), ..CircuitBreaker::new(MAX_PROBE_PAUSE) };
+                    prop_assert_eq!(later.leave(now + longest, ONE), Ok(CallPermit::Probe), "never shut for good");
                     breaker.open = later.open;
                     breaker.open.as_mut().unwrap().probe = None;
                 }

@@ -2,8 +2,8 @@
 
 mod fault;
 mod firstlight;
-mod knock;
-mod late;
+mod late_grants;
+mod other_calls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use http::header;
 pub(super) use self::fault::is_turned_away;
 use self::fault::{infrastructure, is_no_path, naming, unspeakable, with_path};
 use self::firstlight::retry_after;
-pub(super) use self::knock::Others;
-use super::breaker::Leave;
-use super::far_clock::Lesson;
-use super::health::{Calls, OnBehalf};
+pub(super) use self::other_calls::OtherCalls;
+use super::authority_clock::ClockOffset;
+use super::breaker::CallPermit;
+use super::exchange::{AuthorityReply, AuthorityRequest};
+use super::health::{CallClass, CallOrigin};
 use super::nagra_ssm;
-use super::wire::{Asked, Wire};
-use super::{Authorities, Authority, Counter, Kind, Ssm};
+use super::{Authorities, Authority, EmbeddedAuthority, Kind, Ssm};
 use crate::clock::Clock;
 use crate::config::Endpoint;
 use crate::session::{Ask, AskKind, Fault, Grant, Verdict};
@@ -28,11 +28,11 @@ use crate::telemetry::{SlotEnd, Telemetry};
 use crate::upstream::{Call, Hold, LateReply, Pool, Reply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
-const REPLY_MAX: usize = 64 * 1024;
+const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 /// One per runtime, because connections belong to theirs.
 #[derive(Clone)]
-pub struct Client {
+pub struct AuthorityClient {
     authorities: Arc<Authorities>,
     clock: Clock,
     pool: Pool,
@@ -40,12 +40,12 @@ pub struct Client {
 }
 
 /// What a renewal brought: the verdict for the session, and the license for the player.
-pub struct Renewal {
+pub struct RenewalAnswer {
     pub license: Option<Vec<u8>>,
     pub result: Result<Verdict, Fault>,
 }
 
-impl Client {
+impl AuthorityClient {
     pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
     }
@@ -56,15 +56,15 @@ impl Client {
     }
 
     /// Sends the player's own renewal challenge as the session's beat.
-    pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
+    pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
         let began = self.clock.now();
         let authority = self.authorities.of(&card.authority);
         let Some(Kind::NagraSsm(ssm)) = authority.as_ref().map(|authority| &authority.kind) else {
-            return Renewal { license: None, result: Err(unspeakable("this authority takes no renewals")) };
+            return RenewalAnswer { license: None, result: Err(unspeakable("this authority takes no renewals")) };
         };
         let leave = match self.leave(ssm, AskKind::Renew, card) {
             Ok(leave) => leave,
-            Err(fault) => return Renewal { license: None, result: Err(fault) },
+            Err(fault) => return RenewalAnswer { license: None, result: Err(fault) },
         };
         let (usual, other) = ssm.renewals();
         let mut renewal = self.renew_at(ssm, usual, card, grant, challenge).await;
@@ -87,14 +87,21 @@ impl Client {
         renewal
     }
 
-    async fn renew_at(&self, ssm: &Ssm, endpoint: &Endpoint, card: &Card, grant: &Grant, challenge: &[u8]) -> Renewal {
+    async fn renew_at(
+        &self,
+        ssm: &Ssm,
+        endpoint: &Endpoint,
+        card: &Card,
+        grant: &Grant,
+        challenge: &[u8],
+    ) -> RenewalAnswer {
         let wire = ssm.config.renew(endpoint, grant, challenge);
         match self.send(wire, AskKind::Renew, ssm.config.timeout).await {
-            Ok(reply) => Renewal {
+            Ok(reply) => RenewalAnswer {
                 license: nagra_ssm::license(&reply.body),
                 result: self.read(ssm, AskKind::Renew, card, &reply).map_err(|fault| naming(fault, endpoint)),
             },
-            Err(fault) => Renewal { license: None, result: Err(fault) },
+            Err(fault) => RenewalAnswer { license: None, result: Err(fault) },
         }
     }
 
@@ -116,7 +123,7 @@ impl Client {
                 let call = self.perform_ssm(ssm, ask.kind, grant.as_ref(), card);
                 let ((result, late), others) = match ask.kind {
                     AskKind::Open if ssm.gives_credit() => self.knock_beside(ssm, now, call).await,
-                    AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew => (call.await, Others::Silent),
+                    AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew => (call.await, OtherCalls::Silent),
                 };
                 self.tell(ssm, ask.kind, card, leave, &result);
                 self.count(card, ask.kind, &result, now);
@@ -132,7 +139,7 @@ impl Client {
         }
     }
 
-    fn perform_embedded(&self, counter: &Counter, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+    fn perform_embedded(&self, counter: &EmbeddedAuthority, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
         let now = self.clock.now();
         match (ask.kind, &ask.grant) {
             (AskKind::Open, _) => Ok(counter.open(now, card, ask.beside.as_ref())),
@@ -143,16 +150,16 @@ impl Client {
     }
 
     /// A call that is not made is counted apart: nobody failed to answer it.
-    fn leave(&self, ssm: &Ssm, kind: AskKind, card: &Card) -> Result<Leave, Fault> {
+    fn leave(&self, ssm: &Ssm, kind: AskKind, card: &Card) -> Result<CallPermit, Fault> {
         ssm.health
-            .leave(self.clock.now(), kind, OnBehalf::of(card))
+            .leave(self.clock.now(), kind, CallOrigin::of(card))
             .inspect_err(|_| self.telemetry.metrics.authority_call_spared(&card.authority_name, kind))
     }
 
-    fn tell(&self, ssm: &Ssm, kind: AskKind, card: &Card, leave: Leave, result: &Result<Verdict, Fault>) {
-        let changes = ssm.health.tell(self.clock.now(), kind, leave, OnBehalf::of(card), result);
+    fn tell(&self, ssm: &Ssm, kind: AskKind, card: &Card, leave: CallPermit, result: &Result<Verdict, Fault>) {
+        let changes = ssm.health.tell(self.clock.now(), kind, leave, CallOrigin::of(card), result);
         if let Some(open) = changes.breaker {
-            self.telemetry.breaker(&card.authority_name, Calls::of(kind).name(), open);
+            self.telemetry.breaker(&card.authority_name, CallClass::of(kind).name(), open);
         }
         if let Some(wait) = changes.deferred {
             self.telemetry.account_deferred(&card.authority_name, wait);
@@ -196,7 +203,7 @@ impl Client {
     }
 
     /// A player waits for opens and renewals: while the authority cannot be reached, they are held for `timeout`.
-    async fn send(&self, wire: Option<Wire<'_>>, kind: AskKind, timeout: Duration) -> Result<Reply, Fault> {
+    async fn send(&self, wire: Option<AuthorityRequest<'_>>, kind: AskKind, timeout: Duration) -> Result<Reply, Fault> {
         let (call, hold) = self.call(wire, kind, timeout)?;
         let endpoint = call.endpoint;
         self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
@@ -204,11 +211,11 @@ impl Client {
 
     fn call<'w>(
         &self,
-        wire: Option<Wire<'w>>,
+        wire: Option<AuthorityRequest<'w>>,
         kind: AskKind,
         timeout: Duration,
     ) -> Result<(Call<'w>, Hold<'static>), Fault> {
-        let Some(Wire { body, endpoint, headers, method, path }) = wire else {
+        let Some(AuthorityRequest { body, endpoint, headers, method, path }) = wire else {
             return Err(unspeakable("the token cannot stand in a header"));
         };
         let path_and_query = match path {
@@ -216,7 +223,8 @@ impl Client {
             None => endpoint.path_and_query(),
         };
         let until = self.clock.now() + timeout;
-        let call = Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: REPLY_MAX };
+        let call =
+            Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: MAX_REPLY_BYTES };
         let unreachable = matches!(kind, AskKind::Open | AskKind::Renew);
         Ok((call, Hold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until }))
     }
@@ -224,7 +232,7 @@ impl Client {
     fn read(&self, ssm: &Ssm, kind: AskKind, card: &Card, reply: &Reply) -> Result<Verdict, Fault> {
         let date = reply.headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
-        let asked = Asked { body: &reply.body, kind, status: reply.status };
+        let asked = AuthorityReply { body: &reply.body, kind, status: reply.status };
         // Tokens are judged in the head-end's time.
         let time = date.or_else(|| ssm.clock.read(self.clock.unslept())).unwrap_or_else(|| self.clock.wall());
         let result = ssm.config.read(&asked, time).map_err(|mut fault| {
@@ -239,7 +247,7 @@ impl Client {
     }
 
     fn learn(&self, ssm: &Ssm, card: &Card, date: Duration) {
-        if let Some(Lesson { offset, warn }) = ssm.clock.learn(self.clock.unslept(), self.clock.wall(), date) {
+        if let Some(ClockOffset { offset, warn }) = ssm.clock.learn(self.clock.unslept(), self.clock.wall(), date) {
             self.telemetry.clock_offset(&card.authority_name, offset, warn);
         }
     }
@@ -251,7 +259,7 @@ impl Client {
     }
 }
 
-impl Asker for Client {
+impl Asker for AuthorityClient {
     fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
         Box::pin(async move { self.perform(ask, card).await.0 })
     }

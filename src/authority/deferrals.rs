@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::secret::Fingerprint;
 
 /// Accounts that wait at a time. One that comes on top is asked for as ever, and told to wait by the authority itself.
-const ACCOUNTS_MAX: usize = 10_000;
+const MAX_ACCOUNTS: usize = 10_000;
 /// Without a word of the authority: doubled from the first to the last.
-const WAIT_MIN: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(30);
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// With one, at most.
-const WAIT_ASKED_MAX: Duration = Duration::from_secs(60);
+const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deferrals(HashMap<Fingerprint, Deferral>);
@@ -34,15 +34,15 @@ impl Deferrals {
     /// It was asked to wait, perhaps for that long. True if it did not wait already.
     pub(super) fn defer(&mut self, now: Instant, account: Fingerprint, asked: Option<Duration>) -> bool {
         let before = self.0.get(&account).copied();
-        if before.is_none() && self.0.len() >= ACCOUNTS_MAX {
+        if before.is_none() && self.0.len() >= MAX_ACCOUNTS {
             self.0.retain(|_, deferral| deferral.until > now);
-            if self.0.len() >= ACCOUNTS_MAX {
+            if self.0.len() >= MAX_ACCOUNTS {
                 return false;
             }
         }
         let times = before.map_or(0, |before| before.times.saturating_add(1));
-        let own = WAIT_MIN.saturating_mul(1 << times.min(10)).min(WAIT_MAX);
-        let wait = asked.map_or(own, |asked| asked.clamp(WAIT_MIN, WAIT_ASKED_MAX));
+        let own = MIN_WAIT.saturating_mul(1 << times.min(10)).min(MAX_WAIT);
+        let wait = asked.map_or(own, |asked| asked.clamp(MIN_WAIT, MAX_ASKED_WAIT));
         self.0.insert(account, Deferral { times, until: now + wait });
         before.is_none_or(|before| before.until <= now)
     }
@@ -69,8 +69,8 @@ mod tests {
         assert_eq!(deferrals.wait(now, account), Some(Duration::from_secs(7)));
         assert_eq!(deferrals.wait(now, Fingerprint(2)), None, "nobody else does");
         assert!(!deferrals.defer(now, account, Some(Duration::from_hours(9))), "it waits already");
-        assert_eq!(deferrals.wait(now, account), Some(WAIT_ASKED_MAX));
-        now += WAIT_ASKED_MAX;
+        assert_eq!(deferrals.wait(now, account), Some(MAX_ASKED_WAIT));
+        now += MAX_ASKED_WAIT;
         assert_eq!((deferrals.wait(now, account), deferrals.waiting(now)), (None, 0));
         deferrals.settle(account);
         for wait in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
@@ -86,8 +86,8 @@ mod tests {
         for account in 0..20_000 {
             deferrals.defer(now, Fingerprint(account), None);
         }
-        assert_eq!((deferrals.0.len(), deferrals.waiting(now)), (ACCOUNTS_MAX, ACCOUNTS_MAX));
-        let later = now + WAIT_MIN;
+        assert_eq!((deferrals.0.len(), deferrals.waiting(now)), (MAX_ACCOUNTS, MAX_ACCOUNTS));
+        let later = now + MIN_WAIT;
         assert!(deferrals.defer(later, Fingerprint(20_000), None));
         assert_eq!(deferrals.0.len(), 1);
     }

@@ -1,302 +1,242 @@
-//! The embedded authority: a ledger of who plays what, and how many may.
+//! The embedded authority behind the same face as the others: a ledger and its limits.
 //!
-//! Owns admission (limits per account, per device, and per device or content group of an account;
-//! what happens at a limit; places reserved for a device), liveness (a session whose beats stop is
-//! gone after interval and grace) and kills. Pure: no I/O and no clock, `now` is always given. The
-//! proxy uses it as an authority without a network; the head-end simulator serves it over a
-//! vendor's wire. Memory is bounded: so many live sessions, so many remembered ends, names of at
-//! most [`NAME_LONGEST`] bytes.
+//! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::AuthorityClient`] for
+//! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
-mod admit;
-mod beside;
-mod claim;
-mod deny;
-mod index;
-mod keep;
-mod limit;
-mod past;
-mod provisional;
-mod reserve;
-mod session;
+mod ledger_guard;
+mod slots;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::ops::Bound;
-use std::time::Instant;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-pub use claim::Claim;
-use claim::Grouped;
-use index::Index;
-pub use limit::{Holder, Limit, Limits, NAME_LONGEST, OnLimit};
-use past::Past;
-pub use past::{Cause, End, Ended, Lost};
-use reserve::Reservation;
-pub use reserve::Reserved;
-pub use session::Row;
-use session::{Places, Session};
+use self::ledger_guard::LedgerGuard;
+pub(super) use self::ledger_guard::LedgerStore;
+pub use self::slots::{HeldSlot, KeptSlot, MOVED_SLOT_KEPT};
+use super::AuthoritySignals;
+use super::ledger::{KillCause, LimitReached, SlotClaim, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
+use super::token_keys::TokenVerifier;
+use crate::clock::Clock;
+use crate::config::{Embedded, Groups, Pattern};
+use crate::ids;
+use crate::secret::Secret;
+use crate::session::{AskKind, Denial, Grant, KillSource, Reason, Verdict};
+use crate::sessions::Card;
+use crate::store::{Key, SessionRecord, SlotRecord};
 
-/// Ends that are remembered at most: enough to tell each of a burst of lost beats why.
-const PAST_MOST: usize = 65_536;
-
-/// One granted session. Opaque; never used twice by one ledger.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Slot(pub u64);
-
-/// Accounts and devices to their live sessions; a call costs the logarithm of how many there are.
-pub struct Ledger {
-    accounts: Index,
-    capacity: usize,
-    /// Slots that changed, if anybody wants to know.
-    changed: Option<Vec<Slot>>,
-    devices: Index,
-    /// When to look at a session again: one valid entry each, never later than its deadline, because
-    /// a beat moves `Session::until` alone.
-    due: BinaryHeap<Reverse<(Instant, Slot)>>,
-    /// Device and content groups, each within its account.
-    groups: Index,
-    next: u64,
-    past: Past,
-    reserved: HashMap<Slot, Reservation>,
-    /// Slots count up, so this is the order of their opening.
-    sessions: BTreeMap<Slot, Session>,
+pub struct EmbeddedAuthority {
+    config: Embedded,
+    shelf: Arc<LedgerState>,
+    verifier: Option<TokenVerifier>,
 }
 
-impl Ledger {
-    /// Holds at most `capacity` sessions and remembers as many ends, at most 65 536. Slots count up
-    /// from `first`: a random one keeps slots of an earlier run from naming another session.
-    pub fn new(capacity: usize, first: u64) -> Self {
-        Self {
-            accounts: Index::default(),
-            capacity,
-            changed: None,
-            devices: Index::default(),
-            due: BinaryHeap::new(),
-            groups: Index::default(),
-            // Half of the numbers are room to count up without wrapping.
-            next: first & (u64::MAX >> 1),
-            past: Past::new(capacity.min(PAST_MOST)),
-            reserved: HashMap::new(),
-            sessions: BTreeMap::new(),
-        }
+/// What all values of one embedded authority share, whatever their limits.
+struct LedgerState {
+    keeping: OnceLock<LedgerStore>,
+    ledger: Mutex<SlotLedger>,
+}
+
+/// Sessions that one process counts at most.
+const MAX_SESSIONS: usize = 1_000_000;
+
+impl EmbeddedAuthority {
+    pub(super) fn new(config: Embedded, signals: &AuthoritySignals) -> Self {
+        let ledger = Mutex::new(SlotLedger::new(MAX_SESSIONS, ids::random_u64()));
+        let verifier = config.token_keys.clone().map(|keys| TokenVerifier::new(keys, &signals.keys_wanted));
+        Self { config, shelf: Arc::new(LedgerState { keeping: OnceLock::new(), ledger }), verifier }
     }
 
-    /// Grants a session if every limit allows one more, or makes room for it where the limits say so.
-    /// A device that opens twice holds two. What was ended is given too, oldest first.
-    pub fn open(&mut self, now: Instant, claim: &Claim<'_>, limits: &Limits) -> Result<(Slot, Vec<Slot>), Limit> {
-        let slot = Slot(self.next);
-        let ended = self.adopt(now, slot, claim, limits)?;
-        Ok((slot, ended))
+    /// Other limits over the same books: what is taken stays taken.
+    pub(super) fn renewed(&self, config: Embedded, signals: &AuthoritySignals) -> Self {
+        let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
+        let verifier = config.token_keys.clone().map(renew);
+        Self { config, shelf: self.shelf.clone(), verifier }
     }
 
-    /// As [`Self::open`], for a slot that an earlier run granted: counts it again after a restart.
-    /// A slot that lives already stays as it is.
-    pub fn adopt(&mut self, now: Instant, slot: Slot, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
-        self.sweep(now);
-        if self.sessions.contains_key(&slot) {
-            return Ok(Vec::new());
-        }
-        let victims = self.admit_reserved(claim, limits)?;
-        let victims = self.with_spares(victims);
-        self.lapse(slot);
-        for victim in &victims {
-            self.end(*victim, End::Kill(Cause::Replace), None);
-        }
-        self.next = self.next.max(slot.0.wrapping_add(1));
-        self.insert(now, slot, claim, limits);
-        self.compact();
-        Ok(victims)
+    pub(super) fn verifier(&self) -> Option<&TokenVerifier> {
+        self.verifier.as_ref()
     }
 
-    /// As [`Self::admit`], by the claim's reservation if it has one, which is then used up.
-    fn admit_reserved(&mut self, claim: &Claim<'_>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
-        let reservation = self.reservation(claim.account, claim.device);
-        let Some((slot, reservation)) = reservation.and_then(|slot| self.reserved.remove_entry(&slot)) else {
-            return self.admit(claim, None, limits);
+    /// Whom it counts and how.
+    pub fn config(&self) -> &Embedded {
+        &self.config
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.config.grace
+    }
+
+    /// Provisional, until its player has got something to play by: nobody else's session ends before. `beside`: a
+    /// session of the same device, that one of the two may be a preload of.
+    pub(super) fn open(&self, now: Instant, card: &Card, beside: Option<&Grant>) -> Verdict {
+        let Some(account) = card.account.as_deref() else {
+            return rejected("the call names no account");
         };
-        self.free(&reservation.places, slot);
-        let admitted = self.admit(claim, None, limits);
-        self.note(slot);
-        if admitted.is_err() {
-            self.hold(&reservation.places, slot);
-            self.reserved.insert(slot, reservation);
+        if let Some(why) = self.unwelcome(account, &card.device) {
+            return rejected(why);
         }
-        admitted
-    }
-
-    fn insert(&mut self, now: Instant, slot: Slot, claim: &Claim<'_>, limits: &Limits) {
-        let lifetime = limits.lifetime();
-        let until = now + lifetime;
-        let groups = [Grouped::Content, Grouped::Device].map(|of| claim.group(of));
-        let session = Session {
-            armed: until,
-            beats: 0,
-            beside: None,
-            content: claim.content.into(),
-            device: self.devices.add(claim.device, slot),
-            is_provisional: false,
-            kept: None,
-            last: now,
-            lifetime,
-            opened: now,
-            places: Places {
-                account: self.accounts.add(claim.account, slot),
-                groups: groups.map(|group| Some(self.groups.add(&group?, slot))),
-            },
-            until,
+        let claim = SlotClaim {
+            account,
+            content: card.content.as_deref().unwrap_or_default(),
+            content_group: card.content_group.as_deref(),
+            device: &card.device,
+            device_group: card.device_group.as_deref(),
         };
-        self.sessions.insert(slot, session);
-        self.note(slot);
-        self.arm(until, slot);
-    }
-
-    /// Confirms a session for another interval and grace.
-    pub fn beat(&mut self, now: Instant, slot: Slot) -> Result<(), Lost> {
-        self.past.tell(now);
-        let Some(session) = self.sessions.get_mut(&slot) else { return Err(self.past.why(slot)) };
-        if session.until < now {
-            let until = session.until;
-            self.end(slot, End::Expire, Some(until));
-            return Err(Lost::Expired);
-        }
-        session.beats += 1;
-        session.last = session.last.max(now);
-        session.until = session.last + session.lifetime;
-        Ok(())
-    }
-
-    /// Ends a session at its own wish. False if it was not live.
-    pub fn close(&mut self, slot: Slot) -> bool {
-        self.end(slot, End::Close, None).is_some()
-    }
-
-    /// Ends one session against its will. False if it was not live.
-    pub fn kill(&mut self, slot: Slot) -> bool {
-        self.end(slot, End::Kill(Cause::Order), None).is_some()
-    }
-
-    /// Why a session is gone; none while it lives.
-    pub fn lost(&self, slot: Slot) -> Option<Lost> {
-        (!self.sessions.contains_key(&slot)).then(|| self.past.why(slot))
-    }
-
-    /// Kills every session of an account; returns how many there were.
-    pub fn kill_account(&mut self, account: &str) -> usize {
-        let slots = self.accounts.slots(account);
-        slots.into_iter().filter(|&slot| self.kill(slot)).count()
-    }
-
-    /// Kills every session of a device, of whatever account; returns how many there were.
-    pub fn kill_device(&mut self, device: &str) -> usize {
-        let slots = self.devices.slots(device);
-        slots.into_iter().filter(|&slot| self.kill(slot)).count()
-    }
-
-    /// Ends what missed its beats, and returns how many; lets reservations lapse. Costs only what is due.
-    pub fn sweep(&mut self, now: Instant) -> usize {
-        self.past.tell(now);
-        let mut expired = 0;
-        while let Some(&Reverse((at, slot))) = self.due.peek() {
-            if now <= at {
-                break;
+        match self.ledger().reserve(now, &claim, beside.and_then(slot), &self.limits(&claim)) {
+            Ok(slot) => {
+                let token = Secret::new(slot.0.to_string());
+                Verdict::Granted(Grant { interval: self.config.interval, lifetime: None, token })
             }
-            self.due.pop();
-            if self.reserved.get(&slot).is_some_and(|reservation| reservation.until == at) {
-                self.lapse(slot);
-                continue;
-            }
-            let Some(session) = self.sessions.get_mut(&slot).filter(|session| session.armed == at) else { continue };
-            let until = session.until;
-            if until < now {
-                self.end(slot, End::Expire, Some(until));
-                expired += 1;
-                continue;
-            }
-            session.armed = until;
-            self.due.push(Reverse((until, slot)));
+            Err(limit @ LimitReached::Name) => rejected(&limit.to_string()),
+            Err(
+                limit @ (LimitReached::Account { .. }
+                | LimitReached::ContentGroup { .. }
+                | LimitReached::Device { .. }
+                | LimitReached::DeviceGroup { .. }
+                | LimitReached::Full { .. }),
+            ) => Verdict::Denied(Denial::Limit, Reason::new(403, None, &limit.to_string())),
         }
-        expired
     }
 
-    /// No session expires and no reservation lapses before this; nothing to sweep earlier. Never if nothing is live.
-    pub fn due(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// The live sessions, oldest first.
-    pub fn list(&self) -> impl Iterator<Item = Row<'_>> {
-        self.list_after(None)
-    }
-
-    /// Those that were opened after that one, live or not.
-    pub fn list_after(&self, after: Option<Slot>) -> impl Iterator<Item = Row<'_>> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.sessions.range((from, Bound::Unbounded)).map(|(slot, session)| session.row(*slot))
-    }
-
-    pub fn row(&self, slot: Slot) -> Option<Row<'_>> {
-        self.sessions.get(&slot).map(|session| session.row(slot))
-    }
-
-    /// The remembered ends, newest first.
-    pub fn ended(&self) -> impl Iterator<Item = &Ended> {
-        self.past.newest_first()
-    }
-
-    /// How many sessions ever ended, remembered or not.
-    pub fn ended_total(&self) -> u64 {
-        self.past.total()
-    }
-
-    pub fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
-    /// Takes a session out of the books; its places are for the caller to give away.
-    fn end(&mut self, slot: Slot, end: End, at: Option<Instant>) -> Option<Places> {
-        let session = self.sessions.remove(&slot)?;
-        self.free(&session.places, slot);
-        self.devices.remove(&session.device, slot);
-        self.note(slot);
-        if let Some(kept) = session.kept {
-            self.keep_again(*kept);
-        }
-        let evicted = self.past.add(Ended {
-            account: session.places.account.clone(),
-            at: at.unwrap_or_else(|| self.past.latest().unwrap_or(session.last)),
-            beats: session.beats,
-            content: session.content,
-            device: session.device,
-            end,
-            opened: session.opened,
-            slot,
+    /// Its player has got something to play by. Returns how many other sessions ended for it.
+    pub(super) fn confirm(&self, grant: &Grant) -> usize {
+        let Some(slot) = slot(grant) else { return 0 };
+        let mut ledger = self.ledger();
+        let Some(row) = ledger.row(slot) else { return 0 };
+        let limits = self.limits(&SlotClaim {
+            account: row.account,
+            content: row.content,
+            content_group: row.content_group,
+            device: row.device,
+            device_group: row.device_group,
         });
-        if let Some(evicted) = evicted {
-            self.note(evicted);
-        }
-        Some(session.places)
+        ledger.confirm(slot, &limits).len()
     }
 
-    fn arm(&mut self, at: Instant, slot: Slot) {
-        self.due.push(Reverse((at, slot)));
+    pub(super) fn beat(&self, now: Instant, grant: &Grant) -> Verdict {
+        let lost = match slot(grant).map(|slot| self.ledger().beat(now, slot)) {
+            Some(Ok(())) => return Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None },
+            Some(Err(lost)) => lost,
+            None => SlotLoss::Unknown,
+        };
+        match lost {
+            SlotLoss::Killed(cause) => Verdict::Killed(killed(cause)),
+            SlotLoss::Expired | SlotLoss::Unknown => {
+                Verdict::Denied(Denial::Token, Reason::new(404, None, &lost.to_string()))
+            }
+        }
     }
 
-    /// Sessions that open and close faster than they would expire leave entries behind; drops
-    /// them before they outnumber the live ones.
-    fn compact(&mut self) {
-        const SLACK: usize = 1024;
-        let (sessions, reserved) = (&self.sessions, &self.reserved);
-        if self.due.len() > 2 * (sessions.len() + reserved.len()) + SLACK {
-            self.due.retain(|Reverse((at, slot))| {
-                sessions.get(slot).is_some_and(|session| session.armed == *at)
-                    || reserved.get(slot).is_some_and(|reservation| reservation.until == *at)
-            });
+    /// Why the session was ended, if its next beat would find it so.
+    pub(super) fn killed(&self, grant: &Grant) -> Option<Reason> {
+        match self.ledger().lost(slot(grant)?)? {
+            SlotLoss::Killed(cause) => Some(killed(cause)),
+            SlotLoss::Expired | SlotLoss::Unknown => None,
         }
+    }
+
+    pub(super) fn close(&self, grant: &Grant) -> Verdict {
+        if let Some(slot) = slot(grant) {
+            self.ledger().close(slot);
+        }
+        Verdict::Closed
+    }
+
+    /// From now on its places are written down in `store`. Takes back what an earlier process left;
+    /// of the held ones those that a session still knows, by its token. It goes on at the interval that it was
+    /// given, also where today's is shorter. Returns how many are held.
+    pub(super) fn keep(&self, keeping: LedgerStore, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> usize {
+        let moment = Clock.moment();
+        let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.track();
+        for record in records.iter().filter(|record| record.authority == keeping.authority) {
+            let given = claimed.get(&record.slot);
+            if record.held.is_some() && given.is_none() {
+                keeping.store.forget(Key::Slot(record.authority.clone(), record.slot));
+            } else {
+                let interval = given.map_or(self.config.interval, |given| self.config.interval.max(*given));
+                ledger.restore(record, interval.saturating_add(self.config.grace), &moment);
+            }
+        }
+        let held = ledger.len();
+        drop(ledger);
+        let _once = self.shelf.keeping.set(keeping);
+        held
+    }
+
+    pub(super) fn ledger(&self) -> LedgerGuard<'_> {
+        let ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        LedgerGuard { keeping: self.shelf.keeping.get(), ledger }
+    }
+
+    fn limits(&self, claim: &SlotClaim<'_>) -> SlotLimits {
+        let Embedded { content_groups, device_groups, grace, interval, .. } = &self.config;
+        let limit = |groups: &Groups, group: Option<&str>| groups.limit(group?);
+        SlotLimits {
+            grace: *grace,
+            interval: *interval,
+            on_limit: self.config.on_limit,
+            per_account: self.config.sessions_per_account,
+            per_content_group: limit(content_groups, claim.content_group),
+            per_device: None,
+            per_device_group: limit(device_groups, claim.device_group),
+        }
+    }
+
+    pub(super) fn admits_all(&self) -> bool {
+        self.config.allow.is_empty() && self.config.deny.is_empty()
+    }
+
+    pub(super) fn unwelcome(&self, account: &str, device: &str) -> Option<&'static str> {
+        let among = |list: &[Pattern]| list.iter().any(|pattern| pattern.fits(account) || pattern.fits(device));
+        if among(&self.config.deny) {
+            return Some("this account or device is on the deny list");
+        }
+        let stranger = !self.config.allow.is_empty() && !among(&self.config.allow);
+        stranger.then_some("neither this account nor this device is on the allow list")
     }
 }
 
-#[cfg(test)]
-mod tests;
+fn killed(cause: KillCause) -> Reason {
+    let source = match cause {
+        KillCause::Deny | KillCause::Order => KillSource::Operator,
+        KillCause::Move | KillCause::Replace => KillSource::Successor,
+    };
+    Reason::new(403, None, &cause.to_string()).wanted_by(source)
+}
+
+fn rejected(why: &str) -> Verdict {
+    Verdict::Denied(Denial::Rejected, Reason::new(403, None, why))
+}
+
+/// The place that a session of an earlier process holds, if its authority was an embedded one, and how often it
+/// beats.
+pub fn claim(session: &SessionRecord) -> Option<(u64, Duration)> {
+    let grant = session.playback.session.grant.as_ref()?;
+    Some((number(&grant.token)?, grant.interval.into()))
+}
+
+fn slot(grant: &Grant) -> Option<SlotNumber> {
+    number(&grant.token).map(SlotNumber)
+}
+
+/// Its tokens are the numbers of the places.
+fn number(token: &Secret) -> Option<u64> {
+    token.expose().parse().ok()
+}
+
+pub(super) fn error_name(ask: AskKind) -> &'static str {
+    match ask {
+        AskKind::Beat => "beat-error",
+        AskKind::Close => "close-error",
+        AskKind::Open => "open-error",
+        AskKind::Renew => "renew-error",
+    }
+}
+
+impl fmt::Debug for EmbeddedAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedAuthority").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -13,23 +13,23 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-pub(super) use self::reply::Class;
-use super::wire::Wire;
+pub(super) use self::reply::ReplyClass;
+use super::exchange::AuthorityRequest;
 use crate::config::{FirstLight, Place, StreamConcurrency};
 use crate::playbacks::{Block, LiveEvent, Registration};
 use crate::secret::Secret;
 use crate::session::{AskKind, Playing, Schedule, Times, Told};
 
 /// Bounds of an interval, whoever names it.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(3600);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What may stand in a path segment as it is.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const PLAIN_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where in its life a beat stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+pub(super) enum BeatPhase {
     Start,
     Stop,
     Update,
@@ -37,13 +37,13 @@ pub(super) enum Phase {
 
 /// Whose call it is.
 #[derive(Clone, Copy)]
-pub(super) struct Who<'a> {
+pub(super) struct HeartbeatSubject<'a> {
     pub(super) block: &'a Block,
     pub(super) registration: &'a Registration,
     pub(super) token: &'a Secret,
 }
 
-impl Who<'_> {
+impl HeartbeatSubject<'_> {
     fn says(&self, place: &Place, uuid: &str) -> Option<String> {
         match place {
             Place::CatalogType => self.block.catalog_type.clone(),
@@ -61,13 +61,26 @@ impl Who<'_> {
 
 impl FirstLight {
     /// None if something of it cannot stand in a header.
-    pub(super) fn beat(&self, who: Who<'_>, phase: Phase, told: Told, sequence: u32, uuid: &str) -> Option<Wire<'_>> {
+    pub(super) fn beat(
+        &self,
+        who: HeartbeatSubject<'_>,
+        phase: BeatPhase,
+        told: Told,
+        sequence: u32,
+        uuid: &str,
+    ) -> Option<AuthorityRequest<'_>> {
         let body = self.beat_body(who, phase, told, sequence);
         let headers = self.headers_for(who, uuid)?;
-        Some(Wire { body, endpoint: &self.heartbeat, headers, method: Method::POST, path: None })
+        Some(AuthorityRequest { body, endpoint: &self.heartbeat, headers, method: Method::POST, path: None })
     }
 
-    fn beat_body(&self, Who { block, registration, token }: Who<'_>, phase: Phase, told: Told, sequence: u32) -> Bytes {
+    fn beat_body(
+        &self,
+        HeartbeatSubject { block, registration, token }: HeartbeatSubject<'_>,
+        phase: BeatPhase,
+        told: Told,
+        sequence: u32,
+    ) -> Bytes {
         let mut body = Map::new();
         let mut put = |name: &str, value: Value| drop(body.insert(self.names.of(name).to_owned(), value));
         put("heartbeatToken", token.expose().into());
@@ -93,8 +106,8 @@ impl FirstLight {
     }
 
     /// Takes or keeps the device's place; none where there is no such service.
-    pub(super) fn put(&self, who: Who<'_>, uuid: &str) -> Option<Wire<'_>> {
-        let Who { block, token, .. } = who;
+    pub(super) fn put(&self, who: HeartbeatSubject<'_>, uuid: &str) -> Option<AuthorityRequest<'_>> {
+        let HeartbeatSubject { block, token, .. } = who;
         let names = &self.names;
         let body = json!({
             names.of("contentId"): block.content_id,
@@ -105,18 +118,24 @@ impl FirstLight {
     }
 
     /// Gives the device's place back; none where there is no such service.
-    pub(super) fn delete(&self, who: Who<'_>, uuid: &str) -> Option<Wire<'_>> {
+    pub(super) fn delete(&self, who: HeartbeatSubject<'_>, uuid: &str) -> Option<AuthorityRequest<'_>> {
         self.stream(who, Method::DELETE, Bytes::new(), uuid)
     }
 
-    fn stream(&self, who: Who<'_>, method: Method, body: Bytes, uuid: &str) -> Option<Wire<'_>> {
+    fn stream(
+        &self,
+        who: HeartbeatSubject<'_>,
+        method: Method,
+        body: Bytes,
+        uuid: &str,
+    ) -> Option<AuthorityRequest<'_>> {
         let StreamConcurrency { endpoint, path } = self.stream_concurrency.as_ref()?;
-        let device = utf8_percent_encode(&who.registration.device, SEGMENT).to_string();
+        let device = utf8_percent_encode(&who.registration.device, PLAIN_IN_SEGMENT).to_string();
         let path = Some(path.replace("{deviceId}", &device));
-        Some(Wire { body, endpoint, headers: self.headers_for(who, uuid)?, method, path })
+        Some(AuthorityRequest { body, endpoint, headers: self.headers_for(who, uuid)?, method, path })
     }
 
-    fn headers_for(&self, who: Who<'_>, uuid: &str) -> Option<HeaderMap> {
+    fn headers_for(&self, who: HeartbeatSubject<'_>, uuid: &str) -> Option<HeaderMap> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.extend(who.registration.headers.iter().cloned());
         for (name, template) in &self.headers {
@@ -164,7 +183,7 @@ impl FirstLight {
     }
 }
 
-impl Phase {
+impl BeatPhase {
     fn name(self) -> &'static str {
         match self {
             Self::Start => "START",
@@ -175,20 +194,20 @@ impl Phase {
 }
 
 /// A playback that nobody reports of is one that plays.
-fn state(phase: Phase, playing: Option<Playing>) -> &'static str {
+fn state(phase: BeatPhase, playing: Option<Playing>) -> &'static str {
     match (phase, playing) {
         (_, Some(Playing::Done)) => "FINISHED",
         (_, Some(Playing::Fails)) => "ERROR",
-        (Phase::Stop, _) | (_, Some(Playing::Quit)) => "STOPPED",
-        (Phase::Start | Phase::Update, Some(Playing::Paused)) => "PAUSED",
-        (Phase::Start | Phase::Update, Some(Playing::Buffers)) => "BUFFERING",
-        (Phase::Start | Phase::Update, Some(Playing::Seeks)) => "SEEKING",
-        (Phase::Start | Phase::Update, Some(Playing::Plays | Playing::Unsaid) | None) => "PLAYING",
+        (BeatPhase::Stop, _) | (_, Some(Playing::Quit)) => "STOPPED",
+        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Paused)) => "PAUSED",
+        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Buffers)) => "BUFFERING",
+        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Seeks)) => "SEEKING",
+        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Plays | Playing::Unsaid) | None) => "PLAYING",
     }
 }
 
 fn bounded(interval: Duration) -> Duration {
-    interval.clamp(SHORTEST, LONGEST)
+    interval.clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::breaker::{Breaker, Change, Leave};
+use super::breaker::{BreakerChange, CallPermit, CircuitBreaker};
 use super::client::is_turned_away;
 use super::deferrals::Deferrals;
-use super::evidence::{Caller, Outage, Told};
+use super::outage_evidence::{CallEvidence, CallerKey, OutageKind};
 use crate::secret::Fingerprint;
 use crate::session::{AskKind, Fault, FaultKind, Reason, Verdict};
 use crate::sessions::Card;
@@ -21,29 +21,29 @@ use crate::sessions::Card;
 #[derive(Debug)]
 pub(super) struct Health {
     over: Arc<Notify>,
-    ways: Mutex<Ways>,
+    ways: Mutex<BreakerPair>,
 }
 
 /// For whom a call is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OnBehalf {
+pub(super) struct CallOrigin {
     account: Fingerprint,
-    caller: Caller,
+    caller: CallerKey,
 }
 
-impl OnBehalf {
+impl CallOrigin {
     pub(super) fn of(card: &Card) -> Self {
         let device = Fingerprint::of_parts(&[card.rung.as_bytes(), card.device.as_bytes()]);
         // Any caller can name any account: what one provokes is not to hold up the account's other callers.
         let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
         let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &card.network.0.to_be_bytes()]);
-        Self { account, caller: Caller { address: card.network.0, device: device.0 } }
+        Self { account, caller: CallerKey { address: card.network.0, device: device.0 } }
     }
 }
 
 /// What a call has changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Changes {
+pub(super) struct HealthChanges {
     /// A breaker opened (true) or closed.
     pub(super) breaker: Option<bool>,
     /// For how long the account has to wait from now on, which did not wait before.
@@ -51,19 +51,19 @@ pub(super) struct Changes {
 }
 
 #[derive(Debug)]
-struct Ways {
+struct BreakerPair {
     deferrals: Deferrals,
     /// Beats and closes.
-    ours: Breaker,
+    ours: CircuitBreaker,
     /// The outage that is over and was not told yet.
-    past: Option<Past>,
+    past: Option<PastOutage>,
     /// Opens and renewals.
-    players: Breaker,
+    players: CircuitBreaker,
 }
 
 /// An outage that is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Past {
+pub(super) struct PastOutage {
     pub(super) lasted: Duration,
     /// A breaker was open in it.
     pub(super) open: bool,
@@ -71,19 +71,19 @@ pub(super) struct Past {
 
 /// A probe costs one player the wait; one that is not made, where no beats are, leaves them refused though the
 /// authority is back.
-const PLAYERS: Duration = Duration::from_secs(10);
+const MAX_PLAYERS_PROBE_PAUSE: Duration = Duration::from_secs(10);
 /// Nobody waits for a beat, and one that is not made is lost: asked as often as a lost one is sent again, an
 /// authority that is back is found so while the others still have tries left.
-const OURS: Duration = Duration::from_secs(3);
+const MAX_OWN_PROBE_PAUSE: Duration = Duration::from_secs(3);
 
 /// Which calls a breaker stands before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Calls {
+pub enum CallClass {
     Ours,
     Players,
 }
 
-impl Calls {
+impl CallClass {
     pub const ALL: [Self; 2] = [Self::Ours, Self::Players];
 
     pub fn name(self) -> &'static str {
@@ -104,34 +104,34 @@ impl Calls {
 impl Health {
     /// `over` rings when an outage is over.
     pub(super) fn new(over: Arc<Notify>) -> Self {
-        let (ours, players) = (Breaker::new(OURS), Breaker::new(PLAYERS));
-        let ways = Ways { deferrals: Deferrals::default(), ours, past: None, players };
+        let (ours, players) = (CircuitBreaker::new(MAX_OWN_PROBE_PAUSE), CircuitBreaker::new(MAX_PLAYERS_PROBE_PAUSE));
+        let ways = BreakerPair { deferrals: Deferrals::default(), ours, past: None, players };
         Self { over, ways: Mutex::new(ways) }
     }
 
     /// For the calls after a reload; those before it tell the old one, and hold up nothing.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let Ways { deferrals, ours, past, players } = &*self.ways();
+        let BreakerPair { deferrals, ours, past, players } = &*self.ways();
         let (ours, players) = (ours.renewed(now), players.renewed(now));
-        let ways = Ways { deferrals: deferrals.clone(), ours, past: *past, players };
+        let ways = BreakerPair { deferrals: deferrals.clone(), ours, past: *past, players };
         Self { over: self.over.clone(), ways: Mutex::new(ways) }
     }
 
     /// # Errors
     /// The call is not to be made: none like it was answered lately, or this account has to wait.
-    pub(super) fn leave(&self, now: Instant, ask: AskKind, of: OnBehalf) -> Result<Leave, Fault> {
+    pub(super) fn leave(&self, now: Instant, ask: AskKind, of: CallOrigin) -> Result<CallPermit, Fault> {
         let deferred = self.ways().deferrals.wait(now, of.account);
         if let Some(wait) = deferred.filter(|_| ask == AskKind::Open) {
             let reason = Reason::new(429, None, "not asked: it has told this account to wait");
             return Err(Fault { kind: FaultKind::Refused, reason: Reason { retry_after: Some(wait), ..reason } });
         }
-        self.ways().breaker(Calls::of(ask)).leave(now, of.caller).map_err(|outage| match outage {
+        self.ways().breaker(CallClass::of(ask)).leave(now, of.caller).map_err(|outage| match outage {
             // As it answered those who asked: no credit comes of that.
-            Outage::Errors => Fault {
+            OutageKind::Errors => Fault {
                 kind: FaultKind::Refused,
                 reason: Reason::new(503, None, "not asked: it has answered with errors lately"),
             },
-            Outage::Silence => Fault {
+            OutageKind::Silence => Fault {
                 kind: FaultKind::Unreachable,
                 reason: Reason::new(0, None, "not asked: it has not answered lately"),
             },
@@ -142,32 +142,35 @@ impl Health {
         &self,
         now: Instant,
         ask: AskKind,
-        leave: Leave,
-        of: OnBehalf,
+        leave: CallPermit,
+        of: CallOrigin,
         result: &Result<Verdict, Fault>,
-    ) -> Changes {
+    ) -> HealthChanges {
         let deferred = self.defer(now, of, result);
-        let (calls, told) = (Calls::of(ask), told(result));
+        let (calls, told) = (CallClass::of(ask), told(result));
         let mut ways = self.ways();
-        let elsewhere = Calls::ALL.into_iter().any(|other| other != calls && ways.breaker(other).has_answers(now));
+        let elsewhere = CallClass::ALL.into_iter().any(|other| other != calls && ways.breaker(other).has_answers(now));
         let change = ways.breaker(calls).tell(now, leave, of.caller, told, elsewhere);
-        if told == Told::Answered {
-            Calls::ALL.into_iter().filter(|other| *other != calls).for_each(|other| ways.breaker(other).encourage(now));
+        if told == CallEvidence::Answered {
+            CallClass::ALL
+                .into_iter()
+                .filter(|other| *other != calls)
+                .for_each(|other| ways.breaker(other).encourage(now));
         }
         let breaker = match change {
             None => None,
-            Some(Change::Closed { since, open }) => {
+            Some(BreakerChange::Closed { since, open }) => {
                 let lasted = now.saturating_duration_since(since);
-                let before = ways.past.unwrap_or(Past { lasted, open });
-                ways.past = Some(Past { lasted: lasted.max(before.lasted), open: open || before.open });
+                let before = ways.past.unwrap_or(PastOutage { lasted, open });
+                ways.past = Some(PastOutage { lasted: lasted.max(before.lasted), open: open || before.open });
                 if ways.since().is_none() {
                     self.over.notify_one();
                 }
                 open.then_some(false)
             }
-            Some(Change::Opened) => Some(true),
+            Some(BreakerChange::Opened) => Some(true),
         };
-        Changes { breaker, deferred }
+        HealthChanges { breaker, deferred }
     }
 
     /// An open was left unanswered, and others are answered.
@@ -181,7 +184,7 @@ impl Health {
         self.ways().players.has_answers_since(since)
     }
 
-    fn defer(&self, now: Instant, of: OnBehalf, result: &Result<Verdict, Fault>) -> Option<Duration> {
+    fn defer(&self, now: Instant, of: CallOrigin, result: &Result<Verdict, Fault>) -> Option<Duration> {
         let deferrals = &mut self.ways().deferrals;
         match result {
             Err(Fault { kind: FaultKind::Refused, reason }) if reason.code == 429 => {
@@ -204,17 +207,17 @@ impl Health {
     /// Such calls have not been answered since then, as an earlier process knew: an answer to the first one is the
     /// end of an outage.
     pub(super) fn recall(&self, ask: AskKind, since: Instant) {
-        self.ways().breaker(Calls::of(ask)).recall(since);
+        self.ways().breaker(CallClass::of(ask)).recall(since);
     }
 
-    pub(super) fn is_open(&self, calls: Calls) -> bool {
+    pub(super) fn is_open(&self, calls: CallClass) -> bool {
         self.ways().breaker(calls).is_open()
     }
 
     /// For how long no call has been answered, while a breaker is open.
     pub(super) fn outage(&self, now: Instant) -> Option<Duration> {
         let mut ways = self.ways();
-        let open = Calls::ALL.into_iter().any(|calls| ways.breaker(calls).is_open());
+        let open = CallClass::ALL.into_iter().any(|calls| ways.breaker(calls).is_open());
         ways.since().filter(|_| open).map(|since| now.saturating_duration_since(since))
     }
 
@@ -225,21 +228,21 @@ impl Health {
     }
 
     /// The outage that is over, once.
-    pub(super) fn past(&self) -> Option<Past> {
+    pub(super) fn past(&self) -> Option<PastOutage> {
         let mut ways = self.ways();
         if ways.since().is_some() { None } else { ways.past.take() }
     }
 
-    fn ways(&self) -> MutexGuard<'_, Ways> {
+    fn ways(&self) -> MutexGuard<'_, BreakerPair> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ways {
-    fn breaker(&mut self, calls: Calls) -> &mut Breaker {
+impl BreakerPair {
+    fn breaker(&mut self, calls: CallClass) -> &mut CircuitBreaker {
         match calls {
-            Calls::Ours => &mut self.ours,
-            Calls::Players => &mut self.players,
+            CallClass::Ours => &mut self.ours,
+            CallClass::Players => &mut self.players,
         }
     }
 
@@ -249,32 +252,32 @@ impl Ways {
 }
 
 /// A denial or a kill was said by somebody. An error answer below 500 is about the call or its caller.
-fn told(result: &Result<Verdict, Fault>) -> Told {
+fn told(result: &Result<Verdict, Fault>) -> CallEvidence {
     let fault = match result {
-        Ok(_) => return Told::Answered,
+        Ok(_) => return CallEvidence::Answered,
         Err(fault) => fault,
     };
     match fault.kind {
-        FaultKind::Busy => Told::Unasked,
+        FaultKind::Busy => CallEvidence::Unasked,
         // What we could not even say has no status.
-        FaultKind::Malformed if fault.reason.code == 0 => Told::Unasked,
-        FaultKind::Malformed => Told::Nothing,
-        FaultKind::Lost | FaultKind::Timeout => Told::Silent,
-        FaultKind::Refused if fault.reason.code >= 500 => Told::Failed,
-        FaultKind::Refused => Told::Nothing,
+        FaultKind::Malformed if fault.reason.code == 0 => CallEvidence::Unasked,
+        FaultKind::Malformed => CallEvidence::Nothing,
+        FaultKind::Lost | FaultKind::Timeout => CallEvidence::Silent,
+        FaultKind::Refused if fault.reason.code >= 500 => CallEvidence::Failed,
+        FaultKind::Refused => CallEvidence::Nothing,
         // It gives a connection up, and takes calls on the next one.
-        FaultKind::Unreachable if is_turned_away(fault) => Told::Nothing,
-        FaultKind::Unreachable => Told::Unreached,
+        FaultKind::Unreachable if is_turned_away(fault) => CallEvidence::Nothing,
+        FaultKind::Unreachable => CallEvidence::Unreached,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence::FAILURES_MIN;
+    use super::super::outage_evidence::MIN_FAILURES;
     use super::*;
     use crate::clock::Clock;
 
-    const ANN: OnBehalf = OnBehalf { account: Fingerprint(1), caller: Caller { address: 1, device: 1 } };
+    const ANN: CallOrigin = CallOrigin { account: Fingerprint(1), caller: CallerKey { address: 1, device: 1 } };
 
     fn lost() -> Result<Verdict, Fault> {
         Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(502, None, "nobody is there") })
@@ -286,7 +289,7 @@ mod tests {
     }
 
     fn open(health: &Health, now: Instant, ask: AskKind) {
-        let told: Vec<_> = (0..FAILURES_MIN).map(|_| tell(health, now, ask, Leave::Usual, &lost())).collect();
+        let told: Vec<_> = (0..MIN_FAILURES).map(|_| tell(health, now, ask, CallPermit::Usual, &lost())).collect();
         assert_eq!(told.last(), Some(&Some(true)));
     }
 
@@ -294,7 +297,7 @@ mod tests {
         health: &Health,
         now: Instant,
         ask: AskKind,
-        leave: Leave,
+        leave: CallPermit,
         result: &Result<Verdict, Fault>,
     ) -> Option<bool> {
         health.tell(now, ask, leave, ANN, result).breaker
@@ -304,30 +307,30 @@ mod tests {
     fn error_answers_to_one_caller_cost_nobody_a_call_however_it_names_itself() {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         for device in 0..1_000 {
-            let garbage = OnBehalf { account: Fingerprint(10 + device), caller: Caller { address: 6, device } };
+            let garbage = CallOrigin { account: Fingerprint(10 + device), caller: CallerKey { address: 6, device } };
             for code in [500, 502, 503, 504, 429, 408, 400] {
-                let changes = health.tell(now, AskKind::Open, Leave::Usual, garbage, &answered(code, None));
+                let changes = health.tell(now, AskKind::Open, CallPermit::Usual, garbage, &answered(code, None));
                 assert_eq!(changes.breaker, None, "{code}");
             }
         }
-        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(Leave::Usual));
+        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(CallPermit::Usual));
     }
 
     #[test]
     fn an_account_that_is_told_to_wait_waits_alone_and_is_beaten_all_the_same() {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         let ten = Duration::from_secs(10);
-        let changes = health.tell(now, AskKind::Open, Leave::Usual, ANN, &answered(429, Some(ten)));
-        assert_eq!(changes, Changes { breaker: None, deferred: Some(ten) });
+        let changes = health.tell(now, AskKind::Open, CallPermit::Usual, ANN, &answered(429, Some(ten)));
+        assert_eq!(changes, HealthChanges { breaker: None, deferred: Some(ten) });
         let fault = health.leave(now, AskKind::Open, ANN).unwrap_err();
         assert_eq!((fault.kind, fault.reason.retry_after), (FaultKind::Refused, Some(ten)));
         for ask in [AskKind::Beat, AskKind::Close, AskKind::Renew] {
-            assert_eq!(health.leave(now, ask, ANN), Ok(Leave::Usual), "what plays goes on");
+            assert_eq!(health.leave(now, ask, ANN), Ok(CallPermit::Usual), "what plays goes on");
         }
-        let bob = OnBehalf { account: Fingerprint(2), ..ANN };
-        assert_eq!(health.leave(now, AskKind::Open, bob), Ok(Leave::Usual));
+        let bob = CallOrigin { account: Fingerprint(2), ..ANN };
+        assert_eq!(health.leave(now, AskKind::Open, bob), Ok(CallPermit::Usual));
         assert_eq!((health.waiting(now), health.waiting(now + ten)), (1, 0));
-        assert_eq!(health.leave(now + ten, AskKind::Open, ANN), Ok(Leave::Usual));
+        assert_eq!(health.leave(now + ten, AskKind::Open, ANN), Ok(CallPermit::Usual));
     }
 
     #[test]
@@ -335,8 +338,8 @@ mod tests {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         open(&health, now, AskKind::Open);
         assert!(health.leave(now, AskKind::Renew, ANN).is_err());
-        assert_eq!(health.leave(now, AskKind::Beat, ANN), Ok(Leave::Usual));
-        assert_eq!(health.leave(now, AskKind::Close, ANN), Ok(Leave::Usual));
+        assert_eq!(health.leave(now, AskKind::Beat, ANN), Ok(CallPermit::Usual));
+        assert_eq!(health.leave(now, AskKind::Close, ANN), Ok(CallPermit::Usual));
     }
 
     #[test]
@@ -344,17 +347,17 @@ mod tests {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         let (silent, busy) = (FaultKind::Timeout, FaultKind::Busy);
         let fault = |kind| Err(Fault { kind, reason: Reason::new(504, None, "nothing came") });
-        for number in 0..FAILURES_MIN as u64 {
-            let caller = Caller { address: number, device: number };
-            let of = OnBehalf { account: Fingerprint(number), caller };
-            health.tell(now, AskKind::Beat, Leave::Usual, of, &Ok(Verdict::Closed));
-            health.tell(now, AskKind::Open, Leave::Usual, of, &fault(busy));
+        for number in 0..MIN_FAILURES as u64 {
+            let caller = CallerKey { address: number, device: number };
+            let of = CallOrigin { account: Fingerprint(number), caller };
+            health.tell(now, AskKind::Beat, CallPermit::Usual, of, &Ok(Verdict::Closed));
+            health.tell(now, AskKind::Open, CallPermit::Usual, of, &fault(busy));
             assert!(!health.has_answers_since(now), "neither a beat nor our own limit is an answer to an open");
-            health.tell(now, AskKind::Open, Leave::Usual, of, &fault(silent));
+            health.tell(now, AskKind::Open, CallPermit::Usual, of, &fault(silent));
         }
         let spared = health.leave(now, AskKind::Open, ANN).unwrap_err();
         assert_eq!(spared.kind, FaultKind::Unreachable, "credit goes on where the breaker spares the call");
-        health.tell(now, AskKind::Renew, Leave::Usual, ANN, &answered(503, None));
+        health.tell(now, AskKind::Renew, CallPermit::Usual, ANN, &answered(503, None));
         assert!(health.has_answers_since(now), "a renewal is");
     }
 
@@ -364,13 +367,13 @@ mod tests {
         open(&health, now, AskKind::Open);
         open(&health, now, AskKind::Beat);
         assert!(health.leave(now, AskKind::Open, ANN).is_err());
-        assert_eq!(tell(&health, now, AskKind::Beat, Leave::Usual, &Ok(Verdict::Closed)), Some(false));
+        assert_eq!(tell(&health, now, AskKind::Beat, CallPermit::Usual, &Ok(Verdict::Closed)), Some(false));
         assert_eq!(health.past(), None, "opens are still down");
-        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(Leave::Probe));
+        assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(CallPermit::Probe));
         let later = now + Duration::from_secs(7);
         assert_eq!(health.outage(later), Some(Duration::from_secs(7)));
-        assert_eq!(tell(&health, later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled)), Some(false));
-        assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(7), open: true }));
+        assert_eq!(tell(&health, later, AskKind::Open, CallPermit::Probe, &Ok(Verdict::Disabled)), Some(false));
+        assert_eq!(health.past(), Some(PastOutage { lasted: Duration::from_secs(7), open: true }));
         assert_eq!((health.past(), health.outage(later)), (None, None));
     }
 
@@ -397,8 +400,8 @@ mod tests {
         health.recall(AskKind::Open, began + Duration::from_secs(5));
         health.recall(AskKind::Open, began);
         assert_eq!((health.has_past(), health.outage(now)), (false, None));
-        tell(&health, now, AskKind::Open, Leave::Usual, &Ok(Verdict::Disabled));
-        assert_eq!(health.past(), Some(Past { lasted: Duration::from_secs(60), open: false }));
+        tell(&health, now, AskKind::Open, CallPermit::Usual, &Ok(Verdict::Disabled));
+        assert_eq!(health.past(), Some(PastOutage { lasted: Duration::from_secs(60), open: false }));
     }
 
     #[test]
@@ -408,40 +411,43 @@ mod tests {
         // Long pauses lie between its probes by now, and one of them is under way.
         let mut later = now;
         for _ in 0..8 {
-            later += PLAYERS;
-            assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
-            tell(&before, later, AskKind::Open, Leave::Probe, &lost());
+            later += MAX_PLAYERS_PROBE_PAUSE;
+            assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(CallPermit::Probe));
+            tell(&before, later, AskKind::Open, CallPermit::Probe, &lost());
         }
-        later += PLAYERS;
-        assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
+        later += MAX_PLAYERS_PROBE_PAUSE;
+        assert_eq!(before.leave(later, AskKind::Open, ANN), Ok(CallPermit::Probe));
         let after = before.renewed(later);
-        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(Leave::Probe));
-        tell(&before, later, AskKind::Open, Leave::Probe, &lost());
+        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(CallPermit::Probe));
+        tell(&before, later, AskKind::Open, CallPermit::Probe, &lost());
         assert_eq!(after.outage(later), Some(later - now));
-        tell(&after, later, AskKind::Open, Leave::Probe, &Ok(Verdict::Disabled));
-        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(Leave::Usual));
-        assert_eq!(after.past(), Some(Past { lasted: later - now, open: true }));
+        tell(&after, later, AskKind::Open, CallPermit::Probe, &Ok(Verdict::Disabled));
+        assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(CallPermit::Usual));
+        assert_eq!(after.past(), Some(PastOutage { lasted: later - now, open: true }));
     }
 
     #[test]
     fn each_result_tells_what_it_can() {
         let reason = |code| Reason::new(code, Some(1007), "no");
         let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, reason(400)));
-        assert_eq!((told(&denied), told(&Ok(Verdict::Killed(reason(404))))), (Told::Answered, Told::Answered));
+        assert_eq!(
+            (told(&denied), told(&Ok(Verdict::Killed(reason(404))))),
+            (CallEvidence::Answered, CallEvidence::Answered)
+        );
         for (kind, code, expected) in [
-            (FaultKind::Busy, 502, Told::Unasked),
-            (FaultKind::Lost, 502, Told::Silent),
-            (FaultKind::Malformed, 0, Told::Unasked),
-            (FaultKind::Malformed, 200, Told::Nothing),
-            (FaultKind::Refused, 400, Told::Nothing),
-            (FaultKind::Refused, 408, Told::Nothing),
-            (FaultKind::Refused, 429, Told::Nothing),
-            (FaultKind::Refused, 500, Told::Failed),
-            (FaultKind::Refused, 503, Told::Failed),
-            (FaultKind::Timeout, 504, Told::Silent),
-            (FaultKind::Unreachable, 502, Told::Unreached),
-            (FaultKind::Unreachable, 503, Told::Nothing),
-            (FaultKind::Unreachable, 504, Told::Unreached),
+            (FaultKind::Busy, 502, CallEvidence::Unasked),
+            (FaultKind::Lost, 502, CallEvidence::Silent),
+            (FaultKind::Malformed, 0, CallEvidence::Unasked),
+            (FaultKind::Malformed, 200, CallEvidence::Nothing),
+            (FaultKind::Refused, 400, CallEvidence::Nothing),
+            (FaultKind::Refused, 408, CallEvidence::Nothing),
+            (FaultKind::Refused, 429, CallEvidence::Nothing),
+            (FaultKind::Refused, 500, CallEvidence::Failed),
+            (FaultKind::Refused, 503, CallEvidence::Failed),
+            (FaultKind::Timeout, 504, CallEvidence::Silent),
+            (FaultKind::Unreachable, 502, CallEvidence::Unreached),
+            (FaultKind::Unreachable, 503, CallEvidence::Nothing),
+            (FaultKind::Unreachable, 504, CallEvidence::Unreached),
         ] {
             assert_eq!(told(&Err(Fault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
         }

@@ -1,28 +1,26 @@
 //! Who grants, confirms and kills sessions, and the one client that speaks with all of them.
 //!
-//! A dialect is pure functions (`nagra_ssm`); [`Client`] does the I/O for every dialect: deadline,
+//! A dialect is pure functions (`nagra_ssm`); [`AuthorityClient`] does the I/O for every dialect: deadline,
 //! fault, metrics. The [`embedded`] authority answers without a network. Called by the pump of
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 
-mod books;
+mod authority_clock;
 mod breaker;
 mod client;
-mod counter;
 mod deferrals;
-pub mod embedded;
-mod evidence;
-mod far_clock;
+mod embedded;
+mod exchange;
 mod firstlight;
 mod health;
+pub mod ledger;
 mod license_server;
 mod nagra_ssm;
 mod outage;
+mod outage_evidence;
 mod registry;
-mod slots;
 mod ssm;
 mod token_keys;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,14 +28,13 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use self::books::Keeping;
-pub use self::client::{Client, Renewal};
-pub use self::counter::{Counter, claim};
-pub use self::health::Calls;
+pub use self::client::{AuthorityClient, RenewalAnswer};
+use self::embedded::LedgerStore;
+pub use self::embedded::{EmbeddedAuthority, HeldSlot, KeptSlot, MOVED_SLOT_KEPT, claim};
+pub use self::health::CallClass;
 use self::health::Health;
 pub use self::outage::watch;
 pub use self::registry::{Authorities, AuthoritySignals};
-pub use self::slots::{Held, Kept, RESERVED};
 use self::ssm::Ssm;
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
@@ -60,7 +57,7 @@ pub struct Authority {
 
 #[derive(Debug)]
 enum Kind {
-    Embedded(Box<Counter>),
+    Embedded(Box<EmbeddedAuthority>),
     FirstLight(Box<FirstLight>),
     NagraSsm(Box<Ssm>),
 }
@@ -68,7 +65,7 @@ enum Kind {
 impl Authority {
     pub fn new(config: config::Authority, signals: &AuthoritySignals) -> Self {
         let kind = match config.kind {
-            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(Counter::new(*config, signals))),
+            AuthorityKind::Embedded(config) => Kind::Embedded(Box::new(EmbeddedAuthority::new(*config, signals))),
             AuthorityKind::FirstLight(config) => Kind::FirstLight(config),
             AuthorityKind::NagraSsm(config) => {
                 Kind::NagraSsm(Box::new(Ssm::new(config, Health::new(signals.outage_over.clone()))))
@@ -107,7 +104,7 @@ impl Authority {
     }
 
     /// The counter of an embedded authority.
-    pub fn counter(&self) -> Option<&Counter> {
+    pub fn counter(&self) -> Option<&EmbeddedAuthority> {
         match &self.kind {
             Kind::Embedded(counter) => Some(counter),
             Kind::FirstLight(_) | Kind::NagraSsm(_) => None,
@@ -161,7 +158,7 @@ impl Authority {
     /// interval beside their token. Returns how many are held; none for other authorities, which count for
     /// themselves.
     fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> Option<usize> {
-        let keeping = Keeping { authority: self.name.clone(), store: store.clone() };
+        let keeping = LedgerStore { authority: self.name.clone(), store: store.clone() };
         Some(self.counter()?.keep(keeping, records, claimed))
     }
 
@@ -198,7 +195,7 @@ impl Authority {
     pub fn expired_code(&self) -> Option<i64> {
         match self.kind {
             Kind::Embedded(_) | Kind::FirstLight(_) => None,
-            Kind::NagraSsm(_) => Some(nagra_ssm::EXPIRED),
+            Kind::NagraSsm(_) => Some(nagra_ssm::TOKEN_EXPIRED_CODE),
         }
     }
 
@@ -213,7 +210,7 @@ impl Authority {
     /// What the vendor's player SDK calls a failed call.
     pub fn error_name(&self) -> fn(AskKind) -> &'static str {
         match self.kind {
-            Kind::Embedded(_) => counter::error_name,
+            Kind::Embedded(_) => embedded::error_name,
             Kind::FirstLight(_) => FirstLight::error_name,
             Kind::NagraSsm(_) => NagraSsm::error_name,
         }

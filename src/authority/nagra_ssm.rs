@@ -12,48 +12,53 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::wire::{Asked, Wire};
+use super::exchange::{AuthorityReply, AuthorityRequest};
 use crate::config::{Endpoint, NagraSsm};
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::token::TokenClaims;
 
 /// *Invalid expiration time*, on the vendor's page of SSM error codes.
-pub(super) const EXPIRED: i64 = 1004;
+pub(super) const TOKEN_EXPIRED_CODE: i64 = 1004;
 /// *Internal error*: with status 500 at a renewal, the signature of a kill.
-const KILLED_AT_RENEWAL: i64 = 6002;
+const KILLED_AT_RENEWAL_CODE: i64 = 6002;
 
 impl NagraSsm {
-    pub(super) fn open(&self, content: &Secret) -> Option<Wire<'_>> {
+    pub(super) fn open(&self, content: &Secret) -> Option<AuthorityRequest<'_>> {
         self.call(&self.setup, content, b"{}")
     }
 
-    pub(super) fn beat(&self, grant: &Grant) -> Option<Wire<'_>> {
+    pub(super) fn beat(&self, grant: &Grant) -> Option<AuthorityRequest<'_>> {
         self.call(&self.heartbeat, &grant.token, b"{}")
     }
 
-    pub(super) fn close(&self, grant: &Grant) -> Option<Wire<'_>> {
+    pub(super) fn close(&self, grant: &Grant) -> Option<AuthorityRequest<'_>> {
         self.call(&self.teardown, &grant.token, b"{}")
     }
 
-    pub(super) fn renew<'a>(&'a self, endpoint: &'a Endpoint, grant: &Grant, challenge: &[u8]) -> Option<Wire<'a>> {
+    pub(super) fn renew<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        grant: &Grant,
+        challenge: &[u8],
+    ) -> Option<AuthorityRequest<'a>> {
         let body = json!({ "challenge": STANDARD.encode(challenge) });
         self.call(endpoint, &grant.token, body.to_string().as_bytes())
     }
 
     /// An open that no session can come of: it has no token.
-    pub(super) fn knock(&self) -> Wire<'_> {
+    pub(super) fn knock(&self) -> AuthorityRequest<'_> {
         self.bare(&self.setup, b"{}")
     }
 
     /// None if the token cannot stand in a header.
-    fn call<'a>(&'a self, endpoint: &'a Endpoint, token: &Secret, body: &[u8]) -> Option<Wire<'a>> {
+    fn call<'a>(&'a self, endpoint: &'a Endpoint, token: &Secret, body: &[u8]) -> Option<AuthorityRequest<'a>> {
         let mut wire = self.bare(endpoint, body);
         wire.headers.insert(self.authorization.clone(), header_value(token.expose())?);
         Some(wire)
     }
 
-    fn bare<'a>(&'a self, endpoint: &'a Endpoint, body: &[u8]) -> Wire<'a> {
+    fn bare<'a>(&'a self, endpoint: &'a Endpoint, body: &[u8]) -> AuthorityRequest<'a> {
         let mut headers = HeaderMap::with_capacity(3 + self.headers.len());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -61,7 +66,7 @@ impl NagraSsm {
             headers.insert(name.clone(), value.clone());
         }
         let body = Bytes::copy_from_slice(body);
-        Wire { body, endpoint, headers, method: Method::POST, path: None }
+        AuthorityRequest { body, endpoint, headers, method: Method::POST, path: None }
     }
 
     /// What a license call carries: the configured mix of content and session token.
@@ -84,8 +89,8 @@ impl NagraSsm {
     }
 
     /// `date`: the reply's own time since the epoch, in which its tokens are judged.
-    pub(super) fn read(&self, asked: &Asked<'_>, date: Duration) -> Result<Verdict, Fault> {
-        let reply = Said::read(asked.body);
+    pub(super) fn read(&self, asked: &AuthorityReply<'_>, date: Duration) -> Result<Verdict, Fault> {
+        let reply = SsmReply::read(asked.body);
         if asked.status.is_success() && reply.error_code.is_none_or(|code| code == 0) {
             if !reply.is_of_a_session_service(asked.kind) {
                 let reason = Reason::new(asked.status.as_u16(), None, "a good reply that is none of a session service");
@@ -96,7 +101,7 @@ impl NagraSsm {
         classify(asked.kind, asked.status, reply.error_code, reply.reason(asked.status))
     }
 
-    fn read_good(&self, asked: &Asked<'_>, said: &Said, date: Duration) -> Result<Verdict, Fault> {
+    fn read_good(&self, asked: &AuthorityReply<'_>, said: &SsmReply, date: Duration) -> Result<Verdict, Fault> {
         let claims = said.token.as_ref().and_then(|token| TokenClaims::peek(token.expose()));
         let lifetime = claims.as_ref().and_then(|claims| claims.remaining(date));
         match (asked.kind, said.token.clone()) {
@@ -142,8 +147,8 @@ pub(super) fn killed_by_license_server(status: StatusCode, body: &[u8]) -> Optio
     if status != StatusCode::INTERNAL_SERVER_ERROR {
         return None;
     }
-    let said = Said::read(body);
-    let killed = said.error_code == Some(KILLED_AT_RENEWAL);
+    let said = SsmReply::read(body);
+    let killed = said.error_code == Some(KILLED_AT_RENEWAL_CODE);
     killed.then(|| Reason { killed_on: Some(AskKind::Renew), ..said.reason(status) })
 }
 
@@ -154,15 +159,15 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
     let refused = |reason| Err(Fault { kind: FaultKind::Refused, reason });
     match (ask, status.as_u16(), code) {
         (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Unknown(reason)),
-        (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(KILLED_AT_RENEWAL)) => {
+        (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(KILLED_AT_RENEWAL_CODE)) => {
             Ok(Verdict::Killed(reason))
         }
         (AskKind::Beat | AskKind::Renew, 404, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, _, Some(1007)) => Ok(Verdict::Denied(Denial::Limit, reason)),
         (AskKind::Open, _, Some(1018)) => Ok(Verdict::Denied(Denial::InUse, reason)),
         (_, _, Some(1008)) => Ok(Verdict::Disabled),
-        (_, _, Some(1003 | EXPIRED | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
-        (_, _, Some(4000 | 4001 | KILLED_AT_RENEWAL)) => refused(reason),
+        (_, _, Some(1003 | TOKEN_EXPIRED_CODE | 1006)) => Ok(Verdict::Denied(Denial::Token, reason)),
+        (_, _, Some(4000 | 4001 | KILLED_AT_RENEWAL_CODE)) => refused(reason),
         (_, _, Some(1000 | 1001 | 1005 | 1009 | 1011..=1013 | 1017 | 1018 | 3001 | 3002 | 3004)) => {
             Ok(Verdict::Denied(Denial::Rejected, reason))
         }
@@ -174,7 +179,7 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
 
 /// What a reply is, beside its fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum ReplyBody {
+enum SsmReplyBody {
     Empty,
     /// A JSON object with one of the fields that the head-end's replies have.
     Known,
@@ -184,25 +189,25 @@ enum ReplyBody {
 }
 
 /// The few fields of a reply that matter, whatever their case and type.
-struct Said {
-    body: ReplyBody,
+struct SsmReply {
+    body: SsmReplyBody,
     error_code: Option<i64>,
     interval: Option<Duration>,
     message: String,
     token: Option<Secret>,
 }
 
-impl Said {
+impl SsmReply {
     /// Empty and non-JSON bodies say nothing.
     fn read(body: &[u8]) -> Self {
-        const KNOWN: [&str; 4] = ["errorCode", "heartBeat", "license", "sessionToken"];
+        const REPLY_FIELDS: [&str; 4] = ["errorCode", "heartBeat", "license", "sessionToken"];
         let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let is_known = |name: &String| KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
+        let is_known = |name: &String| REPLY_FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known));
         let kind = match &value {
-            Value::Object(fields) if fields.keys().any(is_known) => ReplyBody::Known,
-            Value::Object(_) => ReplyBody::Unknown,
-            _ if body.iter().all(u8::is_ascii_whitespace) => ReplyBody::Empty,
-            _ => ReplyBody::Page,
+            Value::Object(fields) if fields.keys().any(is_known) => SsmReplyBody::Known,
+            Value::Object(_) => SsmReplyBody::Unknown,
+            _ if body.iter().all(u8::is_ascii_whitespace) => SsmReplyBody::Empty,
+            _ => SsmReplyBody::Page,
         };
         let field = |name: &str| {
             value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -224,13 +229,13 @@ impl Said {
     /// A captive portal and a CDN answer 200 to everything. That says nothing of the session: the answer is lost.
     fn is_of_a_session_service(&self, ask: AskKind) -> bool {
         match (ask, self.body) {
-            (_, ReplyBody::Known) => true,
+            (_, SsmReplyBody::Known) => true,
             // A teardown has nothing to tell, so its reply may hold anything but a page.
-            (AskKind::Close, ReplyBody::Empty | ReplyBody::Unknown) => true,
-            (AskKind::Close, ReplyBody::Page)
+            (AskKind::Close, SsmReplyBody::Empty | SsmReplyBody::Unknown) => true,
+            (AskKind::Close, SsmReplyBody::Page)
             | (
                 AskKind::Beat | AskKind::Open | AskKind::Renew,
-                ReplyBody::Empty | ReplyBody::Page | ReplyBody::Unknown,
+                SsmReplyBody::Empty | SsmReplyBody::Page | SsmReplyBody::Unknown,
             ) => false,
         }
     }

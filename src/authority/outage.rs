@@ -6,15 +6,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::health::{Calls, Health, Past};
+use super::health::{CallClass, Health, PastOutage};
 use super::{Authorities, Authority};
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
 /// Looks this often, and this many times at most: what is on credit then counts for the next outage.
-const LOOK: Duration = Duration::from_millis(500);
-const LOOKS: usize = 180;
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const MAX_LOOKS: usize = 180;
 
 pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry: &Arc<Telemetry>, tasks: &Tasks) {
     let (authorities, sessions) = (authorities.clone(), sessions.clone());
@@ -30,15 +30,15 @@ pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry
 async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetry: &Telemetry) {
     loop {
         authorities.signals.outage_over.notified().await;
-        for looks in 1..=LOOKS {
+        for looks in 1..=MAX_LOOKS {
             let waiting = authorities.every().into_iter().filter(|authority| is_over(authority));
-            let settled = |authority: &Arc<Authority>| looks == LOOKS || sessions.on_credit(&authority.id) == 0;
+            let settled = |authority: &Arc<Authority>| looks == MAX_LOOKS || sessions.on_credit(&authority.id) == 0;
             let (settled, owing): (Vec<_>, Vec<_>) = waiting.partition(settled);
             settled.iter().for_each(|authority| tell(authority, telemetry));
             if owing.is_empty() {
                 break;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 }
@@ -55,7 +55,7 @@ impl Authority {
     }
 
     /// Whether such calls are not made, because none was answered lately; none if it needs no network.
-    pub fn spares(&self, calls: Calls) -> Option<bool> {
+    pub fn spares(&self, calls: CallClass) -> Option<bool> {
         Some(self.health()?.is_open(calls))
     }
 }
@@ -65,7 +65,7 @@ fn is_over(authority: &Authority) -> bool {
 }
 
 fn tell(authority: &Authority, telemetry: &Telemetry) {
-    if let Some(Past { lasted, open }) = authority.health().and_then(Health::past) {
+    if let Some(PastOutage { lasted, open }) = authority.health().and_then(Health::past) {
         telemetry.outage_over(&authority.name, lasted, open);
     }
 }

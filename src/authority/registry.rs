@@ -1,8 +1,8 @@
-//! All authorities there are, through all reloads.
+//! AuthoritySet authorities there are, through all reloads.
 //!
 //! Owns which value of an authority is the newest. One that the configuration does not name any more
 //! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by
-//! [`super::Client`] and `admin`; changed by `app` alone.
+//! [`super::AuthorityClient`] and `admin`; changed by `app` alone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -11,14 +11,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::Authority;
-use super::counter::claim;
+use super::embedded::claim;
 use crate::config;
 use crate::sessions::{AuthorityId, Sessions};
 use crate::store::{SessionRecord, SlotRecord, Store};
 
 #[derive(Debug)]
 pub struct Authorities {
-    all: ArcSwap<All>,
+    all: ArcSwap<AuthoritySet>,
     pub(super) signals: AuthoritySignals,
     /// Where embedded ones write their places down.
     store: OnceLock<Arc<dyn Store>>,
@@ -34,7 +34,7 @@ pub struct AuthoritySignals {
 }
 
 #[derive(Debug)]
-struct All {
+struct AuthoritySet {
     /// In the order of the configuration.
     current: Vec<Arc<Authority>>,
     retired: Vec<Arc<Authority>>,
@@ -45,7 +45,7 @@ impl Authorities {
         let signals = AuthoritySignals::default();
         let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &signals))).collect();
         Arc::new(Self {
-            all: ArcSwap::from_pointee(All { current, retired: Vec::new() }),
+            all: ArcSwap::from_pointee(AuthoritySet { current, retired: Vec::new() }),
             signals,
             store: OnceLock::new(),
         })
@@ -122,13 +122,13 @@ impl Authorities {
             .collect();
         let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);
         let retired = before.iter().filter(gone).filter(|old| !before.is_free(old)).cloned().collect();
-        self.all.store(Arc::new(All { current, retired }));
+        self.all.store(Arc::new(AuthoritySet { current, retired }));
         self.signals.keys_wanted.notify_one();
         kept
     }
 }
 
-impl All {
+impl AuthoritySet {
     fn iter(&self) -> impl Iterator<Item = &Arc<Authority>> {
         self.current.iter().chain(&self.retired)
     }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_far_clock_is_that_of_the_servers_it_was_heard_from() {
+    fn a_authority_clock_is_that_of_the_servers_it_was_heard_from() {
         let authorities = Authorities::new(read(SSM));
         let clock = crate::clock::Clock;
         match &ssm(&authorities).kind {

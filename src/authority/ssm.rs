@@ -8,25 +8,25 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use super::client::Others;
-use super::far_clock::FarClock;
+use super::authority_clock::AuthorityClock;
+use super::client::OtherCalls;
 use super::health::Health;
 use crate::clock::Clock;
 use crate::config::{Endpoint, NagraSsm};
 
 #[derive(Debug)]
 pub(super) struct Ssm {
-    pub(super) clock: Arc<FarClock>,
+    pub(super) clock: Arc<AuthorityClock>,
     pub(super) config: Box<NagraSsm>,
     pub(super) health: Arc<Health>,
     /// When a call of our own last came back, and what it found; held while one is under way.
-    pub(super) knocked: Mutex<Option<(Instant, Others)>>,
-    renewal: Arc<RenewalPath>,
+    pub(super) knocked: Mutex<Option<(Instant, OtherCalls)>>,
+    renewal: Arc<LearnedRenewalPath>,
 }
 
 /// The documented and the observed renewal path differ.
 #[derive(Debug, Default)]
-struct RenewalPath {
+struct LearnedRenewalPath {
     /// The one in use has given an answer of the session service.
     has_worked: AtomicBool,
     /// This one has answered.

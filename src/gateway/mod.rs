@@ -35,7 +35,7 @@ pub use self::restore::rung;
 use self::route::Route;
 pub use self::route::{Configured, Routes};
 pub use self::via::ViaName;
-use crate::authority::Client;
+use crate::authority::AuthorityClient;
 use crate::clock::Clock;
 use crate::config::ViewerHeader;
 use crate::edge::reply::{self, Refusal};
@@ -49,7 +49,7 @@ use crate::upstream::Pool;
 /// What one worker needs to answer calls. Cheap to clone: every call takes one along.
 #[derive(Clone)]
 pub struct Gateway {
-    pub client: Client,
+    pub client: AuthorityClient,
     pub clock: Clock,
     /// Those of all workers.
     pub flights: Arc<Flights>,

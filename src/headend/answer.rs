@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::SimBody;
-use crate::authority::embedded::Slot;
+use crate::authority::ledger::SlotNumber;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const OCTETS: &str = "application/octet-stream";
@@ -20,7 +20,7 @@ pub(super) struct Answer {
     /// What kind of DRM message was answered, for the log.
     pub(super) message: Option<&'static str>,
     /// The session that this call opened.
-    pub(super) session: Option<Slot>,
+    pub(super) session: Option<SlotNumber>,
     pub(super) status: StatusCode,
 }
 

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::state::{Moment, State};
 use super::token::{Presented, session_name};
 use super::{firstlight, license, ssm};
-use crate::authority::embedded::Slot;
+use crate::authority::ledger::SlotNumber;
 
 const AUTHORIZATIONS: &str = "nv-authorizations";
 
@@ -51,7 +51,7 @@ pub(super) struct Severed;
 struct Note {
     code: Option<i64>,
     message: Option<&'static str>,
-    session: Option<Slot>,
+    session: Option<SlotNumber>,
     status: u16,
 }
 
@@ -197,7 +197,7 @@ impl Call {
 /// Counts a session's call as being served until it ends, however it ends.
 struct InFlight {
     shared: Arc<Shared>,
-    slot: Slot,
+    slot: SlotNumber,
 }
 
 impl InFlight {

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::firstlight;
 use super::state::State;
-use crate::authority::embedded::Slot;
+use crate::authority::ledger::SlotNumber;
 
 /// How far back the caller of an ended session is looked for.
 const ENDED_SEARCHED: usize = 1_000;
@@ -15,7 +15,7 @@ const ENDED_SEARCHED: usize = 1_000;
 pub(super) struct Caller {
     pub(super) content: Option<String>,
     pub(super) device: Option<String>,
-    pub(super) session: Option<Slot>,
+    pub(super) session: Option<SlotNumber>,
 }
 
 impl Caller {

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::endpoint::Endpoint;
 use super::settings::LightSettings;
 use super::state::{Moment, State};
-use crate::authority::embedded::{Claim, Limit, Limits, Lost, Slot};
+use crate::authority::ledger::{LimitReached, SlotClaim, SlotLimits, SlotLoss, SlotNumber};
 use crate::ids::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
@@ -36,7 +36,7 @@ pub(super) struct Light {
     /// `user content` to milliseconds.
     bookmarks: BTreeMap<String, u64>,
     /// Who holds a place: a device of a user, or a player.
-    places: HashMap<String, Slot>,
+    places: HashMap<String, SlotNumber>,
     /// Places that the stream concurrency service took: it gives them back, and not the last beat.
     streams: HashSet<String>,
     /// By heartbeat token.
@@ -193,20 +193,20 @@ fn place(play: &Play, player: Option<&str>) -> String {
 
 impl State {
     /// Confirms the place, or takes it if the user's limit allows.
-    fn take_place(&mut self, at: Moment, play: &Play, place: &str) -> Result<Slot, Answer> {
+    fn take_place(&mut self, at: Moment, play: &Play, place: &str) -> Result<SlotNumber, Answer> {
         if let Some(slot) = self.light.places.get(place).copied() {
             if self.ledger.beat(at.now, slot).is_ok() {
                 return Ok(slot);
             }
             self.light.places.remove(place);
-            if matches!(self.ledger.lost(slot), Some(Lost::Killed(_))) {
+            if matches!(self.ledger.lost(slot), Some(SlotLoss::Killed(_))) {
                 return Err(failure(StatusCode::GONE, "HB-KILLED", "ended by the operator"));
             }
         }
         let Play { content, device, user, .. } = play;
-        let claim = Claim { account: user, content, content_group: None, device, device_group: None };
+        let claim = SlotClaim { account: user, content, content_group: None, device, device_group: None };
         let settings = &self.settings.firstlight;
-        let limits = Limits {
+        let limits = SlotLimits {
             grace: self.settings.grace(),
             interval: std::time::Duration::from_millis(settings.frequency_ms.unwrap_or(60_000)),
             on_limit: self.settings.on_limit,
@@ -218,7 +218,7 @@ impl State {
         let (slot, _ended) = self
             .ledger
             .open(at.now, &claim, &limits)
-            .map_err(|limit: Limit| failure(StatusCode::FORBIDDEN, "HB-CONCURRENCY", &limit.to_string()))?;
+            .map_err(|limit: LimitReached| failure(StatusCode::FORBIDDEN, "HB-CONCURRENCY", &limit.to_string()))?;
         self.counters.opened += 1;
         self.counters.peak = self.counters.peak.max(self.ledger.len() as u64);
         self.light.places.insert(place.to_owned(), slot);

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::shared::Shared;
 use super::state::{Moment, State, end_name};
 use super::token::{ContentToken, SessionControl, session_name};
-use crate::authority::embedded::{Ended, Row, Slot};
+use crate::authority::ledger::{EndedSlot, SlotNumber, SlotRow};
 use crate::ids::random_u64;
 
 /// Ended sessions that the books show.
@@ -80,7 +80,7 @@ fn books(state: &State, at: Moment) -> Value {
     })
 }
 
-fn open_row(state: &State, row: &Row<'_>) -> Value {
+fn open_row(state: &State, row: &SlotRow<'_>) -> Value {
     json!({
         "account": row.account, "beats": row.beats, "content": row.content, "device": row.device,
         "early": state.live(row.slot).map_or(0, |live| live.early), "id": session_name(row.slot),
@@ -88,7 +88,7 @@ fn open_row(state: &State, row: &Row<'_>) -> Value {
     })
 }
 
-fn ended_row(state: &State, ended: &Ended) -> Value {
+fn ended_row(state: &State, ended: &EndedSlot) -> Value {
     json!({
         "account": &*ended.account, "beats": ended.beats, "content": &*ended.content, "device": &*ended.device,
         "ended": state.milliseconds(ended.at), "how": end_name(ended.end), "id": session_name(ended.slot),
@@ -125,7 +125,7 @@ fn kill(state: &mut State, whom: &Value) -> Result<Value, String> {
         (None, Some(device), None) => state.ledger.kill_device(device),
         (None, None, Some(session)) => {
             let slot = u64::from_str_radix(session, 16).map_err(|_not_hex| "session is not an id of the books")?;
-            usize::from(state.ledger.kill(Slot(slot)))
+            usize::from(state.ledger.kill(SlotNumber(slot)))
         }
         (_, _, _) => return Err("give one of account, device, session".to_owned()),
     };

@@ -15,7 +15,7 @@ use super::options::ClearKey;
 use super::settings::{Settings, StaleToken};
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
-use crate::authority::embedded::{Claim, End, Ledger, Limit, Limits, Lost, Slot};
+use crate::authority::ledger::{LimitReached, SlotClaim, SlotEnding, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
 use crate::ids::random_u64;
 
 /// Live sessions at most.
@@ -41,11 +41,11 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) issuer: Arc<Issuer>,
     pub(super) journal: Journal,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: SlotLedger,
     pub(super) light: Light,
     pub(super) settings: Settings,
     pub(super) start: Instant,
-    live: HashMap<Slot, Live>,
+    live: HashMap<SlotNumber, Live>,
     /// One-shot tokens that were used, with their expiry.
     played: HashMap<String, u64>,
     settled: u64,
@@ -82,7 +82,7 @@ impl State {
             faults: Faults::default(),
             issuer,
             journal: Journal::default(),
-            ledger: Ledger::new(SESSIONS_MOST, random_u64()),
+            ledger: SlotLedger::new(SESSIONS_MOST, random_u64()),
             light: Light::default(),
             live: HashMap::new(),
             played: HashMap::new(),
@@ -93,7 +93,7 @@ impl State {
     }
 
     /// Opens a session; returns its slot and first token.
-    pub(super) fn open(&mut self, at: Moment, content: &ContentToken) -> Result<(Slot, String), Refusal> {
+    pub(super) fn open(&mut self, at: Moment, content: &ContentToken) -> Result<(SlotNumber, String), Refusal> {
         let control = content.session.as_ref().ok_or(ssm::DISABLED)?;
         let external = control.external.as_ref();
         if external.is_some_and(|id| id.len() > 256) {
@@ -103,7 +103,7 @@ impl State {
             return Err(ssm::EXTERNAL_USED);
         }
         let limits = self.limits(control.limit);
-        let claim = Claim {
+        let claim = SlotClaim {
             account: &content.account,
             content: &content.content,
             content_group: None,
@@ -111,10 +111,12 @@ impl State {
             device_group: None,
         };
         let (slot, _ended) = self.ledger.open(at.now, &claim, &limits).map_err(|limit| match limit {
-            Limit::Account { .. } | Limit::ContentGroup { .. } | Limit::DeviceGroup { .. } => ssm::LIMIT,
-            Limit::Device { .. } => ssm::LIMIT_DEVICE,
-            Limit::Full { .. } => ssm::UNAVAILABLE,
-            Limit::Name => ssm::FORMAT,
+            LimitReached::Account { .. } | LimitReached::ContentGroup { .. } | LimitReached::DeviceGroup { .. } => {
+                ssm::LIMIT
+            }
+            LimitReached::Device { .. } => ssm::LIMIT_DEVICE,
+            LimitReached::Full { .. } => ssm::UNAVAILABLE,
+            LimitReached::Name => ssm::FORMAT,
         })?;
         let (interval, wire_interval) = (self.settings.interval(), self.settings.wire_interval());
         let external = external.cloned();
@@ -129,7 +131,7 @@ impl State {
         self.is_current(token)?;
         let last = self.ledger.row(token.slot).map(|row| row.last);
         self.ledger.beat(at.now, token.slot).map_err(|lost| match lost {
-            Lost::Expired | Lost::Killed(_) | Lost::Unknown => ssm::NOT_FOUND,
+            SlotLoss::Expired | SlotLoss::Killed(_) | SlotLoss::Unknown => ssm::NOT_FOUND,
         })?;
         let live = self.live.get_mut(&token.slot).ok_or(ssm::NOT_FOUND)?;
         live.turn += 1;
@@ -168,12 +170,12 @@ impl State {
         content.expires.is_some() && content.jti.as_ref().is_some_and(|jti| self.played.contains_key(jti))
     }
 
-    pub(super) fn live(&self, slot: Slot) -> Option<&Live> {
+    pub(super) fn live(&self, slot: SlotNumber) -> Option<&Live> {
         self.live.get(&slot)
     }
 
     /// Counts a call of the session as being served, and whether another one still is.
-    pub(super) fn enter(&mut self, slot: Slot) {
+    pub(super) fn enter(&mut self, slot: SlotNumber) {
         let Some(live) = self.live.get_mut(&slot) else { return };
         live.in_flight += 1;
         if live.in_flight > 1 {
@@ -181,7 +183,7 @@ impl State {
         }
     }
 
-    pub(super) fn leave(&mut self, slot: Slot) {
+    pub(super) fn leave(&mut self, slot: SlotNumber) {
         if let Some(live) = self.live.get_mut(&slot) {
             live.in_flight = live.in_flight.saturating_sub(1);
         }
@@ -204,9 +206,9 @@ impl State {
             self.live.remove(&end.slot);
             *self.counters.ended.entry(end_name(end.end)).or_default() += 1;
             let endpoint = match end.end {
-                End::Close => continue,
-                End::Expire => "session-expired",
-                End::Kill(_) => "session-killed",
+                SlotEnding::Close => continue,
+                SlotEnding::Expire => "session-expired",
+                SlotEnding::Kill(_) => "session-killed",
             };
             let session = Some(session_name(end.slot));
             let (device, content) = (Some(end.device.to_string()), Some(end.content.to_string()));
@@ -220,8 +222,8 @@ impl State {
         }
     }
 
-    fn limits(&self, per_account: Option<u32>) -> Limits {
-        Limits {
+    fn limits(&self, per_account: Option<u32>) -> SlotLimits {
+        SlotLimits {
             grace: self.settings.grace(),
             interval: self.settings.interval(),
             on_limit: self.settings.on_limit,
@@ -243,7 +245,7 @@ impl State {
         }
     }
 
-    fn token(&self, at: Moment, slot: Slot) -> String {
+    fn token(&self, at: Moment, slot: SlotNumber) -> String {
         let (Some(row), Some(live)) = (self.ledger.row(slot), self.live.get(&slot)) else { return String::new() };
         let left = row.until.saturating_duration_since(at.now).as_secs() + 1;
         let token = SessionToken { slot, turn: live.turn };
@@ -252,10 +254,10 @@ impl State {
 }
 
 /// As the books name it.
-pub(super) fn end_name(end: End) -> &'static str {
+pub(super) fn end_name(end: SlotEnding) -> &'static str {
     match end {
-        End::Close => "teardown",
-        End::Expire => "expired",
-        End::Kill(_) => "killed",
+        SlotEnding::Close => "teardown",
+        SlotEnding::Expire => "expired",
+        SlotEnding::Kill(_) => "killed",
     }
 }

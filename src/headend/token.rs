@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::jwt::{self, Invalid};
-use crate::authority::embedded::Slot;
+use crate::authority::ledger::SlotNumber;
 use crate::ids::random_u64;
 use crate::secret::Secret;
 
@@ -37,7 +37,7 @@ pub(super) struct SessionControl {
 /// The right to speak for a session, once: `turn` counts the rotations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct SessionToken {
-    pub(super) slot: Slot,
+    pub(super) slot: SlotNumber,
     pub(super) turn: u64,
 }
 
@@ -150,12 +150,12 @@ impl SessionControl {
 impl SessionToken {
     fn of(claims: &Value) -> Option<Self> {
         let slot = u64::from_str_radix(claims.get("sessionId")?.as_str()?, 16).ok()?;
-        Some(Self { slot: Slot(slot), turn: claims.get("turn")?.as_u64()? })
+        Some(Self { slot: SlotNumber(slot), turn: claims.get("turn")?.as_u64()? })
     }
 }
 
 /// A slot as tokens, books and log name it.
-pub(super) fn session_name(slot: Slot) -> String {
+pub(super) fn session_name(slot: SlotNumber) -> String {
     format!("{:016x}", slot.0)
 }
 
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_content_and_a_session_token_are_read_back() {
-        let session = SessionToken { slot: Slot(0xfe), turn: 7 };
+        let session = SessionToken { slot: SlotNumber(0xfe), turn: 7 };
         let list = format!("{},{}", issuer().content(&token()), issuer().session(session, "ann", 30, 1));
         let presented = issuer().read(Some(&list));
         assert_eq!((presented.contents, presented.sessions), (vec![token()], vec![session]));

@@ -129,7 +129,7 @@ fn the_simulator_shares_no_dialect_with_the_proxy() {
     for source in sources().iter().filter(|source| source.module[0] == "headend") {
         for (at, _) in source.code.match_indices("authority::") {
             let rest = &source.code[at..];
-            assert!(rest.starts_with("authority::embedded"), "{}: {}", source.path, &rest[..40.min(rest.len())]);
+            assert!(rest.starts_with("authority::ledger"), "{}: {}", source.path, &rest[..40.min(rest.len())]);
         }
     }
 }

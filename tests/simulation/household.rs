@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidebeat::authority::{Authorities, Authority, Client, Counter, claim};
+use sidebeat::authority::{Authorities, Authority, AuthorityClient, EmbeddedAuthority, claim};
 use sidebeat::clock::Clock;
 use sidebeat::config::{self, Endings};
 use sidebeat::ids::Chance;
@@ -129,7 +129,7 @@ impl Household {
         let authorities = Authorities::new(read.authorities);
         let home = authorities.by_name("home").expect("it is configured");
         let pool = Pool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
-        let client = Client::new(authorities.clone(), clock, pool, Arc::default());
+        let client = AuthorityClient::new(authorities.clone(), clock, pool, Arc::default());
         let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
         let chance = self.chance.clone();
         let chance = Chance::Given(Arc::new(move || chance.lock().expect("nobody else has it").next()));
@@ -270,7 +270,7 @@ fn key(device: usize) -> DeviceKey {
 }
 
 impl Life {
-    fn counter(&self) -> &Counter {
+    fn counter(&self) -> &EmbeddedAuthority {
         self.home.counter().expect("it is embedded")
     }
 

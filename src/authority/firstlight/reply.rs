@@ -13,19 +13,19 @@ use crate::secret::Secret;
 use crate::session::{Blackout, Fault, FaultKind, Reason};
 
 /// A token is below 8 KiB.
-const TOKEN: usize = 8 * 1024;
-const WORD: usize = 256;
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+const MAX_WORD_BYTES: usize = 256;
 
 /// A row of the table; of a good beat, what it brought.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::authority) enum Class {
+pub(in crate::authority) enum ReplyClass {
     /// 401: the credentials are not good any more.
     Auth(Fault),
     Blackout(Reason),
     Concurrency(Reason),
     Denied(Reason),
     Ended(Reason),
-    Good(Box<News>),
+    Good(Box<HeartbeatNews>),
     /// The way there, or the service itself, failed. What stands in no row is here, too.
     Infrastructure(Fault),
     /// No more beats; the playback may go on.
@@ -34,7 +34,7 @@ pub(in crate::authority) enum Class {
     Unknown(Reason),
 }
 
-impl Class {
+impl ReplyClass {
     /// Why it was refused or failed.
     pub(in crate::authority) fn reason(&self) -> Option<&Reason> {
         match self {
@@ -51,7 +51,7 @@ impl Class {
 
 /// What applies from the next beat on.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::authority) struct News {
+pub(in crate::authority) struct HeartbeatNews {
     pub(in crate::authority) interval: Option<Duration>,
     pub(in crate::authority) live_end: Option<Duration>,
     pub(in crate::authority) live_start: Option<Duration>,
@@ -61,7 +61,7 @@ pub(in crate::authority) struct News {
     pub(in crate::authority) view_start: Option<Duration>,
 }
 
-impl News {
+impl HeartbeatNews {
     /// The authorization with the programme's new times, if they are others.
     pub(in crate::authority) fn moved(&self, block: &Block) -> Option<Block> {
         let moved = Block {
@@ -76,7 +76,7 @@ impl News {
 }
 
 impl FirstLight {
-    pub(in crate::authority) fn read(&self, status: StatusCode, body: &[u8]) -> Class {
+    pub(in crate::authority) fn read(&self, status: StatusCode, body: &[u8]) -> ReplyClass {
         let value: Result<Value, _> = if body.iter().all(u8::is_ascii_whitespace) {
             Ok(Value::Object(serde_json::Map::new()))
         } else {
@@ -84,31 +84,31 @@ impl FirstLight {
         };
         let object = value.ok().filter(Value::is_object);
         let nothing = Value::Object(serde_json::Map::new());
-        let said = Said::of(self, object.as_ref().unwrap_or(&nothing));
+        let said = HeartbeatReply::of(self, object.as_ref().unwrap_or(&nothing));
         let readable = object.as_ref().is_some_and(|object| is_of_the_service(object, &self.names));
         self.classify(status, readable, &said)
     }
 
-    fn classify(&self, status: StatusCode, readable: bool, said: &Said<'_>) -> Class {
+    fn classify(&self, status: StatusCode, readable: bool, said: &HeartbeatReply<'_>) -> ReplyClass {
         let reason = || said.reason(status);
         let good = status.is_success();
         match (status.as_u16(), said.meaning(self)) {
-            (409, _) => Class::Concurrency(reason()),
-            (403 | 429, _) if said.is_limit(self) => Class::Concurrency(reason()),
-            (_, _) if good && said.is_limit(self) => Class::Concurrency(reason()),
-            (451, _) => Class::Blackout(said.blacked_out(reason())),
-            (403, _) if said.blackout.is_some() => Class::Blackout(said.blacked_out(reason())),
-            (_, meaning) if good && (said.blackout.is_some() || meaning == Meaning::Blackout) => {
-                Class::Blackout(said.blacked_out(reason()))
+            (409, _) => ReplyClass::Concurrency(reason()),
+            (403 | 429, _) if said.is_limit(self) => ReplyClass::Concurrency(reason()),
+            (_, _) if good && said.is_limit(self) => ReplyClass::Concurrency(reason()),
+            (451, _) => ReplyClass::Blackout(said.blacked_out(reason())),
+            (403, _) if said.blackout.is_some() => ReplyClass::Blackout(said.blacked_out(reason())),
+            (_, meaning) if good && (said.blackout.is_some() || meaning == HeartbeatAction::Blackout) => {
+                ReplyClass::Blackout(said.blacked_out(reason()))
             }
-            (404 | 410, _) => Class::Unknown(reason()),
-            (_, Meaning::Abort) if good => Class::Ended(reason()),
-            (_, Meaning::Stop) if good => Class::Stop,
+            (404 | 410, _) => ReplyClass::Unknown(reason()),
+            (_, HeartbeatAction::Abort) if good => ReplyClass::Ended(reason()),
+            (_, HeartbeatAction::Stop) if good => ReplyClass::Stop,
             (_, _) if good && !readable => fault(FaultKind::Malformed, reason()),
             (_, _) if good && said.code != 0 => fault(FaultKind::Refused, reason()),
-            (_, _) if good => Class::Good(Box::new(said.news())),
-            (401, _) => Class::Auth(Fault { kind: FaultKind::Refused, reason: reason() }),
-            (403, _) => Class::Denied(reason()),
+            (_, _) if good => ReplyClass::Good(Box::new(said.news())),
+            (401, _) => ReplyClass::Auth(Fault { kind: FaultKind::Refused, reason: reason() }),
+            (403, _) => ReplyClass::Denied(reason()),
             (408 | 429 | 500..=599, _) => fault(FaultKind::Refused, reason()),
             // 400 is a mistake of ours, or of the configuration; the others stand in no row.
             (_, _) => fault(FaultKind::Malformed, reason()),
@@ -123,13 +123,13 @@ fn is_of_the_service(reply: &Value, names: &Names) -> bool {
     reply.as_object().is_some_and(serde_json::Map::is_empty) || known(reply)
 }
 
-fn fault(kind: FaultKind, reason: Reason) -> Class {
-    Class::Infrastructure(Fault { kind, reason })
+fn fault(kind: FaultKind, reason: Reason) -> ReplyClass {
+    ReplyClass::Infrastructure(Fault { kind, reason })
 }
 
 /// What a `heartbeatAction` means; one that nobody knows is no leave to go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Meaning {
+enum HeartbeatAction {
     Abort,
     Blackout,
     Continue,
@@ -137,7 +137,7 @@ enum Meaning {
 }
 
 /// A reply's fields.
-struct Said<'a> {
+struct HeartbeatReply<'a> {
     blackout: Option<Blackout>,
     /// `header.code`: 0 is success.
     code: i64,
@@ -148,10 +148,10 @@ struct Said<'a> {
     names: &'a Names,
 }
 
-impl<'a> Said<'a> {
+impl<'a> HeartbeatReply<'a> {
     fn of(config: &'a FirstLight, value: &'a Value) -> Self {
         /// Of the errors.
-        const MOST: usize = 16;
+        const MAX_ERRORS: usize = 16;
         let names = &config.names;
         let header = value.get(names.of("header")).unwrap_or(&Value::Null);
         let code = header.get(names.of("code")).filter(|code| !code.is_null());
@@ -161,7 +161,7 @@ impl<'a> Said<'a> {
             Some(Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_)) | None => String::new(),
         };
         let errors = header.get(names.of("errors")).or_else(|| value.get(names.of("errors"))).and_then(Value::as_array);
-        let errors = errors.into_iter().flatten().take(MOST);
+        let errors = errors.into_iter().flatten().take(MAX_ERRORS);
         let fields = Fields::of(value, names);
         Self {
             blackout: fields.as_ref().and_then(Fields::blackout),
@@ -178,41 +178,43 @@ impl<'a> Said<'a> {
         self.errors.iter().any(|(code, _)| fits(code))
     }
 
-    fn meaning(&self, config: &FirstLight) -> Meaning {
-        let Some(fields) = &self.fields else { return Meaning::Continue };
+    fn meaning(&self, config: &FirstLight) -> HeartbeatAction {
+        let Some(fields) = &self.fields else { return HeartbeatAction::Continue };
         match fields.get("heartbeatAction") {
-            None => Meaning::Continue,
+            None => HeartbeatAction::Continue,
             Some(Value::String(action)) => {
                 let among = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(action));
                 match action.as_str() {
-                    "" => Meaning::Continue,
-                    _ if among(&config.continue_actions) => Meaning::Continue,
-                    _ if among(&config.stop_actions) => Meaning::Stop,
-                    _ if among(&config.blackout_actions) => Meaning::Blackout,
-                    _ => Meaning::Abort,
+                    "" => HeartbeatAction::Continue,
+                    _ if among(&config.continue_actions) => HeartbeatAction::Continue,
+                    _ if among(&config.stop_actions) => HeartbeatAction::Stop,
+                    _ if among(&config.blackout_actions) => HeartbeatAction::Blackout,
+                    _ => HeartbeatAction::Abort,
                 }
             }
-            Some(_) => Meaning::Abort,
+            Some(_) => HeartbeatAction::Abort,
         }
     }
 
     /// When one of the `streamTimelineEvents` comes.
     fn event(&self, fields: &Fields<'_>, kind: &str) -> Option<Duration> {
         /// Of the events.
-        const MOST: usize = 64;
+        const MAX_EVENTS: usize = 64;
         let events = fields.get("streamTimelineEvents").and_then(Value::as_array);
-        let mut events = events.into_iter().flatten().take(MOST).filter_map(|event| Fields::of(event, self.names));
-        let event = events.find(|event| event.text("type", WORD).is_some_and(|it| it.eq_ignore_ascii_case(kind)));
+        let mut events =
+            events.into_iter().flatten().take(MAX_EVENTS).filter_map(|event| Fields::of(event, self.names));
+        let event =
+            events.find(|event| event.text("type", MAX_WORD_BYTES).is_some_and(|it| it.eq_ignore_ascii_case(kind)));
         event?.moment("time")
     }
 
-    fn news(&self) -> News {
-        let Some(fields) = &self.fields else { return News::default() };
-        News {
+    fn news(&self) -> HeartbeatNews {
+        let Some(fields) = &self.fields else { return HeartbeatNews::default() };
+        HeartbeatNews {
             interval: fields.interval().map(bounded),
             live_end: fields.moment("liveEndTime").or_else(|| self.event(fields, "LIVE_EVENT_END")),
             live_start: fields.moment("liveStartTime").or_else(|| self.event(fields, "LIVE_EVENT_START")),
-            token: fields.text("heartbeatToken", TOKEN).map(Secret::new),
+            token: fields.text("heartbeatToken", MAX_TOKEN_BYTES).map(Secret::new),
             view_end: fields.moment("live360EndTime").or_else(|| self.event(fields, "LIVE_360_UNAVAILABLE")),
             view_start: fields.moment("live360StartTime").or_else(|| self.event(fields, "LIVE_360_AVAILABLE")),
         }
@@ -226,7 +228,7 @@ impl<'a> Said<'a> {
 
     /// The first error, else the header's message, else the status.
     fn reason(&self, status: StatusCode) -> Reason {
-        let action = || self.fields.as_ref()?.text("heartbeatAction", WORD);
+        let action = || self.fields.as_ref()?.text("heartbeatAction", MAX_WORD_BYTES);
         let message = match self.errors.first() {
             Some((code, description)) => format!("{code} {description}").trim().to_owned(),
             None => match action() {

@@ -47,9 +47,9 @@ fn registration(device: &str) -> Registration {
 }
 
 /// The body of a beat.
-fn beat(lines: &str, more: Value, phase: Phase, told: Told) -> Value {
+fn beat(lines: &str, more: Value, phase: BeatPhase, told: Told) -> Value {
     let (dialect, block, registration, token) = (dialect(lines), block(more), registration("tv"), Secret::new("hbt-7"));
-    let who = Who { block: &block, registration: &registration, token: &token };
+    let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let wire = dialect.beat(who, phase, told, 7, "uuid").unwrap();
     assert_eq!(
         (wire.endpoint.to_string().as_str(), wire.method),
@@ -69,19 +69,19 @@ fn a_beat_has_the_parity_fields_and_the_extension() {
         "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "sportliveevent",
         "primaryContentId": "p", "multiStreamMode": false, "event": "UPDATE", "state": "PLAYING", "sequence": 7,
     });
-    assert_eq!(beat("", live, Phase::Update, Told::default()), expected);
+    assert_eq!(beat("", live, BeatPhase::Update, Told::default()), expected);
     let parity = json!({
         "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "movie",
         "primaryContentId": null, "multiStreamMode": true, "trackViewersCount": true,
     });
     let lines = "send-state = false\nmulti-stream-mode = true\ntrack-viewers-count = true";
-    assert_eq!(beat(lines, json!({}), Phase::Update, Told::default()), parity);
+    assert_eq!(beat(lines, json!({}), BeatPhase::Update, Told::default()), parity);
 }
 
 #[test]
 fn an_offset_is_sent_for_bookmarks_of_what_is_not_live_alone() {
     let offset = |lines: &str, kind: &str| {
-        beat(lines, json!({ "contentTypeId": kind }), Phase::Update, at(12, Playing::Plays)).get("offset").cloned()
+        beat(lines, json!({ "contentTypeId": kind }), BeatPhase::Update, at(12, Playing::Plays)).get("offset").cloned()
     };
     assert_eq!(offset("record-bookmark = true", "vod"), Some(json!(12_000)));
     assert_eq!(offset("record-bookmark = true", "live"), None);
@@ -91,16 +91,16 @@ fn an_offset_is_sent_for_bookmarks_of_what_is_not_live_alone() {
 #[test]
 fn states_and_events_are_named() {
     for (phase, playing, event, state) in [
-        (Phase::Start, None, "START", "PLAYING"),
-        (Phase::Update, Some(Playing::Paused), "UPDATE", "PAUSED"),
-        (Phase::Update, Some(Playing::Unsaid), "UPDATE", "PLAYING"),
-        (Phase::Update, Some(Playing::Done), "UPDATE", "FINISHED"),
-        (Phase::Update, Some(Playing::Buffers), "UPDATE", "BUFFERING"),
-        (Phase::Update, Some(Playing::Seeks), "UPDATE", "SEEKING"),
-        (Phase::Update, Some(Playing::Fails), "UPDATE", "ERROR"),
-        (Phase::Stop, Some(Playing::Seeks), "STOP", "STOPPED"),
-        (Phase::Stop, Some(Playing::Plays), "STOP", "STOPPED"),
-        (Phase::Stop, Some(Playing::Done), "STOP", "FINISHED"),
+        (BeatPhase::Start, None, "START", "PLAYING"),
+        (BeatPhase::Update, Some(Playing::Paused), "UPDATE", "PAUSED"),
+        (BeatPhase::Update, Some(Playing::Unsaid), "UPDATE", "PLAYING"),
+        (BeatPhase::Update, Some(Playing::Done), "UPDATE", "FINISHED"),
+        (BeatPhase::Update, Some(Playing::Buffers), "UPDATE", "BUFFERING"),
+        (BeatPhase::Update, Some(Playing::Seeks), "UPDATE", "SEEKING"),
+        (BeatPhase::Update, Some(Playing::Fails), "UPDATE", "ERROR"),
+        (BeatPhase::Stop, Some(Playing::Seeks), "STOP", "STOPPED"),
+        (BeatPhase::Stop, Some(Playing::Plays), "STOP", "STOPPED"),
+        (BeatPhase::Stop, Some(Playing::Done), "STOP", "FINISHED"),
     ] {
         let body = beat("", json!({}), phase, Told { playhead: None, playing });
         assert_eq!((&body["event"], &body["state"]), (&json!(event), &json!(state)), "{phase:?} {playing:?}");
@@ -110,16 +110,16 @@ fn states_and_events_are_named() {
 #[test]
 fn fields_can_have_the_tenants_names() {
     let lines = "[authority.fields]\nheartbeatToken = \"token\"\nheartbeatAction = \"do\"";
-    let body = beat(lines, json!({}), Phase::Update, Told::default());
+    let body = beat(lines, json!({}), BeatPhase::Update, Told::default());
     assert_eq!((&body["token"], body.get("heartbeatToken")), (&json!("hbt-7"), None));
     let said = dialect(lines).read(StatusCode::OK, br#"{"data":{"do":"ABORT"}}"#);
-    assert!(matches!(said, Class::Ended(_)));
+    assert!(matches!(said, ReplyClass::Ended(_)));
 }
 
 #[test]
 fn the_devices_place_has_a_path_of_its_own() {
     let (block, registration, token) = (block(json!({})), registration("living room/1"), Secret::new("hbt-7"));
-    let who = Who { block: &block, registration: &registration, token: &token };
+    let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let with = dialect(STREAMS);
     let (put, delete) = (with.put(who, "u").unwrap(), with.delete(who, "u").unwrap());
     assert_eq!((put.method, delete.method), (Method::PUT, Method::DELETE));
@@ -133,9 +133,9 @@ fn the_devices_place_has_a_path_of_its_own() {
 #[test]
 fn headers_are_the_callers_the_configured_and_a_tracking_id() {
     let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
-    let who = Who { block: &block, registration: &registration, token: &token };
+    let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let dialect = dialect("[authority.headers]\nx-api-key = \"k\"");
-    let headers = dialect.beat(who, Phase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let headers = dialect.beat(who, BeatPhase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
     let of = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(of("authorization").as_deref(), Some("Bearer access"));
     assert_eq!(of("x-api-key").as_deref(), Some("k"));
@@ -147,11 +147,11 @@ fn headers_are_the_callers_the_configured_and_a_tracking_id() {
 #[test]
 fn headers_are_written_by_template() {
     let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
-    let who = Who { block: &block, registration: &registration, token: &token };
+    let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let lines = "tracking-header = \"\"\n[authority.headers]\nx-content = \"{contentId};{catalogType}\"\n\
         authorization = \"{heartbeatToken}\"\nx-user = \"{header:authorization}\"\nx-no = \"{header:x-client-id}\"\n\
         x-device-id = \"{deviceId}\"\nx-call = \"{trackingId}\"";
-    let headers = dialect(lines).beat(who, Phase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let headers = dialect(lines).beat(who, BeatPhase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
     let of = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     for (name, value) in [
         ("x-content", "c1;movie"),
@@ -176,19 +176,19 @@ fn intervals_are_within_the_contracts_bounds() {
 }
 
 /// As the table of results calls its classes.
-fn word(class: &Class) -> &'static str {
+fn word(class: &ReplyClass) -> &'static str {
     match class {
-        Class::Auth(_) => "AUTH",
-        Class::Blackout(_) => "BLACKOUT",
-        Class::Concurrency(_) => "CONCURRENCY",
-        Class::Denied(_) => "DENIED",
-        Class::Ended(_) => "ENDED",
-        Class::Unknown(_) => "UNKNOWN",
-        Class::Good(_) => "ok",
-        Class::Infrastructure(Fault { kind: FaultKind::Refused, .. }) => "INFRA",
-        Class::Infrastructure(Fault { kind: FaultKind::Malformed, .. }) => "malformed",
-        Class::Infrastructure(_) => "another fault",
-        Class::Stop => "STOP",
+        ReplyClass::Auth(_) => "AUTH",
+        ReplyClass::Blackout(_) => "BLACKOUT",
+        ReplyClass::Concurrency(_) => "CONCURRENCY",
+        ReplyClass::Denied(_) => "DENIED",
+        ReplyClass::Ended(_) => "ENDED",
+        ReplyClass::Unknown(_) => "UNKNOWN",
+        ReplyClass::Good(_) => "ok",
+        ReplyClass::Infrastructure(Fault { kind: FaultKind::Refused, .. }) => "INFRA",
+        ReplyClass::Infrastructure(Fault { kind: FaultKind::Malformed, .. }) => "malformed",
+        ReplyClass::Infrastructure(_) => "another fault",
+        ReplyClass::Stop => "STOP",
     }
 }
 
@@ -290,7 +290,7 @@ fn actions_and_codes_are_the_configured_ones() {
 #[test]
 fn a_good_beat_brings_news() {
     let body = r#"{"data":{"heartbeatFreq":5000,"heartbeatToken":"hbt-next","liveEndTime":"2026-01-01T21:00:00Z"}}"#;
-    let Class::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    let ReplyClass::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
     assert_eq!((news.interval, &news.token), (Some(Duration::from_secs(5)), &Some(Secret::new("hbt-next"))));
     let before = block(json!({"liveStartTime": "2026-01-01T19:00:00Z", "liveEndTime": "2026-01-01T20:00:00Z"}));
     let after = news.moved(&before).unwrap();
@@ -305,7 +305,7 @@ fn a_good_beat_brings_news() {
 fn timeline_events_move_the_programme() {
     let body = r#"{"data":{"streamTimelineEvents":[7,{"type":"BLACKOUT","time":1},{"type":"live_event_end","time":9000},
         {"type":"LIVE_360_AVAILABLE","time":"1970-01-01T00:10:00Z"},{"type":"LIVE_EVENT_START"}]}}"#;
-    let Class::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    let ReplyClass::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
     let after = news.moved(&block(json!({"live360EndTime": 700}))).unwrap();
     let times = [after.live_start, after.live_end, after.live_360_start, after.live_360_end];
     assert_eq!(times.map(|time| time.map(|time| time.as_secs())), [None, Some(9000), Some(600), Some(700)]);
@@ -314,11 +314,11 @@ fn timeline_events_move_the_programme() {
 #[test]
 fn reasons_say_what_the_service_said() {
     let read = |status, body: &str| match dialect("").read(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
-        Class::Blackout(reason)
-        | Class::Concurrency(reason)
-        | Class::Denied(reason)
-        | Class::Ended(reason)
-        | Class::Unknown(reason) => reason,
+        ReplyClass::Blackout(reason)
+        | ReplyClass::Concurrency(reason)
+        | ReplyClass::Denied(reason)
+        | ReplyClass::Ended(reason)
+        | ReplyClass::Unknown(reason) => reason,
         other => panic!("{other:?}"),
     };
     let limit = read(409, LIMIT);
@@ -343,14 +343,14 @@ proptest! {
     fn any_reply_is_survived(status in 100_u16..1000, body in ".{0,60}|\\{\"(data|header|heartbeatAction|blackoutAction)\":.{0,30}\\}") {
         let status = StatusCode::from_u16(status).unwrap();
         let class = dialect("").read(status, body.as_bytes());
-        let kills = matches!(class, Class::Concurrency(_) | Class::Denied(_) | Class::Ended(_));
+        let kills = matches!(class, ReplyClass::Concurrency(_) | ReplyClass::Denied(_) | ReplyClass::Ended(_));
         prop_assert!(!kills || status.is_success() || [403, 409].contains(&status.as_u16()));
     }
 
     #[test]
     fn any_device_makes_one_path_segment(device in ".{0,40}") {
         let (block, registration, token) = (block(json!({})), registration(&device), Secret::new("t"));
-        let who = Who { block: &block, registration: &registration, token: &token };
+        let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
         let path = dialect(STREAMS).put(who, "u").unwrap().path.unwrap();
         prop_assert!(path.parse::<http::uri::PathAndQuery>().is_ok());
         prop_assert_eq!(path.matches('/').count(), 4);

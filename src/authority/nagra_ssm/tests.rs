@@ -28,7 +28,7 @@ fn dialect_of(lines: &str) -> NagraSsm {
 
 fn read(kind: AskKind, status: u16, body: &str) -> Result<Verdict, Fault> {
     let status = StatusCode::from_u16(status).unwrap();
-    dialect().read(&Asked { body: body.as_bytes(), kind, status }, DATE)
+    dialect().read(&AuthorityReply { body: body.as_bytes(), kind, status }, DATE)
 }
 
 fn jwt(claims: &str) -> String {
@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn no_reply_is_too_odd(body in prop::collection::vec(any::<u8>(), 0..200), status in 100_u16..1000) {
         for kind in ALL {
-            let asked = Asked { body: &body, kind, status: StatusCode::from_u16(status).unwrap() };
+            let asked = AuthorityReply { body: &body, kind, status: StatusCode::from_u16(status).unwrap() };
             let _any = dialect().read(&asked, DATE);
             let _any = license(&body);
         }
@@ -195,7 +195,7 @@ fn the_interval_is_found_in_every_spelling() {
         assert_eq!(grant.interval, Duration::from_secs_f64(seconds), "{said} {token}");
     }
     let configured = dialect_of("interval = \"7s\"");
-    let asked = Asked { body: br#"{"sessionToken":"t"}"#, kind: AskKind::Open, status: StatusCode::OK };
+    let asked = AuthorityReply { body: br#"{"sessionToken":"t"}"#, kind: AskKind::Open, status: StatusCode::OK };
     let Ok(Verdict::Granted(grant)) = configured.read(&asked, DATE) else { panic!("not granted") };
     assert_eq!(grant.interval, Duration::from_secs(7));
 }
@@ -331,7 +331,7 @@ fn calls_go_out_as_the_service_wants_them() {
         (dialect.close(&grant), "/T/ssm/v1/sessions/teardown", "session.of.ann", "{}"),
         (renewal, "/T/ssm/v1/renewal-license-wv", "session.of.ann", r#"{"challenge":"CAH/"}"#),
     ] {
-        let Wire { body: sent, endpoint, headers, .. } = wire.unwrap();
+        let AuthorityRequest { body: sent, endpoint, headers, .. } = wire.unwrap();
         assert_eq!((endpoint.path(), &sent[..]), (path, body.as_bytes()));
         assert_eq!(
             (&headers["nv-authorizations"], headers["nv-authorizations"].is_sensitive()),
@@ -401,7 +401,8 @@ fn a_reply_costs_no_more_than_its_size() {
         for (kind, status) in [(AskKind::Open, 200), (AskKind::Beat, 404), (AskKind::Close, 204), (AskKind::Renew, 500)]
         {
             let read = |body: &[u8]| {
-                let _read = dialect.read(&Asked { body, kind, status: StatusCode::from_u16(status).unwrap() }, DATE);
+                let _read =
+                    dialect.read(&AuthorityReply { body, kind, status: StatusCode::from_u16(status).unwrap() }, DATE);
                 0
             };
             cost::assert_linear(name, REPLY_BYTES, cost::SHORT, make, read);

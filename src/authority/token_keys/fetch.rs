@@ -39,7 +39,7 @@ pub fn fetch_token_keys(
     tasks: &Tasks,
 ) {
     let (authorities, telemetry, stop) = (authorities.clone(), telemetry.clone(), tasks.clone());
-    let fetching = Fetching { authorities, clock, pool, tasks: tasks.clone(), telemetry };
+    let fetching = KeyFetch { authorities, clock, pool, tasks: tasks.clone(), telemetry };
     tasks.spawn(async move {
         tokio::select! {
             () = stop.stopped() => {}
@@ -48,7 +48,7 @@ pub fn fetch_token_keys(
     });
 }
 
-struct Fetching {
+struct KeyFetch {
     authorities: Arc<Authorities>,
     clock: Clock,
     pool: Pool,
@@ -56,7 +56,7 @@ struct Fetching {
     telemetry: Arc<Telemetry>,
 }
 
-impl Fetching {
+impl KeyFetch {
     async fn run(self) {
         loop {
             let now = self.clock.now();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::mirror::mirror_renewal;
 use super::{Ending, Managed, Story};
-use crate::authority::Renewal;
+use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
 use crate::gateway::route::Route;
@@ -93,7 +93,7 @@ impl Story<'_> {
         let key_session = self.asked.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.carry_on(async move {
-            let Renewal { license, result } = client.renew(&card, &grant, &challenge).await;
+            let RenewalAnswer { license, result } = client.renew(&card, &grant, &challenge).await;
             if let (Ok(asked), Some(license)) = (&asked, &license) {
                 mirror_renewal(&sessions, key, id, asked, license);
             }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::slot_tickets::SlotTicket;
 use super::viewer_texts::{ViewerTexts, advice_of, key_of};
-use crate::authority::embedded::Slot;
-use crate::authority::{Authority, Held};
+use crate::authority::ledger::SlotNumber;
+use crate::authority::{Authority, HeldSlot};
 use crate::config::Texts;
 use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
 use crate::gateway::query;
@@ -63,7 +63,7 @@ enum SlotList {
     Freed,
     Gone,
     Shown {
-        held: Vec<Held>,
+        held: Vec<HeldSlot>,
         key: String,
     },
 }
@@ -150,7 +150,7 @@ impl Gateway {
     fn free_slot(&self, route: &Route, page: RefusalPage<'_>, form: &str) -> SlotList {
         let (now, field) = (self.clock.now(), |name| query::value(Some(form), name));
         // A form that names no slot uses up no key.
-        let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(Slot);
+        let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(SlotNumber);
         let Some(slot) = slot else { return SlotList::Gone };
         let ticket = field("key").and_then(|key| self.slot_tickets.take(now, page.incident, &key));
         let Some(ticket) = ticket else { return SlotList::Gone };
@@ -217,7 +217,7 @@ fn html(
     response
 }
 
-fn list(texts: &ViewerTexts<'_>, held: &[Held], key: &str, path: &str) -> String {
+fn list(texts: &ViewerTexts<'_>, held: &[HeldSlot], key: &str, path: &str) -> String {
     if held.is_empty() {
         return paragraph(&escape(texts.text("page-again")));
     }

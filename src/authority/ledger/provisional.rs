@@ -1,25 +1,25 @@
 //! Provisional sessions: granted, but not confirmed by whoever can tell a true call from a forged one.
 //!
 //! A provisional session holds its places like any other, so that two who come at once are not both granted the last
-//! one; but nobody gives way to it. [`Ledger::confirm`] ends whom the limits then have too many. One that is closed
+//! one; but nobody gives way to it. [`SlotLedger::confirm`] ends whom the limits then have too many. One that is closed
 //! instead leaves everything as it was.
 
 use std::time::Instant;
 
-use super::claim::Grouped;
-use super::reserve::Reservation;
-use super::{Cause, Claim, End, Ledger, Limit, Limits, OnLimit, Slot};
+use super::claim::GroupKind;
+use super::reserve::SlotReservation;
+use super::{KillCause, LimitReached, OnLimit, SlotClaim, SlotEnding, SlotLedger, SlotLimits, SlotNumber};
 
-impl Ledger {
-    /// As [`Ledger::open`], but provisional: nobody is ended yet. It shares the places of `beside`, if that is a session of
+impl SlotLedger {
+    /// As [`SlotLedger::open`], but provisional: nobody is ended yet. It shares the places of `beside`, if that is a session of
     /// the same device: one of the two is a preload.
     pub fn reserve(
         &mut self,
         now: Instant,
-        claim: &Claim<'_>,
-        beside: Option<Slot>,
-        limits: &Limits,
-    ) -> Result<Slot, Limit> {
+        claim: &SlotClaim<'_>,
+        beside: Option<SlotNumber>,
+        limits: &SlotLimits,
+    ) -> Result<SlotNumber, LimitReached> {
         self.sweep(now);
         let beside = beside.and_then(|beside| self.shared(beside, claim));
         let reservation = self.reservation(claim.account, claim.device);
@@ -32,7 +32,7 @@ impl Ledger {
             kept.into_iter().for_each(|kept| self.keep_again(kept));
             return Err(limit);
         }
-        let slot = Slot(self.next);
+        let slot = SlotNumber(self.next);
         self.next = slot.0.wrapping_add(1);
         self.insert(now, slot, claim, limits);
         if let Some(session) = self.sessions.get_mut(&slot) {
@@ -43,7 +43,7 @@ impl Ledger {
     }
 
     /// The session is no longer provisional. Gives the sessions that ended for it, oldest first.
-    pub fn confirm(&mut self, slot: Slot, limits: &Limits) -> Vec<Slot> {
+    pub fn confirm(&mut self, slot: SlotNumber, limits: &SlotLimits) -> Vec<SlotNumber> {
         let Some(session) = self.sessions.get_mut(&slot).filter(|session| session.is_provisional) else {
             return Vec::new();
         };
@@ -53,7 +53,7 @@ impl Ledger {
         }
         let account = session.places.account.clone();
         let [content_group, device_group] = session.places.groups.clone();
-        debug_assert!(Grouped::Content as usize == 0 && Grouped::Device as usize == 1, "the order of groups");
+        debug_assert!(GroupKind::Content as usize == 0 && GroupKind::Device as usize == 1, "the order of groups");
         let mut victims = Vec::new();
         let groups = [(limits.per_device_group, device_group), (limits.per_content_group, content_group)];
         for (allowed, group) in groups {
@@ -64,15 +64,15 @@ impl Ledger {
         self.add_surplus(self.accounts.slots(&account), limits.per_account, slot, &mut victims);
         let victims = self.with_spares(victims);
         for victim in &victims {
-            self.end(*victim, End::Kill(Cause::Replace), None);
+            self.end(*victim, SlotEnding::Kill(KillCause::Replace), None);
         }
         victims
     }
 
     /// Adds the oldest that give way to `newest`, of those who hold a place for good.
-    fn add_surplus(&self, mut held: Vec<Slot>, allowed: u32, newest: Slot, victims: &mut Vec<Slot>) {
+    fn add_surplus(&self, mut held: Vec<SlotNumber>, allowed: u32, newest: SlotNumber, victims: &mut Vec<SlotNumber>) {
         held = self.counted(held);
-        let is_provisional = |slot: &Slot| self.sessions.get(slot).is_some_and(|session| session.is_provisional);
+        let is_provisional = |slot: &SlotNumber| self.sessions.get(slot).is_some_and(|session| session.is_provisional);
         held.retain(|slot| !victims.contains(slot) && !is_provisional(slot));
         let surplus = held.len().saturating_sub(allowed as usize);
         let others = held.iter().filter(|slot| **slot != newest);
@@ -81,7 +81,7 @@ impl Ledger {
         victims.extend(oldest.into_iter().take(surplus).map(|(_, slot)| slot));
     }
 
-    pub(super) fn keep_again(&mut self, (slot, reservation): (Slot, Reservation)) {
+    pub(super) fn keep_again(&mut self, (slot, reservation): (SlotNumber, SlotReservation)) {
         let until = reservation.until;
         self.hold(&reservation.places, slot);
         self.reserved.insert(slot, reservation);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep_until, timeout_at};
 
-use super::{Client, REPLY_MAX};
+use super::{AuthorityClient, MAX_REPLY_BYTES};
 use crate::authority::ssm::Ssm;
 use crate::session::{Fault, FaultKind, Reason, Verdict};
 use crate::upstream::{self, Call, LateReply, Reply};
@@ -19,11 +19,11 @@ use crate::upstream::{self, Call, LateReply, Reply};
 type Opened = (Result<Verdict, Fault>, Option<LateReply>);
 
 /// What was found holds for so long.
-const HOLDS: Duration = Duration::from_secs(1);
+const FINDING_KEPT: Duration = Duration::from_secs(1);
 
 /// What is known of others than the caller whose open was left unanswered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::authority) enum Others {
+pub(in crate::authority) enum OtherCalls {
     Answered,
     /// Nobody is known to be.
     Silent,
@@ -31,7 +31,7 @@ pub(in crate::authority) enum Others {
     Unknown,
 }
 
-impl Others {
+impl OtherCalls {
     fn of(sent: &Result<Reply, upstream::Fault>) -> Self {
         match sent {
             // What makes no sense came from somebody.
@@ -61,7 +61,7 @@ impl Others {
     }
 }
 
-impl Client {
+impl AuthorityClient {
     /// Makes the call, and where it is left unanswered, also tells whether the authority answers others. One that
     /// takes long is not waited for longer: the other one sets out beside it.
     pub(super) async fn knock_beside(
@@ -69,7 +69,7 @@ impl Client {
         ssm: &Ssm,
         began: Instant,
         call: impl Future<Output = Opened>,
-    ) -> (Opened, Others) {
+    ) -> (Opened, OtherCalls) {
         let timeout = ssm.config.timeout;
         let (half, latest) = (began + timeout / 2, began + timeout * 7 / 8);
         let mut call = pin!(call);
@@ -84,39 +84,39 @@ impl Client {
         };
         let unanswered = matches!(&opened.0, Err(fault) if fault.kind.is_silence());
         if !unanswered {
-            return (opened, Others::Silent);
+            return (opened, OtherCalls::Silent);
         }
         let others = match found {
-            Some(_) if ssm.health.has_answers_since(began) => Others::Answered,
+            Some(_) if ssm.health.has_answers_since(began) => OtherCalls::Answered,
             Some(found) => found,
             None => self.others(ssm, began, latest.max(self.clock.now() + timeout / 4)).await,
         };
-        if others == Others::Answered {
+        if others == OtherCalls::Answered {
             ssm.health.hear(self.clock.now());
         }
         (opened, others)
     }
 
-    async fn others(&self, ssm: &Ssm, began: Instant, until: Instant) -> Others {
+    async fn others(&self, ssm: &Ssm, began: Instant, until: Instant) -> OtherCalls {
         let ask = async {
             let mut last = ssm.knocked.lock().await;
             let now = self.clock.now();
-            if let Some((_, found)) = last.filter(|(at, _)| now.saturating_duration_since(*at) < HOLDS) {
+            if let Some((_, found)) = last.filter(|(at, _)| now.saturating_duration_since(*at) < FINDING_KEPT) {
                 return found;
             }
             let found = self.knock(ssm, until).await;
-            if found != Others::Unknown {
+            if found != OtherCalls::Unknown {
                 *last = Some((self.clock.now(), found));
             }
             found
         };
         if ssm.health.has_answers_since(began) {
-            return Others::Answered;
+            return OtherCalls::Answered;
         }
-        timeout_at(until.into(), ask).await.unwrap_or(Others::Silent)
+        timeout_at(until.into(), ask).await.unwrap_or(OtherCalls::Silent)
     }
 
-    async fn knock(&self, ssm: &Ssm, until: Instant) -> Others {
+    async fn knock(&self, ssm: &Ssm, until: Instant) -> OtherCalls {
         let wire = ssm.config.knock();
         let path_and_query = wire.endpoint.path_and_query();
         let (endpoint, headers) = (wire.endpoint, wire.headers);
@@ -127,9 +127,9 @@ impl Client {
             headers,
             method: wire.method,
             path_and_query,
-            reply_max: REPLY_MAX,
+            reply_max: MAX_REPLY_BYTES,
         };
-        Others::of(&self.pool.send(call).await)
+        OtherCalls::of(&self.pool.send(call).await)
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         Fault { kind: FaultKind::Lost, reason: Reason::new(502, None, "gone") }
     }
 
-    async fn stage(calls_max: usize) -> (Client, Ssm, TcpListener) {
+    async fn stage(calls_max: usize) -> (AuthorityClient, Ssm, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let text = format!(
             "[[authority]]\nname = \"a\"\nkind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntenant = \"T\"\n\
@@ -166,7 +166,7 @@ mod tests {
         let AuthorityKind::NagraSsm(dialect) = config.authorities.remove(0).kind else { panic!("another kind") };
         let (tasks, _deaths) = Tasks::new();
         let pool = Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
-        let client = Client::new(Authorities::new(Vec::new()), Clock, pool, Arc::new(Telemetry::default()));
+        let client = AuthorityClient::new(Authorities::new(Vec::new()), Clock, pool, Arc::new(Telemetry::default()));
         (client, Ssm::new(dialect, Health::new(Arc::default())), listener)
     }
 
@@ -181,7 +181,7 @@ mod tests {
             headers: HeaderMap::new(),
             method: Method::POST,
             path_and_query: ssm.config.heartbeat.path_and_query(),
-            reply_max: REPLY_MAX,
+            reply_max: MAX_REPLY_BYTES,
         };
         let began = Clock.now();
         let ((opened, _), others) = tokio::select! {
@@ -189,35 +189,37 @@ mod tests {
             _ = client.pool.send(beat) => panic!("nobody answers"),
             found = client.knock_beside(&ssm, began, async { (Err(lost()), None) }) => found,
         };
-        assert_eq!((opened.unwrap_err(), others), (lost(), Others::Unknown));
+        assert_eq!((opened.unwrap_err(), others), (lost(), OtherCalls::Unknown));
         assert!(!ssm.health.has_answers_since(began), "nothing was heard");
         assert_eq!(*ssm.knocked.lock().await, None, "the next one asks again");
         // There is a place again, and the silence is found to be one.
         let (_, others) = client.knock_beside(&ssm, Clock.now(), async { (Err(lost()), None) }).await;
-        assert_eq!(others, Others::Silent);
-        assert!(matches!(*ssm.knocked.lock().await, Some((_, Others::Silent))));
+        assert_eq!(others, OtherCalls::Silent);
+        assert!(matches!(*ssm.knocked.lock().await, Some((_, OtherCalls::Silent))));
     }
 
     #[test]
     fn what_a_call_of_our_own_meets_says_of_others() {
         use upstream::Fault as Met;
         for (met, expected) in [
-            (Met::Busy, Others::Unknown),
-            (Met::Connect(io::ErrorKind::ConnectionRefused), Others::Silent),
-            (Met::Malformed, Others::Answered),
-            (Met::Refused, Others::Silent),
-            (Met::Reset, Others::Silent),
-            (Met::Resolve, Others::Silent),
-            (Met::Slow { phase: Phase::Head }, Others::Silent),
-            (Met::TooLarge, Others::Answered),
+            (Met::Busy, OtherCalls::Unknown),
+            (Met::Connect(io::ErrorKind::ConnectionRefused), OtherCalls::Silent),
+            (Met::Malformed, OtherCalls::Answered),
+            (Met::Refused, OtherCalls::Silent),
+            (Met::Reset, OtherCalls::Silent),
+            (Met::Resolve, OtherCalls::Silent),
+            (Met::Slow { phase: Phase::Head }, OtherCalls::Silent),
+            (Met::TooLarge, OtherCalls::Answered),
         ] {
-            assert_eq!(Others::of(&Err(met.clone())), expected, "{met:?}");
+            assert_eq!(OtherCalls::of(&Err(met.clone())), expected, "{met:?}");
         }
     }
 
     #[test]
     fn only_a_silence_toward_everybody_leaves_an_open_unanswered() {
-        for (others, unanswered) in [(Others::Answered, false), (Others::Silent, true), (Others::Unknown, false)] {
+        for (others, unanswered) in
+            [(OtherCalls::Answered, false), (OtherCalls::Silent, true), (OtherCalls::Unknown, false)]
+        {
             assert_eq!(others.judge(lost()).kind.is_unanswered(), unanswered, "{others:?}");
         }
     }

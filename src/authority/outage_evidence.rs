@@ -8,17 +8,17 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How far back calls count, in time and in number.
-pub(super) const WINDOW: Duration = Duration::from_secs(30);
-const CALLS_MAX: usize = 256;
+pub(super) const EVIDENCE_WINDOW: Duration = Duration::from_secs(30);
+const MAX_CALLS: usize = 256;
 /// For how long it is no silence that some get no answer, since others were known to get one.
-const HEARD: Duration = Duration::from_secs(5);
+const ANSWER_FRESH: Duration = Duration::from_secs(5);
 /// So many failed calls, and so many callers that met them, are the least that speak of the authority.
-pub(super) const FAILURES_MIN: usize = 5;
-pub(super) const CALLERS_MIN: usize = 3;
+pub(super) const MIN_FAILURES: usize = 5;
+pub(super) const MIN_CALLERS: usize = 3;
 
 /// For whom a call is made: fingerprints.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Caller {
+pub(super) struct CallerKey {
     /// The viewer's network address. What is not known, as of a session of an earlier process, is one address.
     pub(super) address: u64,
     pub(super) device: u64,
@@ -26,7 +26,7 @@ pub(super) struct Caller {
 
 /// What a call told about the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Told {
+pub(super) enum CallEvidence {
     /// Somebody answered, with whatever decision.
     Answered,
     /// It answered that it cannot answer (5xx).
@@ -43,7 +43,7 @@ pub(super) enum Told {
 
 /// How an authority is out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Outage {
+pub(super) enum OutageKind {
     /// It answers with errors. A caller can provoke those, by as many addresses as it has.
     Errors,
     /// Nothing answers.
@@ -51,21 +51,21 @@ pub(super) enum Outage {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct OutageEvidence {
     /// Oldest first.
-    calls: VecDeque<Seen>,
+    calls: VecDeque<SeenCall>,
     /// When it was last known to answer others while a call got nothing.
     heard: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct SeenCall {
     at: Instant,
-    caller: Caller,
-    told: Told,
+    caller: CallerKey,
+    told: CallEvidence,
 }
 
-impl Told {
+impl CallEvidence {
     pub(super) fn is_failure(self) -> bool {
         match self {
             Self::Failed | Self::Silent | Self::Unreached => true,
@@ -89,14 +89,14 @@ impl Told {
     }
 }
 
-impl Evidence {
-    pub(super) fn add(&mut self, now: Instant, caller: Caller, told: Told) {
-        let is_old = |seen: &Seen| now.saturating_duration_since(seen.at) >= WINDOW;
-        while self.calls.len() >= CALLS_MAX || self.calls.front().is_some_and(is_old) {
+impl OutageEvidence {
+    pub(super) fn add(&mut self, now: Instant, caller: CallerKey, told: CallEvidence) {
+        let is_old = |seen: &SeenCall| now.saturating_duration_since(seen.at) >= EVIDENCE_WINDOW;
+        while self.calls.len() >= MAX_CALLS || self.calls.front().is_some_and(is_old) {
             self.calls.pop_front();
         }
-        if told != Told::Unasked {
-            self.calls.push_back(Seen { at: now, caller, told });
+        if told != CallEvidence::Unasked {
+            self.calls.push_back(SeenCall { at: now, caller, told });
         }
     }
 
@@ -109,7 +109,7 @@ impl Evidence {
     }
 
     pub(super) fn has_answers_since(&self, since: Instant) -> bool {
-        let is_newer = |seen: &&Seen| seen.at >= since;
+        let is_newer = |seen: &&SeenCall| seen.at >= since;
         self.calls.iter().rev().take_while(is_newer).any(|seen| seen.told.is_answer())
             || self.heard.is_some_and(|heard| heard >= since)
     }
@@ -120,13 +120,13 @@ impl Evidence {
     }
 
     /// Whether these calls say that the authority is out for everybody. `elsewhere`: other calls to it are answered.
-    pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<Outage> {
-        let heard = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < HEARD);
-        let silent = self.is_met_by_many(now, Told::is_silence) || (!elsewhere && self.is_silence(now));
+    pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<OutageKind> {
+        let heard = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWER_FRESH);
+        let silent = self.is_met_by_many(now, CallEvidence::is_silence) || (!elsewhere && self.is_silence(now));
         if self.is_unreached(now) || (silent && !heard) {
-            return Some(Outage::Silence);
+            return Some(OutageKind::Silence);
         }
-        self.is_met_by_many(now, Told::is_failure).then_some(Outage::Errors)
+        self.is_met_by_many(now, CallEvidence::is_failure).then_some(OutageKind::Errors)
     }
 
     /// Whether the newest call of this address failed.
@@ -136,35 +136,36 @@ impl Evidence {
 
     /// Half of the calls and more cannot even be sent.
     fn is_unreached(&self, now: Instant) -> bool {
-        let unreached = self.recent(now).filter(|seen| seen.told == Told::Unreached).count();
-        unreached >= FAILURES_MIN && unreached * 2 >= self.recent(now).count()
+        let unreached = self.recent(now).filter(|seen| seen.told == CallEvidence::Unreached).count();
+        unreached >= MIN_FAILURES && unreached * 2 >= self.recent(now).count()
     }
 
     /// More than half of the addresses met such a failure last; and since anybody was answered, several of them, with
     /// several devices, met several.
-    fn is_met_by_many(&self, now: Instant, fails: fn(Told) -> bool) -> bool {
-        let newest: HashMap<u64, Told> = self.recent(now).map(|seen| (seen.caller.address, seen.told)).collect();
+    fn is_met_by_many(&self, now: Instant, fails: fn(CallEvidence) -> bool) -> bool {
+        let newest: HashMap<u64, CallEvidence> =
+            self.recent(now).map(|seen| (seen.caller.address, seen.told)).collect();
         let failing = newest.values().filter(|told| fails(**told)).count();
         let calls: Vec<_> = self.recent(now).collect();
-        let answered = calls.iter().rposition(|seen| seen.told == Told::Answered).map_or(0, |last| last + 1);
+        let answered = calls.iter().rposition(|seen| seen.told == CallEvidence::Answered).map_or(0, |last| last + 1);
         let failures: Vec<_> = calls.into_iter().skip(answered).filter(|seen| fails(seen.told)).collect();
         let addresses: HashSet<u64> = failures.iter().map(|seen| seen.caller.address).collect();
         let devices: HashSet<u64> = failures.iter().map(|seen| seen.caller.device).collect();
         failing * 2 > newest.len()
-            && addresses.len() >= CALLERS_MIN
-            && devices.len() >= CALLERS_MIN
-            && failures.len() >= FAILURES_MIN
+            && addresses.len() >= MIN_CALLERS
+            && devices.len() >= MIN_CALLERS
+            && failures.len() >= MIN_FAILURES
     }
 
     /// Nobody gets any answer: one household may be all that there is.
     fn is_silence(&self, now: Instant) -> bool {
         let calls: Vec<_> = self.recent(now).collect();
         let devices: HashSet<u64> = calls.iter().map(|seen| seen.caller.device).collect();
-        calls.len() >= FAILURES_MIN && devices.len() >= CALLERS_MIN && !self.has_answers(now)
+        calls.len() >= MIN_FAILURES && devices.len() >= MIN_CALLERS && !self.has_answers(now)
     }
 
-    fn recent(&self, now: Instant) -> impl Iterator<Item = &Seen> {
-        self.calls.iter().filter(move |seen| now.saturating_duration_since(seen.at) < WINDOW)
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &SeenCall> {
+        self.calls.iter().filter(move |seen| now.saturating_duration_since(seen.at) < EVIDENCE_WINDOW)
     }
 }
 
@@ -175,17 +176,17 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn caller(address: u64, device: u64) -> Caller {
-        Caller { address, device }
+    fn caller(address: u64, device: u64) -> CallerKey {
+        CallerKey { address, device }
     }
 
-    fn after(now: Instant, calls: &[(Caller, Told)]) -> Evidence {
-        let mut evidence = Evidence::default();
+    fn after(now: Instant, calls: &[(CallerKey, CallEvidence)]) -> OutageEvidence {
+        let mut evidence = OutageEvidence::default();
         calls.iter().for_each(|(caller, told)| evidence.add(now, *caller, *told));
         evidence
     }
 
-    impl Evidence {
+    impl OutageEvidence {
         fn is_outage(&self, now: Instant, elsewhere: bool) -> bool {
             self.outage(now, elsewhere).is_some()
         }
@@ -199,13 +200,13 @@ mod tests {
             honest in prop::collection::vec(0u64..20, 1..20),
         ) {
             let now = Clock.now();
-            let mut evidence = Evidence::default();
+            let mut evidence = OutageEvidence::default();
             let mut honest = honest.into_iter().cycle();
             for (device, silent) in garbage {
-                let told = if silent { Told::Silent } else { Told::Failed };
+                let told = if silent { CallEvidence::Silent } else { CallEvidence::Failed };
                 evidence.add(now, caller(666, device), told);
                 prop_assert!(!evidence.is_outage(now, true));
-                evidence.add(now, caller(honest.next().unwrap(), device), Told::Answered);
+                evidence.add(now, caller(honest.next().unwrap(), device), CallEvidence::Answered);
                 prop_assert!(!evidence.is_outage(now, false));
             }
         }
@@ -213,11 +214,11 @@ mod tests {
         #[test]
         fn it_is_bounded(calls in prop::collection::vec((any::<u64>(), 0u64..60_000), 1..2_000)) {
             let mut now = Clock.now();
-            let mut evidence = Evidence::default();
+            let mut evidence = OutageEvidence::default();
             for (device, pause) in calls {
                 now += Duration::from_millis(pause);
-                evidence.add(now, caller(device, device), Told::Failed);
-                prop_assert!(evidence.calls.len() <= CALLS_MAX);
+                evidence.add(now, caller(device, device), CallEvidence::Failed);
+                prop_assert!(evidence.calls.len() <= MAX_CALLS);
             }
         }
     }
@@ -229,7 +230,8 @@ mod tests {
         for (addresses, devices, calls, outage) in
             [(1, 100, 100, false), (2, 100, 100, false), (3, 3, 5, true), (3, 2, 100, false), (3, 3, 4, false)]
         {
-            let failed: Vec<_> = (0..calls).map(|n| (caller(n % addresses, n % devices), Told::Failed)).collect();
+            let failed: Vec<_> =
+                (0..calls).map(|n| (caller(n % addresses, n % devices), CallEvidence::Failed)).collect();
             assert_eq!(after(now, &failed).is_outage(now, true), outage, "{addresses} {devices} {calls}");
         }
     }
@@ -237,11 +239,11 @@ mod tests {
     #[test]
     fn a_few_who_fail_among_many_who_are_answered_are_no_outage() {
         let now = Clock.now();
-        let mut calls: Vec<_> = (0..20).map(|n| (caller(n, n), Told::Failed)).collect();
-        calls.extend((20..41).map(|n| (caller(n, n), Told::Answered)));
+        let mut calls: Vec<_> = (0..20).map(|n| (caller(n, n), CallEvidence::Failed)).collect();
+        calls.extend((20..41).map(|n| (caller(n, n), CallEvidence::Answered)));
         assert!(!after(now, &calls).is_outage(now, false));
         // The newest call of an address is the one that counts.
-        calls.extend((20..40).map(|n| (caller(n, n), Told::Failed)));
+        calls.extend((20..40).map(|n| (caller(n, n), CallEvidence::Failed)));
         assert!(after(now, &calls).is_outage(now, false));
     }
 
@@ -249,14 +251,14 @@ mod tests {
     #[test]
     fn failures_of_few_addresses_among_answers_to_others_are_no_outage() {
         let now = Clock.now();
-        for told in [Told::Failed, Told::Silent] {
-            let mut evidence = Evidence::default();
+        for told in [CallEvidence::Failed, CallEvidence::Silent] {
+            let mut evidence = OutageEvidence::default();
             for round in 0..20 {
                 for address in 0..4 {
                     evidence.add(now, caller(address, 100 * round + address), told);
                     assert!(!evidence.is_outage(now, true), "{told:?}, round {round}");
                 }
-                evidence.add(now, caller(10 + round % 2, round), Told::Answered);
+                evidence.add(now, caller(10 + round % 2, round), CallEvidence::Answered);
             }
         }
     }
@@ -265,39 +267,39 @@ mod tests {
     fn error_answers_are_never_taken_for_silence() {
         let now = Clock.now();
         let calls = |told| (0..8).map(move |n| (caller(n, n), told)).collect::<Vec<_>>();
-        assert_eq!(after(now, &calls(Told::Failed)).outage(now, false), Some(Outage::Errors));
-        for told in [Told::Silent, Told::Unreached] {
-            assert_eq!(after(now, &calls(told)).outage(now, true), Some(Outage::Silence), "{told:?}");
+        assert_eq!(after(now, &calls(CallEvidence::Failed)).outage(now, false), Some(OutageKind::Errors));
+        for told in [CallEvidence::Silent, CallEvidence::Unreached] {
+            assert_eq!(after(now, &calls(told)).outage(now, true), Some(OutageKind::Silence), "{told:?}");
         }
-        let mixed = [calls(Told::Failed), calls(Told::Silent)[..4].to_vec()].concat();
-        assert_eq!(after(now, &mixed).outage(now, false), Some(Outage::Errors), "most are answered");
+        let mixed = [calls(CallEvidence::Failed), calls(CallEvidence::Silent)[..4].to_vec()].concat();
+        assert_eq!(after(now, &mixed).outage(now, false), Some(OutageKind::Errors), "most are answered");
     }
 
     /// Its failures stay in the window, and its newest answer takes them back.
     #[test]
     fn an_address_that_is_answered_again_adds_no_device_to_those_who_fail() {
         let now = Clock.now();
-        let mut calls: Vec<_> = (0..6).map(|n| (caller(n % 3, n % 2), Told::Failed)).collect();
-        calls.push((caller(9, 9), Told::Failed));
+        let mut calls: Vec<_> = (0..6).map(|n| (caller(n % 3, n % 2), CallEvidence::Failed)).collect();
+        calls.push((caller(9, 9), CallEvidence::Failed));
         assert!(after(now, &calls).is_outage(now, true));
-        calls.push((caller(9, 9), Told::Answered));
+        calls.push((caller(9, 9), CallEvidence::Answered));
         assert!(!after(now, &calls).is_outage(now, true), "two devices fail");
     }
 
     #[test]
     fn a_few_calls_that_cannot_be_sent_among_many_that_are_answered_are_no_outage() {
         let now = Clock.now();
-        let mut calls = vec![(caller(1, 1), Told::Unreached); FAILURES_MIN];
-        calls.extend((2..2 + FAILURES_MIN as u64).map(|n| (caller(n, n), Told::Answered)));
+        let mut calls = vec![(caller(1, 1), CallEvidence::Unreached); MIN_FAILURES];
+        calls.extend((2..2 + MIN_FAILURES as u64).map(|n| (caller(n, n), CallEvidence::Answered)));
         assert!(after(now, &calls).is_outage(now, true), "half of them");
-        calls.push((caller(100, 100), Told::Answered));
+        calls.push((caller(100, 100), CallEvidence::Answered));
         assert!(!after(now, &calls).is_outage(now, true), "less than half");
     }
 
     #[test]
     fn nobody_can_provoke_that_it_cannot_be_reached() {
         let now = Clock.now();
-        let calls = [(caller(1, 1), Told::Unreached); FAILURES_MIN];
+        let calls = [(caller(1, 1), CallEvidence::Unreached); MIN_FAILURES];
         assert!(after(now, &calls).is_outage(now, true));
         assert!(!after(now, &calls[1..]).is_outage(now, true));
     }
@@ -305,21 +307,21 @@ mod tests {
     #[test]
     fn a_silence_toward_one_household_is_an_outage_unless_anything_is_answered() {
         let now = Clock.now();
-        let mut calls: Vec<_> = (0..5).map(|n| (caller(1, n), Told::Silent)).collect();
+        let mut calls: Vec<_> = (0..5).map(|n| (caller(1, n), CallEvidence::Silent)).collect();
         assert!(after(now, &calls).is_outage(now, false));
         assert!(!after(now, &calls).is_outage(now, true), "other calls are answered");
-        assert!(!after(now + WINDOW, &[]).is_outage(now + WINDOW, false));
-        for told in [Told::Answered, Told::Failed, Told::Nothing] {
+        assert!(!after(now + EVIDENCE_WINDOW, &[]).is_outage(now + EVIDENCE_WINDOW, false));
+        for told in [CallEvidence::Answered, CallEvidence::Failed, CallEvidence::Nothing] {
             calls.push((caller(1, 9), told));
             assert!(!after(now, &calls).is_outage(now, false), "{told:?}");
             calls.pop();
         }
-        calls.extend([(caller(1, 9), Told::Unasked); 5]);
+        calls.extend([(caller(1, 9), CallEvidence::Unasked); 5]);
         assert!(after(now, &calls).is_outage(now, false), "our own limit is no answer");
         assert!(!after(now, &calls).has_answers_since(now));
-        let unasked: Vec<_> = (0..5).map(|n| (caller(n, n), Told::Unasked)).collect();
+        let unasked: Vec<_> = (0..5).map(|n| (caller(n, n), CallEvidence::Unasked)).collect();
         assert!(!after(now, &unasked).is_outage(now, false), "nor is it a silence");
-        let one_device = [(caller(1, 1), Told::Silent); 20];
+        let one_device = [(caller(1, 1), CallEvidence::Silent); 20];
         assert!(!after(now, &one_device).is_outage(now, false), "one device has nobody to be spared");
     }
 
@@ -327,25 +329,25 @@ mod tests {
     #[test]
     fn a_silence_beside_answers_to_others_is_no_silence() {
         let now = Clock.now();
-        for (addresses, outage) in [(1, None), (8, Some(Outage::Errors))] {
-            let mut evidence = Evidence::default();
+        for (addresses, outage) in [(1, None), (8, Some(OutageKind::Errors))] {
+            let mut evidence = OutageEvidence::default();
             evidence.hear(now);
-            (0..8).for_each(|n| evidence.add(now, caller(n % addresses, n), Told::Silent));
+            (0..8).for_each(|n| evidence.add(now, caller(n % addresses, n), CallEvidence::Silent));
             assert_eq!(evidence.outage(now, false), outage, "{addresses}");
             assert!(evidence.has_answers_since(now));
-            assert_eq!(evidence.outage(now + HEARD, false), Some(Outage::Silence), "{addresses}, later");
-            evidence.add(now, caller(1, 1), Told::Unreached);
+            assert_eq!(evidence.outage(now + ANSWER_FRESH, false), Some(OutageKind::Silence), "{addresses}, later");
+            evidence.add(now, caller(1, 1), CallEvidence::Unreached);
             assert!(!evidence.has_answers_since(now + Duration::from_millis(1)));
-            (0..8).for_each(|_| evidence.add(now, caller(1, 1), Told::Unreached));
-            assert_eq!(evidence.outage(now, false), Some(Outage::Silence), "nobody provokes that");
+            (0..8).for_each(|_| evidence.add(now, caller(1, 1), CallEvidence::Unreached));
+            assert_eq!(evidence.outage(now, false), Some(OutageKind::Silence), "nobody provokes that");
         }
     }
 
     #[test]
     fn what_is_old_says_nothing() {
-        let (now, calls) = (Clock.now(), [(caller(1, 1), Told::Unreached); FAILURES_MIN]);
+        let (now, calls) = (Clock.now(), [(caller(1, 1), CallEvidence::Unreached); MIN_FAILURES]);
         let evidence = after(now, &calls);
-        assert!(evidence.is_outage(now + WINDOW - Duration::from_millis(1), true));
-        assert!(!evidence.is_outage(now + WINDOW, true));
+        assert!(evidence.is_outage(now + EVIDENCE_WINDOW - Duration::from_millis(1), true));
+        assert!(!evidence.is_outage(now + EVIDENCE_WINDOW, true));
     }
 }

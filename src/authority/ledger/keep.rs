@@ -5,31 +5,31 @@
 
 use std::time::Duration;
 
-use super::reserve::Reservation;
-use super::session::{Places, Session};
-use super::{Cause, End, Ended, Ledger, Lost, Slot};
+use super::reserve::SlotReservation;
+use super::slot_session::{LiveSlot, SlotPlaces};
+use super::{EndedSlot, KillCause, SlotEnding, SlotLedger, SlotLoss, SlotNumber};
 use crate::clock::Moment;
 use crate::store::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 
-impl Ledger {
+impl SlotLedger {
     /// From now on remembers which slots changed, for [`Self::take_changed`].
     pub fn track(&mut self) {
         self.changed.get_or_insert_default();
     }
 
     /// The slots that changed since the last time; one may be there twice.
-    pub fn take_changed(&mut self) -> Vec<Slot> {
+    pub fn take_changed(&mut self) -> Vec<SlotNumber> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    pub(super) fn note(&mut self, slot: Slot) {
+    pub(super) fn note(&mut self, slot: SlotNumber) {
         if let Some(changed) = &mut self.changed {
             changed.push(slot);
         }
     }
 
     /// What has to be known of a slot after a restart; none if nothing has.
-    pub fn record(&self, slot: Slot, authority: &std::sync::Arc<str>, at: &Moment) -> Option<SlotRecord> {
+    pub fn record(&self, slot: SlotNumber, authority: &std::sync::Arc<str>, at: &Moment) -> Option<SlotRecord> {
         let held = self.sessions.get(&slot).map(|session| SlotHeld {
             account: (&*session.places.account).into(),
             beats: session.beats,
@@ -45,7 +45,7 @@ impl Ledger {
             until: at.wall_of(reservation.until),
         });
         let ended = match self.past.why(slot) {
-            Lost::Killed(cause) => self.ended().find(|ended| ended.slot == slot).map(|ended| SlotEnded {
+            SlotLoss::Killed(cause) => self.ended().find(|ended| ended.slot == slot).map(|ended| SlotEnded {
                 account: (&*ended.account).into(),
                 at: at.wall_of(ended.at),
                 beats: ended.beats,
@@ -54,7 +54,7 @@ impl Ledger {
                 device: (&*ended.device).into(),
                 opened: at.wall_of(ended.opened),
             }),
-            Lost::Expired | Lost::Unknown => None,
+            SlotLoss::Expired | SlotLoss::Unknown => None,
         };
         let record = SlotRecord { authority: authority.clone(), ended, held, kept, slot: slot.0 };
         (record.ended.is_some() || record.held.is_some() || record.kept.is_some()).then_some(record)
@@ -63,31 +63,31 @@ impl Ledger {
     /// Takes a slot of an earlier run back, whatever the limits are now: they hold for those to come.
     /// `lifetime`: from one beat to the next.
     pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &Moment) {
-        let slot = Slot(record.slot);
+        let slot = SlotNumber(record.slot);
         self.next = self.next.max(slot.0.wrapping_add(1));
         self.past.tell(at.now);
         if let Some(ended) = &record.ended {
-            let _evicted = self.past.add(Ended {
+            let _evicted = self.past.add(EndedSlot {
                 account: (&*ended.account).into(),
                 at: at.instant_of(ended.at).min(at.now),
                 beats: ended.beats,
                 content: (&*ended.content).into(),
                 device: (&*ended.device).into(),
-                end: End::Kill(ended.cause.into()),
+                end: SlotEnding::Kill(ended.cause.into()),
                 opened: at.instant_of(ended.opened).min(at.now),
                 slot,
             });
         }
         if let Some(kept) = &record.kept {
             let places = self.places(&kept.account, &kept.groups, slot);
-            let until = at.instant_of(kept.until).min(at.now + crate::authority::RESERVED);
-            self.reserved.insert(slot, Reservation { device: (&*kept.device).into(), places, until });
+            let until = at.instant_of(kept.until).min(at.now + crate::authority::MOVED_SLOT_KEPT);
+            self.reserved.insert(slot, SlotReservation { device: (&*kept.device).into(), places, until });
             self.arm(until, slot);
         } else if let Some(held) = record.held.as_ref().filter(|_| !self.sessions.contains_key(&slot)) {
             let places = self.places(&held.account, &held.groups, slot);
-            let lifetime = lifetime.min(super::limit::LIFETIME_LONGEST);
+            let lifetime = lifetime.min(super::limit::MAX_LIFETIME);
             let until = at.now + lifetime;
-            let session = Session {
+            let session = LiveSlot {
                 armed: until,
                 beats: held.beats,
                 beside: None,
@@ -107,28 +107,28 @@ impl Ledger {
         }
     }
 
-    fn places(&mut self, account: &str, groups: &[Option<String>; 2], slot: Slot) -> Places {
+    fn places(&mut self, account: &str, groups: &[Option<String>; 2], slot: SlotNumber) -> SlotPlaces {
         let groups = groups.each_ref().map(|group| group.as_ref().map(|group| self.groups.add(group, slot)));
-        Places { account: self.accounts.add(account, slot), groups }
+        SlotPlaces { account: self.accounts.add(account, slot), groups }
     }
 }
 
-fn groups(places: &Places) -> [Option<String>; 2] {
+fn groups(places: &SlotPlaces) -> [Option<String>; 2] {
     places.groups.each_ref().map(|group| group.as_deref().map(str::to_owned))
 }
 
-impl From<Cause> for SlotCause {
-    fn from(cause: Cause) -> Self {
+impl From<KillCause> for SlotCause {
+    fn from(cause: KillCause) -> Self {
         match cause {
-            Cause::Deny => Self::Deny,
-            Cause::Move => Self::Move,
-            Cause::Order => Self::Order,
-            Cause::Replace => Self::Replace,
+            KillCause::Deny => Self::Deny,
+            KillCause::Move => Self::Move,
+            KillCause::Order => Self::Order,
+            KillCause::Replace => Self::Replace,
         }
     }
 }
 
-impl From<SlotCause> for Cause {
+impl From<SlotCause> for KillCause {
     fn from(cause: SlotCause) -> Self {
         match cause {
             SlotCause::Deny => Self::Deny,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Client, infrastructure};
-use crate::authority::wire::Wire;
+use super::{AuthorityClient, infrastructure};
+use crate::authority::exchange::AuthorityRequest;
 use crate::authority::{Authority, Kind};
 use crate::session::{AskKind, Fault, Verdict};
 use crate::sessions::{Card, LateGrant};
@@ -12,12 +12,12 @@ use crate::upstream::{LateReply, Reply};
 
 /// For so long an answer is waited for after its call was given up. About as long as an authority holds a session of
 /// which it hears nothing: one that is later brings nothing that would be worth giving back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_LATE_WAIT: Duration = Duration::from_secs(60);
 
-impl Client {
+impl AuthorityClient {
     pub(super) async fn send_patiently(
         &self,
-        wire: Option<Wire<'_>>,
+        wire: Option<AuthorityRequest<'_>>,
         kind: AskKind,
         timeout: Duration,
     ) -> (Result<Reply, Fault>, Option<LateReply>) {
@@ -26,7 +26,7 @@ impl Client {
             Err(fault) => return (Err(fault), None),
         };
         let endpoint = call.endpoint;
-        let (held, late) = self.pool.send_held_patiently(call, hold, PATIENCE).await;
+        let (held, late) = self.pool.send_held_patiently(call, hold, MAX_LATE_WAIT).await;
         (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
     }
 

@@ -1,45 +1,50 @@
 //! Whether a session may be granted, and which others would have to end for it.
 //!
-//! Looks only; [`super::Ledger::open`] acts.
+//! Looks only; [`super::SlotLedger::open`] acts.
 
-use super::claim::Grouped;
-use super::limit::{Holder, OnLimit};
-use super::{Claim, Ledger, Limit, Limits, Slot};
+use super::claim::GroupKind;
+use super::limit::{OnLimit, SlotHolder};
+use super::{LimitReached, SlotClaim, SlotLedger, SlotLimits, SlotNumber};
 
-impl Ledger {
+impl SlotLedger {
     /// The sessions to end so that every limit allows one more: none unless `limits` say so. The
     /// narrow limits come first, because what ends for them counts for the account too.
     /// `beside`: the session whose places the new one shares.
-    pub(super) fn admit(&self, claim: &Claim<'_>, beside: Option<Slot>, limits: &Limits) -> Result<Vec<Slot>, Limit> {
+    pub(super) fn admit(
+        &self,
+        claim: &SlotClaim<'_>,
+        beside: Option<SlotNumber>,
+        limits: &SlotLimits,
+    ) -> Result<Vec<SlotNumber>, LimitReached> {
         if !claim.fits() {
-            return Err(Limit::Name);
+            return Err(LimitReached::Name);
         }
         if self.sessions.len() + self.reserved.len() >= self.capacity {
-            return Err(Limit::Full { allowed: self.capacity });
+            return Err(LimitReached::Full { allowed: self.capacity });
         }
         let mut victims = Vec::new();
-        let more = |held: &[Slot]| usize::from(beside.is_none_or(|beside| !held.contains(&beside)));
-        if let (Some(allowed), Some(group)) = (limits.per_device_group, claim.group(Grouped::Device)) {
+        let more = |held: &[SlotNumber]| usize::from(beside.is_none_or(|beside| !held.contains(&beside)));
+        if let (Some(allowed), Some(group)) = (limits.per_device_group, claim.group(GroupKind::Device)) {
             let held = self.counted(self.groups.slots(&group));
             self.make_room((more(&held), held), allowed, limits, &mut victims, |allowed, holders| {
-                Limit::DeviceGroup { allowed, holders }
+                LimitReached::DeviceGroup { allowed, holders }
             })?;
         }
-        if let (Some(allowed), Some(group)) = (limits.per_content_group, claim.group(Grouped::Content)) {
+        if let (Some(allowed), Some(group)) = (limits.per_content_group, claim.group(GroupKind::Content)) {
             let held = self.counted(self.groups.slots(&group));
             self.make_room((more(&held), held), allowed, limits, &mut victims, |allowed, holders| {
-                Limit::ContentGroup { allowed, holders }
+                LimitReached::ContentGroup { allowed, holders }
             })?;
         }
         if self.accounts.count(claim.account) >= limits.per_account as usize {
             let held = self.counted(self.accounts.slots(claim.account));
             self.make_room((more(&held), held), limits.per_account, limits, &mut victims, |allowed, holders| {
-                Limit::Account { allowed, holders }
+                LimitReached::Account { allowed, holders }
             })?;
         }
         match limits.per_device {
             Some(allowed) if beside.is_none() && self.devices.count(claim.device) >= allowed as usize => {
-                Err(Limit::Device { allowed, holders: self.holders(self.devices.all(claim.device)) })
+                Err(LimitReached::Device { allowed, holders: self.holders(self.devices.all(claim.device)) })
             }
             Some(_) | None => Ok(victims),
         }
@@ -48,12 +53,12 @@ impl Ledger {
     /// Adds to `victims` the oldest of those who hold a place, until there is room for so many more.
     fn make_room(
         &self,
-        (more, mut held): (usize, Vec<Slot>),
+        (more, mut held): (usize, Vec<SlotNumber>),
         allowed: u32,
-        limits: &Limits,
-        victims: &mut Vec<Slot>,
-        refuse: impl FnOnce(u32, Vec<Holder>) -> Limit,
-    ) -> Result<(), Limit> {
+        limits: &SlotLimits,
+        victims: &mut Vec<SlotNumber>,
+        refuse: impl FnOnce(u32, Vec<SlotHolder>) -> LimitReached,
+    ) -> Result<(), LimitReached> {
         held.retain(|slot| !victims.contains(slot));
         let surplus = (held.len() + more).saturating_sub(allowed as usize);
         if surplus == 0 {
@@ -69,7 +74,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn holders(&self, slots: impl Iterator<Item = Slot>) -> Vec<Holder> {
-        slots.filter_map(|slot| self.row(slot)).take(Holder::SHOWN).map(Holder::of).collect()
+    fn holders(&self, slots: impl Iterator<Item = SlotNumber>) -> Vec<SlotHolder> {
+        slots.filter_map(|slot| self.row(slot)).take(SlotHolder::MAX_HOLDERS_SHOWN).map(SlotHolder::of).collect()
     }
 }

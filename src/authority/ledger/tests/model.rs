@@ -26,8 +26,8 @@ struct Wish {
 }
 
 impl Wish {
-    fn claim(&self) -> Claim<'_> {
-        Claim {
+    fn claim(&self) -> SlotClaim<'_> {
+        SlotClaim {
             account: &self.account,
             content: "c",
             content_group: self.content_group.as_deref(),
@@ -63,8 +63,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 struct Believed {
-    end: Option<End>,
-    slot: Slot,
+    end: Option<SlotEnding>,
+    slot: SlotNumber,
     until: Instant,
     wish: Wish,
 }
@@ -78,7 +78,7 @@ struct Kept {
 struct Model {
     kept: Vec<Kept>,
     now: Instant,
-    rules: Limits,
+    rules: SlotLimits,
     sessions: Vec<Believed>,
 }
 
@@ -89,20 +89,23 @@ type Scope<'a> = Box<dyn Fn(&Wish) -> bool + 'a>;
 impl Model {
     fn expire(&mut self) {
         let now = self.now;
-        self.sessions.iter_mut().filter(|s| s.end.is_none() && s.until < now).for_each(|s| s.end = Some(End::Expire));
+        self.sessions
+            .iter_mut()
+            .filter(|s| s.end.is_none() && s.until < now)
+            .for_each(|s| s.end = Some(SlotEnding::Expire));
         self.kept.retain(|kept| kept.until >= now);
     }
 
     fn kill(&mut self, of: impl Fn(&Wish) -> bool) -> usize {
         let live = self.sessions.iter_mut().filter(|s| s.end.is_none() && of(&s.wish));
-        live.map(|s| s.end = Some(End::Kill(Cause::Order))).count()
+        live.map(|s| s.end = Some(SlotEnding::Kill(KillCause::Order))).count()
     }
 
-    fn act(&mut self, ledger: &mut Ledger, act: &Act) {
+    fn act(&mut self, ledger: &mut SlotLedger, act: &Act) {
         match act {
             Act::Beat(which) => self.beat(ledger, *which),
-            Act::Close(which) => self.end(ledger, *which, End::Close),
-            Act::Kill(which) => self.end(ledger, *which, End::Kill(Cause::Order)),
+            Act::Close(which) => self.end(ledger, *which, SlotEnding::Close),
+            Act::Kill(which) => self.end(ledger, *which, SlotEnding::Kill(KillCause::Order)),
             Act::KillAccount(account) => {
                 ledger.sweep(self.now);
                 let account = format!("a{account}");
@@ -122,21 +125,21 @@ impl Model {
         }
     }
 
-    fn end(&mut self, ledger: &mut Ledger, which: usize, end: End) {
+    fn end(&mut self, ledger: &mut SlotLedger, which: usize, end: SlotEnding) {
         let Some(session) = self.sessions.get_mut(which) else { return };
         ledger.sweep(self.now);
-        let ended = if end == End::Close { ledger.close(session.slot) } else { ledger.kill(session.slot) };
+        let ended = if end == SlotEnding::Close { ledger.close(session.slot) } else { ledger.kill(session.slot) };
         assert_eq!(ended, session.end.is_none());
         session.end = session.end.or(Some(end));
     }
 
-    fn beat(&mut self, ledger: &mut Ledger, which: usize) {
+    fn beat(&mut self, ledger: &mut SlotLedger, which: usize) {
         let Some(session) = self.sessions.get_mut(which) else { return };
         let expected = match session.end {
             None => Ok(()),
-            Some(End::Close) => Err(Lost::Unknown),
-            Some(End::Expire) => Err(Lost::Expired),
-            Some(End::Kill(cause)) => Err(Lost::Killed(cause)),
+            Some(SlotEnding::Close) => Err(SlotLoss::Unknown),
+            Some(SlotEnding::Expire) => Err(SlotLoss::Expired),
+            Some(SlotEnding::Kill(cause)) => Err(SlotLoss::Killed(cause)),
         };
         assert_eq!(ledger.beat(self.now, session.slot), expected);
         assert_eq!(ledger.lost(session.slot), expected.err());
@@ -145,18 +148,18 @@ impl Model {
         }
     }
 
-    fn move_to(&mut self, ledger: &mut Ledger, which: usize, device: String) {
+    fn move_to(&mut self, ledger: &mut SlotLedger, which: usize, device: String) {
         let Some(session) = self.sessions.get_mut(which) else { return };
         assert_eq!(ledger.move_to(self.now, session.slot, &device, KEEP), session.end.is_none());
         if session.end.is_none() {
-            session.end = Some(End::Kill(Cause::Move));
+            session.end = Some(SlotEnding::Kill(KillCause::Move));
             let wish = Wish { device, ..session.wish.clone() };
             self.kept.retain(|kept| (&kept.wish.account, &kept.wish.device) != (&wish.account, &wish.device));
             self.kept.push(Kept { until: self.now + KEEP, wish });
         }
     }
 
-    fn open(&mut self, ledger: &mut Ledger, wish: &Wish) {
+    fn open(&mut self, ledger: &mut SlotLedger, wish: &Wish) {
         let own = |kept: &Kept| kept.wish.account == wish.account && kept.wish.device == wish.device;
         let victims = self.victims(wish, &own);
         let opened = ledger.open(self.now, &wish.claim(), &self.rules);
@@ -165,7 +168,7 @@ impl Model {
         assert!(self.sessions.iter().all(|s| s.slot != slot), "a slot was granted twice");
         self.kept.retain(|kept| !own(kept));
         for session in self.sessions.iter_mut().filter(|s| ended.contains(&s.slot)) {
-            session.end = Some(End::Kill(Cause::Replace));
+            session.end = Some(SlotEnding::Kill(KillCause::Replace));
         }
         let until = self.now + self.rules.interval + self.rules.grace;
         self.sessions.push(Believed { end: None, slot, until, wish: wish.clone() });
@@ -186,7 +189,7 @@ impl Model {
     }
 
     /// None: the wish is refused. `sessions` is in the order of opening.
-    fn victims(&self, wish: &Wish, own: &dyn Fn(&Kept) -> bool) -> Option<Vec<Slot>> {
+    fn victims(&self, wish: &Wish, own: &dyn Fn(&Kept) -> bool) -> Option<Vec<SlotNumber>> {
         let mut victims = Vec::new();
         for (allowed, within) in self.scopes(wish) {
             let live = self.sessions.iter().filter(|s| s.end.is_none() && within(&s.wish));
@@ -203,7 +206,7 @@ impl Model {
         (of_device < self.rules.per_device.unwrap_or(u32::MAX) as usize).then_some(victims)
     }
 
-    fn agrees(&self, ledger: &Ledger) {
+    fn agrees(&self, ledger: &SlotLedger) {
         let ends: Vec<_> = ledger.ended().map(|ended| ended.slot).collect();
         assert_eq!(ends.len() as u64, ledger.ended_total());
         assert_eq!(ends.len(), ends.iter().collect::<HashSet<_>>().len(), "a session ended twice");
@@ -233,11 +236,11 @@ impl Model {
     }
 }
 
-fn rules() -> impl Strategy<Value = Limits> {
+fn rules() -> impl Strategy<Value = SlotLimits> {
     let on_limit = prop_oneof![Just(OnLimit::DenyNewest), Just(OnLimit::EndOldest)];
     let few = || prop::option::of(0..3u32);
     (0..4u32, few(), few(), few(), on_limit).prop_map(
-        |(per_account, per_device, per_content_group, per_device_group, on_limit)| Limits {
+        |(per_account, per_device, per_content_group, per_device_group, on_limit)| SlotLimits {
             on_limit,
             per_content_group,
             per_device_group,
@@ -249,7 +252,7 @@ fn rules() -> impl Strategy<Value = Limits> {
 proptest! {
     #[test]
     fn the_ledger_agrees_with_its_model(acts in prop::collection::vec(act(), 1..120), rules in rules()) {
-        let mut ledger = Ledger::new(1_000, 1);
+        let mut ledger = SlotLedger::new(1_000, 1);
         let mut model = Model { kept: Vec::new(), now: base(), rules, sessions: Vec::new() };
         for act in &acts {
             model.expire();
@@ -260,8 +263,8 @@ proptest! {
 
     #[test]
     fn the_one_that_ends_is_the_oldest(devices in prop::collection::vec(0..5u8, 1..40), allowed in 1..4u32) {
-        let (mut ledger, mut now) = (Ledger::new(1_000, 1), base());
-        let rules = Limits { on_limit: OnLimit::EndOldest, ..limits(allowed, None) };
+        let (mut ledger, mut now) = (SlotLedger::new(1_000, 1), base());
+        let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(allowed, None) };
         let mut playing = std::collections::VecDeque::new();
         for device in devices {
             now += Duration::from_millis(100);
@@ -275,7 +278,7 @@ proptest! {
 
     #[test]
     fn a_reservation_is_used_once_or_lapses(waits in 0..120u64, comers in prop::collection::vec(0..3u8, 1..10)) {
-        let (mut ledger, now) = (Ledger::new(1_000, 1), base());
+        let (mut ledger, now) = (SlotLedger::new(1_000, 1), base());
         let rules = limits(1, None);
         let slot = ledger.grant(now, "a", "old", "c", &rules).unwrap();
         prop_assert!(ledger.move_to(now, slot, "d0", 60 * SECOND));

@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::Row;
+use super::SlotRow;
 pub use crate::config::OnLimit;
 
 /// The longest account, device or content name, in bytes; keeps the ledger's memory bounded.
-pub const NAME_LONGEST: usize = 512;
+pub const MAX_NAME_BYTES: usize = 512;
 
 /// Keeps `now + lifetime` far from the end of time.
-pub(super) const LIFETIME_LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct SlotLimits {
     /// How much later than `interval` a beat may come.
     pub grace: Duration,
     /// How often a session must beat.
@@ -30,43 +30,43 @@ pub struct Limits {
     pub per_device_group: Option<u32>,
 }
 
-impl Limits {
+impl SlotLimits {
     /// How long a session lives from one beat to the next.
     pub(super) fn lifetime(&self) -> Duration {
-        self.interval.saturating_add(self.grace).min(LIFETIME_LONGEST)
+        self.interval.saturating_add(self.grace).min(MAX_LIFETIME)
     }
 }
 
 /// Which limit refused a session, and who holds the places (at most sixteen are named).
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum Limit {
+pub enum LimitReached {
     #[error("the account holds all of its {allowed} sessions")]
-    Account { allowed: u32, holders: Vec<Holder> },
+    Account { allowed: u32, holders: Vec<SlotHolder> },
     #[error("the account holds all of its {allowed} sessions for this kind of content")]
-    ContentGroup { allowed: u32, holders: Vec<Holder> },
+    ContentGroup { allowed: u32, holders: Vec<SlotHolder> },
     #[error("the device holds all of its {allowed} sessions")]
-    Device { allowed: u32, holders: Vec<Holder> },
+    Device { allowed: u32, holders: Vec<SlotHolder> },
     #[error("the account holds all of its {allowed} sessions for this kind of device")]
-    DeviceGroup { allowed: u32, holders: Vec<Holder> },
+    DeviceGroup { allowed: u32, holders: Vec<SlotHolder> },
     #[error("all {allowed} places of the ledger are taken")]
     Full { allowed: usize },
-    #[error("an account, device, content or group name is longer than {NAME_LONGEST} bytes")]
+    #[error("an account, device, content or group name is longer than {MAX_NAME_BYTES} bytes")]
     Name,
 }
 
 /// Who holds a place that another one asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
+pub struct SlotHolder {
     pub content: String,
     pub device: String,
     pub opened: Instant,
 }
 
-impl Holder {
+impl SlotHolder {
     /// A refusal names at most this many.
-    pub(super) const SHOWN: usize = 16;
+    pub(super) const MAX_HOLDERS_SHOWN: usize = 16;
 
-    pub(super) fn of(row: Row<'_>) -> Self {
+    pub(super) fn of(row: SlotRow<'_>) -> Self {
         Self { content: row.content.to_owned(), device: row.device.to_owned(), opened: row.opened }
     }
 }

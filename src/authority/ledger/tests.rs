@@ -8,8 +8,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limits(per_account: u32, per_device: Option<u32>) -> Limits {
-    Limits {
+fn limits(per_account: u32, per_device: Option<u32>) -> SlotLimits {
+    SlotLimits {
         grace: 2 * SECOND,
         interval: 10 * SECOND,
         on_limit: OnLimit::DenyNewest,
@@ -20,20 +20,20 @@ fn limits(per_account: u32, per_device: Option<u32>) -> Limits {
     }
 }
 
-fn claim<'a>(account: &'a str, device: &'a str) -> Claim<'a> {
-    Claim { account, content: "c", content_group: None, device, device_group: None }
+fn claim<'a>(account: &'a str, device: &'a str) -> SlotClaim<'a> {
+    SlotClaim { account, content: "c", content_group: None, device, device_group: None }
 }
 
-impl Ledger {
+impl SlotLedger {
     fn grant(
         &mut self,
         now: Instant,
         account: &str,
         device: &str,
         content: &str,
-        limits: &Limits,
-    ) -> Result<Slot, Limit> {
-        self.open(now, &Claim { content, ..claim(account, device) }, limits).map(|(slot, _)| slot)
+        limits: &SlotLimits,
+    ) -> Result<SlotNumber, LimitReached> {
+        self.open(now, &SlotClaim { content, ..claim(account, device) }, limits).map(|(slot, _)| slot)
     }
 }
 
@@ -44,10 +44,11 @@ fn base() -> Instant {
 
 #[test]
 fn the_account_limit_names_its_holders() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     ledger.grant(now, "ann", "tv", "news", &limits(2, None)).unwrap();
     ledger.grant(now, "ann", "phone", "film", &limits(2, None)).unwrap();
-    let Err(Limit::Account { allowed, holders }) = ledger.grant(now, "ann", "pad", "film", &limits(2, None)) else {
+    let Err(LimitReached::Account { allowed, holders }) = ledger.grant(now, "ann", "pad", "film", &limits(2, None))
+    else {
         panic!("a third session was granted");
     };
     let mut devices: Vec<_> = holders.iter().map(|holder| holder.device.as_str()).collect();
@@ -58,7 +59,7 @@ fn the_account_limit_names_its_holders() {
 
 #[test]
 fn no_place_is_kept_for_who_may_not_play_any_more() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "ann", "phone", "film", &limits(1, None)).unwrap();
     assert!(ledger.move_to(now, slot, "tv", 60 * SECOND));
     assert!(ledger.grant(now, "ann", "pad", "film", &limits(1, None)).is_err(), "it is kept for the tv");
@@ -68,47 +69,47 @@ fn no_place_is_kept_for_who_may_not_play_any_more() {
 
 #[test]
 fn the_device_limit_counts_over_accounts() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     ledger.grant(now, "ann", "tv", "news", &limits(9, Some(1))).unwrap();
     let refused = ledger.grant(now, "bob", "tv", "news", &limits(9, Some(1)));
-    assert!(matches!(refused, Err(Limit::Device { allowed: 1, .. })));
+    assert!(matches!(refused, Err(LimitReached::Device { allowed: 1, .. })));
 }
 
 #[test]
 fn names_and_places_are_bounded() {
-    let (mut ledger, now) = (Ledger::new(1, 1), base());
-    let long = "x".repeat(NAME_LONGEST + 1);
-    assert_eq!(ledger.grant(now, &long, "d", "c", &limits(1, None)), Err(Limit::Name));
+    let (mut ledger, now) = (SlotLedger::new(1, 1), base());
+    let long = "x".repeat(MAX_NAME_BYTES + 1);
+    assert_eq!(ledger.grant(now, &long, "d", "c", &limits(1, None)), Err(LimitReached::Name));
     ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
-    assert_eq!(ledger.grant(now, "b", "d", "c", &limits(1, None)), Err(Limit::Full { allowed: 1 }));
+    assert_eq!(ledger.grant(now, "b", "d", "c", &limits(1, None)), Err(LimitReached::Full { allowed: 1 }));
 }
 
 #[test]
 fn a_beat_in_grace_keeps_and_one_after_it_finds_the_session_expired() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
     assert_eq!(ledger.beat(now + 12 * SECOND, slot), Ok(()));
     assert_eq!(ledger.beat(now + 24 * SECOND, slot), Ok(()));
-    assert_eq!(ledger.beat(now + 37 * SECOND, slot), Err(Lost::Expired));
-    assert_eq!(ledger.beat(now + 37 * SECOND, slot), Err(Lost::Expired));
+    assert_eq!(ledger.beat(now + 37 * SECOND, slot), Err(SlotLoss::Expired));
+    assert_eq!(ledger.beat(now + 37 * SECOND, slot), Err(SlotLoss::Expired));
     let ended = ledger.ended().next().unwrap();
-    assert_eq!((ended.end, ended.at, ended.beats), (End::Expire, now + 36 * SECOND, 2));
+    assert_eq!((ended.end, ended.at, ended.beats), (SlotEnding::Expire, now + 36 * SECOND, 2));
 }
 
 #[test]
 fn each_end_is_told_apart() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let open = |ledger: &mut Ledger| ledger.grant(now, "a", "d", "c", &limits(9, None)).unwrap();
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let open = |ledger: &mut SlotLedger| ledger.grant(now, "a", "d", "c", &limits(9, None)).unwrap();
     let (killed, closed) = (open(&mut ledger), open(&mut ledger));
     assert!(ledger.kill(killed) && ledger.close(closed));
-    assert_eq!(ledger.beat(now, killed), Err(Lost::Killed(Cause::Order)));
-    assert_eq!(ledger.beat(now, closed), Err(Lost::Unknown));
-    assert_eq!(ledger.beat(now, Slot(99)), Err(Lost::Unknown));
+    assert_eq!(ledger.beat(now, killed), Err(SlotLoss::Killed(KillCause::Order)));
+    assert_eq!(ledger.beat(now, closed), Err(SlotLoss::Unknown));
+    assert_eq!(ledger.beat(now, SlotNumber(99)), Err(SlotLoss::Unknown));
 }
 
 #[test]
 fn an_expired_session_makes_room_without_a_sweep() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
     assert!(ledger.grant(now + 12 * SECOND, "a", "d", "c", &limits(1, None)).is_err());
     assert!(ledger.grant(now + 13 * SECOND, "a", "d", "c", &limits(1, None)).is_ok());
@@ -116,17 +117,17 @@ fn an_expired_session_makes_room_without_a_sweep() {
 
 #[test]
 fn an_adopted_slot_counts_and_is_never_granted_again() {
-    let (mut ledger, now) = (Ledger::new(10, 5), base());
-    ledger.adopt(now, Slot(7), &claim("a", "d"), &limits(1, None)).unwrap();
-    ledger.adopt(now, Slot(7), &claim("a", "d"), &limits(1, None)).unwrap();
+    let (mut ledger, now) = (SlotLedger::new(10, 5), base());
+    ledger.adopt(now, SlotNumber(7), &claim("a", "d"), &limits(1, None)).unwrap();
+    ledger.adopt(now, SlotNumber(7), &claim("a", "d"), &limits(1, None)).unwrap();
     assert_eq!(ledger.len(), 1);
     assert!(ledger.grant(now, "a", "d", "c", &limits(1, None)).is_err());
-    assert_eq!(ledger.grant(now, "b", "d", "c", &limits(1, None)), Ok(Slot(8)));
+    assert_eq!(ledger.grant(now, "b", "d", "c", &limits(1, None)), Ok(SlotNumber(8)));
 }
 
 #[test]
 fn opening_and_closing_for_ever_keeps_nothing() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     for _ in 0..50_000 {
         let slot = ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
         ledger.close(slot);
@@ -137,7 +138,7 @@ fn opening_and_closing_for_ever_keeps_nothing() {
 
 #[test]
 fn beating_for_ever_keeps_one_entry_each() {
-    let (mut ledger, mut now) = (Ledger::new(10, 1), base());
+    let (mut ledger, mut now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
     for _ in 0..10_000 {
         now += 5 * SECOND;
@@ -149,44 +150,47 @@ fn beating_for_ever_keeps_one_entry_each() {
 
 #[test]
 fn a_group_of_devices_has_a_limit_of_its_own() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let rules = Limits { per_device_group: Some(1), per_content_group: Some(2), ..limits(9, None) };
-    let tv = |device| Claim { device_group: Some("tv"), ..claim("ann", device) };
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let rules = SlotLimits { per_device_group: Some(1), per_content_group: Some(2), ..limits(9, None) };
+    let tv = |device| SlotClaim { device_group: Some("tv"), ..claim("ann", device) };
     ledger.open(now, &tv("tv-1"), &rules).unwrap();
-    let Err(Limit::DeviceGroup { allowed: 1, holders }) = ledger.open(now, &tv("tv-2"), &rules) else {
+    let Err(LimitReached::DeviceGroup { allowed: 1, holders }) = ledger.open(now, &tv("tv-2"), &rules) else {
         panic!("a second television was granted");
     };
     assert_eq!(holders[0].device, "tv-1");
-    assert!(ledger.open(now, &Claim { account: "bob", ..tv("tv-2") }, &rules).is_ok(), "counted within the account");
-    assert!(ledger.open(now, &Claim { device_group: Some("phone"), ..claim("ann", "p") }, &rules).is_ok());
+    assert!(
+        ledger.open(now, &SlotClaim { account: "bob", ..tv("tv-2") }, &rules).is_ok(),
+        "counted within the account"
+    );
+    assert!(ledger.open(now, &SlotClaim { device_group: Some("phone"), ..claim("ann", "p") }, &rules).is_ok());
     assert!(ledger.open(now, &claim("ann", "q"), &rules).is_ok(), "in no group");
-    let sport = |device| Claim { content_group: Some("tv"), ..claim("ann", device) };
+    let sport = |device| SlotClaim { content_group: Some("tv"), ..claim("ann", device) };
     assert!(ledger.open(now, &sport("r"), &rules).is_ok(), "a content group is no device group");
     assert!(ledger.open(now, &sport("s"), &rules).is_ok());
-    assert!(matches!(ledger.open(now, &sport("t"), &rules), Err(Limit::ContentGroup { allowed: 2, .. })));
+    assert!(matches!(ledger.open(now, &sport("t"), &rules), Err(LimitReached::ContentGroup { allowed: 2, .. })));
 }
 
 #[test]
 fn the_oldest_gives_way_and_is_told_why() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let rules = Limits { on_limit: OnLimit::EndOldest, ..limits(2, None) };
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(2, None) };
     let oldest = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     let other = ledger.grant(now + SECOND, "bob", "tv", "c", &rules).unwrap();
     let newer = ledger.grant(now + 2 * SECOND, "ann", "pad", "c", &rules).unwrap();
     ledger.beat(now + 3 * SECOND, oldest).unwrap();
     let (_, ended) = ledger.open(now + 4 * SECOND, &claim("ann", "phone"), &rules).unwrap();
     assert_eq!(ended, [oldest]);
-    assert_eq!(ledger.lost(oldest), Some(Lost::Killed(Cause::Replace)));
-    assert_eq!(ledger.beat(now + 4 * SECOND, oldest), Err(Lost::Killed(Cause::Replace)));
-    assert_eq!(Lost::Killed(Cause::Replace).to_string(), "another device plays now");
+    assert_eq!(ledger.lost(oldest), Some(SlotLoss::Killed(KillCause::Replace)));
+    assert_eq!(ledger.beat(now + 4 * SECOND, oldest), Err(SlotLoss::Killed(KillCause::Replace)));
+    assert_eq!(SlotLoss::Killed(KillCause::Replace).to_string(), "another device plays now");
     assert_eq!((ledger.lost(newer), ledger.lost(other)), (None, None));
 }
 
 #[test]
 fn what_ends_for_a_group_makes_room_in_the_account_too() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let rules = Limits { on_limit: OnLimit::EndOldest, per_device_group: Some(1), ..limits(2, None) };
-    let phone = |device| Claim { device_group: Some("phone"), ..claim("ann", device) };
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let rules = SlotLimits { on_limit: OnLimit::EndOldest, per_device_group: Some(1), ..limits(2, None) };
+    let phone = |device| SlotClaim { device_group: Some("phone"), ..claim("ann", device) };
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     let (first, _) = ledger.open(now, &phone("p1"), &rules).unwrap();
     let (_, ended) = ledger.open(now, &phone("p2"), &rules).unwrap();
@@ -195,29 +199,29 @@ fn what_ends_for_a_group_makes_room_in_the_account_too() {
 
 #[test]
 fn a_refused_session_ends_nobody() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let rules = Limits {
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let rules = SlotLimits {
         on_limit: OnLimit::EndOldest,
         per_content_group: Some(0),
         per_device_group: Some(1),
         ..limits(1, None)
     };
-    let tv = |device| Claim { device_group: Some("tv"), ..claim("ann", device) };
+    let tv = |device| SlotClaim { device_group: Some("tv"), ..claim("ann", device) };
     ledger.open(now, &tv("tv-1"), &rules).unwrap();
-    let refused = ledger.open(now, &Claim { content_group: Some("sport"), ..tv("tv-2") }, &rules);
-    assert!(matches!(refused, Err(Limit::ContentGroup { allowed: 0, .. })));
+    let refused = ledger.open(now, &SlotClaim { content_group: Some("sport"), ..tv("tv-2") }, &rules);
+    assert!(matches!(refused, Err(LimitReached::ContentGroup { allowed: 0, .. })));
     assert_eq!((ledger.len(), ledger.ended_total()), (1, 0));
 }
 
 #[test]
 fn a_moved_place_waits_for_its_device() {
     for on_limit in [OnLimit::DenyNewest, OnLimit::EndOldest] {
-        let (mut ledger, now) = (Ledger::new(10, 1), base());
-        let rules = Limits { on_limit, ..limits(1, None) };
+        let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+        let rules = SlotLimits { on_limit, ..limits(1, None) };
         let slot = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
         assert!(ledger.move_to(now, slot, "pad", 60 * SECOND));
         assert!(!ledger.move_to(now, slot, "pad", 60 * SECOND), "it is gone");
-        assert_eq!(ledger.beat(now, slot), Err(Lost::Killed(Cause::Move)));
+        assert_eq!(ledger.beat(now, slot), Err(SlotLoss::Killed(KillCause::Move)));
         assert!(ledger.grant(now, "ann", "phone", "c", &rules).is_err(), "the place is kept");
         assert!(ledger.grant(now, "bob", "pad", "c", &rules).is_ok(), "another account's");
         assert_eq!(ledger.reserved().count(), 1);
@@ -228,7 +232,7 @@ fn a_moved_place_waits_for_its_device() {
 
 #[test]
 fn a_reservation_lapses() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "ann", "tv", "c", &limits(1, None)).unwrap();
     assert!(ledger.move_to(now, slot, "pad", 60 * SECOND));
     assert!(ledger.grant(now + 60 * SECOND, "ann", "tv", "c", &limits(1, None)).is_err());
@@ -238,7 +242,7 @@ fn a_reservation_lapses() {
 
 #[test]
 fn moving_for_ever_keeps_nothing() {
-    let (mut ledger, mut now) = (Ledger::new(10, 1), base());
+    let (mut ledger, mut now) = (SlotLedger::new(10, 1), base());
     let rules = limits(1, None);
     for turn in 0..10_000u32 {
         now += Duration::from_micros(1);
@@ -257,7 +261,7 @@ mod model;
 struct Written(std::collections::BTreeMap<u64, crate::store::SlotRecord>);
 
 impl Written {
-    fn follow(&mut self, ledger: &mut Ledger, at: &crate::clock::Moment) {
+    fn follow(&mut self, ledger: &mut SlotLedger, at: &crate::clock::Moment) {
         for slot in ledger.take_changed() {
             match ledger.record(slot, &"own".into(), at) {
                 Some(record) => drop(self.0.insert(slot.0, record)),
@@ -270,7 +274,7 @@ impl Written {
 #[test]
 fn places_and_kills_outlive_a_restart() {
     let mut at = crate::clock::Clock.moment();
-    let limits = Limits {
+    let limits = SlotLimits {
         grace: Duration::from_secs(10),
         interval: Duration::from_secs(30),
         on_limit: OnLimit::DenyNewest,
@@ -280,8 +284,8 @@ fn places_and_kills_outlive_a_restart() {
         per_device_group: None,
     };
     let claim =
-        |device, group| Claim { account: "ann", content: "c", content_group: group, device, device_group: None };
-    let (mut ledger, mut written) = (Ledger::new(10, 1), Written::default());
+        |device, group| SlotClaim { account: "ann", content: "c", content_group: group, device, device_group: None };
+    let (mut ledger, mut written) = (SlotLedger::new(10, 1), Written::default());
     ledger.track();
     let (held, _) = ledger.open(at.now, &claim("tv", Some("hd")), &limits).unwrap();
     let (killed, _) = ledger.open(at.now, &claim("phone", None), &limits).unwrap();
@@ -298,18 +302,21 @@ fn places_and_kills_outlive_a_restart() {
     // Twenty seconds later: nobody was there to beat.
     at.now += Duration::from_secs(20);
     at.wall += Duration::from_secs(20);
-    let mut next = Ledger::new(10, 1);
+    let mut next = SlotLedger::new(10, 1);
     next.track();
     for record in written.0.values() {
         next.restore(record, limits.interval + limits.grace, &at);
     }
     assert_eq!(next.len(), 1);
-    assert!(matches!(next.open(at.now, &claim("other", Some("hd")), &limits), Err(Limit::ContentGroup { .. })));
+    assert!(matches!(next.open(at.now, &claim("other", Some("hd")), &limits), Err(LimitReached::ContentGroup { .. })));
     let (fresh, _) = next.open(at.now, &claim("other", None), &limits).unwrap();
     assert!(fresh > moved, "no slot is given twice");
-    assert!(matches!(next.open(at.now, &claim("more", None), &limits), Err(Limit::Account { .. })), "one is kept");
-    assert_eq!(next.beat(at.now, killed), Err(Lost::Killed(Cause::Order)));
-    assert_eq!(next.beat(at.now, moved), Err(Lost::Killed(Cause::Move)));
+    assert!(
+        matches!(next.open(at.now, &claim("more", None), &limits), Err(LimitReached::Account { .. })),
+        "one is kept"
+    );
+    assert_eq!(next.beat(at.now, killed), Err(SlotLoss::Killed(KillCause::Order)));
+    assert_eq!(next.beat(at.now, moved), Err(SlotLoss::Killed(KillCause::Move)));
     assert_eq!(next.beat(at.now + Duration::from_secs(39), held), Ok(()), "a whole lifetime to beat again");
     assert!(next.open(at.now, &claim("tablet", None), &limits).is_ok(), "the kept place is its own");
     // The reservation is used up: nothing but the kill is left of it.
@@ -320,8 +327,8 @@ fn places_and_kills_outlive_a_restart() {
 
 #[test]
 fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
-    let (mut ledger, now) = (Ledger::new(10, 1), base());
-    let rules = Limits { on_limit: OnLimit::EndOldest, ..limits(1, None) };
+    let (mut ledger, now) = (SlotLedger::new(10, 1), base());
+    let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(1, None) };
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     let [phone, pad] = ["phone", "pad"].map(|device| ledger.reserve(now + SECOND, &claim("ann", device), None, &rules));
     let (phone, pad) = (phone.unwrap(), pad.unwrap());
@@ -330,14 +337,14 @@ fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
     assert!(ledger.close(phone));
     assert_eq!(ledger.lost(tv), None);
     assert_eq!(ledger.confirm(pad, &rules), [tv]);
-    assert_eq!(ledger.lost(tv), Some(Lost::Killed(Cause::Replace)));
+    assert_eq!(ledger.lost(tv), Some(SlotLoss::Killed(KillCause::Replace)));
     assert_eq!((ledger.confirm(pad, &rules), ledger.confirm(phone, &rules)), (vec![], vec![]), "once");
     assert_eq!(ledger.len(), 1);
 }
 
 #[test]
 fn provisional_sessions_hold_their_places_against_each_other_where_nobody_gives_way() {
-    let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
+    let (mut ledger, now, rules) = (SlotLedger::new(10, 1), base(), limits(1, None));
     let thief = ledger.reserve(now, &claim("ann", "thief"), None, &rules).unwrap();
     assert!(ledger.reserve(now, &claim("ann", "tv"), None, &rules).is_err());
     assert!(ledger.close(thief));
@@ -349,7 +356,7 @@ fn provisional_sessions_hold_their_places_against_each_other_where_nobody_gives_
 
 #[test]
 fn a_reservation_that_a_provisional_session_used_is_there_again_when_it_is_given_up() {
-    let (mut ledger, now, rules) = (Ledger::new(10, 1), base(), limits(1, None));
+    let (mut ledger, now, rules) = (SlotLedger::new(10, 1), base(), limits(1, None));
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     assert!(ledger.move_to(now, tv, "phone", 60 * SECOND));
     let forged = ledger.reserve(now, &claim("ann", "phone"), None, &rules).unwrap();
@@ -367,9 +374,9 @@ proptest! {
     #[test]
     fn confirmed_sessions_never_exceed_the_limit(acts in prop::collection::vec((0..3u8, 0..6usize), 1..60), ends in any::<bool>()) {
         let on_limit = if ends { OnLimit::EndOldest } else { OnLimit::DenyNewest };
-        let (mut ledger, now) = (Ledger::new(100, 1), base());
-        let rules = Limits { on_limit, ..limits(2, None) };
-        let (mut open, mut confirmed): (Vec<Slot>, Vec<Slot>) = Default::default();
+        let (mut ledger, now) = (SlotLedger::new(100, 1), base());
+        let rules = SlotLimits { on_limit, ..limits(2, None) };
+        let (mut open, mut confirmed): (Vec<SlotNumber>, Vec<SlotNumber>) = Default::default();
         for (number, (act, which)) in acts.into_iter().enumerate() {
             let at = now + Duration::from_millis(number as u64);
             match act {
@@ -393,8 +400,8 @@ proptest! {
 #[test]
 fn a_preload_counts_with_what_its_device_plays_and_with_nobody_elses() {
     for on_limit in [OnLimit::DenyNewest, OnLimit::EndOldest] {
-        let (mut ledger, now) = (Ledger::new(100, 1), base());
-        let rules = Limits { on_limit, ..limits(1, None) };
+        let (mut ledger, now) = (SlotLedger::new(100, 1), base());
+        let rules = SlotLimits { on_limit, ..limits(1, None) };
         let film = ledger.reserve(now, &claim("ann", "tv"), None, &rules).unwrap();
         ledger.confirm(film, &rules);
         // Of another device it is not beside.

@@ -1,10 +1,10 @@
 //! Whom a session is counted for.
 
-use super::limit::NAME_LONGEST;
+use super::limit::MAX_NAME_BYTES;
 
 /// The names under which a session takes its places.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct SlotClaim<'a> {
     pub account: &'a str,
     pub content: &'a str,
     /// Counted within the account; in none if absent.
@@ -16,7 +16,7 @@ pub struct Claim<'a> {
 
 /// Which of an account's groups.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Grouped {
+pub(super) enum GroupKind {
     Content,
     Device,
 }
@@ -31,17 +31,17 @@ pub(super) fn group_of(name: &str) -> &str {
     read().unwrap_or(name)
 }
 
-impl Claim<'_> {
+impl SlotClaim<'_> {
     pub(super) fn fits(&self) -> bool {
         let names = [Some(self.account), Some(self.content), self.content_group, Some(self.device), self.device_group];
-        names.into_iter().flatten().all(|name| name.len() <= NAME_LONGEST)
+        names.into_iter().flatten().all(|name| name.len() <= MAX_NAME_BYTES)
     }
 
     /// The name of the claim's group in the index; no two accounts or kinds of group share one.
-    pub(super) fn group(&self, of: Grouped) -> Option<String> {
+    pub(super) fn group(&self, of: GroupKind) -> Option<String> {
         let (kind, group) = match of {
-            Grouped::Content => ('c', self.content_group?),
-            Grouped::Device => ('d', self.device_group?),
+            GroupKind::Content => ('c', self.content_group?),
+            GroupKind::Device => ('d', self.device_group?),
         };
         Some(format!("{kind}{}:{group}{}", group.len(), self.account))
     }
@@ -54,14 +54,14 @@ mod tests {
     #[test]
     fn a_group_is_read_from_its_name_in_the_index() {
         for group in ["sports", "", "7:7", "größe"] {
-            let claim = Claim {
+            let claim = SlotClaim {
                 account: "3:ann",
                 content: "c",
                 content_group: Some(group),
                 device: "tv",
                 device_group: Some(group),
             };
-            for of in [Grouped::Content, Grouped::Device] {
+            for of in [GroupKind::Content, GroupKind::Device] {
                 assert_eq!(group_of(&claim.group(of).unwrap()), group);
             }
         }

@@ -11,51 +11,52 @@ use std::time::Duration;
 use crate::clock::Unslept;
 
 /// From 2020 to 2100, in seconds since the epoch: another date is a mistake.
-const PLAUSIBLE: std::ops::Range<Duration> = Duration::from_secs(1_577_836_800)..Duration::from_secs(4_102_444_800);
+const PLAUSIBLE_DATES: std::ops::Range<Duration> =
+    Duration::from_secs(1_577_836_800)..Duration::from_secs(4_102_444_800);
 /// How long a date is carried on. A wrong one must not keep all later calls, which could correct it,
 /// from being made.
-const FRESH: Duration = Duration::from_secs(600);
+const MAX_DATE_AGE: Duration = Duration::from_secs(600);
 /// A device clock that is further off is worth a word.
-const TOLERATED: Duration = Duration::from_secs(30);
+const MAX_UNWARNED_OFFSET: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct FarClock {
-    heard: Mutex<Option<Heard>>,
+pub(super) struct AuthorityClock {
+    heard: Mutex<Option<HeardDate>>,
     told: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct HeardDate {
     at: Unslept,
     date: Duration,
 }
 
 /// What a date says about the device's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Lesson {
+pub(super) struct ClockOffset {
     /// Seconds that the authority is ahead of the device.
     pub(super) offset: f64,
     /// Off too far, for the first time.
     pub(super) warn: bool,
 }
 
-impl FarClock {
+impl AuthorityClock {
     /// The newest date wins; an implausible one is ignored. `date` and `wall` since the epoch.
-    pub(super) fn learn(&self, now: Unslept, wall: Duration, date: Duration) -> Option<Lesson> {
-        if !PLAUSIBLE.contains(&date) {
+    pub(super) fn learn(&self, now: Unslept, wall: Duration, date: Duration) -> Option<ClockOffset> {
+        if !PLAUSIBLE_DATES.contains(&date) {
             return None;
         }
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { at: now, date });
-        let beyond = date.abs_diff(wall) > TOLERATED;
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(HeardDate { at: now, date });
+        let beyond = date.abs_diff(wall) > MAX_UNWARNED_OFFSET;
         let warn = beyond && !self.told.swap(true, Ordering::Relaxed);
-        Some(Lesson { offset: date.as_secs_f64() - wall.as_secs_f64(), warn })
+        Some(ClockOffset { offset: date.as_secs_f64() - wall.as_secs_f64(), warn })
     }
 
     /// The authority's time since the epoch; none when nothing was heard lately.
     pub(super) fn read(&self, now: Unslept) -> Option<Duration> {
         let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = now.since(heard.at);
-        (since <= FRESH).then(|| heard.date + since)
+        (since <= MAX_DATE_AGE).then(|| heard.date + since)
     }
 }
 
@@ -72,12 +73,12 @@ mod tests {
 
     #[test]
     fn nothing_heard_is_nothing_known() {
-        assert_eq!(FarClock::default().read(Clock.unslept()), None);
+        assert_eq!(AuthorityClock::default().read(Clock.unslept()), None);
     }
 
     #[test]
     fn the_newest_date_is_carried_on_for_a_while() {
-        let (far, now) = (FarClock::default(), Clock.unslept());
+        let (far, now) = (AuthorityClock::default(), Clock.unslept());
         far.learn(now, WALL, WALL + seconds(86_400)).unwrap();
         far.learn(now + seconds(5), WALL, WALL - seconds(86_400)).unwrap();
         assert_eq!(far.read(now + seconds(5)), Some(WALL - seconds(86_400)));
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_device_clock_does_not_matter_once_a_date_is_heard() {
-        let (far, now) = (FarClock::default(), Clock.unslept());
+        let (far, now) = (AuthorityClock::default(), Clock.unslept());
         for wall in [Duration::ZERO, WALL, WALL * 3] {
             far.learn(now, wall, WALL).unwrap();
             assert_eq!(far.read(now), Some(WALL));
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_device_clock_that_steps_between_two_replies_changes_nothing() {
-        let (far, now, day) = (FarClock::default(), Clock.unslept(), seconds(86_400));
+        let (far, now, day) = (AuthorityClock::default(), Clock.unslept(), seconds(86_400));
         far.learn(now, WALL, WALL).unwrap();
         for (after, wall) in [(5, WALL + day), (10, WALL - day), (15, WALL)] {
             let before = far.read(now + seconds(after)).unwrap();
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn implausible_dates_are_ignored() {
-        let (far, now) = (FarClock::default(), Clock.unslept());
+        let (far, now) = (AuthorityClock::default(), Clock.unslept());
         far.learn(now, WALL, WALL).unwrap();
         for date in [Duration::ZERO, seconds(1_577_836_799), seconds(4_102_444_800), Duration::MAX] {
             assert_eq!(far.learn(now, WALL, date), None, "{date:?}");
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_is_warned_about_once() {
-        let (far, now) = (FarClock::default(), Clock.unslept());
+        let (far, now) = (AuthorityClock::default(), Clock.unslept());
         let offs = [0, 30, 31, 31, 0, 90].map(|off| far.learn(now, WALL, WALL - seconds(off)).unwrap());
         assert_eq!(offs.map(|lesson| lesson.warn), [false, false, true, false, false, false]);
         assert_eq!(offs.map(|lesson| lesson.offset), [0.0, -30.0, -31.0, -31.0, 0.0, -90.0]);

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::counter::Counter;
-use super::embedded::{Row, Slot};
+use super::super::ledger::{SlotNumber, SlotRow};
+use super::EmbeddedAuthority;
 
 /// A place that is moved is kept for its new device for this long.
-pub const RESERVED: Duration = Duration::from_secs(60);
+pub const MOVED_SLOT_KEPT: Duration = Duration::from_secs(60);
 
 /// One place that is taken.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldSlot {
     pub account: String,
     pub beats: u64,
     pub content: String,
@@ -21,20 +21,20 @@ pub struct Held {
     pub last_good: Duration,
     /// Since it was opened.
     pub age: Duration,
-    pub slot: Slot,
+    pub slot: SlotNumber,
 }
 
 /// One place that is kept for a device.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptSlot {
     pub account: String,
     pub device: String,
     /// How much longer.
     pub rest: Duration,
 }
 
-impl Held {
-    fn of(now: Instant, row: &Row<'_>) -> Self {
+impl HeldSlot {
+    fn of(now: Instant, row: &SlotRow<'_>) -> Self {
         Self {
             account: row.account.to_owned(),
             age: now.saturating_duration_since(row.opened),
@@ -49,29 +49,29 @@ impl Held {
     }
 }
 
-impl Counter {
+impl EmbeddedAuthority {
     /// So many of the taken places that were opened after `after`, oldest first. The books are locked meanwhile.
-    pub fn held_after(&self, now: Instant, after: Option<Slot>, most: usize) -> Vec<Held> {
+    pub fn held_after(&self, now: Instant, after: Option<SlotNumber>, most: usize) -> Vec<HeldSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
-        let held = ledger.list_after(after).take(most).map(|row| Held::of(now, &row));
+        let held = ledger.list_after(after).take(most).map(|row| HeldSlot::of(now, &row));
         held.collect()
     }
 
     /// The places of one account, oldest first.
-    pub fn held_by(&self, now: Instant, account: &str, most: usize) -> Vec<Held> {
+    pub fn held_by(&self, now: Instant, account: &str, most: usize) -> Vec<HeldSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
-        let mut held: Vec<_> = ledger.of_account(account).take(most).map(|row| Held::of(now, &row)).collect();
+        let mut held: Vec<_> = ledger.of_account(account).take(most).map(|row| HeldSlot::of(now, &row)).collect();
         held.sort_by_key(|held| held.slot);
         held
     }
 
     /// The places that are kept for somebody: as many as operators have moved in the last minute.
-    pub fn kept(&self, now: Instant) -> Vec<Kept> {
+    pub fn kept(&self, now: Instant) -> Vec<KeptSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
-        let kept = ledger.reserved().map(|reserved| Kept {
+        let kept = ledger.reserved().map(|reserved| KeptSlot {
             account: reserved.account.to_owned(),
             device: reserved.device.to_owned(),
             rest: reserved.until.saturating_duration_since(now),
@@ -80,29 +80,29 @@ impl Counter {
     }
 
     /// Takes the places of those who may not play any more, by the lists as they are now. Returns how many.
-    pub(super) fn turn_out(&self) -> usize {
+    pub(in crate::authority) fn turn_out(&self) -> usize {
         let unwelcome = |account: &str, device: &str| self.unwelcome(account, device).is_some();
         if self.admits_all() { 0 } else { self.ledger().turn_out(unwelcome) }
     }
 
     /// False if nobody holds this place.
-    pub fn end(&self, now: Instant, slot: Slot) -> bool {
+    pub fn end(&self, now: Instant, slot: SlotNumber) -> bool {
         let mut ledger = self.ledger();
         ledger.sweep(now);
         ledger.kill(slot)
     }
 
     /// As [`Self::move_to`], if the place is one of this account.
-    pub fn move_within(&self, now: Instant, account: &str, slot: Slot, device: &str) -> bool {
+    pub fn move_within(&self, now: Instant, account: &str, slot: SlotNumber, device: &str) -> bool {
         let mut ledger = self.ledger();
         ledger.sweep(now);
-        ledger.row(slot).is_some_and(|row| row.account == account) && ledger.move_to(now, slot, device, RESERVED)
+        ledger.row(slot).is_some_and(|row| row.account == account) && ledger.move_to(now, slot, device, MOVED_SLOT_KEPT)
     }
 
-    /// Ends who holds the place, and keeps it [`RESERVED`] long for this device of the same account.
+    /// Ends who holds the place, and keeps it [`MOVED_SLOT_KEPT`] long for this device of the same account.
     /// False if nobody holds it.
-    pub fn move_to(&self, now: Instant, slot: Slot, device: &str) -> bool {
-        self.ledger().move_to(now, slot, device, RESERVED)
+    pub fn move_to(&self, now: Instant, slot: SlotNumber, device: &str) -> bool {
+        self.ledger().move_to(now, slot, device, MOVED_SLOT_KEPT)
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::authority::AuthoritySignals;
-    use crate::authority::embedded::{Claim, Limits};
+    use crate::authority::ledger::{SlotClaim, SlotLimits};
     use crate::clock::Clock;
     use crate::config::{self, AuthorityKind};
 
@@ -122,10 +122,10 @@ mod tests {
                     license-server = \"http://127.0.0.1:9/x\"";
         let mut config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
         let AuthorityKind::Embedded(home) = config.authorities.remove(0).kind else { panic!("another kind") };
-        let (counter, now) = (Counter::new(*home, &AuthoritySignals::default()), Clock.now());
-        let limits = Limits {
-            grace: RESERVED,
-            interval: RESERVED,
+        let (counter, now) = (EmbeddedAuthority::new(*home, &AuthoritySignals::default()), Clock.now());
+        let limits = SlotLimits {
+            grace: MOVED_SLOT_KEPT,
+            interval: MOVED_SLOT_KEPT,
             on_limit: config::OnLimit::DenyNewest,
             per_account: 1,
             per_content_group: None,
@@ -133,13 +133,13 @@ mod tests {
             per_device_group: None,
         };
         let open = |account| {
-            let claim = Claim { account, content: "", content_group: None, device: "tv", device_group: None };
+            let claim = SlotClaim { account, content: "", content_group: None, device: "tv", device_group: None };
             counter.ledger().open(now, &claim, &limits).unwrap().0
         };
         let (ann, bob) = (open("ann"), open("bob"));
         assert!(!counter.move_within(now, "ann", bob, "phone"));
         assert!(!counter.move_within(now, "", bob, "phone"));
-        assert!(!counter.move_within(now, "ann", Slot(ann.0 ^ bob.0), "phone"));
+        assert!(!counter.move_within(now, "ann", SlotNumber(ann.0 ^ bob.0), "phone"));
         let of = |account| counter.held_by(now, account, 9).iter().map(|held| held.slot).collect::<Vec<_>>();
         assert_eq!((of("ann"), of("bob"), of("eve")), (vec![ann], vec![bob], vec![]));
         assert!(counter.move_within(now, "ann", ann, "phone") && !counter.move_within(now, "ann", ann, "phone"));

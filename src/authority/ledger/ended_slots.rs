@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use super::Slot;
+use super::SlotNumber;
 
 /// Why a session was ended against its will; shown to its player.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Cause {
+pub enum KillCause {
     #[error("this account or device may not play any more")]
     Deny,
     #[error("this playback was moved to another device")]
@@ -23,46 +23,46 @@ pub enum Cause {
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum End {
+pub enum SlotEnding {
     Close,
     Expire,
-    Kill(Cause),
+    Kill(KillCause),
 }
 
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct EndedSlot {
     pub account: Arc<str>,
     /// An expiry's own deadline; for the other ends, the last time that the ledger was told.
     pub at: Instant,
     pub beats: u64,
     pub content: Arc<str>,
     pub device: Arc<str>,
-    pub end: End,
+    pub end: SlotEnding,
     pub opened: Instant,
-    pub slot: Slot,
+    pub slot: SlotNumber,
 }
 
 /// Why a beat was refused.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Lost {
+pub enum SlotLoss {
     #[error("the session missed its beats")]
     Expired,
     #[error("{0}")]
-    Killed(Cause),
+    Killed(KillCause),
     /// Never granted, closed at its own wish, or ended too long ago.
     #[error("the session is not known")]
     Unknown,
 }
 
-pub(super) struct Past {
+pub(super) struct EndedSlots {
     capacity: usize,
-    ends: HashMap<Slot, End>,
+    ends: HashMap<SlotNumber, SlotEnding>,
     latest: Option<Instant>,
-    order: VecDeque<Ended>,
+    order: VecDeque<EndedSlot>,
     total: u64,
 }
 
-impl Past {
+impl EndedSlots {
     pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, ends: HashMap::new(), latest: None, order: VecDeque::new(), total: 0 }
     }
@@ -72,7 +72,7 @@ impl Past {
     }
 
     /// Gives the one that had to be forgotten for it.
-    pub(super) fn add(&mut self, ended: Ended) -> Option<Slot> {
+    pub(super) fn add(&mut self, ended: EndedSlot) -> Option<SlotNumber> {
         self.total += 1;
         self.ends.insert(ended.slot, ended.end);
         self.order.push_back(ended);
@@ -82,15 +82,15 @@ impl Past {
         Some(oldest)
     }
 
-    pub(super) fn why(&self, slot: Slot) -> Lost {
+    pub(super) fn why(&self, slot: SlotNumber) -> SlotLoss {
         match self.ends.get(&slot) {
-            Some(End::Expire) => Lost::Expired,
-            Some(End::Kill(cause)) => Lost::Killed(*cause),
-            Some(End::Close) | None => Lost::Unknown,
+            Some(SlotEnding::Expire) => SlotLoss::Expired,
+            Some(SlotEnding::Kill(cause)) => SlotLoss::Killed(*cause),
+            Some(SlotEnding::Close) | None => SlotLoss::Unknown,
         }
     }
 
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Ended> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &EndedSlot> {
         self.order.iter().rev()
     }
 

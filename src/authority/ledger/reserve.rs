@@ -6,28 +6,28 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::session::Places;
-use super::{Cause, End, Ledger, Row, Slot};
+use super::slot_session::SlotPlaces;
+use super::{KillCause, SlotEnding, SlotLedger, SlotNumber, SlotRow};
 
-/// One reservation as [`Ledger::reserved`] shows it.
+/// One reservation as [`SlotLedger::reserved`] shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct Reserved<'a> {
+pub struct ReservedSlot<'a> {
     pub account: &'a str,
     pub device: &'a str,
     /// Lapses after this.
     pub until: Instant,
 }
 
-pub(super) struct Reservation {
+pub(super) struct SlotReservation {
     pub(super) device: Arc<str>,
-    pub(super) places: Places,
+    pub(super) places: SlotPlaces,
     pub(super) until: Instant,
 }
 
-impl Ledger {
+impl SlotLedger {
     /// Ends a session and keeps its places for `device` of the same account, for as long as `keep`. A
     /// device has one reservation at most: another one of it lapses. False if the slot was not live.
-    pub fn move_to(&mut self, now: Instant, slot: Slot, device: &str, keep: Duration) -> bool {
+    pub fn move_to(&mut self, now: Instant, slot: SlotNumber, device: &str, keep: Duration) -> bool {
         self.sweep(now);
         let Some(account) = self.sessions.get(&slot).map(|session| Arc::clone(&session.places.account)) else {
             return false;
@@ -35,18 +35,18 @@ impl Ledger {
         if let Some(earlier) = self.reservation(&account, device) {
             self.lapse(earlier);
         }
-        let Some(places) = self.end(slot, End::Kill(Cause::Move), None) else { return false };
+        let Some(places) = self.end(slot, SlotEnding::Kill(KillCause::Move), None) else { return false };
         self.hold(&places, slot);
         let until = now + keep;
-        self.reserved.insert(slot, Reservation { device: device.into(), places, until });
+        self.reserved.insert(slot, SlotReservation { device: device.into(), places, until });
         self.note(slot);
         self.arm(until, slot);
         true
     }
 
     /// The reservations that have not lapsed by the last time that the ledger was told, in no order.
-    pub fn reserved(&self) -> impl Iterator<Item = Reserved<'_>> {
-        self.reserved.values().map(|reservation| Reserved {
+    pub fn reserved(&self) -> impl Iterator<Item = ReservedSlot<'_>> {
+        self.reserved.values().map(|reservation| ReservedSlot {
             account: &reservation.places.account,
             device: &reservation.device,
             until: reservation.until,
@@ -54,25 +54,25 @@ impl Ledger {
     }
 
     /// Of one account, in no order.
-    pub fn of_account(&self, account: &str) -> impl Iterator<Item = Row<'_>> {
+    pub fn of_account(&self, account: &str) -> impl Iterator<Item = SlotRow<'_>> {
         self.accounts.all(account).filter_map(|slot| self.row(slot))
     }
 
-    pub(super) fn hold(&mut self, places: &Places, slot: Slot) {
+    pub(super) fn hold(&mut self, places: &SlotPlaces, slot: SlotNumber) {
         self.accounts.add(&places.account, slot);
         for group in places.groups.iter().flatten() {
             self.groups.add(group, slot);
         }
     }
 
-    pub(super) fn free(&mut self, places: &Places, slot: Slot) {
+    pub(super) fn free(&mut self, places: &SlotPlaces, slot: SlotNumber) {
         self.accounts.remove(&places.account, slot);
         for group in places.groups.iter().flatten() {
             self.groups.remove(group, slot);
         }
     }
 
-    pub(super) fn reservation(&self, account: &str, device: &str) -> Option<Slot> {
+    pub(super) fn reservation(&self, account: &str, device: &str) -> Option<SlotNumber> {
         if self.reserved.is_empty() {
             return None;
         }
@@ -80,7 +80,7 @@ impl Ledger {
         held.find(|slot| self.reserved.get(slot).is_some_and(|reservation| *reservation.device == *device))
     }
 
-    pub(super) fn lapse(&mut self, slot: Slot) {
+    pub(super) fn lapse(&mut self, slot: SlotNumber) {
         if let Some(reservation) = self.reserved.remove(&slot) {
             self.note(slot);
             self.free(&reservation.places, slot);

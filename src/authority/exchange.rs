@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::config::Endpoint;
 use crate::session::AskKind;
 
-pub(super) struct Wire<'a> {
+pub(super) struct AuthorityRequest<'a> {
     pub(super) body: Bytes,
     pub(super) endpoint: &'a Endpoint,
     pub(super) headers: HeaderMap,
@@ -15,7 +15,7 @@ pub(super) struct Wire<'a> {
     pub(super) path: Option<String>,
 }
 
-pub(super) struct Asked<'a> {
+pub(super) struct AuthorityReply<'a> {
     pub(super) body: &'a [u8],
     pub(super) kind: AskKind,
     pub(super) status: StatusCode,

@@ -3,20 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Slot;
+use super::SlotNumber;
 
 #[derive(Default)]
-pub(super) struct Index(HashMap<Arc<str>, HashSet<Slot>>);
+pub(super) struct SlotIndex(HashMap<Arc<str>, HashSet<SlotNumber>>);
 
-impl Index {
+impl SlotIndex {
     /// Returns the name as it is shared by all its slots.
-    pub(super) fn add(&mut self, name: &str, slot: Slot) -> Arc<str> {
+    pub(super) fn add(&mut self, name: &str, slot: SlotNumber) -> Arc<str> {
         let name = self.0.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known));
         self.0.entry(Arc::clone(&name)).or_default().insert(slot);
         name
     }
 
-    pub(super) fn remove(&mut self, name: &str, slot: Slot) {
+    pub(super) fn remove(&mut self, name: &str, slot: SlotNumber) {
         let Some(slots) = self.0.get_mut(name) else { return };
         slots.remove(&slot);
         if slots.is_empty() {
@@ -28,11 +28,11 @@ impl Index {
         self.0.get(name).map_or(0, HashSet::len)
     }
 
-    pub(super) fn slots(&self, name: &str) -> Vec<Slot> {
+    pub(super) fn slots(&self, name: &str) -> Vec<SlotNumber> {
         self.all(name).collect()
     }
 
-    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = Slot> {
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = SlotNumber> {
         self.0.get(name).into_iter().flatten().copied()
     }
 

@@ -1,16 +1,16 @@
 //! Who may not play any more, though he did when he was admitted.
 
-use super::{Cause, End, Ledger, Slot};
+use super::{KillCause, SlotEnding, SlotLedger, SlotNumber};
 
-impl Ledger {
+impl SlotLedger {
     /// Ends every session of an account and device that are unwelcome by now, and keeps no place for them. Returns
     /// how many sessions.
     pub fn turn_out(&mut self, unwelcome: impl Fn(&str, &str) -> bool) -> usize {
         let kept = self.reserved.iter().filter(|(_, kept)| unwelcome(&kept.places.account, &kept.device));
-        let kept: Vec<Slot> = kept.map(|(slot, _)| *slot).collect();
+        let kept: Vec<SlotNumber> = kept.map(|(slot, _)| *slot).collect();
         kept.into_iter().for_each(|slot| self.lapse(slot));
         let held = self.list().filter(|row| unwelcome(row.account, row.device));
-        let held: Vec<Slot> = held.map(|row| row.slot).collect();
-        held.into_iter().filter(|slot| self.end(*slot, End::Kill(Cause::Deny), None).is_some()).count()
+        let held: Vec<SlotNumber> = held.map(|row| row.slot).collect();
+        held.into_iter().filter(|slot| self.end(*slot, SlotEnding::Kill(KillCause::Deny), None).is_some()).count()
     }
 }
