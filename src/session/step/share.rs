@@ -10,9 +10,12 @@ use super::super::state::{Beats, Over, Session, State};
 use crate::config::Enforcement;
 
 impl Session {
-    /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open.
+    /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open; whether it
+    /// is to renew is its own route's word, and who opens the session may play by another route.
     pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
-        Self { shares: Some(Duration::ZERO), ..Self::new(now, seed, policy) }
+        let renews = policy.enforcement == Enforcement::Renewal && policy.renews;
+        let beats = if renews { Beats::Renewals { every: None } } else { Beats::Timer };
+        Self { beats, shares: Some(Duration::ZERO), ..Self::new(now, seed, policy) }
     }
 
     /// We send its beats.
@@ -20,7 +23,8 @@ impl Session {
         self.shares.is_none() && self.beats == Beats::Timer
     }
 
-    /// Goes where its device's session went.
+    /// Goes where its device's session went. `policy` may be that of another playback's route, so what it may end by
+    /// from now on is looked up at its next tick, which comes at once.
     pub(in crate::session) fn follow(&mut self, session: &Self, now: Instant, policy: &Policy, fx: &mut Effects) {
         let next = match &session.state {
             State::Opening { .. } => return,
@@ -29,7 +33,7 @@ impl Session {
                 if !matches!(self.state, State::Opening { .. }) {
                     return;
                 }
-                self.join(now, policy, fx);
+                self.join(now, fx);
                 State::Live { beat: now }
             }
             State::Closed { until, why } => State::Closed { until: *until, why: why.clone() },
@@ -44,17 +48,17 @@ impl Session {
         self.enter(next);
         fx.push(Effect::Wake);
         self.settle(now, policy, fx);
+        if self.is_active() {
+            self.look_at(now);
+        }
         self.check_invariants();
     }
 
-    fn join(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    fn join(&mut self, now: Instant, fx: &mut Effects) {
         fx.note(Event::Joined);
         self.life = Life::new(now);
         self.last_good = now;
         self.heard(now);
-        if policy.enforcement == Enforcement::Renewal && policy.renews {
-            self.beats = Beats::Renewals { every: None };
-        }
     }
 
     /// The authority would not have the content token by which it was to be opened; another one is tried.

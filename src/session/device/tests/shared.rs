@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Endings;
+use crate::config::{Endings, Enforcement};
 use crate::session::device::shared::MAX_SHARING;
 use crate::session::{Beats, Effect, Event, Media, Role};
 
@@ -532,6 +532,29 @@ fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
         house.yes();
     }
     assert_eq!(house.told(), "close close");
+}
+
+/// Two routes to one authority may differ in what they take for the end of a playback.
+#[test]
+fn a_picture_ends_as_its_own_route_says_whoevers_call_opened_the_session() {
+    let mut house = House::under(Policy { enforcement: Enforcement::Renewal, ..Policy::default() });
+    house.policy.endings.unused = None;
+    let opens = house.call(LICENSE.with(1)).0;
+    let other_route = house.policy.clone();
+    house.policy.enforcement = Enforcement::Heartbeat;
+    house.policy.endings.unused = Some(SECOND * 30);
+    let picture = house.call(LICENSE.with(2)).0;
+    let own_route = std::mem::replace(&mut house.policy, other_route);
+    // Delivered under the policy of the playback by which the session is opened.
+    house.yes();
+    assert_eq!(house.find(picture).session.beats(), Beats::Timer);
+    assert!(matches!(house.find(opens).session.beats(), Beats::Renewals { .. }));
+    house.deliver(opens, Input::Used);
+    house.policy = own_route;
+    house.tick(Duration::ZERO);
+    house.tick(SECOND * 31);
+    assert!(!house.find(picture).session.is_active(), "{:?}", house.find(picture).session.state());
+    assert!(house.find(opens).session.is_active());
 }
 
 #[test]
