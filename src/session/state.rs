@@ -287,7 +287,7 @@ impl Session {
 
     /// Waits for its turn among the device's playbacks.
     pub fn is_held(&self) -> bool {
-        self.shares.is_none() && matches!(self.state, State::Opening { held: true, .. })
+        self.shares.is_none() && self.waits()
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {

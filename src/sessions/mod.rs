@@ -177,8 +177,8 @@ impl Sessions {
                     (playback.card.card, playback.card.record) = (Arc::new(card), None);
                 }
             }
-            if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.is_held()) {
-                // Its open sets out later, when this call may be gone.
+            if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.waits()) {
+                // The open that it waits for sets out later, when this call may be gone.
                 playback.card.place = playback.card.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.

@@ -1,11 +1,13 @@
-//! The card of a session that several playbacks of a device share: that of the playback by whose content token it is
-//! opened.
+//! The card of a session that several playbacks of a device share, and the caller for whom it is opened: those of the
+//! playback by whose content token that is done.
 
 use std::sync::Arc;
 
 use super::card::Card;
 use super::table::Kept;
+use crate::ids::SessionId;
 use crate::session::{Device, Playback, Role};
+use crate::task::HeldPlace;
 
 /// Before the effects of a step are carried out: an open goes by the newest content token that was accepted.
 pub(super) fn share_cards(device: &mut Device<Kept>) {
@@ -23,4 +25,16 @@ pub(super) fn share_cards(device: &mut Device<Kept>) {
         playback.card.card = Arc::new(Card { opened, ..Card::clone(&of) });
         (playback.card.record, playback.card.opened_by) = (None, token);
     }
+}
+
+/// The place of the caller for whom this session is opened, if it had to wait: no player calls a shared one itself, so
+/// those that share it have one.
+pub(super) fn take_place(device: &mut Device<Kept>, id: SessionId) -> Option<HeldPlace> {
+    let opened_by = match device.playback(id)?.role {
+        Role::DeviceSession { by } => by,
+        Role::Alone | Role::Sharing(_) => id,
+    };
+    let waits_for_it = |p: &&Playback<Kept>| p.card.place.is_some() && (p.id == id || p.shares() == Some(id));
+    let caller = device.playbacks().iter().filter(waits_for_it).max_by_key(|p| p.id == opened_by)?.id;
+    device.playback_mut(caller)?.card.place.take()
 }

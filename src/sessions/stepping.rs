@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Notify;
 
 use super::retention::drop_tokens;
-use super::sharing::share_cards;
+use super::sharing::{share_cards, take_place};
 use super::table::{Kept, Seat};
 use super::{Asking, DeviceKey, Sessions};
 use crate::ids::SessionId;
@@ -74,9 +74,10 @@ impl Sessions {
         };
         match effect {
             Effect::Ask(ask) => {
-                let mut of_caller = || playback.card.place.take().or_else(HeldPlace::of_caller);
+                let card = playback.card.card.clone();
+                let mut of_caller = || take_place(device, id).or_else(HeldPlace::of_caller);
                 let place = if ask.kind == AskKind::Open { of_caller() } else { None };
-                jobs.push(Asking { ask, card: playback.card.card.clone(), id, key, place });
+                jobs.push(Asking { ask, card, id, key, place });
             }
             Effect::Displace(_) | Effect::Forget => {}
             Effect::Note(event) => {
@@ -115,7 +116,7 @@ impl Sessions {
 
 /// What has set out holds its caller's place itself; what is over needs none.
 fn drop_places(device: &mut Device<Kept>) {
-    for playback in device.playbacks_mut().filter(|playback| !playback.session.is_held()) {
+    for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
         playback.card.place = None;
     }
 }

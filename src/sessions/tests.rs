@@ -16,6 +16,7 @@ use crate::task::Tasks;
 mod household;
 mod keep;
 mod kills;
+mod places;
 mod retention;
 mod views;
 

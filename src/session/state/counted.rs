@@ -29,4 +29,9 @@ impl Session {
     pub fn is_asking(&self) -> bool {
         matches!(self.state, State::Opening { held: false, .. })
     }
+
+    /// Waits for an open that has not set out yet: its own, or that of the session that it shares.
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Opening { held: true, .. })
+    }
 }
