@@ -186,7 +186,7 @@ pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
     }
     named.extend(config.webhooks.iter().map(|webhook| (&webhook.url, webhook.ca.as_deref())));
     named.extend(config.authorize.iter().map(|route| (&route.authorize_url, route.ca.as_deref())));
-    named.extend(config.routes.iter().map(|route| (&route.license_server, route.ca.as_deref())));
+    named.extend(config.routes.iter().map(|route| (route.upstream(), route.ca.as_deref())));
     named
 }
 

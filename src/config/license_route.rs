@@ -1,13 +1,27 @@
 //! `[[route]]` with `kind = "license"`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::wrappings;
 use super::refusal::refusal;
-use super::route::{Frame, base, strip_cmcd};
+use super::route::{CommonFields, Frame, RouteKind, strip_cmcd};
 use super::section::Section;
 use super::units::show_duration;
-use super::{AuthorityKind, Endpoint, Route};
+use super::{AuthorityKind, Endpoint, Refusal, Route, Wrappings};
+
+/// The fields of a `[[route]]` that only those of kind `license` have.
+#[derive(Debug)]
+pub struct LicenseRouteSettings {
+    pub enforcement: Enforcement,
+    /// The server that grants the licenses.
+    pub license_server: Endpoint,
+    pub refusal: Refusal,
+    pub session_control: SessionControl,
+    /// What becomes of license calls in which no DRM message is recognised.
+    pub unrecognised: UnrecognisedCalls,
+    pub wrapping: Wrappings,
+}
 
 /// Who keeps the session alive toward the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,31 +67,39 @@ fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControl {
     }
 }
 
-pub(super) fn route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+pub(super) fn license_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
     table.need("license-server", "write the URL that players asked for licenses before");
     let license_server = table.word("license-server", Endpoint::parse);
+    let common = CommonFields::read(table, path, frame);
+    let authority = frame.kind(common.authority);
     let enforcement = enforcement(table);
-    let refusal = refusal(&table.table("refusal"));
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
-    let wrapping = wrappings(&table.table("body"));
     let session_control = table.choice("session-control", &SESSION_CONTROL);
-    let unrecognised = table.choice("unrecognised", &UNRECOGNISED);
-    let base = base(table, path, license_server, frame)?;
-    let session_control = session_control.unwrap_or_else(|| usual_session_control(frame.kind(base.authority)));
+    let session_control = session_control.unwrap_or_else(|| usual_session_control(authority));
+    let managed = common.authority.is_some() && session_control == SessionControl::Always;
+    let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
+    let unrecognised = table.choice("unrecognised", &UNRECOGNISED).unwrap_or(usual);
+    let (refusal, wrapping) = (refusal(&table.table("refusal")), wrappings(&table.table("body")));
     if session_control == SessionControl::Auto {
-        warn_of_unregistered(table, frame.kind(base.authority));
+        warn_of_unregistered(table, authority);
     }
-    warn_of_unlimited(table, session_control, frame.kind(base.authority));
-    if base.authority.is_some() {
-        warn_of_unused(table, base.endings.unused, frame.call);
+    warn_of_unlimited(table, session_control, authority);
+    if common.authority.is_some() {
+        warn_of_unused(table, common.endings.unused, frame.call);
     }
     if enforcement == Enforcement::Renewal {
-        expect_renewals(table, base.authority, frame);
+        expect_renewals(table, common.authority, frame);
     }
-    let managed = base.authority.is_some() && session_control == SessionControl::Always;
-    let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
-    let unrecognised = unrecognised.unwrap_or(usual);
-    Some(Route { enforcement, refusal, session_control, strip_cmcd, unrecognised, wrapping, ..base })
+    let license = LicenseRouteSettings {
+        enforcement,
+        // Not before all of the table has been read.
+        license_server: license_server?,
+        refusal,
+        session_control,
+        unrecognised,
+        wrapping,
+    };
+    common.into_route(RouteKind::License(Arc::new(license)), strip_cmcd)
 }
 
 fn enforcement(table: &Section<'_>) -> Enforcement {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::route::{Frame, base, route_path, strip_cmcd};
+use super::route::{CommonFields, Frame, RouteKind, route_path, strip_cmcd};
 use super::section::Section;
 use super::units::LONGEST;
 use super::{Endpoint, HostPattern, Route, host_pattern};
 
+/// The fields of a `[[route]]` that only those of kind `media` have.
 #[derive(Debug)]
-pub struct Media {
+pub struct MediaRouteSettings {
     /// Segments do not pass through us: manifests name them at their origin.
     pub direct: bool,
     /// A killed live playlist ends, and is not refused.
@@ -21,25 +22,28 @@ pub struct Media {
     pub license_route: Option<String>,
     /// Largest manifest, bytes.
     pub manifest_max: usize,
+    /// The URL below which manifests and segments are; it has no query.
+    pub origin: Endpoint,
     /// What is neither a manifest nor a segment that is known does not come through.
     pub strict: bool,
     /// The longest pause in a segment on its way from the origin.
     pub stall: Duration,
 }
 
-pub(super) fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
-    let origin = origin(table);
-    let media = Some(Box::new(media(table)));
-    let strip_cmcd = strip_cmcd(table).unwrap_or(true);
-    Some(Route { media, strip_cmcd, ..base(table, path, origin, frame)? })
-}
-
 const WHEN_KILLED: [(&str, bool); 2] = [("end", true), ("refuse", false)];
 const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
 const LARGEST: usize = 4 * 1024 * 1024;
 
-fn media(table: &Section<'_>) -> Media {
-    Media {
+pub(super) fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+    let media = media(table);
+    let strip_cmcd = strip_cmcd(table).unwrap_or(true);
+    let common = CommonFields::read(table, path, frame);
+    common.into_route(RouteKind::Media(Box::new(media?)), strip_cmcd)
+}
+
+fn media(table: &Section<'_>) -> Option<MediaRouteSettings> {
+    let origin = origin(table);
+    Some(MediaRouteSettings {
         direct: table.choice("segments", &SEGMENTS).unwrap_or(false),
         end_playlists: table.choice("when-killed", &WHEN_KILLED).unwrap_or(false),
         hosts: table.list("hosts", "[\"*.cdn.example\"]", host_pattern::host_pattern).unwrap_or_default(),
@@ -48,7 +52,9 @@ fn media(table: &Section<'_>) -> Media {
         manifest_max: table.size("manifest-max", 1024..=16 * LARGEST).unwrap_or(LARGEST),
         stall: table.duration("stall", Duration::from_millis(1)..=LONGEST).unwrap_or(Duration::from_secs(15)),
         strict: table.flag("strict").unwrap_or(false),
-    }
+        // Last, so that all of the table is read before a missing one gives up.
+        origin: origin?,
+    })
 }
 
 fn origin(table: &Section<'_>) -> Option<Endpoint> {

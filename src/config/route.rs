@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -10,55 +11,74 @@ use http::uri::PathAndQuery;
 
 use super::authorize_route::authorize;
 use super::endings::endings;
-use super::license_route::route;
-use super::media_route::media_route;
+use super::license_route::{LicenseRouteSettings, license_route};
+use super::media_route::{MediaRouteSettings, media_route};
 use super::nearest::nearest;
 use super::own_listener::check_urls;
 use super::section::Section;
 use super::units::{LONGEST, show_duration};
 use super::{
-    Authority, AuthorityKind, Authorize, Endings, Endpoint, Enforcement, Media, Refusal, Rung, SessionControl,
-    SessionUnit, TokenSource, UnrecognisedCalls, ViewerHeader, Wrapping, Wrappings, headers, identity_source, words,
+    Authority, AuthorityKind, Authorize, Endings, Endpoint, Rung, SessionUnit, TokenSource, ViewerHeader, headers,
+    identity_source, words,
 };
 
-/// `[[route]]`: a path prefix that players use.
+/// One `[[route]]` of kind `license` or `media`: a path prefix below which players play. Those of kind `authorize` are
+/// [`Authorize`].
 #[derive(Debug)]
 pub struct Route {
     /// Index into [`super::Config::authorities`]; none means: pass through, count, manage nothing.
     pub authority: Option<usize>,
-    /// Trusted for the license server in place of the public roots.
+    /// Trusted for the upstream in place of the public roots.
     pub ca: Option<PathBuf>,
     pub content_token: Vec<TokenSource>,
     /// The identity ladder: the first rung that answers names the device.
     pub device: Vec<Rung>,
     pub endings: Endings,
-    pub enforcement: Enforcement,
-    /// Request headers that are passed on to the license server, beside the built-in ones.
+    /// Request headers that are passed on to the upstream, beside the built-in ones.
     pub headers: Vec<HeaderName>,
     /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
-    /// Of a media route: the origin.
-    pub license_server: Endpoint,
-    /// For a media route, and only for one.
-    pub media: Option<Box<Media>>,
+    /// The fields of the route's own kind.
+    pub kind: RouteKind,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
     pub path: String,
     /// For how long a viewer who zapped away may find the session as it was left, where its close has
     /// not been sent yet.
     pub re_entry: Duration,
-    pub refusal: Refusal,
     pub retry: Retry,
-    pub session_control: SessionControl,
     pub sessions_per_device: usize,
-    /// Whether CMCD is taken off what goes to the license server or the origin.
+    /// Whether CMCD is taken off the requests to the upstream.
     pub strip_cmcd: bool,
-    /// From connect to the last byte of the license server's reply.
+    /// From connect to the last byte of a license server's reply, or to the head of an origin's.
     pub timeout: Duration,
-    /// What becomes of license calls in which no DRM message is recognised.
-    pub unrecognised: UnrecognisedCalls,
     /// Headers that we write with the viewer's address; their names are among `headers`.
     pub viewer_headers: Vec<ViewerHeader>,
-    pub wrapping: Wrappings,
+}
+
+/// The kind of a route, with the fields that only this kind has.
+#[derive(Debug)]
+pub enum RouteKind {
+    /// Shared, because a call may be answered on another thread than it came to.
+    License(Arc<LicenseRouteSettings>),
+    Media(Box<MediaRouteSettings>),
+}
+
+impl Route {
+    /// The fields of a media route; `None` if this is a license route.
+    pub fn media(&self) -> Option<&MediaRouteSettings> {
+        match &self.kind {
+            RouteKind::License(_) => None,
+            RouteKind::Media(media) => Some(media),
+        }
+    }
+
+    /// The server that this route stands in front of: a license server or an origin.
+    pub fn upstream(&self) -> &Endpoint {
+        match &self.kind {
+            RouteKind::License(license) => &license.license_server,
+            RouteKind::Media(media) => &media.origin,
+        }
+    }
 }
 
 /// What is asked of the license server or the origin again, within the time of the player's call.
@@ -138,7 +158,7 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
         let kind = table.choice("kind", &KINDS);
         match kind.unwrap_or(Kind::License) {
             Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
-            Kind::License => routes.push(route(table, path, frame)),
+            Kind::License => routes.push(license_route(table, path, frame)),
             Kind::Media => routes.push(media_route(table, path, frame)),
         }
     }
@@ -146,45 +166,70 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
     routes.zip(authorizes.into_iter().collect())
 }
 
-/// What routes of both kinds have. No license passes here: the keys about licenses have no meaning yet.
-pub(super) fn base(
-    table: &Section<'_>,
+/// The fields that license routes and media routes have in common, before those of the route's own kind.
+pub(super) struct CommonFields {
+    pub(super) authority: Option<usize>,
+    ca: Option<PathBuf>,
+    content_token: Vec<TokenSource>,
+    device: Vec<Rung>,
+    pub(super) endings: Endings,
+    headers: Vec<HeaderName>,
+    kill_memory: Duration,
     path: Option<String>,
-    upstream: Option<Endpoint>,
-    frame: &Frame<'_>,
-) -> Option<Route> {
-    let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
-    let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
-    let raw = || Wrapping::Raw;
-    let authority = authority(table, frame.authorities);
-    let device = device(table, frame.client_ca);
-    let unit = frame.authority(authority).map(|authority| authority.unit);
-    warn_of_peers(table, &device, unit);
-    let route = Route {
-        authority,
-        ca: table.file("ca"),
-        content_token: content_token(table),
-        device,
-        endings: endings(&table.table("endings")),
-        enforcement: Enforcement::Heartbeat,
-        headers,
-        kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
-        media: None,
-        re_entry: re_entry(table),
-        refusal: Refusal::default(),
-        retry: retry(table),
-        session_control: SessionControl::Always,
-        sessions_per_device: sessions_per_device(table, unit),
-        strip_cmcd: true,
-        timeout: timeout(table, frame.call),
-        unrecognised: UnrecognisedCalls::Pass,
-        viewer_headers,
-        wrapping: Wrappings { player_reply: raw(), player_request: raw(), server_reply: raw(), server_request: raw() },
-        // Last, so that all of the table is read before a missing one gives up.
-        license_server: upstream?,
-        path: path?,
-    };
-    Some(route)
+    re_entry: Duration,
+    retry: Retry,
+    sessions_per_device: usize,
+    timeout: Duration,
+    viewer_headers: Vec<ViewerHeader>,
+}
+
+impl CommonFields {
+    pub(super) fn read(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Self {
+        let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
+        let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+        let authority = authority(table, frame.authorities);
+        let device = device(table, frame.client_ca);
+        let unit = frame.authority(authority).map(|authority| authority.unit);
+        warn_of_peers(table, &device, unit);
+        Self {
+            authority,
+            ca: table.file("ca"),
+            content_token: content_token(table),
+            device,
+            endings: endings(&table.table("endings")),
+            headers,
+            kill_memory: kill_memory.unwrap_or(Duration::from_hours(1)),
+            path,
+            re_entry: re_entry(table),
+            retry: retry(table),
+            sessions_per_device: sessions_per_device(table, unit),
+            timeout: timeout(table, frame.call),
+            viewer_headers,
+        }
+    }
+
+    /// The whole route, unless its path is at fault.
+    pub(super) fn into_route(self, kind: RouteKind, strip_cmcd: bool) -> Option<Route> {
+        let Self { authority, ca, content_token, device, endings, headers, kill_memory, path, .. } = self;
+        let Self { re_entry, retry, sessions_per_device, timeout, viewer_headers, .. } = self;
+        Some(Route {
+            authority,
+            ca,
+            content_token,
+            device,
+            endings,
+            headers,
+            kill_memory,
+            kind,
+            path: path?,
+            re_entry,
+            retry,
+            sessions_per_device,
+            strip_cmcd,
+            timeout,
+            viewer_headers,
+        })
+    }
 }
 
 /// The names of all headers that go on to the upstream, and those of them that we write.

@@ -28,7 +28,7 @@ use super::Gateway;
 use super::control::control_paths;
 use super::identity::caller::CallerNames;
 use super::refusal::{Phase, Turned};
-use super::route::Route;
+use super::route::{LicenseRoute, Route};
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
@@ -50,7 +50,7 @@ pub(super) struct Story<'a> {
     /// Where others may wait for the same reply.
     pub(super) flight: Option<&'a Flight>,
     pub(super) gateway: &'a Gateway,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a LicenseRoute,
 }
 
 /// What makes a call a managed one.
@@ -70,7 +70,7 @@ pub(super) struct Unknown;
 impl Gateway {
     pub(super) async fn license(
         &self,
-        route: &Arc<Route>,
+        route: &LicenseRoute,
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,

@@ -47,7 +47,7 @@ use super::identity;
 use super::identity::caller::CallerNames;
 use super::route::Route;
 use crate::authority::Authority;
-use crate::config::{self, Endpoint};
+use crate::config::{Endpoint, MediaRouteSettings};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, RequestBody, Sending};
 use crate::playbacks::{self, Registration};
@@ -65,7 +65,7 @@ struct Story<'a> {
     authority: Option<&'a Arc<Authority>>,
     gateway: &'a Gateway,
     key: Option<DeviceKey>,
-    media: &'a config::Media,
+    media: &'a MediaRouteSettings,
     peer: &'a Peer,
     registration: &'a Arc<Registration>,
     route: &'a Arc<Route>,
@@ -76,7 +76,7 @@ impl Gateway {
     pub(super) async fn media(
         &self,
         route: &Arc<Route>,
-        media: &config::Media,
+        media: &MediaRouteSettings,
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,

@@ -32,12 +32,12 @@ pub use self::media::Shelf;
 pub use self::refusal::slot_tickets::SlotTickets;
 use self::refusal::viewer_texts::ViewerTexts;
 pub use self::restore::rung;
-use self::route::Route;
+use self::route::LicenseRoute;
 pub use self::route::{Configured, Routes};
 pub use self::via::ViaName;
 use crate::authority::AuthorityClient;
 use crate::clock::Clock;
-use crate::config::ViewerHeader;
+use crate::config::{RouteKind, ViewerHeader};
 use crate::edge::reply::{self, Refusal};
 use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending, VIEWER_PAGE, ViewerPage};
 use crate::playbacks::{BLACKOUT_PATH, Registrations};
@@ -144,15 +144,16 @@ impl Gateway {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
-        if let Some(media) = route.config.media.as_deref()
-            && Sign::of(&rest).is_none()
-        {
-            if hang_up.let_go() {
-                return nobody().map(Sending::Whole);
+        match (&route.config.kind, Sign::of(&rest)) {
+            (_, Some(_)) if !is_post_or_get(request.method()) => wrong_method().map(Sending::Whole),
+            (_, Some((sign, rest))) => self.take_sign(route, peer, sign, rest, request).await.map(Sending::Whole),
+            (RouteKind::License(license), None) => {
+                let route = LicenseRoute::new(route, license);
+                self.answer_license_call(&route, peer, &rest, request, hang_up).await.map(Sending::Whole)
             }
-            return self.media(route, media, peer, &rest, request).await;
+            (RouteKind::Media(_), None) if hang_up.let_go() => nobody().map(Sending::Whole),
+            (RouteKind::Media(media), None) => self.media(route, media, peer, &rest, request).await,
         }
-        self.answer_whole(route, peer, &rest, request, hang_up).await.map(Sending::Whole)
     }
 
     /// A refusal's page; a path that is like one leads nowhere.
@@ -166,22 +167,28 @@ impl Gateway {
         }
     }
 
-    async fn answer_whole(
+    async fn answer_license_call(
         &self,
-        route: &Arc<Route>,
+        route: &LicenseRoute,
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,
         hang_up: &HangUp,
     ) -> Response<ReplyBody> {
-        match (request.method(), Sign::of(rest)) {
-            (&Method::POST | &Method::GET, Some((sign, rest))) => {
-                self.take_sign(route, peer, sign, rest, request).await
-            }
-            (&Method::POST | &Method::GET, None) => self.license(route, peer, rest, request, hang_up).await,
-            (_, _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET"),
+        if is_post_or_get(request.method()) {
+            self.license(route, peer, rest, request, hang_up).await
+        } else {
+            wrong_method()
         }
     }
+}
+
+fn is_post_or_get(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::GET)
+}
+
+fn wrong_method() -> Response<ReplyBody> {
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET")
 }
 
 /// Before anybody looks at the request, so that what the player wrote there is met nowhere.

@@ -78,7 +78,7 @@ impl Story<'_> {
     /// The refusal in the player's shape; logged here, once, with its incident, as often as a line may be written.
     pub(super) fn turn_away(&self, phase: Phase, turned: &Turned, session: Option<SessionId>) -> Response<ReplyBody> {
         let message = self.asked.message.as_ref().ok();
-        let shape = Shape::choose(&self.route.config.refusal, message, phase, turned, &self.asked.headers);
+        let shape = Shape::choose(&self.route.license.refusal, message, phase, turned, &self.asked.headers);
         let incident = Incident::random();
         self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
         if self.may_write("refused") {

@@ -1,11 +1,12 @@
 //! The routes as the gateway uses them: found by path, with the policy for the core made once.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::upstream_reach::Reach;
 use crate::authority::Authority;
-use crate::config::{self, Limits, SessionUnit, Texts};
+use crate::config::{self, Enforcement, LicenseRouteSettings, Limits, RouteKind, SessionUnit, Texts};
 use crate::playbacks::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, Refusal};
@@ -36,6 +37,27 @@ impl Route {
     pub(super) fn blackout_of(&self, registration: &Registration) -> Option<Refusal> {
         let reason = registration.block.as_ref()?.blackout_reason()?;
         self.policy.now().stop_on_blackout.then_some(Refusal::Killed(reason))
+    }
+}
+
+/// A license route, with the fields that only its kind has.
+#[derive(Clone, Debug)]
+pub(super) struct LicenseRoute {
+    pub(super) license: Arc<LicenseRouteSettings>,
+    route: Arc<Route>,
+}
+
+impl LicenseRoute {
+    pub(super) fn new(route: &Arc<Route>, license: &Arc<LicenseRouteSettings>) -> Self {
+        Self { license: license.clone(), route: route.clone() }
+    }
+}
+
+impl Deref for LicenseRoute {
+    type Target = Arc<Route>;
+
+    fn deref(&self) -> &Arc<Route> {
+        &self.route
     }
 }
 
@@ -154,7 +176,11 @@ fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
     let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
     let policy = Policy {
         endings: config.endings,
-        enforcement: config.enforcement,
+        enforcement: match &config.kind {
+            RouteKind::License(license) => license.enforcement,
+            // No license passes there that a renewal could follow.
+            RouteKind::Media(_) => Enforcement::Heartbeat,
+        },
         fraction,
         grace,
         kill_memory: config.kill_memory,

@@ -465,6 +465,32 @@ fn a_server_that_is_this_very_proxy_is_a_fault() {
     assert!(told[1].starts_with("line 8: route[0].origin: leads to"), "{told:?}");
 }
 
+#[test]
+fn a_route_takes_the_keys_of_its_own_kind_alone() {
+    let media = "[[route]]\nkind = \"media\"\npath = \"/m\"\norigin = \"https://h/\"\n";
+    for (route, line, kind, keys) in [
+        (
+            media,
+            5,
+            "license",
+            &["enforcement", "license-server", "session-control", "unrecognised", "body", "refusal"][..],
+        ),
+        (
+            LEAST,
+            4,
+            "media",
+            &["origin", "hosts", "inject-cmcd", "manifest-max", "segments", "stall", "strict", "when-killed"],
+        ),
+        (LEAST, 4, "authorize", &["authorize-url", "content-paths", "license-paths", "media-route"]),
+    ] {
+        for key in keys {
+            let found = faults(read(&format!("{route}{key} = \"1\"\n")));
+            let expected = format!("line {line}: route[0].{key}: is not a known key; it belongs to kind = \"{kind}\"");
+            assert_eq!(found, [expected]);
+        }
+    }
+}
+
 const NO_RENEWALS_COME: &str = "line 4: route[0].enforcement: \"renewal\" needs an authority that takes renewals as beats \
     (kind \"nagra-ssm\"): write \"auto\" or \"heartbeat\", or leave it out";
 

@@ -64,7 +64,7 @@ fn it_loads_and_describes_the_simulator() {
     let config = load(SAMPLE, Path::new(""));
     assert_eq!(config.authorities.len(), 1);
     assert_eq!(config.routes[0].authority, Some(0));
-    let license_server = config.routes[0].license_server.to_string();
+    let license_server = config.routes[0].upstream().to_string();
     assert_eq!(license_server, "http://127.0.0.1:9200/DEMO/wvls/contentlicenseservice/v1/licenses");
 }
 
@@ -115,6 +115,6 @@ fn what_is_commented_out_works() {
         Some(_) | None => line.to_owned(),
     });
     let config = load(&with.replace("authority = \"head-end\"", "authority = \"home\""), folder.path());
-    assert!(config.routes[1].media.is_some());
+    assert!(config.routes[1].media().is_some());
     assert_eq!((config.routes[0].authority, config.webhooks.len()), (Some(1), 1));
 }

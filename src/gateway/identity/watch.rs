@@ -13,7 +13,7 @@ use crate::drm::Kind;
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
 use crate::gateway::license::request::Asked;
-use crate::gateway::route::Route;
+use crate::gateway::route::{LicenseRoute, Route};
 use crate::secret::Fingerprint;
 use crate::store::Dialect;
 use crate::token::TokenClaims;
@@ -90,10 +90,10 @@ impl IdentityWatch {
 }
 
 impl Gateway {
-    pub(in crate::gateway) fn watch_identity_of(&self, route: &Route, peer: &Peer, asked: &Asked) {
+    pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, asked: &Asked) {
         let source = asked.device.as_ref().map(|(_, source)| *source);
         self.watch_identity(route, peer, asked.claims.as_ref(), source, asked.counted.by_device);
-        let passes = route.config.session_control != SessionControl::Always && asked.registration.is_none();
+        let passes = route.license.session_control != SessionControl::Always && asked.registration.is_none();
         let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == Dialect::FirstLight);
         if passes && wants_license(asked) && by_registration() {
             self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());

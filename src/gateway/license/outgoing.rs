@@ -21,7 +21,7 @@ use crate::drm::{self, Message, Unrecognised};
 use crate::edge::{Breach, ReplyBody};
 use crate::gateway::query;
 use crate::gateway::refuse;
-use crate::gateway::route::Route;
+use crate::gateway::route::{LicenseRoute, Route};
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
@@ -57,7 +57,7 @@ pub(in crate::gateway) enum UnfitRequest {
 impl OnwardRequest {
     /// `rest`: what follows the route's path.
     pub(in crate::gateway) fn build(
-        route: &Route,
+        route: &LicenseRoute,
         authority: Option<&Authority>,
         rest: &str,
         parts: &Parts,
@@ -79,8 +79,8 @@ impl OnwardRequest {
     }
 
     /// The DRM message in it, wherever that stands.
-    pub(in crate::gateway) fn recognise(&self, route: &Route) -> Result<Message, Unrecognised> {
-        let wrapping = &route.config.wrapping;
+    pub(in crate::gateway) fn recognise(&self, route: &LicenseRoute) -> Result<Message, Unrecognised> {
+        let wrapping = &route.license.wrapping;
         let translated = wrapping.player_request != wrapping.server_request;
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let bare = if translated { drm::wrap::unwrap(&wrapping.server_request, &self.body).ok() } else { None };
@@ -171,8 +171,8 @@ fn passed<'a>(route: &'a Route, from: &'a HeaderMap) -> impl Iterator<Item = (&'
 }
 
 /// The body as the server takes it; with its content type where that is another one than the player's.
-fn rewrap(route: &Route, body: Bytes) -> Result<(Bytes, Option<&'static str>), UnfitRequest> {
-    let (from, to) = (&route.config.wrapping.player_request, &route.config.wrapping.server_request);
+fn rewrap(route: &LicenseRoute, body: Bytes) -> Result<(Bytes, Option<&'static str>), UnfitRequest> {
+    let (from, to) = (&route.license.wrapping.player_request, &route.license.wrapping.server_request);
     if from == to || body.is_empty() {
         return Ok((body, None));
     }

@@ -13,7 +13,7 @@ use super::{Ending, Managed, Story};
 use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
-use crate::gateway::route::Route;
+use crate::gateway::route::LicenseRoute;
 use crate::ids::SessionId;
 use crate::session::{
     Answer, AskKind, CallKind, End, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
@@ -165,8 +165,8 @@ fn fault(kind: FaultKind, message: &str) -> News {
 }
 
 /// The renewed license in the form in which the player expects it.
-fn reply(route: &Route, license: &[u8]) -> Response<ReplyBody> {
-    let (content_type, body) = wrap::wrap(&route.config.wrapping.player_reply, license);
+fn reply(route: &LicenseRoute, license: &[u8]) -> Response<ReplyBody> {
+    let (content_type, body) = wrap::wrap(&route.license.wrapping.player_reply, license);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     let content_type = HeaderValue::from_static(content_type.unwrap_or("application/octet-stream"));
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -20,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::gateway::identity;
 use crate::gateway::identity::Counted;
 use crate::gateway::refusal::ViewerCall;
-use crate::gateway::route::Route;
+use crate::gateway::route::{LicenseRoute, Route};
 use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, CallNames, Opens};
@@ -58,7 +58,7 @@ impl Gateway {
     /// Too many others with large bodies wait.
     pub(in crate::gateway) async fn read_call(
         &self,
-        route: &Arc<Route>,
+        route: &LicenseRoute,
         peer: &Peer,
         (registration, rest): (Option<Arc<Registration>>, &str),
         parts: Parts,
@@ -83,7 +83,12 @@ impl Gateway {
 
 impl Asked {
     /// Whose call it is, is still to be told: `proof`.
-    fn read(route: &Route, registration: Option<Arc<Registration>>, parts: Parts, onward: OnwardRequest) -> Self {
+    fn read(
+        route: &LicenseRoute,
+        registration: Option<Arc<Registration>>,
+        parts: Parts,
+        onward: OnwardRequest,
+    ) -> Self {
         let Parts { headers, uri, .. } = parts;
         let message = onward.recognise(route);
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
@@ -114,7 +119,7 @@ impl Asked {
     }
 
     /// What the core is asked, if a session may have to do with this call.
-    pub(in crate::gateway) fn call(&self, route: &Route, authority: &Authority, expired: bool) -> Option<Call> {
+    pub(in crate::gateway) fn call(&self, route: &LicenseRoute, authority: &Authority, expired: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.device.is_none() || !self.wants_session(route) {
             return None;
@@ -232,8 +237,8 @@ impl Asked {
     }
 
     /// The bare DRM message, if the route's wrapping yields it.
-    pub(in crate::gateway) fn challenge(&self, route: &Route) -> Option<Cow<'_, [u8]>> {
-        let bare = drm::wrap::unwrap(&route.config.wrapping.server_request, &self.onward.body).ok()?;
+    pub(in crate::gateway) fn challenge(&self, route: &LicenseRoute) -> Option<Cow<'_, [u8]>> {
+        let bare = drm::wrap::unwrap(&route.license.wrapping.server_request, &self.onward.body).ok()?;
         let wrapped = drm::recognise(Direction::Request, None, None, &bare).map_or(true, |message| message.wrapped);
         (!wrapped).then_some(bare)
     }
@@ -255,8 +260,8 @@ impl Asked {
         self.claims.as_ref()?.text("contentRights.0.contentId").map(identity::kept_name)
     }
 
-    pub(in crate::gateway) fn wants_session(&self, route: &Route) -> bool {
-        match (route.config.session_control, &self.claims) {
+    pub(in crate::gateway) fn wants_session(&self, route: &LicenseRoute) -> bool {
+        match (route.license.session_control, &self.claims) {
             (SessionControl::Always, _) => true,
             (SessionControl::Never, _) => false,
             // An opaque token, or none, says nothing against it.

@@ -105,7 +105,7 @@ impl Story<'_> {
             // No player's request is like that.
             SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
             SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
-                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+                self.route.license.unrecognised == UnrecognisedCalls::Refuse
             }
             SessionlessReason::Bodyless
             | SessionlessReason::NoAuthority
@@ -140,7 +140,7 @@ impl Story<'_> {
         let license = reply.is_some_and(|reply| reply.is_sealed || is_license(reply));
         let unseen = match reason {
             SessionlessReason::Bodyless | SessionlessReason::Unrecognised(_) => {
-                self.route.config.unrecognised == UnrecognisedCalls::Refuse
+                self.route.license.unrecognised == UnrecognisedCalls::Refuse
             }
             SessionlessReason::NoLicense => self.demands_sessions(),
             SessionlessReason::NoAuthority
@@ -153,7 +153,7 @@ impl Story<'_> {
     }
 
     fn demands_sessions(&self) -> bool {
-        self.route.authority.is_some() && self.route.config.session_control == SessionControl::Always
+        self.route.authority.is_some() && self.route.license.session_control == SessionControl::Always
     }
 
     fn verifies_tokens(&self) -> bool {
@@ -226,7 +226,7 @@ impl Story<'_> {
 
     fn host(&self) -> &str {
         let registered = self.asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
-        registered.unwrap_or(&self.route.config.license_server).host()
+        registered.unwrap_or(&self.route.license.license_server).host()
     }
 
     pub(in crate::gateway) fn note_refused(&self, why: String) {

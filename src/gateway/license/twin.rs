@@ -14,14 +14,14 @@ use super::single_flight::{Boarding, Flight, Landing};
 use super::{Ending, Story};
 use crate::edge::reply::Refusal;
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::{LicenseRoute, Route};
 use crate::session::CallKind;
 use crate::telemetry::Outcome;
 
 impl Gateway {
     pub(in crate::gateway) async fn tell_once(
         &self,
-        route: &Arc<Route>,
+        route: &LicenseRoute,
         asked: &Arc<Asked>,
         deadline: Instant,
     ) -> Ending {
@@ -58,7 +58,7 @@ impl Gateway {
         ending
     }
 
-    fn take_off(&self, route: Arc<Route>, asked: Arc<Asked>, deadline: Instant, flight: Flight) {
+    fn take_off(&self, route: LicenseRoute, asked: Arc<Asked>, deadline: Instant, flight: Flight) {
         let gateway = self.clone();
         self.tasks.carry_on(async move {
             let story = Story { asked: &asked, deadline, flight: Some(&flight), gateway: &gateway, route: &route };

@@ -15,7 +15,7 @@ use super::redirect::{RedirectFault, RedirectTrail};
 use crate::config::{self, Endpoint, RetriedCalls};
 use crate::drm::{self, Direction, Message, System};
 use crate::edge::ReplyBody;
-use crate::gateway::route::Route;
+use crate::gateway::route::LicenseRoute;
 use crate::gateway::server_headers;
 use crate::manifest::{decoded, encodings};
 use crate::upstream::{Call, Fault, Hold, Reply};
@@ -82,7 +82,7 @@ impl Story<'_> {
             headers.insert(name, value);
         }
         let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
-        let server = registered.unwrap_or(&route.config.license_server);
+        let server = registered.unwrap_or(&route.license.license_server);
         let path = onward_path(server, &onward.path, onward.query.as_deref());
         let mut trail = RedirectTrail::new(server, &onward.method, path);
         loop {
@@ -120,9 +120,9 @@ impl Story<'_> {
 }
 
 /// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
-pub(in crate::gateway) fn onward_reply(route: &Route, reply: Reply) -> Result<Response<ReplyBody>, Failure> {
+pub(in crate::gateway) fn onward_reply(route: &LicenseRoute, reply: Reply) -> Result<Response<ReplyBody>, Failure> {
     let Reply { body, mut headers, status } = reply;
-    let (from, to) = (&route.config.wrapping.server_reply, &route.config.wrapping.player_reply);
+    let (from, to) = (&route.license.wrapping.server_reply, &route.license.wrapping.player_reply);
     let body = if from == to || !status.is_success() {
         body
     } else {
@@ -154,11 +154,11 @@ pub(in crate::gateway) struct LicenseReply {
 
 impl LicenseReply {
     /// `asked`: the system, if a license was asked for.
-    pub(in crate::gateway) fn read(route: &Route, asked: Option<System>, reply: &Reply) -> Self {
+    pub(in crate::gateway) fn read(route: &LicenseRoute, asked: Option<System>, reply: &Reply) -> Self {
         let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
         let plain = plain_body(reply);
         let bare = plain.as_deref().map(|plain| {
-            let unwrapped = drm::wrap::unwrap(&route.config.wrapping.server_reply, plain);
+            let unwrapped = drm::wrap::unwrap(&route.license.wrapping.server_reply, plain);
             unwrapped.unwrap_or(Cow::Borrowed(plain))
         });
         let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());

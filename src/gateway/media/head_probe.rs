@@ -30,7 +30,7 @@ impl Gateway {
         asked: &Parts,
     ) -> Response<Sending> {
         let (registration, seat) = (Arc::new(registration), Arc::default());
-        let Some(media) = route.config.media.as_deref() else { return told(NO_PLAYBACK) };
+        let Some(media) = route.config.media() else { return told(NO_PLAYBACK) };
         let mut asked = asked.clone();
         let own = format!("{}{}", route.path.trim_end_matches('/'), registration.id.segment());
         let mut at = format!("{own}{rest}{query}");

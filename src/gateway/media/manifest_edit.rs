@@ -54,7 +54,7 @@ impl EditJob {
 
     fn edit(&self, relative: bool) -> Result<EditedManifest, Unfit> {
         // None has come here by a route without media.
-        let media = self.route.config.media.as_deref().ok_or(Unfit::Broken)?;
+        let media = self.route.config.media().ok_or(Unfit::Broken)?;
         let (route, registration) = (&*self.route, &*self.registration);
         let map = Map { media, registration, route, slate: self.slate.as_ref() };
         let own = map.own();

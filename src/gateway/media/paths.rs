@@ -5,7 +5,7 @@
 //! own is marked by how a manifest refers to it: asset lists `~a`, steering lists `~g`, parts of MPDs `~x`. Only servers that the
 //! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
 
-use crate::config::{self, Endpoint};
+use crate::config::{Endpoint, MediaRouteSettings};
 use crate::gateway::dot_segments::has_dot_segment;
 use crate::gateway::route::Route;
 use crate::manifest::{Absolute, Base, Purpose};
@@ -13,7 +13,7 @@ use crate::playbacks::Registration;
 
 /// How one playback's paths are read and made.
 pub(super) struct Map<'a> {
-    pub(super) media: &'a config::Media,
+    pub(super) media: &'a MediaRouteSettings,
     pub(super) registration: &'a Registration,
     pub(super) route: &'a Route,
     /// Where its slate is, if it is shown.
@@ -86,7 +86,7 @@ impl Map<'_> {
             let path = if path.is_empty() { "/" } else { path };
             return Some(Target { document, endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
         }
-        let origin = &self.route.config.license_server;
+        let origin = &self.media.origin;
         let root = root(origin);
         let path = format!("{}{rest}", root.trim_end_matches('/'));
         let path = if path.is_empty() { root.clone() } else { path };
@@ -103,7 +103,7 @@ impl Map<'_> {
         if self.media.direct && purpose == Purpose::Segment {
             return Some(format!("http{}://{}{}", if to.tls { "s" } else { "" }, to.authority, to.path));
         }
-        let origin = &self.route.config.license_server;
+        let origin = &self.media.origin;
         let own = self.own();
         let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
         let document = match purpose {
@@ -125,7 +125,7 @@ impl Map<'_> {
 
     /// Where a player has this path of the target's server: the longest of ours that holds all of it.
     pub(super) fn cookie_path(&self, target: &Target, path: &str) -> String {
-        let (own, origin) = (self.own(), &self.route.config.license_server);
+        let (own, origin) = (self.own(), &self.media.origin);
         let root = root(origin);
         let same = |at: &Endpoint| at.tls() == target.endpoint.tls() && at.authority() == target.endpoint.authority();
         if same(origin) && target.document == Document::Media && !target.slate {
@@ -157,7 +157,7 @@ impl Map<'_> {
 
     fn allowed(&self, tls: bool, authority: &str) -> Option<Endpoint> {
         let is = |endpoint: &Endpoint| endpoint.tls() == tls && endpoint.authority().eq_ignore_ascii_case(authority);
-        let known = [Some(&self.route.config.license_server), self.registration.content_url.as_ref(), self.slate];
+        let known = [Some(&self.media.origin), self.registration.content_url.as_ref(), self.slate];
         let allowed = known.into_iter().flatten().any(is) || self.media.hosts.iter().any(|host| host.fits(authority));
         if !allowed {
             return None;
