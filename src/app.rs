@@ -42,7 +42,7 @@ use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::{Config, Faults, OnExit};
 use crate::edge::{Bound, Counters, Edge};
-use crate::gateway::{Configured, Flights, Routes};
+use crate::gateway::{ConfiguredRoutes, Routes, SingleFlight};
 use crate::sessions::{self, Pump, Sessions};
 use crate::task::{Deaths, Tasks};
 use crate::telemetry::Telemetry;
@@ -146,20 +146,20 @@ impl App {
         let admin = Arc::new(admin);
         let limits = edge.terms().limits();
         sessions.bound(limits.sessions);
-        let routes = Configured { authorize, routes, texts: Arc::new(texts) };
+        let routes = ConfiguredRoutes { authorize, routes, texts: Arc::new(texts) };
         let routes = Routes::new(&Routes::default(), routes, &authorities.current(), &limits);
         durable.restore(&authorities, &routes, &registrations, &sessions, &telemetry);
         let routes = Arc::new(ArcSwap::from_pointee(routes));
         let call = GatewayParts {
             authorities: authorities.clone(),
             clock,
-            flights: Flights::new(Flights::MOST),
-            identities: Arc::default(),
+            single_flight: SingleFlight::new(SingleFlight::MAX_CALLS),
+            identity_watch: Arc::default(),
             public_url,
             registrations,
             routes: routes.clone(),
             sessions: sessions.clone(),
-            shelf: Arc::default(),
+            media_memory: Arc::default(),
             slot_tickets: Arc::default(),
             via: Default::default(),
             tasks: tasks.clone(),

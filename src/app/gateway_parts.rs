@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::authority::{Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::edge::Handler;
-use crate::gateway::{Flights, Gateway, IdentityWatch, Routes, Shelf, SlotTickets, ViaName};
+use crate::gateway::{Gateway, IdentityWatch, MediaMemory, Routes, SingleFlight, SlotTickets, ViaName};
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -19,13 +19,13 @@ use crate::upstream::{Pool, Trust};
 pub(super) struct GatewayParts {
     pub(super) authorities: Arc<Authorities>,
     pub(super) clock: Clock,
-    pub(super) flights: Arc<Flights>,
-    pub(super) identities: Arc<IdentityWatch>,
+    pub(super) single_flight: Arc<SingleFlight>,
+    pub(super) identity_watch: Arc<IdentityWatch>,
     pub(super) public_url: Option<Arc<str>>,
     pub(super) registrations: Arc<Registrations>,
     pub(super) routes: Arc<ArcSwap<Routes>>,
     pub(super) sessions: Arc<Sessions>,
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) media_memory: Arc<MediaMemory>,
     pub(super) slot_tickets: Arc<SlotTickets>,
     pub(super) tasks: Tasks,
     pub(super) telemetry: Arc<Telemetry>,
@@ -41,14 +41,14 @@ impl GatewayParts {
         Arc::new(Arc::new(Gateway {
             client,
             clock: self.clock,
-            flights: self.flights.clone(),
-            identities: self.identities.clone(),
+            single_flight: self.single_flight.clone(),
+            identity_watch: self.identity_watch.clone(),
             pool,
             public_url: self.public_url.clone(),
             registrations: self.registrations.clone(),
             routes: self.routes.clone(),
             sessions: self.sessions.clone(),
-            shelf: self.shelf.clone(),
+            media_memory: self.media_memory.clone(),
             slot_tickets: self.slot_tickets.clone(),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),

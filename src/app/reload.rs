@@ -16,7 +16,7 @@ use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config::{AuthorityKind, Config, Endpoint, Faults};
 use crate::edge::{Certificates, Shown, Terms};
-use crate::gateway::{Configured, Routes};
+use crate::gateway::{ConfiguredRoutes, Routes};
 use crate::secret::Secret;
 use crate::sessions::Sessions;
 use crate::telemetry::{self, SlotEnd, Telemetry};
@@ -107,7 +107,7 @@ impl Reload {
         self.terms.change(&server);
         let limits = self.terms.limits();
         self.sessions.bound(limits.sessions);
-        let routes = Configured { authorize, routes, texts: Arc::new(texts) };
+        let routes = ConfiguredRoutes { authorize, routes, texts: Arc::new(texts) };
         let routes = Routes::new(&self.routes.load(), routes, &self.authorities.current(), &limits);
         self.routes.store(Arc::new(routes));
         if let (Some(certificates), Some(shown)) = (&self.certificates, ready.shown) {

@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use super::Gateway;
 use super::identity;
-use super::identity::Evidence;
+use super::identity::IdentityEvidence;
 use super::identity::caller::CallerNames;
 use super::license::outgoing;
 use super::license::upstream;
 use super::query;
-use super::route::Authorizing;
+use super::route::AuthorizeRoute;
 use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
@@ -44,7 +44,7 @@ static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AG
 
 /// How an authorize call went, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
+enum AuthorizeOutcome {
     Blackout,
     /// The service said no, in its own words.
     Denied,
@@ -55,7 +55,7 @@ enum Outcome {
 }
 
 /// The caller as it was found.
-struct Caller {
+struct AuthorizeCaller {
     /// How it reaches us.
     base: Option<String>,
     device: Option<(String, &'static str)>,
@@ -64,7 +64,7 @@ struct Caller {
     network: Fingerprint,
 }
 
-impl Caller {
+impl AuthorizeCaller {
     fn names(&self) -> CallerNames {
         let device = self.device.as_ref().map(|(device, _)| device.clone());
         CallerNames { account: None, device, is_proven: false, network: self.network }
@@ -74,7 +74,7 @@ impl Caller {
 impl Gateway {
     pub(super) async fn authorize(
         &self,
-        route: &Authorizing,
+        route: &AuthorizeRoute,
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,
@@ -82,7 +82,7 @@ impl Gateway {
         if !matches!(*request.method(), Method::POST | Method::GET) {
             return super::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "authorize calls are POST or GET");
         }
-        let Authorizing { authority, config: route, limits } = route;
+        let AuthorizeRoute { authority, config: route, limits } = route;
         let deadline = self.clock.now() + route.timeout;
         let (parts, incoming) = request.into_parts();
         let body = match body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await {
@@ -109,7 +109,7 @@ impl Gateway {
         let names = caller.names();
         let (outcome, response) = match self.pool.send(call).await {
             Ok(reply) => self.conclude_authorization(route, authority, caller, reply),
-            Err(fault) => (Outcome::Failed, self.fail_by(&fault, &names)),
+            Err(fault) => (AuthorizeOutcome::Failed, self.fail_by(&fault, &names)),
         };
         self.telemetry.metrics.authorization(&route.path, outcome.name());
         if outcome.may_register() {
@@ -127,9 +127,9 @@ impl Gateway {
         rest: &str,
         parts: &Parts,
         body: &Bytes,
-    ) -> Caller {
+    ) -> AuthorizeCaller {
         let (names, pass) = authority.authorization();
-        let evidence = Evidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
+        let evidence = IdentityEvidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
         let said: Vec<_> = route.device.iter().filter(|rung| **rung != Rung::Peer).cloned().collect();
         let in_body = || {
             let body: Value = serde_json::from_slice(body).ok()?;
@@ -140,7 +140,7 @@ impl Gateway {
             identity::device(&said, &evidence).or_else(in_body).or_else(|| identity::device(&route.device, &evidence));
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
         let network = identity::network(peer.address);
-        Caller { base: self.base(peer, parts), device, headers: headers.collect(), network }
+        AuthorizeCaller { base: self.base(peer, parts), device, headers: headers.collect(), network }
     }
 
     fn fail_by(&self, fault: &Fault, caller: &CallerNames) -> Response<ReplyBody> {
@@ -165,11 +165,11 @@ impl Gateway {
         &self,
         route: &config::Authorize,
         authority: &Authority,
-        caller: Caller,
+        caller: AuthorizeCaller,
         mut reply: Reply,
-    ) -> (Outcome, Response<ReplyBody>) {
+    ) -> (AuthorizeOutcome, Response<ReplyBody>) {
         if !reply.status.is_success() {
-            return (Outcome::Denied, as_it_is(reply));
+            return (AuthorizeOutcome::Denied, as_it_is(reply));
         }
         let (names, _) = authority.authorization();
         // Browsers skip a byte order mark. Nesting beyond what anybody writes is no JSON to the parser either.
@@ -177,11 +177,11 @@ impl Gateway {
         let value = serde_json::from_slice::<Value>(text).ok();
         let encoded = is_encoded(&reply.headers).then_some("a reply in a content encoding");
         if let Some(why) = encoded.or_else(|| unread(value.as_ref(), text, names)) {
-            return (Outcome::Failed, self.fail(StatusCode::BAD_GATEWAY, &why, &caller.names()));
+            return (AuthorizeOutcome::Failed, self.fail(StatusCode::BAD_GATEWAY, &why, &caller.names()));
         }
         reply.headers.remove(CONTENT_ENCODING);
         let block = value.as_ref().and_then(|value| Block::read(value, names));
-        let (Some(mut value), Some(block)) = (value, block) else { return (Outcome::Passed, as_it_is(reply)) };
+        let (Some(mut value), Some(block)) = (value, block) else { return (AuthorizeOutcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();
         // Nothing can be registered of whoever is not known. A blackout is refused all the same.
         let known = caller.device.filter(|_| caller.base.is_some());
@@ -195,9 +195,9 @@ impl Gateway {
             names,
         };
         let taken = targets.rewrite(&mut value, &block, id);
-        let outcome = if block.blackout.is_some() { Outcome::Blackout } else { Outcome::Registered };
+        let outcome = if block.blackout.is_some() { AuthorizeOutcome::Blackout } else { AuthorizeOutcome::Registered };
         if !taken.leads_here {
-            let outcome = if outcome == Outcome::Blackout { outcome } else { Outcome::Passed };
+            let outcome = if outcome == AuthorizeOutcome::Blackout { outcome } else { AuthorizeOutcome::Passed };
             return (outcome, as_it_is(reply));
         }
         if let Some((device, rung)) = known {
@@ -218,7 +218,7 @@ impl Gateway {
     }
 }
 
-impl Outcome {
+impl AuthorizeOutcome {
     fn may_register(self) -> bool {
         match self {
             Self::Blackout | Self::Registered => true,

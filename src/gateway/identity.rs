@@ -29,7 +29,7 @@ const MIN_KILL_MEMORY: Duration = Duration::from_secs(30);
 const MAX_KILL_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the ladder may look at.
-pub(super) struct Evidence<'a> {
+pub(super) struct IdentityEvidence<'a> {
     pub(super) claims: Option<&'a TokenClaims>,
     pub(super) headers: &'a HeaderMap,
     pub(super) peer: &'a Peer,
@@ -39,13 +39,13 @@ pub(super) struct Evidence<'a> {
 }
 
 /// The device and the name of the rung that told.
-pub(super) fn device(ladder: &[Rung], evidence: &Evidence<'_>) -> Option<(String, &'static str)> {
+pub(super) fn device(ladder: &[Rung], evidence: &IdentityEvidence<'_>) -> Option<(String, &'static str)> {
     ladder.iter().find_map(|rung| Some((answer(rung, evidence)?, name(rung))))
 }
 
 /// For whom and as what the authority counts a session.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct SessionAccount {
     pub(super) account: Option<String>,
     /// Nothing but the device named the account, though the authority looks for more.
     pub(super) by_device: bool,
@@ -58,8 +58,8 @@ pub(super) struct Counted {
     pub(super) network: Fingerprint,
 }
 
-impl Counted {
-    pub(super) fn read(authority: Option<&Authority>, evidence: &Evidence<'_>, device: Option<&str>) -> Self {
+impl SessionAccount {
+    pub(super) fn read(authority: Option<&Authority>, evidence: &IdentityEvidence<'_>, device: Option<&str>) -> Self {
         let network = network(evidence.peer.address);
         let Some(counter) = authority.and_then(Authority::counter) else {
             // Told only, and not counted by us.
@@ -107,7 +107,7 @@ pub(super) fn network(address: IpAddr) -> Fingerprint {
     }
 }
 
-fn answer(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
+fn answer(rung: &Rung, evidence: &IdentityEvidence<'_>) -> Option<String> {
     ask(rung, evidence).filter(|answer| is_name(answer))
 }
 
@@ -127,7 +127,7 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-fn ask(rung: &Rung, evidence: &Evidence<'_>) -> Option<String> {
+fn ask(rung: &Rung, evidence: &IdentityEvidence<'_>) -> Option<String> {
     match rung {
         Rung::Cookie(name) => cookie(evidence.headers, name),
         Rung::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
@@ -274,7 +274,7 @@ mod tests {
             (&[], None, None, "/seg/more", ("seg", "path-segment")),
             (&[], None, None, "/", ("192.0.2.7", "peer")),
         ] {
-            let evidence = Evidence { claims, headers: &headers(lines), peer: &peer(), query, rest };
+            let evidence = IdentityEvidence { claims, headers: &headers(lines), peer: &peer(), query, rest };
             assert_eq!(device(&ladder, &evidence), Some((answer.0.to_owned(), answer.1)));
         }
     }
@@ -314,8 +314,9 @@ mod tests {
         ] {
             let claims = claims(text);
             let (headers, peer) = (HeaderMap::new(), peer());
-            let evidence = Evidence { claims: claims.as_ref(), headers: &headers, peer: &peer, query: None, rest: "" };
-            let counted = Counted::read(None, &evidence, Some("tv"));
+            let evidence =
+                IdentityEvidence { claims: claims.as_ref(), headers: &headers, peer: &peer, query: None, rest: "" };
+            let counted = SessionAccount::read(None, &evidence, Some("tv"));
             assert_eq!((counted.account.as_deref(), counted.by_device), (account, false));
         }
     }
@@ -341,7 +342,7 @@ mod tests {
             ("192.0.2.7", "192.0.2.7"),
         ] {
             let (headers, peer) = (HeaderMap::new(), Peer { address: address.parse().unwrap(), ..peer() });
-            let evidence = Evidence { claims: None, headers: &headers, peer: &peer, query: None, rest: "" };
+            let evidence = IdentityEvidence { claims: None, headers: &headers, peer: &peer, query: None, rest: "" };
             assert_eq!(device(&[Rung::Peer], &evidence), Some((name.to_owned(), "peer")), "{address}");
             assert_eq!(answer(&Rung::Peer, &evidence).as_deref(), Some(name), "{address}");
         }
@@ -396,8 +397,13 @@ mod tests {
                 }
                 headers.insert("x-device-id", http::HeaderValue::from_bytes(bytes).unwrap());
                 let query = std::str::from_utf8(bytes).unwrap();
-                let evidence =
-                    Evidence { claims: None, headers: &headers, peer: &peer(), query: Some(query), rest: query };
+                let evidence = IdentityEvidence {
+                    claims: None,
+                    headers: &headers,
+                    peer: &peer(),
+                    query: Some(query),
+                    rest: query,
+                };
                 device(&ladder, &evidence).map_or(0, |(device, _)| device.len())
             };
             let make = |size| cost::filled("", |_| part.to_owned(), "", size);

@@ -12,7 +12,6 @@ pub(super) mod request;
 pub(super) mod sessionless;
 pub(super) mod single_flight;
 pub(super) mod token_expiry;
-pub(super) mod twin;
 pub(super) mod upstream;
 
 use std::sync::Arc;
@@ -20,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
 
-use self::outgoing::OnwardRequest;
-use self::request::Asked;
-use self::single_flight::Flight;
-use self::upstream::{Failure, LicenseReply};
+use self::outgoing::OutgoingRequest;
+use self::request::LicenseRequest;
+use self::single_flight::FlightLead;
+use self::upstream::{LicenseReply, LicenseServerFailure};
 use super::Gateway;
 use super::control::control_paths;
 use super::identity::caller::CallerNames;
-use super::refusal::{Phase, Turned};
+use super::refusal::{LicensePhase, RefusalBody};
 use super::route::{LicenseRoute, Route};
 use crate::authority::Authority;
 use crate::cmcd;
@@ -40,21 +39,21 @@ use crate::task::HangUp;
 use crate::telemetry::Outcome;
 use crate::upstream::Reply;
 
-pub(super) type Ending = (Outcome, Response<ReplyBody>);
+pub(super) type CallOutcome = (Outcome, Response<ReplyBody>);
 
 /// One call on its way through.
-pub(super) struct Story<'a> {
-    pub(super) asked: &'a Asked,
+pub(super) struct LicenseCall<'a> {
+    pub(super) request: &'a LicenseRequest,
     /// The player has its reply by then.
     pub(super) deadline: Instant,
     /// Where others may wait for the same reply.
-    pub(super) flight: Option<&'a Flight>,
+    pub(super) lead: Option<&'a FlightLead>,
     pub(super) gateway: &'a Gateway,
     pub(super) route: &'a LicenseRoute,
 }
 
 /// What makes a call a managed one.
-pub(super) struct Managed<'a> {
+pub(super) struct ManagedCall<'a> {
     pub(super) authority: &'a Authority,
     pub(super) call: Call,
     pub(super) card: Arc<Card>,
@@ -65,7 +64,7 @@ pub(super) struct Managed<'a> {
 
 /// No playback has this id, or none of this route.
 #[derive(Debug)]
-pub(super) struct Unknown;
+pub(super) struct UnknownPlayback;
 
 impl Gateway {
     pub(super) async fn license(
@@ -93,25 +92,25 @@ impl Gateway {
             Err(fault) => return self.naming(fault.reply(), caller),
         };
         let authority = route.authority.as_deref();
-        let onward = match OnwardRequest::build(route, authority, rest, &parts, body) {
+        let onward = match OutgoingRequest::build(route, authority, rest, &parts, body) {
             Ok(onward) => onward,
             Err(unfit) => return self.refuse_unfit(route, unfit, caller),
         };
-        let Ok(asked) = self.read_call(route, peer, (registration, rest), parts, onward).await else {
+        let Ok(request) = self.read_call(route, peer, (registration, rest), parts, onward).await else {
             return super::overloaded();
         };
-        let asked = Arc::new(asked);
-        self.watch_identity_of(route, peer, &asked);
-        self.tie(route, peer, authority.and_then(|authority| asked.key(authority)));
-        if hang_up.let_go() && !asked.is_release() {
+        let request = Arc::new(request);
+        self.watch_identity_of(route, peer, &request);
+        self.tie(route, peer, authority.and_then(|authority| request.key(authority)));
+        if hang_up.let_go() && !request.is_release() {
             // A license for nobody would be paid for, and a one-shot token lost.
             return super::nobody();
         }
-        let (outcome, response) = self.tell_once(route, &asked, began + limits.call).await;
-        if let Some(told) = &asked.told {
-            self.note_told(route, &asked, told);
+        let (outcome, response) = self.answer_once(route, &request, began + limits.call).await;
+        if let Some(told) = &request.told {
+            self.note_told(route, &request, told);
         }
-        self.count(route, &asked, outcome, self.clock.now().saturating_duration_since(began));
+        self.count(route, &request, outcome, self.clock.now().saturating_duration_since(began));
         response
     }
 
@@ -120,31 +119,31 @@ impl Gateway {
         &self,
         route: &Route,
         rest: &'a str,
-    ) -> Result<(Option<Arc<Registration>>, &'a str), Unknown> {
+    ) -> Result<(Option<Arc<Registration>>, &'a str), UnknownPlayback> {
         let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
-        let registration = self.registrations.find(self.clock.now(), id).ok_or(Unknown)?;
-        if route.may_have(&registration) { Ok((Some(registration), after)) } else { Err(Unknown) }
+        let registration = self.registrations.find(self.clock.now(), id).ok_or(UnknownPlayback)?;
+        if route.may_have(&registration) { Ok((Some(registration), after)) } else { Err(UnknownPlayback) }
     }
 
     /// What the player says of itself with a license call (CMCD), about the call's own playback.
-    fn note_told(&self, route: &Route, asked: &Asked, told: &cmcd::Report) {
-        let Some(key) = route.authority.as_deref().and_then(|authority| asked.key(authority)) else { return };
-        self.sessions.report(key, asked.playback(), Report { by_interval: false, ..control_paths::read(told) });
+    fn note_told(&self, route: &Route, request: &LicenseRequest, told: &cmcd::Report) {
+        let Some(key) = route.authority.as_deref().and_then(|authority| request.key(authority)) else { return };
+        self.sessions.report(key, request.playback(), Report { by_interval: false, ..control_paths::read(told) });
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// None: nobody waits for the reply any more, and nothing was asked of the license server.
-    pub(super) async fn tell(&self) -> Option<Ending> {
+    pub(super) async fn answer(&self) -> Option<CallOutcome> {
         let turned = self.turn_blackout_away().or_else(|| self.turn_killed_company_away());
         if let Some(ending) = turned.or_else(|| self.turn_unproven_away()) {
             return Some(ending);
         }
         let Some(managed) = self.managed() else { return Some(self.tell_unmanaged().await) };
-        let Managed { call, key, .. } = &managed;
+        let ManagedCall { call, key, .. } = &managed;
         let Admission { answer, session } = self.admit(&managed).await;
-        if let (Some(flight), Some(id)) = (self.flight, session) {
-            flight.belong((*key, id));
+        if let (Some(lead), Some(id)) = (self.lead, session) {
+            lead.bind((*key, id));
         }
         // The place of a call that the license server declines is free with the call.
         let _place = session.and_then(|id| self.gateway.sessions.guard_call(*key, id));
@@ -166,7 +165,7 @@ impl Story<'_> {
     }
 
     /// What the core answered.
-    async fn act(&self, managed: &Managed<'_>, answer: Answer, session: Option<SessionId>) -> Option<Ending> {
+    async fn act(&self, managed: &ManagedCall<'_>, answer: Answer, session: Option<SessionId>) -> Option<CallOutcome> {
         Some(match (answer, session) {
             (Answer::Renew(grant, ticket), Some(id)) => self.renew(managed, grant, ticket, id).await,
             (Answer::Refuse(Refusal::Expired), _) => self.refuse_expired(managed),
@@ -181,7 +180,7 @@ impl Story<'_> {
         })
     }
 
-    async fn tell_unmanaged(&self) -> Ending {
+    async fn tell_unmanaged(&self) -> CallOutcome {
         if let Some(ending) = self.turn_killed_away() {
             return ending;
         }
@@ -191,8 +190,8 @@ impl Story<'_> {
     }
 
     /// Asks the core, and looks whether a session that may go on was ended since its last beat.
-    async fn admit(&self, managed: &Managed<'_>) -> Admission {
-        let Managed { authority, call, card, key, .. } = managed;
+    async fn admit(&self, managed: &ManagedCall<'_>) -> Admission {
+        let ManagedCall { authority, call, card, key, .. } = managed;
         let sessions = &self.gateway.sessions;
         let mut admission = sessions.admit(*key, call, card, self.deadline).await;
         if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
@@ -204,23 +203,23 @@ impl Story<'_> {
         admission
     }
 
-    fn managed(&self) -> Option<Managed<'_>> {
+    fn managed(&self) -> Option<ManagedCall<'_>> {
         let authority = self.route.authority.as_deref()?;
         let clock = self.gateway.clock;
-        let expired = self.asked.expired_for(authority, clock);
-        let call = self.asked.call(self.route, authority, expired.is_some())?;
-        let key = self.asked.key(authority)?;
-        let card = self.asked.card(self.route, authority, clock);
-        Some(Managed { authority, call, card, expired, key })
+        let expired = self.request.expired_for(authority, clock);
+        let call = self.request.call(self.route, authority, expired.is_some())?;
+        let key = self.request.key(authority)?;
+        let card = self.request.card(self.route, authority, clock);
+        Some(ManagedCall { authority, call, card, expired, key })
     }
 
     /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
     fn is_deserted(&self, kind: CallKind) -> bool {
-        kind != CallKind::Release && self.flight.is_some_and(Flight::give_up)
+        kind != CallKind::Release && self.lead.is_some_and(FlightLead::give_up)
     }
 
     /// To the license server without a session: none applies.
-    async fn pass(&self) -> Ending {
+    async fn pass(&self) -> CallOutcome {
         let reason = self.sessionless_reason();
         if let Some(refused) = self.refuse_sessionless(reason) {
             return refused;
@@ -240,7 +239,7 @@ impl Story<'_> {
     }
 
     /// To the license server for a playback that has no grant.
-    pub(super) async fn pass_under(&self, managed: &Managed<'_>, id: SessionId) -> Ending {
+    pub(super) async fn pass_under(&self, managed: &ManagedCall<'_>, id: SessionId) -> CallOutcome {
         let (ending, shown) = self.exchange(self.own_token(), Outcome::Passed).await;
         self.note_declined(Some((managed.key, id)), &ending);
         self.teach(managed, id, ending.0, shown.and_then(|shown| shown.message).as_ref());
@@ -251,13 +250,14 @@ impl Story<'_> {
     /// the query.
     fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
         let authority = self.route.authority.as_deref()?;
-        authority.token_header(self.asked.token.as_ref()?)
+        authority.token_header(self.request.token.as_ref()?)
     }
 
-    pub(super) async fn serve(&self, managed: &Managed<'_>, grant: &Grant, id: SessionId) -> Ending {
+    pub(super) async fn serve(&self, managed: &ManagedCall<'_>, grant: &Grant, id: SessionId) -> CallOutcome {
         // A call that brings none goes on with the one that opened its session.
-        let opener = self.asked.token.is_none().then(|| self.gateway.sessions.content_token(managed.key, id)).flatten();
-        let content = self.asked.token.as_ref().or(opener.as_ref());
+        let opener =
+            self.request.token.is_none().then(|| self.gateway.sessions.content_token(managed.key, id)).flatten();
+        let content = self.request.token.as_ref().or(opener.as_ref());
         let authorization = managed.authority.license_header(content, grant);
         let reply = self.ask_license_server(authorization).await;
         if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {
@@ -277,38 +277,42 @@ impl Story<'_> {
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
         good: Outcome,
-    ) -> (Ending, Option<LicenseReply>) {
+    ) -> (CallOutcome, Option<LicenseReply>) {
         let reply = self.ask_license_server(authorization).await;
         self.read_license(reply, good)
     }
 
     /// What the license server answers: as the player gets it, and what a good reply shows.
-    fn read_license(&self, reply: Result<Reply, Failure>, good: Outcome) -> (Ending, Option<LicenseReply>) {
+    fn read_license(
+        &self,
+        reply: Result<Reply, LicenseServerFailure>,
+        good: Outcome,
+    ) -> (CallOutcome, Option<LicenseReply>) {
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
-        let asked = self.asked.message.as_ref().ok().filter(|message| message.asks_for_a_license());
-        let shown = granted.map(|reply| LicenseReply::read(self.route, asked.map(|message| message.system), reply));
+        let request = self.request.message.as_ref().ok().filter(|message| message.asks_for_a_license());
+        let shown = granted.map(|reply| LicenseReply::read(self.route, request.map(|message| message.system), reply));
         let says_no = shown.as_ref().is_none_or(|shown| shown.says_no);
         (self.conclude(reply, if says_no { Outcome::Declined } else { good }), shown)
     }
 
-    fn conclude(&self, reply: Result<Reply, Failure>, outcome: Outcome) -> Ending {
+    fn conclude(&self, reply: Result<Reply, LicenseServerFailure>, outcome: Outcome) -> CallOutcome {
         let passed = reply.and_then(|reply| Ok((outcome, upstream::onward_reply(self.route, reply)?)));
         passed.unwrap_or_else(|failure| {
             self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
-            (Outcome::Failed, self.turn_away(Phase::License, &Turned::by_failure(&failure), None))
+            (Outcome::Failed, self.turn_away(LicensePhase::License, &RefusalBody::by_failure(&failure), None))
         })
     }
 
     /// `ask`: the call to the authority that came to nothing, where no session was lost by it.
     pub(super) fn refuse(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         ask: AskKind,
         refusal: &Refusal,
         session: Option<SessionId>,
-    ) -> Ending {
-        let phase = Phase::of(managed.call.kind);
-        let turned = Turned::by_refusal(refusal, phase, ask, managed.authority.error_name());
+    ) -> CallOutcome {
+        let phase = LicensePhase::of(managed.call.kind);
+        let turned = RefusalBody::by_refusal(refusal, phase, ask, managed.authority.error_name());
         (Outcome::Refused, self.turn_away(phase, &turned, session))
     }
 }

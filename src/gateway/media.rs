@@ -34,11 +34,11 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
-use self::fetch::Failure;
-use self::first_manifest::First;
-use self::media_memory::Seat;
-pub use self::media_memory::Shelf;
-use self::paths::{Document, Map, Target};
+use self::fetch::OriginFailure;
+use self::first_manifest::FirstRequest;
+pub use self::media_memory::MediaMemory;
+use self::media_memory::PlaybackMedia;
+use self::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use self::replies::{
     BLACKED_OUT, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told,
 };
@@ -60,8 +60,8 @@ use crate::telemetry::MediaLabels;
 const GOING_OVER: Duration = Duration::from_secs(10);
 
 /// One request below a playback's own path.
-struct Story<'a> {
-    asked: &'a Parts,
+struct MediaCall<'a> {
+    request: &'a Parts,
     authority: Option<&'a Arc<Authority>>,
     gateway: &'a Gateway,
     key: Option<DeviceKey>,
@@ -69,7 +69,7 @@ struct Story<'a> {
     peer: &'a Peer,
     registration: &'a Arc<Registration>,
     route: &'a Arc<Route>,
-    seat: &'a Arc<Seat>,
+    playback: &'a Arc<PlaybackMedia>,
 }
 
 impl Gateway {
@@ -81,30 +81,32 @@ impl Gateway {
         rest: &str,
         request: Request<RequestBody>,
     ) -> Response<Sending> {
-        let (asked, _) = request.into_parts();
+        let (request, _) = request.into_parts();
         let now = self.clock.now();
         let found = self.registrations.below(now, rest);
-        if let Some(refused) = found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, peer, found, &asked)) {
+        if let Some(refused) = found.as_ref().and_then(|(found, _)| self.refuse_blackout(route, peer, found, &request))
+        {
             return refused;
         }
-        if !matches!(asked.method, Method::GET | Method::HEAD) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             let (status, error) = (StatusCode::METHOD_NOT_ALLOWED, "method");
-            return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
+            return told(Refusal { status, error, detail: "media is request for by GET or HEAD", close: false });
         }
         let Some((registration, below)) = found else {
-            let response = self.without_playback(route, peer, rest, &asked).await;
-            return self.naming(response, || self.caller_names(route, peer, rest, &asked.headers, asked.uri.query()));
+            let response = self.without_playback(route, peer, rest, &request).await;
+            return self
+                .naming(response, || self.caller_names(route, peer, rest, &request.headers, request.uri.query()));
         };
         let caller = || CallerNames::of_registered(&registration, peer);
         if !route.may_have(&registration) {
             return self.naming(told(UNKNOWN), caller);
         }
-        let seat = self.shelf.seat(now, registration.id);
+        let playback = self.media_memory.playback(now, registration.id);
         let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
         let key = authority.map(|authority| DeviceKey::new(&authority.name, registration.rung, &registration.device));
         self.tie(route, peer, key);
-        let story = Story {
-            asked: &asked,
+        let story = MediaCall {
+            request: &request,
             authority,
             gateway: self,
             key,
@@ -112,7 +114,7 @@ impl Gateway {
             peer,
             registration: &registration,
             route,
-            seat: &seat,
+            playback: &playback,
         };
         let response = story.tell(below).await;
         self.naming(response, || story.caller())
@@ -123,12 +125,12 @@ impl Gateway {
     /// For a caller of this network.
     pub(super) fn register(&self, network: Fingerprint, registration: Registration) {
         for forgotten in self.registrations.insert_of(self.clock.now(), network, registration) {
-            self.shelf.forget(forgotten);
+            self.media_memory.forget(forgotten);
         }
     }
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     async fn tell(&self, below: &str) -> Response<Sending> {
         if self.is_foreign(below) {
             return self.refused("manifest", FOREIGN);
@@ -147,7 +149,7 @@ impl Story<'_> {
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };
         match self.asks_for(&target) {
             // Whoever looks does not play yet.
-            Flow::Absent if self.asked.method == Method::HEAD && is_manifest(&target.path) => {
+            Flow::Absent if self.request.method == Method::HEAD && is_manifest(&target.path) => {
                 self.pass(&map, &target).await
             }
             Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
@@ -156,7 +158,9 @@ impl Story<'_> {
             Flow::Absent if self.is_bound() => match self.begin_again(&target).await {
                 Some(begun) => begun,
                 None if is_manifest(&target.path) => {
-                    self.gateway.first(self.route, First::after(self.registration), self.peer, below, self.asked).await
+                    self.gateway
+                        .first(self.route, FirstRequest::after(self.registration), self.peer, below, self.request)
+                        .await
                 }
                 None => self.refused("segment", UNKNOWN),
             },
@@ -177,24 +181,24 @@ impl Story<'_> {
     }
 
     /// Where the content is, for a player that was given the playback alone.
-    fn tell_content(&self, map: &Map<'_>) -> Response<Sending> {
+    fn tell_content(&self, map: &PlaybackPaths<'_>) -> Response<Sending> {
         map.content(self.own_query()).map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path))
     }
 
-    pub(super) fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> Map<'a> {
-        Map { media: self.media, registration: self.registration, route: self.route, slate }
+    pub(super) fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> PlaybackPaths<'a> {
+        PlaybackPaths { media: self.media, registration: self.registration, route: self.route, slate }
     }
 
     /// A session was opened for it, perhaps before a restart: none begins here without one where that needs
     /// no token.
     fn is_bound(&self) -> bool {
         let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
-        self.seat.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
+        self.playback.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
     }
 
     /// Whether it may flow; if so, this request is a sign of its player's life.
-    fn asks_for(&self, target: &Target) -> Flow {
-        let segment = target.document == Document::Media && self.seat.learned().format(&target.path).is_none();
+    fn asks_for(&self, target: &MediaTarget) -> Flow {
+        let segment = target.document == MediaDocument::Media && self.playback.learned().format(&target.path).is_none();
         self.flow(segment, self.report(target))
     }
 
@@ -204,18 +208,18 @@ impl Story<'_> {
         let token = self.registration.token();
         let flow = self.gateway.sessions.fetched(key, token, Fetched { media, report });
         if flow == Flow::Goes {
-            self.seat.bound.store(true, Ordering::Relaxed);
+            self.playback.bound.store(true, Ordering::Relaxed);
         }
         flow
     }
 
     fn media(&self, segment: bool, report: Option<Report>) -> Media {
-        let learned = self.seat.learned();
+        let learned = self.playback.learned();
         let stream = report.and_then(|report| report.stream).or_else(|| learned.stream());
         Media { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
     }
 
-    fn failed(&self, kind: &'static str, failure: &Failure) -> Response<Sending> {
+    fn failed(&self, kind: &'static str, failure: &OriginFailure) -> Response<Sending> {
         self.count(kind, "failed");
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
         let network = identity::network(self.peer.address);

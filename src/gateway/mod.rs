@@ -24,16 +24,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use self::control::control_paths::Sign;
+use self::control::control_paths::ControlPath;
 use self::dot_segments::has_dot_segment;
 pub use self::identity::watch::IdentityWatch;
-pub use self::license::single_flight::Flights;
-pub use self::media::Shelf;
+pub use self::license::single_flight::SingleFlight;
+pub use self::media::MediaMemory;
 pub use self::refusal::slot_tickets::SlotTickets;
 use self::refusal::viewer_texts::ViewerTexts;
 pub use self::restore::rung;
 use self::route::LicenseRoute;
-pub use self::route::{Configured, Routes};
+pub use self::route::{ConfiguredRoutes, Routes};
 pub use self::via::ViaName;
 use crate::authority::AuthorityClient;
 use crate::clock::Clock;
@@ -52,9 +52,9 @@ pub struct Gateway {
     pub client: AuthorityClient,
     pub clock: Clock,
     /// Those of all workers.
-    pub flights: Arc<Flights>,
+    pub single_flight: Arc<SingleFlight>,
     /// That of all workers.
-    pub identities: Arc<IdentityWatch>,
+    pub identity_watch: Arc<IdentityWatch>,
     pub pool: Pool,
     /// How players reach us, if it is not as their `Host` says.
     pub public_url: Option<Arc<str>>,
@@ -63,7 +63,7 @@ pub struct Gateway {
     pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
     /// What media of playbacks has shown; that of all workers.
-    pub shelf: Arc<Shelf>,
+    pub media_memory: Arc<MediaMemory>,
     /// Those of all workers.
     pub slot_tickets: Arc<SlotTickets>,
     pub tasks: Tasks,
@@ -144,7 +144,7 @@ impl Gateway {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
-        match (&route.config.kind, Sign::of(&rest)) {
+        match (&route.config.kind, ControlPath::of(&rest)) {
             (_, Some(_)) if !is_post_or_get(request.method()) => wrong_method().map(Sending::Whole),
             (_, Some((sign, rest))) => self.take_sign(route, peer, sign, rest, request).await.map(Sending::Whole),
             (RouteKind::License(license), None) => {

@@ -14,27 +14,27 @@ pub(super) mod viewer_texts;
 use http::{Response, StatusCode};
 
 use self::page::SlotClaim;
-use super::license::Story;
-use super::license::upstream::Failure;
+use super::license::LicenseCall;
+use super::license::upstream::LicenseServerFailure;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
 
 pub(super) use self::help::ViewerCall;
 use self::help::ViewerHelp;
-use self::shape::Shape;
+use self::shape::RefusalShape;
 
 pub(super) const BLACKED_OUT: &str = "This content may not be shown here now.";
 
 /// Where in its playback the player was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+pub(super) enum LicensePhase {
     Certificate,
     License,
     Renewal,
 }
 
-impl Phase {
+impl LicensePhase {
     pub(super) fn of(kind: CallKind) -> Self {
         match kind {
             CallKind::Certificate => Self::Certificate,
@@ -54,7 +54,7 @@ impl Phase {
 
 /// Why, in the words of the refusal's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Turned {
+pub(super) struct RefusalBody {
     /// The head-end's HTTP status, or ours where there was none.
     pub(super) code: u16,
     /// The status that asks the player to come again, where this may pass.
@@ -74,19 +74,25 @@ pub(super) struct Turned {
     pub(super) message: String,
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// The refusal in the player's shape; logged here, once, with its incident, as often as a line may be written.
-    pub(super) fn turn_away(&self, phase: Phase, turned: &Turned, session: Option<SessionId>) -> Response<ReplyBody> {
-        let message = self.asked.message.as_ref().ok();
-        let shape = Shape::choose(&self.route.license.refusal, message, phase, turned, &self.asked.headers);
+    pub(super) fn turn_away(
+        &self,
+        phase: LicensePhase,
+        turned: &RefusalBody,
+        session: Option<SessionId>,
+    ) -> Response<ReplyBody> {
+        let message = self.request.message.as_ref().ok();
+        let shape = RefusalShape::choose(&self.route.license.refusal, message, phase, turned, &self.request.headers);
         let incident = Incident::random();
         self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
         if self.may_write("refused") {
             let session = session.map(|id| id.short().to_string());
-            let rung = self.asked.device.as_ref().map(|(_, rung)| *rung);
+            let rung = self.request.device.as_ref().map(|(_, rung)| *rung);
             let (device, account) = self.identity();
             let authority = self.route.authority.as_deref().map(|authority| &*authority.name);
-            let names = [self.asked.device.as_ref().map(|(name, _)| &**name), self.asked.counted.account.as_deref()];
+            let names =
+                [self.request.device.as_ref().map(|(name, _)| &**name), self.request.counted.account.as_deref()];
             let said = self.gateway.telemetry.said(&turned.message, names);
             tracing::info!(
                 %incident, session, device, account, authority, route = &*self.route.path, error = turned.error,
@@ -94,17 +100,18 @@ impl Story<'_> {
                 profile = shape.profile_name(), rung, "refused"
             );
         }
-        let (counted, device) = (&self.asked.counted, self.asked.device.as_ref().map(|(device, _)| device.as_str()));
+        let (counted, device) =
+            (&self.request.counted, self.request.device.as_ref().map(|(device, _)| device.as_str()));
         let claim = SlotClaim::of(counted.account.as_deref(), device, counted.is_proven);
-        let call = (self.asked.viewer_call(), claim);
+        let call = (self.request.viewer_call(), claim);
         shape.reply(&self.gateway.helped(self.route, turned, incident, call), phase, incident)
     }
 }
 
-impl Turned {
+impl RefusalBody {
     /// As 403 with JSON: see [`super::Gateway::turn_away`].
-    pub(super) fn reply(&self, phase: Phase, incident: Incident) -> Response<ReplyBody> {
-        Shape::Http.reply(self, phase, incident)
+    pub(super) fn reply(&self, phase: LicensePhase, incident: Incident) -> Response<ReplyBody> {
+        RefusalShape::Http.reply(self, phase, incident)
     }
 
     /// In a language of the viewer, if the configuration has one.
@@ -114,7 +121,7 @@ impl Turned {
 
     pub(super) fn by_refusal(
         refusal: &Refusal,
-        phase: Phase,
+        phase: LicensePhase,
         ask: AskKind,
         event: fn(AskKind) -> &'static str,
     ) -> Self {
@@ -131,7 +138,7 @@ impl Turned {
                 Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
             }
             Refusal::Killed(reason) => {
-                let found = if phase == Phase::Renewal { AskKind::Renew } else { AskKind::Beat };
+                let found = if phase == LicensePhase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let ask = reason.killed_on.unwrap_or(found);
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
                 Self { event: Some(event(ask)), killed: true, ..said }
@@ -143,7 +150,7 @@ impl Turned {
         }
     }
 
-    pub(super) fn by_failure(failure: &Failure) -> Self {
+    pub(super) fn by_failure(failure: &LicenseServerFailure) -> Self {
         let error = format!("license_server_{}", failure.name());
         let code = if failure.name() == "timeout" { 504 } else { 502 };
         let detail = "The license server could not be used.";

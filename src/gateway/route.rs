@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::upstream_reach::Reach;
+use super::upstream_reach::UpstreamReach;
 use crate::authority::Authority;
 use crate::config::{self, Enforcement, LicenseRouteSettings, Limits, RouteKind, SessionUnit, Texts};
 use crate::playbacks::Registration;
@@ -13,7 +13,7 @@ use crate::session::{Policy, Refusal};
 use crate::sessions::Standing;
 
 /// A route's path and its authority's name: other authorities have other policies.
-type Post = (String, Option<Arc<str>>);
+type PolicyKey = (String, Option<Arc<str>>);
 
 #[derive(Debug)]
 pub(super) struct Route {
@@ -22,7 +22,7 @@ pub(super) struct Route {
     pub(super) limits: Arc<Limits>,
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<Standing>,
-    pub(super) reach: Reach,
+    pub(super) reach: UpstreamReach,
     pub(super) texts: Arc<Texts>,
 }
 
@@ -63,7 +63,7 @@ impl Deref for LicenseRoute {
 
 /// A route on which apps are authorized.
 #[derive(Debug)]
-pub(super) struct Authorizing {
+pub(super) struct AuthorizeRoute {
     pub(super) authority: Arc<Authority>,
     pub(super) config: config::Authorize,
     pub(super) limits: Arc<Limits>,
@@ -71,7 +71,7 @@ pub(super) struct Authorizing {
 
 /// The routes of one configuration, by kind.
 #[derive(Debug)]
-pub struct Configured {
+pub struct ConfiguredRoutes {
     pub authorize: Vec<config::Authorize>,
     /// For licenses, and for media.
     pub routes: Vec<config::Route>,
@@ -83,25 +83,30 @@ pub struct Configured {
 #[derive(Debug, Default)]
 pub struct Routes {
     /// Longest path first.
-    authorize: Vec<Arc<Authorizing>>,
+    authorize: Vec<Arc<AuthorizeRoute>>,
     /// Longest path first.
     routes: Vec<Arc<Route>>,
     /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
-    standings: BTreeMap<Post, Arc<Standing>>,
+    standings: BTreeMap<PolicyKey, Arc<Standing>>,
     pub(super) texts: Arc<Texts>,
 }
 
 impl Routes {
     /// `authorities` in the order of the configuration. Sessions that run by a route that was there
     /// `before` follow its new policy from now on.
-    pub fn new(before: &Self, configured: Configured, authorities: &[Arc<Authority>], limits: &Arc<Limits>) -> Self {
+    pub fn new(
+        before: &Self,
+        configured: ConfiguredRoutes,
+        authorities: &[Arc<Authority>],
+        limits: &Arc<Limits>,
+    ) -> Self {
         let mut standings = before.standings.clone();
-        let Configured { authorize, routes, texts } = configured;
+        let ConfiguredRoutes { authorize, routes, texts } = configured;
         let mut authorize: Vec<_> = authorize
             .into_iter()
             .filter_map(|config| {
                 let authority = authorities.get(config.authority)?.clone();
-                Some(Arc::new(Authorizing { authority, config, limits: limits.clone() }))
+                Some(Arc::new(AuthorizeRoute { authority, config, limits: limits.clone() }))
             })
             .collect();
         authorize.sort_by_key(|route| std::cmp::Reverse(route.config.path.len()));
@@ -113,7 +118,7 @@ impl Routes {
                 let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
                 let policy = stand(&mut standings, post, policy);
                 let (limits, path) = (limits.clone(), config.path.as_str().into());
-                let (reach, texts) = (Reach::default(), texts.clone());
+                let (reach, texts) = (UpstreamReach::default(), texts.clone());
                 Arc::new(Route { authority, config, limits, path, policy, reach, texts })
             })
             .collect();
@@ -143,7 +148,7 @@ impl Routes {
     }
 
     /// The authorize route of this path, unless another route has a longer one that fits.
-    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&Arc<Authorizing>, &'a str)> {
+    pub(super) fn authorize<'a>(&self, path: &'a str) -> Option<(&Arc<AuthorizeRoute>, &'a str)> {
         let found = self.authorize.iter().find_map(|route| Some((route, below(&route.config.path, path)?)))?;
         let other = self.find(path).map_or(0, |(route, _)| route.path.len());
         (found.0.config.path.len() > other).then_some(found)
@@ -162,7 +167,7 @@ fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-fn stand(standings: &mut BTreeMap<Post, Arc<Standing>>, post: Post, policy: Policy) -> Arc<Standing> {
+fn stand(standings: &mut BTreeMap<PolicyKey, Arc<Standing>>, post: PolicyKey, policy: Policy) -> Arc<Standing> {
     match standings.get(&post) {
         Some(standing) => {
             standing.change(policy);

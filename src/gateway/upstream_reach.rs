@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::license::Story;
-use super::license::upstream::Failure;
+use super::license::LicenseCall;
+use super::license::upstream::LicenseServerFailure;
 use crate::config::Endpoint;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Fault, Held, Reply};
@@ -16,11 +16,11 @@ use crate::upstream::{Fault, Held, Reply};
 const COMES_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Reach {
+pub(super) struct UpstreamReach {
     lost: AtomicBool,
 }
 
-impl Reach {
+impl UpstreamReach {
     /// After every call of the route to the server.
     pub(super) fn tell<T>(&self, telemetry: &Telemetry, route: &str, server: &Endpoint, held: &Held<T>) {
         if held.again > 0 {
@@ -49,18 +49,18 @@ impl Reach {
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// Asks the license server; a failure that may pass is told no sooner than is good for players that come again.
     pub(super) async fn ask_license_server(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, LicenseServerFailure> {
         let reply = self.forward(authorization).await;
         self.pace(&reply).await;
         reply
     }
 
-    async fn pace(&self, reply: &Result<Reply, Failure>) {
+    async fn pace(&self, reply: &Result<Reply, LicenseServerFailure>) {
         let comes_again = reply.as_ref().is_err_and(|failure| failure.comes_again().is_some());
         let began = self.deadline.checked_sub(self.route.limits.call);
         if let Some(began) = began.filter(|_| comes_again) {

@@ -105,7 +105,7 @@ fn refusals() -> BTreeSet<String> {
         names("src/gateway/refusal.rs", &["fn denied("], ""),
         names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
         names("src/upstream/fault.rs", &["impl Fault ", "fn name("], "license_server_"),
-        names("src/gateway/license/upstream.rs", &["impl Failure", "fn name("], "license_server_"),
+        names("src/gateway/license/upstream.rs", &["impl LicenseServerFailure", "fn name("], "license_server_"),
         names("src/gateway/license/redirect.rs", &["impl RedirectFault", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
@@ -124,7 +124,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/identity/token_proof.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
         names("src/gateway/license/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/license/outgoing.rs", &["impl UnfitRequest", "fn error("], ""),
-        marked("src/gateway/license/twin.rs", &["error: "]),
+        marked("src/gateway/license/single_flight.rs", &["error: "]),
     ]
     .into_iter()
     .flatten()

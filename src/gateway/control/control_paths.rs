@@ -17,7 +17,7 @@ use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
 use crate::gateway::Gateway;
 use crate::gateway::identity;
-use crate::gateway::identity::Evidence;
+use crate::gateway::identity::IdentityEvidence;
 use crate::gateway::route::Route;
 use crate::secret::Fingerprint;
 use crate::session::{Playing, Report, Stream};
@@ -26,12 +26,12 @@ use crate::token::TokenClaims;
 
 /// No license server's path ends like these.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::gateway) enum Sign {
+pub(in crate::gateway) enum ControlPath {
     Report,
     Stop,
 }
 
-impl Sign {
+impl ControlPath {
     const ALL: [Self; 2] = [Self::Report, Self::Stop];
 
     const fn path(self) -> &'static str {
@@ -52,7 +52,7 @@ impl Gateway {
         &self,
         route: &Route,
         peer: &Peer,
-        sign: Sign,
+        sign: ControlPath,
         rest: &str,
         request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
@@ -65,11 +65,11 @@ impl Gateway {
         let who = self.who(route, peer, rest, request.headers(), query);
         let Some((key, token)) = who else { return reply::empty(StatusCode::NO_CONTENT) };
         match sign {
-            Sign::Stop => {
+            ControlPath::Stop => {
                 let stopped = self.sessions.stop(key, token);
                 tracing::debug!(route = &*route.path, stopped, "stop call");
             }
-            Sign::Report => {
+            ControlPath::Report => {
                 self.tie(route, peer, Some(key));
                 return self.take_reports(route, key, token, request).await;
             }
@@ -118,7 +118,7 @@ impl Gateway {
         let authority = route.authority.as_deref()?;
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let device = |claims: Option<&TokenClaims>| {
-            identity::device(&route.config.device, &Evidence { claims, headers, peer, query, rest })
+            identity::device(&route.config.device, &IdentityEvidence { claims, headers, peer, query, rest })
         };
         let claims = self.prove_sign(authority, token.as_ref(), |claims| device(Some(claims)))?;
         let token = identity::of_playback(token.as_ref(), claims.as_ref());

@@ -6,13 +6,13 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, Response};
 
-use super::{Counted, Evidence};
+use super::{IdentityEvidence, SessionAccount};
 use crate::edge::reply::{RefusedCaller, is_refusal};
 use crate::edge::{Peer, ReplyBody};
 use crate::gateway::Gateway;
 use crate::gateway::identity;
 use crate::gateway::refusal::page::SlotClaim;
-use crate::gateway::refusal::{Phase, Turned, ViewerCall};
+use crate::gateway::refusal::{LicensePhase, RefusalBody, ViewerCall};
 use crate::gateway::route::Route;
 use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
@@ -23,7 +23,7 @@ use crate::token::TokenClaims;
 pub(in crate::gateway) struct CallerNames {
     pub(in crate::gateway) account: Option<String>,
     pub(in crate::gateway) device: Option<String>,
-    /// As [`Counted::is_proven`].
+    /// As [`SessionAccount::is_proven`].
     pub(in crate::gateway) is_proven: bool,
     /// As [`crate::sessions::Card::network`].
     pub(in crate::gateway) network: Fingerprint,
@@ -54,15 +54,16 @@ impl Gateway {
         let authority = route.authority.as_deref();
         let token = identity::content_token(&route.config.content_token, headers, query, None);
         let device = |claims: Option<&TokenClaims>| {
-            identity::device(&route.config.device, &Evidence { claims, headers, peer, query, rest })
+            identity::device(&route.config.device, &IdentityEvidence { claims, headers, peer, query, rest })
         };
         let claims = match authority {
             Some(authority) => self.prove_at_once(authority, token.as_ref(), |claims| device(Some(claims))).flatten(),
             None => token.as_ref().and_then(|token| TokenClaims::peek(token.expose())),
         };
         let device = device(claims.as_ref()).map(|(device, _)| device);
-        let evidence = Evidence { claims: claims.as_ref(), headers, peer, query, rest };
-        let Counted { account, is_proven, network, .. } = Counted::read(authority, &evidence, device.as_deref());
+        let evidence = IdentityEvidence { claims: claims.as_ref(), headers, peer, query, rest };
+        let SessionAccount { account, is_proven, network, .. } =
+            SessionAccount::read(authority, &evidence, device.as_deref());
         CallerNames { account, device, is_proven, network }
     }
 
@@ -106,8 +107,8 @@ impl Gateway {
         &self,
         route: &Route,
         (caller, call): (&CallerNames, Option<ViewerCall<'_>>),
-        turned: &Turned,
-        phase: Phase,
+        turned: &RefusalBody,
+        phase: LicensePhase,
     ) -> Response<ReplyBody> {
         let incident = crate::ids::Incident::random();
         let CallerNames { account, device, network, .. } = caller;

@@ -7,14 +7,14 @@
 
 use http::StatusCode;
 
-use super::{Counted, Evidence};
+use super::{IdentityEvidence, SessionAccount};
 use crate::authority::Authority;
 use crate::edge::Peer;
 use crate::gateway::Gateway;
 use crate::gateway::identity;
-use crate::gateway::license::request::{Asked, onward_path};
-use crate::gateway::license::{Ending, Story};
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::license::request::{LicenseRequest, onward_path};
+use crate::gateway::license::{CallOutcome, LicenseCall};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::gateway::route::Route;
 use crate::secret::Secret;
 use crate::session::AskKind;
@@ -94,7 +94,7 @@ impl Gateway {
     }
 }
 
-impl Asked {
+impl LicenseRequest {
     /// `rest` and `query` of the player's own URL.
     pub(in crate::gateway) fn device(
         &self,
@@ -106,7 +106,7 @@ impl Asked {
         if let Some(registration) = &self.registration {
             return Some((registration.device.clone(), registration.rung));
         }
-        identity::device(&route.config.device, &Evidence { claims, headers: &self.headers, peer, query, rest })
+        identity::device(&route.config.device, &IdentityEvidence { claims, headers: &self.headers, peer, query, rest })
     }
 
     /// `claims`: what its token says, if that may be believed.
@@ -118,9 +118,9 @@ impl Asked {
         claims: Option<TokenClaims>,
     ) {
         let device = self.device(route, peer, (rest, query), claims.as_ref());
-        let evidence = Evidence { claims: claims.as_ref(), headers: &self.headers, peer, query, rest };
+        let evidence = IdentityEvidence { claims: claims.as_ref(), headers: &self.headers, peer, query, rest };
         let name = device.as_ref().map(|(device, _)| device.as_str());
-        self.counted = Counted::read(route.authority.as_deref(), &evidence, name);
+        self.counted = SessionAccount::read(route.authority.as_deref(), &evidence, name);
         // Of a registered playback the path names nothing more.
         let rung = device.as_ref().map(|(_, rung)| *rung).filter(|_| self.registration.is_none());
         self.onward.path = onward_path(route, rest, rung);
@@ -128,16 +128,16 @@ impl Asked {
     }
 }
 
-impl Story<'_> {
-    pub(in crate::gateway) fn turn_unproven_away(&self) -> Option<Ending> {
-        let turned = unproven(self.route.authority.as_deref()?, self.asked.token_fault?);
+impl LicenseCall<'_> {
+    pub(in crate::gateway) fn turn_unproven_away(&self) -> Option<CallOutcome> {
+        let turned = unproven(self.route.authority.as_deref()?, self.request.token_fault?);
         self.note_refused(turned.message.clone());
-        Some((Outcome::Refused, self.turn_away(Phase::License, &turned, None)))
+        Some((Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None)))
     }
 }
 
 /// How a call is refused whose token proves nothing.
-pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> Turned {
+pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> RefusalBody {
     let keys_missing = match fault {
         TokenFault::NoKeys => true,
         TokenFault::UnknownKey => authority.misses_token_keys(),
@@ -151,16 +151,16 @@ pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> 
         | TokenFault::Unsigned => false,
     };
     let turned = match fault {
-        _ if keys_missing => Turned {
+        _ if keys_missing => RefusalBody {
             comes_again: Some(StatusCode::SERVICE_UNAVAILABLE),
-            ..Turned::ours(503, "token_keys_missing", "The keys that verify content tokens are not there now.")
+            ..RefusalBody::ours(503, "token_keys_missing", "The keys that verify content tokens are not there now.")
         },
-        TokenFault::Ambiguous => Turned::ours(
+        TokenFault::Ambiguous => RefusalBody::ours(
             403,
             "token_ambiguous",
             "The call brings several content tokens; send the playback's own alone.",
         ),
-        TokenFault::Early => Turned::ours(403, "token_early", "The content token is not valid yet."),
+        TokenFault::Early => RefusalBody::ours(403, "token_early", "The content token is not valid yet."),
         TokenFault::Algorithm
         | TokenFault::Elsewhere
         | TokenFault::Malformed
@@ -168,13 +168,18 @@ pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> 
         | TokenFault::Signature
         | TokenFault::UnknownKey
         | TokenFault::Unnamed
-        | TokenFault::Unsigned => Turned::ours(403, "token_unverified", "The content token could not be verified."),
+        | TokenFault::Unsigned => {
+            RefusalBody::ours(403, "token_unverified", "The content token could not be verified.")
+        }
     };
-    Turned { event: Some(authority.error_name()(AskKind::Open)), message: fault.to_string(), ..turned }
+    RefusalBody { event: Some(authority.error_name()(AskKind::Open)), message: fault.to_string(), ..turned }
 }
 
 /// How a call is refused that brings no token where one must prove whose it is.
-pub(in crate::gateway) fn unnamed(authority: &Authority) -> Turned {
+pub(in crate::gateway) fn unnamed(authority: &Authority) -> RefusalBody {
     const DETAIL: &str = "The call brings no content token, which this route verifies.";
-    Turned { event: Some(authority.error_name()(AskKind::Open)), ..Turned::ours(403, "token_missing", DETAIL) }
+    RefusalBody {
+        event: Some(authority.error_name()(AskKind::Open)),
+        ..RefusalBody::ours(403, "token_missing", DETAIL)
+    }
 }

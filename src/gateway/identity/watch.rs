@@ -12,7 +12,7 @@ use crate::config::SessionControl;
 use crate::drm::Kind;
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
-use crate::gateway::license::request::Asked;
+use crate::gateway::license::request::LicenseRequest;
 use crate::gateway::route::{LicenseRoute, Route};
 use crate::secret::Fingerprint;
 use crate::store::Dialect;
@@ -45,10 +45,10 @@ impl WeakIdentity {
 }
 
 #[derive(Debug, Default)]
-pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, AddressKey), Watched>>);
+pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, AddressKey), WatchedAddress>>);
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedAddress {
     /// The token's own words on whose it is, of the first call.
     first: Option<Fingerprint>,
     last: Instant,
@@ -74,7 +74,13 @@ impl IdentityWatch {
         })
     }
 
-    fn with<T>(&self, route: &Arc<str>, address: AddressKey, now: Instant, act: impl FnOnce(&mut Watched) -> T) -> T {
+    fn with<T>(
+        &self,
+        route: &Arc<str>,
+        address: AddressKey,
+        now: Instant,
+        act: impl FnOnce(&mut WatchedAddress) -> T,
+    ) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (route.clone(), address);
         if all.len() >= MAX_ADDRESSES && !all.contains_key(&key) {
@@ -83,19 +89,19 @@ impl IdentityWatch {
             let middle = *middle;
             all.retain(|_, watched| watched.last > middle);
         }
-        let watched = all.entry(key).or_insert(Watched { first: None, last: now, warned: [None; 3] });
+        let watched = all.entry(key).or_insert(WatchedAddress { first: None, last: now, warned: [None; 3] });
         watched.last = now;
         act(watched)
     }
 }
 
 impl Gateway {
-    pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, asked: &Asked) {
-        let source = asked.device.as_ref().map(|(_, source)| *source);
-        self.watch_identity(route, peer, asked.claims.as_ref(), source, asked.counted.by_device);
-        let passes = route.license.session_control != SessionControl::Always && asked.registration.is_none();
+    pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, request: &LicenseRequest) {
+        let source = request.device.as_ref().map(|(_, source)| *source);
+        self.watch_identity(route, peer, request.claims.as_ref(), source, request.counted.by_device);
+        let passes = route.license.session_control != SessionControl::Always && request.registration.is_none();
         let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == Dialect::FirstLight);
-        if passes && wants_license(asked) && by_registration() {
+        if passes && wants_license(request) && by_registration() {
             self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());
         }
     }
@@ -111,7 +117,7 @@ impl Gateway {
     ) {
         let (address, now) = (AddressKey::of(peer.address), self.clock.now());
         let told = claims.and_then(whose).filter(|_| source == Some("peer"));
-        if told.is_some_and(|told| self.identities.is_shared(&route.path, address, told, now)) {
+        if told.is_some_and(|told| self.identity_watch.is_shared(&route.path, address, told, now)) {
             self.warn_of_identity(route, address, WeakIdentity::SharedPeer, now);
         }
         if by_device {
@@ -121,7 +127,7 @@ impl Gateway {
 
     fn warn_of_identity(&self, route: &Route, address: AddressKey, weak: WeakIdentity, now: Instant) {
         self.telemetry.metrics.weak_identity(&route.path, weak.name());
-        let warns = self.identities.warns(&route.path, address, weak, now);
+        let warns = self.identity_watch.warns(&route.path, address, weak, now);
         // Many addresses are warned of, too.
         if !warns || !self.telemetry.may_write_about(weak.name(), &route.path) {
             return;
@@ -149,8 +155,8 @@ impl Gateway {
     }
 }
 
-fn wants_license(asked: &Asked) -> bool {
-    asked.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
+fn wants_license(request: &LicenseRequest) -> bool {
+    request.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
 }
 
 /// What a token says of whose it is; none if it says nothing.

@@ -5,19 +5,19 @@ use std::time::Duration;
 use http::Response;
 
 use super::outgoing::UnfitRequest;
-use super::request::Asked;
-use super::upstream::Failure;
+use super::request::LicenseRequest;
+use super::upstream::LicenseServerFailure;
 use crate::edge::ReplyBody;
 use crate::gateway::Gateway;
 use crate::gateway::identity::caller::CallerNames;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::gateway::route::Route;
 use crate::telemetry::{CallLabels, Outcome};
 
 impl Gateway {
-    pub(in crate::gateway) fn count(&self, route: &Route, asked: &Asked, outcome: Outcome, took: Duration) {
+    pub(in crate::gateway) fn count(&self, route: &Route, request: &LicenseRequest, outcome: Outcome, took: Duration) {
         let metrics = &self.telemetry.metrics;
-        let (drm, kind) = match &asked.message {
+        let (drm, kind) = match &request.message {
             Ok(message) => (message.system.label(), message.kind.label()),
             Err(unrecognised) => {
                 metrics.unrecognised(&route.path, unrecognised.label());
@@ -35,9 +35,9 @@ impl Gateway {
         caller: impl FnOnce() -> CallerNames,
     ) -> Response<ReplyBody> {
         if let UnfitRequest::Wrapping(misfit) = unfit {
-            let failure = Failure::Misfit(misfit);
+            let failure = LicenseServerFailure::Misfit(misfit);
             self.telemetry.metrics.upstream_fault(&route.path, failure.name());
-            return self.turn_away(route, (&caller(), None), &Turned::by_failure(&failure), Phase::License);
+            return self.turn_away(route, (&caller(), None), &RefusalBody::by_failure(&failure), LicensePhase::License);
         }
         self.naming(unfit.reply(), caller)
     }

@@ -1,18 +1,18 @@
 //! What a session is told of its player's license calls: whether anything reached the player, and what its license says.
 
 use super::lesson::{escapes, learn};
-use super::single_flight::Flight;
-use super::{Managed, Story};
+use super::single_flight::FlightLead;
+use super::{LicenseCall, ManagedCall};
 use crate::drm::{Kind, Message};
 use crate::ids::SessionId;
 use crate::session::{CallKind, Grant, Input};
 use crate::telemetry::Outcome;
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// Tells the session what the player got, which one without a grant will need as well.
     pub(in crate::gateway) fn teach(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         id: SessionId,
         outcome: Outcome,
         message: Option<&Message>,
@@ -22,7 +22,7 @@ impl Story<'_> {
             return self.unserved(managed, Some(id));
         }
         self.mirror_reply(key, id, message);
-        let asked = self.asked.message.as_ref().ok().map(|message| message.system);
+        let asked = self.request.message.as_ref().ok().map(|message| message.system);
         let served = learn(message, asked);
         // What nobody knows may be a license without an end; a known message of another kind is none.
         let license = message.is_none_or(|message| message.kind == Kind::License);
@@ -31,11 +31,13 @@ impl Story<'_> {
         }
         match managed.call.kind {
             CallKind::Certificate => {}
-            CallKind::Release => drop(sessions.deliver(key, id, Input::Served(served))),
+            CallKind::Release => {
+                sessions.deliver(key, id, Input::Served(served));
+            }
             // The player may have gone while the license server was asked.
-            CallKind::License | CallKind::Renewal if license && !self.flight.is_some_and(Flight::give_up) => {
+            CallKind::License | CallKind::Renewal if license && !self.lead.is_some_and(FlightLead::give_up) => {
                 let lasts = message.and_then(Message::lasts);
-                sessions.licensed(key, id, served, (self.asked.key_session(&managed.call), lasts));
+                sessions.licensed(key, id, served, (self.request.key_session(&managed.call), lasts));
             }
             CallKind::License | CallKind::Renewal => {
                 sessions.deliver(key, id, Input::Served(served));
@@ -45,7 +47,7 @@ impl Story<'_> {
     }
 
     /// The player did not get the license that it asked for.
-    pub(in crate::gateway) fn unserved(&self, managed: &Managed<'_>, session: Option<SessionId>) {
+    pub(in crate::gateway) fn unserved(&self, managed: &ManagedCall<'_>, session: Option<SessionId>) {
         if let (CallKind::License | CallKind::Renewal, Some(id)) = (managed.call.kind, session) {
             self.gateway.sessions.deliver(managed.key, id, Input::Unserved);
         }
@@ -54,7 +56,7 @@ impl Story<'_> {
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
     pub(in crate::gateway) fn look_for_escapes(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         id: SessionId,
         message: &Message,
         grant: &Grant,
@@ -73,9 +75,9 @@ impl Story<'_> {
 
     /// What nobody can read may be a license: the playback of its token, if there is one, may play by it.
     pub(in crate::gateway) fn note_unknown(&self) {
-        let unknown = self.asked.message.is_err() && !self.asked.onward.body.is_empty();
+        let unknown = self.request.message.is_err() && !self.request.onward.body.is_empty();
         let Some(authority) = self.route.authority.as_deref().filter(|_| unknown) else { return };
-        if let (Some(key), Some(token)) = (self.asked.key(authority), self.asked.playback()) {
+        if let (Some(key), Some(token)) = (self.request.key(authority), self.request.playback()) {
             self.gateway.sessions.used(key, token);
         }
     }

@@ -1,11 +1,11 @@
 //! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
 //! blackouts that were there before any session.
 
-use super::upstream::{Failure, plain_body};
-use super::{Ending, Managed, Story};
+use super::upstream::{LicenseServerFailure, plain_body};
+use super::{CallOutcome, LicenseCall, ManagedCall};
 use crate::authority::Authority;
 use crate::gateway::Gateway;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::ids::SessionId;
 use crate::secret::Secret;
 use crate::session::{AskKind, CallNames, Input, Reason, Refusal};
@@ -29,22 +29,22 @@ impl Gateway {
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// A playback that is blacked out from the start has no session that could say so.
-    pub(in crate::gateway) fn turn_blackout_away(&self) -> Option<Ending> {
-        let refusal = self.route.blackout_of(self.asked.registration.as_deref()?)?;
+    pub(in crate::gateway) fn turn_blackout_away(&self) -> Option<CallOutcome> {
+        let refusal = self.route.blackout_of(self.request.registration.as_deref()?)?;
         let event = self.route.authority.as_deref()?.error_name();
-        let turned = Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event);
-        Some((Outcome::Refused, self.turn_away(Phase::License, &turned, None)))
+        let turned = RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event);
+        Some((Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None)))
     }
 
     /// Killed while an upstream was asked: what it said is not passed on.
     pub(in crate::gateway) fn unless_killed(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         session: Option<SessionId>,
-        ending: Ending,
-    ) -> Ending {
+        ending: CallOutcome,
+    ) -> CallOutcome {
         let (outcome, _) = &ending;
         if *outcome == Outcome::Refused {
             return ending;
@@ -59,11 +59,11 @@ impl Story<'_> {
     /// Killed, as the license server says instead of giving a license.
     pub(in crate::gateway) fn killed_by_license_server(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         id: SessionId,
-        reply: &Result<Reply, Failure>,
-    ) -> Option<Ending> {
-        let (reply, system) = (reply.as_ref().ok()?, self.asked.message.as_ref().ok()?.system);
+        reply: &Result<Reply, LicenseServerFailure>,
+    ) -> Option<CallOutcome> {
+        let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
         let body = plain_body(reply)?;
         let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
         // What it says of a token that may be anybody's, it does not say of the session.
@@ -75,23 +75,23 @@ impl Story<'_> {
     }
 
     /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
-    pub(in crate::gateway) fn turn_killed_company_away(&self) -> Option<Ending> {
-        let (authority, token) = (self.route.authority.as_deref()?, self.asked.token.as_ref()?);
-        let key = self.asked.key(authority);
+    pub(in crate::gateway) fn turn_killed_company_away(&self) -> Option<CallOutcome> {
+        let (authority, token) = (self.route.authority.as_deref()?, self.request.token.as_ref()?);
+        let key = self.request.key(authority);
         let reason = self.gateway.killed_company(authority, key, token)?;
-        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
-        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
+        let turned = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 
     /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device
     /// that was: a license to keep, or a body that nobody knows, would be the way around a kill.
-    pub(in crate::gateway) fn turn_killed_away(&self) -> Option<Ending> {
+    pub(in crate::gateway) fn turn_killed_away(&self) -> Option<CallOutcome> {
         let authority = self.route.authority.as_deref()?;
-        let (key, names) = (self.asked.key(authority), self.asked.names());
+        let (key, names) = (self.request.key(authority), self.request.names());
         let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
-        let (phase, refusal) = (Phase::License, Refusal::Killed(reason));
-        let turned = Turned::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
+        let turned = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
     }
 }

@@ -1,16 +1,16 @@
 //! What the mirror of a playback's key sessions is told: the messages and replies of its calls.
 
-use super::Story;
+use super::LicenseCall;
 use crate::drm::{Direction, Kind, Message, recognise};
 use crate::ids::SessionId;
 use crate::session::Answer;
 use crate::sessions::{DeviceKey, Sessions};
 use std::sync::Arc;
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// What the player asked, and that it was turned away if it was.
     pub(in crate::gateway) fn mirror_request(&self, key: DeviceKey, session: Option<SessionId>, answer: &Answer) {
-        let (Ok(message), Some(id)) = (&self.asked.message, session) else { return };
+        let (Ok(message), Some(id)) = (&self.request.message, session) else { return };
         let sessions = &self.gateway.sessions;
         sessions.see(key, id, |mirror, _| mirror.asked(message));
         match answer {
@@ -21,7 +21,7 @@ impl Story<'_> {
 
     /// What the license server answered to it.
     pub(in crate::gateway) fn mirror_reply(&self, key: DeviceKey, id: SessionId, reply: Option<&Message>) {
-        let Ok(message) = &self.asked.message else { return };
+        let Ok(message) = &self.request.message else { return };
         self.gateway.sessions.see(key, id, |mirror, wall| match reply {
             Some(reply) => mirror.answered(message, reply, wall),
             // Taken back, in words that no DRM defines.
@@ -31,7 +31,7 @@ impl Story<'_> {
     }
 }
 
-/// As [`Story::mirror_reply`], for a license that the authority's renewal call brought.
+/// As [`LicenseCall::mirror_reply`], for a license that the authority's renewal call brought.
 pub(in crate::gateway) fn mirror_renewal(
     sessions: &Arc<Sessions>,
     key: DeviceKey,

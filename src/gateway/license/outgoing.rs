@@ -33,7 +33,7 @@ const CHARSETS: [&str; 10] =
     ["ascii", "iso-8859-1", "latin1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-8", "utf8", "windows-1252"];
 
 #[derive(Debug)]
-pub(in crate::gateway) struct OnwardRequest {
+pub(in crate::gateway) struct OutgoingRequest {
     pub(in crate::gateway) body: Bytes,
     /// Without the one that will carry the session or the content token.
     pub(in crate::gateway) headers: HeaderMap,
@@ -54,7 +54,7 @@ pub(in crate::gateway) enum UnfitRequest {
     Wrapping(drm::wrap::Misfit),
 }
 
-impl OnwardRequest {
+impl OutgoingRequest {
     /// `rest`: what follows the route's path.
     pub(in crate::gateway) fn build(
         route: &LicenseRoute,

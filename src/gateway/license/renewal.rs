@@ -9,7 +9,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 
 use super::mirror::mirror_renewal;
-use super::{Ending, Managed, Story};
+use super::{CallOutcome, LicenseCall, ManagedCall};
 use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
@@ -21,7 +21,7 @@ use crate::session::{
 use crate::telemetry::Outcome;
 
 /// What the renewal came to for the player.
-enum News {
+enum RenewalOutcome {
     /// The session is gone at the authority, and another one is opened in its place: the call is asked again under that.
     Again,
     License(Vec<u8>),
@@ -36,31 +36,36 @@ const REOPENS_MAX: u32 = 2;
 /// Between two of them; a gateway that starts anew takes a moment.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(150);
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// An answer that is lost, or is none, refuses nobody: the authority is asked again, a session that it holds no
     /// more is opened anew, and at last the playback goes on as it does in an outage.
     pub(in crate::gateway) async fn renew(
         &self,
-        managed: &Managed<'_>,
+        managed: &ManagedCall<'_>,
         grant: Grant,
         ticket: Ticket,
         id: SessionId,
-    ) -> Ending {
+    ) -> CallOutcome {
         let (mut grant, mut ticket, mut id) = (grant, ticket, id);
         let (mut asked, mut reopened) = (0, 0);
         loop {
             asked += 1;
             let news = self.ask_for_renewal(managed, grant, ticket, id).await;
             match &news {
-                News::Again if reopened < REOPENS_MAX => reopened += 1,
-                News::Refused(Refusal::Unreachable(fault)) if asked < RENEWALS_MAX && self.may_help(fault) => {
+                RenewalOutcome::Again if reopened < REOPENS_MAX => reopened += 1,
+                RenewalOutcome::Refused(Refusal::Unreachable(fault))
+                    if asked < RENEWALS_MAX && self.may_help(fault) =>
+                {
                     tokio::time::sleep(RENEWAL_PAUSE).await;
                 }
-                News::Again | News::License(_) | News::Pass | News::Refused(_) => {
+                RenewalOutcome::Again
+                | RenewalOutcome::License(_)
+                | RenewalOutcome::Pass
+                | RenewalOutcome::Refused(_) => {
                     return self.conclude_renewal(managed, news, id).await;
                 }
             }
-            let Managed { call, card, key, .. } = managed;
+            let ManagedCall { call, card, key, .. } = managed;
             let admission = self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
             id = admission.session.unwrap_or(id);
             (grant, ticket) = match admission.answer {
@@ -85,12 +90,19 @@ impl Story<'_> {
     }
 
     /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
-    async fn ask_for_renewal(&self, managed: &Managed<'_>, grant: Grant, ticket: Ticket, id: SessionId) -> News {
-        let challenge = self.asked.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
+    async fn ask_for_renewal(
+        &self,
+        managed: &ManagedCall<'_>,
+        grant: Grant,
+        ticket: Ticket,
+        id: SessionId,
+    ) -> RenewalOutcome {
+        let challenge =
+            self.request.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
-        let (asked, card, key) = (self.asked.message.clone(), managed.card.clone(), managed.key);
+        let (asked, card, key) = (self.request.message.clone(), managed.card.clone(), managed.key);
         let call = managed.call;
-        let key_session = self.asked.key_session(&managed.call);
+        let key_session = self.request.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.carry_on(async move {
             let RenewalAnswer { license, result } = client.renew(&card, &grant, &challenge).await;
@@ -102,19 +114,21 @@ impl Story<'_> {
             let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             match news {
-                News::License(_) => {
+                RenewalOutcome::License(_) => {
                     sessions.accept_renewal(key, id, &call);
                     sessions.licensed(key, id, Served::Plain, (key_session, lasts));
                 }
-                News::Again | News::Pass | News::Refused(_) => drop(sessions.deliver(key, id, Input::Unserved)),
+                RenewalOutcome::Again | RenewalOutcome::Pass | RenewalOutcome::Refused(_) => {
+                    sessions.deliver(key, id, Input::Unserved);
+                }
             }
             // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that
             // could be granted, and its player may be gone.
             let decided = is_gone.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
-                Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => News::Again,
-                Some(Answer::Pass) => News::Pass,
-                Some(Answer::Refuse(refusal)) => News::Refused(refusal),
+                Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => RenewalOutcome::Again,
+                Some(Answer::Pass) => RenewalOutcome::Pass,
+                Some(Answer::Refuse(refusal)) => RenewalOutcome::Refused(refusal),
                 None => news,
             };
             // The player may be gone; the session goes on all the same.
@@ -126,16 +140,18 @@ impl Story<'_> {
         news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long"))
     }
 
-    async fn conclude_renewal(&self, managed: &Managed<'_>, news: News, id: SessionId) -> Ending {
+    async fn conclude_renewal(&self, managed: &ManagedCall<'_>, news: RenewalOutcome, id: SessionId) -> CallOutcome {
         match news {
-            News::License(license) => (Outcome::Served, reply(self.route, &license)),
-            News::Again | News::Pass => self.pass_under(managed, id).await,
+            RenewalOutcome::License(license) => (Outcome::Served, reply(self.route, &license)),
+            RenewalOutcome::Again | RenewalOutcome::Pass => self.pass_under(managed, id).await,
             // The authority gives no word: what runs goes on, and the license server renews.
-            News::Refused(Refusal::Unreachable(fault)) => match self.gateway.sessions.last_grant(managed.key, id) {
-                Some(grant) => self.serve(managed, &grant, id).await,
-                None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
-            },
-            News::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
+            RenewalOutcome::Refused(Refusal::Unreachable(fault)) => {
+                match self.gateway.sessions.last_grant(managed.key, id) {
+                    Some(grant) => self.serve(managed, &grant, id).await,
+                    None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
+                }
+            }
+            RenewalOutcome::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
         }
     }
 }
@@ -144,7 +160,7 @@ fn lasts(license: &[u8]) -> Option<Duration> {
     drm::recognise(Direction::Reply, None, None, license).ok().as_ref().and_then(Message::lasts)
 }
 
-fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
+fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> RenewalOutcome {
     match result {
         Ok(
             Verdict::Alive { .. }
@@ -152,16 +168,19 @@ fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> News {
             | Verdict::Disabled
             | Verdict::Granted(_)
             | Verdict::Unconfirmed(..),
-        ) => license.map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), News::License),
-        Ok(Verdict::Denied(denial, reason)) => News::Refused(Refusal::Denied(*denial, reason.clone())),
-        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => News::Refused(Refusal::Killed(reason.clone())),
-        Ok(Verdict::Unknown(_)) => News::Refused(Refusal::Ended(End::Expired)),
-        Err(fault) => News::Refused(Refusal::Unreachable(fault.clone())),
+        ) => license
+            .map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), RenewalOutcome::License),
+        Ok(Verdict::Denied(denial, reason)) => RenewalOutcome::Refused(Refusal::Denied(*denial, reason.clone())),
+        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => {
+            RenewalOutcome::Refused(Refusal::Killed(reason.clone()))
+        }
+        Ok(Verdict::Unknown(_)) => RenewalOutcome::Refused(Refusal::Ended(End::Expired)),
+        Err(fault) => RenewalOutcome::Refused(Refusal::Unreachable(fault.clone())),
     }
 }
 
-fn fault(kind: FaultKind, message: &str) -> News {
-    News::Refused(Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) }))
+fn fault(kind: FaultKind, message: &str) -> RenewalOutcome {
+    RenewalOutcome::Refused(Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) }))
 }
 
 /// The renewed license in the form in which the player expects it.

@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::outgoing::OnwardRequest;
-use super::single_flight::Challenge;
+use super::outgoing::OutgoingRequest;
+use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
 use crate::clock::{Clock, Moment};
 use crate::cmcd;
@@ -18,7 +18,7 @@ use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::gateway::Gateway;
 use crate::gateway::identity;
-use crate::gateway::identity::Counted;
+use crate::gateway::identity::SessionAccount;
 use crate::gateway::refusal::ViewerCall;
 use crate::gateway::route::{LicenseRoute, Route};
 use crate::playbacks::{Block, Registration};
@@ -28,18 +28,18 @@ use crate::sessions::{Card, DeviceKey};
 use crate::task::TooBusy;
 use crate::token::{TokenClaims, TokenFault};
 
-pub(in crate::gateway) struct Asked {
+pub(in crate::gateway) struct LicenseRequest {
     /// A token beside the one that counts may be meant: see [`identity::asks_beside`].
     asks_beside: bool,
     /// By which the player reached us, where the request's target says it.
     authority: Option<HostAndPort>,
     pub(in crate::gateway) claims: Option<TokenClaims>,
-    pub(in crate::gateway) counted: Counted,
+    pub(in crate::gateway) counted: SessionAccount,
     pub(in crate::gateway) device: Option<(String, &'static str)>,
     pub(in crate::gateway) headers: HeaderMap,
     pub(in crate::gateway) message: Result<Message, Unrecognised>,
     /// What the license server will get.
-    pub(in crate::gateway) onward: OnwardRequest,
+    pub(in crate::gateway) onward: OutgoingRequest,
     /// By the id in its path.
     pub(in crate::gateway) registration: Option<Arc<Registration>>,
     tls: bool,
@@ -62,32 +62,32 @@ impl Gateway {
         peer: &Peer,
         (registration, rest): (Option<Arc<Registration>>, &str),
         parts: Parts,
-        onward: OnwardRequest,
-    ) -> Result<Asked, TooBusy> {
+        onward: OutgoingRequest,
+    ) -> Result<LicenseRequest, TooBusy> {
         let uri = parts.uri.clone();
-        let mut asked = if onward.body.len() < READ_APART_MIN_BYTES {
-            Asked::read(route, registration, parts, onward)
+        let mut request = if onward.body.len() < READ_APART_MIN_BYTES {
+            LicenseRequest::read(route, registration, parts, onward)
         } else {
             let route = route.clone();
-            self.tasks.heavy(move || Asked::read(&route, registration, parts, onward)).await?
+            self.tasks.heavy(move || LicenseRequest::read(&route, registration, parts, onward)).await?
         };
         let place = (rest, uri.query());
-        let device = |claims: &TokenClaims| asked.device(route, peer, place, Some(claims));
-        let proven = self.prove(route, asked.token.as_ref(), device).await;
-        asked.tls = peer.tls;
-        asked.token_fault = proven.as_ref().err().copied();
-        asked.identify(route, peer, place, proven.ok().flatten());
-        Ok(asked)
+        let device = |claims: &TokenClaims| request.device(route, peer, place, Some(claims));
+        let proven = self.prove(route, request.token.as_ref(), device).await;
+        request.tls = peer.tls;
+        request.token_fault = proven.as_ref().err().copied();
+        request.identify(route, peer, place, proven.ok().flatten());
+        Ok(request)
     }
 }
 
-impl Asked {
+impl LicenseRequest {
     /// Whose call it is, is still to be told: `proof`.
     fn read(
         route: &LicenseRoute,
         registration: Option<Arc<Registration>>,
         parts: Parts,
-        onward: OnwardRequest,
+        onward: OutgoingRequest,
     ) -> Self {
         let Parts { headers, uri, .. } = parts;
         let message = onward.recognise(route);
@@ -95,7 +95,7 @@ impl Asked {
         let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
         let asks_beside = identity::asks_beside(&route.config.content_token, &headers, uri.query(), custom_data);
         let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        let (claims, counted, device, token_fault) = (None, Counted::default(), None, None);
+        let (claims, counted, device, token_fault) = (None, SessionAccount::default(), None, None);
         let (authority, tls) = (uri.authority().cloned(), false);
         Self {
             asks_beside,
@@ -223,9 +223,9 @@ impl Asked {
 
     /// What another call has in common with this one if the same reply is due to both: everything
     /// that the license server would see or that we look at. None where nothing may be shared.
-    pub(in crate::gateway) fn twin(&self, route: &Route) -> Option<Challenge> {
+    pub(in crate::gateway) fn fingerprint(&self, route: &Route) -> Option<CallFingerprint> {
         let (device, rung) = self.device.as_ref().filter(|_| self.message.is_ok())?;
-        let OnwardRequest { body, headers, method, path, query } = &self.onward;
+        let OutgoingRequest { body, headers, method, path, query } = &self.onward;
         let query = query.as_deref().unwrap_or_default();
         let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
         let words = [&*route.path, rung, device, method.as_str(), path, query, token].map(str::as_bytes);
@@ -233,7 +233,7 @@ impl Asked {
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        Some(Challenge::of(words.into_iter().chain([origin, &id, body]).chain(headers)))
+        Some(CallFingerprint::of(words.into_iter().chain([origin, &id, body]).chain(headers)))
     }
 
     /// The bare DRM message, if the route's wrapping yields it.

@@ -4,10 +4,10 @@
 //! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
 
 use super::upstream::LicenseReply;
-use super::{Ending, Story};
+use super::{CallOutcome, LicenseCall};
 use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
 use crate::drm::{Kind, Message, Unrecognised};
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::ids::SessionId;
 use crate::sessions::{DeviceKey, DeviceNote};
 use crate::telemetry::Outcome;
@@ -76,27 +76,27 @@ impl SessionlessReason {
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     pub(in crate::gateway) fn sessionless_reason(&self) -> SessionlessReason {
-        let Self { asked, route, .. } = self;
-        let message = match &asked.message {
+        let Self { request, route, .. } = self;
+        let message = match &request.message {
             Err(Unrecognised::Tangled) => return SessionlessReason::Unrecognised(Unrecognised::Tangled),
-            Err(_) if asked.onward.body.is_empty() => return SessionlessReason::Bodyless,
+            Err(_) if request.onward.body.is_empty() => return SessionlessReason::Bodyless,
             Err(unknown) => return SessionlessReason::Unrecognised(*unknown),
             Ok(message) => message,
         };
         let Some(authority) = route.authority.as_deref() else { return SessionlessReason::NoAuthority };
         let facts = SessionFacts {
-            has_device: asked.device.is_some(),
-            has_token: asked.token.is_some(),
+            has_device: request.device.is_some(),
+            has_token: request.token.is_some(),
             needs_token: authority.needs_token(),
-            wanted: asked.wants_session(route),
+            wanted: request.wants_session(route),
         };
         SessionlessReason::of_message(message, facts)
     }
 
     /// Refuses a call that could bring a license past the sessions that the route demands.
-    pub(in crate::gateway) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<Ending> {
+    pub(in crate::gateway) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<CallOutcome> {
         if self.lacks_proof(reason) {
             return Some(self.refuse_as(SessionlessReason::NoToken));
         }
@@ -131,7 +131,7 @@ impl Story<'_> {
     }
 
     fn proves_nothing(&self) -> bool {
-        self.verifies_tokens() && self.asked.token.is_none() && self.asked.registration.is_none()
+        self.verifies_tokens() && self.request.token.is_none() && self.request.registration.is_none()
     }
 
     /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
@@ -160,12 +160,12 @@ impl Story<'_> {
         self.route.authority.as_ref().is_some_and(|authority| authority.verifies_tokens())
     }
 
-    pub(in crate::gateway) fn refuse_as(&self, reason: SessionlessReason) -> Ending {
+    pub(in crate::gateway) fn refuse_as(&self, reason: SessionlessReason) -> CallOutcome {
         let (error, detail) = reason.refusal();
         let why = self.why(reason);
         self.note_refused(why.clone());
-        let turned = Turned { message: why, ..Turned::ours(403, error, detail) };
-        (Outcome::Refused, self.turn_away(Phase::License, &turned, None))
+        let turned = RefusalBody { message: why, ..RefusalBody::ours(403, error, detail) };
+        (Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None))
     }
 
     /// For a person.
@@ -175,7 +175,7 @@ impl Story<'_> {
             SessionlessReason::Bodyless => "a call without a body, and without a challenge in its URL".to_owned(),
             SessionlessReason::NoAuthority => "the route has no authority".to_owned(),
             SessionlessReason::NoDevice => format!("no device in {}", listed(config.device.iter().map(rung))),
-            SessionlessReason::NoLicense => "no license is asked for, or none of a known playback".to_owned(),
+            SessionlessReason::NoLicense => "no license is request for, or none of a known playback".to_owned(),
             SessionlessReason::NoToken => {
                 format!("no content token in {}", listed(config.content_token.iter().map(token_source)))
             }
@@ -196,7 +196,7 @@ impl Story<'_> {
     }
 
     /// The license server's own no, which is not ours to explain: where it was said, and how.
-    pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &Ending) {
+    pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &CallOutcome) {
         let (outcome, reply) = ending;
         if *outcome != Outcome::Declined {
             return;
@@ -225,7 +225,7 @@ impl Story<'_> {
     }
 
     fn host(&self) -> &str {
-        let registered = self.asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        let registered = self.request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         registered.unwrap_or(&self.route.license.license_server).host()
     }
 
@@ -237,9 +237,9 @@ impl Story<'_> {
 
     fn note_of_device(&self, what: &'static str, reason: String) {
         let note = DeviceNote {
-            account: self.asked.counted.account.clone(),
+            account: self.request.counted.account.clone(),
             at: self.gateway.clock.wall(),
-            device: self.asked.device.as_ref().map(|(device, _)| device.clone()),
+            device: self.request.device.as_ref().map(|(device, _)| device.clone()),
             reason,
             route: self.route.path.to_string(),
             what,
@@ -248,15 +248,15 @@ impl Story<'_> {
     }
 
     pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
-        let device = self.asked.device.as_ref().map(|(device, _)| device.as_str());
-        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.asked.counted.network)
+        let device = self.request.device.as_ref().map(|(device, _)| device.as_str());
+        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.counted.network)
     }
 
     /// Device and account as the log shows them.
     pub(in crate::gateway) fn identity(&self) -> (Option<String>, Option<String>) {
         let shown = |name: &str| self.gateway.telemetry.shown(name);
-        let device = self.asked.device.as_ref().map(|(device, _)| shown(device));
-        (device, self.asked.counted.account.as_deref().map(shown))
+        let device = self.request.device.as_ref().map(|(device, _)| shown(device));
+        (device, self.request.counted.account.as_deref().map(shown))
     }
 }
 

@@ -1,121 +1,128 @@
-//! One story for identical challenges: who asks for what is already under way waits for its reply.
+//! Equal license calls are answered once: the first one leads, and whoever asks the same meanwhile follows.
 //!
-//! Chromium repeats a POST whose connection was reset, and dash.js may send twins; a one-shot content
-//! token survives only one license call. Owns the challenges under way, of all workers. Keeps no
-//! reply: when a flight lands, its challenge is forgotten before anybody is told. No lock is held
-//! over an await.
+//! Chromium repeats a POST whose connection was reset, dash.js may send the same challenge twice, and a one-shot content
+//! token survives only one license call. The leading call runs in a task of its own, because its caller may hang up. A
+//! call goes alone if its device or message is not known, if too many calls are under way, or if the session of the
+//! call that it would follow has ended meanwhile.
+//!
+//! Owns the calls under way, of all workers. Keeps no reply: when a lead finishes, its fingerprint is forgotten before
+//! any follower has the reply. No lock is held over an await.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use aws_lc_rs::digest;
+use http::StatusCode;
 use tokio::sync::watch;
 
-use super::Ending;
+use super::request::LicenseRequest;
+use super::{CallOutcome, LicenseCall};
+use crate::edge::reply::Refusal;
+use crate::gateway::Gateway;
+use crate::gateway::route::{LicenseRoute, Route};
 use crate::ids::SessionId;
 use crate::secret::sha256;
+use crate::session::CallKind;
 use crate::sessions::DeviceKey;
-
-/// The session that a flight came to belong to.
-type Session = (DeviceKey, SessionId);
-type Teller = watch::Sender<Option<Ending>>;
+use crate::telemetry::Outcome;
 
 /// Stands for everything that makes two calls the same. The whole SHA-256, because a reply is given
 /// to whoever has an equal one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(in crate::gateway) struct Challenge([u8; digest::SHA256_OUTPUT_LEN]);
+pub(in crate::gateway) struct CallFingerprint([u8; digest::SHA256_OUTPUT_LEN]);
 
-impl Challenge {
+impl CallFingerprint {
     pub(in crate::gateway) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self(sha256(parts))
     }
 }
 
-/// The challenges under way.
-pub struct Flights {
-    most: usize,
-    under_way: Mutex<HashMap<Challenge, Entered>>,
+/// The license calls under way, by fingerprint.
+pub struct SingleFlight {
+    max_calls: usize,
+    under_way: Mutex<HashMap<CallFingerprint, FlightEntry>>,
 }
 
 #[derive(Clone)]
-struct Entered {
-    session: Arc<OnceLock<Session>>,
-    tell: Arc<Teller>,
+struct FlightEntry {
+    outcome: Arc<watch::Sender<Option<CallOutcome>>>,
+    session: Arc<OnceLock<(DeviceKey, SessionId)>>,
 }
 
-/// What a call does next.
-pub(in crate::gateway) enum Boarding {
-    /// Too many are under way: the call goes alone.
-    Full,
-    Join(Landing),
-    /// The first of its kind: its story is to be told, detached from whoever asked.
-    TakeOff(Flight, Landing),
+/// How a call goes on.
+pub(in crate::gateway) enum FlightRole {
+    /// Too many are under way.
+    Alone,
+    Follow(FlightFollower),
+    /// The first of its kind. It runs detached from its caller, which follows it like any other.
+    Lead(FlightLead, FlightFollower),
 }
 
-/// The story's side. Dropped without landing it tells those who wait that nothing will come.
-pub(in crate::gateway) struct Flight {
-    challenge: Challenge,
-    entered: Entered,
-    flights: Arc<Flights>,
+/// Held by the leading call. Dropped before it finishes, it tells the followers that no reply will come.
+pub(in crate::gateway) struct FlightLead {
+    entry: FlightEntry,
+    fingerprint: CallFingerprint,
+    flights: Arc<SingleFlight>,
 }
 
-/// Where a call waits.
-pub(in crate::gateway) struct Landing {
-    hear: watch::Receiver<Option<Ending>>,
-    session: Arc<OnceLock<Session>>,
+/// Waits for the outcome of the leading call.
+pub(in crate::gateway) struct FlightFollower {
+    outcome: watch::Receiver<Option<CallOutcome>>,
+    session: Arc<OnceLock<(DeviceKey, SessionId)>>,
 }
 
-impl Flights {
+impl SingleFlight {
     /// More would be a flood, and then calls are bounded elsewhere.
-    pub const MOST: usize = 4096;
+    pub const MAX_CALLS: usize = 4096;
 
-    pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, under_way: Mutex::default() })
+    pub fn new(max_calls: usize) -> Arc<Self> {
+        Arc::new(Self { max_calls, under_way: Mutex::default() })
     }
 
-    pub(in crate::gateway) fn board(self: &Arc<Self>, challenge: Challenge) -> Boarding {
+    pub(in crate::gateway) fn enter(self: &Arc<Self>, fingerprint: CallFingerprint) -> FlightRole {
         let mut under_way = self.under_way();
-        let full = under_way.len() >= self.most;
-        match under_way.entry(challenge) {
-            Entry::Occupied(flight) => Boarding::Join(flight.get().landing()),
-            Entry::Vacant(_) if full => Boarding::Full,
-            Entry::Vacant(place) => {
-                let entered = Entered { session: Arc::default(), tell: Arc::new(watch::Sender::new(None)) };
-                let landing = entered.landing();
-                place.insert(entered.clone());
-                Boarding::TakeOff(Flight { challenge, entered, flights: Arc::clone(self) }, landing)
+        let full = under_way.len() >= self.max_calls;
+        match under_way.entry(fingerprint) {
+            Entry::Occupied(entry) => FlightRole::Follow(entry.get().follower()),
+            Entry::Vacant(_) if full => FlightRole::Alone,
+            Entry::Vacant(vacant) => {
+                let entry = FlightEntry { outcome: Arc::new(watch::Sender::new(None)), session: Arc::default() };
+                let follower = entry.follower();
+                vacant.insert(entry.clone());
+                FlightRole::Lead(FlightLead { entry, fingerprint, flights: Arc::clone(self) }, follower)
             }
         }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Challenge, Entered>> {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<CallFingerprint, FlightEntry>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entered {
-    fn landing(&self) -> Landing {
-        Landing { hear: self.tell.subscribe(), session: Arc::clone(&self.session) }
+impl FlightEntry {
+    fn follower(&self) -> FlightFollower {
+        FlightFollower { outcome: self.outcome.subscribe(), session: Arc::clone(&self.session) }
     }
 }
 
-impl Flight {
-    /// From now on only calls that still belong to this session should join.
-    pub(in crate::gateway) fn belong(&self, session: Session) {
-        // Told once: a story is admitted once.
-        let _known = self.entered.session.set(session);
+impl FlightLead {
+    /// From now on only calls that still belong to this session should follow.
+    pub(in crate::gateway) fn bind(&self, session: (DeviceKey, SessionId)) {
+        // Bound once: a call is admitted once.
+        let _known = self.entry.session.set(session);
     }
 
-    pub(in crate::gateway) fn land(self, ending: Ending) {
+    pub(in crate::gateway) fn finish(self, outcome: CallOutcome) {
         self.forget();
-        self.entered.tell.send_replace(Some(ending));
+        self.entry.outcome.send_replace(Some(outcome));
     }
 
-    /// True when nobody waits any more; the challenge is then forgotten, and nobody can come to wait.
+    /// True when nobody waits any more; the fingerprint is then forgotten, and nobody can come to wait.
     pub(in crate::gateway) fn give_up(&self) -> bool {
         let mut under_way = self.flights.under_way();
-        let deserted = self.entered.tell.receiver_count() == 0;
+        let deserted = self.entry.outcome.receiver_count() == 0;
         if deserted {
             self.leave(&mut under_way);
         }
@@ -126,29 +133,95 @@ impl Flight {
         self.leave(&mut self.flights.under_way());
     }
 
-    /// After a flight was given up, the same challenge may fly again.
-    fn leave(&self, under_way: &mut HashMap<Challenge, Entered>) {
-        if under_way.get(&self.challenge).is_some_and(|entered| Arc::ptr_eq(&entered.tell, &self.entered.tell)) {
-            under_way.remove(&self.challenge);
+    /// After a lead gave up, an equal call may lead anew: that one's entry stays.
+    fn leave(&self, under_way: &mut HashMap<CallFingerprint, FlightEntry>) {
+        let is_own = |entry: &FlightEntry| Arc::ptr_eq(&entry.outcome, &self.entry.outcome);
+        if under_way.get(&self.fingerprint).is_some_and(is_own) {
+            under_way.remove(&self.fingerprint);
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for FlightLead {
     fn drop(&mut self) {
         self.forget();
     }
 }
 
-impl Landing {
-    pub(in crate::gateway) fn session(&self) -> Option<Session> {
+impl FlightFollower {
+    pub(in crate::gateway) fn session(&self) -> Option<(DeviceKey, SessionId)> {
         self.session.get().copied()
     }
 
-    /// None if the story ended without a reply, which only a panic or the end of the process does.
-    pub(in crate::gateway) async fn ending(mut self) -> Option<Ending> {
-        self.hear.wait_for(Option::is_some).await.ok()?.clone()
+    /// None if the leading call ended without a reply, which only a panic or the end of the process does.
+    pub(in crate::gateway) async fn outcome(mut self) -> Option<CallOutcome> {
+        self.outcome.wait_for(Option::is_some).await.ok()?.clone()
     }
+}
+
+impl Gateway {
+    /// Answers the call, or has it answered by an equal one.
+    pub(in crate::gateway) async fn answer_once(
+        &self,
+        route: &LicenseRoute,
+        request: &Arc<LicenseRequest>,
+        deadline: Instant,
+    ) -> CallOutcome {
+        let outcome = match request.fingerprint(route).map(|print| self.single_flight.enter(print)) {
+            Some(FlightRole::Follow(follower)) if self.goes_on(&follower) => self.follow(route, follower).await,
+            Some(FlightRole::Lead(lead, follower)) => {
+                self.lead(route.clone(), request.clone(), deadline, lead);
+                follower.outcome().await
+            }
+            Some(FlightRole::Alone | FlightRole::Follow(_)) | None => {
+                LicenseCall { deadline, gateway: self, lead: None, request, route }.answer().await
+            }
+        };
+        outcome.unwrap_or_else(broken_off)
+    }
+
+    /// Whether the session of the leading call, if it has one, would still be served.
+    fn goes_on(&self, follower: &FlightFollower) -> bool {
+        follower.session().is_none_or(|(key, id)| {
+            let answer = self.sessions.call_under(key, id, CallKind::License);
+            answer.is_some_and(|answer| answer.refusal().is_none())
+        })
+    }
+
+    async fn follow(&self, route: &Route, follower: FlightFollower) -> Option<CallOutcome> {
+        let outcome = follower.outcome().await;
+        match &outcome {
+            // Mostly refused without a call to an upstream.
+            None | Some((Outcome::Refused, _)) => {}
+            Some((Outcome::Declined | Outcome::Failed | Outcome::Passed | Outcome::Served, _)) => {
+                self.telemetry.metrics.upstream_call_saved(&route.path, "same_challenge");
+            }
+        }
+        outcome
+    }
+
+    fn lead(&self, route: LicenseRoute, request: Arc<LicenseRequest>, deadline: Instant, lead: FlightLead) {
+        let gateway = self.clone();
+        self.tasks.carry_on(async move {
+            let (request, route) = (&*request, &route);
+            let call = LicenseCall { deadline, gateway: &gateway, lead: Some(&lead), request, route };
+            if let Some(outcome) = call.answer().await {
+                lead.finish(outcome);
+            }
+        });
+    }
+}
+
+/// For a leading call that ended without a reply.
+fn broken_off() -> CallOutcome {
+    let refusal = Refusal {
+        // Not 500: players repeat that up to 27 times.
+        status: StatusCode::FORBIDDEN,
+        error: "internal",
+        detail: "the call could not be finished",
+        close: false,
+    };
+    (Outcome::Failed, refusal.reply())
 }
 
 #[cfg(test)]
@@ -160,30 +233,30 @@ mod tests {
     use super::*;
     use crate::telemetry::Outcome;
 
-    fn ending(body: &'static str) -> Ending {
+    fn outcome(body: &'static str) -> CallOutcome {
         (Outcome::Served, Response::builder().status(201).header("x-a", "b").body(Full::from(body)).unwrap())
     }
 
-    fn challenge(name: &str) -> Challenge {
-        Challenge::of([name.as_bytes()])
+    fn fingerprint(name: &str) -> CallFingerprint {
+        CallFingerprint::of([name.as_bytes()])
     }
 
-    fn take_off(flights: &Arc<Flights>, name: &str) -> (Flight, Landing) {
-        match flights.board(challenge(name)) {
-            Boarding::TakeOff(flight, landing) => (flight, landing),
-            Boarding::Full | Boarding::Join(_) => panic!("{name} is no first call"),
+    fn lead(flights: &Arc<SingleFlight>, name: &str) -> (FlightLead, FlightFollower) {
+        match flights.enter(fingerprint(name)) {
+            FlightRole::Lead(lead, follower) => (lead, follower),
+            FlightRole::Alone | FlightRole::Follow(_) => panic!("{name} is no first call"),
         }
     }
 
-    fn join(flights: &Arc<Flights>, name: &str) -> Landing {
-        match flights.board(challenge(name)) {
-            Boarding::Join(landing) => landing,
-            Boarding::Full | Boarding::TakeOff(..) => panic!("{name} is not under way"),
+    fn follow(flights: &Arc<SingleFlight>, name: &str) -> FlightFollower {
+        match flights.enter(fingerprint(name)) {
+            FlightRole::Follow(follower) => follower,
+            FlightRole::Alone | FlightRole::Lead(..) => panic!("{name} is not under way"),
         }
     }
 
-    async fn text(landing: Landing) -> Option<(u16, String)> {
-        let (_, reply) = landing.ending().await?;
+    async fn text(follower: FlightFollower) -> Option<(u16, String)> {
+        let (_, reply) = follower.outcome().await?;
         assert_eq!(reply.headers()["x-a"], "b");
         let (head, body) = reply.into_parts();
         let body = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
@@ -191,78 +264,78 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_told_apart() {
-        assert_ne!(Challenge::of([b"ab".as_slice(), b"c"]), Challenge::of([b"a".as_slice(), b"bc"]));
-        assert_ne!(Challenge::of([b"a".as_slice()]), Challenge::of([b"a".as_slice(), b""]));
-        assert_eq!(challenge("a"), challenge("a"));
+    fn parts_that_are_cut_elsewhere_have_another_fingerprint() {
+        assert_ne!(CallFingerprint::of([b"ab".as_slice(), b"c"]), CallFingerprint::of([b"a".as_slice(), b"bc"]));
+        assert_ne!(CallFingerprint::of([b"a".as_slice()]), CallFingerprint::of([b"a".as_slice(), b""]));
+        assert_eq!(fingerprint("a"), fingerprint("a"));
     }
 
     #[tokio::test]
-    async fn all_who_wait_get_the_one_reply_and_the_next_flies_anew() {
-        let flights = Flights::new(8);
-        let (flight, first) = take_off(&flights, "a");
-        let (second, (other, _landing)) = (join(&flights, "a"), take_off(&flights, "b"));
-        let land = async { flight.land(ending("license")) };
-        let (first, second, ()) = join!(text(first), text(second), land);
+    async fn equal_calls_get_the_one_reply_and_the_next_call_begins_anew() {
+        let flights = SingleFlight::new(8);
+        let (leading, first) = lead(&flights, "a");
+        let (second, (other, _follower)) = (follow(&flights, "a"), lead(&flights, "b"));
+        let finish = async { leading.finish(outcome("license")) };
+        let (first, second, ()) = join!(text(first), text(second), finish);
         assert_eq!(first, Some((201, "license".to_owned())));
         assert_eq!(first, second);
-        drop(take_off(&flights, "a"));
+        drop(lead(&flights, "a"));
         drop(other);
         assert!(flights.under_way().is_empty());
     }
 
     #[tokio::test]
-    async fn a_reply_waits_for_those_who_came_in_time() {
-        let flights = Flights::new(8);
-        let (flight, first) = take_off(&flights, "a");
-        let late = join(&flights, "a");
+    async fn a_follower_gets_the_reply_though_the_first_caller_has_gone() {
+        let flights = SingleFlight::new(8);
+        let (leading, first) = lead(&flights, "a");
+        let late = follow(&flights, "a");
         drop(first);
-        flight.land(ending("license"));
+        leading.finish(outcome("license"));
         assert_eq!(text(late).await, Some((201, "license".to_owned())));
     }
 
     #[tokio::test]
-    async fn a_story_that_breaks_off_leaves_nobody_waiting() {
-        let flights = Flights::new(8);
-        let (flight, first) = take_off(&flights, "a");
-        let second = join(&flights, "a");
-        drop(flight);
+    async fn a_lead_that_breaks_off_leaves_no_follower_waiting() {
+        let flights = SingleFlight::new(8);
+        let (leading, first) = lead(&flights, "a");
+        let second = follow(&flights, "a");
+        drop(leading);
         assert!(join!(text(first), text(second)) == (None, None));
         assert!(flights.under_way().is_empty());
     }
 
     #[test]
-    fn too_many_go_alone_but_twins_still_join() {
-        let flights = Flights::new(1);
-        let (flight, _landing) = take_off(&flights, "a");
-        assert!(matches!(flights.board(challenge("b")), Boarding::Full));
-        join(&flights, "a");
-        drop(flight);
-        take_off(&flights, "b");
+    fn a_call_too_many_goes_alone_but_equal_ones_still_follow() {
+        let flights = SingleFlight::new(1);
+        let (leading, _follower) = lead(&flights, "a");
+        assert!(matches!(flights.enter(fingerprint("b")), FlightRole::Alone));
+        follow(&flights, "a");
+        drop(leading);
+        lead(&flights, "b");
     }
 
     #[test]
-    fn only_a_deserted_flight_is_given_up_and_the_next_one_is_not_its_business() {
-        let flights = Flights::new(8);
-        let (flight, first) = take_off(&flights, "a");
-        let second = join(&flights, "a");
+    fn a_lead_gives_up_only_when_nobody_waits_and_leaves_its_successor_alone() {
+        let flights = SingleFlight::new(8);
+        let (leading, first) = lead(&flights, "a");
+        let second = follow(&flights, "a");
         drop(first);
-        assert!(!flight.give_up());
+        assert!(!leading.give_up());
         drop(second);
-        assert!(flight.give_up());
-        let (next, _landing) = take_off(&flights, "a");
-        drop(flight);
-        join(&flights, "a");
+        assert!(leading.give_up());
+        let (next, _follower) = lead(&flights, "a");
+        drop(leading);
+        follow(&flights, "a");
         drop(next);
     }
 
     #[test]
-    fn those_who_come_later_learn_the_session() {
-        let flights = Flights::new(8);
-        let (flight, first) = take_off(&flights, "a");
+    fn a_later_follower_learns_the_session() {
+        let flights = SingleFlight::new(8);
+        let (leading, first) = lead(&flights, "a");
         assert!(first.session().is_none());
         let session = (DeviceKey::new("authority", "header", "device"), SessionId(1));
-        flight.belong(session);
-        assert_eq!((first.session(), join(&flights, "a").session()), (Some(session), Some(session)));
+        leading.bind(session);
+        assert_eq!((first.session(), follow(&flights, "a").session()), (Some(session), Some(session)));
     }
 }

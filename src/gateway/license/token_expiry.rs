@@ -7,18 +7,18 @@
 
 use std::time::Duration;
 
-use super::request::Asked;
-use super::{Ending, Managed, Story};
+use super::request::LicenseRequest;
+use super::{CallOutcome, LicenseCall, ManagedCall};
 use crate::authority::Authority;
 use crate::clock::Clock;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::session::AskKind;
 use crate::telemetry::Outcome;
 
 /// Head-ends have several clocks, and calls take their time.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-impl Asked {
+impl LicenseRequest {
     /// How long ago the content token expired, if it is certain that it has. Of a comma list the
     /// first token counts.
     pub(in crate::gateway) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
@@ -28,12 +28,12 @@ impl Asked {
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// 403 `token_expired`, with the code by which the authority's players know it.
-    pub(in crate::gateway) fn refuse_expired(&self, managed: &Managed<'_>) -> Ending {
-        let Managed { authority, call, expired, .. } = managed;
+    pub(in crate::gateway) fn refuse_expired(&self, managed: &ManagedCall<'_>) -> CallOutcome {
+        let ManagedCall { authority, call, expired, .. } = managed;
         self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, "token_expired");
-        let turned = Turned {
+        let turned = RefusalBody {
             comes_again: None,
             code: 403,
             detail: "The content token has expired; play again with a new one.",
@@ -44,6 +44,6 @@ impl Story<'_> {
             killed: false,
             message: format!("the content token expired {} s ago", expired.unwrap_or_default().as_secs()),
         };
-        (Outcome::Refused, self.turn_away(Phase::of(call.kind), &turned, None))
+        (Outcome::Refused, self.turn_away(LicensePhase::of(call.kind), &turned, None))
     }
 }

@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::Story;
+use super::LicenseCall;
 use super::redirect::{RedirectFault, RedirectTrail};
 use crate::config::{self, Endpoint, RetriedCalls};
 use crate::drm::{self, Direction, Message, System};
@@ -28,7 +28,7 @@ const PLAIN_REPLY_MAX: usize = 256 * 1024;
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(in crate::gateway) enum Failure {
+pub(in crate::gateway) enum LicenseServerFailure {
     /// Of the server that is named.
     #[error("{1}: {0}")]
     Fault(Fault, String),
@@ -42,7 +42,7 @@ pub(in crate::gateway) enum Failure {
     Unspeakable,
 }
 
-impl Failure {
+impl LicenseServerFailure {
     pub(in crate::gateway) fn name(&self) -> &'static str {
         match self {
             Self::Fault(fault, _) => fault.name(),
@@ -67,21 +67,21 @@ impl Failure {
     }
 }
 
-impl Story<'_> {
+impl LicenseCall<'_> {
     /// Sends the call to the license server. `authorization` is the header that carries the session,
     /// or the content token where none applies.
     pub(in crate::gateway) async fn forward(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, Failure> {
-        let Story { asked, deadline, flight: _, gateway, route } = *self;
-        let onward = &asked.onward;
+    ) -> Result<Reply, LicenseServerFailure> {
+        let LicenseCall { request, deadline, lead: _, gateway, route } = *self;
+        let onward = &request.onward;
         let mut headers = onward.headers.clone();
         // In place of the player's own, if its header is passed on as well: two could not be told apart.
         if let Some((name, value)) = authorization {
             headers.insert(name, value);
         }
-        let registered = asked.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        let registered = request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         let server = registered.unwrap_or(&route.license.license_server);
         let path = onward_path(server, &onward.path, onward.query.as_deref());
         let mut trail = RedirectTrail::new(server, &onward.method, path);
@@ -92,14 +92,14 @@ impl Story<'_> {
                 endpoint: server,
                 headers: headers.clone(),
                 method: onward.method.clone(),
-                path_and_query: trail.path().parse().map_err(|_| Failure::Unspeakable)?,
+                path_and_query: trail.path().parse().map_err(|_| LicenseServerFailure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
             let begins = |why: &Fault| route.reach.tell_loss(&route.path, server, why);
             let hold = Hold { begins: Some(&begins), ..self.hold() };
             let held = gateway.pool.send_held(call, hold).await;
             route.reach.tell(&gateway.telemetry, &route.path, server, &held);
-            let reply = held.outcome.map_err(|fault| Failure::Fault(fault, server.host_and_port()))?;
+            let reply = held.outcome.map_err(|fault| LicenseServerFailure::Fault(fault, server.host_and_port()))?;
             if !trail.follow(&reply)? {
                 return Ok(reply);
             }
@@ -107,9 +107,9 @@ impl Story<'_> {
     }
 
     fn hold(&self) -> Hold<'static> {
-        let Story { asked, deadline, route, .. } = *self;
+        let LicenseCall { request, deadline, route, .. } = *self;
         let config::Retry { gateway_errors, unreachable } = route.config.retry;
-        let renews = asked.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
+        let renews = request.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
         let gateway_errors = match gateway_errors {
             RetriedCalls::All => true,
             RetriedCalls::None => false,
@@ -120,13 +120,16 @@ impl Story<'_> {
 }
 
 /// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
-pub(in crate::gateway) fn onward_reply(route: &LicenseRoute, reply: Reply) -> Result<Response<ReplyBody>, Failure> {
+pub(in crate::gateway) fn onward_reply(
+    route: &LicenseRoute,
+    reply: Reply,
+) -> Result<Response<ReplyBody>, LicenseServerFailure> {
     let Reply { body, mut headers, status } = reply;
     let (from, to) = (&route.license.wrapping.server_reply, &route.license.wrapping.player_reply);
     let body = if from == to || !status.is_success() {
         body
     } else {
-        let bare = drm::wrap::unwrap(from, &body).map_err(Failure::Reply)?;
+        let bare = drm::wrap::unwrap(from, &body).map_err(LicenseServerFailure::Reply)?;
         let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
         set_content_type(&mut headers, content_type);
         wrapped.into()
@@ -219,7 +222,9 @@ mod tests {
 
     #[test]
     fn only_what_waiting_may_mend_asks_the_player_to_come_again() {
-        let of = |fault| Failure::Fault(fault, "lic.example".to_owned()).comes_again().map(|status| status.as_u16());
+        let of = |fault| {
+            LicenseServerFailure::Fault(fault, "lic.example".to_owned()).comes_again().map(|status| status.as_u16())
+        };
         for fault in [Fault::Refused, Fault::Reset, Fault::Resolve] {
             assert_eq!(of(fault), Some(503));
         }
@@ -228,7 +233,10 @@ mod tests {
             assert_eq!(of(fault), None);
         }
         assert_eq!(
-            (Failure::Redirect(RedirectFault::Loop).comes_again(), Failure::Unspeakable.comes_again()),
+            (
+                LicenseServerFailure::Redirect(RedirectFault::Loop).comes_again(),
+                LicenseServerFailure::Unspeakable.comes_again()
+            ),
             (None, None)
         );
     }

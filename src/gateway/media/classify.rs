@@ -4,7 +4,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::fetch;
-use super::fetch::Failure;
+use super::fetch::OriginFailure;
 use super::peeked_body::MediaReply;
 use super::replies::is_segment;
 use crate::manifest::{self, Format, MAX_SNIFFED_BYTES, Sniffed};
@@ -14,7 +14,7 @@ const BOX_HEAD_BYTES: usize = 8;
 
 /// What a reply turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Seen {
+pub(super) enum ReplyContent {
     Manifest,
     Media,
     /// Neither, as far as its path, its type and its first bytes tell.
@@ -24,12 +24,12 @@ pub(super) enum Seen {
 /// Looks at the first bytes of a success, and keeps them for whoever reads it on. Path and type are not believed: a
 /// manifest that calls itself a segment would lead its player past us. A segment is told by its first chunk, and waits for
 /// nothing more.
-pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<Seen, Failure> {
+pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     if Format::of_media_type(fetch::media_type(&reply.headers)).is_some() {
-        return Ok(Seen::Manifest);
+        return Ok(ReplyContent::Manifest);
     }
     let (by_path, by_type) = (is_segment(path), is_media_type(fetch::media_type(&reply.headers)));
-    let unsure = if by_path || by_type || is_key(&reply.headers) { Seen::Media } else { Seen::Unknown };
+    let unsure = if by_path || by_type || is_key(&reply.headers) { ReplyContent::Media } else { ReplyContent::Unknown };
     // Not from the beginning, it tells nothing.
     let begins = reply.status != StatusCode::PARTIAL_CONTENT || begins_at_zero(&reply.headers);
     if *method == Method::HEAD || !begins {
@@ -47,36 +47,36 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
             let start = manifest::decoded_start(&names, bytes, MAX_SNIFFED_BYTES);
             let whole = whole || bytes.len() >= MAX_SNIFFED_BYTES;
             if start.is_empty() && whole && !bytes.is_empty() {
-                return Some(Seen::Unknown);
+                return Some(ReplyContent::Unknown);
             }
             manifest::sniff(&start, whole)
         };
         match found {
-            Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
-            Sniffed::Other if names.is_empty() && begins_like_media(bytes) => Some(Seen::Media),
+            Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::Manifest),
+            Sniffed::Other if names.is_empty() && begins_like_media(bytes) => Some(ReplyContent::Media),
             Sniffed::Other => Some(unsure),
             Sniffed::More => None,
         }
     };
-    let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
+    let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
     Ok(told.unwrap_or(unsure))
 }
 
 /// Stores name encodings that are none (`aws-chunked`, `none`, `utf-8`), and players ignore them: what begins as media is
 /// media. In whatever else, whoever can read it may find a manifest.
-async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<Seen, Failure> {
+async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     // What is encoded may begin with any byte.
     if names.iter().any(|name| manifest::are_decodable(&[name])) {
-        return Ok(Seen::Unknown);
+        return Ok(ReplyContent::Unknown);
     }
     let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
-        Sniffed::Manifest(_) | Sniffed::Part => Some(Seen::Manifest),
-        Sniffed::Other if begins_like_media(bytes) => Some(Seen::Media),
-        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(Seen::Unknown),
+        Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::Manifest),
+        Sniffed::Other if begins_like_media(bytes) => Some(ReplyContent::Media),
+        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(ReplyContent::Unknown),
         Sniffed::More | Sniffed::Other => None,
     };
-    let told = reply.body.look(tell).await.map_err(Failure::Fault)?;
-    Ok(told.unwrap_or(Seen::Unknown))
+    let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
+    Ok(told.unwrap_or(ReplyContent::Unknown))
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {

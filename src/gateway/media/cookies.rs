@@ -6,10 +6,10 @@
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use super::paths::{Map, Target};
+use super::paths::{MediaTarget, PlaybackPaths};
 
 /// `secure`: the player came over TLS; without it, browsers take no cookie that wants it.
-pub(super) fn rewrite(headers: &mut HeaderMap, map: &Map<'_>, target: &Target, secure: bool) {
+pub(super) fn rewrite(headers: &mut HeaderMap, map: &PlaybackPaths<'_>, target: &MediaTarget, secure: bool) {
     if !headers.contains_key(SET_COOKIE) {
         return;
     }

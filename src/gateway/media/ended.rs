@@ -5,23 +5,23 @@ use std::time::{Duration, Instant};
 
 use http::Response;
 
-use super::Story;
-use super::manifest::Fetched;
-use super::paths::Target;
+use super::MediaCall;
+use super::manifest::FetchedManifest;
+use super::paths::MediaTarget;
 use super::replies::{is_manifest, viewer_call};
 use super::slate::SlateBlackout;
 use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::edge::reply::Refusal;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::manifest::Format;
 use crate::session::{self, AskKind};
 use crate::sessions::Flow;
 
-impl Story<'_> {
+impl MediaCall<'_> {
     pub(super) async fn over(
         &self,
-        target: Target,
+        target: MediaTarget,
         refusal: &session::Refusal,
         since: Option<Instant>,
     ) -> Response<Sending> {
@@ -35,7 +35,7 @@ impl Story<'_> {
             return begun;
         }
         if let session::Refusal::Killed(_) = refusal
-            && !self.seat.effective.swap(true, Ordering::Relaxed)
+            && !self.playback.effective.swap(true, Ordering::Relaxed)
         {
             // Nothing was on its way when it was killed.
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
@@ -48,13 +48,13 @@ impl Story<'_> {
     pub(super) async fn ended_or_turned(
         &self,
         kind: &'static str,
-        target: &Target,
+        target: &MediaTarget,
         refusal: &session::Refusal,
-        fetched: Option<Fetched>,
+        fetched: Option<FetchedManifest>,
     ) -> Response<Sending> {
         if self.media.end_playlists
             && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
-            && self.seat.learned().format(&target.path) == Some(Format::Hls)
+            && self.playback.learned().format(&target.path) == Some(Format::Hls)
             && let Some(ended) = self.ended(target, fetched).await
         {
             return ended;
@@ -64,11 +64,11 @@ impl Story<'_> {
 
     pub(super) fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
         let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
-        let turned = Turned::by_refusal(refusal, Phase::License, AskKind::Beat, event);
+        let turned = RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Beat, event);
         self.count(kind, "refused");
         self.gateway.telemetry.metrics.refusal(&turned.error, "http");
-        let call = Some(viewer_call(self.peer, self.asked));
-        self.gateway.turn_away(self.route, (&self.caller(), call), &turned, Phase::License).map(Sending::from)
+        let call = Some(viewer_call(self.peer, self.request));
+        self.gateway.turn_away(self.route, (&self.caller(), call), &turned, LicensePhase::License).map(Sending::from)
     }
 
     /// By now, and with no slate to go over to.

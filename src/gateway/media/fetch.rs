@@ -11,9 +11,9 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Story;
+use super::MediaCall;
 use super::cookies;
-use super::paths::Target;
+use super::paths::MediaTarget;
 use super::replies::is_segment;
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
@@ -35,13 +35,13 @@ const MAX_BLOCKING_RELOAD: Duration = Duration::from_secs(60);
 
 /// The origin could not be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Failure {
+pub(super) enum OriginFailure {
     Fault(Fault),
     /// The path or query cannot be passed on.
     Unspeakable,
 }
 
-impl Failure {
+impl OriginFailure {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Fault(fault) => fault.name(),
@@ -50,9 +50,9 @@ impl Failure {
     }
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// `plain`: nothing but the whole, as it is; else as the player asked.
-    pub(super) async fn fetch(&self, target: &Target, plain: bool) -> Result<Streamed, Failure> {
+    pub(super) async fn fetch(&self, target: &MediaTarget, plain: bool) -> Result<Streamed, OriginFailure> {
         let (patience, _long_poll) = self.long_poll(self.patience(&target.path));
         let until = self.gateway.clock.now() + patience;
         let call = Call {
@@ -60,8 +60,8 @@ impl Story<'_> {
             deadline: until,
             endpoint: &target.endpoint,
             headers: self.headers(target, plain),
-            method: self.asked.method.clone(),
-            path_and_query: self.path(target).ok_or(Failure::Unspeakable)?,
+            method: self.request.method.clone(),
+            path_and_query: self.path(target).ok_or(OriginFailure::Unspeakable)?,
             reply_max: 0,
         };
         let config::Retry { gateway_errors, unreachable } = self.route.config.retry;
@@ -70,7 +70,7 @@ impl Story<'_> {
         let hold = Hold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };
         let held = self.gateway.pool.stream_held(call, self.media.stall.max(patience), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
-        let mut streamed = held.outcome.map_err(Failure::Fault)?;
+        let mut streamed = held.outcome.map_err(OriginFailure::Fault)?;
         cookies::rewrite(&mut streamed.headers, &self.map(None), target, self.is_secure());
         Ok(streamed)
     }
@@ -79,9 +79,9 @@ impl Story<'_> {
     /// something new, and what a playlist hinted at (section 6.2.6) once it is there: three target durations may pass until
     /// then.
     pub(super) fn patience(&self, path: &str) -> Duration {
-        let reloads = self.asked.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
-        let blocks = reloads || self.seat.learned().is_hinted(path);
-        let target = || self.seat.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
+        let reloads = self.request.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
+        let blocks = reloads || self.playback.learned().is_hinted(path);
+        let target = || self.playback.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
         let blocked = if blocks { target().saturating_mul(3).min(MAX_BLOCKING_RELOAD) } else { Duration::ZERO };
         self.route.config.timeout.max(blocked)
     }
@@ -99,10 +99,10 @@ impl Story<'_> {
 
     /// The player came over TLS, to us or to what stands before us.
     fn is_secure(&self) -> bool {
-        self.gateway.base(self.peer, self.asked).is_some_and(|base| base.starts_with("https:"))
+        self.gateway.base(self.peer, self.request).is_some_and(|base| base.starts_with("https:"))
     }
 
-    fn path(&self, target: &Target) -> Option<PathAndQuery> {
+    fn path(&self, target: &MediaTarget) -> Option<PathAndQuery> {
         match self.onward_query() {
             Some(query) => format!("{}?{query}", target.path).parse().ok(),
             None => target.path.parse().ok(),
@@ -112,7 +112,7 @@ impl Story<'_> {
     /// As it came, but for reports. Below a playback's own path its id says everything: a parameter of a name that
     /// names devices or tokens elsewhere is the server's own there.
     fn onward_query(&self) -> Option<Cow<'_, str>> {
-        let query = self.asked.uri.query()?;
+        let query = self.request.uri.query()?;
         let taken_off = self.route.config.strip_cmcd && query::has(query, cmcd::PARAMETER);
         if taken_off { query::without(Some(query), &[cmcd::PARAMETER]).map(Cow::Owned) } else { Some(query.into()) }
     }
@@ -121,11 +121,11 @@ impl Story<'_> {
     pub(super) fn own_query(&self) -> Option<String> {
         let names =
             crate::gateway::license::request::our_names(self.route, self.authority.map(|authority| &**authority));
-        query::without(self.asked.uri.query(), &names)
+        query::without(self.request.uri.query(), &names)
     }
 
-    fn headers(&self, target: &Target, plain: bool) -> HeaderMap {
-        let from = &self.asked.headers;
+    fn headers(&self, target: &MediaTarget, plain: bool) -> HeaderMap {
+        let from = &self.request.headers;
         let mut names: Vec<HeaderName> = PASSED.to_vec();
         if !target.slate {
             names.push(AUTHORIZATION);

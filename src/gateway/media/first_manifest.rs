@@ -7,10 +7,10 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::head_probe::onward_query;
-use super::paths::{Map, Target};
+use super::paths::{MediaTarget, PlaybackPaths};
 use super::reopen::FirstWords;
 use super::replies::viewer_call;
-use super::{Refusal, Story, is_manifest, redirect, refusal, told};
+use super::{MediaCall, Refusal, is_manifest, redirect, refusal, told};
 use crate::authority::Authority;
 use crate::config;
 use crate::edge::{Peer, Sending};
@@ -18,9 +18,9 @@ use crate::gateway::Gateway;
 use crate::gateway::identity;
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::identity::token_proof;
-use crate::gateway::identity::{Counted, Evidence};
+use crate::gateway::identity::{IdentityEvidence, SessionAccount};
 use crate::gateway::license::request;
-use crate::gateway::refusal::{Phase, Turned, ViewerCall};
+use crate::gateway::refusal::{LicensePhase, RefusalBody, ViewerCall};
 use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
 use crate::playbacks::Registration;
@@ -35,14 +35,14 @@ pub(super) const NO_PLAYBACK: Refusal =
 
 /// How the first request of a playback came about.
 #[derive(Clone, Copy)]
-pub(super) struct First<'a> {
+pub(super) struct FirstRequest<'a> {
     /// The playback that this one follows.
     pub(super) known: Option<&'a Registration>,
     /// It came below a playback's own path, though that is forgotten: its query is its server's.
     pub(super) own: bool,
 }
 
-impl<'a> First<'a> {
+impl<'a> FirstRequest<'a> {
     pub(super) fn after(known: &'a Registration) -> Self {
         Self { known: Some(known), own: true }
     }
@@ -54,7 +54,7 @@ impl Gateway {
         route: &Arc<Route>,
         peer: &Peer,
         rest: &str,
-        asked: &Parts,
+        request: &Parts,
     ) -> Response<Sending> {
         // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
@@ -65,33 +65,33 @@ impl Gateway {
             self.telemetry.metrics.media_request(&labels);
             return told(NO_PLAYBACK);
         }
-        let first = First { known: None, own: stripped.is_some() };
-        self.first(route, first, peer, rest, asked).await
+        let first = FirstRequest { known: None, own: stripped.is_some() };
+        self.first(route, first, peer, rest, request).await
     }
 
     /// `rest`: where the manifest is, below the route's own path.
     pub(super) async fn first(
         &self,
         route: &Arc<Route>,
-        First { known, own }: First<'_>,
+        FirstRequest { known, own }: FirstRequest<'_>,
         peer: &Peer,
         rest: &str,
-        asked: &Parts,
+        request: &Parts,
     ) -> Response<Sending> {
-        let query = asked.uri.query().filter(|_| !own);
+        let query = request.uri.query().filter(|_| !own);
         let authority = route.authority.as_deref();
-        let token = identity::content_token(&route.config.content_token, &asked.headers, query, None);
+        let token = identity::content_token(&route.config.content_token, &request.headers, query, None);
         let device = |claims: Option<&TokenClaims>| match known {
             // A query or a path that named it came with its first request alone.
             Some(known) => Some((known.device.clone(), known.rung)),
             None => {
-                let evidence = Evidence { claims, headers: &asked.headers, peer, query, rest };
+                let evidence = IdentityEvidence { claims, headers: &request.headers, peer, query, rest };
                 identity::device(&route.config.device, &evidence)
             }
         };
         let caller = || match known {
             Some(known) => self.names_of(known, peer),
-            None => self.caller_names(route, peer, rest, &asked.headers, query),
+            None => self.caller_names(route, peer, rest, &request.headers, query),
         };
         let claims = match self.prove(route, token.as_ref(), |claims| device(Some(claims))).await {
             Ok(claims) => claims,
@@ -99,17 +99,17 @@ impl Gateway {
                 let turned = authority.map(|authority| token_proof::unproven(authority, fault));
                 return turned.map_or_else(
                     || told(NO_PLAYBACK),
-                    |turned| self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned),
+                    |turned| self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned),
                 );
             }
         };
         // The path of a playback is proof enough: it was given to who brought a token.
         let unnamed = authority.filter(|it| it.verifies_tokens() && token.is_none() && known.is_none());
         if let Some(authority) = unnamed {
-            return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &token_proof::unnamed(authority));
+            return self.turned_away(route, (&caller(), viewer_call(peer, request)), &token_proof::unnamed(authority));
         }
         let found = device(claims.as_ref());
-        let evidence = Evidence { claims: claims.as_ref(), headers: &asked.headers, peer, query, rest };
+        let evidence = IdentityEvidence { claims: claims.as_ref(), headers: &request.headers, peer, query, rest };
         let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
         let rest = request::onward_path(route, rest, rung);
         let names = CallNames {
@@ -120,7 +120,7 @@ impl Gateway {
         if let Some(turned) =
             authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names, token.as_ref()))
         {
-            return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
+            return self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned);
         }
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
@@ -135,18 +135,18 @@ impl Gateway {
             route: route.path.clone(),
             rung,
         };
-        let query = onward_query(route, authority, own, asked);
+        let query = onward_query(route, authority, own, request);
         // Whoever looks does not play yet, and nobody keeps a place for it.
-        if asked.method == Method::HEAD {
-            return self.look(route, peer, registration, (&rest, &query), asked).await;
+        if request.method == Method::HEAD {
+            return self.look(route, peer, registration, (&rest, &query), request).await;
         }
         if let Some(authority) = managed.filter(|authority| authority.opens_for_media()) {
-            let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+            let counted = SessionAccount::read(Some(authority), &evidence, Some(&registration.device));
             let counted = match known {
                 Some(known) => self.counted_as(authority, known, counted),
                 None => counted,
             };
-            let _first = self.shelf.seat(self.clock.now(), registration.id).counted.set(counted.clone());
+            let _first = self.media_memory.playback(self.clock.now(), registration.id).counted.set(counted.clone());
             self.watch_identity(route, peer, claims.as_ref(), Some(registration.rung), counted.by_device);
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
             let card = Arc::new(Card {
@@ -154,8 +154,8 @@ impl Gateway {
                 ..self.card_of(route, authority, counted, &registration, &rest)
             });
             if let Err(turned) = self.open(route, authority, &registration, card, names).await {
-                self.shelf.forget(registration.id);
-                return self.turned_away(route, (&caller(), viewer_call(peer, asked)), &turned);
+                self.media_memory.forget(registration.id);
+                return self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned);
             }
         }
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
@@ -172,7 +172,7 @@ impl Gateway {
         found: Option<&(String, &'static str)>,
         names: &CallNames,
         token: Option<&Secret>,
-    ) -> Option<Box<Turned>> {
+    ) -> Option<Box<RefusalBody>> {
         if !authority.opens_for_media() && names.content_token.is_none() {
             return None;
         }
@@ -180,7 +180,7 @@ impl Gateway {
         let company = || self.killed_company(authority, key, token?);
         let reason = self.sessions.killed(&authority.name, key, names).or_else(company)?;
         let refusal = session::Refusal::Killed(reason);
-        Some(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, authority.error_name())))
+        Some(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, authority.error_name())))
     }
 
     /// The playback's session, before its first byte: the caller waits until it is written. `names` but for its token,
@@ -192,7 +192,7 @@ impl Gateway {
         registration: &Registration,
         card: Arc<Card>,
         CallNames { content, content_token, token: _ }: CallNames,
-    ) -> Result<(), Box<Turned>> {
+    ) -> Result<(), Box<RefusalBody>> {
         let names = CallNames { content, content_token, token: None };
         let words = FirstWords { names, ..FirstWords::of(&card) };
         let call = Call {
@@ -209,16 +209,16 @@ impl Gateway {
         let admission = self.sessions.admit(key, &call, &card, now + route.limits.call).await;
         if let Answer::Refuse(refusal) = admission.answer {
             let event = authority.error_name();
-            return Err(Box::new(Turned::by_refusal(&refusal, Phase::License, AskKind::Open, event)));
+            return Err(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event)));
         }
         if let Some(id) = admission.session {
             self.sessions.accept(key, id, &call);
             // Until it follows the redirect, or gets what it asked for.
             self.sessions.deliver(key, id, Input::Unserved);
         }
-        let seat = self.shelf.seat(now, registration.id);
-        seat.keep_first_words(words);
-        seat.bound.store(admission.session.is_some(), Ordering::Relaxed);
+        let playback = self.media_memory.playback(now, registration.id);
+        playback.keep_first_words(words);
+        playback.bound.store(admission.session.is_some(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -226,7 +226,7 @@ impl Gateway {
         &self,
         route: &Route,
         authority: &Authority,
-        counted: Counted,
+        counted: SessionAccount,
         registration: &Registration,
         path: &str,
     ) -> Card {
@@ -257,16 +257,16 @@ impl Gateway {
         &self,
         route: &Route,
         (caller, call): (&CallerNames, ViewerCall<'_>),
-        turned: &Turned,
+        turned: &RefusalBody,
     ) -> Response<Sending> {
         let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
         self.telemetry.metrics.refusal(&turned.error, "http");
-        self.turn_away(route, (caller, Some(call)), turned, Phase::License).map(Sending::from)
+        self.turn_away(route, (caller, Some(call)), turned, LicensePhase::License).map(Sending::from)
     }
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// Its session can be opened without a license. One that is blacked out from the start needs none.
     pub(super) fn is_authorized(&self) -> bool {
         let block = self.registration.block.as_ref();
@@ -274,14 +274,14 @@ impl Story<'_> {
     }
 
     /// Opens the session of a playback that was authorized, before its first manifest.
-    pub(super) async fn begin(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+    pub(super) async fn begin(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
         let Self { gateway, registration, route, .. } = *self;
         let (Some(authority), Some(block)) = (self.authority, &registration.block) else {
             return self.pass(map, target).await;
         };
-        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
-        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: &target.path };
-        let counted = Counted::read(Some(authority), &evidence, Some(&registration.device));
+        let (headers, query) = (&self.request.headers, self.request.uri.query());
+        let evidence = IdentityEvidence { claims: None, headers, peer: self.peer, query, rest: &target.path };
+        let counted = SessionAccount::read(Some(authority), &evidence, Some(&registration.device));
         let card = Card {
             content: block.content_id.clone().map(identity::kept_name),
             registration: Some(registration.clone()),
@@ -296,7 +296,7 @@ impl Story<'_> {
                 gateway.sessions.durable().await;
                 self.pass(map, target).await
             }
-            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned),
+            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned),
         }
     }
 }

@@ -12,9 +12,9 @@ use hyper::body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::futures::OwnedNotified;
 
-use super::Story;
-use super::media_memory::Seat;
-use super::peeked_body::Peeked;
+use super::MediaCall;
+use super::media_memory::PlaybackMedia;
+use super::peeked_body::PeekedBody;
 use crate::clock::Clock;
 use crate::edge::Cut;
 use crate::secret::Fingerprint;
@@ -22,37 +22,37 @@ use crate::session::Refusal;
 use crate::sessions::{DeviceKey, Flow, Sessions};
 use crate::telemetry::Telemetry;
 
-pub(super) struct Guarded {
-    body: Peeked,
+pub(super) struct GuardedBody {
+    body: PeekedBody,
     bytes: Counter,
-    watch: Option<Watch>,
+    watch: Option<PlaybackWatch>,
 }
 
 /// Looks again whenever something has changed for the device.
-pub(super) struct Watch {
+pub(super) struct PlaybackWatch {
     /// None at first, and while no session is known: then there is nothing to wait for, only to look.
     change: Option<Pin<Box<OwnedNotified>>>,
     clock: Clock,
     key: DeviceKey,
-    seat: Arc<Seat>,
+    playback: Arc<PlaybackMedia>,
     sessions: Arc<Sessions>,
     telemetry: Arc<Telemetry>,
     token: Fingerprint,
 }
 
-impl Guarded {
-    pub(super) fn new(body: Peeked, story: &Story<'_>) -> Self {
+impl GuardedBody {
+    pub(super) fn new(body: PeekedBody, story: &MediaCall<'_>) -> Self {
         let bytes = story.gateway.telemetry.metrics.media_bytes(&story.route.path);
-        Self { body, bytes, watch: story.key.map(|key| Watch::new(story, key)) }
+        Self { body, bytes, watch: story.key.map(|key| PlaybackWatch::new(story, key)) }
     }
 }
 
-impl Watch {
-    fn new(story: &Story<'_>, key: DeviceKey) -> Self {
+impl PlaybackWatch {
+    fn new(story: &MediaCall<'_>, key: DeviceKey) -> Self {
         let (gateway, token) = (story.gateway, story.registration.token());
         let (sessions, telemetry) = (gateway.sessions.clone(), gateway.telemetry.clone());
-        let seat = story.seat.clone();
-        Self { change: None, clock: gateway.clock, key, seat, sessions, telemetry, token }
+        let playback = story.playback.clone();
+        Self { change: None, clock: gateway.clock, key, playback, sessions, telemetry, token }
     }
 
     /// Whether the playback is over by now. It may have ended while its server was still silent, so the first
@@ -79,13 +79,13 @@ impl Watch {
 
     fn measure(&self, refusal: &Refusal, since: Option<Instant>) {
         if let (Refusal::Killed(_), Some(since)) = (refusal, since) {
-            self.seat.effective.store(true, Ordering::Relaxed);
+            self.playback.effective.store(true, Ordering::Relaxed);
             self.telemetry.metrics.kill_effective(self.clock.now().saturating_duration_since(since));
         }
     }
 }
 
-impl Body for Guarded {
+impl Body for GuardedBody {
     type Data = Bytes;
     type Error = Cut;
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use super::first_manifest::NO_PLAYBACK;
 use super::redirect_loop::MAX_REDIRECTS;
-use super::{Story, told};
+use super::{MediaCall, told};
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{Peer, Sending};
@@ -27,21 +27,30 @@ impl Gateway {
         peer: &Peer,
         registration: Registration,
         (rest, query): (&str, &str),
-        asked: &Parts,
+        request: &Parts,
     ) -> Response<Sending> {
-        let (registration, seat) = (Arc::new(registration), Arc::default());
+        let (registration, playback) = (Arc::new(registration), Arc::default());
         let Some(media) = route.config.media() else { return told(NO_PLAYBACK) };
-        let mut asked = asked.clone();
+        let mut request = request.clone();
         let own = format!("{}{}", route.path.trim_end_matches('/'), registration.id.segment());
         let mut at = format!("{own}{rest}{query}");
         for _ in 0..=MAX_REDIRECTS {
             let Ok(uri) = at.parse() else { break };
-            asked.uri = uri;
-            let (gateway, registration, seat) = (self, &registration, &seat);
-            let story =
-                Story { asked: &asked, authority: None, gateway, key: None, media, peer, registration, route, seat };
+            request.uri = uri;
+            let (gateway, registration, playback) = (self, &registration, &playback);
+            let story = MediaCall {
+                request: &request,
+                authority: None,
+                gateway,
+                key: None,
+                media,
+                peer,
+                registration,
+                route,
+                playback,
+            };
             let map = story.map(None);
-            let Some(target) = asked.uri.path().strip_prefix(&own).and_then(|rest| map.target(rest)) else { break };
+            let Some(target) = request.uri.path().strip_prefix(&own).and_then(|rest| map.target(rest)) else { break };
             let response = story.pass(&map, &target).await;
             match sent_on_to(&response, &own) {
                 Some(next) => at = next,
@@ -59,8 +68,8 @@ fn sent_on_to(response: &Response<Sending>, own: &str) -> Option<String> {
 }
 
 /// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
-pub(super) fn onward_query(route: &Route, authority: Option<&Authority>, own: bool, asked: &Parts) -> String {
+pub(super) fn onward_query(route: &Route, authority: Option<&Authority>, own: bool, request: &Parts) -> String {
     let mut ours = if own { Vec::new() } else { request::our_names(route, authority) };
     ours.push(cmcd::PARAMETER);
-    query::without(asked.uri.query(), &ours).map(|query| format!("?{query}")).unwrap_or_default()
+    query::without(request.uri.query(), &ours).map(|query| format!("?{query}")).unwrap_or_default()
 }

@@ -4,18 +4,18 @@ use std::cell::Cell;
 
 use http::Response;
 
-use super::Story;
-use super::manifest::{Fetched, Instead};
-use super::paths::{Document, Map, Target};
+use super::MediaCall;
+use super::manifest::{FetchedManifest, NoManifest};
+use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use crate::edge::Sending;
 use crate::manifest::{self, Purpose, Unfit};
 
 /// A handful of pathways or clips; it is read on the thread that serves players.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
-impl Story<'_> {
-    pub(super) async fn list(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
-        let Fetched { body, headers } = match self.whole(target).await {
+impl MediaCall<'_> {
+    pub(super) async fn list(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+        let FetchedManifest { body, headers } = match self.whole(target).await {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
@@ -23,13 +23,13 @@ impl Story<'_> {
             return self.turned("manifest", &refusal);
         }
         if body.len() > MAX_LIST_BYTES {
-            return self.instead(map, target, Instead::Unfit(Unfit::Large));
+            return self.instead(map, target, NoManifest::Unfit(Unfit::Large));
         }
         let base = target.base();
         let list = match target.document {
-            Document::Assets => self.assets(map, target, &body),
-            Document::Media | Document::Part => None,
-            Document::Steering => {
+            MediaDocument::Assets => self.assets(map, target, &body),
+            MediaDocument::Media | MediaDocument::Part => None,
+            MediaDocument::Steering => {
                 manifest::steered(&body, |uri| map.bind(&base.absolute(uri)?, Purpose::Steering, false))
             }
         };
@@ -38,14 +38,14 @@ impl Story<'_> {
                 self.count("manifest", "passed");
                 self.sent(list.into(), headers)
             }
-            None => self.instead(map, target, Instead::Unfit(Unfit::Broken)),
+            None => self.instead(map, target, NoManifest::Unfit(Unfit::Broken)),
         }
     }
 
     /// Its URIs are absolute, because the format wants it.
-    fn assets(&self, map: &Map<'_>, target: &Target, list: &[u8]) -> Option<String> {
+    fn assets(&self, map: &PlaybackPaths<'_>, target: &MediaTarget, list: &[u8]) -> Option<String> {
         let (base, left) = (target.base(), Cell::new(0));
-        let site = self.gateway.base(self.peer, self.asked).unwrap_or_default();
+        let site = self.gateway.base(self.peer, self.request).unwrap_or_default();
         let list = manifest::asset_list(list, |uri| {
             let to = base.absolute(uri)?;
             let bound = map.bind(&to, Purpose::Manifest, target.slate);

@@ -7,36 +7,41 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::fetch;
-use super::fetch::Failure;
+use super::fetch::OriginFailure;
 use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
-use super::paths::{Document, Map, Target};
+use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
-use super::{Story, UNKNOWN_MEDIA, classify, told};
+use super::{MediaCall, UNKNOWN_MEDIA, classify, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
 use crate::manifest::{self, Format, Purpose, Sniffed, Unfit};
 use crate::upstream::{Fault, Phase};
 
 /// A manifest from its server.
-pub(super) struct Fetched {
+pub(super) struct FetchedManifest {
     pub(super) body: Bytes,
     pub(super) headers: HeaderMap,
 }
 
 /// What came instead of one.
-pub(super) enum Instead {
+pub(super) enum NoManifest {
     /// More manifests are to be edited than can be.
     Busy,
-    Failure(Failure),
+    Failure(OriginFailure),
     /// No success: passed on as it is.
     Reply(Box<MediaReply>),
     Unfit(Unfit),
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// `came`: what is asked for has begun to come, and has turned out to be one.
-    pub(super) async fn manifest(&self, map: &Map<'_>, target: &Target, came: Option<MediaReply>) -> Response<Sending> {
-        if self.asked.method == Method::HEAD {
+    pub(super) async fn manifest(
+        &self,
+        map: &PlaybackPaths<'_>,
+        target: &MediaTarget,
+        came: Option<MediaReply>,
+    ) -> Response<Sending> {
+        if self.request.method == Method::HEAD {
             return self.head(map, target).await;
         }
         let fetched = match came {
@@ -53,23 +58,23 @@ impl Story<'_> {
         }
         // Whatever its path and its type say.
         let (format, part) = match manifest::sniff(&fetched.body, true) {
-            _ if target.document == Document::Part => (Format::Dash, true),
+            _ if target.document == MediaDocument::Part => (Format::Dash, true),
             Sniffed::Manifest(format) => (format, false),
             Sniffed::Part => (Format::Dash, true),
             Sniffed::More | Sniffed::Other => return self.foreign(fetched),
         };
         let mut target = target.clone();
         if part {
-            target.document = Document::Part;
+            target.document = MediaDocument::Part;
         }
         let target = &target;
         match self.edited(map, target, format, &fetched.body, (false, None)).await {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
-                self.seat.learned().note_playheads(&target.path, playheads);
+                self.playback.learned().note_playheads(&target.path, playheads);
                 // What a part says holds of the whole that it is put into.
                 if !part {
-                    self.seat.learned().note(&target.path, format, &fetched.body, facts);
+                    self.playback.learned().note(&target.path, format, &fetched.body, facts);
                 }
                 if live != Some(false) {
                     // Before this it was not known, nor whether the player is seen again. Of a playlist that names
@@ -80,14 +85,14 @@ impl Story<'_> {
                 self.count("manifest", "passed");
                 self.sent(body, fetched.headers)
             }
-            Err(Instead::Unfit(Unfit::Foreign)) => self.foreign(fetched),
+            Err(NoManifest::Unfit(Unfit::Foreign)) => self.foreign(fetched),
             Err(instead) => self.instead(map, target, instead),
         }
     }
 
     /// No manifest, where one was asked for: it leads nowhere, so that it need not be edited. Mostly an error in a text
     /// of its own.
-    fn foreign(&self, fetched: Fetched) -> Response<Sending> {
+    fn foreign(&self, fetched: FetchedManifest) -> Response<Sending> {
         self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
         if self.media.strict {
             return self.refused("other", UNKNOWN_MEDIA);
@@ -98,13 +103,17 @@ impl Story<'_> {
 
     /// A killed live playlist behind the last segment that its player knows. None where it cannot end so.
     /// `fetched`: it has come already.
-    pub(super) async fn ended(&self, target: &Target, fetched: Option<Fetched>) -> Option<Response<Sending>> {
+    pub(super) async fn ended(
+        &self,
+        target: &MediaTarget,
+        fetched: Option<FetchedManifest>,
+    ) -> Option<Response<Sending>> {
         let (live, tail) = {
-            let learned = self.seat.learned();
+            let learned = self.playback.learned();
             (learned.is_live(), learned.tail(&target.path))
         };
-        let (true, Some(tail), true) = (live, tail, self.asked.method == Method::GET) else { return None };
-        let Fetched { body, headers } = match fetched {
+        let (true, Some(tail), true) = (live, tail, self.request.method == Method::GET) else { return None };
+        let FetchedManifest { body, headers } = match fetched {
             Some(fetched) => fetched,
             None => self.whole(target).await.ok()?,
         };
@@ -115,7 +124,7 @@ impl Story<'_> {
         Some(self.sent(body, headers))
     }
 
-    async fn head(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+    async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
         let fetched = self.fetch(target, true).await;
         if let Some(refusal) = self.killed() {
             return self.turned("manifest", &refusal);
@@ -132,24 +141,24 @@ impl Story<'_> {
     }
 
     /// Within the route's bounds of size and time.
-    pub(super) async fn whole(&self, target: &Target) -> Result<Fetched, Instead> {
-        let reply = MediaReply::from(self.fetch(target, true).await.map_err(Instead::Failure)?);
+    pub(super) async fn whole(&self, target: &MediaTarget) -> Result<FetchedManifest, NoManifest> {
+        let reply = MediaReply::from(self.fetch(target, true).await.map_err(NoManifest::Failure)?);
         if reply.status.is_success() {
             self.gathered(reply, target).await
         } else {
-            Err(Instead::Reply(Box::new(reply)))
+            Err(NoManifest::Reply(Box::new(reply)))
         }
     }
 
     /// Decoded and in UTF-8.
-    async fn gathered(&self, reply: MediaReply, target: &Target) -> Result<Fetched, Instead> {
+    async fn gathered(&self, reply: MediaReply, target: &MediaTarget) -> Result<FetchedManifest, NoManifest> {
         let MediaReply { body, mut headers, .. } = reply;
         let body = body::collect(body, self.media.manifest_max, self.patience(&target.path)).await;
         let body = body.map_err(|fault| match fault {
             // No call of a player waits for its place here.
-            body::Fault::Break | body::Fault::Refuse(_) => Instead::Failure(Failure::Fault(Fault::Reset)),
-            body::Fault::Exceed => Instead::Unfit(Unfit::Large),
-            body::Fault::Stall => Instead::Failure(Failure::Fault(Fault::Slow { phase: Phase::Body })),
+            body::Fault::Break | body::Fault::Refuse(_) => NoManifest::Failure(OriginFailure::Fault(Fault::Reset)),
+            body::Fault::Exceed => NoManifest::Unfit(Unfit::Large),
+            body::Fault::Stall => NoManifest::Failure(OriginFailure::Fault(Fault::Slow { phase: Phase::Body })),
         })?;
         let encodings: Vec<String> = classify::encoding_values(&headers).map(str::to_owned).collect();
         let (charset, most) = (fetch::charset(&headers).map(str::to_owned), self.media.manifest_max);
@@ -160,27 +169,32 @@ impl Story<'_> {
         };
         // A few bytes may stand for many.
         let encoded = headers.contains_key(CONTENT_ENCODING);
-        let text = self.heavy(if encoded { usize::MAX } else { bytes }, decode).await?.map_err(Instead::Unfit)?;
+        let text = self.heavy(if encoded { usize::MAX } else { bytes }, decode).await?.map_err(NoManifest::Unfit)?;
         if encoded || text.converted {
             fetch::decoded(&mut headers, text.converted);
         }
-        Ok(Fetched { body: text.bytes, headers })
+        Ok(FetchedManifest { body: text.bytes, headers })
     }
 
-    pub(super) fn instead(&self, map: &Map<'_>, target: &Target, instead: Instead) -> Response<Sending> {
+    pub(super) fn instead(
+        &self,
+        map: &PlaybackPaths<'_>,
+        target: &MediaTarget,
+        instead: NoManifest,
+    ) -> Response<Sending> {
         match instead {
-            Instead::Busy => {
+            NoManifest::Busy => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "busy");
                 self.count("manifest", "failed");
                 told(BUSY)
             }
-            Instead::Failure(failure) => self.failed("manifest", &failure),
-            Instead::Reply(streamed) => {
+            NoManifest::Failure(failure) => self.failed("manifest", &failure),
+            NoManifest::Reply(streamed) => {
                 self.count("manifest", "passed");
                 self.onward(map, target, *streamed)
             }
             // Unedited it would lead the player past us.
-            Instead::Unfit(unfit) => {
+            NoManifest::Unfit(unfit) => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, unfit.name());
                 self.count("manifest", "refused");
                 if self.gateway.telemetry.may_write_about("manifest unfit", &self.route.path) {
@@ -195,28 +209,28 @@ impl Story<'_> {
     /// [`manifest::Plan::end`].
     pub(super) async fn edited(
         &self,
-        map: &Map<'_>,
-        target: &Target,
+        map: &PlaybackPaths<'_>,
+        target: &MediaTarget,
         format: Format,
         text: &Bytes,
         (moved, end): (bool, Option<u64>),
-    ) -> Result<(Bytes, manifest::Facts), Instead> {
+    ) -> Result<(Bytes, manifest::Facts), NoManifest> {
         let job = EditJob {
             end,
             format,
             license: self.license(),
             moved,
-            playheads: self.seat.tells.load(Ordering::Relaxed),
-            query: self.asked.uri.query().map(str::to_owned),
+            playheads: self.playback.tells.load(Ordering::Relaxed),
+            query: self.request.uri.query().map(str::to_owned),
             registration: self.registration.clone(),
             route: self.route.clone(),
-            site: self.gateway.base(self.peer, self.asked),
+            site: self.gateway.base(self.peer, self.request),
             slate: map.slate.cloned(),
             target: target.clone(),
             text: text.clone(),
         };
         let edited = self.heavy(text.len(), move || job.run()).await?;
-        let EditedManifest { body, facts, left } = edited.map_err(Instead::Unfit)?;
+        let EditedManifest { body, facts, left } = edited.map_err(NoManifest::Unfit)?;
         self.count_left(left);
         Ok((body, facts))
     }
@@ -234,11 +248,11 @@ impl Story<'_> {
         &self,
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Instead> {
+    ) -> Result<T, NoManifest> {
         if bytes <= MAX_INLINE_EDIT_BYTES {
             return Ok(work());
         }
-        self.gateway.tasks.heavy(work).await.map_err(|_busy| Instead::Busy)
+        self.gateway.tasks.heavy(work).await.map_err(|_busy| NoManifest::Busy)
     }
 
     /// Where this playback asks for licenses.
@@ -247,7 +261,7 @@ impl Story<'_> {
         if !license.starts_with('/') {
             return Some(format!("{license}{segment}"));
         }
-        let base = self.gateway.base(self.peer, self.asked)?;
+        let base = self.gateway.base(self.peer, self.request)?;
         Some(format!("{base}{}{segment}", license.trim_end_matches('/')))
     }
 
@@ -270,7 +284,7 @@ const BUSY: Refusal =
 const MANIFEST: Refusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
 
 /// Where the origin sends the player, as a path of its playback.
-pub(super) fn bound(map: &Map<'_>, target: &Target, location: &str) -> Option<String> {
+pub(super) fn bound(map: &PlaybackPaths<'_>, target: &MediaTarget, location: &str) -> Option<String> {
     let absolute = target.base().absolute(location)?;
     map.bind(&absolute, Purpose::Manifest, target.slate)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::paths::{Document, Map, Target};
+use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use crate::config::Endpoint;
 use crate::gateway::route::Route;
 use crate::manifest::{self, Absolute, Cmcd, Facts, Format, Found, Plan, Purpose, Unfit};
@@ -30,7 +30,7 @@ pub(super) struct EditJob {
     /// Scheme, host and port by which the player reached us.
     pub(super) site: Option<String>,
     pub(super) slate: Option<Endpoint>,
-    pub(super) target: Target,
+    pub(super) target: MediaTarget,
     pub(super) text: Bytes,
 }
 
@@ -45,7 +45,7 @@ impl EditJob {
     /// The relative URIs of an MPD are bound as well where there is room: some players resolve them against the URL that
     /// they asked for first, and not against the playback's own, to which they were sent.
     pub(super) fn run(&self) -> Result<EditedManifest, Unfit> {
-        let whole = self.format == Format::Dash && self.target.document != Document::Part;
+        let whole = self.format == Format::Dash && self.target.document != MediaDocument::Part;
         match self.edit(whole) {
             Err(Unfit::Grows) if whole => self.edit(false),
             edited => edited,
@@ -56,7 +56,7 @@ impl EditJob {
         // None has come here by a route without media.
         let media = self.route.config.media().ok_or(Unfit::Broken)?;
         let (route, registration) = (&*self.route, &*self.registration);
-        let map = Map { media, registration, route, slate: self.slate.as_ref() };
+        let map = PlaybackPaths { media, registration, route, slate: self.slate.as_ref() };
         let own = map.own();
         let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
         let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).0);
@@ -69,7 +69,7 @@ impl EditJob {
             end: self.end,
             license: self.license.as_deref(),
             own: &own,
-            part: self.target.document == Document::Part,
+            part: self.target.document == MediaDocument::Part,
             playheads: self.playheads,
             query: self.query.as_deref(),
             site: self.site.as_deref(),

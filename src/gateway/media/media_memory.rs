@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::playhead::Wanted;
+use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
 use super::reopen::FirstWords;
-use crate::gateway::identity::Counted;
+use crate::gateway::identity::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
 use crate::playbacks::{Generations, HeapBytes};
@@ -30,29 +30,29 @@ const MPD_HEAD: usize = 8 * 1024;
 const MAX_LEARNED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
-pub struct Shelf {
+pub struct MediaMemory {
     learned_bytes: Arc<AtomicUsize>,
-    seats: Mutex<Generations<Seat>>,
+    playbacks: Mutex<Generations<PlaybackMedia>>,
 }
 
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct PlaybackMedia {
     /// A session was opened for it.
     pub(super) bound: AtomicBool,
     /// As what its session was counted: a playback that follows it brings no token that could say so again.
-    pub(super) counted: OnceLock<Counted>,
+    pub(super) counted: OnceLock<SessionAccount>,
     /// Its kill has been measured.
     pub(super) effective: AtomicBool,
     /// For whom its session counts.
     pub(super) first_words: Mutex<Option<FirstWords>>,
-    learned: Mutex<Learned>,
+    learned: Mutex<LearnedMedia>,
     /// Its player reports about itself: starts of segments are worth their memory.
     pub(super) tells: AtomicBool,
 }
 
 /// Paths stand here by their fingerprints.
 #[derive(Default)]
-pub(super) struct Learned {
+pub(super) struct LearnedMedia {
     audio: Vec<Fingerprint>,
     bytes: LearnedBytes,
     /// Some of what its newest manifest names is fetched past us.
@@ -73,29 +73,29 @@ pub(super) struct Learned {
     variants_elsewhere: Option<bool>,
 }
 
-impl Shelf {
-    pub(super) fn seat(&self, now: Instant, id: PlaybackId) -> Arc<Seat> {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(seats.turn(now));
-        if let Some((seat, _)) = seats.find(id) {
-            return seat;
+impl MediaMemory {
+    pub(super) fn playback(&self, now: Instant, id: PlaybackId) -> Arc<PlaybackMedia> {
+        let mut playbacks = self.playbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(playbacks.turn(now));
+        if let Some((playback, _)) = playbacks.find(id) {
+            return playback;
         }
-        let seat = Arc::<Seat>::default();
-        seat.learned().bytes.all = self.learned_bytes.clone();
-        seats.insert(id, seat.clone());
-        seat
+        let playback = Arc::<PlaybackMedia>::default();
+        playback.learned().bytes.all = self.learned_bytes.clone();
+        playbacks.insert(id, playback.clone());
+        playback
     }
 }
 
-impl Shelf {
+impl MediaMemory {
     /// With its registration.
     pub(super) fn forget(&self, id: PlaybackId) {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
+        self.playbacks.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
     }
 }
 
 /// Counted by itself.
-impl HeapBytes for Seat {
+impl HeapBytes for PlaybackMedia {
     fn heap_bytes(&self) -> usize {
         0
     }
@@ -128,13 +128,13 @@ impl Drop for LearnedBytes {
     }
 }
 
-impl Seat {
-    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
+impl PlaybackMedia {
+    pub(super) fn learned(&self) -> MutexGuard<'_, LearnedMedia> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Learned {
+impl LearnedMedia {
     /// What a manifest of this playback, at this path of its server, said.
     pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
         if self.format(path) != Some(format) {
@@ -227,9 +227,9 @@ impl Learned {
     }
 
     /// The segment of a title that stands there.
-    pub(super) fn wanted(&self, path: &str, first_byte: u64) -> Option<Wanted> {
+    pub(super) fn wanted(&self, path: &str, first_byte: u64) -> Option<WantedSegment> {
         self.playheads.iter().find_map(|(_, playheads)| {
-            Some(Wanted { start: playheads.start(path, first_byte)?, title_end: playheads.end() })
+            Some(WantedSegment { start: playheads.start(path, first_byte)?, title_end: playheads.end() })
         })
     }
 }
@@ -257,22 +257,22 @@ mod tests {
 
     #[test]
     fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
-        let (shelf, now) = (Shelf::default(), Clock.now());
+        let (memory, now) = (MediaMemory::default(), Clock.now());
         let mpd = vec![b'x'; 2 * MPD_HEAD];
         let facts = || Facts { live: Some(true), ..Facts::default() };
-        let seats: Vec<_> = (0..3).map(|_| shelf.seat(now, PlaybackId::random())).collect();
-        for seat in &seats {
-            seat.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        let playbacks: Vec<_> = (0..3).map(|_| memory.playback(now, PlaybackId::random())).collect();
+        for playback in &playbacks {
+            playback.learned().note("/live.mpd", Format::Dash, &mpd, facts());
         }
-        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
-        shelf.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
-        let late = shelf.seat(now, PlaybackId::random());
+        assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
+        memory.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
+        let late = memory.playback(now, PlaybackId::random());
         late.learned().note("/live.mpd", Format::Dash, &mpd, facts());
         assert!(late.learned().mpd.is_none() && late.learned().is_live(), "only what is large is forgotten");
-        seats[0].learned().note("/live.mpd", Format::Dash, &mpd, facts());
-        assert!(seats[0].learned().mpd.is_some(), "what is there already has its place");
-        drop((shelf.seats.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), seats));
-        assert_eq!(shelf.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
+        playbacks[0].learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        assert!(playbacks[0].learned().mpd.is_some(), "what is there already has its place");
+        drop((memory.playbacks.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), playbacks));
+        assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
     }
 
     /// What its player does next, it may do past us, whatever it did last.
@@ -296,7 +296,7 @@ mod tests {
             (vec![main(false), media(true)], false, reload),
             (vec![main(false), media(true), media(false)], false, Some(Duration::ZERO)),
         ] {
-            let mut learned = Learned::default();
+            let mut learned = LearnedMedia::default();
             for facts in said.clone() {
                 learned.note("/main", Format::Hls, b"", facts);
             }

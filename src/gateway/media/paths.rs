@@ -12,7 +12,7 @@ use crate::manifest::{Absolute, Base, Purpose};
 use crate::playbacks::Registration;
 
 /// How one playback's paths are read and made.
-pub(super) struct Map<'a> {
+pub(super) struct PlaybackPaths<'a> {
     pub(super) media: &'a MediaRouteSettings,
     pub(super) registration: &'a Registration,
     pub(super) route: &'a Route,
@@ -22,19 +22,19 @@ pub(super) struct Map<'a> {
 
 /// What a request is for.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct MediaTarget {
     pub(super) endpoint: Endpoint,
     /// At the server, without a query.
     pub(super) path: String,
     root: String,
-    pub(super) document: Document,
+    pub(super) document: MediaDocument,
     /// A part of the slate.
     pub(super) slate: bool,
 }
 
 /// What a request is known to be for by how it was referred to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Document {
+pub(super) enum MediaDocument {
     /// A list of what is inserted.
     Assets,
     /// A manifest, a segment, or whatever else a manifest names.
@@ -48,15 +48,15 @@ pub(super) enum Document {
 /// What the paths of a slate begin with.
 pub(super) const SLATE: &str = "/~s/";
 /// What stands before the server's name in the path.
-const MARKS: [(&str, Document, bool); 5] = [
-    ("~a", Document::Assets, false),
-    ("~g", Document::Steering, false),
-    ("~h", Document::Media, false),
-    ("~s", Document::Media, true),
-    ("~x", Document::Part, false),
+const MARKS: [(&str, MediaDocument, bool); 5] = [
+    ("~a", MediaDocument::Assets, false),
+    ("~g", MediaDocument::Steering, false),
+    ("~h", MediaDocument::Media, false),
+    ("~s", MediaDocument::Media, true),
+    ("~x", MediaDocument::Part, false),
 ];
 
-impl Target {
+impl MediaTarget {
     pub(super) fn base(&self) -> Base<'_> {
         Base { authority: self.endpoint.authority(), path: &self.path, root: &self.root, tls: self.endpoint.tls() }
     }
@@ -64,13 +64,13 @@ impl Target {
     /// A slate's manifest.
     pub(super) fn of_slate(endpoint: &Endpoint, path: &str) -> Self {
         let (endpoint, path, root) = (endpoint.clone(), path.to_owned(), "/".to_owned());
-        Self { document: Document::Media, endpoint, path, root, slate: true }
+        Self { document: MediaDocument::Media, endpoint, path, root, slate: true }
     }
 }
 
-impl Map<'_> {
+impl PlaybackPaths<'_> {
     /// What `rest`, behind the playback's id, leads to. None: to nothing that it may.
-    pub(super) fn target(&self, rest: &str) -> Option<Target> {
+    pub(super) fn target(&self, rest: &str) -> Option<MediaTarget> {
         // Steps upward would lead to what the route does not show.
         if has_dot_segment(rest) {
             return None;
@@ -84,13 +84,13 @@ impl Map<'_> {
             let (authority, path) = rest.split_at(end);
             let endpoint = self.allowed(tls, authority)?;
             let path = if path.is_empty() { "/" } else { path };
-            return Some(Target { document, endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
+            return Some(MediaTarget { document, endpoint, path: path.to_owned(), root: "/".to_owned(), slate });
         }
         let origin = &self.media.origin;
         let root = root(origin);
         let path = format!("{}{rest}", root.trim_end_matches('/'));
         let path = if path.is_empty() { root.clone() } else { path };
-        Some(Target { document: Document::Media, endpoint: origin.clone(), path, root, slate: false })
+        Some(MediaTarget { document: MediaDocument::Media, endpoint: origin.clone(), path, root, slate: false })
     }
 
     /// What every path of this playback begins with.
@@ -107,28 +107,28 @@ impl Map<'_> {
         let own = self.own();
         let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
         let document = match purpose {
-            Purpose::Assets => Document::Assets,
-            Purpose::Beside | Purpose::Data | Purpose::Manifest | Purpose::Segment => Document::Media,
-            Purpose::Part => Document::Part,
-            Purpose::Steering => Document::Steering,
+            Purpose::Assets => MediaDocument::Assets,
+            Purpose::Beside | Purpose::Data | Purpose::Manifest | Purpose::Segment => MediaDocument::Media,
+            Purpose::Part => MediaDocument::Part,
+            Purpose::Steering => MediaDocument::Steering,
         };
-        let plain = !slate && document == Document::Media;
+        let plain = !slate && document == MediaDocument::Media;
         if let (true, true, Some(below)) = (plain, at_origin, to.path.strip_prefix(&root(origin))) {
             return Some(format!("{own}{below}"));
         }
         self.allowed(to.tls, &to.authority)?;
-        let fits = |of_slate| document != Document::Media || of_slate == slate;
+        let fits = |of_slate| document != MediaDocument::Media || of_slate == slate;
         let (mark, ..) = MARKS.into_iter().find(|(_, known, of_slate)| *known == document && fits(*of_slate))?;
         let scheme = if to.tls { "s" } else { "p" };
         Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
     }
 
     /// Where a player has this path of the target's server: the longest of ours that holds all of it.
-    pub(super) fn cookie_path(&self, target: &Target, path: &str) -> String {
+    pub(super) fn cookie_path(&self, target: &MediaTarget, path: &str) -> String {
         let (own, origin) = (self.own(), &self.media.origin);
         let root = root(origin);
         let same = |at: &Endpoint| at.tls() == target.endpoint.tls() && at.authority() == target.endpoint.authority();
-        if same(origin) && target.document == Document::Media && !target.slate {
+        if same(origin) && target.document == MediaDocument::Media && !target.slate {
             if let Some(below) = format!("{}/", path.trim_end_matches('/')).strip_prefix(&root) {
                 let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
                 return format!("{own}{below}");

@@ -12,23 +12,23 @@ use crate::upstream::{Fault, Streamed, Transfer};
 
 /// A reply of the origin on its way through.
 pub(super) struct MediaReply {
-    pub(super) body: Peeked,
+    pub(super) body: PeekedBody,
     pub(super) headers: HeaderMap,
     pub(super) status: StatusCode,
 }
 
-pub(super) struct Peeked {
+pub(super) struct PeekedBody {
     first: Bytes,
     rest: Transfer,
 }
 
 impl From<Streamed> for MediaReply {
     fn from(Streamed { body, headers, status }: Streamed) -> Self {
-        Self { body: Peeked { first: Bytes::new(), rest: body }, headers, status }
+        Self { body: PeekedBody { first: Bytes::new(), rest: body }, headers, status }
     }
 }
 
-impl Peeked {
+impl PeekedBody {
     /// Reads on while `tell` has not told by the bytes so far. It is asked once more at their end, with true, and then
     /// must tell.
     pub(super) async fn look<T>(&mut self, mut tell: impl FnMut(&[u8], bool) -> Option<T>) -> Result<Option<T>, Fault> {
@@ -58,7 +58,7 @@ impl Peeked {
     }
 }
 
-impl Body for Peeked {
+impl Body for PeekedBody {
     type Data = Bytes;
     type Error = Fault;
 

@@ -4,16 +4,16 @@ use std::sync::atomic::Ordering;
 
 use http::header::RANGE;
 
-use super::Story;
-use super::paths::Target;
+use super::MediaCall;
+use super::paths::MediaTarget;
 use crate::cmcd;
 use crate::config;
 use crate::gateway::control::control_paths;
 use crate::gateway::identity;
-use crate::gateway::identity::Evidence;
+use crate::gateway::identity::IdentityEvidence;
 use crate::session::Report;
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// Another device has come by the path. The rung that named the device must not name another one now; a
     /// player cannot repeat a query or a path with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
@@ -30,26 +30,26 @@ impl Story<'_> {
             })
             .cloned()
             .collect();
-        let (headers, query) = (&self.asked.headers, self.asked.uri.query());
-        let evidence = Evidence { claims: None, headers, peer: self.peer, query, rest: below };
+        let (headers, query) = (&self.request.headers, self.request.uri.query());
+        let evidence = IdentityEvidence { claims: None, headers, peer: self.peer, query, rest: below };
         identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
     }
 
     /// What the player says of itself with this request.
-    pub(super) fn report(&self, target: &Target) -> Option<Report> {
-        let query = self.asked.uri.query();
-        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.asked.headers))?;
-        self.seat.tells.store(true, Ordering::Relaxed);
+    pub(super) fn report(&self, target: &MediaTarget) -> Option<Report> {
+        let query = self.request.uri.query();
+        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.request.headers))?;
+        self.playback.tells.store(true, Ordering::Relaxed);
         let mut report = control_paths::read(&told);
         report.by_interval = false;
-        if let Some(wanted) = self.seat.learned().wanted(&target.path, self.first_byte()) {
+        if let Some(wanted) = self.playback.learned().wanted(&target.path, self.first_byte()) {
             wanted.place(&mut report, &told);
         }
         Some(report)
     }
 
     fn first_byte(&self) -> u64 {
-        let range = self.asked.headers.get(RANGE).and_then(|range| range.to_str().ok());
+        let range = self.request.headers.get(RANGE).and_then(|range| range.to_str().ok());
         let first = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
         first.unwrap_or_default()
     }

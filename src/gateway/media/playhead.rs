@@ -11,13 +11,13 @@ use crate::session::{Playing, Report};
 
 /// The segment that is asked for; milliseconds from the title's start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedSegment {
     pub(super) start: u64,
     /// If known.
     pub(super) title_end: Option<u64>,
 }
 
-impl Wanted {
+impl WantedSegment {
     /// Adds to `report` what the player `told` with its request for this segment.
     pub(super) fn place(self, report: &mut Report, told: &cmcd::Report) {
         let of_video = matches!(told.object, None | Some(Object::Muxed | Object::Video));
@@ -80,7 +80,7 @@ mod tests {
             ),
         ] {
             let mut report = Report { playing, ..Report::default() };
-            Wanted { start, title_end: Some(20_100) }.place(&mut report, &told(query));
+            WantedSegment { start, title_end: Some(20_100) }.place(&mut report, &told(query));
             let ms = |time: Option<Duration>| time.map(|time| time.as_millis() as u64);
             assert_eq!((ms(report.playhead), ms(report.until)), expected, "{query}");
         }

@@ -3,12 +3,12 @@
 use http::header::LOCATION;
 use http::{Method, Response, StatusCode};
 
-use super::classify::Seen;
-use super::guarded_body::Guarded;
-use super::paths::{Document, Map, Target};
+use super::classify::ReplyContent;
+use super::guarded_body::GuardedBody;
+use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
 use super::replies::{CIRCLE, ELSEWHERE, UNKNOWN_MEDIA, redirect};
-use super::{Story, classify, manifest};
+use super::{MediaCall, classify, manifest};
 use crate::edge::Sending;
 use crate::gateway::server_headers;
 use crate::manifest::Format;
@@ -16,12 +16,12 @@ use crate::manifest::Format;
 /// As of a license server.
 const CIRCLE_FAULT: &str = "redirect_loop";
 
-impl Story<'_> {
-    pub(super) async fn pass(&self, map: &Map<'_>, target: &Target) -> Response<Sending> {
+impl MediaCall<'_> {
+    pub(super) async fn pass(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
         match target.document {
-            Document::Assets | Document::Steering => return self.list(map, target).await,
-            Document::Part => return self.manifest(map, target, None).await,
-            Document::Media => {}
+            MediaDocument::Assets | MediaDocument::Steering => return self.list(map, target).await,
+            MediaDocument::Part => return self.manifest(map, target, None).await,
+            MediaDocument::Media => {}
         }
         if Format::of_path(&target.path).is_some() {
             return self.manifest(map, target, None).await;
@@ -30,28 +30,28 @@ impl Story<'_> {
             Ok(streamed) => MediaReply::from(streamed),
             Err(failure) => return self.failed("segment", &failure),
         };
-        let mut seen = Seen::Media;
+        let mut seen = ReplyContent::Media;
         if reply.status.is_success() {
-            seen = match classify::look(&self.asked.method, &target.path, &mut reply).await {
+            seen = match classify::look(&self.request.method, &target.path, &mut reply).await {
                 Ok(seen) => seen,
                 Err(failure) => return self.failed("segment", &failure),
             };
         }
         match seen {
             // A part of it could not be edited.
-            Seen::Manifest if reply.status == StatusCode::PARTIAL_CONTENT => {
+            ReplyContent::Manifest if reply.status == StatusCode::PARTIAL_CONTENT => {
                 drop(reply);
                 return self.manifest(map, target, None).await;
             }
-            Seen::Manifest => return self.manifest(map, target, Some(reply)).await,
-            Seen::Media | Seen::Unknown => {}
+            ReplyContent::Manifest => return self.manifest(map, target, Some(reply)).await,
+            ReplyContent::Media | ReplyContent::Unknown => {}
         }
         // Its server may have been silent for long.
         if let Some(refusal) = self.killed() {
             return self.turned("segment", &refusal);
         }
-        let kind = if seen == Seen::Unknown { "other" } else { "segment" };
-        if seen == Seen::Unknown && self.media.strict {
+        let kind = if seen == ReplyContent::Unknown { "other" } else { "segment" };
+        if seen == ReplyContent::Unknown && self.media.strict {
             return self.refused(kind, UNKNOWN_MEDIA);
         }
         if reply.status.is_success() || reply.status == StatusCode::NOT_MODIFIED {
@@ -63,8 +63,8 @@ impl Story<'_> {
 
     /// The player follows by itself, and comes back here.
     fn sent_on(&self, path: &str) -> Response<Sending> {
-        let asked = self.asked.uri.path_and_query().map_or("/", |asked| asked.as_str());
-        if self.seat.learned().redirects.send(self.gateway.clock.now(), asked, path) {
+        let path_asked = self.request.uri.path_and_query().map_or("/", |asked| asked.as_str());
+        if self.playback.learned().redirects.send(self.gateway.clock.now(), path_asked, path) {
             return redirect(path);
         }
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, CIRCLE_FAULT);
@@ -73,13 +73,13 @@ impl Story<'_> {
 
     /// The player has something of it.
     pub(super) fn got(&self) {
-        if let Some(key) = self.key.filter(|_| self.asked.method == Method::GET) {
+        if let Some(key) = self.key.filter(|_| self.request.method == Method::GET) {
             self.gateway.sessions.used(key, self.registration.token());
         }
     }
 
     /// As it comes.
-    pub(super) fn onward(&self, map: &Map<'_>, target: &Target, reply: MediaReply) -> Response<Sending> {
+    pub(super) fn onward(&self, map: &PlaybackPaths<'_>, target: &MediaTarget, reply: MediaReply) -> Response<Sending> {
         let MediaReply { body, mut headers, status } = reply;
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
@@ -87,7 +87,7 @@ impl Story<'_> {
             return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| self.sent_on(&path));
         }
         server_headers::take_off(&mut headers);
-        let mut response = Response::new(Sending::stream(Guarded::new(body, self)));
+        let mut response = Response::new(Sending::stream(GuardedBody::new(body, self)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use http::{Method, Response};
 
-use super::Story;
-use super::media_memory::Seat;
-use super::paths::Target;
+use super::MediaCall;
+use super::media_memory::PlaybackMedia;
+use super::paths::MediaTarget;
 use super::replies::viewer_call;
 use crate::edge::Sending;
 use crate::gateway::identity;
-use crate::gateway::identity::Counted;
+use crate::gateway::identity::SessionAccount;
 use crate::session::{self, CallNames};
 use crate::sessions::Card;
 
@@ -23,14 +23,14 @@ use crate::sessions::Card;
 #[derive(Clone, Debug)]
 pub(super) struct FirstWords {
     pub(super) content: Option<String>,
-    pub(super) counted: Counted,
+    pub(super) counted: SessionAccount,
     pub(super) kill_memory: Option<Duration>,
     pub(super) names: CallNames,
 }
 
 impl FirstWords {
     pub(super) fn of(card: &Card) -> Self {
-        let counted = Counted {
+        let counted = SessionAccount {
             account: card.account.clone(),
             by_device: false,
             content_group: card.content_group.clone(),
@@ -43,7 +43,7 @@ impl FirstWords {
     }
 }
 
-impl Seat {
+impl PlaybackMedia {
     pub(super) fn first_words(&self) -> Option<FirstWords> {
         self.first_words.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -53,7 +53,7 @@ impl Seat {
     }
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// Whether its player may take this end back.
     pub(super) fn takes_back(&self, refusal: &session::Refusal) -> bool {
         match refusal {
@@ -66,9 +66,9 @@ impl Story<'_> {
     }
 
     /// Opens its session anew, and goes on; none if nobody knows for whom it counts.
-    pub(super) async fn begin_again(&self, target: &Target) -> Option<Response<Sending>> {
+    pub(super) async fn begin_again(&self, target: &MediaTarget) -> Option<Response<Sending>> {
         let map = self.map(None);
-        if self.asked.method == Method::HEAD {
+        if self.request.method == Method::HEAD {
             // Whoever looks does not play yet.
             return Some(self.pass(&map, target).await);
         }
@@ -77,15 +77,15 @@ impl Story<'_> {
         }
         let Self { gateway, registration, route, .. } = *self;
         let authority = self.authority.filter(|authority| authority.opens_for_media())?;
-        let words = self.seat.first_words().or_else(|| {
+        let words = self.playback.first_words().or_else(|| {
             let card = gateway.sessions.card(self.key?, registration.token())?;
             Some(FirstWords::of(&card))
         })?;
         let found = Some((registration.device.clone(), registration.rung));
         if let Some(turned) = gateway.killed_before(authority, found.as_ref(), &words.names, None) {
-            return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned));
+            return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned));
         }
-        let counted = Counted { network: identity::network(self.peer.address), ..words.counted };
+        let counted = SessionAccount { network: identity::network(self.peer.address), ..words.counted };
         let card = Card {
             content: words.content,
             kill_memory: words.kill_memory,
@@ -98,7 +98,7 @@ impl Story<'_> {
                 gateway.sessions.durable().await;
                 self.pass(&map, target).await
             }
-            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.asked)), &turned),
+            Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned),
         })
     }
 }

@@ -37,8 +37,8 @@ pub(super) fn told(refusal: Refusal) -> Response<Sending> {
     refusal.reply().map(Sending::from)
 }
 
-pub(super) fn viewer_call<'a>(peer: &Peer, asked: &'a Parts) -> ViewerCall<'a> {
-    ViewerCall { authority: asked.uri.authority(), headers: &asked.headers, tls: peer.tls }
+pub(super) fn viewer_call<'a>(peer: &Peer, request: &'a Parts) -> ViewerCall<'a> {
+    ViewerCall { authority: request.uri.authority(), headers: &request.headers, tls: peer.tls }
 }
 
 pub(super) fn redirect(path: &str) -> Response<Sending> {

@@ -9,15 +9,15 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::ended::no_event;
-use super::manifest::{Fetched, Instead};
-use super::paths::{Map, Target};
+use super::manifest::{FetchedManifest, NoManifest};
+use super::paths::{MediaTarget, PlaybackPaths};
 use super::replies::viewer_call;
-use super::{GOING_OVER, NOT_HERE, Story};
+use super::{GOING_OVER, MediaCall, NOT_HERE};
 use crate::config::Endpoint;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
 use crate::gateway::identity::caller::CallerNames;
-use crate::gateway::refusal::{Phase, Turned};
+use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::gateway::route::Route;
 use crate::manifest::{self, DashSlate, Facts, Format};
 use crate::playbacks::{self, Registration};
@@ -38,17 +38,17 @@ impl Gateway {
         route: &Route,
         peer: &Peer,
         registration: &Registration,
-        asked: &Parts,
+        request: &Parts,
     ) -> Option<Response<Sending>> {
         let refusal = route.blackout_of(registration)?;
-        let shows_slate = registration.content_url.is_some() && matches!(asked.method, Method::GET | Method::HEAD);
+        let shows_slate = registration.content_url.is_some() && matches!(request.method, Method::GET | Method::HEAD);
         let caller = || CallerNames::of_registered(registration, peer);
-        let call = viewer_call(peer, asked);
+        let call = viewer_call(peer, request);
         (!shows_slate).then(|| self.turned_away(route, (&caller(), call), &dark(route, &refusal)))
     }
 }
 
-impl Story<'_> {
+impl MediaCall<'_> {
     /// Of a playback that is blacked out from the start: its slate, and nothing else.
     pub(super) async fn tell_dark(&self, below: &str, refusal: &Refusal) -> Response<Sending> {
         let map = self.map(self.registration.content_url.as_ref());
@@ -58,7 +58,7 @@ impl Story<'_> {
         match map.target(below).filter(|target| target.slate) {
             Some(target) => self.pass(&map, &target).await,
             None => {
-                let call = viewer_call(self.peer, self.asked);
+                let call = viewer_call(self.peer, self.request);
                 self.gateway.turned_away(self.route, (&self.caller(), call), &dark(self.route, refusal))
             }
         }
@@ -74,10 +74,10 @@ impl Story<'_> {
         }
     }
 
-    pub(super) async fn blacked_out(&self, target: Target, blackout: &SlateBlackout) -> Response<Sending> {
+    pub(super) async fn blacked_out(&self, target: MediaTarget, blackout: &SlateBlackout) -> Response<Sending> {
         let SlateBlackout { refusal, since, slate } = blackout;
         let map = self.map(Some(slate));
-        let format = self.seat.learned().format(&target.path);
+        let format = self.playback.learned().format(&target.path);
         match format {
             _ if target.slate => self.pass(&map, &target).await,
             Some(format) => self.shown(&map, &target, format, slate, *since).await,
@@ -88,32 +88,32 @@ impl Story<'_> {
 
     async fn shown(
         &self,
-        map: &Map<'_>,
-        asked: &Target,
+        map: &PlaybackPaths<'_>,
+        wanted: &MediaTarget,
         format: Format,
         slate: &Endpoint,
         since: Instant,
     ) -> Response<Sending> {
         let found = match format {
             Format::Dash => self.mpd(map, slate, since).await,
-            Format::Hls => self.playlist(map, asked, slate, since).await,
+            Format::Hls => self.playlist(map, wanted, slate, since).await,
         };
         match found {
             Ok(text) => {
                 self.count("manifest", "slate");
                 self.sent_as(format, text)
             }
-            Err(instead) => self.instead(map, asked, instead),
+            Err(instead) => self.instead(map, wanted, instead),
         }
     }
 
-    async fn mpd(&self, map: &Map<'_>, slate: &Endpoint, since: Instant) -> Result<String, Instead> {
-        let target = Target::of_slate(slate, &in_format(slate.path(), Format::Dash));
+    async fn mpd(&self, map: &PlaybackPaths<'_>, slate: &Endpoint, since: Instant) -> Result<String, NoManifest> {
+        let target = MediaTarget::of_slate(slate, &in_format(slate.path(), Format::Dash));
         let (text, _) = self.slate_text(map, &target, Format::Dash).await?;
         let bytes = text.len();
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let since = wall.saturating_sub(now.saturating_duration_since(since));
-        let programme = self.seat.learned().mpd.clone();
+        let programme = self.playback.learned().mpd.clone();
         let Some(programme) = programme else { return Ok(text) };
         let following = move || {
             let on = manifest::dash_slate(&text, &DashSlate { now: wall, programme: &programme, since });
@@ -124,31 +124,36 @@ impl Story<'_> {
 
     async fn playlist(
         &self,
-        map: &Map<'_>,
-        asked: &Target,
+        map: &PlaybackPaths<'_>,
+        wanted: &MediaTarget,
         slate: &Endpoint,
         since: Instant,
-    ) -> Result<String, Instead> {
+    ) -> Result<String, NoManifest> {
         let (tail, audio) = {
-            let learned = self.seat.learned();
-            (learned.tail(&asked.path).filter(|_| learned.is_live()), learned.is_audio(&asked.path))
+            let learned = self.playback.learned();
+            (learned.tail(&wanted.path).filter(|_| learned.is_live()), learned.is_audio(&wanted.path))
         };
-        let mut target = Target::of_slate(slate, &in_format(slate.path(), Format::Hls));
+        let mut target = MediaTarget::of_slate(slate, &in_format(slate.path(), Format::Hls));
         let (mut text, _) = self.slate_text(map, &target, Format::Hls).await?;
         let Some(tail) = tail else { return Ok(text) };
         if let Some(uri) = manifest::hls_rendition(&text, audio) {
             let own = map.own();
             let below = uri.strip_prefix(own.trim_end_matches('/')).unwrap_or_default();
             let path = below.split('?').next().unwrap_or_default();
-            target = map.target(path).ok_or(Instead::Unfit(manifest::Unfit::Broken))?;
+            target = map.target(path).ok_or(NoManifest::Unfit(manifest::Unfit::Broken))?;
             (text, _) = self.slate_text(map, &target, Format::Hls).await?;
         }
         let elapsed = self.gateway.clock.now().saturating_duration_since(since);
         self.heavy(text.len(), move || manifest::hls_slate(&text, &tail, elapsed).unwrap_or(text)).await
     }
 
-    async fn slate_text(&self, map: &Map<'_>, target: &Target, format: Format) -> Result<(String, Facts), Instead> {
-        let Fetched { body, .. } = self.whole(target).await?;
+    async fn slate_text(
+        &self,
+        map: &PlaybackPaths<'_>,
+        target: &MediaTarget,
+        format: Format,
+    ) -> Result<(String, Facts), NoManifest> {
+        let FetchedManifest { body, .. } = self.whole(target).await?;
         let (text, facts) = self.edited(map, target, format, &body, (true, None)).await?;
         Ok((String::from_utf8_lossy(&text).into_owned(), facts))
     }
@@ -165,7 +170,7 @@ fn in_format(path: &str, format: Format) -> String {
     }
 }
 
-fn dark(route: &Route, refusal: &Refusal) -> Turned {
+fn dark(route: &Route, refusal: &Refusal) -> RefusalBody {
     let event = route.authority.as_ref().map_or(no_event as fn(AskKind) -> &'static str, |it| it.error_name());
-    Turned::by_refusal(refusal, Phase::License, AskKind::Open, event)
+    RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Open, event)
 }

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::{Phase, Turned};
+use super::{LicensePhase, RefusalBody};
 use crate::ids::Incident;
 
 /// Widevine `SignedMessage` of type 3 with `LicenseError` 3, service unavailable. The other codes
@@ -16,7 +16,7 @@ pub(super) const WIDEVINE: [u8; 6] = [0x08, 0x03, 0x12, 0x02, 0x08, 0x03];
 /// them.
 ///
 /// `status`: of the reply.
-pub(super) fn problem(turned: &Turned, phase: Phase, status: StatusCode, incident: Incident) -> String {
+pub(super) fn problem(turned: &RefusalBody, phase: LicensePhase, status: StatusCode, incident: Incident) -> String {
     let (kind, title) = problem_type(&turned.error).unwrap_or_else(|| {
         // The RFC wants the status in words where the type says nothing beyond it.
         ("about:blank", status.canonical_reason().unwrap_or("Refused"))
@@ -49,7 +49,7 @@ fn problem_type(error: &str) -> Option<(&'static str, &'static str)> {
 /// A SOAP 1.1 fault. dash.js shows only what stands between `[` and `]`, and throws on an empty or
 /// missing element. 0x8004C604 is the service's own refusal; other codes start domain joins,
 /// individualization or endless retries. `CustomData` is where PlayReady hands an app the words of its service.
-pub(super) fn soap(turned: &Turned, phase: Phase, incident: Incident) -> String {
+pub(super) fn soap(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> String {
     let code = turned.error_code.map(|code| format!("{code} ")).unwrap_or_default();
     let message = escape(&format!("{code}{}: {}", turned.error, turned.message)).replace('[', "(").replace(']', ")");
     format!(
@@ -65,7 +65,7 @@ pub(super) fn soap(turned: &Turned, phase: Phase, incident: Incident) -> String 
 }
 
 /// What every body that has room for it says.
-fn said(turned: &Turned, phase: Phase, incident: Incident) -> Map<String, Value> {
+fn said(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> Map<String, Value> {
     let help = turned.help.as_ref();
     let help = help.into_iter().flat_map(|help| [("href", &help.href), ("hrefTitle", &help.href_title)]);
     let help = help.map(|(name, value)| (name, value.as_str().into()));

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::uri::Authority as HostAndPort;
 
-use super::Turned;
+use super::RefusalBody;
 use super::page::{SlotClaim, path_of};
 use super::viewer_texts::{ViewerTexts, key_of};
 use crate::gateway::Gateway;
@@ -34,10 +34,10 @@ impl Gateway {
     pub(in crate::gateway) fn helped(
         &self,
         route: &Route,
-        turned: &Turned,
+        turned: &RefusalBody,
         incident: Incident,
         (call, claim): (ViewerCall<'_>, Option<SlotClaim<'_>>),
-    ) -> Turned {
+    ) -> RefusalBody {
         let texts = ViewerTexts::choose(&route.texts, call.headers);
         let key = claim.filter(|_| turned.error == "limit_reached").and_then(|claim| {
             let authority = route.authority.as_deref()?;
@@ -51,6 +51,6 @@ impl Gateway {
             href_title: texts.text("page-title").to_owned(),
             language: texts.tag().to_owned(),
         };
-        Turned { help: Some(Box::new(help)), ..turned.clone() }
+        RefusalBody { help: Some(Box::new(help)), ..turned.clone() }
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::body;
-use super::{Phase, Turned};
+use super::{LicensePhase, RefusalBody};
 use crate::config::{Profile, Profiles, Refusal};
 use crate::drm::{Message, System};
 use crate::edge::ReplyBody;
@@ -17,7 +17,7 @@ const SSM_ERROR: HeaderName = HeaderName::from_static("x-ssm-error");
 
 /// How a player's family tells itself; what unmodified players send, not what they claim to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Family {
+enum PlayerFamily {
     Browser,
     Kodi,
     Native,
@@ -27,7 +27,7 @@ enum Family {
 
 /// A profile made concrete.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::gateway) enum Shape {
+pub(in crate::gateway) enum RefusalShape {
     Http,
     /// 200 and JSON that is no license.
     RejectClearKey,
@@ -37,12 +37,12 @@ pub(in crate::gateway) enum Shape {
     Soap500,
 }
 
-impl Shape {
+impl RefusalShape {
     pub(in crate::gateway) fn choose(
         profiles: &Refusal,
         message: Option<&Message>,
-        phase: Phase,
-        turned: &Turned,
+        phase: LicensePhase,
+        turned: &RefusalBody,
         headers: &HeaderMap,
     ) -> Self {
         let Some(message) = message else { return Self::Http };
@@ -52,12 +52,14 @@ impl Shape {
         }
         let Profiles { first, renewal } = of(profiles, message.system);
         // PlayReady, FairPlay and ClearKey show no renewals, but after a kill it is one.
-        let again = phase == Phase::Renewal || (turned.killed && message.system != System::Widevine);
+        let again = phase == LicensePhase::Renewal || (turned.killed && message.system != System::Widevine);
         let profile = if again { renewal } else { first };
         match profile {
             // It swallows an HTTP error of a renewal and plays on: better than an error of a license that may yet come.
             Profile::Auto
-                if turned.comes_again.is_some() && phase == Phase::Renewal && family(headers) == Family::VideoJs =>
+                if turned.comes_again.is_some()
+                    && phase == LicensePhase::Renewal
+                    && family(headers) == PlayerFamily::VideoJs =>
             {
                 Self::Http
             }
@@ -79,7 +81,12 @@ impl Shape {
         }
     }
 
-    pub(in crate::gateway) fn reply(self, turned: &Turned, phase: Phase, incident: Incident) -> Response<ReplyBody> {
+    pub(in crate::gateway) fn reply(
+        self,
+        turned: &RefusalBody,
+        phase: LicensePhase,
+        incident: Incident,
+    ) -> Response<ReplyBody> {
         const SOAP: &str = "text/xml; charset=utf-8";
         let status = match self {
             Self::Http => turned.comes_again.unwrap_or(StatusCode::FORBIDDEN),
@@ -124,49 +131,49 @@ fn of(profiles: &Refusal, system: System) -> Profiles {
     }
 }
 
-fn automatic(system: System, phase: Phase, again: bool, family: Family) -> Shape {
+fn automatic(system: System, phase: LicensePhase, again: bool, family: PlayerFamily) -> RefusalShape {
     match (system, family) {
-        (System::FairPlay, _) => Shape::Http,
+        (System::FairPlay, _) => RefusalShape::Http,
         // dash.js shows a fault under 200 at once; native stacks want Microsoft's 500.
-        (System::PlayReady, Family::Browser | Family::VideoJs) => Shape::Soap200,
-        (System::PlayReady, Family::Native) => Shape::Soap500,
+        (System::PlayReady, PlayerFamily::Browser | PlayerFamily::VideoJs) => RefusalShape::Soap200,
+        (System::PlayReady, PlayerFamily::Native) => RefusalShape::Soap500,
         // Kodi asks again at every sample until something with 200 comes.
-        (System::PlayReady, Family::Kodi) => {
+        (System::PlayReady, PlayerFamily::Kodi) => {
             if again {
-                Shape::Soap200
+                RefusalShape::Soap200
             } else {
-                Shape::Soap500
+                RefusalShape::Soap500
             }
         }
-        (System::ClearKey, Family::VideoJs) if again => Shape::RejectClearKey,
-        (System::ClearKey, _) => Shape::Http,
+        (System::ClearKey, PlayerFamily::VideoJs) if again => RefusalShape::RejectClearKey,
+        (System::ClearKey, _) => RefusalShape::Http,
         // After its certificate request video.js swallows every HTTP error.
-        (System::Widevine, Family::VideoJs) if phase != Phase::Certificate => Shape::RejectWidevine,
-        (System::Widevine, Family::Kodi) if again => Shape::RejectWidevine,
-        (System::Widevine, _) => Shape::Http,
+        (System::Widevine, PlayerFamily::VideoJs) if phase != LicensePhase::Certificate => RefusalShape::RejectWidevine,
+        (System::Widevine, PlayerFamily::Kodi) if again => RefusalShape::RejectWidevine,
+        (System::Widevine, _) => RefusalShape::Http,
     }
 }
 
 /// In band. FairPlay has no such form, which the configuration knows.
-fn reject(system: System) -> Shape {
+fn reject(system: System) -> RefusalShape {
     match system {
-        System::ClearKey => Shape::RejectClearKey,
-        System::FairPlay => Shape::Http,
-        System::PlayReady => Shape::Soap200,
-        System::Widevine => Shape::RejectWidevine,
+        System::ClearKey => RefusalShape::RejectClearKey,
+        System::FairPlay => RefusalShape::Http,
+        System::PlayReady => RefusalShape::Soap200,
+        System::Widevine => RefusalShape::RejectWidevine,
     }
 }
 
-fn family(headers: &HeaderMap) -> Family {
+fn family(headers: &HeaderMap) -> PlayerFamily {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if text(USER_AGENT).contains("Kodi") {
-        Family::Kodi
+        PlayerFamily::Kodi
     } else if !headers.contains_key(ORIGIN) {
-        Family::Native
+        PlayerFamily::Native
     } else if text(CONTENT_TYPE).starts_with("application/octet-stream") {
-        Family::VideoJs
+        PlayerFamily::VideoJs
     } else {
-        Family::Browser
+        PlayerFamily::Browser
     }
 }
 

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::drm::Kind;
 use crate::ids::Incident;
-use Shape::{Http, RejectClearKey, RejectWidevine, Soap200, Soap500};
+use RefusalShape::{Http, RejectClearKey, RejectWidevine, Soap200, Soap500};
 
-const PHASES: [Phase; 3] = [Phase::Certificate, Phase::License, Phase::Renewal];
+const PHASES: [LicensePhase; 3] = [LicensePhase::Certificate, LicensePhase::License, LicensePhase::Renewal];
 
-fn turned(killed: bool) -> Turned {
-    Turned {
+fn turned(killed: bool) -> RefusalBody {
+    RefusalBody {
         code: 404,
         comes_again: None,
         detail: "The head-end ended this session.",
@@ -35,18 +35,18 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 /// One of each family, as it tells itself.
-fn families() -> [(Family, HeaderMap); 4] {
+fn families() -> [(PlayerFamily, HeaderMap); 4] {
     [
-        (Family::Browser, headers(&[("origin", "https://tv.example"), ("content-type", "application/json")])),
-        (Family::Kodi, headers(&[("user-agent", "Kodi/21.0 (X11; Linux x86_64)")])),
-        (Family::Native, headers(&[("content-type", "application/octet-stream"), ("user-agent", "ExoPlayer")])),
-        (Family::VideoJs, headers(&[("origin", "null"), ("content-type", "application/octet-stream")])),
+        (PlayerFamily::Browser, headers(&[("origin", "https://tv.example"), ("content-type", "application/json")])),
+        (PlayerFamily::Kodi, headers(&[("user-agent", "Kodi/21.0 (X11; Linux x86_64)")])),
+        (PlayerFamily::Native, headers(&[("content-type", "application/octet-stream"), ("user-agent", "ExoPlayer")])),
+        (PlayerFamily::VideoJs, headers(&[("origin", "null"), ("content-type", "application/octet-stream")])),
     ]
 }
 
-fn choose(refusal: &Refusal, system: System, phase: Phase, killed: bool, headers: &HeaderMap) -> Shape {
+fn choose(refusal: &Refusal, system: System, phase: LicensePhase, killed: bool, headers: &HeaderMap) -> RefusalShape {
     let message = Message::new(system, Kind::LicenseRequest);
-    Shape::choose(refusal, Some(&message), phase, &turned(killed), headers)
+    RefusalShape::choose(refusal, Some(&message), phase, &turned(killed), headers)
 }
 
 #[test]
@@ -55,10 +55,13 @@ fn families_tell_themselves() {
         assert_eq!(super::family(&headers), family);
     }
     let rows = [
-        (headers(&[]), Family::Native),
-        (headers(&[("origin", "https://tv.example")]), Family::Browser),
-        (headers(&[("origin", "https://tv.example"), ("content-type", "text/xml; charset=utf-8")]), Family::Browser),
-        (headers(&[("origin", "https://tv.example"), ("user-agent", "Kodi/20")]), Family::Kodi),
+        (headers(&[]), PlayerFamily::Native),
+        (headers(&[("origin", "https://tv.example")]), PlayerFamily::Browser),
+        (
+            headers(&[("origin", "https://tv.example"), ("content-type", "text/xml; charset=utf-8")]),
+            PlayerFamily::Browser,
+        ),
+        (headers(&[("origin", "https://tv.example"), ("user-agent", "Kodi/20")]), PlayerFamily::Kodi),
     ];
     for (headers, family) in rows {
         assert_eq!(super::family(&headers), family, "{headers:?}");
@@ -69,28 +72,28 @@ fn families_tell_themselves() {
 #[test]
 fn by_itself_every_player_gets_what_it_shows() {
     let auto = profiles(Profile::Auto, Profile::Auto);
-    let rows: [(System, Phase, bool, [Shape; 4]); 19] = [
-        (System::ClearKey, Phase::License, false, [Http, Http, Http, Http]),
-        (System::ClearKey, Phase::License, true, [Http, Http, Http, RejectClearKey]),
-        (System::ClearKey, Phase::Renewal, false, [Http, Http, Http, RejectClearKey]),
-        (System::FairPlay, Phase::License, false, [Http, Http, Http, Http]),
-        (System::FairPlay, Phase::License, true, [Http, Http, Http, Http]),
-        (System::FairPlay, Phase::Renewal, false, [Http, Http, Http, Http]),
-        (System::FairPlay, Phase::Renewal, true, [Http, Http, Http, Http]),
-        (System::PlayReady, Phase::License, false, [Soap200, Soap500, Soap500, Soap200]),
-        (System::PlayReady, Phase::License, true, [Soap200, Soap200, Soap500, Soap200]),
-        (System::PlayReady, Phase::Renewal, false, [Soap200, Soap200, Soap500, Soap200]),
-        (System::PlayReady, Phase::Renewal, true, [Soap200, Soap200, Soap500, Soap200]),
+    let rows: [(System, LicensePhase, bool, [RefusalShape; 4]); 19] = [
+        (System::ClearKey, LicensePhase::License, false, [Http, Http, Http, Http]),
+        (System::ClearKey, LicensePhase::License, true, [Http, Http, Http, RejectClearKey]),
+        (System::ClearKey, LicensePhase::Renewal, false, [Http, Http, Http, RejectClearKey]),
+        (System::FairPlay, LicensePhase::License, false, [Http, Http, Http, Http]),
+        (System::FairPlay, LicensePhase::License, true, [Http, Http, Http, Http]),
+        (System::FairPlay, LicensePhase::Renewal, false, [Http, Http, Http, Http]),
+        (System::FairPlay, LicensePhase::Renewal, true, [Http, Http, Http, Http]),
+        (System::PlayReady, LicensePhase::License, false, [Soap200, Soap500, Soap500, Soap200]),
+        (System::PlayReady, LicensePhase::License, true, [Soap200, Soap200, Soap500, Soap200]),
+        (System::PlayReady, LicensePhase::Renewal, false, [Soap200, Soap200, Soap500, Soap200]),
+        (System::PlayReady, LicensePhase::Renewal, true, [Soap200, Soap200, Soap500, Soap200]),
         // The certificate is the one message of video.js whose status it shows.
-        (System::Widevine, Phase::Certificate, false, [Http, Http, Http, Http]),
-        (System::Widevine, Phase::Certificate, true, [Http, Http, Http, Http]),
-        (System::Widevine, Phase::License, false, [Http, Http, Http, RejectWidevine]),
+        (System::Widevine, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
+        (System::Widevine, LicensePhase::Certificate, true, [Http, Http, Http, Http]),
+        (System::Widevine, LicensePhase::License, false, [Http, Http, Http, RejectWidevine]),
         // Widevine shows its renewals, so that a license is a first one even after a kill.
-        (System::Widevine, Phase::License, true, [Http, Http, Http, RejectWidevine]),
-        (System::Widevine, Phase::Renewal, false, [Http, RejectWidevine, Http, RejectWidevine]),
-        (System::Widevine, Phase::Renewal, true, [Http, RejectWidevine, Http, RejectWidevine]),
-        (System::ClearKey, Phase::Renewal, true, [Http, Http, Http, RejectClearKey]),
-        (System::ClearKey, Phase::Certificate, false, [Http, Http, Http, Http]),
+        (System::Widevine, LicensePhase::License, true, [Http, Http, Http, RejectWidevine]),
+        (System::Widevine, LicensePhase::Renewal, false, [Http, RejectWidevine, Http, RejectWidevine]),
+        (System::Widevine, LicensePhase::Renewal, true, [Http, RejectWidevine, Http, RejectWidevine]),
+        (System::ClearKey, LicensePhase::Renewal, true, [Http, Http, Http, RejectClearKey]),
+        (System::ClearKey, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
     ];
     for (system, phase, killed, expected) in rows {
         let shapes = families().map(|(_, headers)| choose(&auto, system, phase, killed, &headers));
@@ -100,7 +103,7 @@ fn by_itself_every_player_gets_what_it_shows() {
 
 #[test]
 fn a_profile_that_is_set_is_kept_for_everybody() {
-    let rows: [(Profile, [(System, Shape); 4]); 3] = [
+    let rows: [(Profile, [(System, RefusalShape); 4]); 3] = [
         (
             Profile::Http,
             [(System::ClearKey, Http), (System::FairPlay, Http), (System::PlayReady, Http), (System::Widevine, Http)],
@@ -132,15 +135,15 @@ fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
     let split = profiles(Profile::Http, Profile::Reject);
     let none = HeaderMap::new();
     for (system, phase, killed, expected) in [
-        (System::Widevine, Phase::Certificate, false, Http),
-        (System::Widevine, Phase::License, false, Http),
-        (System::Widevine, Phase::License, true, Http),
-        (System::Widevine, Phase::Renewal, false, RejectWidevine),
-        (System::PlayReady, Phase::License, false, Http),
+        (System::Widevine, LicensePhase::Certificate, false, Http),
+        (System::Widevine, LicensePhase::License, false, Http),
+        (System::Widevine, LicensePhase::License, true, Http),
+        (System::Widevine, LicensePhase::Renewal, false, RejectWidevine),
+        (System::PlayReady, LicensePhase::License, false, Http),
         // Shows no renewals: what comes after a kill is one.
-        (System::PlayReady, Phase::License, true, Soap200),
-        (System::ClearKey, Phase::License, true, RejectClearKey),
-        (System::FairPlay, Phase::License, true, Http),
+        (System::PlayReady, LicensePhase::License, true, Soap200),
+        (System::ClearKey, LicensePhase::License, true, RejectClearKey),
+        (System::FairPlay, LicensePhase::License, true, Http),
     ] {
         assert_eq!(choose(&split, system, phase, killed, &none), expected, "{system} {phase:?} killed {killed}");
     }
@@ -152,14 +155,14 @@ fn an_app_that_wraps_or_a_body_that_nobody_knows_sees_a_status() {
     for system in [System::ClearKey, System::FairPlay, System::PlayReady, System::Widevine] {
         let wrapped = Message { wrapped: true, ..Message::new(system, Kind::Renewal) };
         for phase in PHASES {
-            assert_eq!(Shape::choose(&reject, Some(&wrapped), phase, &turned(true), &HeaderMap::new()), Http);
+            assert_eq!(RefusalShape::choose(&reject, Some(&wrapped), phase, &turned(true), &HeaderMap::new()), Http);
         }
     }
-    assert_eq!(Shape::choose(&reject, None, Phase::License, &turned(true), &HeaderMap::new()), Http);
+    assert_eq!(RefusalShape::choose(&reject, None, LicensePhase::License, &turned(true), &HeaderMap::new()), Http);
 }
 
-async fn reply(shape: Shape, turned: &Turned) -> (StatusCode, HeaderMap, Vec<u8>) {
-    let (parts, body) = shape.reply(turned, Phase::Renewal, Incident(0)).into_parts();
+async fn reply(shape: RefusalShape, turned: &RefusalBody) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let (parts, body) = shape.reply(turned, LicensePhase::Renewal, Incident(0)).into_parts();
     (parts.status, parts.headers, body.collect().await.unwrap().to_bytes().to_vec())
 }
 
@@ -183,7 +186,7 @@ async fn every_shape_has_its_status_type_and_reason() {
         assert_eq!(headers, self::headers(&expected), "{shape:?}");
         assert!(!body.is_empty(), "an empty body hangs dash.js");
     }
-    let nameless = Turned { error_code: None, ..turned(false) };
+    let nameless = RefusalBody { error_code: None, ..turned(false) };
     assert_eq!(reply(Http, &nameless).await.1["x-ssm-error"], "session_killed");
 }
 
@@ -218,7 +221,7 @@ async fn a_problem_has_a_type_that_dash_if_names_or_says_no_more_than_its_status
         ("overloaded", Some(unavailable), "about:blank", "Service Unavailable"),
         ("license_server_connect", None, "about:blank", "Forbidden"),
     ] {
-        let told = Turned { comes_again, error: error.to_owned(), ..turned(false) };
+        let told = RefusalBody { comes_again, error: error.to_owned(), ..turned(false) };
         let (status, _, body) = reply(Http, &told).await;
         let problem: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&problem["type"], &problem["title"]), (&json!(kind), &json!(title)), "{error}");
@@ -230,7 +233,7 @@ async fn a_problem_has_a_type_that_dash_if_names_or_says_no_more_than_its_status
 #[tokio::test]
 async fn an_apps_own_condition_holds_in_every_body_that_can_carry_it() {
     for message in ["Not Found", "a ]]> & <b> \"quoted\" [c]", "größer\u{fffe}"] {
-        let told = Turned { message: message.to_owned(), ..turned(true) };
+        let told = RefusalBody { message: message.to_owned(), ..turned(true) };
         for shape in [Http, RejectClearKey, Soap200, Soap500] {
             let text = String::from_utf8(reply(shape, &told).await.2).unwrap();
             let text = match text.split_once("<CustomData>") {
@@ -299,7 +302,7 @@ async fn dash_js_shows_the_whole_message_whatever_it_says() {
         ("größer als zwei", "größer als zwei"),
         ("no\u{ffff}character", "no?character"),
     ] {
-        let told = Turned { message: message.to_owned(), ..turned(false) };
+        let told = RefusalBody { message: message.to_owned(), ..turned(false) };
         let text = String::from_utf8(reply(Soap500, &told).await.2).unwrap();
         let (code, name, seen) = dash_js_shows(&text).unwrap_or_else(|| panic!("dash.js throws on {text}"));
         assert_eq!((code.as_str(), name.as_str()), ("0x8004C604", "The head-end ended this session."));
@@ -317,8 +320,8 @@ proptest! {
     fn no_words_of_a_head_end_break_the_fault(message in any::<String>(), code in any::<Option<i64>>()) {
         // As reasons are made.
         let message = crate::secret::scrub(&message);
-        let told = Turned { message, error_code: code, ..turned(false) };
-        let text = crate::gateway::refusal::body::soap(&told, Phase::Renewal, Incident(0));
+        let told = RefusalBody { message, error_code: code, ..turned(false) };
+        let text = crate::gateway::refusal::body::soap(&told, LicensePhase::Renewal, Incident(0));
         prop_assert!(dash_js_shows(&text).is_some(), "{}", text);
         prop_assert!(text.chars().all(is_xml), "{}", text);
         let recognised = crate::drm::recognise(crate::drm::Direction::Reply, None, None, text.as_bytes());
@@ -329,7 +332,7 @@ proptest! {
 #[tokio::test]
 async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-    let away = Turned { comes_again: Some(unavailable), ..turned(false) };
+    let away = RefusalBody { comes_again: Some(unavailable), ..turned(false) };
     for (shape, expected) in [
         (Http, unavailable),
         (Soap200, unavailable),
@@ -348,11 +351,11 @@ async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
 #[test]
 fn a_renewal_that_may_yet_come_costs_video_js_nothing() {
     let auto = profiles(Profile::Auto, Profile::Auto);
-    let away = Turned { comes_again: Some(StatusCode::SERVICE_UNAVAILABLE), ..turned(false) };
+    let away = RefusalBody { comes_again: Some(StatusCode::SERVICE_UNAVAILABLE), ..turned(false) };
     let message = Message::new(System::Widevine, Kind::Renewal);
     for (family, headers) in families() {
-        let shape = Shape::choose(&auto, Some(&message), Phase::Renewal, &away, &headers);
-        let expected = if family == Family::Kodi { RejectWidevine } else { Http };
+        let shape = RefusalShape::choose(&auto, Some(&message), LicensePhase::Renewal, &away, &headers);
+        let expected = if family == PlayerFamily::Kodi { RejectWidevine } else { Http };
         assert_eq!(shape, expected, "{family:?}");
     }
 }
