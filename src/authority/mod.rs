@@ -1,7 +1,7 @@
 //! Who grants, confirms and kills sessions, and the one client that speaks with all of them.
 //!
 //! A dialect is pure functions (`nagra_ssm`); [`AuthorityClient`] does the I/O for every dialect: deadline,
-//! fault, metrics. The [`embedded`] authority answers without a network. Called by the pump of
+//! fault, metrics. The embedded authority answers without a network. Called by the pump of
 //! `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. What a verdict
 //! does to a session is the core's business.
 

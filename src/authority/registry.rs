@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_authority_clock_is_that_of_the_servers_it_was_heard_from() {
+    fn an_authority_clock_is_that_of_the_servers_it_was_heard_from() {
         let authorities = Authorities::new(read(SSM));
         let clock = crate::clock::Clock;
         match &ssm(&authorities).kind {
