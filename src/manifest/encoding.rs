@@ -19,10 +19,26 @@ const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 const MAX_ZSTD_FRAMES: usize = 16;
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
+/// Encodings that exist and are not undone here: those of the IANA registry, and those that were in use before.
+const NOT_UNDONE: [&str; 12] =
+    ["aes128gcm", "bzip2", "compress", "dcb", "dcz", "exi", "lz4", "lzma", "pack200-gzip", "sdch", "snappy", "xz"];
+
 /// The names in the values of `Content-Encoding` that change anything, in the order in which they were applied.
 pub fn encodings<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let names = values.flat_map(|value| value.split(',')).map(str::trim);
     names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).take(MAX_ENCODINGS + 1).collect()
+}
+
+/// Of the same names, those in which a manifest could be hidden: the encodings that exist, whether they are undone here
+/// or not. Stores put other words there (`aws-chunked`, `binary`, `utf-8`), and no player undoes those.
+pub fn encodings_that_exist<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let names = values.flat_map(|value| value.split(',')).map(str::trim);
+    names.filter(|name| exists(name)).take(MAX_ENCODINGS + 1).collect()
+}
+
+fn exists(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    decoder(&name, &[]).is_some() || NOT_UNDONE.contains(&name.strip_prefix("x-").unwrap_or(&name))
 }
 
 /// What `body` was before these encodings.

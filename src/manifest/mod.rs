@@ -26,7 +26,7 @@ pub use self::assets::asset_list;
 pub use self::charset::{Utf8, utf8};
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
-pub use self::encoding::{are_decodable, decoded, decoded_start, encodings};
+pub use self::encoding::{are_decodable, decoded, decoded_start, encodings, encodings_that_exist};
 pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;

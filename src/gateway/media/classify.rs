@@ -36,7 +36,7 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
         return Ok(unsure);
     }
     let values: Vec<String> = encoding_values(&reply.headers).map(str::to_owned).collect();
-    let names = manifest::encodings(values.iter().map(String::as_str));
+    let names = manifest::encodings_that_exist(values.iter().map(String::as_str));
     if !manifest::are_decodable(&names) {
         return look_at_undecoded(&names, reply).await;
     }
@@ -62,8 +62,8 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     Ok(told.unwrap_or(unsure))
 }
 
-/// Stores name encodings that are none (`aws-chunked`, `none`, `utf-8`), and players ignore them: what begins as media is
-/// media. In whatever else, whoever can read it may find a manifest.
+/// What begins as media is media, whatever it is said to be encoded in. In whatever else, whoever can undo the encoding
+/// may find a manifest.
 async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     // What is encoded may begin with any byte.
     if names.iter().any(|name| manifest::are_decodable(&[name])) {

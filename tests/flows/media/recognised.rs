@@ -174,14 +174,26 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
     let stage = route(&origin, "strict = true").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
     let own = folder(&path);
-    for encoding in ["aws-chunked", "none", "binary", "utf-8", "identity, AWS-Chunked"] {
+    for encoding in
+        ["aws-chunked", "none", "binary", "utf-8", "aes128", "none, none, none, none", "identity, AWS-Chunked"]
+    {
         let headers = format!("content-encoding: {encoding}\r\n");
-        for (name, body) in
-            [("7.m4s", &b"\0\0\0\x08moof"[..]), ("7.ts", &[0x47; 400]), ("audio", b"ID3\x04"), ("sub.vtt", b"WEBVTT\n")]
-        {
+        let media = [
+            ("7.m4s", &b"\0\0\0\x08moof"[..]),
+            ("7.ts", &[0x47; 400]),
+            ("audio", b"ID3\x04"),
+            ("sub.vtt", b"WEBVTT\n"),
+            // As a whole encrypted with AES-128, and the key for it.
+            ("8.ts", b"\xa7\x1f\x03\x9c\x55\xe0\x12\x8b"),
+            ("8.m4s", b"\x1f"),
+            ("keys", b"\xa70123456789abcde"),
+        ];
+        for (name, body) in media {
             let reply = fetched(&stage, &origin, &format!("{own}/{name}"), &headers, body).await;
             assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, body), "{encoding} {name}");
         }
+        let reply = fetched(&stage, &origin, &format!("{own}/page"), &headers, b"<html></html>").await;
+        assert_eq!(reply.error(), (403, "media_unknown".to_owned()), "{encoding}");
         // Nor is a manifest hidden by them.
         for name in ["7.m4s", "main.m3u8"] {
             refuses(&stage, &origin, &format!("{own}/{name}"), (encoding, PLAYLIST.as_bytes()), "encoding").await;
@@ -191,8 +203,10 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
     for (encoding, body) in [
         ("dcz", &b"\x5e\x2a\x4d\x18"[..]),
         ("dcz", b"\x5e\x2a\x4d\x18\x20\0\0\0"),
-        ("aws-chunked", b"8;chunk-signature=0\r\n"),
+        ("compress", b"\x1f\x9d\x90\x23"),
+        ("none, X-Compress", b"\x1f\x9d\x90\x23"),
         ("br, aws-chunked", &[0x47; 400]),
+        ("none, none, none, none, dcz", b"\x5e\x2a\x4d\x18"),
         ("br, br, br, br", &[0x47; 400]),
     ] {
         let headers = format!("content-type: video/mp2t\r\ncontent-encoding: {encoding}\r\n");
