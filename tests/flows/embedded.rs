@@ -34,6 +34,23 @@ async fn the_built_in_authority_needs_no_token() {
 }
 
 #[tokio::test]
+async fn what_names_device_account_and_groups_in_the_query_goes_no_further() {
+    let server = license_server().await;
+    let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"query:house\"]\n\
+        device-group = [\"query:class\"]\nsessions-per-device-group = 2\n\
+        content-group = [\"query:package\"]\nsessions-per-content-group = 2";
+    let route = "authority = \"home\"\ndevice = [\"query:box\"]";
+    let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;
+    let query = "?a=1&house=one&box=tv&class=screen&b=2&package=sports&device=mine&token=t";
+    assert!(stage.stranger().post(CLEARKEY).below(query).await.is_good());
+    // A name of another authority, or of no rung, is the license server's.
+    assert_eq!(server.only().target, "/acquire?a=1&b=2&device=mine");
+    let session = stage.only_session("live").await;
+    assert_eq!((&session["account"], &session["device"]), (&json!("one"), &json!("tv")));
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn the_built_in_authority_leaves_renewals_to_the_license_server() {
     let server = license_server().await;
     let stage = script(&server, 1, "30s").start().await;

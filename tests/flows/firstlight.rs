@@ -15,8 +15,17 @@ pub(crate) async fn license_server() -> Upstream {
 pub(crate) const SERVICES: &str =
     "heartbeat-url = \"{headend}/DEMO/fl/\"\nstream-concurrency-url = \"{headend}/DEMO/fl/\"";
 
-/// Beats every second, the shortest that the contract knows.
 fn script(server: &Upstream, authority: &str, authorize_url: &str) -> Script {
+    script_of(server, (&server.url(), authority), authorize_url)
+}
+
+/// Authorizations name this server; the route names another one.
+pub(crate) fn script_to(of_route: &str, server: &Upstream) -> Script {
+    script_of(server, (of_route, ""), "{headend}/DEMO/fl/media/content/authorize")
+}
+
+/// Beats every second, the shortest that the contract knows.
+fn script_of(server: &Upstream, (of_route, authority): (&str, &str), authorize_url: &str) -> Script {
     let license_url = server.url();
     let text = format!(
         "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\n{SERVICES}\n{authority}\n\
@@ -29,7 +38,7 @@ fn script(server: &Upstream, authority: &str, authorize_url: &str) -> Script {
             settings.firstlight.license_url = Some(license_url);
         })
         .authority(&text)
-        .upstream("/license", &server.url(), "authority = \"quickplay\"")
+        .upstream("/license", of_route, "authority = \"quickplay\"")
 }
 
 pub(crate) fn plain(server: &Upstream) -> Script {
@@ -40,7 +49,7 @@ pub(crate) fn app(stage: &Stage, device: &str) -> Player {
     stage.stranger().at("/authorize").with("x-authorization", "ann").with("x-device-id", device)
 }
 
-async fn authorize(stage: &Stage, device: &str, content: &str, kind: &str) -> Value {
+pub(crate) async fn authorize(stage: &Stage, device: &str, content: &str, kind: &str) -> Value {
     authorize_by(app(stage, device), device, content, kind).await
 }
 

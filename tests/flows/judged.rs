@@ -294,6 +294,32 @@ async fn a_route_says_what_becomes_of_unrecognised_calls() {
     }
 }
 
+/// Wrapped more often than anybody looks: in the body, or in the URL of a call without one.
+#[tokio::test]
+async fn what_is_wrapped_beyond_reading_passes_no_authority_whatever_the_route_says_of_unrecognised_calls() {
+    let tangled = (0..12).fold(CLEARKEY.to_owned(), |message, _| drm::b64u(message));
+    let query = format!("?challenge={tangled}");
+    for (lines, passes) in [
+        ("authority = \"head-end\"", false),
+        ("authority = \"head-end\"\nunrecognised = \"pass\"\nsession-control = \"never\"", false),
+        ("", true),
+    ] {
+        let server = license_server().await;
+        let stage = Stage::script().upstream("/license", &server.url(), lines).start().await;
+        let tv = stage.player("tv", "news").await;
+        for call in [tv.post(tangled.clone()), tv.post("").method(Method::GET).below(&query)] {
+            let reply = call.await;
+            if passes {
+                assert!(reply.is_good(), "{lines}: {}", reply.text());
+            } else {
+                assert_eq!(reply.error(), (403, "message_unrecognised".to_owned()), "{lines}");
+            }
+        }
+        assert_eq!(server.seen().len(), if passes { 2 } else { 0 }, "{lines}");
+        stage.end().await;
+    }
+}
+
 #[tokio::test]
 async fn a_license_to_keep_opens_no_session() {
     let server = license_server().await;

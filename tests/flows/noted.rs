@@ -81,6 +81,19 @@ async fn what_the_license_server_declines_says_whose_it_is_and_where_it_was_decl
     stage.end().await;
 }
 
+/// Its authorization names another license server than the route.
+#[tokio::test]
+async fn what_is_declined_of_a_registered_playback_names_the_server_that_was_asked() {
+    let log = Log::start();
+    let server = Upstream::answering(|_| status(402)).await;
+    let stage = firstlight::script_to("http://elsewhere.example", &server).start().await;
+    let authorization = firstlight::authorize(&stage, "noted-stick", "film", "vod").await;
+    assert_eq!(firstlight::player(&stage, &authorization).post(CLEARKEY).await.status, 402);
+    let told = lines(&stage, &log, &["the license server declined", "noted-stick"], 1).await;
+    assert!(told.len() == 1 && told[0].contains("host=\"127.0.0.1\""), "{told:#?}");
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_license_whose_renewals_escape_is_warned_of_once_a_session() {
     let log = Log::start();

@@ -538,6 +538,37 @@ async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
     }
 }
 
+/// Whoever registered it vouched for it, and its URL cannot be guessed.
+#[tokio::test]
+async fn where_tokens_are_verified_a_registered_playback_needs_none() {
+    let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
+    let reply = json!({"contentId": "film", "contentUrl": server.url(), "licenseUrl": server.url()}).to_string();
+    let service = Upstream::answering(move |_| good("application/json", reply.clone())).await;
+    let authorize = format!(
+        "[[route]]\nkind = \"authorize\"\npath = \"/authorize\"\nauthority = \"home\"\nauthorize-url = \"{}\"\n\
+         license-route = \"/license\"\n",
+        service.url()
+    );
+    let route = format!("{ROUTE}\nsession-control = \"auto\"\nunrecognised = \"pass\"");
+    let home = HOME.replace("accountId\"]", "accountId\", \"device\"]");
+    let authority = format!("{home}[authority.token-keys]\n{}", pem_of(&folder, &issuer));
+    let script = Stage::script().authority(&authority).upstream("/license", &server.url(), &route);
+    let stage = script.tables(&authorize).start().await;
+    let app = stage.stranger().at("/authorize").with("x-device-id", "tv");
+    let authorization = app.post("{}").await.json();
+    let url = authorization["licenseUrl"].as_str().unwrap();
+    let tv = stage.stranger().at(&url[url.find("/license/~").unwrap()..]);
+    let kept = CLEARKEY.replace("temporary", "persistent-license");
+    for body in [CLEARKEY, &kept, "what nobody knows"] {
+        let reply = tv.post(body.to_owned()).await;
+        assert!(reply.is_good(), "{body}: {}", reply.text());
+        let stranger = stage.stranger().with("x-device-id", "tv");
+        assert!(is_refused(&stranger.post(body.to_owned()).await, "token_missing"), "{body}");
+    }
+    assert_eq!(server.seen().len(), 3);
+    stage.end().await;
+}
+
 /// A stranger may know a device's name; the session of that is not his.
 #[tokio::test]
 async fn where_tokens_are_verified_nobody_has_a_license_by_the_device_of_another() {

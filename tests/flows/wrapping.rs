@@ -173,12 +173,15 @@ async fn cmcd_is_read_and_goes_no_further_where_the_route_strips_it() {
     let call = tv.post(CLEARKEY).below("?a=1&CMCD=sid%3D%22a%22%2Csta%3Da%2Cv%3D2");
     assert!(call.header("cmcd-session", "sid=\"a\"").await.is_good());
     assert_eq!(stage.only_session("live").await["player"], "paused");
+    // In headers alone, too.
+    assert!(tv.post(CLEARKEY).below("?a=1").header("cmcd-session", "sid=\"a\",sta=p,v=2").await.is_good());
+    assert_eq!(stage.only_session("live").await["player"], "plays");
     let app = stage.stranger().at("/authorize").with("x-device-id", "tv");
     assert!(app.post("{}").below("?a=1&CMCD=sid%3D%22a%22").header("cmcd-session", "sid=\"a\"").await.is_good());
     for seen in server.seen() {
         assert_eq!((seen.target.as_str(), seen.header("cmcd-session")), ("/acquire?a=1", ""));
     }
-    assert_eq!(server.seen().len(), 2);
+    assert_eq!(server.seen().len(), 3);
     stage.end().await;
 }
 
