@@ -24,7 +24,7 @@ use sidebeat::edge::Counters;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{Ask, AskKind, Grant, Policy};
 use sidebeat::sessions::{Asker, Card, DeviceKey, Pump, Sessions, Standing, Verdicts, pace};
-use sidebeat::store::Dialect;
+use sidebeat::store::DialectName;
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
 use sidebeat::upstream::{Pool, Trust};
@@ -108,7 +108,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),
             content: Some(format!("content-{}", number % 500)),
-            dialect: Dialect::Embedded,
+            dialect: DialectName::Embedded,
             network: Fingerprint(number),
             policy: policy.clone(),
             ..setup::card(format!("device-{number}"))

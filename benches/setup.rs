@@ -10,7 +10,7 @@ use sidebeat::clock::Clock;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{Call, CallKind, Opens, Policy};
 use sidebeat::sessions::{AuthorityId, Card, Standing};
-use sidebeat::store::Dialect;
+use sidebeat::store::DialectName;
 use tokio::runtime;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -28,7 +28,7 @@ pub(crate) fn card(device: String) -> Card {
         content_group: None,
         device,
         device_group: None,
-        dialect: Dialect::NagraSsm,
+        dialect: DialectName::NagraSsm,
         error_name: |_| "error",
         kill_memory: None,
         network: Fingerprint::default(),

@@ -3,6 +3,7 @@
 //! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::AuthorityClient`] for
 //! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
 
+mod dialect;
 mod ledger_guard;
 mod slots;
 
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Embedded, Groups, Pattern};
 use crate::ids;
 use crate::secret::Secret;
-use crate::session::{AskKind, Denial, Grant, KillSource, Reason, Verdict};
+use crate::session::{Denial, Grant, KillSource, Reason, Verdict};
 use crate::sessions::Card;
 use crate::store::{Key, SessionRecord, SlotRecord};
 
@@ -47,8 +48,8 @@ impl EmbeddedAuthority {
         Self { config, shelf: Arc::new(LedgerState { keeping: OnceLock::new(), ledger }), verifier }
     }
 
-    /// Other limits over the same books: what is taken stays taken.
-    pub(super) fn renewed(&self, config: Embedded, signals: &AuthoritySignals) -> Self {
+    /// Other limits over the same ledger: what is taken stays taken.
+    fn renewed_with(&self, config: Embedded, signals: &AuthoritySignals) -> Self {
         let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
         let verifier = config.token_keys.clone().map(renew);
         Self { config, shelf: self.shelf.clone(), verifier }
@@ -61,10 +62,6 @@ impl EmbeddedAuthority {
     /// Whom it counts and how.
     pub fn config(&self) -> &Embedded {
         &self.config
-    }
-
-    pub(super) fn grace(&self) -> Duration {
-        self.config.grace
     }
 
     /// Provisional, until its player has got something to play by: nobody else's session ends before. `beside`: a
@@ -224,15 +221,6 @@ fn slot(grant: &Grant) -> Option<SlotNumber> {
 /// Its tokens are the numbers of the places.
 fn number(token: &Secret) -> Option<u64> {
     token.expose().parse().ok()
-}
-
-pub(super) fn error_name(ask: AskKind) -> &'static str {
-    match ask {
-        AskKind::Beat => "beat-error",
-        AskKind::Close => "close-error",
-        AskKind::Open => "open-error",
-        AskKind::Renew => "renew-error",
-    }
 }
 
 impl fmt::Debug for EmbeddedAuthority {

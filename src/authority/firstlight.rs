@@ -4,9 +4,11 @@
 //! POST with the latest heartbeat token in its body; the second service counts the device itself, by PUT
 //! and DELETE. What replies mean is in `reply`.
 
+mod calls;
+mod dialect;
 mod reply;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -16,9 +18,9 @@ use serde_json::{Map, Value, json};
 pub(super) use self::reply::ReplyClass;
 use super::exchange::AuthorityRequest;
 use crate::config::{FirstLight, Place, StreamConcurrency};
-use crate::playbacks::{Block, LiveEvent, Registration};
+use crate::playbacks::{Block, Registration};
 use crate::secret::Secret;
-use crate::session::{AskKind, Playing, Schedule, Times, Told};
+use crate::session::{Playing, Told};
 
 /// Bounds of an interval, whoever names it.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -154,32 +156,6 @@ impl FirstLight {
     /// From one beat to the next, if the authorization says, else as configured.
     pub(super) fn interval(&self, block: &Block) -> Duration {
         bounded(block.interval.unwrap_or(self.interval))
-    }
-
-    /// What the clock will bring to a playback that is not known to be on demand.
-    pub(super) fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
-        if block.live == Some(false) {
-            return None;
-        }
-        let times = Times {
-            end: block.live_end,
-            overflow: block.live_event == LiveEvent::Overflow,
-            post_slate: self.post_slate,
-            start: block.live_start,
-            view_end: block.live_360_end,
-            view_start: block.live_360_start,
-        };
-        Some(Schedule::new(now, wall, &times))
-    }
-
-    /// The vendor publishes no names of events for failed calls.
-    pub(super) fn error_name(ask: AskKind) -> &'static str {
-        match ask {
-            AskKind::Beat => "heartbeat-error",
-            AskKind::Close => "heartbeat-stop-error",
-            AskKind::Open => "heartbeat-start-error",
-            AskKind::Renew => "heartbeat-renew-error",
-        }
     }
 }
 

@@ -4,6 +4,9 @@
 //! scheme word: the content token at setup, the latest session token alone ever after. Any reply
 //! with a non-empty `sessionToken` replaces the token.
 
+mod dialect;
+mod renewal;
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
+pub(super) use self::dialect::SsmDialect;
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use crate::config::{Endpoint, NagraSsm};
 use crate::secret::Secret;
@@ -69,7 +73,7 @@ impl NagraSsm {
         AuthorityRequest { body, endpoint, headers, method: Method::POST, path: None }
     }
 
-    /// What a license call carries: the configured mix of content and session token.
+    /// The header of a license call: the configured mix of content and session token.
     pub fn license_value(&self, content: &Secret, grant: &Grant) -> Option<HeaderValue> {
         let text = self
             .license_authorization
@@ -78,32 +82,21 @@ impl NagraSsm {
         header_value(&text)
     }
 
-    /// The names of the seed's player SDK.
-    pub fn error_name(ask: AskKind) -> &'static str {
-        match ask {
-            AskKind::Beat => "ssmheartbeaterror",
-            AskKind::Close => "ssmteardownerror",
-            AskKind::Open => "ssmsetuperror",
-            AskKind::Renew => "ssmrenewalerror",
-        }
-    }
-
-    /// `date`: the reply's own time since the epoch, in which its tokens are judged.
-    pub(super) fn read(&self, asked: &AuthorityReply<'_>, date: Duration) -> Result<Verdict, Fault> {
+    fn read_reply(&self, asked: &AuthorityReply<'_>) -> Result<Verdict, Fault> {
         let reply = SsmReply::read(asked.body);
         if asked.status.is_success() && reply.error_code.is_none_or(|code| code == 0) {
             if !reply.is_of_a_session_service(asked.kind) {
                 let reason = Reason::new(asked.status.as_u16(), None, "a good reply that is none of a session service");
                 return Err(Fault { kind: FaultKind::Malformed, reason });
             }
-            return self.read_good(asked, &reply, date);
+            return self.read_good(asked, &reply);
         }
         classify(asked.kind, asked.status, reply.error_code, reply.reason(asked.status))
     }
 
-    fn read_good(&self, asked: &AuthorityReply<'_>, said: &SsmReply, date: Duration) -> Result<Verdict, Fault> {
+    fn read_good(&self, asked: &AuthorityReply<'_>, said: &SsmReply) -> Result<Verdict, Fault> {
         let claims = said.token.as_ref().and_then(|token| TokenClaims::peek(token.expose()));
-        let lifetime = claims.as_ref().and_then(|claims| claims.remaining(date));
+        let lifetime = claims.as_ref().and_then(|claims| claims.remaining(asked.time));
         match (asked.kind, said.token.clone()) {
             (AskKind::Close, _) => Ok(Verdict::Closed),
             (AskKind::Open, Some(token)) => {

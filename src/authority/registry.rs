@@ -249,31 +249,12 @@ mod tests {
     fn an_authority_clock_is_that_of_the_servers_it_was_heard_from() {
         let authorities = Authorities::new(read(SSM));
         let clock = crate::clock::Clock;
-        match &ssm(&authorities).kind {
-            super::super::Kind::NagraSsm(ssm) => ssm.clock.learn(clock.unslept(), clock.wall(), clock.wall()).unwrap(),
-            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
-        };
+        let reach = ssm(&authorities);
+        let heard = &reach.reach.as_ref().unwrap().clock;
+        heard.learn(clock.unslept(), clock.wall(), clock.wall()).unwrap();
         authorities.renew(read(&format!("{SSM}timeout = \"3s\"\n")));
         assert!(ssm(&authorities).time(clock).is_some());
         authorities.renew(read(&format!("{SSM}setup-url = \"http://127.0.0.1:10/\"\n")));
         assert!(ssm(&authorities).time(clock).is_none());
-    }
-
-    /// What was learned by asking one path says nothing of another.
-    #[test]
-    fn a_learned_renewal_path_holds_for_the_paths_it_was_learned_of() {
-        let authorities = Authorities::new(read(SSM));
-        let uses_other = || match &authorities.by_name("home").unwrap().kind {
-            super::super::Kind::NagraSsm(ssm) => ssm.renewals().0 != &ssm.config.renewal,
-            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
-        };
-        match &authorities.by_name("home").unwrap().kind {
-            super::super::Kind::NagraSsm(ssm) => ssm.keep_renewal(ssm.config.renewal_other.as_ref().unwrap()),
-            super::super::Kind::Embedded(_) | super::super::Kind::FirstLight(_) => panic!("another kind"),
-        }
-        authorities.renew(read(&format!("{SSM}timeout = \"3s\"\n")));
-        assert!(uses_other());
-        authorities.renew(read(&SSM.replace(":9/", ":10/")));
-        assert!(!uses_other());
     }
 }

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 pub use self::fetch::fetch_token_keys;
-use super::{Authority, Kind};
+use super::Authority;
 use crate::clock::Clock;
 use crate::config::TokenKeys;
 use crate::token::{TokenClaims, TokenFault, TokenKeySet, TokenListing};
@@ -157,12 +157,9 @@ impl Authority {
         Some(self.verifier()?.config.rules.leeway)
     }
 
-    /// What may stand beside its content token.
+    /// The tokens that may stand beside its content token.
     fn token_listing(&self) -> TokenListing {
-        match self.kind {
-            Kind::Embedded(_) | Kind::FirstLight(_) => TokenListing::Alone,
-            Kind::NagraSsm(_) => TokenListing::NamingContent,
-        }
+        self.dialect.token_listing()
     }
 
     /// The claims of a content token, proven where this authority has keys. None if there are none to read, which is

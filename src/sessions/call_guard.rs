@@ -6,7 +6,7 @@ use super::Sessions;
 use super::card::DeviceKey;
 use crate::ids::SessionId;
 use crate::session::{End, Input};
-use crate::store::Dialect;
+use crate::store::DialectName;
 
 /// One license call at the license server. Dropped with the last one of a session whose player has got nothing, it
 /// gives the session's place back at once, however the call ended.
@@ -23,7 +23,7 @@ impl Sessions {
         self.table.with(key, |seat| {
             let playback = seat.device.playback_mut(id)?;
             let card = &playback.card.card;
-            if card.dialect != Dialect::Embedded || card.registration.is_some() {
+            if card.dialect != DialectName::Embedded || card.registration.is_some() {
                 return None;
             }
             playback.card.calls_in_flight += 1;

@@ -11,7 +11,7 @@ use crate::ids::{self, SessionId};
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy, Schedule, Stream};
-use crate::store::{CardRecord, Dialect};
+use crate::store::{CardRecord, DialectName};
 use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
@@ -93,7 +93,7 @@ pub struct Card {
     pub device: String,
     pub device_group: Option<String>,
     /// The authority's.
-    pub dialect: Dialect,
+    pub dialect: DialectName,
     /// What the authority's player SDK calls a failed call.
     pub error_name: fn(AskKind) -> &'static str,
     /// In place of the policy's own, where its content token tells, or there is none.

@@ -21,7 +21,7 @@ use super::strays::{MAX_STRAYS, Strays, is_stray};
 use super::table::Kept;
 use crate::ids::SessionId;
 use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Grant, Playback, Reason, Verdict};
-use crate::store::Dialect;
+use crate::store::DialectName;
 use crate::task::{HeldPlace, Tasks};
 
 /// A call to an authority that is to be made.
@@ -209,7 +209,7 @@ impl Pump {
 fn is_provisional(playback: &Playback<Kept>) -> bool {
     let session = &playback.session;
     let holds = session.is_active() && session.grant().is_some();
-    holds && session.is_unused() && playback.card.card.dialect == Dialect::Embedded
+    holds && session.is_unused() && playback.card.card.dialect == DialectName::Embedded
 }
 
 pub(super) fn busy() -> Fault {

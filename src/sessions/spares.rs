@@ -10,7 +10,7 @@ use super::card::{AuthorityId, Card, DeviceKey};
 use super::table::Kept;
 use crate::ids::SessionId;
 use crate::session::{Denial, Device, Input, PlaceTurn};
-use crate::store::Dialect;
+use crate::store::DialectName;
 
 /// An account at an authority, as [`super::closings`] has it.
 type Account = (AuthorityId, String);
@@ -84,7 +84,7 @@ impl Sessions {
         denial: Denial,
     ) -> PlaceTurn {
         // An embedded authority proves nothing of a token, and counts a device's preload with what it plays.
-        if card.dialect == Dialect::Embedded {
+        if card.dialect == DialectName::Embedded {
             return PlaceTurn::Nobody;
         }
         let spare = self.spares.of_another(card, key).filter(|_| denial == Denial::Limit);

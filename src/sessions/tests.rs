@@ -10,7 +10,7 @@ use super::*;
 use crate::config::{Allowed, OnUnreachable};
 use crate::secret::Secret;
 use crate::session::{Ask, CallKind, Denial, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
-use crate::store::Dialect;
+use crate::store::DialectName;
 use crate::task::Tasks;
 
 mod household;
@@ -111,7 +111,7 @@ impl Stage {
             content_group: None,
             device: "device".to_owned(),
             device_group: None,
-            dialect: Dialect::NagraSsm,
+            dialect: DialectName::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
             network: Fingerprint::default(),

@@ -18,7 +18,7 @@ pub use self::journal::{Fault, Journal, Writer, check};
 pub use self::memory::Memory;
 pub use self::pending::{Mark, Pending};
 pub use self::record::{
-    CardRecord, Dialect, Key, Record, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord,
+    CardRecord, DialectName, Key, Record, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord,
     TimelineRecord,
 };
 pub use self::registration::{Registered, RegistrationRecord};

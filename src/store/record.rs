@@ -66,7 +66,7 @@ pub struct CardRecord {
     pub device_group: Option<String>,
     /// Older versions did not say.
     #[serde(rename = "di", default, skip_serializing_if = "Option::is_none")]
-    pub dialect: Option<Dialect>,
+    pub dialect: Option<DialectName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<Span>,
     #[serde(rename = "o", alias = "opened")]
@@ -92,7 +92,7 @@ pub struct CardRecord {
 
 /// Which kind of authority a session's token is of: no other kind is asked about it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Dialect {
+pub enum DialectName {
     #[serde(rename = "e")]
     Embedded,
     #[serde(rename = "f")]

@@ -16,7 +16,7 @@ use sidebeat::ids::Chance;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{Answer, Call, CallKind, End, Grant, Opens, Policy, Served, StateRecord};
 use sidebeat::sessions::{Admission, Card, DeviceKey, Home, Pump, Row, Sessions, Standing, pace};
-use sidebeat::store::{CardRecord, Dialect, Loaded, Memory, SessionRecord, Store};
+use sidebeat::store::{CardRecord, DialectName, Loaded, Memory, SessionRecord, Store};
 use sidebeat::task::Tasks;
 use sidebeat::upstream::{Pool, Trust};
 use tokio::runtime::{Builder, Handle};
@@ -331,7 +331,7 @@ impl Life {
             content_group: None,
             device,
             device_group: None,
-            dialect: Dialect::Embedded,
+            dialect: DialectName::Embedded,
             error_name: |_| "error",
             kill_memory: None,
             network: Fingerprint::default(),

@@ -13,7 +13,7 @@ use sidebeat::ids::{Chance, SessionId};
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{CallKind, End, Input, Media, Playing, Policy, Reason, Report, Stream};
 use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
-use sidebeat::store::{CardRecord, Dialect, Memory, Store};
+use sidebeat::store::{CardRecord, DialectName, Memory, Store};
 use sidebeat::task::Tasks;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{AbortHandle, JoinSet};
@@ -123,7 +123,7 @@ impl Names {
             content_group: None,
             device: self.devices[device].clone(),
             device_group: None,
-            dialect: Dialect::NagraSsm,
+            dialect: DialectName::NagraSsm,
             error_name: |_| "error",
             kill_memory: None,
             network: Fingerprint::default(),

@@ -14,13 +14,13 @@ pub(in crate::authority) fn is_turned_away(fault: &Fault) -> bool {
 }
 
 /// The documentation prints two paths: a 404 without a code means the path, not the session.
-pub(super) fn is_no_path(result: &Result<Verdict, Fault>) -> bool {
+pub(in crate::authority) fn is_no_path(result: &Result<Verdict, Fault>) -> bool {
     let Err(Fault { kind, reason }) = result else { return false };
     *kind == FaultKind::Malformed && reason.code == 404 && reason.error_code.is_none()
 }
 
 /// Something that we cannot even ask: a mistake in the configuration or in the player's token.
-pub(super) fn unspeakable(message: &str) -> Fault {
+pub(in crate::authority) fn unspeakable(message: &str) -> Fault {
     Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn with_path(reason: Reason, endpoint: &Endpoint) -> Reason {
     Reason { message: message.into(), ..reason }
 }
 
-pub(super) fn naming(fault: Fault, endpoint: &Endpoint) -> Fault {
+pub(in crate::authority) fn naming(fault: Fault, endpoint: &Endpoint) -> Fault {
     Fault { reason: with_path(fault.reason, endpoint), ..fault }
 }
 

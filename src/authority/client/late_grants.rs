@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AuthorityClient, infrastructure};
+use crate::authority::Authority;
 use crate::authority::exchange::AuthorityRequest;
-use crate::authority::{Authority, Kind};
 use crate::session::{AskKind, Fault, Verdict};
 use crate::sessions::{Card, LateGrant};
 use crate::upstream::{LateReply, Reply};
@@ -17,11 +17,11 @@ const MAX_LATE_WAIT: Duration = Duration::from_secs(60);
 impl AuthorityClient {
     pub(super) async fn send_patiently(
         &self,
-        wire: Option<AuthorityRequest<'_>>,
+        request: AuthorityRequest<'_>,
         kind: AskKind,
         timeout: Duration,
     ) -> (Result<Reply, Fault>, Option<LateReply>) {
-        let (call, hold) = match self.call(wire, kind, timeout) {
+        let (call, hold) = match self.call(request, kind, timeout) {
             Ok(call) => call,
             Err(fault) => return (Err(fault), None),
         };
@@ -35,8 +35,7 @@ impl AuthorityClient {
         let (client, card) = (self.clone(), card.without_token());
         Box::pin(async move {
             let reply = late.reply().await?;
-            let Kind::NagraSsm(ssm) = &authority.kind else { return None };
-            match client.read(ssm, AskKind::Open, &card, &reply) {
+            match client.read(&authority, AskKind::Open, &card, &reply) {
                 Ok(Verdict::Granted(grant)) => Some(grant),
                 Ok(_) | Err(_) => None,
             }

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::{AuthorityClient, MAX_REPLY_BYTES};
-use crate::authority::ssm::Ssm;
+use crate::authority::Authority;
+use crate::authority::exchange::AuthorityRequest;
+use crate::authority::reach::Reach;
 use crate::session::{Fault, FaultKind, Reason, Verdict};
 use crate::upstream::{self, Call, LateReply, Reply};
 
-type Opened = (Result<Verdict, Fault>, Option<LateReply>);
+type AnsweredOpen = (Result<Verdict, Fault>, Option<LateReply>);
 
 /// What was found holds for so long.
 const FINDING_KEPT: Duration = Duration::from_secs(1);
@@ -62,20 +64,23 @@ impl OtherCalls {
 }
 
 impl AuthorityClient {
-    /// Makes the call, and where it is left unanswered, also tells whether the authority answers others. One that
-    /// takes long is not waited for longer: the other one sets out beside it.
+    /// Makes the call, and where it is left unanswered by an authority that gives credit, also tells whether the
+    /// authority answers others. One that takes long is not waited for longer: the other one sets out beside it.
     pub(super) async fn knock_beside(
         &self,
-        ssm: &Ssm,
+        authority: &Authority,
         began: Instant,
-        call: impl Future<Output = Opened>,
-    ) -> (Opened, OtherCalls) {
-        let timeout = ssm.config.timeout;
+        call: impl Future<Output = AnsweredOpen>,
+    ) -> (AnsweredOpen, OtherCalls) {
+        let Some(reach) = authority.reach.as_ref().filter(|_| authority.gives_credit()) else {
+            return (call.await, OtherCalls::Silent);
+        };
+        let timeout = authority.dialect.timeout();
         let (half, latest) = (began + timeout / 2, began + timeout * 7 / 8);
         let mut call = pin!(call);
         let beside = async {
             sleep_until(half.into()).await;
-            self.others(ssm, began, latest).await
+            self.others(authority, reach, began, latest).await
         };
         let (opened, found) = tokio::select! {
             biased;
@@ -87,56 +92,51 @@ impl AuthorityClient {
             return (opened, OtherCalls::Silent);
         }
         let others = match found {
-            Some(_) if ssm.health.has_answers_since(began) => OtherCalls::Answered,
+            Some(_) if reach.health.has_answers_since(began) => OtherCalls::Answered,
             Some(found) => found,
-            None => self.others(ssm, began, latest.max(self.clock.now() + timeout / 4)).await,
+            None => self.others(authority, reach, began, latest.max(self.clock.now() + timeout / 4)).await,
         };
         if others == OtherCalls::Answered {
-            ssm.health.hear(self.clock.now());
+            reach.health.hear(self.clock.now());
         }
         (opened, others)
     }
 
-    async fn others(&self, ssm: &Ssm, began: Instant, until: Instant) -> OtherCalls {
+    async fn others(&self, authority: &Authority, reach: &Reach, began: Instant, until: Instant) -> OtherCalls {
         let ask = async {
-            let mut last = ssm.knocked.lock().await;
+            let mut last = reach.knocked.lock().await;
             let now = self.clock.now();
             if let Some((_, found)) = last.filter(|(at, _)| now.saturating_duration_since(*at) < FINDING_KEPT) {
                 return found;
             }
-            let found = self.knock(ssm, until).await;
+            let found = match authority.dialect.knock() {
+                Some(knock) => self.knock(knock, until).await,
+                None => OtherCalls::Unknown,
+            };
             if found != OtherCalls::Unknown {
                 *last = Some((self.clock.now(), found));
             }
             found
         };
-        if ssm.health.has_answers_since(began) {
+        if reach.health.has_answers_since(began) {
             return OtherCalls::Answered;
         }
         timeout_at(until.into(), ask).await.unwrap_or(OtherCalls::Silent)
     }
 
-    async fn knock(&self, ssm: &Ssm, until: Instant) -> OtherCalls {
-        let wire = ssm.config.knock();
-        let path_and_query = wire.endpoint.path_and_query();
-        let (endpoint, headers) = (wire.endpoint, wire.headers);
-        let call = Call {
-            body: wire.body,
-            deadline: until,
-            endpoint,
-            headers,
-            method: wire.method,
-            path_and_query,
-            reply_max: MAX_REPLY_BYTES,
-        };
+    async fn knock(&self, knock: AuthorityRequest<'_>, until: Instant) -> OtherCalls {
+        let AuthorityRequest { body, endpoint, headers, method, .. } = knock;
+        let path_and_query = endpoint.path_and_query();
+        let call =
+            Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: MAX_REPLY_BYTES };
         OtherCalls::of(&self.pool.send(call).await)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::Arc;
-    use std::{io, path};
 
     use bytes::Bytes;
     use http::{HeaderMap, Method};
@@ -144,9 +144,8 @@ mod tests {
 
     use super::*;
     use crate::authority::Authorities;
-    use crate::authority::health::Health;
+    use crate::authority::testing::settings;
     use crate::clock::Clock;
-    use crate::config::{self, AuthorityKind};
     use crate::task::Tasks;
     use crate::telemetry::Telemetry;
     use crate::upstream::{Phase, Pool, Trust};
@@ -155,32 +154,32 @@ mod tests {
         Fault { kind: FaultKind::Lost, reason: Reason::new(502, None, "gone") }
     }
 
-    async fn stage(calls_max: usize) -> (AuthorityClient, Ssm, TcpListener) {
+    async fn stage(calls_max: usize) -> (AuthorityClient, Arc<Authority>, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let text = format!(
-            "[[authority]]\nname = \"a\"\nkind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntenant = \"T\"\n\
-             timeout = \"400ms\"\n[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n",
+        let authorities = Authorities::new(settings(&format!(
+            "kind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntimeout = \"400ms\"\n\
+             [authority.on-unreachable]\nnew-vod = \"1m\"\nnew-live = \"1m\"\n",
             listener.local_addr().unwrap()
-        );
-        let mut config = config::parse(&text, path::Path::new("."), std::iter::empty()).unwrap();
-        let AuthorityKind::NagraSsm(dialect) = config.authorities.remove(0).kind else { panic!("another kind") };
+        )));
         let (tasks, _deaths) = Tasks::new();
         let pool = Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
-        let client = AuthorityClient::new(Authorities::new(Vec::new()), Clock, pool, Arc::new(Telemetry::default()));
-        (client, Ssm::new(dialect, Health::new(Arc::default())), listener)
+        let ssm = authorities.by_name("a").unwrap();
+        (AuthorityClient::new(authorities, Clock, pool, Arc::new(Telemetry::default())), ssm, listener)
     }
 
     /// Beats that hang can take every place there is, and then nobody was asked.
     #[tokio::test]
     async fn our_own_limit_is_no_answer_to_others() {
         let (client, ssm, _listener) = stage(1).await;
+        let endpoint = *ssm.dialect.endpoints().first().unwrap();
+        let reach = ssm.reach.as_ref().unwrap();
         let beat = Call {
             body: Bytes::new(),
             deadline: Clock.now() + Duration::from_secs(20),
-            endpoint: &ssm.config.heartbeat,
+            endpoint,
             headers: HeaderMap::new(),
             method: Method::POST,
-            path_and_query: ssm.config.heartbeat.path_and_query(),
+            path_and_query: endpoint.path_and_query(),
             reply_max: MAX_REPLY_BYTES,
         };
         let began = Clock.now();
@@ -190,12 +189,12 @@ mod tests {
             found = client.knock_beside(&ssm, began, async { (Err(lost()), None) }) => found,
         };
         assert_eq!((opened.unwrap_err(), others), (lost(), OtherCalls::Unknown));
-        assert!(!ssm.health.has_answers_since(began), "nothing was heard");
-        assert_eq!(*ssm.knocked.lock().await, None, "the next one asks again");
+        assert!(!reach.health.has_answers_since(began), "nothing was heard");
+        assert_eq!(*reach.knocked.lock().await, None, "the next one asks again");
         // There is a place again, and the silence is found to be one.
         let (_, others) = client.knock_beside(&ssm, Clock.now(), async { (Err(lost()), None) }).await;
         assert_eq!(others, OtherCalls::Silent);
-        assert!(matches!(*ssm.knocked.lock().await, Some((_, OtherCalls::Silent))));
+        assert!(matches!(*reach.knocked.lock().await, Some((_, OtherCalls::Silent))));
     }
 
     #[test]

@@ -108,21 +108,17 @@ impl EmbeddedAuthority {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::authority::AuthoritySignals;
     use crate::authority::ledger::{SlotClaim, SlotLimits};
+    use crate::authority::testing::embedded_settings;
     use crate::clock::Clock;
-    use crate::config::{self, AuthorityKind};
+    use crate::config;
 
     #[test]
     fn a_slot_of_another_account_is_not_freed() {
-        let text = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n[[route]]\npath = \"/license\"\n\
-                    license-server = \"http://127.0.0.1:9/x\"";
-        let mut config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
-        let AuthorityKind::Embedded(home) = config.authorities.remove(0).kind else { panic!("another kind") };
-        let (counter, now) = (EmbeddedAuthority::new(*home, &AuthoritySignals::default()), Clock.now());
+        let home = embedded_settings("");
+        let (counter, now) = (EmbeddedAuthority::new(home, &AuthoritySignals::default()), Clock.now());
         let limits = SlotLimits {
             grace: MOVED_SLOT_KEPT,
             interval: MOVED_SLOT_KEPT,

@@ -76,7 +76,7 @@ impl HeartbeatNews {
 }
 
 impl FirstLight {
-    pub(in crate::authority) fn read(&self, status: StatusCode, body: &[u8]) -> ReplyClass {
+    pub(in crate::authority) fn class_of(&self, status: StatusCode, body: &[u8]) -> ReplyClass {
         let value: Result<Value, _> = if body.iter().all(u8::is_ascii_whitespace) {
             Ok(Value::Object(serde_json::Map::new()))
         } else {

@@ -1,25 +1,18 @@
 //! The contract row by row: what goes out, and what every reply means.
 
-use std::path::Path;
-
 use http::StatusCode;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{self, AuthorityKind, Endpoint, Names};
+use crate::authority::dialect::Dialect;
+use crate::authority::testing::firstlight_settings;
+use crate::config::{Endpoint, Names};
 use crate::ids::PlaybackId;
 use crate::session::FaultKind;
 use crate::tests::cost;
 
 fn dialect(lines: &str) -> FirstLight {
-    let text = format!(
-        "[[authority]]\nname = \"a\"\nkind = \"firstlight\"\nheartbeat-url = \"https://hb.example/base/\"\n{lines}\n\
-         [[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example\"\n"
-    );
-    match config::parse(&text, Path::new(""), std::iter::empty()).unwrap().authorities.remove(0).kind {
-        AuthorityKind::FirstLight(dialect) => *dialect,
-        AuthorityKind::Embedded(_) | AuthorityKind::NagraSsm(_) => panic!("another kind"),
-    }
+    firstlight_settings(lines)
 }
 
 const STREAMS: &str = "stream-concurrency-url = \"https://sc.example/x/\"";
@@ -112,7 +105,7 @@ fn fields_can_have_the_tenants_names() {
     let lines = "[authority.fields]\nheartbeatToken = \"token\"\nheartbeatAction = \"do\"";
     let body = beat(lines, json!({}), BeatPhase::Update, Told::default());
     assert_eq!((&body["token"], body.get("heartbeatToken")), (&json!("hbt-7"), None));
-    let said = dialect(lines).read(StatusCode::OK, br#"{"data":{"do":"ABORT"}}"#);
+    let said = dialect(lines).class_of(StatusCode::OK, br#"{"data":{"do":"ABORT"}}"#);
     assert!(matches!(said, ReplyClass::Ended(_)));
 }
 
@@ -262,7 +255,7 @@ const TABLE: &[(u16, &str, &str)] = &[
 fn every_row_of_the_results_has_its_meaning() {
     let dialect = dialect("");
     for (status, body, expected) in TABLE {
-        let class = dialect.read(StatusCode::from_u16(*status).unwrap(), body.as_bytes());
+        let class = dialect.class_of(StatusCode::from_u16(*status).unwrap(), body.as_bytes());
         assert_eq!(word(&class), *expected, "{status} {body}");
     }
 }
@@ -283,14 +276,14 @@ fn actions_and_codes_are_the_configured_ones() {
         (r#"{"header":{"code":1,"errors":[{"code":"XE42"},{"code":"E42X"},{"code":"TOO_MANY_"}]}}"#, "INFRA"),
         (LIMIT, "INFRA"),
     ] {
-        assert_eq!(word(&dialect.read(StatusCode::OK, body.as_bytes())), expected, "{body}");
+        assert_eq!(word(&dialect.class_of(StatusCode::OK, body.as_bytes())), expected, "{body}");
     }
 }
 
 #[test]
 fn a_good_beat_brings_news() {
     let body = r#"{"data":{"heartbeatFreq":5000,"heartbeatToken":"hbt-next","liveEndTime":"2026-01-01T21:00:00Z"}}"#;
-    let ReplyClass::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    let ReplyClass::Good(news) = dialect("").class_of(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
     assert_eq!((news.interval, &news.token), (Some(Duration::from_secs(5)), &Some(Secret::new("hbt-next"))));
     let before = block(json!({"liveStartTime": "2026-01-01T19:00:00Z", "liveEndTime": "2026-01-01T20:00:00Z"}));
     let after = news.moved(&before).unwrap();
@@ -305,7 +298,7 @@ fn a_good_beat_brings_news() {
 fn timeline_events_move_the_programme() {
     let body = r#"{"data":{"streamTimelineEvents":[7,{"type":"BLACKOUT","time":1},{"type":"live_event_end","time":9000},
         {"type":"LIVE_360_AVAILABLE","time":"1970-01-01T00:10:00Z"},{"type":"LIVE_EVENT_START"}]}}"#;
-    let ReplyClass::Good(news) = dialect("").read(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
+    let ReplyClass::Good(news) = dialect("").class_of(StatusCode::OK, body.as_bytes()) else { panic!("a good one") };
     let after = news.moved(&block(json!({"live360EndTime": 700}))).unwrap();
     let times = [after.live_start, after.live_end, after.live_360_start, after.live_360_end];
     assert_eq!(times.map(|time| time.map(|time| time.as_secs())), [None, Some(9000), Some(600), Some(700)]);
@@ -313,7 +306,7 @@ fn timeline_events_move_the_programme() {
 
 #[test]
 fn reasons_say_what_the_service_said() {
-    let read = |status, body: &str| match dialect("").read(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
+    let read = |status, body: &str| match dialect("").class_of(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
         ReplyClass::Blackout(reason)
         | ReplyClass::Concurrency(reason)
         | ReplyClass::Denied(reason)
@@ -342,7 +335,7 @@ proptest! {
     #[test]
     fn any_reply_is_survived(status in 100_u16..1000, body in ".{0,60}|\\{\"(data|header|heartbeatAction|blackoutAction)\":.{0,30}\\}") {
         let status = StatusCode::from_u16(status).unwrap();
-        let class = dialect("").read(status, body.as_bytes());
+        let class = dialect("").class_of(status, body.as_bytes());
         let kills = matches!(class, ReplyClass::Concurrency(_) | ReplyClass::Denied(_) | ReplyClass::Ended(_));
         prop_assert!(!kills || status.is_success() || [403, 409].contains(&status.as_u16()));
     }
@@ -377,7 +370,7 @@ fn a_reply_costs_no_more_than_its_size() {
         let make = |size| cost::filled(head, |_| part.to_owned(), tail, size);
         for status in [200, 403, 409, 451, 500] {
             let read = |body: &[u8]| {
-                let _class = dialect.read(StatusCode::from_u16(status).unwrap(), body);
+                let _class = dialect.class_of(StatusCode::from_u16(status).unwrap(), body);
                 0
             };
             // However small an object is, it takes a node of a tree.

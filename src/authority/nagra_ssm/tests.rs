@@ -4,31 +4,27 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{self, AuthorityKind};
+use crate::authority::dialect::Dialect;
+use crate::authority::testing::ssm_settings;
 use crate::tests::cost;
 
 /// When the replies say that they were made.
 const DATE: Duration = Duration::from_secs(1_700_000_000);
 
 fn dialect() -> NagraSsm {
-    dialect_of("")
+    ssm_settings("")
 }
 
-fn dialect_of(lines: &str) -> NagraSsm {
-    let text = format!(
-        "[[authority]]\nname = \"a\"\nkind = \"nagra-ssm\"\nurl = \"https://h.example/T/ssm\"\ntenant = \"T\"\n{lines}\n\
-         [[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n"
-    );
-    let mut config = config::parse(&text, std::path::Path::new("."), std::iter::empty()).unwrap();
-    match config.authorities.remove(0).kind {
-        AuthorityKind::NagraSsm(dialect) => *dialect,
-        AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_) => panic!("another kind"),
-    }
+fn reply<'a>(kind: AskKind, status: u16, body: &'a [u8], headers: &'a HeaderMap) -> AuthorityReply<'a> {
+    AuthorityReply { body, headers, kind, status: StatusCode::from_u16(status).unwrap(), time: DATE }
+}
+
+fn read_bytes(dialect: &NagraSsm, kind: AskKind, status: u16, body: &[u8]) -> Result<Verdict, Fault> {
+    dialect.read_reply(&reply(kind, status, body, &HeaderMap::new()))
 }
 
 fn read(kind: AskKind, status: u16, body: &str) -> Result<Verdict, Fault> {
-    let status = StatusCode::from_u16(status).unwrap();
-    dialect().read(&AuthorityReply { body: body.as_bytes(), kind, status }, DATE)
+    read_bytes(&dialect(), kind, status, body.as_bytes())
 }
 
 fn jwt(claims: &str) -> String {
@@ -161,8 +157,7 @@ proptest! {
     #[test]
     fn no_reply_is_too_odd(body in prop::collection::vec(any::<u8>(), 0..200), status in 100_u16..1000) {
         for kind in ALL {
-            let asked = AuthorityReply { body: &body, kind, status: StatusCode::from_u16(status).unwrap() };
-            let _any = dialect().read(&asked, DATE);
+            let _any = read_bytes(&dialect(), kind, status, &body);
             let _any = license(&body);
         }
     }
@@ -194,9 +189,9 @@ fn the_interval_is_found_in_every_spelling() {
         let grant = granted(&format!(r#"{{{said},"sessionToken":"{token}"}}"#));
         assert_eq!(grant.interval, Duration::from_secs_f64(seconds), "{said} {token}");
     }
-    let configured = dialect_of("interval = \"7s\"");
-    let asked = AuthorityReply { body: br#"{"sessionToken":"t"}"#, kind: AskKind::Open, status: StatusCode::OK };
-    let Ok(Verdict::Granted(grant)) = configured.read(&asked, DATE) else { panic!("not granted") };
+    let configured = ssm_settings("interval = \"7s\"");
+    let granted = read_bytes(&configured, AskKind::Open, 200, br#"{"sessionToken":"t"}"#);
+    let Ok(Verdict::Granted(grant)) = granted else { panic!("not granted") };
     assert_eq!(grant.interval, Duration::from_secs(7));
 }
 
@@ -321,7 +316,7 @@ fn the_head_ends_words_are_scrubbed() {
 
 #[test]
 fn calls_go_out_as_the_service_wants_them() {
-    let dialect = dialect_of("[authority.headers]\nx-api-key = \"k\"");
+    let dialect = ssm_settings("[authority.headers]\nx-api-key = \"k\"");
     let content = Secret::new("content.of.ann,companion");
     let grant = Grant { interval: Duration::from_secs(30), lifetime: None, token: Secret::new("session.of.ann") };
     let renewal = dialect.renew(&dialect.renewal, &grant, b"\x08\x01\xff");
@@ -352,7 +347,7 @@ fn a_license_call_carries_the_tokens_as_configured() {
     for (template, expected) in
         [("{content},{session}", "c.c.c,s.s.s"), ("{session}", "s.s.s"), ("a {session};{content}", "a s.s.s;c.c.c")]
     {
-        let dialect = dialect_of(&format!("license-authorization = \"{template}\""));
+        let dialect = ssm_settings(&format!("license-authorization = \"{template}\""));
         let value = dialect.license_value(&content, &grant).unwrap();
         assert_eq!((value.to_str().unwrap(), value.is_sensitive()), (expected, true));
     }
@@ -376,7 +371,7 @@ fn the_license_of_a_renewal_is_a_string_or_an_array() {
 
 #[test]
 fn failed_calls_have_the_names_of_the_vendors_player() {
-    let names = ALL.map(NagraSsm::error_name);
+    let names = ALL.map(SsmDialect::new(Box::new(dialect())).error_name());
     assert_eq!(names, ["ssmheartbeaterror", "ssmteardownerror", "ssmsetuperror", "ssmrenewalerror"]);
 }
 
@@ -401,8 +396,7 @@ fn a_reply_costs_no_more_than_its_size() {
         for (kind, status) in [(AskKind::Open, 200), (AskKind::Beat, 404), (AskKind::Close, 204), (AskKind::Renew, 500)]
         {
             let read = |body: &[u8]| {
-                let _read =
-                    dialect.read(&AuthorityReply { body, kind, status: StatusCode::from_u16(status).unwrap() }, DATE);
+                let _read = read_bytes(&dialect, kind, status, body);
                 0
             };
             cost::assert_linear(name, REPLY_BYTES, cost::SHORT, make, read);

@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::gateway::license::request::LicenseRequest;
 use crate::gateway::route::{LicenseRoute, Route};
 use crate::secret::Fingerprint;
-use crate::store::Dialect;
+use crate::store::DialectName;
 use crate::token::TokenClaims;
 
 /// Addresses that are watched at once; then the oldest half is forgotten.
@@ -100,7 +100,7 @@ impl Gateway {
         let source = request.device.as_ref().map(|(_, source)| *source);
         self.watch_identity(route, peer, request.claims.as_ref(), source, request.counted.by_device);
         let passes = route.license.session_control != SessionControl::Always && request.registration.is_none();
-        let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == Dialect::FirstLight);
+        let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == DialectName::FirstLight);
         if passes && wants_license(request) && by_registration() {
             self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());
         }

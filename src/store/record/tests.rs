@@ -128,7 +128,7 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
         content_group: None,
         device: "8c0f5ac2-55e1-4f3f-9e0f-1f7b2b0c9d11".to_owned(),
         device_group: None,
-        dialect: Some(Dialect::NagraSsm),
+        dialect: Some(DialectName::NagraSsm),
         kill_memory: None,
         token: Some(token()),
         ..(*record.card).clone()

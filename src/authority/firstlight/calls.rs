@@ -4,41 +4,33 @@
 //! then DELETE. A refusal ends the row, and what was taken in it is given back. The second service
 //! may be unreachable while beats succeed: that is not counted.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use http::header::{DATE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
-use super::{AuthorityClient, naming, unspeakable};
+use super::{BeatPhase, HeartbeatSubject, ReplyClass};
+use crate::authority::client::{AskContext, naming, unspeakable};
+use crate::authority::dialect::Dialect;
 use crate::authority::exchange::AuthorityRequest;
-use crate::authority::firstlight::{BeatPhase, HeartbeatSubject, ReplyClass};
 use crate::config::FirstLight;
 use crate::ids;
 use crate::session::{Ask, AskKind, Denial, Fault, Grant, Reason, Verdict};
-use crate::sessions::Card;
 
-/// What giving a place back may take after the ask itself.
+/// Time in which a place is given back, after the ask itself.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One ask under way.
 struct HeartbeatCall<'a> {
     ask: &'a Ask,
-    /// By name.
-    authority: &'a str,
-    client: &'a AuthorityClient,
     config: &'a FirstLight,
+    context: AskContext<'a>,
     deadline: Instant,
     who: HeartbeatSubject<'a>,
 }
 
-impl AuthorityClient {
-    pub(super) async fn perform_firstlight(
-        &self,
-        config: &FirstLight,
-        ask: &Ask,
-        card: &Card,
-    ) -> Result<Verdict, Fault> {
-        let registration = card.registration.as_deref();
+impl FirstLight {
+    pub(super) async fn answer(&self, context: AskContext<'_>, ask: &Ask) -> Result<Verdict, Fault> {
+        let registration = context.card.registration.as_deref();
         let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {
             let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
             return Ok(Verdict::Denied(Denial::Token, reason));
@@ -49,18 +41,12 @@ impl AuthorityClient {
         let token = ask.grant.as_ref().map(|grant| &grant.token).or(block.token.as_ref());
         let Some(token) = token else { return Ok(Verdict::Disabled) };
         let who = HeartbeatSubject { block, registration, token };
-        let row = HeartbeatCall {
-            ask,
-            authority: &card.authority_name,
-            client: self,
-            config,
-            deadline: self.clock.now() + config.timeout,
-            who,
-        };
+        let deadline = context.client.clock.now() + self.timeout;
+        let call = HeartbeatCall { ask, config: self, context, deadline, who };
         match ask.kind {
-            AskKind::Beat => row.beat().await,
-            AskKind::Close => row.close().await,
-            AskKind::Open => row.open().await,
+            AskKind::Beat => call.beat().await,
+            AskKind::Close => call.close().await,
+            AskKind::Open => call.open().await,
             AskKind::Renew => Err(unspeakable("this authority takes no renewals")),
         }
     }
@@ -91,7 +77,7 @@ impl HeartbeatCall<'_> {
     async fn beat(&self) -> Result<Verdict, Fault> {
         match self.confirm(BeatPhase::Update).await {
             ReplyClass::Good(news) => {
-                let (now, wall) = (self.client.clock.now(), self.client.clock.wall());
+                let (now, wall) = (self.context.client.clock.now(), self.context.client.clock.wall());
                 let moved = news.moved(self.who.block);
                 let schedule = moved.and_then(|block| self.config.schedule(&block, now, wall));
                 Ok(Verdict::Alive { interval: news.interval, lifetime: None, schedule, token: news.token })
@@ -111,7 +97,7 @@ impl HeartbeatCall<'_> {
     async fn confirm(&self, phase: BeatPhase) -> ReplyClass {
         let (class, counted) = self.ask_both(phase).await;
         if phase == BeatPhase::Start && counted && begins_nothing(&class) {
-            let until = self.client.clock.now() + GIVE_BACK_TIMEOUT;
+            let until = self.context.client.clock.now() + GIVE_BACK_TIMEOUT;
             if let Some(Err(_)) = self.give_back(until).await {
                 // A place that is not given back runs out by itself.
                 let _best_effort = self.give_back(until).await;
@@ -123,7 +109,7 @@ impl HeartbeatCall<'_> {
     /// Also whether the device may be counted from now on: a PUT that is turned down takes nothing.
     async fn ask_both(&self, phase: BeatPhase) -> (ReplyClass, bool) {
         // The beat needs its share of the time.
-        let half = self.client.clock.now() + self.config.timeout / 2;
+        let half = self.context.client.clock.now() + self.config.timeout / 2;
         if let Some(class) = self.call_until(half, |uuid| self.config.put(self.who, uuid)).await {
             match class {
                 ReplyClass::Good(_) => {}
@@ -153,7 +139,7 @@ impl HeartbeatCall<'_> {
     /// The last beat is best effort where a DELETE follows: that one frees the place.
     async fn close(&self) -> Result<Verdict, Fault> {
         let sequence = self.ask.ticket.0;
-        let half = self.client.clock.now() + self.config.timeout / 2;
+        let half = self.context.client.clock.now() + self.config.timeout / 2;
         let deadline = if self.config.stream_concurrency.is_some() { half } else { self.deadline };
         let last = |uuid: &str| self.config.beat(self.who, BeatPhase::Stop, self.ask.told, sequence, uuid);
         let stopped = self.call_until(deadline, last).await;
@@ -201,24 +187,23 @@ impl HeartbeatCall<'_> {
 
     /// A caller can provoke such lines by what stands in its authorization.
     fn may_write(&self, kind: &'static str) -> bool {
-        self.client.telemetry.may_write_about(kind, self.authority)
+        self.context.client.telemetry.may_write_about(kind, &self.context.card.authority_name)
     }
 
     async fn send(&self, deadline: Instant, wire: AuthorityRequest<'_>) -> ReplyClass {
-        let left = deadline.saturating_duration_since(self.client.clock.now());
+        let left = deadline.saturating_duration_since(self.context.client.clock.now());
         let endpoint = wire.endpoint;
-        match self.client.send(Some(wire), self.ask.kind, left).await {
+        match self.context.send(wire, left).await {
             Ok(reply) => {
                 if reply.status == StatusCode::BAD_REQUEST && self.may_write("calls not understood") {
                     // Ours or the configuration's, and no outage that passes.
                     tracing::error!("the service cannot read our calls: check fields, paths and headers");
                 }
-                match self.config.read(reply.status, &reply.body) {
-                    ReplyClass::Infrastructure(fault) => {
-                        let mut fault = naming(fault, endpoint);
-                        fault.reason.retry_after = retry_after(&reply.headers, self.client.clock.wall());
-                        ReplyClass::Infrastructure(fault)
-                    }
+                let retry_after = self.context.reply(&reply).retry_after();
+                let told = |fault: Fault| Fault { reason: Reason { retry_after, ..fault.reason }, ..fault };
+                match self.config.class_of(reply.status, &reply.body) {
+                    ReplyClass::Auth(fault) => ReplyClass::Auth(told(fault)),
+                    ReplyClass::Infrastructure(fault) => ReplyClass::Infrastructure(told(naming(fault, endpoint))),
                     class => class,
                 }
             }
@@ -237,41 +222,5 @@ fn begins_nothing(class: &ReplyClass) -> bool {
         | ReplyClass::Stop
         | ReplyClass::Unknown(_) => true,
         ReplyClass::Auth(_) | ReplyClass::Good(_) | ReplyClass::Infrastructure(_) => false,
-    }
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3), in the service's own time if it tells that.
-pub(super) fn retry_after(headers: &HeaderMap, wall: Duration) -> Option<Duration> {
-    const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let date = |text| httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok();
-    let after = text(RETRY_AFTER)?.trim();
-    let seconds = after.parse().ok().map(Duration::from_secs);
-    let until = || Some(date(after)?.saturating_sub(text(DATE).and_then(date).unwrap_or(wall)));
-    seconds.or_else(until).map(|after| after.max(MIN_RETRY_AFTER))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_says_when_to_come_back_in_seconds_or_by_date() {
-        for (after, date, expected) in [
-            (Some("5"), None, Some(5)),
-            (Some(" 0 "), None, Some(1)),
-            (Some("Sun, 22 Nov 2026 00:00:30 GMT"), Some("Sun, 22 Nov 2026 00:00:10 GMT"), Some(20)),
-            (Some("Thu, 01 Jan 1970 00:01:30 GMT"), None, Some(30)),
-            (Some("Sun, 22 Nov 2020 00:00:30 GMT"), Some("Sun, 22 Nov 2026 00:00:10 GMT"), Some(1)),
-            (Some("-5"), None, None),
-            (Some("soon"), None, None),
-            (None, None, None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.extend(after.map(|after| (RETRY_AFTER, after.parse().unwrap())));
-            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
-            let told = retry_after(&headers, Duration::from_secs(60));
-            assert_eq!(told.map(|after| after.as_secs()), expected, "{after:?}");
-        }
     }
 }

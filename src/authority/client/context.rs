@@ -1,0 +1,125 @@
+//! A call of the core under way: for whom, since when, and everything that surrounds its requests.
+//!
+//! A dialect says what to send and what the reply means; the breaker, the limit on time, the clock, the counters and
+//! the answers that come late are the same for all, and stand here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Authority, AuthorityClient, OtherCalls, naming, with_path};
+use crate::authority::breaker::CallPermit;
+use crate::authority::dialect::Prepared;
+use crate::authority::exchange::{AuthorityReply, AuthorityRequest};
+use crate::authority::health::{CallClass, CallOrigin};
+use crate::session::{Ask, AskKind, Fault, Verdict};
+use crate::sessions::{Card, LateGrant};
+use crate::upstream::{LateReply, Reply};
+
+#[derive(Clone, Copy)]
+pub(in crate::authority) struct AskContext<'a> {
+    pub(super) authority: &'a Arc<Authority>,
+    began: Instant,
+    pub(in crate::authority) card: &'a Card,
+    pub(in crate::authority) client: &'a AuthorityClient,
+    kind: AskKind,
+}
+
+impl<'a> AskContext<'a> {
+    pub(super) fn new(
+        client: &'a AuthorityClient,
+        authority: &'a Arc<Authority>,
+        kind: AskKind,
+        card: &'a Card,
+    ) -> Self {
+        Self { authority, began: client.clock.now(), card, client, kind }
+    }
+
+    pub(in crate::authority) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Makes a call by one request, as the dialect prepares it, and reads the reply. An open whose answer is late also
+    /// gives what that brings.
+    pub(in crate::authority) async fn exchange(self, ask: &Ask) -> (Result<Verdict, Fault>, Option<LateGrant>) {
+        let permit = match self.permit() {
+            Ok(permit) => permit,
+            Err(fault) => return (Err(fault), None),
+        };
+        let call = self.ask_once(ask);
+        let ((result, late), others) = match ask.kind {
+            AskKind::Open => self.client.knock_beside(self.authority, self.began, call).await,
+            AskKind::Beat | AskKind::Close | AskKind::Renew => (call.await, OtherCalls::Silent),
+        };
+        self.tell(permit, &result);
+        self.count(&result);
+        let result = result.map_err(|fault| others.judge(fault));
+        (result, late.map(|reply| self.client.late_grant(reply, self.authority.clone(), self.card)))
+    }
+
+    async fn ask_once(&self, ask: &Ask) -> (Result<Verdict, Fault>, Option<LateReply>) {
+        let request = match self.authority.dialect.request(ask, self.card) {
+            Prepared::Decide(result) => return (result, None),
+            Prepared::Send(request) => request,
+        };
+        let (endpoint, timeout) = (request.endpoint, self.authority.dialect.timeout());
+        let (reply, late) = match ask.kind {
+            AskKind::Open => self.client.send_patiently(request, ask.kind, timeout).await,
+            AskKind::Beat | AskKind::Close | AskKind::Renew => {
+                (self.client.send(request, ask.kind, timeout).await, None)
+            }
+        };
+        let result = match reply.map(|reply| self.read(&reply)) {
+            Ok(Ok(Verdict::Denied(denial, reason))) => Ok(Verdict::Denied(denial, with_path(reason, endpoint))),
+            Ok(Err(fault)) => Err(naming(fault, endpoint)),
+            Ok(result) => result,
+            Err(fault) => return (Err(fault), late),
+        };
+        (result, None)
+    }
+
+    /// Sends one request of the call. While the authority cannot be reached, opens and renewals are held for `timeout`:
+    /// a player waits for them.
+    pub(in crate::authority) async fn send(
+        &self,
+        request: AuthorityRequest<'_>,
+        timeout: Duration,
+    ) -> Result<Reply, Fault> {
+        self.client.send(request, self.kind, timeout).await
+    }
+
+    pub(in crate::authority) fn reply<'r>(&self, reply: &'r Reply) -> AuthorityReply<'r> {
+        self.client.reply(self.authority, self.kind, reply)
+    }
+
+    pub(in crate::authority) fn read(&self, reply: &Reply) -> Result<Verdict, Fault> {
+        self.client.read(self.authority, self.kind, self.card, reply)
+    }
+
+    /// Leave to make the call. One that is not made is counted apart: nobody failed to answer it.
+    pub(in crate::authority) fn permit(&self) -> Result<CallPermit, Fault> {
+        let Some(health) = self.authority.health() else { return Ok(CallPermit::Usual) };
+        let metrics = &self.client.telemetry.metrics;
+        health
+            .leave(self.client.clock.now(), self.kind, CallOrigin::of(self.card))
+            .inspect_err(|_| metrics.authority_call_spared(&self.card.authority_name, self.kind))
+    }
+
+    /// Tells the breaker what became of the call.
+    pub(in crate::authority) fn tell(&self, permit: CallPermit, result: &Result<Verdict, Fault>) {
+        let Some(health) = self.authority.health() else { return };
+        let changes = health.tell(self.client.clock.now(), self.kind, permit, CallOrigin::of(self.card), result);
+        if let Some(open) = changes.breaker {
+            let calls = CallClass::of(self.kind).name();
+            self.client.telemetry.breaker(&self.card.authority_name, calls, open);
+        }
+        if let Some(wait) = changes.deferred {
+            self.client.telemetry.account_deferred(&self.card.authority_name, wait);
+        }
+    }
+
+    pub(in crate::authority) fn count(&self, result: &Result<Verdict, Fault>) {
+        let took = self.client.clock.now().saturating_duration_since(self.began);
+        let result = result.as_ref().map(Verdict::name).map_err(|fault| fault.kind);
+        self.client.telemetry.metrics.authority_call(&self.card.authority_name, self.kind, result, took);
+    }
+}

@@ -1,0 +1,70 @@
+//! The embedded authority as a dialect: it is asked without a wire, and answers at once.
+
+use std::time::{Duration, Instant};
+
+use super::EmbeddedAuthority;
+use crate::authority::AuthoritySignals;
+use crate::authority::client::{AskContext, unspeakable};
+use crate::authority::dialect::Dialect;
+use crate::config::AuthorityKind;
+use crate::session::{Ask, AskKind, Fault, Policy, Verdict};
+use crate::sessions::{Card, Opening};
+use crate::store::DialectName;
+
+impl EmbeddedAuthority {
+    fn answer(&self, now: Instant, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+        match (ask.kind, &ask.grant) {
+            (AskKind::Open, _) => Ok(self.open(now, card, ask.beside.as_ref())),
+            (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(self.beat(now, grant)),
+            (AskKind::Close, Some(grant)) => Ok(self.close(grant)),
+            (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
+        }
+    }
+}
+
+impl Dialect for EmbeddedAuthority {
+    fn name(&self) -> DialectName {
+        DialectName::Embedded
+    }
+
+    fn renewed(&self, config: AuthorityKind, signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
+        let AuthorityKind::Embedded(config) = config else { return None };
+        Some(Box::new(self.renewed_with(*config, signals)))
+    }
+
+    fn error_name(&self) -> fn(AskKind) -> &'static str {
+        |ask| match ask {
+            AskKind::Beat => "beat-error",
+            AskKind::Close => "close-error",
+            AskKind::Open => "open-error",
+            AskKind::Renew => "renew-error",
+        }
+    }
+
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a Ask) -> Opening<'a> {
+        let result = self.answer(context.began(), ask, context.card);
+        context.count(&result);
+        Box::pin(std::future::ready((result, None)))
+    }
+
+    /// It needs no network.
+    fn has_breaker(&self) -> bool {
+        false
+    }
+
+    fn pace(&self) -> (f64, Duration) {
+        (1.0, self.config.grace)
+    }
+
+    fn refine(&self, policy: Policy) -> Policy {
+        Policy { rotates_tokens: false, ..policy }
+    }
+
+    fn needs_token(&self) -> bool {
+        self.verifier().is_some()
+    }
+
+    fn embedded(&self) -> Option<&EmbeddedAuthority> {
+        Some(self)
+    }
+}

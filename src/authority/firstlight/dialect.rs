@@ -1,0 +1,82 @@
+//! FirstLight as a dialect: what it asks of the proxy, and that each of its calls is several.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderName;
+
+use crate::authority::AuthoritySignals;
+use crate::authority::client::AskContext;
+use crate::authority::dialect::Dialect;
+use crate::config::{AuthorityKind, FirstLight, Names};
+use crate::playbacks::{Block, LiveEvent};
+use crate::session::{Ask, AskKind, Policy, Schedule, Times};
+use crate::sessions::Opening;
+use crate::store::DialectName;
+
+impl Dialect for FirstLight {
+    fn name(&self) -> DialectName {
+        DialectName::FirstLight
+    }
+
+    fn renewed(&self, config: AuthorityKind, _signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
+        let AuthorityKind::FirstLight(config) = config else { return None };
+        Some(config)
+    }
+
+    /// The vendor publishes no names of events for failed calls.
+    fn error_name(&self) -> fn(AskKind) -> &'static str {
+        |ask| match ask {
+            AskKind::Beat => "heartbeat-error",
+            AskKind::Close => "heartbeat-stop-error",
+            AskKind::Open => "heartbeat-start-error",
+            AskKind::Renew => "heartbeat-renew-error",
+        }
+    }
+
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a Ask) -> Opening<'a> {
+        Box::pin(async move {
+            let result = self.answer(context, ask).await;
+            context.count(&result);
+            (result, None)
+        })
+    }
+
+    /// Its failures are counted by session: each of its calls is made.
+    fn has_breaker(&self) -> bool {
+        false
+    }
+
+    fn refine(&self, policy: Policy) -> Policy {
+        Policy {
+            beat_on_resume: true,
+            beat_while_paused: self.beat_while_paused,
+            counts_ended: true,
+            max_failures: Some(self.max_failures),
+            opens_beside: false,
+            rotates_tokens: false,
+            stop_on_blackout: self.stop_player_on_stream_timeline_event,
+            stop_on_end: self.stop_player_on_stream_timeline_event && self.stop_on_playback_end,
+            ..policy
+        }
+    }
+
+    fn authorization(&self) -> (&Names, &[HeaderName]) {
+        (&self.names, &self.pass_headers)
+    }
+
+    /// A playback that is known to be on demand has none.
+    fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+        if block.live == Some(false) {
+            return None;
+        }
+        let times = Times {
+            end: block.live_end,
+            overflow: block.live_event == LiveEvent::Overflow,
+            post_slate: self.post_slate,
+            start: block.live_start,
+            view_end: block.live_360_end,
+            view_start: block.live_360_start,
+        };
+        Some(Schedule::new(now, wall, &times))
+    }
+}

@@ -1,0 +1,103 @@
+//! A player's renewal at SSM, which takes it for a beat, and where it goes: the documented and the observed path differ.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{SsmDialect, license};
+use crate::authority::client::{AskContext, RenewalAnswer, is_no_path, naming, unspeakable};
+use crate::config::Endpoint;
+use crate::session::{Grant, Verdict};
+
+#[derive(Debug, Default)]
+pub(super) struct LearnedRenewalPath {
+    /// The one in use has given an answer of the session service.
+    has_worked: AtomicBool,
+    /// The other one has answered.
+    use_other: AtomicBool,
+}
+
+impl SsmDialect {
+    /// The path where renewals go, and the one to try when that is not found.
+    fn renewal_paths(&self) -> (&Endpoint, Option<&Endpoint>) {
+        match &self.config.renewal_other {
+            Some(other) if self.renewal_path.use_other.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
+            other => (&self.config.renewal, other.as_ref()),
+        }
+    }
+
+    /// Renewals go there from now on. Said by name: of two that find out at once, the second must not
+    /// turn back what the first has turned.
+    fn keep_renewal_path(&self, endpoint: &Endpoint) {
+        self.renewal_path.use_other.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
+    }
+
+    pub(super) async fn renew_at_either(
+        &self,
+        context: AskContext<'_>,
+        grant: &Grant,
+        challenge: &[u8],
+    ) -> RenewalAnswer {
+        let permit = match context.permit() {
+            Ok(permit) => permit,
+            Err(fault) => return RenewalAnswer::failed(fault),
+        };
+        let (usual, other) = self.renewal_paths();
+        let mut renewal = self.renew_at(usual, context, grant, challenge).await;
+        if let Some(other) = other.filter(|_| is_no_path(&renewal.result)) {
+            let elsewhere = self.renew_at(other, context, grant, challenge).await;
+            let has_worked = self.renewal_path.has_worked.load(Ordering::Relaxed);
+            // A path that has worked may have replaced the token, whatever stood before it answered: that no session
+            // is known by the old one elsewhere says nothing then.
+            if matches!(elsewhere.result, Ok(Verdict::Alive { .. })) || !has_worked {
+                renewal = elsewhere;
+                if !is_no_path(&renewal.result) {
+                    self.keep_renewal_path(other);
+                }
+            }
+        }
+        if renewal.result.is_ok() {
+            self.renewal_path.has_worked.store(true, Ordering::Relaxed);
+        }
+        context.tell(permit, &renewal.result);
+        context.count(&renewal.result);
+        renewal
+    }
+
+    async fn renew_at(
+        &self,
+        endpoint: &Endpoint,
+        context: AskContext<'_>,
+        grant: &Grant,
+        challenge: &[u8],
+    ) -> RenewalAnswer {
+        let Some(request) = self.config.renew(endpoint, grant, challenge) else {
+            return RenewalAnswer::failed(unspeakable("the token cannot stand in a header"));
+        };
+        match context.send(request, self.config.timeout).await {
+            Ok(reply) => RenewalAnswer {
+                license: license(&reply.body),
+                result: context.read(&reply).map_err(|fault| naming(fault, endpoint)),
+            },
+            Err(fault) => RenewalAnswer::failed(fault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::testing::ssm_settings;
+
+    /// What was learned by asking one path says nothing of another.
+    #[test]
+    fn a_learned_renewal_path_holds_for_the_paths_it_was_learned_of() {
+        let uses_other = |dialect: &SsmDialect| dialect.renewal_paths().0 != &dialect.config.renewal;
+        let learned = SsmDialect::new(Box::new(ssm_settings("")));
+        learned.keep_renewal_path(learned.config.renewal_other.as_ref().unwrap());
+        assert!(uses_other(&learned));
+        for (lines, holds) in [("timeout = \"3s\"", true), ("setup-url = \"https://s.example/\"", true)] {
+            assert_eq!(uses_other(&learned.renewed_with(Box::new(ssm_settings(lines)))), holds, "{lines}");
+        }
+        let moved = ssm_settings("renewal-url = \"https://r.example/\"");
+        assert!(!uses_other(&learned.renewed_with(Box::new(moved))));
+    }
+}
