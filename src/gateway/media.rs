@@ -50,11 +50,12 @@ use crate::authority::Authority;
 use crate::config::{Endpoint, MediaRouteSettings};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, RequestBody, Sending};
+use crate::ids::PlaybackId;
 use crate::playbacks::{self, Registration};
 use crate::secret::Fingerprint;
 use crate::session::{Media, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
-use crate::telemetry::MediaLabels;
+use crate::telemetry::{MediaLabels, Metrics};
 
 /// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
 const GOING_OVER: Duration = Duration::from_secs(10);
@@ -90,7 +91,7 @@ impl Gateway {
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let (status, error) = (StatusCode::METHOD_NOT_ALLOWED, "method");
-            return told(Refusal { status, error, detail: "media is request for by GET or HEAD", close: false });
+            return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
         }
         let Some((registration, below)) = found else {
             let response = self.without_playback(route, peer, rest, &request).await;
@@ -124,10 +125,15 @@ impl Gateway {
 impl Gateway {
     /// For a caller of this network.
     pub(super) fn register(&self, network: Fingerprint, registration: Registration) {
-        for forgotten in self.registrations.insert_of(self.clock.now(), network, registration) {
-            self.media_memory.forget(forgotten);
-        }
+        let displaced = self.registrations.insert_of(self.clock.now(), network, registration);
+        forget_displaced(&displaced, &self.media_memory, &self.telemetry.metrics);
     }
+}
+
+/// What a network has beyond its share, and its playbacks with it.
+fn forget_displaced(displaced: &[PlaybackId], memory: &MediaMemory, metrics: &Metrics) {
+    displaced.iter().for_each(|id| memory.forget(*id));
+    metrics.registrations_displaced(displaced.len());
 }
 
 impl MediaCall<'_> {
@@ -239,5 +245,23 @@ impl MediaCall<'_> {
     fn count(&self, kind: &'static str, outcome: &'static str) {
         let labels = MediaLabels { kind, outcome, route: self.route.path.clone() };
         self.gateway.telemetry.metrics.media_request(&labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn playbacks_that_are_forgotten_for_others_of_their_network_are_counted() {
+        let (memory, metrics) = <(MediaMemory, Metrics)>::default();
+        let ids = [PlaybackId::random(), PlaybackId::random()];
+        let [one, other] = ids.map(|id| memory.playback(Clock.now(), id));
+        forget_displaced(&[], &memory, &metrics);
+        forget_displaced(&ids, &memory, &metrics);
+        assert_eq!((Arc::strong_count(&one), Arc::strong_count(&other)), (1, 1), "nothing else knows of them");
+        let page = metrics.render(|_| {});
+        assert!(page.contains("sidebeat_registrations_displaced_total 2\n"), "{page}");
     }
 }

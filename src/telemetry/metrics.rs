@@ -56,6 +56,7 @@ pub struct Metrics {
     opens_asked_again: Family<AuthorityResult, Counter>,
     pub panics: Counter,
     refusals: Family<Cause, Counter>,
+    registrations_displaced: Counter,
     reloads: Family<Reload, Counter>,
     sessions: Family<StateLabel, Gauge>,
     sessions_displaced: Family<StateLabel, Counter>,
@@ -109,6 +110,7 @@ impl Default for Metrics {
             opens_asked_again: Family::default(),
             panics: Counter::default(),
             refusals: Family::default(),
+            registrations_displaced: Counter::default(),
             reloads: Family::default(),
             sessions: Family::default(),
             sessions_displaced: Family::default(),
@@ -198,6 +200,11 @@ impl Metrics {
     /// What was remembered of a playback that is over gave way to others; `kind` comes from a table of ours.
     pub fn session_displaced(&self, kind: &'static str) {
         self.sessions_displaced.get_or_create(&StateLabel { state: kind }).inc();
+    }
+
+    /// So many playbacks that were registered gave way to others of their network.
+    pub fn registrations_displaced(&self, count: usize) {
+        self.registrations_displaced.inc_by(count as u64);
     }
 
     /// Sessions found in the journal at the start, by what became of them.

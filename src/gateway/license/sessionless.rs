@@ -175,7 +175,7 @@ impl LicenseCall<'_> {
             SessionlessReason::Bodyless => "a call without a body, and without a challenge in its URL".to_owned(),
             SessionlessReason::NoAuthority => "the route has no authority".to_owned(),
             SessionlessReason::NoDevice => format!("no device in {}", listed(config.device.iter().map(rung))),
-            SessionlessReason::NoLicense => "no license is request for, or none of a known playback".to_owned(),
+            SessionlessReason::NoLicense => "no license is asked for, or none of a known playback".to_owned(),
             SessionlessReason::NoToken => {
                 format!("no content token in {}", listed(config.content_token.iter().map(token_source)))
             }

@@ -83,6 +83,8 @@ impl Metrics {
         registry.register("opens_asked_again", help, self.opens_asked_again.clone());
         registry.register("panics", "Panics caught", self.panics.clone());
         registry.register("refusals", "Refusals sent to players", self.refusals.clone());
+        let help = "Registered playbacks that gave way to others of their network";
+        registry.register("registrations_displaced", help, self.registrations_displaced.clone());
         registry.register("reloads", "Reloads, by result", self.reloads.clone());
         registry.register("sessions", "Sessions now, by state", self.sessions.clone());
         let help = "Sessions that were over and forgotten before their time, because too many were remembered";
