@@ -258,6 +258,22 @@ fn widevine_shapes_that_do_not_fit_are_unknown() {
         [&b"\x9b\x06\x08\x01\x9c\x06"[..], &signed(l(2, &content))].concat(),
         [&b"\x88\x00\x01"[..], &signed(l(2, &content))].concat(),
     ];
+    // Nobody signs the envelope: one of several types or messages counts for a license request, where any may.
+    let license = || l(2, l(2, &content));
+    let release = || l(2, [l(2, &existing), v(3, 3)].concat());
+    for (envelope, kind) in [
+        ([v(1, 4), v(1, 1), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 1), v(1, 4), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 4), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 5), v(1, 1), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 1), l(2, ""), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 1), license(), l(2, ""), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 1), release(), license(), l(3, "s")].concat(), Kind::LicenseRequest),
+        ([v(1, 1), license(), release(), l(3, "s")].concat(), Kind::LicenseRequest),
+        (signed(l(2, &content)).repeat(2), Kind::LicenseRequest),
+    ] {
+        assert_eq!(look(Request, &envelope).map(|message| message.kind), Ok(kind), "{envelope:02x?}");
+    }
     let misfits = [
         signed(v(3, 1)),
         [v(1, 1), l(2, l(2, &content))].concat(),
@@ -502,6 +518,37 @@ fn wrappers_that_are_met() {
         let message = look(direction, body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {:.60}", body));
         assert!(message.wrapped && message.system == System::Widevine, "{body:.60}");
     }
+    let (soap, spc) = (vector("pr_challenge_v43.xml"), vector("fps_spc_v1.bin"));
+    let named = |name: &str, value: &[u8]| [name.as_bytes(), b"\r\n\r\n", value, b"\r\n"].concat();
+    let part = |value: &[u8]| [b"--X\r\n", &named("Content-Disposition: form-data", value)[..]].concat();
+    let quoted = new.iter().map(|byte| format!("={byte:02x}")).collect::<Vec<_>>();
+    let quoted = quoted.chunks(20).map(|line| line.concat()).collect::<Vec<_>>().join("=\r\n");
+    let nested = [
+        named("--Y\r\nContent-Type: multipart/mixed; boundary=X", &[b"words before\r\n", &part(&new)[..]].concat()),
+        b"--Y--".to_vec(),
+    ];
+    let inside = std::str::from_utf8(&soap).unwrap();
+    let operation = &inside[inside.find("<AcquireLicense").unwrap()..inside.find("</soap:Body>").unwrap()];
+    let soap_of = |body: &str| {
+        let envelope = "xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'";
+        format!("<s:Envelope {envelope}><s:Body>{body}</s:Body></s:Envelope>").into_bytes()
+    };
+    for body in [
+        [part(b"q").repeat(500), part(&new)].concat(),
+        [part(b"q").repeat(500), part(&spc)].concat(),
+        [part(&new), part(b"q").repeat(500)].concat(),
+        nested.concat(),
+        [b"--X\r\n", &named("Content-Transfer-Encoding: Quoted-Printable", quoted.as_bytes())[..], b"--X--"].concat(),
+        new.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes(),
+        soap_of(&format!("<x/>{operation}")),
+        soap_of(&format!("</s:Body><s:Body>{operation}")),
+        soap_of(&format!("<app><wrapped>{operation}</wrapped></app>")),
+        format!("<a>{}</a>", inside.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")).into_bytes(),
+        format!("<a>{}</a>", inside.replace('&', "&amp;").replace('<', "&lt;")).into_bytes(),
+    ] {
+        let kind = look(Request, &body).map(|message| message.kind);
+        assert_eq!(kind, Ok(Kind::LicenseRequest), "{}", String::from_utf8_lossy(&body[..60]));
+    }
     let signed = format!(r#"{{"signedRequest":"{}"}}"#, b64u(vector("wv_provisioning_request.bin")));
     assert_eq!(look(Request, signed.as_bytes()).map(|m| m.kind), Ok(Kind::Provisioning));
     assert_eq!(look(Request, br#"{"message":"CAQ=","token":"t"}"#).map(|m| m.kind), Ok(Kind::CertificateRequest));
@@ -523,6 +570,23 @@ fn what_is_wrapped_too_often_is_told_from_what_nobody_knows() {
     }
     assert!(found[..6].iter().all(|found| *found == Ok(Kind::Renewal)), "{found:?}");
     assert_eq!(found[11], Err(Unrecognised::Tangled));
+}
+
+/// There is no number of wrappings between those that are looked into and those that are too many.
+#[test]
+fn a_message_in_any_number_of_wrappings_is_recognised_or_tangled() {
+    for wrap in [|body: &[u8]| b64(body).into_bytes(), |body: &[u8]| format!("[\"{}\"]", b64(body)).into_bytes()] {
+        let mut body = vector("wv_new_clientid.bin");
+        let mut found = Vec::new();
+        for _ in 0..14 {
+            body = wrap(&body);
+            found.push(look(Request, &body).map(|message| message.kind));
+        }
+        assert!(
+            found.iter().all(|found| matches!(found, Ok(Kind::LicenseRequest) | Err(Unrecognised::Tangled))),
+            "{found:?}"
+        );
+    }
 }
 
 #[test]

@@ -21,8 +21,6 @@ use super::runs;
 
 /// Longest head before a message.
 const HEAD_MAX: usize = 4096;
-/// Parts of one multipart body.
-const PARTS_MAX: usize = 64;
 /// As RFC 2046 section 5.1.1 has it.
 const BOUNDARY_MAX: usize = 70;
 /// Longest head of a PlayReady element before its name: `<prefix:Envelope`.
@@ -57,9 +55,6 @@ impl Search {
             let close = closing_quote(text, open + 1);
             let inner = text.get(open + 1..close).unwrap_or_default();
             let plain = Text::new(inner).unescape();
-            if let Some(narrow) = narrow(&plain) {
-                self.descend(&narrow);
-            }
             self.descend(&plain);
             outside = close + 1;
         }
@@ -105,9 +100,14 @@ impl Search {
         if memchr(b'<', text).is_none() && memchr(b'&', text).is_none() {
             return;
         }
-        for piece in text.split(|byte| matches!(byte, b'<' | b'>')).filter(|piece| memchr(b'&', piece).is_some()) {
-            if let Some(plain) = runs::without_references(piece) {
-                self.descend(&plain);
+        for piece in text.split(|byte| matches!(byte, b'<' | b'>')) {
+            self.peel_references(piece);
+        }
+        // Text between tags may hold a `>` that is no tag's end.
+        for piece in text.split(|byte| *byte == b'<') {
+            let data = memchr(b'>', piece).and_then(|end| piece.get(end + 1..)).unwrap_or_default();
+            if memchr(b'>', data).is_some() {
+                self.peel_references(data);
             }
         }
         let mut rest = text;
@@ -122,6 +122,14 @@ impl Search {
             && let Some(message) = playready::read(self.direction, inner)
         {
             self.note_wrapped(message, inner.len());
+        }
+    }
+
+    fn peel_references(&mut self, piece: &[u8]) {
+        if memchr(b'&', piece).is_some()
+            && let Some(plain) = runs::without_references(piece)
+        {
+            self.descend(&plain);
         }
     }
 
@@ -180,22 +188,35 @@ impl Search {
         let boundaries = [said, shown].into_iter().flatten();
         for boundary in boundaries.filter(|boundary| (1..=BOUNDARY_MAX).contains(&boundary.len())) {
             let delimiter = [b"--", boundary].concat();
-            let starts = memmem::find_iter(body, &delimiter).take(PARTS_MAX).collect::<Vec<_>>();
-            for (number, start) in starts.iter().enumerate() {
-                let end = starts.get(number + 1).copied().unwrap_or(body.len());
-                let part = body.get(start + delimiter.len()..end).unwrap_or_default();
-                let Some(value) = part_value(part) else { continue };
-                self.descend(value);
+            let mut starts = memmem::find_iter(body, &delimiter).peekable();
+            while let Some(start) = starts.next().filter(|_| !self.is_done()) {
+                let end = starts.peek().copied().unwrap_or(body.len());
+                self.peel_part(body.get(start + delimiter.len()..end).unwrap_or_default());
             }
+        }
+    }
+
+    fn peel_part(&mut self, part: &[u8]) {
+        let Some((head, value)) = split_part(part) else { return };
+        let field = |name| head.lines().find_map(|line| field_value(line, name));
+        self.descend_as(field("content-type"), value);
+        if field("content-transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("quoted-printable")) {
+            self.descend(&runs::without_soft_breaks(value));
         }
     }
 }
 
-/// Behind the head of a part, without the line end before the next delimiter.
-fn part_value(part: &[u8]) -> Option<&[u8]> {
-    let value = part.get(behind_head(part)?..)?;
+/// Head and value of a part, without the line end before the next delimiter.
+fn split_part(part: &[u8]) -> Option<(&str, &[u8])> {
+    let (head, value) = part.split_at_checked(behind_head(part)?)?;
     let value = value.strip_suffix(b"\n").unwrap_or(value);
-    Some(value.strip_suffix(b"\r").unwrap_or(value))
+    Some((std::str::from_utf8(head).unwrap_or_default(), value.strip_suffix(b"\r").unwrap_or(value)))
+}
+
+/// What a line says of the field of this name.
+fn field_value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (found, value) = line.split_once(':')?;
+    found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
 }
 
 /// Behind the first empty line.
@@ -233,16 +254,6 @@ fn closing_quote(text: &[u8], from: usize) -> usize {
         at += 2;
     }
     text.len()
-}
-
-/// The bytes that a text stands for if each of its characters is one: how scripts turn bytes into strings.
-fn narrow(text: &[u8]) -> Option<Vec<u8>> {
-    let begins = text.first().is_some_and(|byte| *byte < b' ');
-    let wide = || text.iter().any(|byte| *byte >= 0x80);
-    if !begins || !wide() {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
 /// From the first tag of an envelope to the last.

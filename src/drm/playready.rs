@@ -89,15 +89,19 @@ impl<'a> Scan<'a> {
         match (self.path.as_slice(), tag) {
             ([], Tag::Envelope) => {}
             ([], _) => return None,
-            ([Tag::Envelope, Tag::Body], _) => self.operation(operation(self.direction, name)?)?,
+            ([Tag::Envelope, Tag::Body], _) => {
+                if let Some(kind) = operation(self.direction, name) {
+                    self.operation(kind)?;
+                }
+            }
             ([.., Tag::La], Tag::CustomData) => self.custom = Some(String::new()),
             ([.., Tag::CustomData], _) => self.custom = None,
             (path, Tag::Kid) if path.contains(&Tag::WrmHeader) => self.key_id_attribute(start),
             _ => {}
         }
-        if self.message.is_some() && is_about_a_license(self.direction, name) {
+        if is_about_a_license(self.direction, name) {
             let kind = license_kind(self.direction);
-            self.change(|message| message.kind = kind);
+            self.message.get_or_insert_with(|| Message::new(System::PlayReady, kind)).kind = kind;
         }
         self.leaf = Leaf::Empty;
         self.path.push(tag);
@@ -266,8 +270,11 @@ mod tests {
             (format!("<AcknowledgeLicense/></Body><Body>{license}"), Some(Kind::LicenseRequest)),
             (told_early, Some(Kind::LicenseRequest)),
             ("<AcknowledgeLicense/><LeaveDomain/>".to_owned(), None),
-            (format!("<Unknown>{license}</Unknown>"), None),
-            (format!("{license}<Unknown/>"), None),
+            (format!("<Unknown>{license}</Unknown>"), Some(Kind::LicenseRequest)),
+            (format!("<Unknown/>{license}"), Some(Kind::LicenseRequest)),
+            (format!("{license}<Unknown/>"), Some(Kind::LicenseRequest)),
+            (format!("</Body><Body>{license}"), Some(Kind::LicenseRequest)),
+            ("<Unknown/>".to_owned(), None),
         ];
         for (body, kind) in rows {
             let text = format!("<Envelope {NAMES}><Body>{body}</Body></Envelope>");

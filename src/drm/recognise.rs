@@ -98,17 +98,26 @@ impl Search {
     }
 
     fn look_at_body(&mut self, content_type: Option<&str>, body: &[u8]) {
-        self.look(body);
+        self.look(content_type, body);
         if !self.is_done() {
-            self.peel_multipart(content_type, body);
             self.peel_head(body);
         }
     }
 
-    fn look(&mut self, bytes: &[u8]) {
+    fn look(&mut self, content_type: Option<&str>, bytes: &[u8]) {
         if self.look_at_bare(bytes) {
             return;
         }
+        if let Some(narrow) = narrow(bytes) {
+            self.descend(&narrow);
+        }
+        self.look_at_letters(bytes);
+        if !self.is_done() {
+            self.peel_multipart(content_type, bytes);
+        }
+    }
+
+    fn look_at_letters(&mut self, bytes: &[u8]) {
         if let Some(text) = utf16::transcode(bytes) {
             self.look_at_text(trim(text.as_bytes()));
         } else if self.depth == 0 || is_text(bytes) {
@@ -134,6 +143,11 @@ impl Search {
 
     /// Looks at what was inside, one level deeper.
     pub(super) fn descend(&mut self, inner: &[u8]) {
+        self.descend_as(None, inner);
+    }
+
+    /// The same, where its wrapping says of what type it is.
+    pub(super) fn descend_as(&mut self, content_type: Option<&str>, inner: &[u8]) {
         if inner.is_empty() || self.is_done() {
             return;
         }
@@ -141,11 +155,12 @@ impl Search {
             return;
         }
         if self.depth == DEPTH_MAX {
-            self.tangled |= inner.len() >= TANGLED_MIN && is_text(inner);
+            let may_wrap = || is_text(inner) || utf16::transcode(inner).is_some();
+            self.tangled |= !self.look_at_bare(inner) && inner.len() >= TANGLED_MIN && may_wrap();
             return;
         }
         self.depth += 1;
-        self.look(inner);
+        self.look(content_type, inner);
         self.depth -= 1;
     }
 
@@ -229,7 +244,7 @@ impl Search {
 const WEIGHT_MAX: u8 = 6;
 
 /// How much a message asks for, or gives.
-fn weight(message: &Message) -> u8 {
+pub(super) fn weight(message: &Message) -> u8 {
     match message.kind {
         Kind::License => WEIGHT_MAX,
         Kind::LicenseRequest if !message.offline => WEIGHT_MAX,
@@ -252,6 +267,16 @@ fn is_text(bytes: &[u8]) -> bool {
         Err(error) => error.error_len().is_none(),
     };
     valid && !probe.iter().any(control)
+}
+
+/// The bytes that a text stands for if each of its characters is one: how scripts turn bytes into strings.
+pub(super) fn narrow(text: &[u8]) -> Option<Vec<u8>> {
+    let begins = text.first().is_some_and(|byte| *byte < b' ');
+    let wide = || text.iter().any(|byte| *byte >= 0x80);
+    if !begins || !wide() {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
 /// Without a byte order mark, and without the white space around the text.

@@ -147,6 +147,24 @@ fn number(text: &[u8]) -> (Option<u8>, usize) {
     (byte, written)
 }
 
+/// Quoted-printable text (RFC 2045, section 6.7) as bytes; what is no escape stands for itself.
+pub(super) fn without_soft_breaks(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match (byte, behind) {
+            (b'=', [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..]) => rest = behind,
+            (b'=', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                bytes.extend(percent_encoding::percent_decode(&[b'%', *high, *low]));
+                rest = behind;
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    bytes
+}
+
 /// With the five references of XML and those by number resolved; none where there is none to resolve.
 pub(super) fn without_references(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());

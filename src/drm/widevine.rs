@@ -6,6 +6,7 @@
 
 use super::message::{Direction, Kind, Lease, Message, System};
 use super::protobuf::{Fields, Malformed, Value};
+use super::recognise::weight;
 use super::widevine_request;
 use crate::secret::Fingerprint;
 
@@ -15,15 +16,16 @@ const CERTIFICATE_REQUEST_MAX: usize = 8;
 /// `LicenseIdentification.type` and the license type of a license request.
 pub(super) const OFFLINE: u64 = 2;
 
-/// A SignedMessage.
+/// A SignedMessage. Only what is inside its `msg` is signed, so that anybody can add a type or another message to it:
+/// of several in a request nobody knows which one the server takes, and the one that asks for most counts.
 pub(super) fn read(direction: Direction, body: &[u8]) -> Result<Message, Malformed> {
     let signed = Signed::read(body)?;
     match (direction, signed.kind) {
         (Direction::Request, Some(4)) if signed.msg.is_none() && body.len() <= CERTIFICATE_REQUEST_MAX => {
             Ok(Message::new(System::Widevine, Kind::CertificateRequest))
         }
-        // Desktop CDMs leave the type out, set-top CDMs write it, and an unknown one counts as left out.
-        (Direction::Request, None | Some(0 | 1 | 6..)) => widevine_request::read(signed.checked()?),
+        (Direction::Request, _) if signed.may_ask => signed.request(body),
+        (Direction::Reply, _) if signed.is_ambiguous => Err(Malformed),
         (Direction::Reply, Some(2)) => license(signed.checked()?),
         (Direction::Reply, Some(3)) => error(signed.msg.ok_or(Malformed)?),
         (Direction::Reply, Some(5)) => certificate(signed.msg.ok_or(Malformed)?),
@@ -39,7 +41,13 @@ pub(super) fn provisioning(body: &[u8]) -> Result<Message, Malformed> {
 
 #[derive(Default)]
 struct Signed<'a> {
+    /// Several types that differ, or several messages.
+    is_ambiguous: bool,
+    /// The last one.
     kind: Option<u64>,
+    /// No type, or among them one with which a server may take the message for a license request.
+    may_ask: bool,
+    /// The last one.
     msg: Option<&'a [u8]>,
     signature: Option<&'a [u8]>,
 }
@@ -51,15 +59,37 @@ impl<'a> Signed<'a> {
         // A field of another type than it should have is an unknown field, as parsers take it.
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                // The last one counts, but not every parser knows that.
-                (1, Value::Varint(kind)) if signed.kind.is_none_or(|before| before == kind) => signed.kind = Some(kind),
-                (2, Value::Bytes(msg)) if signed.msg.is_none() => signed.msg = Some(msg),
-                (1, Value::Varint(_)) | (2, Value::Bytes(_)) => return Err(Malformed),
+                (1, Value::Varint(kind)) => {
+                    signed.is_ambiguous |= signed.kind.is_some_and(|before| before != kind);
+                    // Set-top CDMs write 1, an unknown type counts as left out, and a server may pass over the type
+                    // of a certificate request (4) that has a message.
+                    signed.may_ask |= matches!(kind, 0 | 1 | 4 | 6..);
+                    signed.kind = Some(kind);
+                }
+                (2, Value::Bytes(msg)) => {
+                    signed.is_ambiguous |= signed.msg.is_some();
+                    signed.msg = Some(msg);
+                }
                 (3, Value::Bytes(signature)) => signed.signature = Some(signature),
                 (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
             }
         }
+        // Desktop CDMs leave the type out.
+        signed.may_ask |= signed.kind.is_none();
         Ok(signed)
+    }
+
+    fn request(&self, body: &[u8]) -> Result<Message, Malformed> {
+        let mut found = widevine_request::read(self.checked()?);
+        if self.is_ambiguous {
+            let mut fields = Fields::of(body);
+            while let Some((number, value)) = fields.next()? {
+                let (2, Value::Bytes(msg)) = (number, value) else { continue };
+                let least = found.as_ref().map_or(0, weight);
+                found = widevine_request::read(msg).ok().filter(|other| weight(other) > least).map_or(found, Ok);
+            }
+        }
+        found
     }
 
     /// The message inside, if it is signed: license requests and licenses always are.
