@@ -171,13 +171,18 @@ pub(super) fn content_token(
     custom_data: Option<&Secret>,
 ) -> Option<Secret> {
     sources.iter().find_map(|source| match source {
-        TokenSource::CustomData => custom_data.cloned(),
+        TokenSource::CustomData => custom_data.filter(|data| holds_token(data.expose())).cloned(),
         TokenSource::Header(name) => {
             let value = headers.get(name)?.to_str().ok()?.trim();
-            Some(without_scheme(value)).filter(|token| !token.is_empty()).map(Secret::new)
+            Some(without_scheme(value)).filter(|text| holds_token(text)).map(Secret::new)
         }
-        TokenSource::Query(name) => query::value(query, name).map(Secret::new),
+        TokenSource::Query(name) => query::value(query, name).filter(|text| holds_token(text)).map(Secret::new),
     })
+}
+
+/// Separators, quotes and blanks alone are no token: a killed device could else put a comma where it sends none.
+fn holds_token(text: &str) -> bool {
+    text.split(',').any(|part| without_scheme(part.trim()).chars().any(char::is_alphanumeric))
 }
 
 /// Whether a token beside the one that counts asks for a session, or cannot be read: in its list, in another place of
@@ -198,6 +203,7 @@ pub(super) fn asks_beside(
 fn without_scheme(value: &str) -> &str {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        None if value.eq_ignore_ascii_case("bearer") => "",
         Some(_) | None => value,
     }
 }
@@ -288,8 +294,12 @@ mod tests {
             ("Basic t", None, Some("Basic t")),
             ("t", Some("token=q"), Some("t")),
             ("", Some("token=q"), Some("q")),
-            ("Bearer ", Some("token=q"), Some("Bearer")),
+            ("Bearer ", Some("token=q"), Some("q")),
             ("", None, None),
+            (", ,", Some("token=%20"), None),
+            ("\"\"", Some("token=,"), None),
+            ("Bearer , bearer", Some("token=%09"), None),
+            (", t", None, Some(", t")),
         ] {
             let found = content_token(&sources, &headers(&[("authorization", line)]), query, None);
             assert_eq!(found.as_ref().map(Secret::expose), token, "{line:?} {query:?}");

@@ -104,6 +104,14 @@ async fn a_device_without_tokens_stays_killed_whatever_key_it_asks_for_until_it_
     for call in [asks(crate::drm::KID), asks(crate::drm::KID2), tv.license("x"), tv.post("nobody knows this")] {
         assert_eq!(call.await.error(), (403, KILLED.to_owned()));
     }
+    for no_token in [",", ", ,", "\"\"", "Bearer", " "] {
+        let call = asks(crate::drm::KID).header("nv-authorizations", no_token);
+        assert_eq!(call.await.error(), (403, KILLED.to_owned()), "{no_token:?}");
+    }
+    for no_token in ["", "%20", ",", "%09"] {
+        let call = asks(crate::drm::KID).below(&format!("?token={no_token}"));
+        assert_eq!(call.await.error(), (403, KILLED.to_owned()), "{no_token:?}");
+    }
     assert_eq!(server.seen().len(), 1);
     assert!(phone.post(CLEARKEY).await.is_good(), "another device is none of it");
 
