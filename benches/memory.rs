@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use sidebeat::clock::Clock;
-use sidebeat::config::{Limits, Server};
+use sidebeat::config::{ServerLimits, ServerSettings};
 use sidebeat::drm::{Kind, Message, System};
 use sidebeat::edge::{Counters, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, body};
 use sidebeat::ids::SessionId;
@@ -233,9 +233,9 @@ impl Handler for Echo {
     }
 }
 
-fn limits() -> Limits {
+fn limits() -> ServerLimits {
     const MANY: usize = 1_000_000;
-    Limits {
+    ServerLimits {
         body: DAY,
         body_max: 64 << 10,
         body_memory: 1 << 40,
@@ -283,7 +283,8 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
     let config =
         sidebeat::config::parse(CONFIG, Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
     let plain = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    let server = Server { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
+    let server =
+        ServerSettings { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
     let edge = Edge::bind(&server, tasks.clone(), Arc::new(Counters::default())).await?;
     let address = edge.addresses().first().ok_or("no address")?.address;
     let serving = edge.serve(|_| Arc::new(Echo))?;

@@ -40,7 +40,7 @@ pub use self::sockets::{InheritedSockets, SocketFault};
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
-use crate::config::{Config, Faults, OnExit};
+use crate::config::{Config, ConfigFaults, OnExit};
 use crate::edge::{Bound, Counters, Edge};
 use crate::gateway::{ConfiguredRoutes, Routes, SingleFlight};
 use crate::sessions::{self, Pump, Sessions};
@@ -220,7 +220,7 @@ impl App {
     }
 
     /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
-    pub fn reloading(mut self, load: impl Fn() -> Result<Config, Faults> + Send + Sync + 'static) -> Self {
+    pub fn reloading(mut self, load: impl Fn() -> Result<Config, ConfigFaults> + Send + Sync + 'static) -> Self {
         if let Some(reload) = Arc::get_mut(&mut self.reload) {
             reload.load = Some(Box::new(load));
         }

@@ -12,7 +12,7 @@ use crate::admin::{self, Order};
 use crate::app::{self, App, InheritedSockets, Launcher, Predecessor, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config, Endpoint, Faults, Log, LogFormat, StoreKind};
+use crate::config::{self, Config, ConfigFaults, Endpoint, LogFormat, LogSettings, StoreKind};
 use crate::demo;
 use crate::edge::certs;
 use crate::headend::{Headend, Options};
@@ -36,7 +36,7 @@ pub fn run(command: Command) -> ExitCode {
             if let Err(faults) = app::check_files(&checked) {
                 return complain_of(&config, faults);
             }
-            let Faults(warnings) = &checked.warnings;
+            let ConfigFaults(warnings) = &checked.warnings;
             let count = match warnings.len() {
                 0 => String::new(),
                 1 => ", 1 warning".to_owned(),
@@ -80,13 +80,13 @@ fn with_config(file: &Path, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     }
 }
 
-fn complain_of(file: &Path, Faults(faults): Faults) -> ExitCode {
+fn complain_of(file: &Path, ConfigFaults(faults): ConfigFaults) -> ExitCode {
     let count = faults.len();
     let plural = if count == 1 { "" } else { "s" };
-    complain(&format!("{}: {count} fault{plural}\n{}", file.display(), Faults(faults).to_string().trim_end()))
+    complain(&format!("{}: {count} fault{plural}\n{}", file.display(), ConfigFaults(faults).to_string().trim_end()))
 }
 
-fn load(file: &Path) -> Result<Config, Faults> {
+fn load(file: &Path) -> Result<Config, ConfigFaults> {
     let environment =
         std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     config::load(file, environment)
@@ -190,7 +190,7 @@ async fn demo(check: bool) -> ExitCode {
 }
 
 fn start_plain_log(filter: &str) {
-    telemetry::start_log(&Log { hashed_identities: false, filter: filter.to_owned(), format: LogFormat::Text });
+    telemetry::start_log(&LogSettings { hashed_identities: false, filter: filter.to_owned(), format: LogFormat::Text });
 }
 
 fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode {

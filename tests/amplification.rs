@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use sidebeat::config::Names;
+use sidebeat::config::FieldNames;
 use sidebeat::drm::{self, Direction, System};
 use sidebeat::ids::PlaybackId;
 use sidebeat::manifest::{
@@ -573,7 +573,7 @@ fn a_message_beside_the_body_costs_no_more_than_its_size() {
 /// What an app asks its authorization service for, as it is read, led through the proxy, or passed on.
 #[test]
 fn an_authorization_costs_no_more_than_its_size() {
-    let names = Names::default();
+    let names = FieldNames::default();
     let (content_paths, license_paths) = (vec!["data.items.url".to_owned()], vec!["drm.url".to_owned()]);
     let targets = Targets {
         base: "https://proxy.example",

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use edge_support::{GENEROUS, Recorder, Running, Setup, ask, limits, read_reply, read_to_end, server, status};
 use edge_tls::{Client, H1, H2};
-use sidebeat::config::Limits;
+use sidebeat::config::ServerLimits;
 use sidebeat::edge::{Counters, Edge, Serving};
 use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -227,7 +227,7 @@ async fn until(stream: &mut Box<dyn Pipe>, what: &str) -> String {
 
 #[tokio::test]
 async fn a_connection_at_the_end_of_its_lifetime_has_one_more_request_answered() {
-    let edge = Setup { limits: Limits { lifetime: SHORT * 4, ..limits() }, ..Setup::default() }.run().await;
+    let edge = Setup { limits: ServerLimits { lifetime: SHORT * 4, ..limits() }, ..Setup::default() }.run().await;
     let mut connections = connect_both(&edge).await;
     for (stream, _) in &mut connections {
         assert_eq!(status(&ask(stream, GET).await.unwrap()), 200);
@@ -251,7 +251,7 @@ async fn a_connection_at_the_end_of_its_lifetime_has_one_more_request_answered()
 async fn connections_in_the_backlog_are_answered_when_drain_begins() {
     /// More than a worker takes at once before it looks whether it is to stop.
     const CONNECTIONS: usize = 300;
-    let limits = Limits { connections: 1_000, connections_per_address: 1_000, ..limits() };
+    let limits = ServerLimits { connections: 1_000, connections_per_address: 1_000, ..limits() };
     for operators in [false, true] {
         let (tasks, _deaths) = Tasks::new();
         let counters = Arc::new(Counters::default());

@@ -13,7 +13,7 @@ use edge_support::{GENEROUS, Running, Setup, ask, limits, make_pair, read_reply,
 use edge_tls::{Client, H1, H2};
 use http::Version;
 use rustls::pki_types::CertificateDer;
-use sidebeat::config::{Limits, Origins};
+use sidebeat::config::{AllowedOrigins, ServerLimits};
 use sidebeat::edge::{Breach, Edge, Handler};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const HOLD: &str = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(150);
 
-fn setup(limits: Limits) -> Setup {
+fn setup(limits: ServerLimits) -> Setup {
     Setup { limits, ..Setup::default() }
 }
 
@@ -92,7 +92,7 @@ async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
 /// Whatever is written of a request: in the middle of its first word, and byte by byte.
 #[tokio::test]
 async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handshake() {
-    let edge = setup(Limits { handshake: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { handshake: SHORT, ..limits() }).run().await;
     let mut stream = TcpStream::connect(edge.tls).await.unwrap();
     stream.set_nodelay(true).unwrap();
     for byte in b"GET /a" {
@@ -238,7 +238,7 @@ async fn a_client_certificate_names_the_device() {
 
 #[tokio::test]
 async fn a_silent_client_is_closed() {
-    let edge = setup(Limits { first_byte: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { first_byte: SHORT, ..limits() }).run().await;
     assert_eq!(read_to_end(&mut edge.connect().await).await, b"");
     let client = Client::trusting(edge.directory.path());
     for protocol in [H1, H2] {
@@ -253,7 +253,7 @@ async fn a_silent_client_is_closed() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_closed() {
-    let edge = setup(Limits { handshake: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { handshake: SHORT, ..limits() }).run().await;
     let mut stream = tokio::net::TcpStream::connect(edge.tls).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, b"");
     edge.until_no_connection().await;
@@ -262,7 +262,7 @@ async fn a_handshake_that_does_not_come_is_closed() {
 
 #[tokio::test]
 async fn half_a_head_and_an_idle_connection_are_closed() {
-    let edge = setup(Limits { idle: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { idle: SHORT, ..limits() }).run().await;
     let mut half = edge.connect().await;
     half.write_all(b"GET /a HTTP/1.1\r\nHost").await.unwrap();
     read_to_end(&mut half).await;
@@ -279,7 +279,7 @@ async fn half_a_head_and_an_idle_connection_are_closed() {
 /// An event stream, or a segment of a slow line.
 #[tokio::test]
 async fn a_connection_whose_reply_still_flows_is_not_idle() {
-    let edge = setup(Limits { drain: SHORT, idle: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { drain: SHORT, idle: SHORT, ..limits() }).run().await;
     let client = Client::trusting(edge.directory.path()).speaking(H2);
     let mut flows = client.calls(&edge).await;
     let others = async {
@@ -297,7 +297,7 @@ async fn a_connection_whose_reply_still_flows_is_not_idle() {
 
 #[tokio::test]
 async fn half_a_body_is_answered_408() {
-    let edge = setup(Limits { body: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { body: SHORT, ..limits() }).run().await;
     let mut stream = edge.connect().await;
     let reply = ask(&mut stream, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello").await.unwrap();
     assert_eq!(status(&reply), 408);
@@ -315,7 +315,7 @@ async fn half_a_body_is_answered_408() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed() {
-    let edge = setup(Limits { idle: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { idle: SHORT, ..limits() }).run().await;
     let mut stream = edge.connect().await;
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     edge.begun().await;
@@ -326,7 +326,7 @@ async fn a_client_that_does_not_read_is_closed() {
 
 #[tokio::test]
 async fn a_connection_ends_with_its_lifetime_but_not_its_call() {
-    let edge = setup(Limits { lifetime: SHORT, ..limits() }).run().await;
+    let edge = setup(ServerLimits { lifetime: SHORT, ..limits() }).run().await;
     let (mut held, mut idle) = (edge.connect().await, edge.connect().await);
     ask(&mut idle, GET).await.unwrap();
     held.write_all(HOLD.as_bytes()).await.unwrap();
@@ -342,7 +342,7 @@ async fn a_connection_ends_with_its_lifetime_but_not_its_call() {
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed_at_once() {
-    let edge = setup(Limits { connections: 1, ..limits() }).run().await;
+    let edge = setup(ServerLimits { connections: 1, ..limits() }).run().await;
     let mut first = edge.connect().await;
     // While its call runs; an idle one would make room.
     first.write_all(HOLD.as_bytes()).await.unwrap();
@@ -357,7 +357,7 @@ async fn a_connection_too_many_is_closed_at_once() {
 
 #[tokio::test]
 async fn a_call_too_many_is_shed_with_403() {
-    let edge = setup(Limits { in_flight: 1, ..limits() }).run().await;
+    let edge = setup(ServerLimits { in_flight: 1, ..limits() }).run().await;
     let mut first = edge.connect().await;
     first.write_all(HOLD.as_bytes()).await.unwrap();
     edge.begun().await;
@@ -409,7 +409,7 @@ async fn every_worker_serves() {
 
 #[tokio::test]
 async fn cross_origin_headers_are_on_every_reply() {
-    let origins = Origins::List(vec!["https://tv.example".to_owned()]);
+    let origins = AllowedOrigins::List(vec!["https://tv.example".to_owned()]);
     let edge = Setup { origins, ..Setup::default() }.run().await;
     let preflight =
         "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type,cmcd-session\r\n";
@@ -512,7 +512,7 @@ async fn a_proxy_protocol_header_comes_before_the_tls_handshake() {
 
 #[tokio::test]
 async fn without_a_good_proxy_protocol_header_a_connection_is_closed_and_counted() {
-    let short = Limits { first_byte: SHORT, ..limits() };
+    let short = ServerLimits { first_byte: SHORT, ..limits() };
     let edge = Setup { limits: short, proxy_protocol: true, ..trusting_this_machine() }.run().await;
     for bytes in [GET, "PROXY TCP4 nobody 10.0.0.1 1 2\r\n", "PROXY TCP4 203.0.113.9 10.0.", ""] {
         let mut stream = edge.connect().await;
@@ -538,7 +538,7 @@ async fn a_strangers_proxy_protocol_header_closes_its_connection() {
 
 #[tokio::test]
 async fn what_a_foreign_page_loads_without_an_origin_is_refused() {
-    let origins = Origins::List(vec!["https://tv.example".to_owned()]);
+    let origins = AllowedOrigins::List(vec!["https://tv.example".to_owned()]);
     let edge = Setup { origins, ..Setup::default() }.run().await;
     for (headers, expected) in [
         ("Host: localhost", 200),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use edge_support::{GENEROUS, Running, Setup, ask, limits, read_reply, read_to_end, status};
 use edge_tls::{Client, H2};
-use sidebeat::config::Limits;
+use sidebeat::config::ServerLimits;
 use sidebeat::edge::AddressResource;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,13 +27,13 @@ const SHORT: Duration = Duration::from_millis(150);
 const GREEDY: u8 = 2;
 
 /// As the configuration has them unless it says otherwise.
-fn defaults() -> Limits {
+fn defaults() -> ServerLimits {
     let least = "[[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example/\"\n";
     let config = sidebeat::config::parse(least, std::path::Path::new("."), std::iter::empty());
     config.unwrap_or_else(|faults| panic!("{faults}")).server.limits
 }
 
-async fn run(limits: Limits) -> Running {
+async fn run(limits: ServerLimits) -> Running {
     Setup { limits, ..Setup::default() }.run().await
 }
 
@@ -121,8 +121,8 @@ async fn half_bodies_of_one_address_cost_no_other_a_call() {
 /// Even where the address may have all these connections: half a body takes no call's place.
 #[tokio::test]
 async fn a_call_takes_its_place_when_its_body_is_complete() {
-    let roomy = Limits { connections_per_address: 2_000, new_connections_per_address: 100_000, ..defaults() };
-    let edge = run(Limits { in_flight: 1, in_flight_per_address: 1, ..roomy }).await;
+    let roomy = ServerLimits { connections_per_address: 2_000, new_connections_per_address: 100_000, ..defaults() };
+    let edge = run(ServerLimits { in_flight: 1, in_flight_per_address: 1, ..roomy }).await;
     let mut half = flood(&edge, 1_050, HALF_BODY).await;
     others_are_served(&edge, 20).await;
     assert_eq!(edge.serving.calls(), 0);
@@ -134,7 +134,7 @@ async fn a_call_takes_its_place_when_its_body_is_complete() {
 /// Each address keeps to its share, and together they want more connections than there may be.
 #[tokio::test]
 async fn half_bodies_of_many_addresses_lock_nobody_out() {
-    let edge = run(Limits { connections: 64, connections_per_address: 4, ..defaults() }).await;
+    let edge = run(ServerLimits { connections: 64, connections_per_address: 4, ..defaults() }).await;
     let mut half = Vec::new();
     for host in 110..160 {
         for _ in 0..4 {
@@ -152,7 +152,7 @@ async fn half_bodies_of_many_addresses_lock_nobody_out() {
 
 #[tokio::test]
 async fn the_bodies_of_one_address_are_bounded_in_bytes() {
-    let edge = run(Limits { body_memory_per_address: 100, body_max: 64, ..limits() }).await;
+    let edge = run(ServerLimits { body_memory_per_address: 100, body_max: 64, ..limits() }).await;
     let head = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 60\r\n\r\n";
     let (mut first, mut second) = (connect_from(GREEDY, edge.plain).await, connect_from(GREEDY, edge.plain).await);
     // The first is held in the middle of its call, so its bytes stay.
@@ -173,7 +173,7 @@ async fn the_bodies_of_one_address_are_bounded_in_bytes() {
 
 #[tokio::test]
 async fn all_bodies_together_are_bounded_in_bytes() {
-    let edge = run(Limits { body_memory: 100, body_max: 64, ..limits() }).await;
+    let edge = run(ServerLimits { body_memory: 100, body_max: 64, ..limits() }).await;
     let mut first = connect_from(GREEDY, edge.plain).await;
     let holding = format!("POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 60\r\n\r\n{}", "x".repeat(60));
     first.write_all(holding.as_bytes()).await.unwrap();
@@ -186,7 +186,7 @@ async fn all_bodies_together_are_bounded_in_bytes() {
 
 #[tokio::test]
 async fn an_address_has_so_many_calls_in_flight_and_no_more() {
-    let edge = run(Limits { in_flight_per_address: 2, ..limits() }).await;
+    let edge = run(ServerLimits { in_flight_per_address: 2, ..limits() }).await;
     let mut held = flood(&edge, 2, HOLD).await;
     edge.begun().await;
     edge.begun().await;
@@ -208,8 +208,8 @@ async fn an_address_has_so_many_calls_in_flight_and_no_more() {
 #[tokio::test]
 async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_households() {
     const HOUSEHOLD: usize = 2;
-    let limits = Limits { in_flight: 200, in_flight_per_address: 25, ..defaults() };
-    let edge = run(Limits { connections_per_address: 100, ..limits }).await;
+    let limits = ServerLimits { in_flight: 200, in_flight_per_address: 25, ..defaults() };
+    let edge = run(ServerLimits { connections_per_address: 100, ..limits }).await;
     let (mut held, mut begun) = (Vec::new(), 0);
     for host in 110..122 {
         for _ in 0..25 {
@@ -242,7 +242,7 @@ async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_househol
 /// A load balancer that is not told of speaks for all: it may have all places.
 #[tokio::test]
 async fn where_one_address_may_have_every_call_it_gets_them() {
-    let edge = run(Limits { in_flight: 12, in_flight_per_address: 12, ..limits() }).await;
+    let edge = run(ServerLimits { in_flight: 12, in_flight_per_address: 12, ..limits() }).await;
     let _held = flood(&edge, 12, HOLD).await;
     for _ in 0..12 {
         edge.begun().await;
@@ -254,7 +254,7 @@ async fn where_one_address_may_have_every_call_it_gets_them() {
 /// Many streams of one HTTP/2 connection are as many calls.
 #[tokio::test]
 async fn streams_of_one_connection_count_as_calls_of_their_address() {
-    let edge = run(Limits { in_flight_per_address: 1, ..limits() }).await;
+    let edge = run(ServerLimits { in_flight_per_address: 1, ..limits() }).await;
     let mut calls = Client::trusting(edge.directory.path()).speaking(H2).calls(&edge).await;
     let mut other = calls.clone();
     let refused = async {
@@ -270,7 +270,7 @@ async fn streams_of_one_connection_count_as_calls_of_their_address() {
 /// A reply that nobody reads counts until it is sent: its address cannot pile up replies in our memory.
 #[tokio::test]
 async fn replies_that_nobody_reads_count_for_their_address_alone() {
-    let edge = run(Limits { in_flight_per_address: 3, ..limits() }).await;
+    let edge = run(ServerLimits { in_flight_per_address: 3, ..limits() }).await;
     let mut unread = flood(&edge, 3, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await;
     for _ in 0..3 {
         edge.begun().await;
@@ -286,7 +286,7 @@ async fn replies_that_nobody_reads_count_for_their_address_alone() {
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_no_more() {
-    let edge = run(Limits { connections_per_address: 3, ..limits() }).await;
+    let edge = run(ServerLimits { connections_per_address: 3, ..limits() }).await;
     let mut held = flood(&edge, 3, GET).await;
     for stream in &mut held {
         assert_eq!(status(&read_reply(stream).await.unwrap()), 200);
@@ -305,7 +305,7 @@ async fn an_address_has_so_many_connections_and_no_more() {
 #[tokio::test]
 async fn connections_on_which_nothing_happens_lock_nobody_out() {
     for what in ["silent", "half a head", "kept alive", "a handshake that does not come", "HTTP/2 without a request"] {
-        let edge = run(Limits { connections: 8, ..limits() }).await;
+        let edge = run(ServerLimits { connections: 8, ..limits() }).await;
         let mut greedy = Vec::new();
         for _ in 0..30 {
             let to = if what.starts_with("a handshake") { edge.tls } else { edge.plain };
@@ -334,7 +334,7 @@ async fn connections_on_which_nothing_happens_lock_nobody_out() {
 
 #[tokio::test]
 async fn a_running_call_gives_its_connection_to_nobody() {
-    let edge = run(Limits { connections: 2, ..limits() }).await;
+    let edge = run(ServerLimits { connections: 2, ..limits() }).await;
     let mut held = flood(&edge, 2, HOLD).await;
     edge.begun().await;
     edge.begun().await;
@@ -349,7 +349,7 @@ async fn a_running_call_gives_its_connection_to_nobody() {
 
 #[tokio::test]
 async fn a_head_has_a_deadline_of_its_own_and_an_idle_connection_a_longer_one() {
-    let edge = run(Limits { head: SHORT, ..limits() }).await;
+    let edge = run(ServerLimits { head: SHORT, ..limits() }).await;
     let mut idle = edge.connect().await;
     assert_eq!(status(&ask(&mut idle, GET).await.unwrap()), 200);
     // Byte by byte is no better: the deadline is for the whole head.
@@ -376,7 +376,7 @@ async fn a_head_has_a_deadline_of_its_own_and_an_idle_connection_a_longer_one() 
 
 #[tokio::test]
 async fn an_http2_connection_without_a_request_is_closed_by_the_heads_deadline() {
-    let edge = run(Limits { head: SHORT, ..limits() }).await;
+    let edge = run(ServerLimits { head: SHORT, ..limits() }).await;
     let mut stream = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
     read_to_end(&mut stream).await;

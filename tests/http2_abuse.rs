@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use edge_support::{GENEROUS, Running, Setup, ask, limits, read_to_end, status};
 use edge_tls::{Client, H2, Stream};
-use sidebeat::config::Limits;
+use sidebeat::config::ServerLimits;
 use sidebeat::edge::AddressResource;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ fn goaways(mut bytes: &[u8]) -> Vec<u32> {
 }
 
 async fn run() -> Running {
-    Setup { limits: Limits { idle: SHORT, first_byte: SHORT, ..limits() }, ..Setup::default() }.run().await
+    Setup { limits: ServerLimits { idle: SHORT, first_byte: SHORT, ..limits() }, ..Setup::default() }.run().await
 }
 
 async fn greet(edge: &Running) -> Stream {
@@ -187,7 +187,7 @@ async fn a_window_of_one_byte_that_is_not_opened_again_holds_a_reply_for_a_while
 /// Their streams' tasks are over: only what waits for the window is left of them.
 #[tokio::test]
 async fn a_reply_whose_last_piece_is_not_read_counts_for_its_address() {
-    let edge = Setup { limits: Limits { in_flight_per_address: 2, ..limits() }, ..Setup::default() }.run().await;
+    let edge = Setup { limits: ServerLimits { in_flight_per_address: 2, ..limits() }, ..Setup::default() }.run().await;
     let refused = || edge.counters.address_refusals().find(|(of, _)| *of == AddressResource::Calls).unwrap().1;
     let mut stream = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
     let one_byte = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]);

@@ -28,7 +28,7 @@ impl Configuration {
 
 impl Admin {
     /// A reload was taken, but for these keys. What is kept here for safety is added to them.
-    pub fn reloaded(&self, config: &config::Admin, mut needs_restart: Vec<String>) -> Vec<String> {
+    pub fn reloaded(&self, config: &config::AdminSettings, mut needs_restart: Vec<String>) -> Vec<String> {
         let (gate, token_kept) = self.gate.load().renewed(config);
         self.gate.store(gate.into());
         if token_kept {

@@ -18,7 +18,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(config: &config::Admin) -> Self {
+    pub(super) fn new(config: &config::AdminSettings) -> Self {
         let is_loopback = config.listen.map(|address| address.ip().to_canonical().is_loopback());
         Self {
             exposed: is_loopback == Some(false),
@@ -30,7 +30,7 @@ impl Gate {
 
     /// The gate of a new configuration for a listener that stays where it is. One that others can reach
     /// is never left without a token: then the old token stays.
-    pub(super) fn renewed(&self, config: &config::Admin) -> (Self, bool) {
+    pub(super) fn renewed(&self, config: &config::AdminSettings) -> (Self, bool) {
         let keep = self.exposed && config.token.is_none();
         let token = if keep { self.token.clone() } else { config.token.clone() };
         (Self { exposed: self.exposed, loopback: self.loopback, origins: config.origins.clone(), token }, keep)
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn only_who_belongs_here_comes_in() {
-        let config = config::Admin {
+        let config = config::AdminSettings {
             listen: Some("127.0.0.1:9180".parse().unwrap()),
             origins: vec!["https://board.example".into()],
             token: None,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_header_that_two_parsers_could_read_differently_is_refused() {
-        let config = config::Admin {
+        let config = config::AdminSettings {
             listen: Some("127.0.0.1:9180".parse().unwrap()),
             origins: Vec::new(),
             token: Some(Secret::new("s3cret")),
@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn a_mapped_loopback_address_is_guarded_like_any_other() {
         let listen = Some("[::ffff:127.0.0.1]:9180".parse().unwrap());
-        let gate = Gate::new(&config::Admin { listen, origins: Vec::new(), token: None });
+        let gate = Gate::new(&config::AdminSettings { listen, origins: Vec::new(), token: None });
         assert!(gate.check(&headers(&[(HOST, "rebound.example:9180")]), false).is_err());
         assert!(gate.check(&headers(&[(HOST, "[::ffff:127.0.0.1]:9180")]), false).is_ok());
     }
 
     #[test]
     fn the_token_guards_all_but_health() {
-        let config = config::Admin { listen: None, origins: Vec::new(), token: Some(Secret::new("s3cret")) };
+        let config = config::AdminSettings { listen: None, origins: Vec::new(), token: Some(Secret::new("s3cret")) };
         let gate = Gate::new(&config);
         assert!(gate.check(&headers(&[]), true).is_ok());
         assert!(gate.check(&headers(&[]), false).is_err());
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_others_reach_is_never_left_without_a_token() {
-        let at = |listen: &str, token: Option<&str>| config::Admin {
+        let at = |listen: &str, token: Option<&str>| config::AdminSettings {
             listen: Some(listen.parse().unwrap()),
             origins: Vec::new(),
             token: token.map(Secret::new),

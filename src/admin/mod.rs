@@ -57,7 +57,7 @@ pub struct Admin {
 
 impl Admin {
     pub fn new(
-        config: &config::Admin,
+        config: &config::AdminSettings,
         authorities: Arc<Authorities>,
         sessions: Arc<Sessions>,
         registrations: Arc<Registrations>,
@@ -91,11 +91,11 @@ impl Admin {
 
 /// Bounds toward operators. They are few, and their tools may misbehave like any others: a probe must be
 /// answered whatever else is open here.
-fn limits() -> config::Limits {
+fn limits() -> config::ServerLimits {
     const CONNECTIONS: usize = 64;
     const BODY_MEMORY_BYTES: usize = 4 << 20;
     const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 10);
-    config::Limits {
+    config::ServerLimits {
         body: Duration::from_secs(5),
         body_max: 256 << 10,
         body_memory: BODY_MEMORY_BYTES,

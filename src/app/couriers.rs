@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Webhook;
+use crate::config::WebhookSettings;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 use crate::webhooks::Courier;
 
-pub(super) fn start_couriers(webhooks: Vec<Webhook>, pool: &Pool, tasks: &Tasks, telemetry: &Arc<Telemetry>) {
+pub(super) fn start_couriers(webhooks: Vec<WebhookSettings>, pool: &Pool, tasks: &Tasks, telemetry: &Arc<Telemetry>) {
     for webhook in webhooks {
         let listener = telemetry.events.listen(None);
         let courier = Courier::new(webhook, Clock, pool.clone(), tasks.clone(), telemetry.clone());

@@ -49,7 +49,11 @@ impl Drop for Running {
 }
 
 impl Durable {
-    pub(super) fn open(config: &config::Store, telemetry: &Arc<Telemetry>, tasks: &Tasks) -> Result<Self, Fault> {
+    pub(super) fn open(
+        config: &config::StoreSettings,
+        telemetry: &Arc<Telemetry>,
+        tasks: &Tasks,
+    ) -> Result<Self, Fault> {
         let file = match &config.kind {
             StoreKind::Journal(file) => file,
             StoreKind::Memory => return Ok(Self::default()),

@@ -4,7 +4,7 @@ use std::io;
 
 use super::handover::HandoverFault;
 use super::sockets::SocketFault;
-use crate::config::Faults;
+use crate::config::ConfigFaults;
 use crate::edge::{self, certs};
 use crate::store;
 use crate::upstream::TrustFault;
@@ -16,7 +16,7 @@ pub enum Fault {
     #[error(transparent)]
     Certificates(#[from] certs::Fault),
     #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
-    Files(#[from] Faults),
+    Files(#[from] ConfigFaults),
     #[error("a listening socket cannot be copied: {0}")]
     Copies(io::Error),
     #[error("{0} ended before its time")]

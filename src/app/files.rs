@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::reload::named;
 use crate::clock::Clock;
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, ConfigFaults};
 use crate::edge::{self, CertificateFault, Shown, certs};
 use crate::upstream::Trust;
 
@@ -14,7 +14,7 @@ use crate::upstream::Trust;
 ///
 /// # Errors
 /// Every file that cannot be used.
-pub fn check_files(config: &Config) -> Result<(), Faults> {
+pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
     let mut faults = Vec::new();
     let mut note = |files: &[&Path], unset: &str, what: String| {
         let fault = config.files.place_of(files, unset).fault(what);
@@ -39,7 +39,7 @@ pub fn check_files(config: &Config) -> Result<(), Faults> {
             note(&[ca], "ca", fault.to_string());
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(Faults::sorted(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(ConfigFaults::sorted(faults)) }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ enum PairFault {
 
 impl PairFault {
     /// The file at whose key the fault stands.
-    fn file<'a>(&'a self, tls: &'a config::Tls) -> &'a Path {
+    fn file<'a>(&'a self, tls: &'a config::TlsSettings) -> &'a Path {
         match self {
             Self::Unusable(fault) => fault.file().unwrap_or(&tls.certificate),
             Self::Half(_) if tls.certificate.exists() => &tls.key,
@@ -61,7 +61,7 @@ impl PairFault {
     }
 }
 
-fn check_pair(server: &config::Server) -> Result<(), PairFault> {
+fn check_pair(server: &config::ServerSettings) -> Result<(), PairFault> {
     let tls = &server.tls;
     if server.listen.is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ fn check_pair(server: &config::Server) -> Result<(), PairFault> {
 }
 
 /// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
-pub(super) fn ensure_certificates(server: &config::Server, clock: Clock) -> Result<(), certs::Fault> {
+pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), certs::Fault> {
     if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
         return Ok(());
     }

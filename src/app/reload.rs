@@ -14,7 +14,7 @@ use super::files::check_files;
 use crate::admin::Admin;
 use crate::authority::Authorities;
 use crate::clock::Clock;
-use crate::config::{AuthorityKind, Config, Endpoint, Faults};
+use crate::config::{AuthorityKind, Config, ConfigFaults, Endpoint};
 use crate::edge::{Certificates, Shown, Terms};
 use crate::gateway::{ConfiguredRoutes, Routes};
 use crate::secret::Secret;
@@ -22,7 +22,7 @@ use crate::sessions::Sessions;
 use crate::telemetry::{self, SlotEnd, Telemetry};
 use crate::upstream::{Pins, Trust};
 
-type Load = Box<dyn Fn() -> Result<Config, Faults> + Send + Sync>;
+type Load = Box<dyn Fn() -> Result<Config, ConfigFaults> + Send + Sync>;
 
 /// A key that needs a restart, and its value as text.
 type Fixed = (&'static str, String);
@@ -59,7 +59,7 @@ impl Reload {
     }
 
     /// Takes the configuration that was read, or says why not. True if it holds now.
-    pub fn take(&self, read: Result<Config, Faults>) -> bool {
+    pub fn take(&self, read: Result<Config, ConfigFaults>) -> bool {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = read.map_err(lines).and_then(|config| Ok((self.prepare(&config)?, config)));
         let good = ready.is_ok();
@@ -211,7 +211,7 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
 }
 
 /// Each in a line of the log; for whoever asks later, too.
-pub(super) fn warn_of(warnings: Faults) -> Vec<String> {
+pub(super) fn warn_of(warnings: ConfigFaults) -> Vec<String> {
     let warnings = lines(warnings);
     for warning in &warnings {
         tracing::warn!("configuration: {warning}");
@@ -219,8 +219,8 @@ pub(super) fn warn_of(warnings: Faults) -> Vec<String> {
     warnings
 }
 
-fn lines(Faults(faults): Faults) -> Vec<String> {
-    faults.into_iter().map(|fault| Faults(vec![fault]).to_string().trim_end().to_owned()).collect()
+fn lines(ConfigFaults(faults): ConfigFaults) -> Vec<String> {
+    faults.into_iter().map(|fault| ConfigFaults(vec![fault]).to_string().trim_end().to_owned()).collect()
 }
 
 fn differing(before: &[Fixed], now: &[Fixed]) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 
-use crate::config::Server;
+use crate::config::ServerSettings;
 use crate::edge::BoundListener;
 
 pub(super) const COUNT_VARIABLE: &str = "LISTEN_FDS";
@@ -92,7 +92,7 @@ impl InheritedSockets {
     }
 
     /// Those of the players' listeners. Whatever is not there is bound anew.
-    pub(super) fn for_players(&mut self, server: &Server) -> Vec<BoundListener> {
+    pub(super) fn for_players(&mut self, server: &ServerSettings) -> Vec<BoundListener> {
         let listeners = [(ListenerKind::Tls, &server.listen), (ListenerKind::Plain, &server.listen_plain)];
         let wanted = listeners
             .into_iter()

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::client::{AskContext, RenewalAnswer, unspeakable};
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use super::{AuthoritySignals, EmbeddedAuthority};
-use crate::config::{AuthorityKind, Endpoint, Names, OnUnreachable};
+use crate::config::{AuthorityKind, Endpoint, FieldNames, OnUnreachable};
 use crate::drm::System;
 use crate::playbacks::Block;
 use crate::secret::Secret;
@@ -144,8 +144,8 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     // Playbacks that are registered.
 
     /// The names of the fields of an authorization, and the caller's headers that go with every call.
-    fn authorization(&self) -> (&Names, &[HeaderName]) {
-        static PLAIN: Names = Names(std::collections::BTreeMap::new());
+    fn authorization(&self) -> (&FieldNames, &[HeaderName]) {
+        static PLAIN: FieldNames = FieldNames(std::collections::BTreeMap::new());
         (&PLAIN, &[])
     }
 

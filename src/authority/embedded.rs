@@ -19,7 +19,7 @@ use super::AuthoritySignals;
 use super::ledger::{KillCause, LimitReached, SlotClaim, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
 use super::token_keys::TokenVerifier;
 use crate::clock::Clock;
-use crate::config::{Embedded, Groups, Pattern};
+use crate::config::{EmbeddedSettings, GroupLimits, NamePattern};
 use crate::ids;
 use crate::secret::Secret;
 use crate::session::{Denial, Grant, KillSource, Reason, Verdict};
@@ -27,7 +27,7 @@ use crate::sessions::Card;
 use crate::store::{Key, SessionRecord, SlotRecord};
 
 pub struct EmbeddedAuthority {
-    config: Embedded,
+    config: EmbeddedSettings,
     shelf: Arc<LedgerState>,
     verifier: Option<TokenVerifier>,
 }
@@ -42,14 +42,14 @@ struct LedgerState {
 const MAX_SESSIONS: usize = 1_000_000;
 
 impl EmbeddedAuthority {
-    pub(super) fn new(config: Embedded, signals: &AuthoritySignals) -> Self {
+    pub(super) fn new(config: EmbeddedSettings, signals: &AuthoritySignals) -> Self {
         let ledger = Mutex::new(SlotLedger::new(MAX_SESSIONS, ids::random_u64()));
         let verifier = config.token_keys.clone().map(|keys| TokenVerifier::new(keys, &signals.keys_wanted));
         Self { config, shelf: Arc::new(LedgerState { keeping: OnceLock::new(), ledger }), verifier }
     }
 
     /// Other limits over the same ledger: what is taken stays taken.
-    fn renewed_with(&self, config: Embedded, signals: &AuthoritySignals) -> Self {
+    fn renewed_with(&self, config: EmbeddedSettings, signals: &AuthoritySignals) -> Self {
         let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
         let verifier = config.token_keys.clone().map(renew);
         Self { config, shelf: self.shelf.clone(), verifier }
@@ -60,7 +60,7 @@ impl EmbeddedAuthority {
     }
 
     /// Whom it counts and how.
-    pub fn config(&self) -> &Embedded {
+    pub fn config(&self) -> &EmbeddedSettings {
         &self.config
     }
 
@@ -168,8 +168,8 @@ impl EmbeddedAuthority {
     }
 
     fn limits(&self, claim: &SlotClaim<'_>) -> SlotLimits {
-        let Embedded { content_groups, device_groups, grace, interval, .. } = &self.config;
-        let limit = |groups: &Groups, group: Option<&str>| groups.limit(group?);
+        let EmbeddedSettings { content_groups, device_groups, grace, interval, .. } = &self.config;
+        let limit = |groups: &GroupLimits, group: Option<&str>| groups.limit(group?);
         SlotLimits {
             grace: *grace,
             interval: *interval,
@@ -186,7 +186,7 @@ impl EmbeddedAuthority {
     }
 
     pub(super) fn unwelcome(&self, account: &str, device: &str) -> Option<&'static str> {
-        let among = |list: &[Pattern]| list.iter().any(|pattern| pattern.fits(account) || pattern.fits(device));
+        let among = |list: &[NamePattern]| list.iter().any(|pattern| pattern.fits(account) || pattern.fits(device));
         if among(&self.config.deny) {
             return Some("this account or device is on the deny list");
         }

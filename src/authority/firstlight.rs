@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) use self::reply::ReplyClass;
 use super::exchange::AuthorityRequest;
-use crate::config::{FirstLight, Place, StreamConcurrency};
+use crate::config::{FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
 use crate::playbacks::{Block, Registration};
 use crate::secret::Secret;
 use crate::session::{Playing, Told};
@@ -46,22 +46,22 @@ pub(super) struct HeartbeatSubject<'a> {
 }
 
 impl HeartbeatSubject<'_> {
-    fn says(&self, place: &Place, uuid: &str) -> Option<String> {
+    fn says(&self, place: &HeaderPlaceholder, uuid: &str) -> Option<String> {
         match place {
-            Place::CatalogType => self.block.catalog_type.clone(),
-            Place::ContentId => self.block.content_id.clone(),
-            Place::DeviceId => Some(self.registration.device.clone()),
-            Place::Header(name) => {
+            HeaderPlaceholder::CatalogType => self.block.catalog_type.clone(),
+            HeaderPlaceholder::ContentId => self.block.content_id.clone(),
+            HeaderPlaceholder::DeviceId => Some(self.registration.device.clone()),
+            HeaderPlaceholder::Header(name) => {
                 let header = self.registration.headers.iter().find(|(known, _)| known == name);
                 header.and_then(|(_, value)| value.to_str().ok()).map(str::to_owned)
             }
-            Place::HeartbeatToken => Some(self.token.expose().to_owned()),
-            Place::TrackingId => Some(uuid.to_owned()),
+            HeaderPlaceholder::HeartbeatToken => Some(self.token.expose().to_owned()),
+            HeaderPlaceholder::TrackingId => Some(uuid.to_owned()),
         }
     }
 }
 
-impl FirstLight {
+impl FirstLightSettings {
     /// None if something of it cannot stand in a header.
     pub(super) fn beat(
         &self,

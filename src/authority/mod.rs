@@ -42,7 +42,7 @@ use self::reach::Reach;
 pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, Names, OnUnreachable, SessionUnit};
+use crate::config::{self, AuthorityKind, FieldNames, OnUnreachable, SessionUnit};
 use crate::drm::System;
 use crate::playbacks::Block;
 use crate::secret::Secret;
@@ -71,14 +71,14 @@ fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialec
 }
 
 impl Authority {
-    pub fn new(config: config::Authority, signals: &AuthoritySignals) -> Self {
+    pub fn new(config: config::AuthoritySettings, signals: &AuthoritySignals) -> Self {
         let dialect = dialect_of(config.kind, signals);
         let reach = dialect.has_breaker().then(|| Reach::new(Health::new(signals.outage_over.clone())));
         Self { dialect, id: AuthorityId::random(), name: config.name.into(), reach, unit: config.unit }
     }
 
     /// The same authority with new settings; none if they are for another kind.
-    fn renewed(&self, config: config::Authority, signals: &AuthoritySignals) -> Option<Self> {
+    fn renewed(&self, config: config::AuthoritySettings, signals: &AuthoritySignals) -> Option<Self> {
         let dialect = self.dialect.renewed(config.kind, signals)?;
         let same_servers = dialect.endpoints() == self.dialect.endpoints();
         let reach = self.reach.as_ref().map(|reach| reach.renewed(same_servers));
@@ -101,7 +101,7 @@ impl Authority {
     }
 
     /// The names of the fields of an authorization, and the caller's headers that go with every call.
-    pub fn authorization(&self) -> (&Names, &[HeaderName]) {
+    pub fn authorization(&self) -> (&FieldNames, &[HeaderName]) {
         self.dialect.authorization()
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::dialect::SsmDialect;
 use super::exchange::{AuthorityReply, AuthorityRequest};
-use crate::config::{Endpoint, NagraSsm};
+use crate::config::{Endpoint, NagraSsmSettings};
 use crate::secret::Secret;
 use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
 use crate::token::TokenClaims;
@@ -27,7 +27,7 @@ pub(super) const TOKEN_EXPIRED_CODE: i64 = 1004;
 /// *Internal error*: with status 500 at a renewal, the signature of a kill.
 const KILLED_AT_RENEWAL_CODE: i64 = 6002;
 
-impl NagraSsm {
+impl NagraSsmSettings {
     pub(super) fn open(&self, content: &Secret) -> Option<AuthorityRequest<'_>> {
         self.call(&self.setup, content, b"{}")
     }

@@ -41,7 +41,7 @@ struct AuthoritySet {
 }
 
 impl Authorities {
-    pub fn new(configs: Vec<config::Authority>) -> Arc<Self> {
+    pub fn new(configs: Vec<config::AuthoritySettings>) -> Arc<Self> {
         let signals = AuthoritySignals::default();
         let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &signals))).collect();
         Arc::new(Self {
@@ -76,7 +76,7 @@ impl Authorities {
         self.current().into_iter().filter_map(ended).filter(|(_, ended)| *ended > 0).collect()
     }
 
-    fn fresh(&self, config: config::Authority) -> Authority {
+    fn fresh(&self, config: config::AuthoritySettings) -> Authority {
         let authority = Authority::new(config, &self.signals);
         if let Some(store) = self.store.get() {
             authority.keep(store, &[], &HashMap::new());
@@ -105,7 +105,7 @@ impl Authorities {
 
     /// Takes new settings. Who keeps name and kind keeps what it knows. A name
     /// that is still in use keeps its kind, and its old settings; these names are given back.
-    pub fn renew(&self, configs: Vec<config::Authority>) -> Vec<Arc<str>> {
+    pub fn renew(&self, configs: Vec<config::AuthoritySettings>) -> Vec<Arc<str>> {
         let before = self.all.load_full();
         let mut kept = Vec::new();
         let current: Vec<_> = configs
@@ -154,7 +154,7 @@ mod tests {
     const HOME: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n";
     const SSM: &str = "[[authority]]\nname = \"home\"\nkind = \"nagra-ssm\"\nurl = \"http://127.0.0.1:9/ssm\"\n";
 
-    fn read(text: &str) -> Vec<config::Authority> {
+    fn read(text: &str) -> Vec<config::AuthoritySettings> {
         let text = format!("{text}\n[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n");
         config::parse(&text, Path::new(""), std::iter::empty()).unwrap().authorities
     }

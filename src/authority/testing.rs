@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::config::{self, AuthorityKind, Embedded, FirstLight, NagraSsm};
+use crate::config::{self, AuthorityKind, EmbeddedSettings, FirstLightSettings, NagraSsmSettings};
 
 /// The authority `a` with these lines, which say its kind.
-pub(super) fn settings(lines: &str) -> Vec<config::Authority> {
+pub(super) fn settings(lines: &str) -> Vec<config::AuthoritySettings> {
     let text = format!(
         "[[authority]]\nname = \"a\"\n{lines}\n[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n"
     );
@@ -16,21 +16,21 @@ fn kind(lines: &str) -> AuthorityKind {
     settings(lines).remove(0).kind
 }
 
-pub(super) fn embedded_settings(lines: &str) -> Embedded {
+pub(super) fn embedded_settings(lines: &str) -> EmbeddedSettings {
     match kind(&format!("kind = \"embedded\"\n{lines}")) {
         AuthorityKind::Embedded(config) => *config,
         other => panic!("another kind: {other:?}"),
     }
 }
 
-pub(super) fn firstlight_settings(lines: &str) -> FirstLight {
+pub(super) fn firstlight_settings(lines: &str) -> FirstLightSettings {
     match kind(&format!("kind = \"firstlight\"\nheartbeat-url = \"https://hb.example/base/\"\n{lines}")) {
         AuthorityKind::FirstLight(config) => *config,
         other => panic!("another kind: {other:?}"),
     }
 }
 
-pub(super) fn ssm_settings(lines: &str) -> NagraSsm {
+pub(super) fn ssm_settings(lines: &str) -> NagraSsmSettings {
     match kind(&format!("kind = \"nagra-ssm\"\nurl = \"https://h.example/T/ssm\"\ntenant = \"T\"\n{lines}")) {
         AuthorityKind::NagraSsm(config) => *config,
         other => panic!("another kind: {other:?}"),

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 pub use self::fetch::fetch_token_keys;
 use super::Authority;
 use crate::clock::Clock;
-use crate::config::TokenKeys;
+use crate::config::TokenKeySettings;
 use crate::token::{TokenClaims, TokenFault, TokenKeySet, TokenListing};
 
 /// Between two fetches that calls ask for.
@@ -26,7 +26,7 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct TokenVerifier {
-    config: TokenKeys,
+    config: TokenKeySettings,
     fetched: Option<Arc<FetchedKeys>>,
 }
 
@@ -53,14 +53,15 @@ struct FetchAttempts {
 }
 
 impl TokenVerifier {
-    pub(super) fn new(config: TokenKeys, wanted: &Arc<Notify>) -> Self {
+    pub(super) fn new(config: TokenKeySettings, wanted: &Arc<Notify>) -> Self {
         let fetched = config.url.is_some().then(|| Arc::new(FetchedKeys::new(wanted.clone())));
         Self { config, fetched }
     }
 
     /// As `config` says from now on. Keys of another URL are not taken over.
-    pub(super) fn renewed(before: Option<&Self>, config: TokenKeys, wanted: &Arc<Notify>) -> Self {
-        let endpoint = |config: &TokenKeys| config.url.as_ref().map(|url| (url.endpoint.clone(), url.ca.clone()));
+    pub(super) fn renewed(before: Option<&Self>, config: TokenKeySettings, wanted: &Arc<Notify>) -> Self {
+        let endpoint =
+            |config: &TokenKeySettings| config.url.as_ref().map(|url| (url.endpoint.clone(), url.ca.clone()));
         match before.filter(|before| endpoint(&before.config) == endpoint(&config)) {
             Some(before) => Self { config, fetched: before.fetched.clone() },
             None => Self::new(config, wanted),
@@ -68,7 +69,7 @@ impl TokenVerifier {
     }
 
     fn verify(&self, token: &str, wall: Duration) -> Result<TokenClaims, TokenFault> {
-        let TokenKeys { own, rules, .. } = &self.config;
+        let TokenKeySettings { own, rules, .. } = &self.config;
         let Some(fetched) = &self.fetched else { return rules.verify(&[own], token, wall) };
         let fetched = fetched.keys.load();
         rules.verify(&[own, &fetched], token, wall).map_err(|fault| match fault {

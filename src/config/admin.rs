@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::section::Section;
+use super::section::TableReader;
 use super::words;
 use crate::secret::Secret;
 
 /// `[admin]`: health, metrics, sessions API.
 #[derive(Debug)]
-pub struct Admin {
+pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
     /// Web pages of these origins may read the API; for dashboards.
     pub origins: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
-pub(super) fn admin(table: &Section<'_>) -> Admin {
+pub(super) fn admin(table: &TableReader<'_>) -> AdminSettings {
     let default = SocketAddr::from(([127, 0, 0, 1], 9180));
     let address = |text: &str| if text == "off" { Ok(None) } else { words::address(text).map(Some) };
     let listen = table.word("listen", address).unwrap_or(Some(default));
@@ -26,5 +26,5 @@ pub(super) fn admin(table: &Section<'_>) -> Admin {
         table.fault("listen", "can be reached from other machines: set admin.token or admin.token-file as well");
     }
     let origins = table.list("origins", "[\"https://dashboard.example\"]", words::origin).unwrap_or_default();
-    Admin { listen, origins, token }
+    AdminSettings { listen, origins, token }
 }

@@ -8,13 +8,13 @@ use http::{HeaderName, HeaderValue};
 use super::embedded::embedded;
 use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
-use super::section::Section;
+use super::section::TableReader;
 use super::units::show_duration;
-use super::{Embedded, FirstLight, NagraSsm, headers, words};
+use super::{EmbeddedSettings, FirstLightSettings, NagraSsmSettings, headers, words};
 
 /// `[[authority]]`
 #[derive(Debug)]
-pub struct Authority {
+pub struct AuthoritySettings {
     pub kind: AuthorityKind,
     /// Referred to by routes; also a metric label.
     pub name: String,
@@ -32,9 +32,9 @@ pub enum SessionUnit {
 
 #[derive(Debug)]
 pub enum AuthorityKind {
-    Embedded(Box<Embedded>),
-    FirstLight(Box<FirstLight>),
-    NagraSsm(Box<NagraSsm>),
+    Embedded(Box<EmbeddedSettings>),
+    FirstLight(Box<FirstLightSettings>),
+    NagraSsm(Box<NagraSsmSettings>),
 }
 
 impl AuthorityKind {
@@ -55,14 +55,14 @@ pub(super) const URLS: [&str; 6] =
     ["url", "setup-url", "heartbeat-url", "renewal-url", "teardown-url", "stream-concurrency-url"];
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum AuthorityKindWord {
     Embedded,
     FirstLight,
     NagraSsm,
 }
 
 /// The names in the order of the tables; none where a name is at fault.
-pub(super) fn names(tables: &[Section<'_>], need: &str, noun: &str) -> Vec<Option<String>> {
+pub(super) fn names(tables: &[TableReader<'_>], need: &str, noun: &str) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::new();
     for table in tables {
         table.need("name", need);
@@ -76,12 +76,20 @@ pub(super) fn names(tables: &[Section<'_>], need: &str, noun: &str) -> Vec<Optio
 }
 
 /// `name` is what [`names`] found, `call` the time of a whole license call.
-pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Duration) -> Option<Authority> {
-    let kinds = [("embedded", Kind::Embedded), ("firstlight", Kind::FirstLight), ("nagra-ssm", Kind::NagraSsm)];
+pub(super) fn authority(table: &TableReader<'_>, name: Option<&String>, call: Duration) -> Option<AuthoritySettings> {
+    let kinds = [
+        ("embedded", AuthorityKindWord::Embedded),
+        ("firstlight", AuthorityKindWord::FirstLight),
+        ("nagra-ssm", AuthorityKindWord::NagraSsm),
+    ];
     let kind = match table.choice("kind", &kinds) {
-        Some(Kind::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
-        Some(Kind::FirstLight) => firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it))),
-        Some(Kind::NagraSsm) => nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm))),
+        Some(AuthorityKindWord::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
+        Some(AuthorityKindWord::FirstLight) => {
+            firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it)))
+        }
+        Some(AuthorityKindWord::NagraSsm) => {
+            nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm)))
+        }
         None => {
             table.need("kind", "write \"embedded\", \"firstlight\" or \"nagra-ssm\"");
             table.leave();
@@ -89,11 +97,11 @@ pub(super) fn authority(table: &Section<'_>, name: Option<&String>, call: Durati
         }
     };
     let unit = unit(table, kind.as_ref());
-    Some(Authority { kind: kind?, name: name?.clone(), unit })
+    Some(AuthoritySettings { kind: kind?, name: name?.clone(), unit })
 }
 
 /// Of one ask; `call` is the time of a whole license call, of which an open is a part.
-pub(super) fn timeout(table: &Section<'_>, call: Duration, default: Duration) -> Duration {
+pub(super) fn timeout(table: &TableReader<'_>, call: Duration, default: Duration) -> Duration {
     let timeout = table.duration("timeout", INTERVAL).unwrap_or(default);
     if timeout >= call {
         table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
@@ -103,7 +111,7 @@ pub(super) fn timeout(table: &Section<'_>, call: Duration, default: Duration) ->
 
 /// The headers of every call, behind those that are there; `ours` is written by sidebeat.
 pub(super) fn constant_headers(
-    table: &Section<'_>,
+    table: &TableReader<'_>,
     mut headers: Vec<(HeaderName, HeaderValue)>,
     ours: Option<&HeaderName>,
 ) -> Vec<(HeaderName, HeaderValue)> {
@@ -121,7 +129,7 @@ pub(super) fn constant_headers(
 
 const UNITS: [(&str, SessionUnit); 2] = [("device", SessionUnit::Device), ("playback", SessionUnit::Playback)];
 
-pub(super) fn unit(table: &Section<'_>, kind: Option<&AuthorityKind>) -> SessionUnit {
+pub(super) fn unit(table: &TableReader<'_>, kind: Option<&AuthorityKind>) -> SessionUnit {
     let unit = table.choice("unit", &UNITS).unwrap_or_default();
     match (unit, kind) {
         (SessionUnit::Device, Some(AuthorityKind::FirstLight(_))) => {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::route::{Frame, authority, device, strip_cmcd, timeout, upstream_headers};
-use super::section::Section;
-use super::{Endpoint, Rung, ViewerHeader, route};
+use super::route::{RouteContext, authority, device, strip_cmcd, timeout, upstream_headers};
+use super::section::TableReader;
+use super::{Endpoint, IdentitySource, ViewerHeader, route};
 
 #[derive(Debug)]
-pub struct Authorize {
+pub struct AuthorizeRouteSettings {
     /// Index into the authorities.
     pub authority: usize,
     /// The service that the app asked before.
@@ -19,7 +19,7 @@ pub struct Authorize {
     /// More places of the content's URL in the reply, dots between names.
     pub content_paths: Vec<String>,
     /// The identity ladder; the request's `deviceId` stands before its last resort, `peer`.
-    pub device: Vec<Rung>,
+    pub device: Vec<IdentitySource>,
     /// Request headers that are passed on, beside the built-in ones.
     pub headers: Vec<HeaderName>,
     /// More places of the license URL in the reply.
@@ -37,11 +37,11 @@ pub struct Authorize {
 
 /// `paths` are those of all routes.
 pub(super) fn authorize(
-    table: &Section<'_>,
+    table: &TableReader<'_>,
     path: Option<String>,
     paths: &[Option<String>],
-    frame: &Frame<'_>,
-) -> Option<Authorize> {
+    frame: &RouteContext<'_>,
+) -> Option<AuthorizeRouteSettings> {
     table.need("authorize-url", "write the URL of the app's own authorization service");
     table.need("authority", "name the [[authority]] that grants what is authorized here");
     let url = table.word("authorize-url", Endpoint::parse);
@@ -55,7 +55,7 @@ pub(super) fn authorize(
     };
     let (headers, viewer_headers) = upstream_headers(table, "[\"x-authorization\"]");
     let authority = authority(table, frame.authorities);
-    let authorize = Authorize {
+    let authorize = AuthorizeRouteSettings {
         ca: table.file("ca"),
         content_paths: places("content-paths"),
         device: device(table, frame.client_ca),

@@ -1,19 +1,19 @@
 //! `[route.body]`: how bodies are wrapped on either side of us.
 
-use super::section::Section;
+use super::section::TableReader;
 use super::words::pair;
 
 /// How bodies are wrapped on either side of us; equal on both sides means untouched.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wrappings {
-    pub player_reply: Wrapping,
-    pub player_request: Wrapping,
-    pub server_reply: Wrapping,
-    pub server_request: Wrapping,
+pub struct BodyWrappings {
+    pub player_reply: BodyWrapping,
+    pub player_request: BodyWrapping,
+    pub server_reply: BodyWrapping,
+    pub server_request: BodyWrapping,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wrapping {
+pub enum BodyWrapping {
     Base64,
     /// `form:FIELD`
     Form(String),
@@ -23,11 +23,11 @@ pub enum Wrapping {
 }
 
 /// What is not said is as on the other side, so that one word describes a head-end that wraps.
-pub(super) fn wrappings(table: &Section<'_>) -> Wrappings {
+pub(super) fn wrappings(table: &TableReader<'_>) -> BodyWrappings {
     let wrapping = |key: &str| table.word(key, wrapping);
-    let player_request = wrapping("player").unwrap_or(Wrapping::Raw);
+    let player_request = wrapping("player").unwrap_or(BodyWrapping::Raw);
     let server_request = wrapping("server").unwrap_or_else(|| player_request.clone());
-    Wrappings {
+    BodyWrappings {
         player_reply: wrapping("player-reply").unwrap_or_else(|| player_request.clone()),
         server_reply: wrapping("server-reply").unwrap_or_else(|| server_request.clone()),
         player_request,
@@ -35,12 +35,12 @@ pub(super) fn wrappings(table: &Section<'_>) -> Wrappings {
     }
 }
 
-pub(super) fn wrapping(text: &str) -> Result<Wrapping, String> {
+pub(super) fn wrapping(text: &str) -> Result<BodyWrapping, String> {
     match pair(text) {
-        ("base64", None) => Ok(Wrapping::Base64),
-        ("form", Some(field)) => Ok(Wrapping::Form(field.to_owned())),
-        ("json", Some(field)) => Ok(Wrapping::Json(field.to_owned())),
-        ("raw", None) => Ok(Wrapping::Raw),
+        ("base64", None) => Ok(BodyWrapping::Base64),
+        ("form", Some(field)) => Ok(BodyWrapping::Form(field.to_owned())),
+        ("json", Some(field)) => Ok(BodyWrapping::Json(field.to_owned())),
+        ("raw", None) => Ok(BodyWrapping::Raw),
         _ => Err("must be raw, base64, json:FIELD or form:FIELD".to_owned()),
     }
 }
@@ -52,10 +52,10 @@ mod tests {
     #[test]
     fn wrappings_are_read() {
         for (text, word) in [
-            ("base64", Some(Wrapping::Base64)),
-            ("form:body", Some(Wrapping::Form("body".into()))),
-            ("json:challenge", Some(Wrapping::Json("challenge".into()))),
-            ("raw", Some(Wrapping::Raw)),
+            ("base64", Some(BodyWrapping::Base64)),
+            ("form:body", Some(BodyWrapping::Form("body".into()))),
+            ("json:challenge", Some(BodyWrapping::Json("challenge".into()))),
+            ("raw", Some(BodyWrapping::Raw)),
             ("json", None),
             ("Raw", None),
         ] {

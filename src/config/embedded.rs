@@ -7,24 +7,24 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::authority::{GRACE, INTERVAL};
-use super::section::Section;
+use super::section::TableReader;
 use super::token_keys::token_keys;
-use super::{AccountRung, Rung, TokenKeys, identity_source};
+use super::{AccountSource, IdentitySource, TokenKeySettings, identity_source};
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
 
 /// Limits that sidebeat itself enforces.
 #[derive(Clone, Debug)]
-pub struct Embedded {
+pub struct EmbeddedSettings {
     /// Where an account stands; the first rung that answers. When none does, nothing is granted.
-    pub account: Vec<AccountRung>,
+    pub account: Vec<AccountSource>,
     /// Accounts and devices that may play; everybody when empty.
-    pub allow: Vec<Pattern>,
-    pub content_groups: Groups,
+    pub allow: Vec<NamePattern>,
+    pub content_groups: GroupLimits,
     /// Accounts and devices that may not, whatever `allow` says.
-    pub deny: Vec<Pattern>,
-    pub device_groups: Groups,
+    pub deny: Vec<NamePattern>,
+    pub device_groups: GroupLimits,
     /// Session length without a beat is `interval` + `grace`.
     pub grace: Duration,
     pub interval: Duration,
@@ -32,7 +32,7 @@ pub struct Embedded {
     /// Sessions at once of one account.
     pub sessions_per_account: u32,
     /// None: content tokens are believed.
-    pub token_keys: Option<TokenKeys>,
+    pub token_keys: Option<TokenKeySettings>,
     /// Whether a viewer who met a limit may see who plays on the account, and end one of them.
     pub viewers_free_slots: bool,
 }
@@ -48,16 +48,16 @@ pub enum OnLimit {
 
 /// One kind of group within an account, and how many sessions each may have at once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Groups {
+pub struct GroupLimits {
     /// Groups with a limit of their own.
     pub limits: BTreeMap<String, u32>,
     /// Each of the others; without a limit if absent.
     pub others: Option<u32>,
     /// Where the group stands; the first rung that answers. A session may be in none.
-    pub source: Vec<Rung>,
+    pub source: Vec<IdentitySource>,
 }
 
-impl Groups {
+impl GroupLimits {
     pub fn limit(&self, group: &str) -> Option<u32> {
         self.limits.get(group).copied().or(self.others)
     }
@@ -65,14 +65,14 @@ impl Groups {
 
 /// A name, or the beginning of one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Pattern {
+pub enum NamePattern {
     /// `NAME`
     Exact(String),
     /// `NAME*`
     Prefix(String),
 }
 
-impl Pattern {
+impl NamePattern {
     pub fn fits(&self, name: &str) -> bool {
         match self {
             Self::Exact(exact) => name == exact,
@@ -87,10 +87,10 @@ const GROUP_SESSIONS: RangeInclusive<u32> = 0..=1_000_000;
 
 const ON_LIMIT: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];
 
-pub(super) fn embedded(table: &Section<'_>) -> Embedded {
+pub(super) fn embedded(table: &TableReader<'_>) -> EmbeddedSettings {
     let names = |key| table.list(key, "[\"guest-*\", \"tv-1\"]", pattern).unwrap_or_default();
     let account = account(table);
-    Embedded {
+    EmbeddedSettings {
         token_keys: token_keys(table, &account),
         account,
         allow: names("allow"),
@@ -105,10 +105,10 @@ pub(super) fn embedded(table: &Section<'_>) -> Embedded {
     }
 }
 
-fn account(table: &Section<'_>) -> Vec<AccountRung> {
+fn account(table: &TableReader<'_>) -> Vec<AccountSource> {
     let sources = table.list("account", "[\"header:x-account\", \"fixed:home\"]", identity_source::account_rung);
-    let sources = sources.unwrap_or_else(|| vec![AccountRung::Fixed(HOUSEHOLD_ACCOUNT.to_owned())]);
-    let always = sources.iter().position(|source| matches!(source, AccountRung::Device | AccountRung::Fixed(_)));
+    let sources = sources.unwrap_or_else(|| vec![AccountSource::Fixed(HOUSEHOLD_ACCOUNT.to_owned())]);
+    let always = sources.iter().position(|source| matches!(source, AccountSource::Device | AccountSource::Fixed(_)));
     match always {
         _ if sources.is_empty() => table.fault("account", "is empty: name at least \"fixed:home\""),
         Some(at) if at + 1 < sources.len() => {
@@ -116,7 +116,7 @@ fn account(table: &Section<'_>) -> Vec<AccountRung> {
         }
         Some(_) | None => {}
     }
-    if sources.contains(&AccountRung::Device) {
+    if sources.contains(&AccountSource::Device) {
         let what = "falls to device: each device that names no account is an account of its own, and sessions-per-account \
             limits nobody; write \"fixed:home\" in place of \"device\" for one household";
         table.warn("account", what);
@@ -125,7 +125,7 @@ fn account(table: &Section<'_>) -> Vec<AccountRung> {
 }
 
 /// `kind` is `device-group` or `content-group`.
-fn groups(table: &Section<'_>, kind: &str) -> Groups {
+fn groups(table: &TableReader<'_>, kind: &str) -> GroupLimits {
     let (others_key, table_key) = (format!("sessions-per-{kind}"), format!("{kind}s"));
     let source = table.list(kind, "[\"header:x-group\"]", identity_source::group_rung).unwrap_or_default();
     let others = table.whole(&others_key, GROUP_SESSIONS);
@@ -141,16 +141,16 @@ fn groups(table: &Section<'_>, kind: &str) -> Groups {
         }
         (false, false, None) | (true, _, _) => {}
     }
-    Groups { limits, others, source }
+    GroupLimits { limits, others, source }
 }
 
 /// A name, or the beginning of one with `*` behind it.
-pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+pub(super) fn pattern(text: &str) -> Result<NamePattern, String> {
     let (name, prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
     if text.is_empty() || name.contains('*') || name.chars().any(char::is_control) {
         return Err("must be a name, or the beginning of one with a * at its end".to_owned());
     }
-    Ok(if prefix { Pattern::Prefix(name.to_owned()) } else { Pattern::Exact(name.to_owned()) })
+    Ok(if prefix { NamePattern::Prefix(name.to_owned()) } else { NamePattern::Exact(name.to_owned()) })
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::section::Section;
+use super::section::TableReader;
 use super::units::LONGEST;
 
 /// The rungs of evidence, each of which can be switched off. Kills and zaps are none of them: what the
 /// authority says holds, and `sessions-per-device` says how much a device may play.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Endings {
+pub struct EndingRules {
     /// How long a player's last connection must be gone before other evidence counts sooner; it never
     /// ends a playback by itself. None: connections tell nothing.
     pub connections_gone: Option<Duration>,
@@ -32,7 +32,7 @@ pub struct Endings {
     pub unused: Option<Duration>,
 }
 
-impl Default for Endings {
+impl Default for EndingRules {
     fn default() -> Self {
         Self {
             connections_gone: Some(Duration::from_secs(30)),
@@ -49,15 +49,15 @@ impl Default for Endings {
     }
 }
 
-pub(super) fn endings(table: &Section<'_>) -> Endings {
+pub(super) fn endings(table: &TableReader<'_>) -> EndingRules {
     const SHORTEST: Duration = Duration::from_millis(1);
-    let otherwise = Endings::default();
+    let otherwise = EndingRules::default();
     let flag = |key: &str, otherwise| table.flag(key).unwrap_or(otherwise);
     let gone = table.duration_or_off("connections-gone", SHORTEST..=LONGEST);
     let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=LONGEST);
     let unused = table.duration_or_off("unused", SHORTEST..=LONGEST);
     let rounds = table.number_or_off("renewals-overdue", 1.0..=100.0);
-    Endings {
+    EndingRules {
         connections_gone: gone.unwrap_or(otherwise.connections_gone),
         license_expiry: flag("license-expiry", otherwise.license_expiry),
         longest: table.duration("longest", SHORTEST..=LONGEST).unwrap_or(otherwise.longest),

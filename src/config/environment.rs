@@ -11,11 +11,11 @@ const PREFIX: &str = "SIDEBEAT_";
 /// Kubernetes gives every pod beside a service called `sidebeat` these; they are not meant for us.
 const SERVICE_LINKS: [&str; 3] = ["SIDEBEAT_PORT", "SIDEBEAT_PORT_", "SIDEBEAT_SERVICE_"];
 
-pub(super) struct Environment {
+pub(super) struct EnvironmentVariables {
     variables: BTreeMap<String, String>,
 }
 
-impl Environment {
+impl EnvironmentVariables {
     /// Keeps what is ours of all variables of the process.
     pub(super) fn new(all: impl Iterator<Item = (String, String)>) -> Self {
         Self { variables: all.filter(|(name, _)| name.starts_with(PREFIX) && !is_service_link(name)).collect() }
@@ -82,7 +82,7 @@ mod tests {
             "SIDEBEAT_PORT_8443_TCP_ADDR",
             "SIDEBEAT_SERVICE_HOST",
         ];
-        let environment = Environment::new(names.into_iter().map(|name| (name.to_owned(), String::new())));
+        let environment = EnvironmentVariables::new(names.into_iter().map(|name| (name.to_owned(), String::new())));
         assert_eq!(environment.names().collect::<Vec<_>>(), ["SIDEBEAT_LOG_LEVEL", "SIDEBEAT_PORTS"]);
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// `route[0].path`, or the name of an environment variable.
     pub key: String,
     /// 1-based line of the file, when the fault stands there.
@@ -24,8 +24,8 @@ pub struct KeyPlace {
 }
 
 impl KeyPlace {
-    pub fn fault(&self, what: impl Into<String>) -> Fault {
-        Fault { key: self.key.clone(), line: self.line, what: what.into() }
+    pub fn fault(&self, what: impl Into<String>) -> ConfigFault {
+        ConfigFault { key: self.key.clone(), line: self.line, what: what.into() }
     }
 }
 
@@ -51,20 +51,20 @@ impl fmt::Debug for NamedFiles {
 
 /// In the order of the file's lines; what has no line comes last.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct ConfigFaults(pub Vec<ConfigFault>);
 
-impl Faults {
-    pub fn sorted(mut faults: Vec<Fault>) -> Self {
+impl ConfigFaults {
+    pub fn sorted(mut faults: Vec<ConfigFault>) -> Self {
         faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
         Self(faults)
     }
 
     pub(super) fn one(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self(vec![Fault { key: key.into(), line: None, what: what.into() }])
+        Self(vec![ConfigFault { key: key.into(), line: None, what: what.into() }])
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|fault| match fault.line {
             Some(line) => writeln!(f, "line {line}: {}: {}", fault.key, fault.what),
@@ -73,4 +73,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}

@@ -13,21 +13,21 @@ use regex_lite::Regex;
 
 use super::authority::timeout;
 use super::nearest::nearest;
-use super::section::Section;
-use super::{Endpoint, Pattern, Template, embedded, headers};
+use super::section::TableReader;
+use super::{Endpoint, HeaderTemplate, NamePattern, embedded, headers};
 
 /// The contract `firstlight-hb/1`. Facts: `docs/authorities.md`.
 #[derive(Debug)]
-pub struct FirstLight {
+pub struct FirstLightSettings {
     /// Whether a paused playback is beaten.
     pub beat_while_paused: bool,
     /// `heartbeatAction`s that mean a blackout; compared without case, as all of them.
     pub blackout_actions: Vec<String>,
     pub ca: Option<PathBuf>,
-    pub concurrency_error_codes: Vec<Code>,
+    pub concurrency_error_codes: Vec<ErrorCodePattern>,
     pub continue_actions: Vec<String>,
     /// Headers of every call, in place of the caller's own of the same name.
-    pub headers: Vec<(HeaderName, Template)>,
+    pub headers: Vec<(HeaderName, HeaderTemplate)>,
     pub heartbeat: Endpoint,
     /// When the authorization names no interval.
     pub interval: Duration,
@@ -35,7 +35,7 @@ pub struct FirstLight {
     pub max_failures: u8,
     pub multi_stream_mode: bool,
     /// What fields are called on this tenant's wire.
-    pub names: Names,
+    pub names: FieldNames,
     /// Headers of the authorize call that go with every call.
     pub pass_headers: Vec<HeaderName>,
     pub post_slate: Duration,
@@ -66,13 +66,13 @@ pub struct StreamConcurrency {
 
 /// An error code of a tenant.
 #[derive(Debug)]
-pub enum Code {
+pub enum ErrorCodePattern {
     /// `regex:EXPRESSION`, for the whole of it.
     Matching(Regex),
-    Named(Pattern),
+    Named(NamePattern),
 }
 
-impl Code {
+impl ErrorCodePattern {
     pub fn fits(&self, code: &str) -> bool {
         match self {
             Self::Matching(expression) => expression.is_match(code),
@@ -83,9 +83,9 @@ impl Code {
 
 /// The contract's names of fields to those of a tenant; what is not in it is called by its own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Names(pub BTreeMap<String, String>);
+pub struct FieldNames(pub BTreeMap<String, String>);
 
-impl Names {
+impl FieldNames {
     /// Every field that can have another name.
     pub const ALL: [&str; 33] = [
         "blackoutAction",
@@ -144,7 +144,7 @@ enum FailWhen {
 const FAIL_WHEN: [(&str, FailWhen); 2] = [("exceeds", FailWhen::Exceed), ("reaches", FailWhen::Reach)];
 
 /// `call` is the time of a whole license call, of which the first beat is a part.
-pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLight> {
+pub(super) fn firstlight(table: &TableReader<'_>, call: Duration) -> Option<FirstLightSettings> {
     let flag = |key, default| table.flag(key).unwrap_or(default);
     let actions = |key, default: &str| {
         let actions = table.list(key, "[\"CONTINUE\"]", name);
@@ -158,7 +158,7 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
         "" => Ok(None),
         name => headers::header_name(name).map(Some),
     });
-    let firstlight = FirstLight {
+    let firstlight = FirstLightSettings {
         beat_while_paused: flag("beat-while-paused", true),
         blackout_actions: actions("blackout-actions", "BLACKOUT"),
         ca: table.file("ca"),
@@ -190,7 +190,7 @@ pub(super) fn firstlight(table: &Section<'_>, call: Duration) -> Option<FirstLig
 }
 
 /// `heartbeatEndPointUrl`, `heartbeatServiceEndpoint`: a base, to which the SDK appends the path.
-fn heartbeat(table: &Section<'_>) -> Option<Endpoint> {
+fn heartbeat(table: &TableReader<'_>) -> Option<Endpoint> {
     table.need("heartbeat-url", "write the base of the heartbeat service, the vendor's heartbeatEndPointUrl");
     let path = table.word("heartbeat-path", path_below);
     let path = path.unwrap_or_else(|| "media/heartbeat".to_owned());
@@ -198,7 +198,7 @@ fn heartbeat(table: &Section<'_>) -> Option<Endpoint> {
 }
 
 /// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty where it is not used.
-fn stream_concurrency(table: &Section<'_>) -> Option<StreamConcurrency> {
+fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
     let path = table.word("stream-concurrency-path", |text| {
         if text.contains(DEVICE) { path_below(text) } else { Err("must hold {deviceId}") }
     });
@@ -216,7 +216,7 @@ fn stream_concurrency(table: &Section<'_>) -> Option<StreamConcurrency> {
 }
 
 /// `maxAllowedFailures`, `heartbeatMaxAllowedFailures`: how many in line are survived.
-fn max_failures(table: &Section<'_>) -> u8 {
+fn max_failures(table: &TableReader<'_>) -> u8 {
     let most: u8 = table.whole("max-allowed-failures", 0..=100).unwrap_or(2);
     match table.choice("fail-when", &FAIL_WHEN).unwrap_or(FailWhen::Exceed) {
         FailWhen::Exceed => most,
@@ -231,25 +231,25 @@ fn max_failures(table: &Section<'_>) -> u8 {
     }
 }
 
-fn names(table: &Section<'_>) -> Names {
+fn names(table: &TableReader<'_>) -> FieldNames {
     let mut names = BTreeMap::new();
     for key in table.names() {
-        if !Names::ALL.contains(&key.as_str()) {
-            let near = nearest(&key, Names::ALL.into_iter());
+        if !FieldNames::ALL.contains(&key.as_str()) {
+            let near = nearest(&key, FieldNames::ALL.into_iter());
             let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             table.fault(&key, format!("is not a field of the contract{advice}"));
         } else if let Some(theirs) = table.word(&key, name) {
             names.insert(key, theirs);
         }
     }
-    Names(names)
+    FieldNames(names)
 }
 
 /// `passed`: what is kept of an authorize call, and nothing else can be filled in.
-fn headers(table: &Section<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, Template)> {
+fn headers(table: &TableReader<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, HeaderTemplate)> {
     let mut headers = Vec::new();
     for key in table.names() {
-        let Some(template) = table.word(&key, Template::parse) else { continue };
+        let Some(template) = table.word(&key, HeaderTemplate::parse) else { continue };
         if let Some(unknown) = template.headers().find(|name| !passed.contains(name)) {
             table.fault(&key, format!("wants the header {unknown}, which is not in pass-headers"));
         }
@@ -263,11 +263,11 @@ fn headers(table: &Section<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, Templ
 }
 
 /// `NAME`, `NAME*` or `regex:EXPRESSION`.
-fn code(text: &str) -> Result<Code, String> {
+fn code(text: &str) -> Result<ErrorCodePattern, String> {
     match text.strip_prefix("regex:") {
-        None => embedded::pattern(text).map(Code::Named),
+        None => embedded::pattern(text).map(ErrorCodePattern::Named),
         Some(expression) => Regex::new(&format!("^(?:{expression})$"))
-            .map(Code::Matching)
+            .map(ErrorCodePattern::Matching)
             .map_err(|_| "must have a regular expression behind \"regex:\"".to_owned()),
     }
 }

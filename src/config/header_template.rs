@@ -6,17 +6,17 @@ use http::{HeaderName, HeaderValue};
 
 /// Texts, and what stands between them.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Template(Vec<Part>);
+pub struct HeaderTemplate(Vec<TemplatePart>);
 
 #[derive(Clone, Eq, PartialEq)]
-enum Part {
-    Place(Place),
+enum TemplatePart {
+    Place(HeaderPlaceholder),
     Text(String),
 }
 
 /// What a template's `{…}` stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum HeaderPlaceholder {
     CatalogType,
     ContentId,
     DeviceId,
@@ -27,7 +27,7 @@ pub enum Place {
     TrackingId,
 }
 
-impl Template {
+impl HeaderTemplate {
     /// # Errors
     /// What should be written instead.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -36,13 +36,16 @@ impl Template {
         let (mut parts, mut left) = (Vec::new(), text);
         while let Some((before, rest)) = left.split_once('{') {
             let (name, after) = rest.split_once('}').ok_or(WHAT)?;
-            parts.extend([Part::Text(before.to_owned()), Part::Place(Place::parse(name).ok_or(WHAT)?)]);
+            parts.extend([
+                TemplatePart::Text(before.to_owned()),
+                TemplatePart::Place(HeaderPlaceholder::parse(name).ok_or(WHAT)?),
+            ]);
             left = after;
         }
-        parts.push(Part::Text(left.to_owned()));
+        parts.push(TemplatePart::Text(left.to_owned()));
         let text = parts.iter().all(|part| match part {
-            Part::Place(_) => true,
-            Part::Text(text) => !text.contains('}') && HeaderValue::from_str(text).is_ok(),
+            TemplatePart::Place(_) => true,
+            TemplatePart::Text(text) => !text.contains('}') && HeaderValue::from_str(text).is_ok(),
         });
         if text { Ok(Self(parts)) } else { Err(WHAT) }
     }
@@ -50,18 +53,18 @@ impl Template {
     /// The headers of the authorize call that it needs.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().filter_map(|part| match part {
-            Part::Place(Place::Header(name)) => Some(name),
-            Part::Place(_) | Part::Text(_) => None,
+            TemplatePart::Place(HeaderPlaceholder::Header(name)) => Some(name),
+            TemplatePart::Place(_) | TemplatePart::Text(_) => None,
         })
     }
 
     /// None if something that it needs is not known, or cannot stand in a header.
-    pub fn fill(&self, known: impl Fn(&Place) -> Option<String>) -> Option<HeaderValue> {
+    pub fn fill(&self, known: impl Fn(&HeaderPlaceholder) -> Option<String>) -> Option<HeaderValue> {
         let mut whole = String::new();
         for part in &self.0 {
             match part {
-                Part::Place(place) => whole.push_str(&known(place)?),
-                Part::Text(text) => whole.push_str(text),
+                TemplatePart::Place(place) => whole.push_str(&known(place)?),
+                TemplatePart::Text(text) => whole.push_str(text),
             }
         }
         let mut value = HeaderValue::from_str(&whole).ok()?;
@@ -70,7 +73,7 @@ impl Template {
     }
 }
 
-impl Place {
+impl HeaderPlaceholder {
     fn parse(name: &str) -> Option<Self> {
         match name {
             "catalogType" => Some(Self::CatalogType),
@@ -84,7 +87,7 @@ impl Place {
 }
 
 /// An operator may put an API key into any of them.
-impl fmt::Debug for Template {
+impl fmt::Debug for HeaderTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Template")
     }
@@ -98,14 +101,16 @@ mod tests {
 
     #[test]
     fn places_are_filled_and_one_that_is_not_known_leaves_the_header_out() {
-        let known = |place: &Place| match place {
-            Place::DeviceId => Some("tv".to_owned()),
-            Place::Header(name) if name == "x-user" => Some("ann".to_owned()),
-            Place::CatalogType | Place::ContentId | Place::Header(_) | Place::HeartbeatToken | Place::TrackingId => {
-                None
-            }
+        let known = |place: &HeaderPlaceholder| match place {
+            HeaderPlaceholder::DeviceId => Some("tv".to_owned()),
+            HeaderPlaceholder::Header(name) if name == "x-user" => Some("ann".to_owned()),
+            HeaderPlaceholder::CatalogType
+            | HeaderPlaceholder::ContentId
+            | HeaderPlaceholder::Header(_)
+            | HeaderPlaceholder::HeartbeatToken
+            | HeaderPlaceholder::TrackingId => None,
         };
-        let fill = |text: &str| Template::parse(text).unwrap().fill(known);
+        let fill = |text: &str| HeaderTemplate::parse(text).unwrap().fill(known);
         for (text, value) in [
             ("key", Some("key")),
             ("Bearer {header:X-User}/{deviceId}", Some("Bearer ann/tv")),
@@ -116,15 +121,18 @@ mod tests {
             assert_eq!(fill(text).as_ref().map(|value| value.to_str().unwrap()), value, "{text}");
         }
         for text in ["{", "}", "{}", "{deviceid}", "{header:}", "a}b{deviceId}", "a\nb"] {
-            assert!(Template::parse(text).is_err(), "{text}");
+            assert!(HeaderTemplate::parse(text).is_err(), "{text}");
         }
-        assert_eq!(format!("{:?} {:?}", Template::parse("hush").unwrap(), fill("hush").unwrap()), "Template Sensitive");
+        assert_eq!(
+            format!("{:?} {:?}", HeaderTemplate::parse("hush").unwrap(), fill("hush").unwrap()),
+            "Template Sensitive"
+        );
     }
 
     proptest! {
         #[test]
         fn no_template_is_too_odd(text in "[{}a-z:é\\PC]{0,20}", name in ".{0,8}") {
-            if let Ok(template) = Template::parse(&text) {
+            if let Ok(template) = HeaderTemplate::parse(&text) {
                 let _ = template.fill(|_| Some(name.clone()));
             }
         }

@@ -7,7 +7,7 @@ use super::words::pair;
 
 /// One rung of the identity ladder.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rung {
+pub enum IdentitySource {
     /// `cookie:NAME`
     Cookie(String),
     /// `header:NAME`
@@ -36,45 +36,51 @@ pub enum TokenSource {
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AccountRung {
+pub enum AccountSource {
     /// `device`: the device is its own account.
     Device,
     /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
     Fixed(String),
-    Rung(Rung),
+    Rung(IdentitySource),
 }
 
 /// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
-pub(super) fn account_rung(text: &str) -> Result<AccountRung, String> {
+pub(super) fn account_rung(text: &str) -> Result<AccountSource, String> {
     match pair(text) {
-        ("device", None) => Ok(AccountRung::Device),
-        ("fixed", Some(name)) => Ok(AccountRung::Fixed(name.to_owned())),
-        _ => group_rung(text).map(AccountRung::Rung).map_err(|_| {
+        ("device", None) => Ok(AccountSource::Device),
+        ("fixed", Some(name)) => Ok(AccountSource::Fixed(name.to_owned())),
+        _ => group_rung(text).map(AccountSource::Rung).map_err(|_| {
             "must be cookie:NAME, device, fixed:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()
         }),
     }
 }
 
-pub(super) fn group_rung(text: &str) -> Result<Rung, String> {
+pub(super) fn group_rung(text: &str) -> Result<IdentitySource, String> {
     match rung(text) {
-        Ok(rung @ (Rung::Cookie(_) | Rung::Header(_) | Rung::Peer | Rung::Query(_) | Rung::TokenClaim(_))) => Ok(rung),
-        Ok(Rung::Mtls | Rung::PathSegment) | Err(_) => {
+        Ok(
+            rung @ (IdentitySource::Cookie(_)
+            | IdentitySource::Header(_)
+            | IdentitySource::Peer
+            | IdentitySource::Query(_)
+            | IdentitySource::TokenClaim(_)),
+        ) => Ok(rung),
+        Ok(IdentitySource::Mtls | IdentitySource::PathSegment) | Err(_) => {
             Err("must be cookie:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned())
         }
     }
 }
 
-pub(super) fn rung(text: &str) -> Result<Rung, String> {
+pub(super) fn rung(text: &str) -> Result<IdentitySource, String> {
     match pair(text) {
-        ("cookie", Some(name)) => Ok(Rung::Cookie(name.to_owned())),
-        ("header", Some(name)) => header_name(name).map(Rung::Header),
-        ("mtls", None) => Ok(Rung::Mtls),
-        ("path-segment", None) => Ok(Rung::PathSegment),
-        ("peer", None) => Ok(Rung::Peer),
-        ("query", Some(name)) => Ok(Rung::Query(name.to_owned())),
+        ("cookie", Some(name)) => Ok(IdentitySource::Cookie(name.to_owned())),
+        ("header", Some(name)) => header_name(name).map(IdentitySource::Header),
+        ("mtls", None) => Ok(IdentitySource::Mtls),
+        ("path-segment", None) => Ok(IdentitySource::PathSegment),
+        ("peer", None) => Ok(IdentitySource::Peer),
+        ("query", Some(name)) => Ok(IdentitySource::Query(name.to_owned())),
         ("token-claim", Some(path)) if path.split('.').all(|name| !name.is_empty()) => {
-            Ok(Rung::TokenClaim(path.to_owned()))
+            Ok(IdentitySource::TokenClaim(path.to_owned()))
         }
         _ => {
             Err("must be cookie:NAME, header:NAME, mtls, path-segment, peer, query:NAME or token-claim:PATH".to_owned())
@@ -99,13 +105,13 @@ mod tests {
     fn device_sources_and_token_sources_are_read() {
         let name = HeaderName::from_static("x-device-id");
         for (text, word) in [
-            ("cookie:Device", Some(Rung::Cookie("Device".into()))),
-            ("header:X-Device-Id", Some(Rung::Header(name.clone()))),
-            ("mtls", Some(Rung::Mtls)),
-            ("path-segment", Some(Rung::PathSegment)),
-            ("peer", Some(Rung::Peer)),
-            ("query:device", Some(Rung::Query("device".into()))),
-            ("token-claim:device.deviceId", Some(Rung::TokenClaim("device.deviceId".into()))),
+            ("cookie:Device", Some(IdentitySource::Cookie("Device".into()))),
+            ("header:X-Device-Id", Some(IdentitySource::Header(name.clone()))),
+            ("mtls", Some(IdentitySource::Mtls)),
+            ("path-segment", Some(IdentitySource::PathSegment)),
+            ("peer", Some(IdentitySource::Peer)),
+            ("query:device", Some(IdentitySource::Query("device".into()))),
+            ("token-claim:device.deviceId", Some(IdentitySource::TokenClaim("device.deviceId".into()))),
             ("token-claim:device..deviceId", None),
             ("header:", None),
             ("header", None),
@@ -124,9 +130,9 @@ mod tests {
 
     #[test]
     fn account_sources_and_group_sources_are_read() {
-        assert_eq!(account_rung("device"), Ok(AccountRung::Device));
-        assert_eq!(account_rung("peer"), Ok(AccountRung::Rung(Rung::Peer)));
-        assert_eq!(account_rung("fixed:home"), Ok(AccountRung::Fixed("home".to_owned())));
+        assert_eq!(account_rung("device"), Ok(AccountSource::Device));
+        assert_eq!(account_rung("peer"), Ok(AccountSource::Rung(IdentitySource::Peer)));
+        assert_eq!(account_rung("fixed:home"), Ok(AccountSource::Fixed("home".to_owned())));
         for text in ["mtls", "path-segment", "account", "fixed", "fixed:", "fixed:a b", "header:", ""] {
             assert!(account_rung(text).is_err() && group_rung(text).is_err(), "{text}");
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::body::wrappings;
 use super::refusal::refusal;
-use super::route::{CommonFields, Frame, RouteKind, strip_cmcd};
-use super::section::Section;
+use super::route::{CommonRouteFields, RouteContext, RouteKind, strip_cmcd};
+use super::section::TableReader;
 use super::units::show_duration;
-use super::{AuthorityKind, Endpoint, Refusal, Route, Wrappings};
+use super::{AuthorityKind, BodyWrappings, Endpoint, RefusalSettings, RouteSettings};
 
 /// The fields of a `[[route]]` that only those of kind `license` have.
 #[derive(Debug)]
@@ -16,11 +16,11 @@ pub struct LicenseRouteSettings {
     pub enforcement: Enforcement,
     /// The server that grants the licenses.
     pub license_server: Endpoint,
-    pub refusal: Refusal,
-    pub session_control: SessionControl,
+    pub refusal: RefusalSettings,
+    pub session_control: SessionControlMode,
     /// What becomes of license calls in which no DRM message is recognised.
     pub unrecognised: UnrecognisedCalls,
-    pub wrapping: Wrappings,
+    pub wrapping: BodyWrappings,
 }
 
 /// Who keeps the session alive toward the authority.
@@ -34,7 +34,7 @@ pub enum Enforcement {
 
 /// Whether a content token asks for a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SessionControl {
+pub enum SessionControlMode {
     Always,
     /// Yes, unless a readable token has no `sessionControl` or says `sessionControlEnabled: false`.
     Auto,
@@ -52,35 +52,39 @@ pub enum UnrecognisedCalls {
 const ENFORCEMENT: [(&str, Enforcement); 3] =
     [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
 
-const SESSION_CONTROL: [(&str, SessionControl); 3] =
-    [("always", SessionControl::Always), ("auto", SessionControl::Auto), ("never", SessionControl::Never)];
+const SESSION_CONTROL: [(&str, SessionControlMode); 3] =
+    [("always", SessionControlMode::Always), ("auto", SessionControlMode::Auto), ("never", SessionControlMode::Never)];
 
 const UNRECOGNISED: [(&str, UnrecognisedCalls); 2] =
     [("pass", UnrecognisedCalls::Pass), ("refuse", UnrecognisedCalls::Refuse)];
 
 /// What holds where a route does not say. The tokens of an embedded authority are the app's own: they do not
 /// speak of sessions, and that says nothing.
-fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControl {
+fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControlMode {
     match authority {
-        Some(AuthorityKind::Embedded(_)) => SessionControl::Always,
-        Some(AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_)) | None => SessionControl::Auto,
+        Some(AuthorityKind::Embedded(_)) => SessionControlMode::Always,
+        Some(AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_)) | None => SessionControlMode::Auto,
     }
 }
 
-pub(super) fn license_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+pub(super) fn license_route(
+    table: &TableReader<'_>,
+    path: Option<String>,
+    frame: &RouteContext<'_>,
+) -> Option<RouteSettings> {
     table.need("license-server", "write the URL that players asked for licenses before");
     let license_server = table.word("license-server", Endpoint::parse);
-    let common = CommonFields::read(table, path, frame);
+    let common = CommonRouteFields::read(table, path, frame);
     let authority = frame.kind(common.authority);
     let enforcement = enforcement(table);
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
     let session_control = table.choice("session-control", &SESSION_CONTROL);
     let session_control = session_control.unwrap_or_else(|| usual_session_control(authority));
-    let managed = common.authority.is_some() && session_control == SessionControl::Always;
+    let managed = common.authority.is_some() && session_control == SessionControlMode::Always;
     let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
     let unrecognised = table.choice("unrecognised", &UNRECOGNISED).unwrap_or(usual);
     let (refusal, wrapping) = (refusal(&table.table("refusal")), wrappings(&table.table("body")));
-    if session_control == SessionControl::Auto {
+    if session_control == SessionControlMode::Auto {
         warn_of_unregistered(table, authority);
     }
     warn_of_unlimited(table, session_control, authority);
@@ -102,12 +106,12 @@ pub(super) fn license_route(table: &Section<'_>, path: Option<String>, frame: &F
     common.into_route(RouteKind::License(Arc::new(license)), strip_cmcd)
 }
 
-fn enforcement(table: &Section<'_>) -> Enforcement {
+fn enforcement(table: &TableReader<'_>) -> Enforcement {
     table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto)
 }
 
 /// Sessions that only renewals keep alive would expire where none can come.
-fn expect_renewals(table: &Section<'_>, authority: Option<usize>, frame: &Frame<'_>) {
+fn expect_renewals(table: &TableReader<'_>, authority: Option<usize>, frame: &RouteContext<'_>) {
     let renews = match authority {
         Some(_) => frame.kind(authority).map(AuthorityKind::takes_renewals),
         // A name that is none has its own fault.
@@ -121,7 +125,7 @@ fn expect_renewals(table: &Section<'_>, authority: Option<usize>, frame: &Frame<
 }
 
 /// Only the id in the path says which authorization a license belongs to.
-fn warn_of_unregistered(table: &Section<'_>, authority: Option<&AuthorityKind>) {
+fn warn_of_unregistered(table: &TableReader<'_>, authority: Option<&AuthorityKind>) {
     if matches!(authority, Some(AuthorityKind::FirstLight(_))) {
         let what = "is \"auto\": a license call without the id of a registered playback (PATH/~ID) passes without a \
             session, so that whoever leaves the id out is limited by nobody; write \"always\" where all players come by \
@@ -131,11 +135,11 @@ fn warn_of_unregistered(table: &Section<'_>, authority: Option<&AuthorityKind>) 
 }
 
 /// An embedded authority limits those who have a session, and nobody else.
-fn warn_of_unlimited(table: &Section<'_>, session_control: SessionControl, authority: Option<&AuthorityKind>) {
+fn warn_of_unlimited(table: &TableReader<'_>, session_control: SessionControlMode, authority: Option<&AuthorityKind>) {
     let who = match session_control {
-        SessionControl::Always => return,
-        SessionControl::Auto => "a call without a token that asks for a session",
-        SessionControl::Never => "every call",
+        SessionControlMode::Always => return,
+        SessionControlMode::Auto => "a call without a token that asks for a session",
+        SessionControlMode::Never => "every call",
     };
     if matches!(authority, Some(AuthorityKind::Embedded(_))) {
         let what = format!(
@@ -146,7 +150,7 @@ fn warn_of_unlimited(table: &Section<'_>, session_control: SessionControl, autho
 }
 
 /// A place that is given back before the license is there is one more license than the limit allows.
-fn warn_of_unused(table: &Section<'_>, unused: Option<Duration>, call: Duration) {
+fn warn_of_unused(table: &TableReader<'_>, unused: Option<Duration>, call: Duration) {
     if let Some(unused) = unused.filter(|unused| *unused < call) {
         let what = format!(
             "unused = \"{}\" gives a place back before a license call must be answered (server.limits.call, {}): two \

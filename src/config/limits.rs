@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::section::Section;
+use super::section::TableReader;
 
 /// `[server.limits]`: every bound toward players.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Request body, from its first to its last byte.
     pub body: Duration,
     /// Largest body on a license route, bytes.
@@ -45,7 +45,7 @@ pub struct Limits {
 
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
-pub(super) fn limits(table: &Section<'_>) -> Limits {
+pub(super) fn limits(table: &TableReader<'_>) -> ServerLimits {
     let duration = |key: &str, default| table.duration(key, UP_TO_A_DAY).unwrap_or(Duration::from_secs(default));
     let count = |key: &str, default| table.whole(key, 1..=1_000_000).unwrap_or(default);
     // dash.js gives up on a license after 8 s.
@@ -53,7 +53,7 @@ pub(super) fn limits(table: &Section<'_>) -> Limits {
     let body_max = table.size("body-max", 1 << 10..=16 << 20).unwrap_or(64 << 10);
     let all_memory = body_memory(table, "body-memory", 64 << 20, body_max);
     let body_memory_per_address = body_memory(table, "body-memory-per-address", 8 << 20, body_max);
-    Limits {
+    ServerLimits {
         body: duration("body", 10),
         body_max,
         body_memory: all_memory,
@@ -76,7 +76,7 @@ pub(super) fn limits(table: &Section<'_>) -> Limits {
 }
 
 /// At least one body of the largest size fits, or none of that size would ever be taken.
-fn body_memory(table: &Section<'_>, key: &str, default: usize, body_max: usize) -> usize {
+fn body_memory(table: &TableReader<'_>, key: &str, default: usize, body_max: usize) -> usize {
     let memory = table.size(key, 1 << 10..=64 << 30);
     if memory.is_some_and(|memory| memory < body_max) {
         table.fault(key, "must be at least body-max, or no body of that size could come in");

@@ -9,10 +9,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::environment::Environment;
-use super::route::Frame;
-use super::sheet::Sheet;
-use super::{Config, Faults, NamedFiles};
+use super::environment::EnvironmentVariables;
+use super::route::RouteContext;
+use super::sheet::ConfigDocument;
+use super::{Config, ConfigFaults, NamedFiles};
 use super::{admin, authority, log, own_listener, route, server, store, texts, webhook};
 
 /// Reads the file and lays the `SIDEBEAT_…` variables of `environment` over it. Take the variables
@@ -20,7 +20,7 @@ use super::{admin, authority, log, own_listener, route, server, store, texts, we
 ///
 /// # Errors
 /// Everything that is wrong with either, or that the file cannot be read.
-pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
+pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigFaults> {
     let text = fs::read_to_string(file).map_err(|error| {
         let what = match error.kind() {
             ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
@@ -29,7 +29,7 @@ pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) ->
                 .to_owned(),
             _ => format!("cannot be read: {error}"),
         };
-        Faults::one(file.display().to_string(), what)
+        ConfigFaults::one(file.display().to_string(), what)
     })?;
     parse(&text, file.parent().unwrap_or(Path::new("")), environment)
 }
@@ -38,8 +38,12 @@ pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) ->
 ///
 /// # Errors
 /// Everything that is wrong with the text or the environment.
-pub fn parse(text: &str, folder: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, Faults> {
-    let sheet = Sheet::parse(text, folder, Environment::new(environment))?;
+pub fn parse(
+    text: &str,
+    folder: &Path,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigFaults> {
+    let sheet = ConfigDocument::parse(text, folder, EnvironmentVariables::new(environment))?;
     let config =
         read(&sheet).map(|config| Config { files: sheet.take_files(), warnings: sheet.take_warnings(), ..config });
     let faults = sheet.finish();
@@ -52,7 +56,7 @@ pub fn keys() -> BTreeSet<String> {
     let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
         [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n\
         [[route]]\nkind = \"media\"\n[[webhook]]\n[texts.de]";
-    let sheet = Sheet::parse(one_of_each, Path::new(""), Environment::new(std::iter::empty()));
+    let sheet = ConfigDocument::parse(one_of_each, Path::new(""), EnvironmentVariables::new(std::iter::empty()));
     sheet
         .map(|sheet| {
             read(&sheet);
@@ -70,7 +74,7 @@ pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
     };
     let has = |kind: &&&str| {
         let one = format!("[[{table}]]\nkind = \"{kind}\"");
-        let sheet = Sheet::parse(&one, Path::new(""), Environment::new(std::iter::empty()));
+        let sheet = ConfigDocument::parse(&one, Path::new(""), EnvironmentVariables::new(std::iter::empty()));
         sheet.is_ok_and(|sheet| {
             read(&sheet);
             sheet.knows(&format!("{table}.{key}"))
@@ -79,7 +83,7 @@ pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
     kinds.iter().filter(has).copied().collect()
 }
 
-fn read(sheet: &Sheet<'_>) -> Option<Config> {
+fn read(sheet: &ConfigDocument<'_>) -> Option<Config> {
     let root = sheet.root();
     let admin = admin::admin(&root.table("admin"));
     let log = log::log(&root.table("log"));
@@ -93,7 +97,7 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let authorities: Vec<_> =
         authorities.iter().zip(&names).map(|(table, name)| authority::authority(table, name.as_ref(), call)).collect();
     let found: Vec<_> = authorities.iter().map(Option::as_ref).collect();
-    let frame = Frame {
+    let frame = RouteContext {
         authorities: &names,
         call,
         client_ca: server.tls.client_ca.is_some(),
@@ -105,6 +109,6 @@ fn read(sheet: &Sheet<'_>) -> Option<Config> {
     let webhooks = webhook::webhooks(&root);
     let authorities = authorities.into_iter().collect::<Option<_>>();
     let ((routes, authorize), webhooks) = (routes?, webhooks?);
-    let (authorities, files, warnings) = (authorities?, NamedFiles::default(), Faults(Vec::new()));
+    let (authorities, files, warnings) = (authorities?, NamedFiles::default(), ConfigFaults(Vec::new()));
     Some(Config { admin, authorities, authorize, files, log, routes, server, store, texts, warnings, webhooks })
 }

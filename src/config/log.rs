@@ -2,10 +2,10 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::section::Section;
+use super::section::TableReader;
 
 #[derive(Clone, Debug)]
-pub struct Log {
+pub struct LogSettings {
     /// Devices and accounts as hashes.
     pub hashed_identities: bool,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
@@ -19,11 +19,11 @@ pub enum LogFormat {
     Text,
 }
 
-pub(super) fn log(table: &Section<'_>) -> Log {
+pub(super) fn log(table: &TableReader<'_>) -> LogSettings {
     let format = table.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let identities = table.choice("identities", &[("hashed", true), ("plain", false)]);
     let filter = table.word("level", filter).unwrap_or_else(|| "info".to_owned());
-    Log { hashed_identities: identities.unwrap_or(false), filter, format: format.unwrap_or(LogFormat::Text) }
+    LogSettings { hashed_identities: identities.unwrap_or(false), filter, format: format.unwrap_or(LogFormat::Text) }
 }
 
 /// A lone word is a level, although a filter would take any word for the name of a module.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::route::{CommonFields, Frame, RouteKind, route_path, strip_cmcd};
-use super::section::Section;
+use super::route::{CommonRouteFields, RouteContext, RouteKind, route_path, strip_cmcd};
+use super::section::TableReader;
 use super::units::LONGEST;
-use super::{Endpoint, HostPattern, Route, host_pattern};
+use super::{Endpoint, HostPattern, RouteSettings, host_pattern};
 
 /// The fields of a `[[route]]` that only those of kind `media` have.
 #[derive(Debug)]
@@ -34,14 +34,18 @@ const WHEN_KILLED: [(&str, bool); 2] = [("end", true), ("refuse", false)];
 const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
 const LARGEST: usize = 4 * 1024 * 1024;
 
-pub(super) fn media_route(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Option<Route> {
+pub(super) fn media_route(
+    table: &TableReader<'_>,
+    path: Option<String>,
+    frame: &RouteContext<'_>,
+) -> Option<RouteSettings> {
     let media = media(table);
     let strip_cmcd = strip_cmcd(table).unwrap_or(true);
-    let common = CommonFields::read(table, path, frame);
+    let common = CommonRouteFields::read(table, path, frame);
     common.into_route(RouteKind::Media(Box::new(media?)), strip_cmcd)
 }
 
-fn media(table: &Section<'_>) -> Option<MediaRouteSettings> {
+fn media(table: &TableReader<'_>) -> Option<MediaRouteSettings> {
     let origin = origin(table);
     Some(MediaRouteSettings {
         direct: table.choice("segments", &SEGMENTS).unwrap_or(false),
@@ -57,7 +61,7 @@ fn media(table: &Section<'_>) -> Option<MediaRouteSettings> {
     })
 }
 
-fn origin(table: &Section<'_>) -> Option<Endpoint> {
+fn origin(table: &TableReader<'_>) -> Option<Endpoint> {
     table.need("origin", "write the URL below which manifests and segments are");
     let origin = table.word("origin", Endpoint::parse)?;
     if origin.query().is_some() {

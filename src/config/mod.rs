@@ -46,48 +46,48 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use self::admin::Admin;
-pub use self::authority::{Authority, AuthorityKind, SessionUnit};
-pub use self::authorize_route::Authorize;
-pub use self::body::{Wrapping, Wrappings};
-pub use self::embedded::{Embedded, Groups, HOUSEHOLD_ACCOUNT, OnLimit, Pattern};
-pub use self::endings::Endings;
+pub use self::admin::AdminSettings;
+pub use self::authority::{AuthorityKind, AuthoritySettings, SessionUnit};
+pub use self::authorize_route::AuthorizeRouteSettings;
+pub use self::body::{BodyWrapping, BodyWrappings};
+pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern, OnLimit};
+pub use self::endings::EndingRules;
 pub use self::endpoint::Endpoint;
-pub use self::fault::{Fault, Faults, KeyPlace, NamedFiles};
-pub use self::firstlight::{Code, FirstLight, Names, StreamConcurrency};
-pub use self::header_template::{Place, Template};
+pub use self::fault::{ConfigFault, ConfigFaults, KeyPlace, NamedFiles};
+pub use self::firstlight::{ErrorCodePattern, FieldNames, FirstLightSettings, StreamConcurrency};
+pub use self::header_template::{HeaderPlaceholder, HeaderTemplate};
 pub use self::host_pattern::HostPattern;
-pub use self::identity_source::{AccountRung, Rung, TokenSource};
-pub use self::license_route::{Enforcement, LicenseRouteSettings, SessionControl, UnrecognisedCalls};
-pub use self::limits::Limits;
+pub use self::identity_source::{AccountSource, IdentitySource, TokenSource};
+pub use self::license_route::{Enforcement, LicenseRouteSettings, SessionControlMode, UnrecognisedCalls};
+pub use self::limits::ServerLimits;
 pub use self::load::{keys, load, parse};
-pub use self::log::{Log, LogFormat};
+pub use self::log::{LogFormat, LogSettings};
 pub use self::media_route::MediaRouteSettings;
-pub use self::nagra_ssm::NagraSsm;
-pub use self::on_unreachable::{Allowed, OnUnreachable};
-pub use self::refusal::{Profile, Profiles, Refusal};
-pub use self::route::{RetriedCalls, Retry, Route, RouteKind};
-pub use self::server::{Origins, Server, Tls};
-pub use self::store::{OnExit, Store, StoreKind};
-pub use self::texts::{BUILT_IN_LANGUAGE, Language, TEXT_KEYS, Texts};
-pub use self::token_keys::{JwksUrl, TokenKeys};
+pub use self::nagra_ssm::NagraSsmSettings;
+pub use self::on_unreachable::{OnUnreachable, OutageBudget};
+pub use self::refusal::{RefusalProfile, RefusalProfiles, RefusalSettings};
+pub use self::route::{RetriedCalls, RetrySettings, RouteKind, RouteSettings};
+pub use self::server::{AllowedOrigins, ServerSettings, TlsSettings};
+pub use self::store::{OnExit, StoreKind, StoreSettings};
+pub use self::texts::{BUILT_IN_LANGUAGE, LanguageTexts, TEXT_KEYS, ViewerTextSettings};
+pub use self::token_keys::{JwksUrl, TokenKeySettings};
 pub use self::trusted_proxies::{ForwardedHeader, TrustedProxies};
 pub use self::viewer_header::ViewerHeader;
-pub use self::webhook::Webhook;
+pub use self::webhook::WebhookSettings;
 
 #[derive(Debug)]
 pub struct Config {
-    pub admin: Admin,
-    pub authorities: Vec<Authority>,
-    pub authorize: Vec<Authorize>,
+    pub admin: AdminSettings,
+    pub authorities: Vec<AuthoritySettings>,
+    pub authorize: Vec<AuthorizeRouteSettings>,
     /// For faults that only show when a file is read.
     pub files: NamedFiles,
-    pub log: Log,
-    pub routes: Vec<Route>,
-    pub server: Server,
-    pub store: Store,
-    pub texts: Texts,
+    pub log: LogSettings,
+    pub routes: Vec<RouteSettings>,
+    pub server: ServerSettings,
+    pub store: StoreSettings,
+    pub texts: ViewerTextSettings,
     /// What is allowed, and hardly meant.
-    pub warnings: Faults,
-    pub webhooks: Vec<Webhook>,
+    pub warnings: ConfigFaults,
+    pub webhooks: Vec<WebhookSettings>,
 }

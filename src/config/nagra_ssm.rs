@@ -9,12 +9,12 @@ use http::{HeaderName, HeaderValue};
 
 use super::authority::{GRACE, INTERVAL, constant_headers, timeout};
 use super::on_unreachable::on_unreachable;
-use super::section::Section;
+use super::section::TableReader;
 use super::{Endpoint, OnUnreachable, headers};
 
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.
 #[derive(Debug)]
-pub struct NagraSsm {
+pub struct NagraSsmSettings {
     /// Name of the header that carries tokens: `nv-authorizations`.
     pub authorization: HeaderName,
     /// Trusted for these endpoints in place of the public roots.
@@ -52,7 +52,7 @@ const SETUP: &str = "/v1/sessions/setup";
 const TEARDOWN: &str = "/v1/sessions/teardown";
 
 /// `call` is the time of a whole license call, of which a setup is a part.
-pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm> {
+pub(super) fn nagra_ssm(table: &TableReader<'_>, call: Duration) -> Option<NagraSsmSettings> {
     let authorization = table.word("authorization", headers::header_name).unwrap_or(AUTHORIZATION);
     let headers = headers(table, &authorization);
     let timeout = timeout(table, call, Duration::from_secs(2));
@@ -62,7 +62,7 @@ pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm>
     let interval = table.duration("interval", INTERVAL).unwrap_or(Duration::from_mins(1));
     let on_unreachable = on_unreachable(table);
     let urls = urls(table)?;
-    Some(NagraSsm {
+    Some(NagraSsmSettings {
         authorization,
         ca,
         fraction,
@@ -80,7 +80,7 @@ pub(super) fn nagra_ssm(table: &Section<'_>, call: Duration) -> Option<NagraSsm>
     })
 }
 
-struct Urls {
+struct SsmUrls {
     heartbeat: Endpoint,
     renewal: Endpoint,
     renewal_other: Option<Endpoint>,
@@ -88,7 +88,7 @@ struct Urls {
     teardown: Endpoint,
 }
 
-fn urls(table: &Section<'_>) -> Option<Urls> {
+fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
     let base = table.word("url", base);
     let derived = |tail: &str| Endpoint::parse(&format!("{}{tail}", base.as_ref()?)).ok();
     let either = |key: &str, tail: &str| match table.has(key) {
@@ -108,7 +108,7 @@ fn urls(table: &Section<'_>) -> Option<Urls> {
         );
     }
     let renewal_other = derived(RENEWAL_OTHER).filter(|_| !table.has("renewal-url"));
-    Some(Urls { heartbeat: heartbeat?, renewal: renewal?, renewal_other, setup: setup?, teardown: teardown? })
+    Some(SsmUrls { heartbeat: heartbeat?, renewal: renewal?, renewal_other, setup: setup?, teardown: teardown? })
 }
 
 /// Without a slash at its end; such that every path can follow.
@@ -118,7 +118,7 @@ fn base(text: &str) -> Result<String, &'static str> {
     if longest.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }
 
-fn headers(table: &Section<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(table: &TableReader<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
     let tenant = table.word("tenant", headers::header_value);
     let headers = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
     constant_headers(&table.table("headers"), headers, Some(authorization))

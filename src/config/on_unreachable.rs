@@ -3,26 +3,26 @@
 
 use std::time::Duration;
 
-use super::section::Section;
+use super::section::TableReader;
 use super::units;
 
 /// The budgets of one authority. All zero: an outage refuses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OnUnreachable {
     /// Without a grant, from the failed open on.
-    pub new: Allowed,
+    pub new: OutageBudget,
     /// With the last grant, from the moment at which the authority must have let it expire.
-    pub running: Allowed,
+    pub running: OutageBudget,
 }
 
 /// How long; zero is not at all.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Allowed {
+pub struct OutageBudget {
     pub live: Duration,
     pub vod: Duration,
 }
 
-impl Allowed {
+impl OutageBudget {
     /// Where nobody says which it is.
     pub fn shorter(&self) -> Duration {
         self.live.min(self.vod)
@@ -31,22 +31,25 @@ impl Allowed {
 
 const LONGEST: Duration = Duration::from_hours(24);
 
-pub(super) fn on_unreachable(authority: &Section<'_>) -> OnUnreachable {
+pub(super) fn on_unreachable(authority: &TableReader<'_>) -> OnUnreachable {
     if authority.is_text("on-unreachable") {
         let all = budget(authority, "on-unreachable").unwrap_or_default();
-        return OnUnreachable { new: Allowed { live: all, vod: all }, running: Allowed { live: all, vod: all } };
+        return OnUnreachable {
+            new: OutageBudget { live: all, vod: all },
+            running: OutageBudget { live: all, vod: all },
+        };
     }
     let table = authority.table("on-unreachable");
     let all = budget(&table, "allow-for");
     let allowed = |which: &str| {
         let both = budget(&table, which).or(all);
         let one = |kind: &str| budget(&table, &format!("{which}-{kind}")).or(both).unwrap_or_default();
-        Allowed { live: one("live"), vod: one("vod") }
+        OutageBudget { live: one("live"), vod: one("vod") }
     };
     OnUnreachable { new: allowed("new"), running: allowed("running") }
 }
 
-fn budget(table: &Section<'_>, key: &str) -> Option<Duration> {
+fn budget(table: &TableReader<'_>, key: &str) -> Option<Duration> {
     table.word(key, |text| match text {
         "refuse" => Ok(Duration::ZERO),
         _ => units::duration(text)

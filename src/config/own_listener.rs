@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Endpoint;
-use super::section::Section;
+use super::section::TableReader;
 
 /// Those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
-pub(super) fn check_urls(table: &Section<'_>, keys: &[&str], listeners: &[SocketAddr]) {
+pub(super) fn check_urls(table: &TableReader<'_>, keys: &[&str], listeners: &[SocketAddr]) {
     for key in keys {
         let Some(Ok(endpoint)) = table.peek(key).map(|text| Endpoint::parse(&text)) else { continue };
         if let Some(own) = listeners.iter().find(|listener| leads_to(&endpoint, **listener)) {

@@ -1,24 +1,24 @@
 //! `[route.refusal.…]`: which profile refuses which DRM, first licenses and renewals apart.
 
-use super::section::Section;
+use super::section::TableReader;
 
 /// The profile per DRM and phase.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Refusal {
-    pub clearkey: Profiles,
-    pub fairplay: Profiles,
-    pub playready: Profiles,
-    pub widevine: Profiles,
+pub struct RefusalSettings {
+    pub clearkey: RefusalProfiles,
+    pub fairplay: RefusalProfiles,
+    pub playready: RefusalProfiles,
+    pub widevine: RefusalProfiles,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Profiles {
-    pub first: Profile,
-    pub renewal: Profile,
+pub struct RefusalProfiles {
+    pub first: RefusalProfile,
+    pub renewal: RefusalProfile,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Profile {
+pub enum RefusalProfile {
     /// By player family.
     #[default]
     Auto,
@@ -32,16 +32,16 @@ pub enum Profile {
     Soap500,
 }
 
-const WORDS: [(&str, Profile); 5] = [
-    ("auto", Profile::Auto),
-    ("http", Profile::Http),
-    ("reject", Profile::Reject),
-    ("soap-200", Profile::Soap200),
-    ("soap-500", Profile::Soap500),
+const WORDS: [(&str, RefusalProfile); 5] = [
+    ("auto", RefusalProfile::Auto),
+    ("http", RefusalProfile::Http),
+    ("reject", RefusalProfile::Reject),
+    ("soap-200", RefusalProfile::Soap200),
+    ("soap-500", RefusalProfile::Soap500),
 ];
 
-pub(super) fn refusal(table: &Section<'_>) -> Refusal {
-    Refusal {
+pub(super) fn refusal(table: &TableReader<'_>) -> RefusalSettings {
+    RefusalSettings {
         clearkey: profiles(&table.table("clearkey"), no_soap),
         fairplay: profiles(&table.table("fairplay"), http_alone),
         playready: profiles(&table.table("playready"), |_| Ok(())),
@@ -49,28 +49,28 @@ pub(super) fn refusal(table: &Section<'_>) -> Refusal {
     }
 }
 
-fn profiles(table: &Section<'_>, fits: impl Fn(Profile) -> Result<(), &'static str>) -> Profiles {
+fn profiles(table: &TableReader<'_>, fits: impl Fn(RefusalProfile) -> Result<(), &'static str>) -> RefusalProfiles {
     let profile = |key: &str| {
-        let profile = table.choice(key, &WORDS).unwrap_or(Profile::Auto);
+        let profile = table.choice(key, &WORDS).unwrap_or(RefusalProfile::Auto);
         if let Err(what) = fits(profile) {
             table.fault(key, what);
         }
         profile
     };
-    Profiles { first: profile("first"), renewal: profile("renewal") }
+    RefusalProfiles { first: profile("first"), renewal: profile("renewal") }
 }
 
-fn no_soap(profile: Profile) -> Result<(), &'static str> {
+fn no_soap(profile: RefusalProfile) -> Result<(), &'static str> {
     match profile {
-        Profile::Auto | Profile::Http | Profile::Reject => Ok(()),
-        Profile::Soap200 | Profile::Soap500 => Err("cannot be a SOAP fault: only PlayReady speaks SOAP"),
+        RefusalProfile::Auto | RefusalProfile::Http | RefusalProfile::Reject => Ok(()),
+        RefusalProfile::Soap200 | RefusalProfile::Soap500 => Err("cannot be a SOAP fault: only PlayReady speaks SOAP"),
     }
 }
 
-fn http_alone(profile: Profile) -> Result<(), &'static str> {
+fn http_alone(profile: RefusalProfile) -> Result<(), &'static str> {
     match profile {
-        Profile::Auto | Profile::Http => Ok(()),
-        Profile::Reject => Err("cannot be \"reject\": FairPlay has no refusal in band, use \"http\""),
-        Profile::Soap200 | Profile::Soap500 => no_soap(profile),
+        RefusalProfile::Auto | RefusalProfile::Http => Ok(()),
+        RefusalProfile::Reject => Err("cannot be \"reject\": FairPlay has no refusal in band, use \"http\""),
+        RefusalProfile::Soap200 | RefusalProfile::Soap500 => no_soap(profile),
     }
 }

@@ -15,25 +15,25 @@ use super::license_route::{LicenseRouteSettings, license_route};
 use super::media_route::{MediaRouteSettings, media_route};
 use super::nearest::nearest;
 use super::own_listener::check_urls;
-use super::section::Section;
+use super::section::TableReader;
 use super::units::{LONGEST, show_duration};
 use super::{
-    Authority, AuthorityKind, Authorize, Endings, Endpoint, Rung, SessionUnit, TokenSource, ViewerHeader, headers,
-    identity_source, words,
+    AuthorityKind, AuthoritySettings, AuthorizeRouteSettings, EndingRules, Endpoint, IdentitySource, SessionUnit,
+    TokenSource, ViewerHeader, headers, identity_source, words,
 };
 
 /// One `[[route]]` of kind `license` or `media`: a path prefix below which players play. Those of kind `authorize` are
-/// [`Authorize`].
+/// [`AuthorizeRouteSettings`].
 #[derive(Debug)]
-pub struct Route {
+pub struct RouteSettings {
     /// Index into [`super::Config::authorities`]; none means: pass through, count, manage nothing.
     pub authority: Option<usize>,
     /// Trusted for the upstream in place of the public roots.
     pub ca: Option<PathBuf>,
     pub content_token: Vec<TokenSource>,
     /// The identity ladder: the first rung that answers names the device.
-    pub device: Vec<Rung>,
-    pub endings: Endings,
+    pub device: Vec<IdentitySource>,
+    pub endings: EndingRules,
     /// Request headers that are passed on to the upstream, beside the built-in ones.
     pub headers: Vec<HeaderName>,
     /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
@@ -45,7 +45,7 @@ pub struct Route {
     /// For how long a viewer who zapped away may find the session as it was left, where its close has
     /// not been sent yet.
     pub re_entry: Duration,
-    pub retry: Retry,
+    pub retry: RetrySettings,
     pub sessions_per_device: usize,
     /// Whether CMCD is taken off the requests to the upstream.
     pub strip_cmcd: bool,
@@ -63,7 +63,7 @@ pub enum RouteKind {
     Media(Box<MediaRouteSettings>),
 }
 
-impl Route {
+impl RouteSettings {
     /// The fields of a media route; `None` if this is a license route.
     pub fn media(&self) -> Option<&MediaRouteSettings> {
         match &self.kind {
@@ -83,7 +83,7 @@ impl Route {
 
 /// What is asked of the license server or the origin again, within the time of the player's call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Retry {
+pub struct RetrySettings {
     /// After replies of 502, 503 and 504.
     pub gateway_errors: RetriedCalls,
     /// While it cannot be reached, or turns the call away unprocessed.
@@ -102,20 +102,21 @@ const DEVICE_CLAIM: &str = "device.deviceId";
 
 const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 
-const KINDS: [(&str, Kind); 3] = [("authorize", Kind::Authorize), ("license", Kind::License), ("media", Kind::Media)];
+const KINDS: [(&str, RouteKindWord); 3] =
+    [("authorize", RouteKindWord::Authorize), ("license", RouteKindWord::License), ("media", RouteKindWord::Media)];
 
 const RETRIED: [(&str, RetriedCalls); 3] =
     [("all", RetriedCalls::All), ("none", RetriedCalls::None), ("renewals", RetriedCalls::Renewals)];
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum RouteKindWord {
     Authorize,
     License,
     Media,
 }
 
 /// What a route is checked against.
-pub(super) struct Frame<'a> {
+pub(super) struct RouteContext<'a> {
     /// Names in the order of their tables; none where a name is at fault.
     pub(super) authorities: &'a [Option<String>],
     /// `server.limits.call`
@@ -123,22 +124,25 @@ pub(super) struct Frame<'a> {
     /// Whether players are asked for certificates.
     pub(super) client_ca: bool,
     /// In the order of `authorities`; none where something is at fault.
-    pub(super) found: &'a [Option<&'a Authority>],
+    pub(super) found: &'a [Option<&'a AuthoritySettings>],
     /// All that this process listens on.
     pub(super) listeners: &'a [SocketAddr],
 }
 
-impl<'a> Frame<'a> {
+impl<'a> RouteContext<'a> {
     pub(super) fn kind(&self, authority: Option<usize>) -> Option<&'a AuthorityKind> {
         self.authority(authority).map(|authority| &authority.kind)
     }
 
-    fn authority(&self, authority: Option<usize>) -> Option<&'a Authority> {
+    fn authority(&self, authority: Option<usize>) -> Option<&'a AuthoritySettings> {
         self.found.get(authority?).copied().flatten()
     }
 }
 
-pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route>, Vec<Authorize>)> {
+pub(super) fn routes(
+    root: &TableReader<'_>,
+    frame: &RouteContext<'_>,
+) -> Option<(Vec<RouteSettings>, Vec<AuthorizeRouteSettings>)> {
     let tables = root.tables("route");
     if tables.is_empty() {
         root.need("route", "write at least one [[route]], or there is nothing that players can ask for");
@@ -156,10 +160,10 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
     for (table, path) in tables.iter().zip(paths.iter().cloned()) {
         check_urls(table, &["authorize-url", "license-server", "origin"], frame.listeners);
         let kind = table.choice("kind", &KINDS);
-        match kind.unwrap_or(Kind::License) {
-            Kind::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
-            Kind::License => routes.push(license_route(table, path, frame)),
-            Kind::Media => routes.push(media_route(table, path, frame)),
+        match kind.unwrap_or(RouteKindWord::License) {
+            RouteKindWord::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
+            RouteKindWord::License => routes.push(license_route(table, path, frame)),
+            RouteKindWord::Media => routes.push(media_route(table, path, frame)),
         }
     }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>().filter(|_| !tables.is_empty());
@@ -167,24 +171,24 @@ pub(super) fn routes(root: &Section<'_>, frame: &Frame<'_>) -> Option<(Vec<Route
 }
 
 /// The fields that license routes and media routes have in common, before those of the route's own kind.
-pub(super) struct CommonFields {
+pub(super) struct CommonRouteFields {
     pub(super) authority: Option<usize>,
     ca: Option<PathBuf>,
     content_token: Vec<TokenSource>,
-    device: Vec<Rung>,
-    pub(super) endings: Endings,
+    device: Vec<IdentitySource>,
+    pub(super) endings: EndingRules,
     headers: Vec<HeaderName>,
     kill_memory: Duration,
     path: Option<String>,
     re_entry: Duration,
-    retry: Retry,
+    retry: RetrySettings,
     sessions_per_device: usize,
     timeout: Duration,
     viewer_headers: Vec<ViewerHeader>,
 }
 
-impl CommonFields {
-    pub(super) fn read(table: &Section<'_>, path: Option<String>, frame: &Frame<'_>) -> Self {
+impl CommonRouteFields {
+    pub(super) fn read(table: &TableReader<'_>, path: Option<String>, frame: &RouteContext<'_>) -> Self {
         let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
         let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
         let authority = authority(table, frame.authorities);
@@ -209,10 +213,10 @@ impl CommonFields {
     }
 
     /// The whole route, unless its path is at fault.
-    pub(super) fn into_route(self, kind: RouteKind, strip_cmcd: bool) -> Option<Route> {
+    pub(super) fn into_route(self, kind: RouteKind, strip_cmcd: bool) -> Option<RouteSettings> {
         let Self { authority, ca, content_token, device, endings, headers, kill_memory, path, .. } = self;
         let Self { re_entry, retry, sessions_per_device, timeout, viewer_headers, .. } = self;
-        Some(Route {
+        Some(RouteSettings {
             authority,
             ca,
             content_token,
@@ -233,28 +237,28 @@ impl CommonFields {
 }
 
 /// The names of all headers that go on to the upstream, and those of them that we write.
-pub(super) fn upstream_headers(table: &Section<'_>, example: &str) -> (Vec<HeaderName>, Vec<ViewerHeader>) {
+pub(super) fn upstream_headers(table: &TableReader<'_>, example: &str) -> (Vec<HeaderName>, Vec<ViewerHeader>) {
     let headers = table.list("headers", example, headers::upstream_header).unwrap_or_default();
     let (names, written): (Vec<_>, Vec<_>) = headers.into_iter().unzip();
     (names, written.into_iter().flatten().collect())
 }
 
-pub(super) fn strip_cmcd(table: &Section<'_>) -> Option<bool> {
+pub(super) fn strip_cmcd(table: &TableReader<'_>) -> Option<bool> {
     table.choice("cmcd", &[("pass", false), ("strip", true)])
 }
 
-fn re_entry(table: &Section<'_>) -> Duration {
+fn re_entry(table: &TableReader<'_>) -> Duration {
     table.duration("re-entry", Duration::ZERO..=Duration::from_mins(1)).unwrap_or(Duration::from_secs(5))
 }
 
-fn retry(table: &Section<'_>) -> Retry {
-    Retry {
+fn retry(table: &TableReader<'_>) -> RetrySettings {
+    RetrySettings {
         gateway_errors: table.choice("retry-gateway-errors", &RETRIED).unwrap_or(RetriedCalls::Renewals),
         unreachable: table.flag("retry-unreachable").unwrap_or(true),
     }
 }
 
-pub(super) fn authority(table: &Section<'_>, names: &[Option<String>]) -> Option<usize> {
+pub(super) fn authority(table: &TableReader<'_>, names: &[Option<String>]) -> Option<usize> {
     let wanted = table.word("authority", words::label)?;
     let found = names.iter().position(|name| name.as_ref() == Some(&wanted));
     if found.is_none() && names.iter().all(Option::is_some) {
@@ -278,7 +282,7 @@ fn known_names(names: &[Option<String>]) -> String {
     }
 }
 
-fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
+fn content_token(table: &TableReader<'_>) -> Vec<TokenSource> {
     let sources = table.list("content-token", "[\"header:nv-authorizations\"]", identity_source::token_source);
     sources.unwrap_or_else(|| {
         let header = TokenSource::Header(HeaderName::from_static("nv-authorizations"));
@@ -286,29 +290,29 @@ fn content_token(table: &Section<'_>) -> Vec<TokenSource> {
     })
 }
 
-pub(super) fn device(table: &Section<'_>, client_ca: bool) -> Vec<Rung> {
+pub(super) fn device(table: &TableReader<'_>, client_ca: bool) -> Vec<IdentitySource> {
     let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::rung);
     let rungs = rungs.unwrap_or_else(|| {
-        let header = Rung::Header(HeaderName::from_static("x-device-id"));
-        let claim = Rung::TokenClaim(DEVICE_CLAIM.to_owned());
-        vec![header, Rung::Query("device".to_owned()), claim, Rung::Peer]
+        let header = IdentitySource::Header(HeaderName::from_static("x-device-id"));
+        let claim = IdentitySource::TokenClaim(DEVICE_CLAIM.to_owned());
+        vec![header, IdentitySource::Query("device".to_owned()), claim, IdentitySource::Peer]
     });
     if rungs.is_empty() {
         table.fault("device", "is empty: name at least \"peer\"");
     }
-    let told = rungs.iter().any(|rung| *rung != Rung::Peer);
-    if rungs.contains(&Rung::Peer) && !told {
+    let told = rungs.iter().any(|rung| *rung != IdentitySource::Peer);
+    if rungs.contains(&IdentitySource::Peer) && !told {
         let what = "names only the peer: all devices behind one address (a home's router, a proxy) are one device; \
             put what tells them apart before it, such as \"token-claim:device.deviceId\"";
         table.warn("device", what);
     }
-    if rungs.contains(&Rung::Mtls) && !client_ca {
+    if rungs.contains(&IdentitySource::Mtls) && !client_ca {
         table.fault("device", "names mtls, which needs server.tls.client-ca");
     }
     rungs
 }
 
-pub(super) fn timeout(table: &Section<'_>, call: Duration) -> Duration {
+pub(super) fn timeout(table: &TableReader<'_>, call: Duration) -> Duration {
     let timeout = table.duration("timeout", ANY).unwrap_or(Duration::from_secs(5));
     if timeout >= call {
         table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
@@ -317,7 +321,7 @@ pub(super) fn timeout(table: &Section<'_>, call: Duration) -> Duration {
 }
 
 /// How many sessions a device may have. It has one where that is what the authority counts, whatever it plays.
-pub(super) fn sessions_per_device(table: &Section<'_>, unit: Option<SessionUnit>) -> usize {
+pub(super) fn sessions_per_device(table: &TableReader<'_>, unit: Option<SessionUnit>) -> usize {
     let sessions = table.whole("sessions-per-device", 1..=1000).unwrap_or(1);
     if sessions > 1 && unit == Some(SessionUnit::Device) {
         let what = "must be 1, or left out, where the authority counts devices (unit = \"device\"): all that a device plays \
@@ -328,8 +332,8 @@ pub(super) fn sessions_per_device(table: &Section<'_>, unit: Option<SessionUnit>
 }
 
 /// Devices that nothing tells apart would be one.
-pub(super) fn warn_of_peers(table: &Section<'_>, device: &[Rung], unit: Option<SessionUnit>) {
-    if device.contains(&Rung::Peer) && unit == Some(SessionUnit::Device) {
+pub(super) fn warn_of_peers(table: &TableReader<'_>, device: &[IdentitySource], unit: Option<SessionUnit>) {
+    if device.contains(&IdentitySource::Peer) && unit == Some(SessionUnit::Device) {
         let what = "falls to the peer, and the authority counts devices (unit = \"device\"): all behind one address that \
             name no device share one session; leave \"peer\" out where each device is named";
         table.warn("device", what);

@@ -13,46 +13,51 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::Fault;
+use super::ConfigFault;
 use super::environment::variable;
 use super::fault::KeyPlace;
-use super::sheet::{Sheet, join};
+use super::sheet::{ConfigDocument, join};
 use super::units;
-use super::value::{Entry, Value};
+use super::value::{ListEntry, SettingValue};
 use crate::secret::Secret;
 
-pub(super) struct Section<'a> {
+pub(super) struct TableReader<'a> {
     /// Of the table's header.
     line: Option<usize>,
     pub(super) path: String,
-    pub(super) sheet: &'a Sheet<'a>,
+    pub(super) sheet: &'a ConfigDocument<'a>,
     table: Option<&'a DeTable<'a>>,
 }
 
-impl<'a> Section<'a> {
-    pub(super) fn new(sheet: &'a Sheet<'a>, path: String, table: Option<&'a DeTable<'a>>, line: Option<usize>) -> Self {
+impl<'a> TableReader<'a> {
+    pub(super) fn new(
+        sheet: &'a ConfigDocument<'a>,
+        path: String,
+        table: Option<&'a DeTable<'a>>,
+        line: Option<usize>,
+    ) -> Self {
         Self { line, path, sheet, table }
     }
 
     /// The table `key`, empty when it is absent.
-    pub(super) fn table(&self, key: &str) -> Section<'a> {
+    pub(super) fn table(&self, key: &str) -> TableReader<'a> {
         let path = join(&self.path, key);
         self.sheet.ask_table(path.clone());
         match self.written(key) {
-            Some((line, DeValue::Table(table))) => Section::new(self.sheet, path, Some(table), Some(line)),
+            Some((line, DeValue::Table(table))) => TableReader::new(self.sheet, path, Some(table), Some(line)),
             Some(_) => {
                 self.fault(key, "must be a table");
-                Section::new(self.sheet, path, None, None)
+                TableReader::new(self.sheet, path, None, None)
             }
-            None => Section::new(self.sheet, path, None, None),
+            None => TableReader::new(self.sheet, path, None, None),
         }
     }
 
     /// The tables `[[key]]`, and those behind them that the environment adds.
-    pub(super) fn tables(&self, key: &str) -> Vec<Section<'a>> {
+    pub(super) fn tables(&self, key: &str) -> Vec<TableReader<'a>> {
         let path = join(&self.path, key);
         self.sheet.ask_table(path.clone());
-        let element = |index: usize, table, line| Section::new(self.sheet, format!("{path}[{index}]"), table, line);
+        let element = |index: usize, table, line| TableReader::new(self.sheet, format!("{path}[{index}]"), table, line);
         let mut tables = Vec::new();
         for (table, line) in self.written_tables(key) {
             tables.push(element(tables.len(), Some(table), Some(line)));
@@ -91,7 +96,11 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key` as `read` understands it; a fault and none when it does not.
-    pub(super) fn value<'s, T>(&'s self, key: &str, read: impl FnOnce(Value<'s>) -> Result<T, String>) -> Option<T> {
+    pub(super) fn value<'s, T>(
+        &'s self,
+        key: &str,
+        read: impl FnOnce(SettingValue<'s>) -> Result<T, String>,
+    ) -> Option<T> {
         read(self.find(key)?).map_err(|what| self.fault(key, what)).ok()
     }
 
@@ -107,17 +116,17 @@ impl<'a> Section<'a> {
 
     /// Where `key` was set, for a fault that only shows when its file is read.
     pub(super) fn place(&self, key: &str) -> KeyPlace {
-        let Fault { key, line, .. } = self.at(key, String::new());
+        let ConfigFault { key, line, .. } = self.at(key, String::new());
         KeyPlace { key, line }
     }
 
-    fn at(&self, key: &str, what: String) -> Fault {
+    fn at(&self, key: &str, what: String) -> ConfigFault {
         let path = join(&self.path, key);
         if self.in_environment(key) {
-            return Fault { key: variable(&path), line: None, what };
+            return ConfigFault { key: variable(&path), line: None, what };
         }
         let line = self.written(key).map(|(line, _)| line).or(self.line);
-        Fault { key: path, line, what }
+        ConfigFault { key: path, line, what }
     }
 
     /// Whether the file has this table at all, empty or not.
@@ -127,8 +136,8 @@ impl<'a> Section<'a> {
 
     /// The text of `key`, if it is one. Asks for nothing: another reader must.
     pub(super) fn peek(&self, key: &str) -> Option<String> {
-        let bare = self.sheet.environment.value(&join(&self.path, key)).map(Value::Bare);
-        let value = bare.or_else(|| self.written(key).map(|(_, value)| Value::Written(value)))?;
+        let bare = self.sheet.environment.value(&join(&self.path, key)).map(SettingValue::Bare);
+        let value = bare.or_else(|| self.written(key).map(|(_, value)| SettingValue::Written(value)))?;
         value.text().ok().map(std::borrow::Cow::into_owned)
     }
 
@@ -157,11 +166,11 @@ impl<'a> Section<'a> {
         self.sheet.environment.value(&join(&self.path, key)).is_some()
     }
 
-    fn find(&self, key: &str) -> Option<Value<'_>> {
+    fn find(&self, key: &str) -> Option<SettingValue<'_>> {
         let path = join(&self.path, key);
-        let bare = self.sheet.environment.value(&path).map(Value::Bare);
+        let bare = self.sheet.environment.value(&path).map(SettingValue::Bare);
         self.sheet.ask(path);
-        bare.or_else(|| self.written(key).map(|(_, value)| Value::Written(value)))
+        bare.or_else(|| self.written(key).map(|(_, value)| SettingValue::Written(value)))
     }
 
     fn written(&self, key: &str) -> Option<(usize, &'a DeValue<'a>)> {
@@ -184,7 +193,7 @@ impl<'a> Section<'a> {
     }
 }
 
-impl Section<'_> {
+impl TableReader<'_> {
     /// Whatever text `read` makes sense of.
     pub(super) fn word<T, E: Display>(&self, key: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         self.value(key, |value| read(&value.text()?).map_err(|what| what.to_string()))
@@ -254,7 +263,7 @@ impl Section<'_> {
     pub(super) fn list<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
         let no_list = || format!("must be a list, such as {example}");
         let entries = self.value(key, |value| value.entries().ok_or_else(no_list))?;
-        let read_entry = |(index, entry): (usize, Entry<'_>)| {
+        let read_entry = |(index, entry): (usize, ListEntry<'_>)| {
             let read = entry.text.and_then(|text| read(&text));
             read.map_err(|what| self.fault_entry(key, index, entry.at, what)).ok()
         };
@@ -266,7 +275,7 @@ impl Section<'_> {
     fn fault_entry(&self, key: &str, index: usize, at: Option<usize>, what: String) {
         let Some(at) = at else { return self.fault(key, format!("entry {} {what}", index + 1)) };
         let key = format!("{}[{index}]", join(&self.path, key));
-        self.sheet.fault(Fault { key, line: Some(self.sheet.line(at)), what });
+        self.sheet.fault(ConfigFault { key, line: Some(self.sheet.line(at)), what });
     }
 
     /// A file, named from the configuration file's folder.

@@ -6,28 +6,28 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::limits::limits;
-use super::section::Section;
+use super::section::TableReader;
 use super::trusted_proxies::{forwarded_header, trusted_proxies};
-use super::{Endpoint, ForwardedHeader, HostPattern, Limits, TrustedProxies, host_pattern, words};
+use super::{Endpoint, ForwardedHeader, HostPattern, ServerLimits, TrustedProxies, host_pattern, words};
 
 /// `[server]`: what players connect to.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerSettings {
     /// Which header of a trusted proxy names the viewer.
     pub forwarded_header: ForwardedHeader,
     /// Names that players may call us by, beside addresses and localhost; they matter where `origins` is a list.
     pub host_names: Vec<HostPattern>,
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// HTTPS, HTTP/1.1 and HTTP/2 by ALPN.
     pub listen: Vec<SocketAddr>,
     /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
     pub listen_plain: Vec<SocketAddr>,
-    pub origins: Origins,
+    pub origins: AllowedOrigins,
     /// Those of `listen` and `listen_plain` whose connections begin with a PROXY protocol header.
     pub proxy_protocol: Vec<SocketAddr>,
     /// How players reach us, without a slash at its end; none: as their `Host` says.
     pub public_url: Option<String>,
-    pub tls: Tls,
+    pub tls: TlsSettings,
     /// Who may say for whom it calls.
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
@@ -35,7 +35,7 @@ pub struct Server {
 }
 
 #[derive(Debug)]
-pub struct Tls {
+pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Client certificates signed by this CA are asked for, and name the device (`mtls`).
     pub client_ca: Option<PathBuf>,
@@ -46,13 +46,13 @@ pub struct Tls {
 
 /// Which web pages may call us across origins.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Origins {
+pub enum AllowedOrigins {
     Any,
     List(Vec<String>),
 }
 
 /// `admin` is the address of the admin listener, which no other listener can share.
-pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
+pub(super) fn server(table: &TableReader<'_>, admin: Option<SocketAddr>) -> ServerSettings {
     let listen = table.list("listen", "[\"127.0.0.1:8443\"]", words::address);
     let listen = listen.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 8443))]);
     let listen_plain = table.list("listen-plain", "[\"127.0.0.1:8080\"]", words::address);
@@ -62,7 +62,7 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     let proxy_protocol = proxy_protocol(table, listen.iter().chain(&listen_plain), &trusted_proxies);
     let public_url = table.word("public-url", public_url);
     let host_names = host_names(table, public_url.as_deref());
-    Server {
+    ServerSettings {
         forwarded_header: forwarded_header(table, &trusted_proxies),
         host_names,
         limits: limits(&table.table("limits")),
@@ -77,7 +77,7 @@ pub(super) fn server(table: &Section<'_>, admin: Option<SocketAddr>) -> Server {
     }
 }
 
-fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAddr], admin: Option<SocketAddr>) {
+fn check_listeners(table: &TableReader<'_>, listen: &[SocketAddr], plain: &[SocketAddr], admin: Option<SocketAddr>) {
     let beyond = table.flag("plain-beyond-loopback").unwrap_or(false);
     for address in plain.iter().filter(|address| !beyond && !address.ip().to_canonical().is_loopback()) {
         let what = format!(
@@ -101,7 +101,7 @@ fn check_listeners(table: &Section<'_>, listen: &[SocketAddr], plain: &[SocketAd
 }
 
 /// Those of the list, and the one of `public-url`.
-fn host_names(table: &Section<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
+fn host_names(table: &TableReader<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
     let mut hosts =
         table.list("host-names", "[\"tv-proxy.home.arpa\"]", host_pattern::host_pattern).unwrap_or_default();
     let public = public_url.and_then(|url| Endpoint::parse(url).ok());
@@ -110,7 +110,7 @@ fn host_names(table: &Section<'_>, public_url: Option<&str>) -> Vec<HostPattern>
 }
 
 fn proxy_protocol<'l>(
-    table: &Section<'_>,
+    table: &TableReader<'_>,
     listeners: impl Iterator<Item = &'l SocketAddr> + Clone,
     trusted: &TrustedProxies,
 ) -> Vec<SocketAddr> {
@@ -124,25 +124,25 @@ fn proxy_protocol<'l>(
     expecting
 }
 
-fn origins(table: &Section<'_>) -> Origins {
+fn origins(table: &TableReader<'_>) -> AllowedOrigins {
     if table.is("origins", "any") {
-        return Origins::Any;
+        return AllowedOrigins::Any;
     }
     let list = table.list("origins", "[\"https://tv.example\"], or \"any\"", words::origin);
-    list.map_or(Origins::Any, Origins::List)
+    list.map_or(AllowedOrigins::Any, AllowedOrigins::List)
 }
 
-fn tls(table: &Section<'_>) -> Tls {
+fn tls(table: &TableReader<'_>) -> TlsSettings {
     let from_folder = |name: &str| table.sheet.folder.join(name);
     let usual = (from_folder("certs/leaf.pem"), from_folder("certs/leaf.key"));
     let certificate = table.file("certificate").unwrap_or_else(|| usual.0.clone());
     let key = table.file("key").unwrap_or_else(|| usual.1.clone());
     let is_at_its_usual_place = (&certificate, &key) == (&usual.0, &usual.1);
-    Tls { certificate, client_ca: table.file("client-ca"), is_at_its_usual_place, key }
+    TlsSettings { certificate, client_ca: table.file("client-ca"), is_at_its_usual_place, key }
 }
 
 /// 0 stands for as many as there are cores.
-fn workers(table: &Section<'_>) -> usize {
+fn workers(table: &TableReader<'_>) -> usize {
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     table.whole("workers", 0..=1024).filter(|workers| *workers > 0).unwrap_or_else(cores)
 }

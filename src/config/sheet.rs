@@ -1,6 +1,6 @@
 //! The sheet: the file's tables with their places, the environment over them, and the faults.
 //!
-//! The readers in `check` ask for keys by name through a [`Section`], and the sheet remembers what
+//! The readers in `check` ask for keys by name through a [`TableReader`], and the sheet remembers what
 //! was asked for: what stands in the file or the environment and nobody asked for is unknown. So
 //! the readers are the schema, there is no second list of keys, and one fault hides no other.
 
@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::environment::{Environment, variable};
+use super::environment::{EnvironmentVariables, variable};
 use super::fault::{KeyPlace, NamedFiles};
 use super::load::kinds_that_have;
 use super::nearest::nearest;
-use super::section::Section;
-use super::{Fault, Faults};
+use super::section::TableReader;
+use super::{ConfigFault, ConfigFaults};
 use crate::secret::scrub;
 
-pub(super) struct Sheet<'a> {
+pub(super) struct ConfigDocument<'a> {
     /// Paths of the keys that were asked for.
     asked: RefCell<BTreeSet<String>>,
-    pub(super) environment: Environment,
-    faults: RefCell<Vec<Fault>>,
-    warnings: RefCell<Vec<Fault>>,
+    pub(super) environment: EnvironmentVariables,
+    faults: RefCell<Vec<ConfigFault>>,
+    warnings: RefCell<Vec<ConfigFault>>,
     files: RefCell<NamedFiles>,
     pub(super) folder: &'a Path,
     /// Paths of tables that nobody can judge, because what kind they are is itself a fault.
@@ -35,21 +35,25 @@ pub(super) struct Sheet<'a> {
     text: &'a str,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> ConfigDocument<'a> {
     /// # Errors
     /// The file is no TOML. Nothing else is then reported: it would be guesswork.
-    pub(super) fn parse(text: &'a str, folder: &'a Path, environment: Environment) -> Result<Self, Faults> {
+    pub(super) fn parse(
+        text: &'a str,
+        folder: &'a Path,
+        environment: EnvironmentVariables,
+    ) -> Result<Self, ConfigFaults> {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             // The message alone: the error's own text would show the line, which may hold a secret.
-            let fault = |error: &toml::de::Error| Fault {
+            let fault = |error: &toml::de::Error| ConfigFault {
                 key: "TOML".to_owned(),
                 line: error.span().map(|span| line(text, span.start)),
                 what: error.message().to_owned(),
             };
             // What follows the first one is mostly its echo: one bracket that is not closed makes dozens.
-            let Faults(faults) = Faults::sorted(errors.iter().map(fault).collect());
-            return Err(Faults(faults.into_iter().take(1).collect()));
+            let ConfigFaults(faults) = ConfigFaults::sorted(errors.iter().map(fault).collect());
+            return Err(ConfigFaults(faults.into_iter().take(1).collect()));
         }
         Ok(Self {
             asked: RefCell::default(),
@@ -65,8 +69,8 @@ impl<'a> Sheet<'a> {
         })
     }
 
-    pub(super) fn root(&self) -> Section<'_> {
-        Section::new(self, String::new(), Some(&self.table), None)
+    pub(super) fn root(&self) -> TableReader<'_> {
+        TableReader::new(self, String::new(), Some(&self.table), None)
     }
 
     pub(super) fn ask(&self, path: String) {
@@ -86,11 +90,11 @@ impl<'a> Sheet<'a> {
         line(self.text, at)
     }
 
-    pub(super) fn fault(&self, fault: Fault) {
+    pub(super) fn fault(&self, fault: ConfigFault) {
         self.faults.borrow_mut().push(fault);
     }
 
-    pub(super) fn warn(&self, warning: Fault) {
+    pub(super) fn warn(&self, warning: ConfigFault) {
         self.warnings.borrow_mut().push(warning);
     }
 
@@ -103,8 +107,8 @@ impl<'a> Sheet<'a> {
     }
 
     /// What is allowed, and hardly meant.
-    pub(super) fn take_warnings(&self) -> Faults {
-        Faults::sorted(self.warnings.take())
+    pub(super) fn take_warnings(&self) -> ConfigFaults {
+        ConfigFaults::sorted(self.warnings.take())
     }
 
     /// Every key that was asked for, without indices: `route.path`.
@@ -119,10 +123,10 @@ impl<'a> Sheet<'a> {
     }
 
     /// All faults, the unknown keys and variables among them.
-    pub(super) fn finish(&self) -> Faults {
+    pub(super) fn finish(&self) -> ConfigFaults {
         self.judge("", &self.table);
         self.judge_environment();
-        Faults::sorted(self.faults.take())
+        ConfigFaults::sorted(self.faults.take())
     }
 
     fn judge(&self, path: &str, table: &DeTable<'_>) {
@@ -137,7 +141,7 @@ impl<'a> Sheet<'a> {
             }
             let key_path = join(path, &scrub(key.get_ref()));
             let what = format!("is not a known key{}", self.advice(path, key.get_ref()));
-            self.fault(Fault { key: key_path, line: Some(self.line(key.span().start)), what });
+            self.fault(ConfigFault { key: key_path, line: Some(self.line(key.span().start)), what });
         }
     }
 
@@ -172,7 +176,7 @@ impl<'a> Sheet<'a> {
             }
             let advice = nearest(name, known.iter().map(String::as_str));
             let advice = advice.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            self.fault(Fault {
+            self.fault(ConfigFault {
                 key: name.escape_debug().to_string(),
                 line: None,
                 what: format!("is not a known variable{advice}"),

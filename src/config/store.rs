@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::section::Section;
+use super::section::TableReader;
 
 /// `[store]`: whether sessions outlive the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Store {
+pub struct StoreSettings {
     pub kind: StoreKind,
     pub on_exit: OnExit,
 }
@@ -28,21 +28,23 @@ pub enum OnExit {
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Kind {
+enum StoreKindWord {
     Journal,
     Memory,
 }
 
-pub(super) fn store(table: &Section<'_>) -> Store {
-    let kind = table.choice("kind", &[("journal", Kind::Journal), ("memory", Kind::Memory)]).unwrap_or(Kind::Memory);
+pub(super) fn store(table: &TableReader<'_>) -> StoreSettings {
+    let kind = table
+        .choice("kind", &[("journal", StoreKindWord::Journal), ("memory", StoreKindWord::Memory)])
+        .unwrap_or(StoreKindWord::Memory);
     let file = table.file("file").unwrap_or_else(|| table.sheet.folder.join("sidebeat.redb"));
     let on_exit = table.choice("on-exit", &[("close", OnExit::Close), ("keep", OnExit::Keep)]);
-    if kind == Kind::Memory && on_exit == Some(OnExit::Keep) {
+    if kind == StoreKindWord::Memory && on_exit == Some(OnExit::Keep) {
         table.fault("on-exit", "keeps sessions that nobody would remember: set store.kind = \"journal\" as well");
     }
     let kind = match kind {
-        Kind::Journal => StoreKind::Journal(file),
-        Kind::Memory => StoreKind::Memory,
+        StoreKindWord::Journal => StoreKind::Journal(file),
+        StoreKindWord::Memory => StoreKind::Memory,
     };
-    Store { kind, on_exit: on_exit.unwrap_or(OnExit::Close) }
+    StoreSettings { kind, on_exit: on_exit.unwrap_or(OnExit::Close) }
 }

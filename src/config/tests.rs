@@ -18,23 +18,23 @@ const LEAST: &str = "[[route]]\npath = \"/license\"\nlicense-server = \"https://
 /// An authority without its URLs, to be written before [`LEAST`].
 const NAGRA: &str = "[[authority]]\nname = \"n\"\nkind = \"nagra-ssm\"\n";
 
-fn read(text: &str) -> Result<Config, Faults> {
+fn read(text: &str) -> Result<Config, ConfigFaults> {
     parse(text, Path::new("/etc/sidebeat"), iter::empty())
 }
 
-fn read_with(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<Config, Faults> {
+fn read_with(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
     parse(text, folder, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
 
 /// The fields of a license route.
-fn license(route: &Route) -> &LicenseRouteSettings {
+fn license(route: &RouteSettings) -> &LicenseRouteSettings {
     match &route.kind {
         RouteKind::License(license) => license,
         RouteKind::Media(_) => panic!("{} is a media route", route.path),
     }
 }
 
-fn faults(result: Result<Config, Faults>) -> Vec<String> {
+fn faults(result: Result<Config, ConfigFaults>) -> Vec<String> {
     result.unwrap_err().to_string().lines().map(str::to_owned).collect()
 }
 
@@ -65,7 +65,7 @@ fn nagra_urls_come_from_the_base_unless_they_are_given() {
         AuthorityKind::NagraSsm(nagra) => nagra,
         AuthorityKind::Embedded(_) | AuthorityKind::FirstLight(_) => panic!("another kind was asked for"),
     };
-    let shown = |nagra: &NagraSsm| {
+    let shown = |nagra: &NagraSsmSettings| {
         let other = nagra.renewal_other.as_ref().map(ToString::to_string);
         let urls = [&nagra.setup, &nagra.heartbeat, &nagra.renewal, &nagra.teardown].map(ToString::to_string);
         (urls, other)
@@ -131,16 +131,19 @@ fn an_authorize_route_stands_beside_the_license_routes() {
 
 #[test]
 fn wrappings_follow_their_neighbours() {
-    let json = || Wrapping::Json("c".to_owned());
+    let json = || BodyWrapping::Json("c".to_owned());
     for (text, [player, player_reply, server, server_reply]) in [
-        ("", [Wrapping::Raw, Wrapping::Raw, Wrapping::Raw, Wrapping::Raw]),
-        ("player = \"base64\"", [Wrapping::Base64, Wrapping::Base64, Wrapping::Base64, Wrapping::Base64]),
-        ("server = \"json:c\"", [Wrapping::Raw, Wrapping::Raw, json(), json()]),
-        ("player = \"json:c\"\nserver-reply = \"raw\"", [json(), json(), json(), Wrapping::Raw]),
+        ("", [BodyWrapping::Raw, BodyWrapping::Raw, BodyWrapping::Raw, BodyWrapping::Raw]),
+        (
+            "player = \"base64\"",
+            [BodyWrapping::Base64, BodyWrapping::Base64, BodyWrapping::Base64, BodyWrapping::Base64],
+        ),
+        ("server = \"json:c\"", [BodyWrapping::Raw, BodyWrapping::Raw, json(), json()]),
+        ("player = \"json:c\"\nserver-reply = \"raw\"", [json(), json(), json(), BodyWrapping::Raw]),
     ] {
         let wrapping = read(&format!("{LEAST}[route.body]\n{text}\n")).unwrap().routes.remove(0);
         let wrapping = license(&wrapping).wrapping.clone();
-        let expected = Wrappings { player_reply, player_request: player, server_reply, server_request: server };
+        let expected = BodyWrappings { player_reply, player_request: player, server_reply, server_request: server };
         assert_eq!(wrapping, expected, "{text}");
     }
 }
@@ -148,19 +151,19 @@ fn wrappings_follow_their_neighbours() {
 #[test]
 fn rungs_of_evidence_are_switched_off_one_by_one() {
     let endings = |text: &str| read(&format!("{LEAST}[route.endings]\n{text}\n")).unwrap().routes.remove(0).endings;
-    let all = Endings::default();
+    let all = EndingRules::default();
     for (text, expected) in [
         ("", all),
-        ("stop = false", Endings { stop: false, ..all }),
-        ("quit = false", Endings { quit: false, ..all }),
-        ("release = false", Endings { release: false, ..all }),
-        ("renewals-overdue = \"off\"", Endings { renewals_overdue: None, ..all }),
-        ("renewals-overdue = 3", Endings { renewals_overdue: Some(3.0), ..all }),
-        ("report-silence = false", Endings { report_silence: false, ..all }),
-        ("connections-gone = \"off\"", Endings { connections_gone: None, ..all }),
-        ("connections-gone = \"5s\"", Endings { connections_gone: Some(Duration::from_secs(5)), ..all }),
-        ("license-expiry = false", Endings { license_expiry: false, ..all }),
-        ("longest = \"1h\"", Endings { longest: Duration::from_hours(1), ..all }),
+        ("stop = false", EndingRules { stop: false, ..all }),
+        ("quit = false", EndingRules { quit: false, ..all }),
+        ("release = false", EndingRules { release: false, ..all }),
+        ("renewals-overdue = \"off\"", EndingRules { renewals_overdue: None, ..all }),
+        ("renewals-overdue = 3", EndingRules { renewals_overdue: Some(3.0), ..all }),
+        ("report-silence = false", EndingRules { report_silence: false, ..all }),
+        ("connections-gone = \"off\"", EndingRules { connections_gone: None, ..all }),
+        ("connections-gone = \"5s\"", EndingRules { connections_gone: Some(Duration::from_secs(5)), ..all }),
+        ("license-expiry = false", EndingRules { license_expiry: false, ..all }),
+        ("longest = \"1h\"", EndingRules { longest: Duration::from_hours(1), ..all }),
     ] {
         assert_eq!(endings(text), expected, "{text}");
     }

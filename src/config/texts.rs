@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::nearest::nearest;
-use super::section::Section;
+use super::section::TableReader;
 
 /// Every text that can be written; each reason is followed by what the viewer can do about it.
 pub const TEXT_KEYS: [&str; 23] = [
@@ -36,28 +36,28 @@ pub const TEXT_KEYS: [&str; 23] = [
 pub const BUILT_IN_LANGUAGE: &str = "en";
 
 #[derive(Debug)]
-pub struct Texts {
+pub struct ViewerTextSettings {
     /// For players that name no language which is here.
     pub default: String,
     /// By tag, in lower case.
-    pub languages: BTreeMap<String, Language>,
+    pub languages: BTreeMap<String, LanguageTexts>,
 }
 
 /// The texts of one language; those that are missing are told in English.
 #[derive(Debug, Default)]
-pub struct Language {
+pub struct LanguageTexts {
     /// As it was written: `pt-BR`.
     pub tag: String,
     pub texts: BTreeMap<&'static str, String>,
 }
 
-impl Default for Texts {
+impl Default for ViewerTextSettings {
     fn default() -> Self {
         Self { default: BUILT_IN_LANGUAGE.to_owned(), languages: BTreeMap::new() }
     }
 }
 
-impl Language {
+impl LanguageTexts {
     pub fn text(&self, key: &str) -> Option<&str> {
         self.texts.get(key).map(String::as_str)
     }
@@ -75,9 +75,9 @@ const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm b
     my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so \
     sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu";
 
-pub(super) fn texts(root: &Section<'_>) -> Texts {
+pub(super) fn texts(root: &TableReader<'_>) -> ViewerTextSettings {
     let table = root.table("texts");
-    let mut texts = Texts::default();
+    let mut texts = ViewerTextSettings::default();
     let default = table.word("default", tag);
     for name in table.table_names() {
         let language = language(&table.table(&name), name.clone());
@@ -96,8 +96,8 @@ pub(super) fn texts(root: &Section<'_>) -> Texts {
     texts
 }
 
-fn language(table: &Section<'_>, tag: String) -> Language {
-    let mut language = Language { tag, ..Language::default() };
+fn language(table: &TableReader<'_>, tag: String) -> LanguageTexts {
+    let mut language = LanguageTexts { tag, ..LanguageTexts::default() };
     for name in table.names() {
         match TEXT_KEYS.iter().find(|key| **key == name) {
             Some(key) => language.texts.extend(table.word(&name, text).map(|text| (*key, text))),

@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::section::Section;
-use super::{AccountRung, Endpoint, Rung};
+use super::section::TableReader;
+use super::{AccountSource, Endpoint, IdentitySource};
 use crate::token::{JwksSource, KeyFault, TokenKeySet, TokenRules};
 
 #[derive(Clone, Debug)]
-pub struct TokenKeys {
+pub struct TokenKeySettings {
     /// Those of files.
     pub own: TokenKeySet,
     pub rules: TokenRules,
@@ -32,7 +32,7 @@ const REFRESH: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::fr
 const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
 
 /// `account` is where the authority looks for accounts.
-pub(super) fn token_keys(authority: &Section<'_>, account: &[AccountRung]) -> Option<TokenKeys> {
+pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource]) -> Option<TokenKeySettings> {
     let table = authority.table("token-keys");
     let secret = table.file_content("secret-file", |secret| TokenKeySet::of_secret(secret.trim_ascii_end()));
     let pem = table.file_content("public-key-file", |pem| {
@@ -64,13 +64,17 @@ pub(super) fn token_keys(authority: &Section<'_>, account: &[AccountRung]) -> Op
     warn_of_unproven_accounts(authority, account);
     let own = [secret, pem, jwks].into_iter().flatten().try_fold(TokenKeySet::default(), TokenKeySet::and);
     let own = own.map_err(|fault| authority.fault("token-keys", fault.to_string())).unwrap_or_default();
-    Some(TokenKeys { own, rules, url: url.map(|endpoint| JwksUrl { ca, endpoint, refresh }) })
+    Some(TokenKeySettings { own, rules, url: url.map(|endpoint| JwksUrl { ca, endpoint, refresh }) })
 }
 
 /// What anybody may write is not proven by a token beside it.
-fn warn_of_unproven_accounts(authority: &Section<'_>, account: &[AccountRung]) {
-    let unproven = |rung: &AccountRung| {
-        matches!(rung, AccountRung::Rung(Rung::Cookie(_) | Rung::Header(_) | Rung::Query(_)) | AccountRung::Device)
+fn warn_of_unproven_accounts(authority: &TableReader<'_>, account: &[AccountSource]) {
+    let unproven = |rung: &AccountSource| {
+        matches!(
+            rung,
+            AccountSource::Rung(IdentitySource::Cookie(_) | IdentitySource::Header(_) | IdentitySource::Query(_))
+                | AccountSource::Device
+        )
     };
     if account.iter().any(unproven) {
         let what = "takes the account from what the caller writes, although tokens are verified: name \

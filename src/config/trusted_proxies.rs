@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::section::Section;
+use super::section::TableReader;
 
 /// `server.trusted-proxies`: addresses and networks (CIDR). Nobody, unless told otherwise.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -49,7 +49,7 @@ const FORWARDED_HEADER: [(&str, ForwardedHeader); 3] = [
     ("x-forwarded-for", ForwardedHeader::XForwardedFor),
 ];
 
-pub(super) fn forwarded_header(table: &Section<'_>, trusted: &TrustedProxies) -> ForwardedHeader {
+pub(super) fn forwarded_header(table: &TableReader<'_>, trusted: &TrustedProxies) -> ForwardedHeader {
     let header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
     if header != ForwardedHeader::Any && trusted.is_empty() && !table.has("trusted-proxies") {
         table.fault("forwarded-header", "needs server.trusted-proxies: the header of anybody else is not read");
@@ -57,7 +57,7 @@ pub(super) fn forwarded_header(table: &Section<'_>, trusted: &TrustedProxies) ->
     header
 }
 
-pub(super) fn trusted_proxies(table: &Section<'_>) -> TrustedProxies {
+pub(super) fn trusted_proxies(table: &TableReader<'_>) -> TrustedProxies {
     let networks = table.list("trusted-proxies", "[\"10.0.0.2\", \"172.16.0.0/12\"]", network);
     let trusted = TrustedProxies::new(networks.unwrap_or_default());
     if trusted.trusts_everybody() {

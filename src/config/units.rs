@@ -15,9 +15,11 @@ const SIZES: [(&str, u64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// Says what to write instead.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let number = match split(text, &DURATIONS) {
-        Split::Bare => return Err(format!("has no unit: write \"{text}ms\", \"{text}s\", \"{text}m\" or \"{text}h\"")),
-        Split::Good(milliseconds) => milliseconds.map(Duration::from_millis),
-        Split::Odd => return Err("must be a whole number with ms, s, m or h, such as \"30s\"".to_owned()),
+        AmountParts::Bare => {
+            return Err(format!("has no unit: write \"{text}ms\", \"{text}s\", \"{text}m\" or \"{text}h\""));
+        }
+        AmountParts::Good(milliseconds) => milliseconds.map(Duration::from_millis),
+        AmountParts::Odd => return Err("must be a whole number with ms, s, m or h, such as \"30s\"".to_owned()),
     };
     number.filter(|duration| *duration <= LONGEST).ok_or_else(|| format!("must be at most {}", show_duration(LONGEST)))
 }
@@ -26,9 +28,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Says what to write instead.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let number = match split(text, &SIZES) {
-        Split::Bare => return Err(format!("has no unit: write \"{text}B\", \"{text}KiB\" or \"{text}MiB\"")),
-        Split::Good(bytes) => bytes.and_then(|bytes| usize::try_from(bytes).ok()),
-        Split::Odd => return Err("must be a whole number with B, KiB or MiB, such as \"64KiB\"".to_owned()),
+        AmountParts::Bare => return Err(format!("has no unit: write \"{text}B\", \"{text}KiB\" or \"{text}MiB\"")),
+        AmountParts::Good(bytes) => bytes.and_then(|bytes| usize::try_from(bytes).ok()),
+        AmountParts::Odd => return Err("must be a whole number with B, KiB or MiB, such as \"64KiB\"".to_owned()),
     };
     number.ok_or_else(|| "is too large".to_owned())
 }
@@ -43,7 +45,7 @@ pub(super) fn show_size(bytes: usize) -> String {
     show(u64::try_from(bytes).unwrap_or(u64::MAX), &SIZES)
 }
 
-enum Split {
+enum AmountParts {
     /// A number alone.
     Bare,
     /// In the smallest unit; none when it does not fit.
@@ -51,17 +53,17 @@ enum Split {
     Odd,
 }
 
-fn split(text: &str, units: &[(&str, u64)]) -> Split {
+fn split(text: &str, units: &[(&str, u64)]) -> AmountParts {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
-        return Split::Odd;
+        return AmountParts::Odd;
     }
     if unit.is_empty() {
-        return Split::Bare;
+        return AmountParts::Bare;
     }
-    let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else { return Split::Odd };
-    Split::Good(number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)))
+    let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else { return AmountParts::Odd };
+    AmountParts::Good(number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)))
 }
 
 /// `units` from the largest to the smallest, whose factor is 1.

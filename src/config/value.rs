@@ -8,28 +8,28 @@ use std::borrow::Cow;
 use toml::Spanned;
 use toml::de::DeValue;
 
-pub(super) enum Value<'a> {
+pub(super) enum SettingValue<'a> {
     Bare(&'a str),
     Written(&'a DeValue<'a>),
 }
 
 /// An entry of a list, with its place in the file when it has one.
-pub(super) struct Entry<'a> {
+pub(super) struct ListEntry<'a> {
     pub(super) at: Option<usize>,
     pub(super) text: Result<Cow<'a, str>, String>,
 }
 
-impl<'a> Value<'a> {
+impl<'a> SettingValue<'a> {
     /// Entries of a list; of a bare value, what stands between its commas.
     ///
     /// # Errors
     /// None when it is no list.
-    pub(super) fn entries(&self) -> Option<Vec<Entry<'a>>> {
+    pub(super) fn entries(&self) -> Option<Vec<ListEntry<'a>>> {
         match *self {
             Self::Bare(text) if text.trim_start().starts_with('[') => bare_array(text),
             Self::Bare(text) if text.trim().is_empty() => Some(Vec::new()),
             Self::Bare(text) => {
-                Some(text.split(',').map(|part| Entry { at: None, text: Ok(Cow::Borrowed(part.trim())) }).collect())
+                Some(text.split(',').map(|part| ListEntry { at: None, text: Ok(Cow::Borrowed(part.trim())) }).collect())
             }
             Self::Written(DeValue::Array(array)) => Some(array.iter().map(written_entry).collect()),
             Self::Written(_) => None,
@@ -81,19 +81,19 @@ impl<'a> Value<'a> {
     }
 }
 
-fn bare_array<'a>(text: &'a str) -> Option<Vec<Entry<'a>>> {
+fn bare_array<'a>(text: &'a str) -> Option<Vec<ListEntry<'a>>> {
     let value = DeValue::parse(text.trim()).ok()?;
     let array = value.get_ref().as_array()?;
     Some(
         array
             .iter()
-            .map(|entry| Entry { at: None, text: written_text(entry).map(|text| Cow::Owned(text.into())) })
+            .map(|entry| ListEntry { at: None, text: written_text(entry).map(|text| Cow::Owned(text.into())) })
             .collect(),
     )
 }
 
-fn written_entry<'a>(entry: &'a Spanned<DeValue<'a>>) -> Entry<'a> {
-    Entry { at: Some(entry.span().start), text: written_text(entry).map(Cow::Borrowed) }
+fn written_entry<'a>(entry: &'a Spanned<DeValue<'a>>) -> ListEntry<'a> {
+    ListEntry { at: Some(entry.span().start), text: written_text(entry).map(Cow::Borrowed) }
 }
 
 fn written_text<'a>(entry: &'a Spanned<DeValue<'_>>) -> Result<&'a str, String> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::Endpoint;
 use super::authority::names;
-use super::section::Section;
+use super::section::TableReader;
 use crate::secret::Secret;
 
 #[derive(Debug)]
-pub struct Webhook {
+pub struct WebhookSettings {
     /// Trusted for `url` in place of the public roots.
     pub ca: Option<PathBuf>,
     /// Names of events, or their beginnings with `*` behind; none means all.
@@ -23,7 +23,7 @@ pub struct Webhook {
     pub url: Endpoint,
 }
 
-impl Webhook {
+impl WebhookSettings {
     pub fn wants(&self, event: &str) -> bool {
         let fits = |wanted: &String| match wanted.strip_suffix('*') {
             Some(beginning) => event.starts_with(beginning),
@@ -33,19 +33,19 @@ impl Webhook {
     }
 }
 
-pub(super) fn webhooks(root: &Section<'_>) -> Option<Vec<Webhook>> {
+pub(super) fn webhooks(root: &TableReader<'_>) -> Option<Vec<WebhookSettings>> {
     let tables = root.tables("webhook");
     let names = names(&tables, "logs and metrics call the webhook by it", "webhook");
     tables.iter().zip(names).map(|(table, name)| webhook(table, name)).collect()
 }
 
-fn webhook(table: &Section<'_>, name: Option<String>) -> Option<Webhook> {
+fn webhook(table: &TableReader<'_>, name: Option<String>) -> Option<WebhookSettings> {
     table.need("url", "write where events are to be posted");
     let url = table.word("url", Endpoint::parse);
     let secret = table.secret("secret");
     let events = table.list("events", "[\"session.killed\", \"session.closed\"]", event);
     let timeout = table.duration("timeout", Duration::from_millis(1)..=Duration::from_secs(60));
-    Some(Webhook {
+    Some(WebhookSettings {
         ca: table.file("ca"),
         events: events.unwrap_or_default(),
         secret,

@@ -8,7 +8,7 @@ mod story;
 
 use self::stage::Stage;
 use crate::app;
-use crate::config::Faults;
+use crate::config::ConfigFaults;
 use crate::headend::BindFault;
 
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Fault {
     #[error(transparent)]
     App(#[from] app::Fault),
     #[error("the demo's own configuration is faulty:\n{0}")]
-    Config(Faults),
+    Config(ConfigFaults),
     #[error(transparent)]
     Headend(#[from] BindFault),
     #[error("no free port: {0}")]

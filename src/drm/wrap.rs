@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::form;
 use super::json::{Container, Scanner, Token};
-use crate::config::Wrapping;
+use crate::config::BodyWrapping;
 
 /// What the route says a body is and the body is not. Says nothing of the body itself.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -31,31 +31,31 @@ pub enum Misfit {
 
 /// The message inside `body`. Of a JSON array the first element counts; in a form a literal `+`
 /// stays one. Both base64 alphabets are read, with or without padding.
-pub fn unwrap<'a>(wrapping: &Wrapping, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Misfit> {
+pub fn unwrap<'a>(wrapping: &BodyWrapping, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Misfit> {
     let text = match wrapping {
-        Wrapping::Base64 => Cow::Borrowed(body.trim_ascii()),
-        Wrapping::Form(field) => form_field(body, field)?,
-        Wrapping::Json(field) => json_field(body, field)?,
-        Wrapping::Raw => return Ok(Cow::Borrowed(body)),
+        BodyWrapping::Base64 => Cow::Borrowed(body.trim_ascii()),
+        BodyWrapping::Form(field) => form_field(body, field)?,
+        BodyWrapping::Json(field) => json_field(body, field)?,
+        BodyWrapping::Raw => return Ok(Cow::Borrowed(body)),
     };
     base64_decode(&text).filter(|message| !message.is_empty()).map(Cow::Owned).ok_or(Misfit::Base64)
 }
 
 /// The content type that belongs to the wrapping, and the wrapped message.
-pub fn wrap(wrapping: &Wrapping, message: &[u8]) -> (Option<&'static str>, Vec<u8>) {
+pub fn wrap(wrapping: &BodyWrapping, message: &[u8]) -> (Option<&'static str>, Vec<u8>) {
     match wrapping {
-        Wrapping::Base64 => (Some("text/plain"), STANDARD.encode(message).into_bytes()),
-        Wrapping::Form(field) => {
+        BodyWrapping::Base64 => (Some("text/plain"), STANDARD.encode(message).into_bytes()),
+        BodyWrapping::Form(field) => {
             let name = percent_encode(field.as_bytes(), NON_ALPHANUMERIC);
             let text = STANDARD.encode(message);
             let value = percent_encode(text.as_bytes(), NON_ALPHANUMERIC);
             (Some("application/x-www-form-urlencoded"), format!("{name}={value}").into_bytes())
         }
-        Wrapping::Json(field) => {
+        BodyWrapping::Json(field) => {
             let name = serde_json::Value::from(field.as_str());
             (Some("application/json"), format!("{{{name}:\"{}\"}}", STANDARD.encode(message)).into_bytes())
         }
-        Wrapping::Raw => (Some("application/octet-stream"), message.to_vec()),
+        BodyWrapping::Raw => (Some("application/octet-stream"), message.to_vec()),
     }
 }
 
@@ -120,23 +120,23 @@ mod tests {
 
     use super::*;
 
-    fn json(field: &str) -> Wrapping {
-        Wrapping::Json(field.to_owned())
+    fn json(field: &str) -> BodyWrapping {
+        BodyWrapping::Json(field.to_owned())
     }
 
-    fn form(field: &str) -> Wrapping {
-        Wrapping::Form(field.to_owned())
+    fn form(field: &str) -> BodyWrapping {
+        BodyWrapping::Form(field.to_owned())
     }
 
     #[test]
     fn bodies_are_unwrapped() {
         for (wrapping, body, message) in [
-            (Wrapping::Raw, &b"\x08\x04"[..], Ok(&b"\x08\x04"[..])),
-            (Wrapping::Raw, b"", Ok(b"")),
-            (Wrapping::Base64, b" CAQ=\r\n", Ok(b"\x08\x04")),
-            (Wrapping::Base64, b"CAQ", Ok(b"\x08\x04")),
-            (Wrapping::Base64, b"", Err(Misfit::Base64)),
-            (Wrapping::Base64, b"CA Q=", Err(Misfit::Base64)),
+            (BodyWrapping::Raw, &b"\x08\x04"[..], Ok(&b"\x08\x04"[..])),
+            (BodyWrapping::Raw, b"", Ok(b"")),
+            (BodyWrapping::Base64, b" CAQ=\r\n", Ok(b"\x08\x04")),
+            (BodyWrapping::Base64, b"CAQ", Ok(b"\x08\x04")),
+            (BodyWrapping::Base64, b"", Err(Misfit::Base64)),
+            (BodyWrapping::Base64, b"CA Q=", Err(Misfit::Base64)),
             (json("m"), br#"{"x":[{"m":"AAAA"}],"m":"CAQ="}"#, Ok(b"\x08\x04")),
             (json("m"), br#"{"m":["\/\/8","AAAA"]}"#, Ok(b"\xff\xff")),
             (json("m"), b"\xef\xbb\xbf{\"m\":\"__8=\"}", Ok(b"\xff\xff")),
@@ -161,8 +161,8 @@ mod tests {
     fn messages_are_wrapped() {
         let message = b"\xfb\xff\xbf\x04";
         for (wrapping, content_type, body) in [
-            (Wrapping::Raw, "application/octet-stream", &message[..]),
-            (Wrapping::Base64, "text/plain", b"+/+/BA=="),
+            (BodyWrapping::Raw, "application/octet-stream", &message[..]),
+            (BodyWrapping::Base64, "text/plain", b"+/+/BA=="),
             (json("a\"b"), "application/json", br#"{"a\"b":"+/+/BA=="}"#),
             (form("a b"), "application/x-www-form-urlencoded", b"a%20b=%2B%2F%2B%2FBA%3D%3D"),
         ] {
@@ -196,7 +196,7 @@ mod tests {
             message in prop::collection::vec(any::<u8>(), 1..200),
             field in "[ -~é]{1,12}",
         ) {
-            for wrapping in [Wrapping::Raw, Wrapping::Base64, json(&field), form(&field)] {
+            for wrapping in [BodyWrapping::Raw, BodyWrapping::Base64, json(&field), form(&field)] {
                 let (_, body) = wrap(&wrapping, &message);
                 prop_assert_eq!(&*unwrap(&wrapping, &body).unwrap(), &message[..]);
             }
@@ -204,7 +204,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bodies_never_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            for wrapping in [Wrapping::Raw, Wrapping::Base64, json("a"), form("a")] {
+            for wrapping in [BodyWrapping::Raw, BodyWrapping::Base64, json("a"), form("a")] {
                 let _ = unwrap(&wrapping, &body);
             }
         }

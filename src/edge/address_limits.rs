@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::{Counters, add};
 use super::permit::{Gate, Permit};
-use crate::config::Limits;
+use crate::config::ServerLimits;
 
 /// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a
 /// household that comes back after a power cut opens all of its own.
@@ -129,14 +129,14 @@ impl Default for AddressLimits {
 }
 
 impl AddressLimits {
-    pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> Arc<Self> {
+    pub(super) fn new(limits: &ServerLimits, counters: Arc<Counters>) -> Arc<Self> {
         let made = Self { counters, ..Self::default() };
         made.change(limits);
         Arc::new(made)
     }
 
     /// Whatever is taken stays taken.
-    pub(super) fn change(&self, limits: &Limits) {
+    pub(super) fn change(&self, limits: &ServerLimits) {
         for (resource, bound) in AddressResource::ALL.into_iter().zip(&self.bounds) {
             let most = match resource {
                 AddressResource::Bodies | AddressResource::Connections => limits.connections_per_address,
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn each_limit_of_an_address_bounds_its_own_resource() {
         let time = Duration::from_secs(1);
-        let limits = |more: usize| Limits {
+        let limits = |more: usize| ServerLimits {
             body: time,
             body_max: 0,
             body_memory: 0,

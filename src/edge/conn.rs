@@ -28,7 +28,7 @@ use super::shared::Shared;
 use super::stalled_stream::within_stall_time;
 use super::watch::Watched;
 use super::{Breach, Handler, Peer, plain_http, proxy_protocol, tls};
-use crate::config::Limits;
+use crate::config::ServerLimits;
 use crate::secret::scrub;
 
 /// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
@@ -207,7 +207,7 @@ impl Worker {
         None
     }
 
-    fn patient<S>(&self, stream: S, first: usize, limits: &Limits) -> Patient<S> {
+    fn patient<S>(&self, stream: S, first: usize, limits: &ServerLimits) -> Patient<S> {
         Patient::new(stream, Arc::clone(&self.shared.counters), first, limits.first_byte, limits.idle)
     }
 }

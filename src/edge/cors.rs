@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use super::exposed::exposed;
 use super::host_rules::HostRules;
 use super::{ReplyBody, reply};
-use crate::config::{Origins, Server};
+use crate::config::{AllowedOrigins, ServerSettings};
 use crate::secret::clean_name;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
@@ -37,7 +37,7 @@ const LONGEST_ECHO: usize = 1024;
 pub struct Cors {
     hosts: HostRules,
     /// `None`: the handler judges origins, and adds the headers itself.
-    origins: Option<Origins>,
+    origins: Option<AllowedOrigins>,
 }
 
 pub(super) const HOST_REFUSED: reply::Refusal = reply::Refusal {
@@ -59,11 +59,11 @@ pub enum Caller {
 }
 
 impl Cors {
-    pub fn new(origins: Origins) -> Self {
+    pub fn new(origins: AllowedOrigins) -> Self {
         Self { hosts: HostRules::default(), origins: Some(origins) }
     }
 
-    pub(super) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &ServerSettings) -> Self {
         Self { hosts: HostRules::of(server), ..Self::new(server.origins.clone()) }
     }
 
@@ -123,7 +123,7 @@ impl Cors {
         let Caller::Allow(origin) = caller else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         // Where any page may call, none may do so with what the browser keeps for the viewer.
-        if self.origins != Some(Origins::Any) {
+        if self.origins != Some(AllowedOrigins::Any) {
             reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
         }
         reply.extend(exposed.map(|names| (ACCESS_CONTROL_EXPOSE_HEADERS, names)));
@@ -154,10 +154,12 @@ pub fn only_value<'r>(request: &'r HeaderMap, name: &HeaderName) -> Result<Optio
     }
 }
 
-fn lists(origins: &Origins, origin: &HeaderValue) -> bool {
+fn lists(origins: &AllowedOrigins, origin: &HeaderValue) -> bool {
     match origins {
-        Origins::Any => true,
-        Origins::List(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
+        AllowedOrigins::Any => true,
+        AllowedOrigins::List(list) => {
+            list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        }
     }
 }
 
@@ -166,14 +168,14 @@ fn lists(origins: &Origins, origin: &HeaderValue) -> bool {
 /// another one. Toward an address of the local network without TLS they say nothing of that kind; there whatever only a
 /// page would send is one's. Whose page it is stands in `Referer`, as far as the page lets it; what says nothing is on
 /// no list.
-fn is_foreign_load(origins: &Origins, request: &HeaderMap) -> bool {
+fn is_foreign_load(origins: &AllowedOrigins, request: &HeaderMap) -> bool {
     let listed = || referring_origin(request).is_some_and(|origin| lists(origins, &origin));
     let elsewhere = match request.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         Some(b"same-origin" | b"none") => false,
         Some(_) => true,
         None => is_of_another_page(request),
     };
-    elsewhere && *origins != Origins::Any && !listed()
+    elsewhere && *origins != AllowedOrigins::Any && !listed()
 }
 
 /// Whether a request that a page makes comes from a page of ours, by its `Origin`. Such a page was not asked for by
@@ -275,12 +277,12 @@ mod tests {
     }
 
     fn listed() -> Cors {
-        Cors::new(Origins::List(vec!["https://tv.example".to_owned(), "http://127.0.0.1:9000".to_owned()]))
+        Cors::new(AllowedOrigins::List(vec!["https://tv.example".to_owned(), "http://127.0.0.1:9000".to_owned()]))
     }
 
     #[test]
     fn callers() {
-        let any = Cors::new(Origins::Any);
+        let any = Cors::new(AllowedOrigins::Any);
         let allow = |origin| Caller::Allow(HeaderValue::from_static(origin));
         let from = |origin| headers(&[("origin", origin)]);
         let twice = headers(&[("origin", "https://a"), ("origin", "https://b")]);
@@ -317,7 +319,7 @@ mod tests {
         for (request, good) in rows {
             let expected = if good { Caller::Ignore } else { Caller::Refuse };
             assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
-            assert_eq!(Cors::new(Origins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
         }
     }
 
@@ -345,7 +347,7 @@ mod tests {
         for (request, good) in rows {
             let expected = if good { Caller::Ignore } else { Caller::Refuse };
             assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
-            assert_eq!(Cors::new(Origins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
         }
     }
 
@@ -393,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_preflight_is_answered_in_full() {
-        let cors = Cors::new(Origins::Any);
+        let cors = Cors::new(AllowedOrigins::Any);
         let request = headers(&[
             ("origin", "null"),
             ("access-control-request-headers", "content-type,nv-authorizations"),
@@ -431,7 +433,7 @@ mod tests {
             let wish = HeaderValue::try_from("x".repeat(bytes)).unwrap();
             let request = HeaderMap::from_iter([(ACCESS_CONTROL_REQUEST_HEADERS, wish.clone())]);
             let (mut reply, caller) = (HeaderMap::new(), Caller::Allow(HeaderValue::from_static("null")));
-            Cors::new(Origins::Any).mark(&caller, Some(&request), &mut reply);
+            Cors::new(AllowedOrigins::Any).mark(&caller, Some(&request), &mut reply);
             let expected = if echoed { wish } else { HEADERS };
             assert_eq!(reply[ACCESS_CONTROL_ALLOW_HEADERS], expected, "{bytes} bytes");
         }

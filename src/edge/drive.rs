@@ -20,7 +20,7 @@ use super::line::Line;
 use super::service::Calls;
 use super::shared::{MAX_UNUSED_TIME, Shared};
 use super::ties::Ties;
-use crate::config::Limits;
+use crate::config::ServerLimits;
 use crate::secret::scrub;
 
 /// An idle HTTP/2 peer has so long to say its last word.
@@ -55,7 +55,7 @@ pub(super) async fn drive<C: Graceful>(
     mut connection: Pin<Box<C>>,
     end: ConnectionEnd,
     shared: Arc<Shared>,
-    limits: Arc<Limits>,
+    limits: Arc<ServerLimits>,
     idle: impl Future<Output = ()>,
 ) {
     let ConnectionEnd { address, line, ties } = end;
@@ -86,7 +86,7 @@ pub(super) async fn drive<C: Graceful>(
 }
 
 /// So long an idle connection that is to end waits for one more request.
-fn quiet_time(limits: &Limits) -> Duration {
+fn quiet_time(limits: &ServerLimits) -> Duration {
     MAX_UNUSED_TIME.min(limits.drain / 2)
 }
 

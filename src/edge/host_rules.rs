@@ -11,7 +11,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 
-use crate::config::{HostPattern, Origins, Server};
+use crate::config::{AllowedOrigins, HostPattern, ServerSettings};
 use crate::secret::clean_name;
 
 #[derive(Clone, Debug, Default)]
@@ -21,10 +21,10 @@ pub(super) struct HostRules {
 }
 
 impl HostRules {
-    pub(super) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &ServerSettings) -> Self {
         match server.origins {
-            Origins::Any => Self::default(),
-            Origins::List(_) => Self { names: Some(server.host_names.clone()) },
+            AllowedOrigins::Any => Self::default(),
+            AllowedOrigins::List(_) => Self { names: Some(server.host_names.clone()) },
         }
     }
 

@@ -55,13 +55,13 @@ pub struct Edge {
 impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
-    pub async fn bind(server: &config::Server, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
+    pub async fn bind(server: &config::ServerSettings, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
         Self::bind_but(server, tasks, counters, Vec::new()).await
     }
 
     /// As [`Self::bind`], but for what is bound already.
     pub async fn bind_but(
-        server: &config::Server,
+        server: &config::ServerSettings,
         tasks: Tasks,
         counters: Arc<Counters>,
         bound: Vec<BoundListener>,
@@ -85,7 +85,7 @@ impl Edge {
     /// other origins included, is the handler's to judge. Must run inside a runtime.
     pub async fn bind_operators(
         address: SocketAddr,
-        limits: &config::Limits,
+        limits: &config::ServerLimits,
         tasks: Tasks,
         counters: Arc<Counters>,
         bound: Vec<BoundListener>,
@@ -233,14 +233,14 @@ pub struct Terms(Arc<Shared>);
 
 impl Terms {
     /// Origins and numbers hold for the next call, times for the next connection.
-    pub fn change(&self, server: &config::Server) {
+    pub fn change(&self, server: &config::ServerSettings) {
         self.0.cors.store(Arc::new(Cors::of(server)));
         self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));
         self.0.public_url.store(server.public_url.clone().map(Arc::new));
         self.0.change(Arc::new(server.limits.clone()));
     }
 
-    pub fn limits(&self) -> Arc<config::Limits> {
+    pub fn limits(&self) -> Arc<config::ServerLimits> {
         self.0.limits.load_full()
     }
 }

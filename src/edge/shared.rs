@@ -21,7 +21,7 @@ use super::reply::{RefusalTrace, RefusedCaller};
 use super::role::EdgeRole;
 use super::viewer::ForwardingRules;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::ServerLimits;
 use crate::task::Tasks;
 use crate::telemetry::LogRateLimiter;
 
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) cors: ArcSwap<Cors>,
     pub(super) counters: Arc<Counters>,
     pub(super) forwarding: ArcSwap<ForwardingRules>,
-    pub(super) limits: ArcSwap<Limits>,
+    pub(super) limits: ArcSwap<ServerLimits>,
     /// Of lines about what peers do wrong.
     pub(super) log_limiter: Arc<LogRateLimiter<AddressKey>>,
     /// How players reach us, if it is configured.
@@ -71,7 +71,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         role: EdgeRole,
-        limits: &Limits,
+        limits: &ServerLimits,
         cors: Cors,
         forwarding: ForwardingRules,
         counters: Arc<Counters>,
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// Numbers hold for the next call or connection, times for the next connection.
-    pub(super) fn change(&self, limits: Arc<Limits>) {
+    pub(super) fn change(&self, limits: Arc<ServerLimits>) {
         self.addresses.change(&limits);
         self.body_memory.change(limits.body_memory);
         self.calls.change(limits.in_flight);

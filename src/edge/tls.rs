@@ -138,7 +138,7 @@ impl Shown {
 /// TLS 1.2 and 1.3, resumption by tickets, HTTP/2 and HTTP/1.1. With a client CA a certificate is
 /// asked for but not demanded; one that is shown and not signed by it ends the handshake.
 pub(super) fn server_config(
-    settings: &config::Tls,
+    settings: &config::TlsSettings,
     certificates: Arc<Certificates>,
 ) -> Result<ServerConfig, CertificateFault> {
     let provider = Arc::new(provider());

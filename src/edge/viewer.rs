@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
 
-use crate::config::{ForwardedHeader, Server, TrustedProxies};
+use crate::config::{ForwardedHeader, ServerSettings, TrustedProxies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -32,7 +32,7 @@ pub(super) enum Told {
 }
 
 impl ForwardingRules {
-    pub(super) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &ServerSettings) -> Self {
         Self::new(server.trusted_proxies.clone(), server.forwarded_header)
     }
 

@@ -28,7 +28,7 @@ use super::route::AuthorizeRoute;
 use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::config::{self, Rung};
+use crate::config::{self, IdentitySource};
 use crate::edge::reply::Refusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
@@ -121,7 +121,7 @@ impl Gateway {
 
     fn caller(
         &self,
-        route: &config::Authorize,
+        route: &config::AuthorizeRouteSettings,
         authority: &Authority,
         peer: &Peer,
         rest: &str,
@@ -130,7 +130,7 @@ impl Gateway {
     ) -> AuthorizeCaller {
         let (names, pass) = authority.authorization();
         let evidence = IdentityEvidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
-        let said: Vec<_> = route.device.iter().filter(|rung| **rung != Rung::Peer).cloned().collect();
+        let said: Vec<_> = route.device.iter().filter(|rung| **rung != IdentitySource::Peer).cloned().collect();
         let in_body = || {
             let body: Value = serde_json::from_slice(body).ok()?;
             let device = body.get(names.of("deviceId"))?.as_str()?.to_owned();
@@ -163,7 +163,7 @@ impl Gateway {
 
     fn conclude_authorization(
         &self,
-        route: &config::Authorize,
+        route: &config::AuthorizeRouteSettings,
         authority: &Authority,
         caller: AuthorizeCaller,
         mut reply: Reply,
@@ -243,7 +243,7 @@ fn sensitive(value: &HeaderValue) -> HeaderValue {
     value
 }
 
-fn passed(route: &config::Authorize, authority: &Authority, from: &HeaderMap) -> HeaderMap {
+fn passed(route: &config::AuthorizeRouteSettings, authority: &Authority, from: &HeaderMap) -> HeaderMap {
     let (_, pass) = authority.authorization();
     let names = PASSED.iter().chain(pass).chain(&route.headers);
     let names = names.filter(|name| !(route.strip_cmcd && cmcd::is_header(name)));
@@ -260,16 +260,19 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// Path and query at the service; what only names the device to us is left out.
-fn onward_target(route: &config::Authorize, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
+fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
     let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
     let ours: Vec<_> = route
         .device
         .iter()
         .filter_map(|rung| match rung {
-            Rung::Query(name) => Some(name.as_str()),
-            Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => {
-                None
-            }
+            IdentitySource::Query(name) => Some(name.as_str()),
+            IdentitySource::Cookie(_)
+            | IdentitySource::Header(_)
+            | IdentitySource::Mtls
+            | IdentitySource::PathSegment
+            | IdentitySource::Peer
+            | IdentitySource::TokenClaim(_) => None,
         })
         .chain(cmcd)
         .collect();

@@ -14,7 +14,7 @@ use http::{HeaderMap, header};
 
 use super::query;
 use crate::authority::Authority;
-use crate::config::{AccountRung, Rung, TokenSource};
+use crate::config::{AccountSource, IdentitySource, TokenSource};
 use crate::edge::{AddressKey, Peer};
 use crate::secret::{Fingerprint, Secret};
 use crate::token::{self, TokenClaims, known_print};
@@ -39,7 +39,7 @@ pub(super) struct IdentityEvidence<'a> {
 }
 
 /// The device and the name of the rung that told.
-pub(super) fn device(ladder: &[Rung], evidence: &IdentityEvidence<'_>) -> Option<(String, &'static str)> {
+pub(super) fn device(ladder: &[IdentitySource], evidence: &IdentityEvidence<'_>) -> Option<(String, &'static str)> {
     ladder.iter().find_map(|rung| Some((answer(rung, evidence)?, name(rung))))
 }
 
@@ -68,24 +68,28 @@ impl SessionAccount {
             return Self { account, network, ..Self::default() };
         };
         let config = counter.config();
-        let first = |ladder: &[Rung]| ladder.iter().find_map(|rung| answer(rung, evidence));
+        let first = |ladder: &[IdentitySource]| ladder.iter().find_map(|rung| answer(rung, evidence));
         let (mut by_device, mut is_proven) = (false, false);
         Self {
             account: config.account.iter().find_map(|rung| match rung {
-                AccountRung::Device => {
+                AccountSource::Device => {
                     by_device = config.account.len() > 1;
                     is_proven = false;
                     device.map(str::to_owned)
                 }
-                AccountRung::Fixed(name) => {
+                AccountSource::Fixed(name) => {
                     is_proven = config.account.len() == 1;
                     Some(name.clone())
                 }
-                AccountRung::Rung(rung) => {
+                AccountSource::Rung(rung) => {
                     is_proven = match rung {
-                        Rung::TokenClaim(_) => config.token_keys.is_some(),
-                        Rung::Peer => true,
-                        Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Query(_) => false,
+                        IdentitySource::TokenClaim(_) => config.token_keys.is_some(),
+                        IdentitySource::Peer => true,
+                        IdentitySource::Cookie(_)
+                        | IdentitySource::Header(_)
+                        | IdentitySource::Mtls
+                        | IdentitySource::PathSegment
+                        | IdentitySource::Query(_) => false,
                     };
                     answer(rung, evidence)
                 }
@@ -107,7 +111,7 @@ pub(super) fn network(address: IpAddr) -> Fingerprint {
     }
 }
 
-fn answer(rung: &Rung, evidence: &IdentityEvidence<'_>) -> Option<String> {
+fn answer(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
     ask(rung, evidence).filter(|answer| is_name(answer))
 }
 
@@ -127,31 +131,31 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-fn ask(rung: &Rung, evidence: &IdentityEvidence<'_>) -> Option<String> {
+fn ask(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
     match rung {
-        Rung::Cookie(name) => cookie(evidence.headers, name),
-        Rung::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
-        Rung::Mtls => evidence.peer.certificate.clone(),
-        Rung::PathSegment => evidence.rest.strip_prefix('/')?.split('/').next().map(str::to_owned),
+        IdentitySource::Cookie(name) => cookie(evidence.headers, name),
+        IdentitySource::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
+        IdentitySource::Mtls => evidence.peer.certificate.clone(),
+        IdentitySource::PathSegment => evidence.rest.strip_prefix('/')?.split('/').next().map(str::to_owned),
         // What it cannot choose, as wherever addresses count.
-        Rung::Peer => Some(AddressKey::of(evidence.peer.address).to_string()),
-        Rung::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
-        Rung::TokenClaim(path) => evidence.claims?.text(path),
+        IdentitySource::Peer => Some(AddressKey::of(evidence.peer.address).to_string()),
+        IdentitySource::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
+        IdentitySource::TokenClaim(path) => evidence.claims?.text(path),
     }
 }
 
 /// What [`name`] may say.
 pub(super) const RUNGS: [&str; 7] = ["cookie", "header", "mtls", "path-segment", "peer", "query", "token-claim"];
 
-pub(super) fn name(rung: &Rung) -> &'static str {
+pub(super) fn name(rung: &IdentitySource) -> &'static str {
     match rung {
-        Rung::Cookie(_) => "cookie",
-        Rung::Header(_) => "header",
-        Rung::Mtls => "mtls",
-        Rung::PathSegment => "path-segment",
-        Rung::Peer => "peer",
-        Rung::Query(_) => "query",
-        Rung::TokenClaim(_) => "token-claim",
+        IdentitySource::Cookie(_) => "cookie",
+        IdentitySource::Header(_) => "header",
+        IdentitySource::Mtls => "mtls",
+        IdentitySource::PathSegment => "path-segment",
+        IdentitySource::Peer => "peer",
+        IdentitySource::Query(_) => "query",
+        IdentitySource::TokenClaim(_) => "token-claim",
     }
 }
 
@@ -260,12 +264,12 @@ mod tests {
     fn a_ladder_believes_the_first_answer_that_can_be_a_name() {
         let (fits, too_long) = ("a".repeat(LONGEST), "a".repeat(LONGEST + 1));
         let ladder = [
-            Rung::Header("x-id".parse().unwrap()),
-            Rung::Cookie("id".into()),
-            Rung::Query("id".into()),
-            Rung::TokenClaim("device.deviceId".into()),
-            Rung::PathSegment,
-            Rung::Peer,
+            IdentitySource::Header("x-id".parse().unwrap()),
+            IdentitySource::Cookie("id".into()),
+            IdentitySource::Query("id".into()),
+            IdentitySource::TokenClaim("device.deviceId".into()),
+            IdentitySource::PathSegment,
+            IdentitySource::Peer,
         ];
         let cookies = [("cookie", "a=1; other=id"), ("cookie", "b=2; id=\"tv\"; id=late")];
         let claims = claims(r#"{"device":{"deviceId":"box"}}"#);
@@ -353,8 +357,8 @@ mod tests {
         ] {
             let (headers, peer) = (HeaderMap::new(), Peer { address: address.parse().unwrap(), ..peer() });
             let evidence = IdentityEvidence { claims: None, headers: &headers, peer: &peer, query: None, rest: "" };
-            assert_eq!(device(&[Rung::Peer], &evidence), Some((name.to_owned(), "peer")), "{address}");
-            assert_eq!(answer(&Rung::Peer, &evidence).as_deref(), Some(name), "{address}");
+            assert_eq!(device(&[IdentitySource::Peer], &evidence), Some((name.to_owned(), "peer")), "{address}");
+            assert_eq!(answer(&IdentitySource::Peer, &evidence).as_deref(), Some(name), "{address}");
         }
     }
 
@@ -386,11 +390,11 @@ mod tests {
     fn evidence_costs_no_more_than_its_size() {
         const HEAD_BYTES: usize = 32 * 1024;
         let ladder = [
-            Rung::Cookie("box".to_owned()),
-            Rung::Header(http::HeaderName::from_static("x-device-id")),
-            Rung::Query("device".to_owned()),
-            Rung::PathSegment,
-            Rung::Peer,
+            IdentitySource::Cookie("box".to_owned()),
+            IdentitySource::Header(http::HeaderName::from_static("x-device-id")),
+            IdentitySource::Query("device".to_owned()),
+            IdentitySource::PathSegment,
+            IdentitySource::Peer,
         ];
         for (name, part) in [
             ("cookies", "a=b;"),

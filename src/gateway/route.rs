@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::upstream_reach::UpstreamReach;
 use crate::authority::Authority;
-use crate::config::{self, Enforcement, LicenseRouteSettings, Limits, RouteKind, SessionUnit, Texts};
+use crate::config::{
+    self, Enforcement, LicenseRouteSettings, RouteKind, ServerLimits, SessionUnit, ViewerTextSettings,
+};
 use crate::playbacks::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, Refusal};
@@ -18,12 +20,12 @@ type PolicyKey = (String, Option<Arc<str>>);
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) authority: Option<Arc<Authority>>,
-    pub(super) config: config::Route,
-    pub(super) limits: Arc<Limits>,
+    pub(super) config: config::RouteSettings,
+    pub(super) limits: Arc<ServerLimits>,
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<Standing>,
     pub(super) reach: UpstreamReach,
-    pub(super) texts: Arc<Texts>,
+    pub(super) texts: Arc<ViewerTextSettings>,
 }
 
 impl Route {
@@ -65,17 +67,17 @@ impl Deref for LicenseRoute {
 #[derive(Debug)]
 pub(super) struct AuthorizeRoute {
     pub(super) authority: Arc<Authority>,
-    pub(super) config: config::Authorize,
-    pub(super) limits: Arc<Limits>,
+    pub(super) config: config::AuthorizeRouteSettings,
+    pub(super) limits: Arc<ServerLimits>,
 }
 
 /// The routes of one configuration, by kind.
 #[derive(Debug)]
 pub struct ConfiguredRoutes {
-    pub authorize: Vec<config::Authorize>,
+    pub authorize: Vec<config::AuthorizeRouteSettings>,
     /// For licenses, and for media.
-    pub routes: Vec<config::Route>,
-    pub texts: Arc<Texts>,
+    pub routes: Vec<config::RouteSettings>,
+    pub texts: Arc<ViewerTextSettings>,
 }
 
 /// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
@@ -88,7 +90,7 @@ pub struct Routes {
     routes: Vec<Arc<Route>>,
     /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
     standings: BTreeMap<PolicyKey, Arc<Standing>>,
-    pub(super) texts: Arc<Texts>,
+    pub(super) texts: Arc<ViewerTextSettings>,
 }
 
 impl Routes {
@@ -98,7 +100,7 @@ impl Routes {
         before: &Self,
         configured: ConfiguredRoutes,
         authorities: &[Arc<Authority>],
-        limits: &Arc<Limits>,
+        limits: &Arc<ServerLimits>,
     ) -> Self {
         let mut standings = before.standings.clone();
         let ConfiguredRoutes { authorize, routes, texts } = configured;
@@ -177,7 +179,7 @@ fn stand(standings: &mut BTreeMap<PolicyKey, Arc<Standing>>, post: PolicyKey, po
     }
 }
 
-fn policy(config: &config::Route, authority: Option<&Authority>) -> Policy {
+fn policy(config: &config::RouteSettings, authority: Option<&Authority>) -> Policy {
     let (fraction, grace) = authority.map_or((1.0, Policy::default().grace), Authority::pace);
     let policy = Policy {
         endings: config.endings,

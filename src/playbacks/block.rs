@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::time::moment;
-use crate::config::{Endpoint, Names};
+use crate::config::{Endpoint, FieldNames};
 use crate::secret::Secret;
 use crate::session::{Blackout, Reason, Stream};
 
@@ -76,7 +76,7 @@ impl Block {
     }
 
     /// None for what is no JSON object.
-    pub fn read(reply: &Value, names: &Names) -> Option<Self> {
+    pub fn read(reply: &Value, names: &FieldNames) -> Option<Self> {
         let fields = Fields::of(reply, names)?;
         let flag = fields.get("heartbeatFlag").is_some_and(is_true);
         let token = fields.text("heartbeatToken", TOKEN).filter(|_| flag).map(Secret::new);
@@ -101,13 +101,13 @@ impl Block {
 /// The fields of a reply, by the contract's names, at its top or in its `data`.
 pub struct Fields<'a> {
     data: Option<&'a Value>,
-    names: &'a Names,
+    names: &'a FieldNames,
     top: &'a Value,
 }
 
 impl<'a> Fields<'a> {
     /// None for what is no JSON object.
-    pub fn of(reply: &'a Value, names: &'a Names) -> Option<Self> {
+    pub fn of(reply: &'a Value, names: &'a FieldNames) -> Option<Self> {
         reply.is_object().then(|| Self { data: reply.get(names.of("data")), names, top: reply })
     }
 
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     fn read(reply: &Value) -> Block {
-        Block::read(reply, &Names::default()).unwrap()
+        Block::read(reply, &FieldNames::default()).unwrap()
     }
 
     fn whole() -> Value {
@@ -330,7 +330,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_authorization_is_survived(reply in any_json()) {
-            let block = Block::read(&reply, &Names::default());
+            let block = Block::read(&reply, &FieldNames::default());
             prop_assert_eq!(block.is_some(), reply.is_object());
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Block;
-use crate::config::{Endpoint, Names};
+use crate::config::{Endpoint, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::Blackout;
 
@@ -30,7 +30,7 @@ pub struct Targets<'a> {
     /// Paths of our routes; none leaves that URL as it is.
     pub license_route: Option<&'a str>,
     pub media_route: Option<&'a str>,
-    pub names: &'a Names,
+    pub names: &'a FieldNames,
 }
 
 /// The true URLs that were taken out.
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn targets(names: &Names) -> Targets<'_> {
+    fn targets(names: &FieldNames) -> Targets<'_> {
         Targets {
             base: "https://p",
             content_paths: &[],
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn urls_lead_through_us_and_the_true_ones_are_kept() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/a/b.mpd?sig=x", "licenseUrl": "https://drm/l?k=y", "other": 1});
         let ours = json!({
             "contentUrl": format!("https://p/media{}/~c/b.mpd", id.segment()),
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_has_no_route_or_is_no_url_stays() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/b.mpd", "licenseUrl": "skd://x"});
         let mut reply = theirs.clone();
         assert_eq!(rewrite(&Targets { media_route: None, ..targets(&names) }, &mut reply, id), (None, None));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_blackout_leads_to_the_slate_or_nowhere_through_us() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let license = format!("https://p/license{}", id.segment());
         for action in ["DENY", "ALLOW_WITH_UPGRADE", "LATER"] {
             let mut reply = with(&blacked_out(), &json!({"blackoutAction": action}));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_blackout_leads_here_by_whichever_route_there_is() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let segment = id.segment();
         for (media_route, license_route, content, license) in [
             (None, Some("/l"), format!("/l{segment}/~c/b.mpd"), format!("/l{segment}")),
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn no_text_in_the_place_of_a_url_outlives_a_blackout() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let denied = json!({"blackoutAction": "DENY"});
         for theirs in [
             json!("live/b.mpd"),
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_blackout_that_is_told_alone_shows_its_slate_or_changes_nothing() {
-        let (names, id) = (Names::default(), PlaybackId::random());
+        let (names, id) = (FieldNames::default(), PlaybackId::random());
         let told = Targets { enforces_blackouts: false, ..targets(&names) };
         let mut reply = blacked_out();
         assert_eq!(rewrite(&told, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));

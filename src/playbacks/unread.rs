@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::Fields;
-use crate::config::Names;
+use crate::config::FieldNames;
 
 /// By which the app finds what is ours to exchange or to refuse.
 const FIELDS: [&str; 3] = ["blackoutAction", "contentUrl", "licenseUrl"];
@@ -15,7 +15,7 @@ const FIELDS: [&str; 3] = ["blackoutAction", "contentUrl", "licenseUrl"];
 const MARKS: [&str; 6] = ["://", "%3a%2f%2f", ".m3u8", ".mpd", ".ism", ".isml"];
 
 /// Why the reply must not be passed on; none where it may.
-pub fn unread(reply: Option<&Value>, body: &[u8], names: &Names) -> Option<&'static str> {
+pub fn unread(reply: Option<&Value>, body: &[u8], names: &FieldNames) -> Option<&'static str> {
     const NO_JSON: &str = "a reply that is no JSON, with what may be a URL in it";
     const ELSEWHERE: &str = "a reply that has an authorization neither at its top nor in its data";
     match reply {
@@ -24,7 +24,7 @@ pub fn unread(reply: Option<&Value>, body: &[u8], names: &Names) -> Option<&'sta
     }
 }
 
-fn may_hold_a_url(body: &[u8], names: &Names) -> bool {
+fn may_hold_a_url(body: &[u8], names: &FieldNames) -> bool {
     // Escapes of slashes, and every second byte of UTF-16.
     let text: Vec<u8> = body.iter().copied().filter(|byte| !matches!(byte, b'\\' | 0)).collect();
     let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
@@ -35,7 +35,7 @@ fn may_hold_a_url(body: &[u8], names: &Names) -> bool {
 }
 
 /// A field where nobody here looks for it, though none stands where it should.
-fn is_elsewhere(reply: &Value, names: &Names) -> bool {
+fn is_elsewhere(reply: &Value, names: &FieldNames) -> bool {
     let fields = Fields::of(reply, names);
     let is_said = |field: &&str| fields.as_ref().is_some_and(|fields| fields.get(field).is_some());
     let unsaid: Vec<_> = FIELDS.into_iter().filter(|field| !is_said(field)).map(|field| names.of(field)).collect();
@@ -77,10 +77,10 @@ mod tests {
             ("u=https%3A%2F%2Fcdn%2Fa", false),
             ("live/a.M3U8", false),
         ] {
-            assert_eq!(unread(None, body.as_bytes(), &Names::default()).is_none(), passes, "{body}");
+            assert_eq!(unread(None, body.as_bytes(), &FieldNames::default()).is_none(), passes, "{body}");
         }
         let wide: Vec<u8> = "{\"u\":\"https://cdn/a\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert!(unread(None, &wide, &Names::default()).is_some());
+        assert!(unread(None, &wide, &FieldNames::default()).is_some());
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
             (json!({"data": {"item": {"licenseUrl": "https://drm"}}}), false),
             (json!({"contentUrl": "https://cdn/a", "rights": {"blackoutAction": "DENY"}}), false),
         ] {
-            assert_eq!(unread(Some(&reply), b"", &Names::default()).is_none(), passes, "{reply}");
+            assert_eq!(unread(Some(&reply), b"", &FieldNames::default()).is_none(), passes, "{reply}");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::end::End;
 use super::report::Stream;
 use super::schedule::Schedule;
 use super::verdict::{KillSource, Reason};
-use crate::config::{Endings, Enforcement, OnUnreachable};
+use crate::config::{EndingRules, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -22,7 +22,7 @@ pub struct Policy {
     /// How long an ended playback is remembered, so that its left-over calls are known.
     pub end_memory: Duration,
     /// By which evidence a playback is over.
-    pub endings: Endings,
+    pub endings: EndingRules,
     pub enforcement: Enforcement,
     /// Share of the interval after which a beat is due.
     pub fraction: f64,
@@ -125,7 +125,7 @@ impl Policy {
     /// As it holds for a session that several playbacks share: these end by what their players show, and the session
     /// with the last of them.
     pub(super) fn of_device_session(&self) -> Self {
-        let endings = Endings {
+        let endings = EndingRules {
             license_expiry: false,
             media_silence: None,
             renewals_overdue: None,
@@ -151,7 +151,7 @@ impl Default for Policy {
             counts_ended: false,
             denial_memory: Duration::from_secs(3),
             end_memory: Duration::from_secs(60),
-            endings: Endings::default(),
+            endings: EndingRules::default(),
             enforcement: Enforcement::Auto,
             fraction: 1.0,
             grace: Duration::from_secs(10),

@@ -206,7 +206,7 @@ impl Reports {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::config::Endings;
+    use crate::config::EndingRules;
     use crate::secret::Secret;
     use crate::session::{AskKind, CallKind, Effect, End, Grant, Input, Policy, Session, State, Verdict, step};
 
@@ -316,8 +316,10 @@ mod tests {
 
     #[test]
     fn a_player_that_never_reported_is_never_silent() {
-        let policy =
-            Policy { endings: Endings { longest: SECOND * 3600 * 100, ..Endings::default() }, ..Policy::default() };
+        let policy = Policy {
+            endings: EndingRules { longest: SECOND * 3600 * 100, ..EndingRules::default() },
+            ..Policy::default()
+        };
         let (session, began) = live(&policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999, "the next beat, and nothing before");
     }
@@ -477,7 +479,7 @@ mod tests {
     fn how_soon_a_player_asks_again_is_judged_by_the_silence_as_it_stands() {
         let after = |policy: &Policy, silence| {
             let media_silence = Some(SECOND * silence);
-            Policy { endings: Endings { media_silence, ..policy.endings }, ..policy.clone() }
+            Policy { endings: EndingRules { media_silence, ..policy.endings }, ..policy.clone() }
         };
         let policy = fetching();
         let (mut session, began) = live(&policy);
@@ -491,7 +493,10 @@ mod tests {
     }
 
     fn fetching() -> Policy {
-        Policy { endings: Endings { media_silence: Some(SECOND * 90), ..Endings::default() }, ..Policy::default() }
+        Policy {
+            endings: EndingRules { media_silence: Some(SECOND * 90), ..EndingRules::default() },
+            ..Policy::default()
+        }
     }
 
     #[test]
@@ -521,7 +526,8 @@ mod tests {
 
     #[test]
     fn silence_can_be_meaningless() {
-        let policy = Policy { endings: Endings { report_silence: false, ..Endings::default() }, ..Policy::default() };
+        let policy =
+            Policy { endings: EndingRules { report_silence: false, ..EndingRules::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
         let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
         step(&mut session, began, Input::Report(report), &policy);

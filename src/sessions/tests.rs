@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::config::{Allowed, OnUnreachable};
+use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{Ask, CallKind, Denial, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
 use crate::store::DialectName;
@@ -597,7 +597,7 @@ async fn every_state_is_counted_empty_or_not() {
 }
 
 fn owing() -> OnUnreachable {
-    let allowed = Allowed { live: HOUR, vod: HOUR };
+    let allowed = OutageBudget { live: HOUR, vod: HOUR };
     OnUnreachable { new: allowed, running: allowed }
 }
 

@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Names;
+    use crate::config::FieldNames;
     use crate::store::Memory;
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         let reply = json!({"heartbeatFlag": true, "heartbeatToken": "hush", "heartbeatFreq": 9000, "contentId": "c1"});
         let registration = || Registration {
             authority: Some("far".into()),
-            block: Block::read(&reply, &Names::default()),
+            block: Block::read(&reply, &FieldNames::default()),
             content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: vec![("x-authorization".parse().unwrap(), HeaderValue::from_bytes(b"hush \xff").unwrap())],

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, LogSettings};
 
 type Change = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
@@ -15,7 +15,7 @@ static CHANGE: OnceLock<Change> = OnceLock::new();
 
 /// Starts logging for the whole process; a second call changes nothing. A filter that cannot be read
 /// becomes `info`.
-pub fn start(log: &Log) {
+pub fn start(log: &LogSettings) {
     let lines = fmt().with_env_filter(filter(log)).with_writer(std::io::stderr).with_target(false);
     match log.format {
         LogFormat::Json => {
@@ -37,7 +37,7 @@ pub fn start(log: &Log) {
 }
 
 /// Takes the filter of a new configuration; the format stays. Without a log of ours, nothing.
-pub fn change(log: &Log) {
+pub fn change(log: &LogSettings) {
     if let Some(change) = CHANGE.get() {
         change(filter(log));
     }
@@ -48,7 +48,7 @@ fn keep(change: Change) {
     let _kept = CHANGE.set(change);
 }
 
-fn filter(log: &Log) -> EnvFilter {
+fn filter(log: &LogSettings) -> EnvFilter {
     EnvFilter::try_new(ours(&log.filter)).unwrap_or_else(|_| EnvFilter::new(ours("info")))
 }
 

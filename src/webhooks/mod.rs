@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use self::sign::signature;
 use crate::clock::Clock;
-use crate::config::Webhook;
+use crate::config::WebhookSettings;
 use crate::events::{Heard, Listener, Notice};
 use crate::task::Tasks;
 use crate::telemetry::{Delivery, Telemetry};
@@ -32,7 +32,7 @@ pub struct Courier {
     pool: Pool,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
-    webhook: Webhook,
+    webhook: WebhookSettings,
 }
 
 /// What came of one try.
@@ -46,7 +46,7 @@ enum Try {
 }
 
 impl Courier {
-    pub fn new(webhook: Webhook, clock: Clock, pool: Pool, tasks: Tasks, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(webhook: WebhookSettings, clock: Clock, pool: Pool, tasks: Tasks, telemetry: Arc<Telemetry>) -> Self {
         Self { clock, pool, tasks, telemetry, webhook }
     }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response};
 use hyper::body::{Body, Frame};
 use ipnet::IpNet;
 use sidebeat::clock::Clock;
-use sidebeat::config::{ForwardedHeader, Limits, Origins, Server, Tls, TrustedProxies};
+use sidebeat::config::{AllowedOrigins, ForwardedHeader, ServerLimits, ServerSettings, TlsSettings, TrustedProxies};
 use sidebeat::edge::certs;
 use sidebeat::edge::{
     Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, Sending, Serving, body,
@@ -81,14 +81,14 @@ impl Body for Endless {
 pub(crate) struct Recorder {
     pub(crate) began: Arc<Semaphore>,
     pub(crate) gate: Arc<Semaphore>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ServerLimits,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     pub(crate) worker: usize,
     pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
 }
 
 impl Recorder {
-    pub(crate) fn answering(limits: Limits) -> Self {
+    pub(crate) fn answering(limits: ServerLimits) -> Self {
         let [began, gate] = [0, 0].map(|permits| Arc::new(Semaphore::new(permits)));
         Self { began, gate, limits, seen: Arc::default(), worker: 0, workers: Arc::default() }
     }
@@ -132,8 +132,8 @@ impl Handler for Recorder {
 pub(crate) struct Setup {
     pub(crate) client_ca: Option<std::path::PathBuf>,
     pub(crate) forwarded_header: ForwardedHeader,
-    pub(crate) limits: Limits,
-    pub(crate) origins: Origins,
+    pub(crate) limits: ServerLimits,
+    pub(crate) origins: AllowedOrigins,
     /// Whether both listeners expect a PROXY protocol header.
     pub(crate) proxy_protocol: bool,
     pub(crate) public_url: Option<String>,
@@ -147,7 +147,7 @@ impl Default for Setup {
             client_ca: None,
             forwarded_header: ForwardedHeader::Any,
             limits: limits(),
-            origins: Origins::Any,
+            origins: AllowedOrigins::Any,
             proxy_protocol: false,
             public_url: None,
             trusted_proxies: Vec::new(),
@@ -156,8 +156,8 @@ impl Default for Setup {
     }
 }
 
-pub(crate) fn limits() -> Limits {
-    Limits {
+pub(crate) fn limits() -> ServerLimits {
+    ServerLimits {
         body: GENEROUS,
         body_max: 64,
         body_memory: 1 << 20,
@@ -196,10 +196,10 @@ pub(crate) struct Running {
 }
 
 /// Both listeners on free ports, with a pair made in `directory`.
-pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
+pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> ServerSettings {
     make_pair(directory);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    Server {
+    ServerSettings {
         forwarded_header: setup.forwarded_header,
         host_names: Vec::new(),
         limits: setup.limits.clone(),
@@ -208,7 +208,7 @@ pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> Server {
         origins: setup.origins.clone(),
         proxy_protocol: if setup.proxy_protocol { vec![any] } else { Vec::new() },
         public_url: setup.public_url.clone(),
-        tls: Tls {
+        tls: TlsSettings {
             certificate: directory.join("leaf.pem"),
             client_ca: setup.client_ca.clone(),
             is_at_its_usual_place: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidebeat::config::{Allowed, Endings, Enforcement, OnUnreachable};
+use sidebeat::config::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use sidebeat::session::Policy;
 
 use super::headend::HeadEnd;
@@ -27,7 +27,7 @@ impl Cast {
         let modes = [Enforcement::Auto, Enforcement::Auto, Enforcement::Heartbeat, Enforcement::Renewal];
         let policy = Policy {
             end_memory: Duration::from_secs(20),
-            endings: Endings { longest: Duration::from_secs(200), ..Endings::default() },
+            endings: EndingRules { longest: Duration::from_secs(200), ..EndingRules::default() },
             enforcement: rng.pick(&modes),
             fraction: rng.pick(&[0.8, 1.0]),
             kill_memory: Duration::from_secs(120),
@@ -44,7 +44,7 @@ impl Cast {
     }
 }
 
-fn allowed(rng: &mut Rng) -> Allowed {
+fn allowed(rng: &mut Rng) -> OutageBudget {
     let mut pick = || Duration::from_secs(rng.pick(&[0, 0, 5, 60, 600]));
-    Allowed { live: pick(), vod: pick() }
+    OutageBudget { live: pick(), vod: pick() }
 }

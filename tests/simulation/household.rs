@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sidebeat::authority::{Authorities, Authority, AuthorityClient, EmbeddedAuthority, claim};
 use sidebeat::clock::Clock;
-use sidebeat::config::{self, Endings};
+use sidebeat::config::{self, EndingRules};
 use sidebeat::ids::Chance;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{Answer, Call, CallKind, End, Grant, Opens, Policy, Served, StateRecord};
@@ -136,7 +136,7 @@ impl Household {
         let store: Arc<dyn Store> = self.store.clone();
         let Loaded { sessions: records, slots, .. } = store.load();
         let sessions = Sessions::with_chance(chance, clock, pump, Arc::default(), Some(store.clone()));
-        let endings = Endings { longest: Duration::from_secs(300), ..Endings::default() };
+        let endings = EndingRules { longest: Duration::from_secs(300), ..EndingRules::default() };
         let policy = Policy { endings, shares_session: self.counts_devices, ..policy() };
         let life = Life {
             calls: JoinSet::new(),

@@ -12,7 +12,7 @@ use super::{BeatPhase, HeartbeatSubject, ReplyClass};
 use crate::authority::client::{AskContext, naming, unspeakable};
 use crate::authority::dialect::Dialect;
 use crate::authority::exchange::AuthorityRequest;
-use crate::config::FirstLight;
+use crate::config::FirstLightSettings;
 use crate::ids;
 use crate::session::{Ask, AskKind, Denial, Fault, Grant, Reason, Verdict};
 
@@ -22,13 +22,13 @@ const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// One ask under way.
 struct HeartbeatCall<'a> {
     ask: &'a Ask,
-    config: &'a FirstLight,
+    config: &'a FirstLightSettings,
     context: AskContext<'a>,
     deadline: Instant,
     who: HeartbeatSubject<'a>,
 }
 
-impl FirstLight {
+impl FirstLightSettings {
     pub(super) async fn answer(&self, context: AskContext<'_>, ask: &Ask) -> Result<Verdict, Fault> {
         let registration = context.card.registration.as_deref();
         let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {

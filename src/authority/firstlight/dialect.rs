@@ -7,13 +7,13 @@ use http::HeaderName;
 use crate::authority::AuthoritySignals;
 use crate::authority::client::AskContext;
 use crate::authority::dialect::Dialect;
-use crate::config::{AuthorityKind, FirstLight, Names};
+use crate::config::{AuthorityKind, FieldNames, FirstLightSettings};
 use crate::playbacks::{Block, LiveEvent};
 use crate::session::{Ask, AskKind, Policy, Schedule, Times};
 use crate::sessions::Opening;
 use crate::store::DialectName;
 
-impl Dialect for FirstLight {
+impl Dialect for FirstLightSettings {
     fn name(&self) -> DialectName {
         DialectName::FirstLight
     }
@@ -60,7 +60,7 @@ impl Dialect for FirstLight {
         }
     }
 
-    fn authorization(&self) -> (&Names, &[HeaderName]) {
+    fn authorization(&self) -> (&FieldNames, &[HeaderName]) {
         (&self.names, &self.pass_headers)
     }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::bounded;
-use crate::config::{FirstLight, Names};
+use crate::config::{FieldNames, FirstLightSettings};
 use crate::playbacks::{Block, Fields};
 use crate::secret::Secret;
 use crate::session::{Blackout, Fault, FaultKind, Reason};
@@ -75,7 +75,7 @@ impl HeartbeatNews {
     }
 }
 
-impl FirstLight {
+impl FirstLightSettings {
     pub(in crate::authority) fn class_of(&self, status: StatusCode, body: &[u8]) -> ReplyClass {
         let value: Result<Value, _> = if body.iter().all(u8::is_ascii_whitespace) {
             Ok(Value::Object(serde_json::Map::new()))
@@ -118,8 +118,8 @@ impl FirstLight {
 
 /// An object with none of the service's fields is somebody else's, such as a captive portal's. One without any field says
 /// as much as no body, which is good.
-fn is_of_the_service(reply: &Value, names: &Names) -> bool {
-    let known = |of: &Value| Names::ALL.iter().any(|name| of.get(names.of(name)).is_some());
+fn is_of_the_service(reply: &Value, names: &FieldNames) -> bool {
+    let known = |of: &Value| FieldNames::ALL.iter().any(|name| of.get(names.of(name)).is_some());
     reply.as_object().is_some_and(serde_json::Map::is_empty) || known(reply)
 }
 
@@ -145,11 +145,11 @@ struct HeartbeatReply<'a> {
     errors: Vec<(String, String)>,
     fields: Option<Fields<'a>>,
     message: String,
-    names: &'a Names,
+    names: &'a FieldNames,
 }
 
 impl<'a> HeartbeatReply<'a> {
-    fn of(config: &'a FirstLight, value: &'a Value) -> Self {
+    fn of(config: &'a FirstLightSettings, value: &'a Value) -> Self {
         /// Of the errors.
         const MAX_ERRORS: usize = 16;
         let names = &config.names;
@@ -173,12 +173,12 @@ impl<'a> HeartbeatReply<'a> {
         }
     }
 
-    fn is_limit(&self, config: &FirstLight) -> bool {
+    fn is_limit(&self, config: &FirstLightSettings) -> bool {
         let fits = |code: &str| config.concurrency_error_codes.iter().any(|pattern| pattern.fits(code));
         self.errors.iter().any(|(code, _)| fits(code))
     }
 
-    fn meaning(&self, config: &FirstLight) -> HeartbeatAction {
+    fn meaning(&self, config: &FirstLightSettings) -> HeartbeatAction {
         let Some(fields) = &self.fields else { return HeartbeatAction::Continue };
         match fields.get("heartbeatAction") {
             None => HeartbeatAction::Continue,

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::authority::dialect::Dialect;
 use crate::authority::testing::firstlight_settings;
-use crate::config::{Endpoint, Names};
+use crate::config::{Endpoint, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::FaultKind;
 use crate::tests::cost;
 
-fn dialect(lines: &str) -> FirstLight {
+fn dialect(lines: &str) -> FirstLightSettings {
     firstlight_settings(lines)
 }
 
@@ -22,7 +22,7 @@ fn block(more: Value) -> Block {
         "contentId": "c1", "heartbeatFlag": true, "heartbeatToken": "hbt-1", "catalogType": "movie",
     });
     block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Block::read(&block, &Names::default()).unwrap()
+    Block::read(&block, &FieldNames::default()).unwrap()
 }
 
 fn registration(device: &str) -> Registration {

@@ -11,7 +11,7 @@ use crate::authority::AuthoritySignals;
 use crate::authority::client::{AskContext, unspeakable};
 use crate::authority::dialect::{Dialect, Prepared, Renewing};
 use crate::authority::exchange::{AuthorityReply, AuthorityRequest};
-use crate::config::{AuthorityKind, Endpoint, NagraSsm, OnUnreachable};
+use crate::config::{AuthorityKind, Endpoint, NagraSsmSettings, OnUnreachable};
 use crate::drm::System;
 use crate::secret::Secret;
 use crate::session::{Ask, AskKind, Fault, Grant, Reason, Verdict};
@@ -21,17 +21,17 @@ use crate::token::TokenListing;
 
 #[derive(Debug)]
 pub(in crate::authority) struct SsmDialect {
-    pub(super) config: Box<NagraSsm>,
+    pub(super) config: Box<NagraSsmSettings>,
     pub(super) renewal_path: Arc<LearnedRenewalPath>,
 }
 
 impl SsmDialect {
-    pub(in crate::authority) fn new(config: Box<NagraSsm>) -> Self {
+    pub(in crate::authority) fn new(config: Box<NagraSsmSettings>) -> Self {
         Self { config, renewal_path: Arc::default() }
     }
 
     /// The renewal path holds for the places that it was learned of.
-    pub(super) fn renewed_with(&self, config: Box<NagraSsm>) -> Self {
+    pub(super) fn renewed_with(&self, config: Box<NagraSsmSettings>) -> Self {
         let (old, new) = (&self.config, &config);
         let same_paths = (&new.renewal, &new.renewal_other) == (&old.renewal, &old.renewal_other);
         let renewal_path = if same_paths { self.renewal_path.clone() } else { Arc::default() };
@@ -93,7 +93,7 @@ impl Dialect for SsmDialect {
     }
 
     fn endpoints(&self) -> Vec<&Endpoint> {
-        let NagraSsm { heartbeat, renewal, renewal_other, setup, teardown, .. } = &*self.config;
+        let NagraSsmSettings { heartbeat, renewal, renewal_other, setup, teardown, .. } = &*self.config;
         [setup, heartbeat, teardown, renewal].into_iter().chain(renewal_other).collect()
     }
 

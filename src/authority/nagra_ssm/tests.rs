@@ -11,7 +11,7 @@ use crate::tests::cost;
 /// When the replies say that they were made.
 const DATE: Duration = Duration::from_secs(1_700_000_000);
 
-fn dialect() -> NagraSsm {
+fn dialect() -> NagraSsmSettings {
     ssm_settings("")
 }
 
@@ -19,7 +19,7 @@ fn reply<'a>(kind: AskKind, status: u16, body: &'a [u8], headers: &'a HeaderMap)
     AuthorityReply { body, headers, kind, status: StatusCode::from_u16(status).unwrap(), time: DATE }
 }
 
-fn read_bytes(dialect: &NagraSsm, kind: AskKind, status: u16, body: &[u8]) -> Result<Verdict, Fault> {
+fn read_bytes(dialect: &NagraSsmSettings, kind: AskKind, status: u16, body: &[u8]) -> Result<Verdict, Fault> {
     dialect.read_reply(&reply(kind, status, body, &HeaderMap::new()))
 }
 

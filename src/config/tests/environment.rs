@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{LEAST, faults, license, read_with};
 use crate::config::environment::variable;
-use crate::config::{AuthorityKind, Config, LogFormat, OnExit, Profile, Profiles, Store, StoreKind, keys};
+use crate::config::{
+    AuthorityKind, Config, LogFormat, OnExit, RefusalProfile, RefusalProfiles, StoreKind, StoreSettings, keys,
+};
 
 #[test]
 fn the_environment_wins_over_the_file() {
@@ -60,13 +62,16 @@ fn the_environment_wins_over_the_file() {
     assert!((nagra.fraction - 0.8).abs() < f64::EPSILON);
     assert_eq!((nagra.headers[0].0.as_str(), nagra.headers[0].1.as_bytes()), ("x-api-key", &b"k"[..]));
     assert_eq!((routes[0].path.as_str(), routes[0].authority), ("/license", Some(0)));
-    assert_eq!(license(&routes[0]).refusal.playready, Profiles { first: Profile::Auto, renewal: Profile::Soap500 });
+    assert_eq!(
+        license(&routes[0]).refusal.playready,
+        RefusalProfiles { first: RefusalProfile::Auto, renewal: RefusalProfile::Soap500 }
+    );
     assert_eq!((routes[1].path.as_str(), routes[1].upstream().to_string().as_str()), ("/pr", "http://h/pr"));
     assert_eq!(server.limits.first_byte, Duration::from_millis(250));
     assert_eq!(server.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     assert_eq!(server.listen_plain, ["0.0.0.0:3".parse().unwrap()]);
     assert_eq!(server.workers, 3);
-    assert_eq!(store, Store { kind: StoreKind::Journal("/var/a.redb".into()), on_exit: OnExit::Keep });
+    assert_eq!(store, StoreSettings { kind: StoreKind::Journal("/var/a.redb".into()), on_exit: OnExit::Keep });
 }
 
 #[test]

@@ -7,16 +7,16 @@ use std::time::Duration;
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
 
 use super::{LEAST, NAGRA, faults, read_with};
-use crate::config::{AuthorityKind, Config, TokenKeys};
+use crate::config::{AuthorityKind, Config, TokenKeySettings};
 
 const EMBEDDED: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n";
 
 /// Its keys stand from line 5 on.
-fn read(folder: &Path, lines: &str) -> Result<Config, crate::config::Faults> {
+fn read(folder: &Path, lines: &str) -> Result<Config, crate::config::ConfigFaults> {
     read_with(&format!("{EMBEDDED}[authority.token-keys]\n{lines}\n{LEAST}"), folder, &[])
 }
 
-fn keys(folder: &Path, lines: &str) -> TokenKeys {
+fn keys(folder: &Path, lines: &str) -> TokenKeySettings {
     let config = read(folder, lines).unwrap_or_else(|faults| panic!("{lines}: {faults}"));
     match &config.authorities[0].kind {
         AuthorityKind::Embedded(embedded) => embedded.token_keys.clone().unwrap(),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::SessionControl;
+use crate::config::SessionControlMode;
 use crate::drm::Kind;
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
@@ -99,7 +99,7 @@ impl Gateway {
     pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, request: &LicenseRequest) {
         let source = request.device.as_ref().map(|(_, source)| *source);
         self.watch_identity(route, peer, request.claims.as_ref(), source, request.counted.by_device);
-        let passes = route.license.session_control != SessionControl::Always && request.registration.is_none();
+        let passes = route.license.session_control != SessionControlMode::Always && request.registration.is_none();
         let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == DialectName::FirstLight);
         if passes && wants_license(request) && by_registration() {
             self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());

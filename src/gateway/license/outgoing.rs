@@ -16,7 +16,7 @@ use super::request::our_names;
 use super::upstream::set_content_type;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::config::Wrapping;
+use crate::config::BodyWrapping;
 use crate::drm::{self, Message, Unrecognised};
 use crate::edge::{Breach, ReplyBody};
 use crate::gateway::query;
@@ -88,7 +88,7 @@ impl OutgoingRequest {
         match &bare {
             Some(bare) => drm::recognise_request(None, bare, beside).map(|mut message| {
                 // The player unwraps its reply too.
-                message.wrapped |= wrapping.player_request != Wrapping::Raw;
+                message.wrapped |= wrapping.player_request != BodyWrapping::Raw;
                 message
             }),
             None => drm::recognise_request(content_type, &self.body, beside),

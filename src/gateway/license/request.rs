@@ -13,7 +13,7 @@ use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
 use crate::clock::{Clock, Moment};
 use crate::cmcd;
-use crate::config::{AccountRung, Rung, SessionControl, TokenSource};
+use crate::config::{AccountSource, IdentitySource, SessionControlMode, TokenSource};
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::gateway::Gateway;
@@ -262,17 +262,17 @@ impl LicenseRequest {
 
     pub(in crate::gateway) fn wants_session(&self, route: &LicenseRoute) -> bool {
         match (route.license.session_control, &self.claims) {
-            (SessionControl::Always, _) => true,
-            (SessionControl::Never, _) => false,
+            (SessionControlMode::Always, _) => true,
+            (SessionControlMode::Never, _) => false,
             // An opaque token, or none, says nothing against it.
-            (SessionControl::Auto, None) => true,
-            (SessionControl::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
+            (SessionControlMode::Auto, None) => true,
+            (SessionControlMode::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
         }
     }
 }
 
 pub(in crate::gateway) fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
-    let segment = route.config.device.contains(&Rung::PathSegment) && rung == Some("path-segment");
+    let segment = route.config.device.contains(&IdentitySource::PathSegment) && rung == Some("path-segment");
     if !segment {
         return rest.to_owned();
     }
@@ -288,15 +288,20 @@ pub(in crate::gateway) fn our_names<'a>(route: &'a Route, authority: Option<&'a 
     });
     let config = authority.and_then(Authority::counter).map(|counter| counter.config());
     let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
-        AccountRung::Device | AccountRung::Fixed(_) => None,
-        AccountRung::Rung(rung) => Some(rung),
+        AccountSource::Device | AccountSource::Fixed(_) => None,
+        AccountSource::Rung(rung) => Some(rung),
     });
     let groups =
         config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
     let rungs = route.config.device.iter().chain(accounts).chain(groups);
     let rungs = rungs.filter_map(|rung| match rung {
-        Rung::Query(name) => Some(name.as_str()),
-        Rung::Cookie(_) | Rung::Header(_) | Rung::Mtls | Rung::PathSegment | Rung::Peer | Rung::TokenClaim(_) => None,
+        IdentitySource::Query(name) => Some(name.as_str()),
+        IdentitySource::Cookie(_)
+        | IdentitySource::Header(_)
+        | IdentitySource::Mtls
+        | IdentitySource::PathSegment
+        | IdentitySource::Peer
+        | IdentitySource::TokenClaim(_) => None,
     });
     tokens.chain(rungs).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }

@@ -5,7 +5,7 @@
 
 use super::upstream::LicenseReply;
 use super::{CallOutcome, LicenseCall};
-use crate::config::{Rung, SessionControl, TokenSource, UnrecognisedCalls};
+use crate::config::{IdentitySource, SessionControlMode, TokenSource, UnrecognisedCalls};
 use crate::drm::{Kind, Message, Unrecognised};
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::ids::SessionId;
@@ -153,7 +153,7 @@ impl LicenseCall<'_> {
     }
 
     fn demands_sessions(&self) -> bool {
-        self.route.authority.is_some() && self.route.license.session_control == SessionControl::Always
+        self.route.authority.is_some() && self.route.license.session_control == SessionControlMode::Always
     }
 
     fn verifies_tokens(&self) -> bool {
@@ -272,15 +272,15 @@ fn token_source(source: &TokenSource) -> String {
     }
 }
 
-fn rung(rung: &Rung) -> String {
+fn rung(rung: &IdentitySource) -> String {
     match rung {
-        Rung::Cookie(name) => format!("cookie:{name}"),
-        Rung::Header(name) => format!("header:{name}"),
-        Rung::Mtls => "mtls".to_owned(),
-        Rung::PathSegment => "path-segment".to_owned(),
-        Rung::Peer => "peer".to_owned(),
-        Rung::Query(name) => format!("query:{name}"),
-        Rung::TokenClaim(path) => format!("token-claim:{path}"),
+        IdentitySource::Cookie(name) => format!("cookie:{name}"),
+        IdentitySource::Header(name) => format!("header:{name}"),
+        IdentitySource::Mtls => "mtls".to_owned(),
+        IdentitySource::PathSegment => "path-segment".to_owned(),
+        IdentitySource::Peer => "peer".to_owned(),
+        IdentitySource::Query(name) => format!("query:{name}"),
+        IdentitySource::TokenClaim(path) => format!("token-claim:{path}"),
     }
 }
 

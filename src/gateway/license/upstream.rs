@@ -108,7 +108,7 @@ impl LicenseCall<'_> {
 
     fn hold(&self) -> Hold<'static> {
         let LicenseCall { request, deadline, route, .. } = *self;
-        let config::Retry { gateway_errors, unreachable } = route.config.retry;
+        let config::RetrySettings { gateway_errors, unreachable } = route.config.retry;
         let renews = request.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
         let gateway_errors = match gateway_errors {
             RetriedCalls::All => true,

@@ -64,7 +64,7 @@ impl MediaCall<'_> {
             path_and_query: self.path(target).ok_or(OriginFailure::Unspeakable)?,
             reply_max: 0,
         };
-        let config::Retry { gateway_errors, unreachable } = self.route.config.retry;
+        let config::RetrySettings { gateway_errors, unreachable } = self.route.config.retry;
         let gateway_errors = gateway_errors == RetriedCalls::All;
         let begins = |why: &Fault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
         let hold = Hold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };

@@ -58,7 +58,7 @@ impl Gateway {
     ) -> Response<Sending> {
         // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
-        let nameless = stripped.is_some() && route.config.device.contains(&config::Rung::PathSegment);
+        let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
         let rest = stripped.unwrap_or(rest);
         if nameless || !is_manifest(rest) || rest.is_empty() || rest.starts_with("/~") {
             let labels = MediaLabels { kind: "segment", outcome: "refused", route: route.path.clone() };

@@ -21,12 +21,12 @@ impl MediaCall<'_> {
         let rungs: Vec<_> = rungs
             .filter(|rung| match rung {
                 // Below a playback's own path both are its server's.
-                config::Rung::PathSegment | config::Rung::Query(_) => false,
-                config::Rung::Cookie(_)
-                | config::Rung::Header(_)
-                | config::Rung::Mtls
-                | config::Rung::Peer
-                | config::Rung::TokenClaim(_) => true,
+                config::IdentitySource::PathSegment | config::IdentitySource::Query(_) => false,
+                config::IdentitySource::Cookie(_)
+                | config::IdentitySource::Header(_)
+                | config::IdentitySource::Mtls
+                | config::IdentitySource::Peer
+                | config::IdentitySource::TokenClaim(_) => true,
             })
             .cloned()
             .collect();

@@ -15,7 +15,7 @@ use super::slot_tickets::SlotTicket;
 use super::viewer_texts::{ViewerTexts, advice_of, key_of};
 use crate::authority::ledger::SlotNumber;
 use crate::authority::{Authority, HeldSlot};
-use crate::config::Texts;
+use crate::config::ViewerTextSettings;
 use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
 use crate::gateway::query;
 use crate::gateway::route::Route;
@@ -75,7 +75,7 @@ pub(in crate::gateway) fn path_of(route: Option<&Route>, error: &str, incident: 
 
 /// The page of a call that no route has: it shows nobody's slots.
 pub(in crate::gateway) fn without_route(
-    texts: &Texts,
+    texts: &ViewerTextSettings,
     page: RefusalPage<'_>,
     request: &Request<RequestBody>,
 ) -> Response<ReplyBody> {
@@ -178,7 +178,7 @@ fn authority_of<'a>(route: &'a Route, ticket: &SlotTicket) -> Option<&'a Authori
 
 fn html(
     page: RefusalPage<'_>,
-    (route, texts): (Option<&Route>, &Texts),
+    (route, texts): (Option<&Route>, &ViewerTextSettings),
     headers: &HeaderMap,
     slots: &SlotList,
 ) -> Response<ReplyBody> {

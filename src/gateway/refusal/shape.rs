@@ -7,7 +7,7 @@ use http_body_util::Full;
 
 use super::body;
 use super::{LicensePhase, RefusalBody};
-use crate::config::{Profile, Profiles, Refusal};
+use crate::config::{RefusalProfile, RefusalProfiles, RefusalSettings};
 use crate::drm::{Message, System};
 use crate::edge::ReplyBody;
 use crate::edge::reply::INCIDENT;
@@ -39,7 +39,7 @@ pub(in crate::gateway) enum RefusalShape {
 
 impl RefusalShape {
     pub(in crate::gateway) fn choose(
-        profiles: &Refusal,
+        profiles: &RefusalSettings,
         message: Option<&Message>,
         phase: LicensePhase,
         turned: &RefusalBody,
@@ -50,24 +50,24 @@ impl RefusalShape {
         if message.wrapped {
             return Self::Http;
         }
-        let Profiles { first, renewal } = of(profiles, message.system);
+        let RefusalProfiles { first, renewal } = of(profiles, message.system);
         // PlayReady, FairPlay and ClearKey show no renewals, but after a kill it is one.
         let again = phase == LicensePhase::Renewal || (turned.killed && message.system != System::Widevine);
         let profile = if again { renewal } else { first };
         match profile {
             // It swallows an HTTP error of a renewal and plays on: better than an error of a license that may yet come.
-            Profile::Auto
+            RefusalProfile::Auto
                 if turned.comes_again.is_some()
                     && phase == LicensePhase::Renewal
                     && family(headers) == PlayerFamily::VideoJs =>
             {
                 Self::Http
             }
-            Profile::Auto => automatic(message.system, phase, again, family(headers)),
-            Profile::Http => Self::Http,
-            Profile::Reject => reject(message.system),
-            Profile::Soap200 => Self::Soap200,
-            Profile::Soap500 => Self::Soap500,
+            RefusalProfile::Auto => automatic(message.system, phase, again, family(headers)),
+            RefusalProfile::Http => Self::Http,
+            RefusalProfile::Reject => reject(message.system),
+            RefusalProfile::Soap200 => Self::Soap200,
+            RefusalProfile::Soap500 => Self::Soap500,
         }
     }
 
@@ -122,7 +122,7 @@ impl RefusalShape {
     }
 }
 
-fn of(profiles: &Refusal, system: System) -> Profiles {
+fn of(profiles: &RefusalSettings, system: System) -> RefusalProfiles {
     match system {
         System::ClearKey => profiles.clearkey,
         System::FairPlay => profiles.fairplay,

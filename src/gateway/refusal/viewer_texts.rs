@@ -3,7 +3,7 @@
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::{BUILT_IN_LANGUAGE, Language, Texts};
+use crate::config::{BUILT_IN_LANGUAGE, LanguageTexts, ViewerTextSettings};
 
 /// Nobody speaks more languages than this, and the header is anybody's word.
 const MAX_RANGES: usize = 16;
@@ -39,7 +39,7 @@ const ENGLISH: [(&str, &str); 23] = [
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) struct ViewerTexts<'a> {
     /// None: English.
-    language: Option<&'a Language>,
+    language: Option<&'a LanguageTexts>,
 }
 
 /// The key of what happened, for a refusal's `error`; with `-advice` behind it, of what to do.
@@ -68,12 +68,12 @@ pub(in crate::gateway) fn advice_of(key: &str) -> String {
 }
 
 impl<'a> ViewerTexts<'a> {
-    pub(in crate::gateway) fn choose(texts: &'a Texts, headers: &HeaderMap) -> Self {
+    pub(in crate::gateway) fn choose(texts: &'a ViewerTextSettings, headers: &HeaderMap) -> Self {
         Self::wished(texts, headers.get(ACCEPT_LANGUAGE))
     }
 
     /// `wished`: a value of `Accept-Language`.
-    pub(in crate::gateway) fn wished(texts: &'a Texts, wished: Option<&HeaderValue>) -> Self {
+    pub(in crate::gateway) fn wished(texts: &'a ViewerTextSettings, wished: Option<&HeaderValue>) -> Self {
         let wished = wished.and_then(|wished| wished.to_str().ok()).unwrap_or_default();
         let found = ranges(wished).into_iter().find_map(|range| lookup(texts, range));
         Self { language: found.unwrap_or_else(|| texts.languages.get(&texts.default)) }
@@ -112,7 +112,7 @@ fn ranges(wished: &str) -> Vec<&str> {
 }
 
 /// By the range, then by what is left of it without its last subtags (RFC 4647, section 3.4). `Some(None)`: English.
-fn lookup<'a>(texts: &'a Texts, range: &str) -> Option<Option<&'a Language>> {
+fn lookup<'a>(texts: &'a ViewerTextSettings, range: &str) -> Option<Option<&'a LanguageTexts>> {
     let lower = range.to_ascii_lowercase();
     let mut left = lower.as_str();
     loop {
@@ -134,12 +134,12 @@ mod tests {
     use crate::config::TEXT_KEYS;
     use crate::tests::cost;
 
-    fn texts(default: &str, tags: &[&str]) -> Texts {
+    fn texts(default: &str, tags: &[&str]) -> ViewerTextSettings {
         let language = |tag: &&str| {
             let texts = [("blackout", format!("dunkel {tag}"))].into_iter().collect();
-            (tag.to_ascii_lowercase(), Language { tag: (*tag).to_owned(), texts })
+            (tag.to_ascii_lowercase(), LanguageTexts { tag: (*tag).to_owned(), texts })
         };
-        Texts { default: default.to_owned(), languages: tags.iter().map(language).collect() }
+        ViewerTextSettings { default: default.to_owned(), languages: tags.iter().map(language).collect() }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::end::End;
 use super::*;
 use crate::clock::{Clock, Moment};
-use crate::config::{Allowed, OnUnreachable};
+use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{
@@ -1369,7 +1369,7 @@ fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
 #[test]
 fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
     let minutes =
-        |minutes: u64| Allowed { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
+        |minutes: u64| OutageBudget { live: Duration::from_secs(minutes * 60), vod: Duration::from_secs(minutes * 60) };
     let on_unreachable = OnUnreachable { new: minutes(10), running: minutes(10) };
     for call in [LICENSE, RENEWAL] {
         let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
@@ -1398,7 +1398,7 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
 /// Stopped before its one probe was answered, as a viewer does who loads the page again and again.
 #[test]
 fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
-    let ten = Allowed { live: Duration::from_secs(600), vod: Duration::from_secs(600) };
+    let ten = OutageBudget { live: Duration::from_secs(600), vod: Duration::from_secs(600) };
     let on_unreachable = OnUnreachable { new: ten, running: ten };
     let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
     let unreachable = || Err(Fault { kind: FaultKind::Unreachable, reason: reason() });

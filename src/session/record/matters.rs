@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{GrantRecord, SessionRecord, StateRecord};
-use crate::config::Endings;
+use crate::config::EndingRules;
 
 /// Nobody knows any more what grace the authority gives: more than any would.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -36,14 +36,14 @@ impl SessionRecord {
         let held = self.grant.as_ref().map(|grant| self.held_until(grant));
         // For as long as it may have been played by the session that it shares.
         let shared = self.shares.filter(|_| matches!(self.state, StateRecord::Live { .. }));
-        let shared = shared.map(|_| Duration::from(self.last_sign).saturating_add(Endings::default().longest));
+        let shared = shared.map(|_| Duration::from(self.last_sign).saturating_add(EndingRules::default().longest));
         remembered.into_iter().chain(held).chain(shared).max().unwrap_or_default()
     }
 
     fn held_until(&self, grant: &GrantRecord) -> Duration {
         let last_good = Duration::from(self.last_good);
         let silent = last_good.saturating_add(grant.interval.into()).saturating_add(GRACE);
-        let longest = last_good.saturating_add(Endings::default().longest);
+        let longest = last_good.saturating_add(EndingRules::default().longest);
         self.good_until.map_or(silent, |until| silent.max(Duration::from(until).min(longest)))
     }
 }

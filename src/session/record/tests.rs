@@ -11,7 +11,7 @@ use super::super::schedule;
 use super::super::state::{Over, Session, State};
 use super::*;
 use crate::clock::{Clock, Span};
-use crate::config::{Allowed, OnUnreachable};
+use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{
     Answer, Call, CallKind, Device, Effect, Event, Farewell, Fault, FaultKind, Grant, Input, Media, Opens, Outbox,
@@ -90,7 +90,7 @@ fn a_policy() -> impl Strategy<Value = Policy> {
 }
 
 fn on_credit() -> Policy {
-    let allowed = Allowed { live: SECOND * 600, vod: SECOND * 300 };
+    let allowed = OutageBudget { live: SECOND * 600, vod: SECOND * 300 };
     Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..Policy::default() }
 }
 
@@ -817,8 +817,8 @@ fn is_active(life: &Life) -> bool {
 #[test]
 fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
     let on_unreachable = OnUnreachable {
-        new: Allowed { live: SECOND * 30, vod: SECOND * 30 },
-        running: Allowed { live: SECOND * 600, vod: SECOND * 600 },
+        new: OutageBudget { live: SECOND * 30, vod: SECOND * 30 },
+        running: OutageBudget { live: SECOND * 600, vod: SECOND * 600 },
     };
     let mut life = Life::begin(Policy { on_unreachable, ..Policy::default() });
     life.act(&Step::Answer(0));

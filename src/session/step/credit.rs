@@ -13,7 +13,7 @@ use super::super::policy::Policy;
 use super::super::report::Stream;
 use super::super::state::{Over, Session, State};
 use super::super::verdict::Fault;
-use crate::config::{Allowed, OnUnreachable};
+use crate::config::{OnUnreachable, OutageBudget};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -150,7 +150,7 @@ impl Session {
     }
 
     /// By its kind; unknown counts as the stricter.
-    pub(super) fn allowed(&self, allowed: &Allowed) -> Duration {
+    pub(super) fn allowed(&self, allowed: &OutageBudget) -> Duration {
         match self.stream {
             Some(Stream::Live) => allowed.live,
             Some(Stream::Vod) => allowed.vod,

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::{Allowed, Endings, Enforcement, OnUnreachable};
+use crate::config::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::KillSource;
 use crate::session::{Denial, Fault, FaultKind, Grant, Media, Playing, Report, Served, Stream, Verdict};
@@ -209,14 +209,14 @@ impl Lab {
     }
 }
 
-fn endings(endings: Endings) -> Policy {
+fn endings(endings: EndingRules) -> Policy {
     Policy { endings, ..Policy::default() }
 }
 
 /// A minute for all, but ten for running television and two for a new film.
 fn on_credit() -> Policy {
-    let new = Allowed { live: secs(60), vod: secs(120) };
-    let running = Allowed { live: secs(600), vod: secs(60) };
+    let new = OutageBudget { live: secs(60), vod: secs(120) };
+    let running = OutageBudget { live: secs(600), vod: secs(60) };
     Policy { on_unreachable: OnUnreachable { new, running }, ..Policy::default() }
 }
 
@@ -681,7 +681,7 @@ fn a_session_is_not_lost_while_a_beat_is_under_way() {
 
 #[test]
 fn credit_does_not_end_while_an_open_is_under_way() {
-    let allowed = Allowed { live: secs(10), vod: secs(10) };
+    let allowed = OutageBudget { live: secs(10), vod: secs(10) };
     let mut lab =
         Lab::owing(Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..on_credit() });
     let spent = lab.now + secs(10);
@@ -750,7 +750,7 @@ fn a_call_whose_answer_never_comes_is_given_up() {
 
 #[test]
 fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
-    let mut lab = Lab::live(endings(Endings { longest: secs(300), ..Endings::default() }));
+    let mut lab = Lab::live(endings(EndingRules { longest: secs(300), ..EndingRules::default() }));
     let sign = lab.now;
     while lab.session.is_active() {
         match lab.flying {
@@ -840,7 +840,7 @@ fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
 /// The process was not given its time, and finds several at once.
 #[test]
 fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
-    let mut lab = Lab::live(endings(Endings { longest: secs(20), ..Endings::default() }));
+    let mut lab = Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }));
     let everything = [
         Input::Served(Served::Renews { every: None }),
         Input::Licensed(Some(lab.now)),
@@ -878,7 +878,7 @@ fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
     for (dwell, gone, over_after) in
         [(Some(secs(50)), 0, 50), (Some(secs(30)), 15, 45), (Some(secs(300)), 0, 70), (None, 0, 70)]
     {
-        let mut lab = Lab::live(endings(Endings { connections_gone: dwell, ..Endings::default() }));
+        let mut lab = Lab::live(endings(EndingRules { connections_gone: dwell, ..EndingRules::default() }));
         lab.feed(Input::Served(Served::Renews { every: None }));
         let start = lab.now;
         lab.wait(secs(gone));
@@ -892,7 +892,7 @@ fn a_player_with_no_other_evidence_is_untouched_when_its_connections_are_gone() 
     let mut lab = Lab::live(Policy::default());
     let start = lab.now;
     lab.feed(Input::Alone);
-    assert_eq!(over(lab, start), (Some(End::Longest), Endings::default().longest));
+    assert_eq!(over(lab, start), (Some(End::Longest), EndingRules::default().longest));
 }
 
 // Licenses.
@@ -913,7 +913,7 @@ fn a_renewed_license_and_one_without_an_end_keep_the_session() {
     lab.feed(Input::Licensed(Some(start + secs(600))));
     assert_eq!(over(lab, start).1, secs(610));
     for (until, license_expiry) in [(None, true), (Some(secs(60)), false)] {
-        let policy = endings(Endings { license_expiry, ..Endings::default() });
+        let policy = endings(EndingRules { license_expiry, ..EndingRules::default() });
         let mut lab = Lab::live(policy);
         let start = lab.now;
         lab.feed(Input::Licensed(until.map(|until| start + until)));

@@ -25,9 +25,9 @@ fn turned(killed: bool) -> RefusalBody {
     }
 }
 
-fn profiles(first: Profile, renewal: Profile) -> Refusal {
-    let both = Profiles { first, renewal };
-    Refusal { clearkey: both, fairplay: both, playready: both, widevine: both }
+fn profiles(first: RefusalProfile, renewal: RefusalProfile) -> RefusalSettings {
+    let both = RefusalProfiles { first, renewal };
+    RefusalSettings { clearkey: both, fairplay: both, playready: both, widevine: both }
 }
 
 fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -44,7 +44,13 @@ fn families() -> [(PlayerFamily, HeaderMap); 4] {
     ]
 }
 
-fn choose(refusal: &Refusal, system: System, phase: LicensePhase, killed: bool, headers: &HeaderMap) -> RefusalShape {
+fn choose(
+    refusal: &RefusalSettings,
+    system: System,
+    phase: LicensePhase,
+    killed: bool,
+    headers: &HeaderMap,
+) -> RefusalShape {
     let message = Message::new(system, Kind::LicenseRequest);
     RefusalShape::choose(refusal, Some(&message), phase, &turned(killed), headers)
 }
@@ -71,7 +77,7 @@ fn families_tell_themselves() {
 /// Per family (browser, Kodi, native, video.js): at first, and again after a kill or at a renewal.
 #[test]
 fn by_itself_every_player_gets_what_it_shows() {
-    let auto = profiles(Profile::Auto, Profile::Auto);
+    let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
     let rows: [(System, LicensePhase, bool, [RefusalShape; 4]); 19] = [
         (System::ClearKey, LicensePhase::License, false, [Http, Http, Http, Http]),
         (System::ClearKey, LicensePhase::License, true, [Http, Http, Http, RejectClearKey]),
@@ -103,13 +109,13 @@ fn by_itself_every_player_gets_what_it_shows() {
 
 #[test]
 fn a_profile_that_is_set_is_kept_for_everybody() {
-    let rows: [(Profile, [(System, RefusalShape); 4]); 3] = [
+    let rows: [(RefusalProfile, [(System, RefusalShape); 4]); 3] = [
         (
-            Profile::Http,
+            RefusalProfile::Http,
             [(System::ClearKey, Http), (System::FairPlay, Http), (System::PlayReady, Http), (System::Widevine, Http)],
         ),
         (
-            Profile::Reject,
+            RefusalProfile::Reject,
             [
                 (System::ClearKey, RejectClearKey),
                 // It has no refusal in band.
@@ -118,7 +124,7 @@ fn a_profile_that_is_set_is_kept_for_everybody() {
                 (System::Widevine, RejectWidevine),
             ],
         ),
-        (Profile::Soap500, [(System::PlayReady, Soap500); 4]),
+        (RefusalProfile::Soap500, [(System::PlayReady, Soap500); 4]),
     ];
     for (profile, systems) in rows {
         for ((system, shape), phase) in systems.into_iter().flat_map(|row| PHASES.map(|phase| (row, phase))) {
@@ -132,7 +138,7 @@ fn a_profile_that_is_set_is_kept_for_everybody() {
 
 #[test]
 fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
-    let split = profiles(Profile::Http, Profile::Reject);
+    let split = profiles(RefusalProfile::Http, RefusalProfile::Reject);
     let none = HeaderMap::new();
     for (system, phase, killed, expected) in [
         (System::Widevine, LicensePhase::Certificate, false, Http),
@@ -151,7 +157,7 @@ fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
 
 #[test]
 fn an_app_that_wraps_or_a_body_that_nobody_knows_sees_a_status() {
-    let reject = profiles(Profile::Reject, Profile::Soap200);
+    let reject = profiles(RefusalProfile::Reject, RefusalProfile::Soap200);
     for system in [System::ClearKey, System::FairPlay, System::PlayReady, System::Widevine] {
         let wrapped = Message { wrapped: true, ..Message::new(system, Kind::Renewal) };
         for phase in PHASES {
@@ -350,7 +356,7 @@ async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
 /// It plays on under an HTTP error of a renewal, and shows an error for a reply that its CDM rejects.
 #[test]
 fn a_renewal_that_may_yet_come_costs_video_js_nothing() {
-    let auto = profiles(Profile::Auto, Profile::Auto);
+    let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
     let away = RefusalBody { comes_again: Some(StatusCode::SERVICE_UNAVAILABLE), ..turned(false) };
     let message = Message::new(System::Widevine, Kind::Renewal);
     for (family, headers) in families() {

@@ -375,7 +375,7 @@ fn unreachable() -> Fault {
 /// The authority was away when the film began, or has lost its session, and is back for the preload.
 #[test]
 fn a_film_on_credit_misses_no_round_while_a_preload_renews() {
-    let allowed = || Allowed { live: SECOND * 600, vod: SECOND * 600 };
+    let allowed = || OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     let on_unreachable = OnUnreachable { new: allowed(), running: allowed() };
     for (has_run, round) in [(false, 30), (true, 60)] {
         let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
@@ -491,7 +491,7 @@ fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_
 #[test]
 fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itself() {
     let mut stage = film_at_the_limit();
-    stage.policy.on_unreachable.new = Allowed { live: SECOND * 600, vod: SECOND * 600 };
+    stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     assert!(stage.has_no_place());
     stage.answer(Err(unreachable()));
     assert!(matches!(stage.state(2), State::Owing { .. }));

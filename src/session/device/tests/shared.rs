@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Endings, Enforcement};
+use crate::config::{EndingRules, Enforcement};
 use crate::session::device::shared::MAX_SHARING;
 use crate::session::{Beats, Effect, Event, Media, Role};
 
@@ -629,7 +629,7 @@ proptest! {
     /// asks for anything, and in the end every place is given back.
     #[test]
     fn a_device_never_has_more_than_its_place(acts in prop::collection::vec((0..11_u8, 1..7_u64, 0..40_u64), 1..80)) {
-        let mut house = House::under(Policy { endings: Endings::default(), ..Policy::default() });
+        let mut house = House::under(Policy { endings: EndingRules::default(), ..Policy::default() });
         let mut known: Vec<SessionId> = Vec::new();
         for (act, token, more) in acts {
             let some = known.get((token * 7 + more) as usize % known.len().max(1)).copied();

@@ -282,7 +282,7 @@ fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
         lab
     };
     for (end, mut lab) in [
-        (End::Longest, Lab::live(endings(Endings { longest: secs(20), ..Endings::default() }))),
+        (End::Longest, Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }))),
         (End::Lost, Lab::failing()),
         (End::RenewalsOverdue, Lab::renewing()),
         (End::Silent, reporting()),

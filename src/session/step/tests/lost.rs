@@ -268,7 +268,7 @@ fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is
 /// The oldest is dropped: its answer is the least likely to come.
 #[test]
 fn the_newest_opens_that_were_given_up_are_known() {
-    let allowed = Allowed { live: secs(3600), vod: secs(3600) };
+    let allowed = OutageBudget { live: secs(3600), vod: secs(3600) };
     let new = OnUnreachable { new: allowed, running: allowed };
     let mut lab = Lab::owing(Policy { on_unreachable: new, ..Policy::default() });
     let mut given_up = Vec::new();

@@ -116,7 +116,7 @@ fn one_on_credit_that_served_nobody_ends_too() {
 
 #[test]
 fn it_can_be_switched_off() {
-    let policy = endings(Endings { unused: None, ..Endings::default() });
+    let policy = endings(EndingRules { unused: None, ..EndingRules::default() });
     let mut lab = opened();
     lab.feed(Input::Unserved);
     assert_eq!(lab.session.unused_at(&policy), None);
