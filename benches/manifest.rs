@@ -36,12 +36,14 @@ fn edit(format: Format, text: &Bytes) -> usize {
         bind: &bind,
         cmcd: Some(&cmcd),
         end: None,
+        imports: &[],
         license: Some("/license"),
         own: "/media/~00112233445566778899aabbccddeeff/",
         part: false,
         playheads: true,
         query: None,
         site: Some("http://127.0.0.1:8080"),
+        strict: false,
     };
     read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).map_or(0, |text| text.len()))
 }

@@ -68,12 +68,14 @@ fn edit(format: Format, bytes: &[u8], path: &str) -> usize {
         bind: &bind,
         cmcd: Some(&cmcd),
         end,
+        imports: &[],
         license,
         own: OWN,
         part: false,
         playheads: true,
         query: None,
         site: SITE,
+        strict: false,
     };
     let Ok(found) = manifest::read(format, bytes, &plan, MANIFEST_BYTES) else { return 0 };
     assert!(found.expansion.resolved <= bytes.len() * 16 + 4 * 1024 * 1024);
@@ -92,12 +94,14 @@ fn unfit(format: Format, text: &str) -> Option<Unfit> {
         bind: &bind,
         cmcd: None,
         end: None,
+        imports: &[],
         license: None,
         own: OWN,
         part: false,
         playheads: true,
         query: None,
         site: SITE,
+        strict: false,
     };
     manifest::read(format, text.as_bytes(), &plan, MANIFEST_BYTES).err()
 }

@@ -42,12 +42,14 @@ fn every_manifest_of_a_folder_is_edited() {
             bind: &bind,
             cmcd: None,
             end: None,
+            imports: &[],
             license: None,
             own: OWN,
             part: false,
             playheads: true,
             query: None,
             site: Some("https://proxy.test"),
+            strict: false,
         };
         let Ok(edits) = manifest::read(format, &bytes, &plan, LARGEST) else { continue };
         let edited: Bytes = manifest::apply(&bytes, &edits.edits).unwrap();

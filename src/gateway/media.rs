@@ -144,12 +144,12 @@ impl MediaCall<'_> {
         if let Some(refusal) = self.route.blackout_of(self.registration) {
             return self.tell_dark(below, &refusal).await;
         }
-        if below.starts_with(paths::SLATE) && self.blackout().is_none() {
+        if paths::is_of_slate(below) && self.blackout().is_none() {
             // What was blacked out may be forgotten, but its slate is no programme.
             return self.ended_or_refused(BLACKED_OUT);
         }
         let map = self.map(None);
-        if below.starts_with(playbacks::CONTENT) {
+        if below.starts_with(playbacks::CONTENT) && self.registration.content_url.is_some() {
             return self.tell_content(&map);
         }
         let Some(target) = map.target(below) else { return self.tell_slate(below).await };

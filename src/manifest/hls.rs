@@ -4,16 +4,17 @@ pub(super) mod attributes;
 mod define;
 pub(super) mod slate;
 pub(super) mod table;
-mod variables;
+pub(super) mod variables;
 
 use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
 use self::slate::Tail;
 use self::table::{ANNOUNCING_TAGS, UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
-use self::variables::substituted;
+use self::variables::{has_variable, substituted};
 use super::places::{self, Named, Places, UriUsage};
 use super::playhead::{Collect, Key};
+use super::uri::path_of;
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
 const RENDITIONS: usize = 64;
@@ -226,13 +227,26 @@ impl<'a> Reader<'a> {
     fn uri(&mut self, uri: &'a str, usage: UriUsage, wanted: bool) -> Result<Option<Key>, Unfit> {
         let named = Named { at: self.offset(uri), raw: uri, usage };
         let whole = substituted(&self.variables, uri)?;
-        if uri.starts_with("{$") && whole.starts_with("{$") {
-            // Only the player knows what it begins with.
-            return Ok(None);
+        if has_variable(path_of(&whole)) && self.plan.base.absolute(&whole).is_some() {
+            return self.unknown(usage.purpose).map(|()| None);
         }
         let path = self.places.bind(self.plan, &self.plan.base, &named, |_| whole.clone(), &mut self.found, wanted);
         self.found.check(self.text.len())?;
         Ok(path)
+    }
+
+    /// Only the player knows where it leads.
+    fn unknown(&mut self, purpose: Purpose) -> Result<(), Unfit> {
+        // Its tag is taken off.
+        if purpose == Purpose::Steering {
+            return Ok(());
+        }
+        if self.plan.strict {
+            return Err(Unfit::Variable);
+        }
+        self.found.left += 1;
+        self.found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
+        Ok(())
     }
 
     /// Of a slice of the text.
@@ -249,10 +263,11 @@ impl<'a> Reader<'a> {
             let with = if whole { "#EXT-X-ENDLIST\n" } else { "\n#EXT-X-ENDLIST\n" };
             self.found.edit(Edit { at: cut..self.text.len(), with: with.into() });
         }
+        let variables = if self.multivariant { self.exported() } else { Vec::new() };
         let facts = &mut self.found.facts;
         facts.playheads =
             if live == Some(false) { self.collect.finish(Some(self.start_ms)) } else { Default::default() };
-        *facts = Facts { live, tail: live.map(|_| self.tail), ..std::mem::take(facts) };
+        *facts = Facts { live, tail: live.map(|_| self.tail), variables, ..std::mem::take(facts) };
         self.found
     }
 }

@@ -75,6 +75,8 @@ pub struct Plan<'a> {
     pub cmcd: Option<&'a Cmcd<'a>>,
     /// A live playlist ends before the segment of this number.
     pub end: Option<u64>,
+    /// Variables that playlists of this playback may import, with their values.
+    pub imports: &'a [(String, String)],
     /// Where licenses are asked for, in place of what the manifest says.
     pub license: Option<&'a str>,
     /// What the player's URIs of this playback begin with: they are in place already.
@@ -87,6 +89,8 @@ pub struct Plan<'a> {
     pub query: Option<&'a str>,
     /// Scheme, host and port as the player reaches us, for URIs that must be absolute. None: they cannot be.
     pub site: Option<&'a str>,
+    /// A playlist with a URI that may lead anywhere is refused.
+    pub strict: bool,
 }
 
 impl Plan<'_> {
@@ -127,6 +131,8 @@ pub struct Facts {
     pub reload: Option<Duration>,
     /// Of an HLS media playlist.
     pub tail: Option<Tail>,
+    /// Of a multivariant playlist, with their values: those that it names may import them.
+    pub variables: Vec<(String, String)>,
 }
 
 /// The edits in the order of the bytes, none overlapping another.
@@ -179,6 +185,9 @@ pub enum Unfit {
     /// Two edits want the same bytes: a mistake of ours. Half of them would lead past the route.
     #[error("the edits of the manifest overlap")]
     Overlaps,
+    /// Only its player knows where some of its URIs lead.
+    #[error("the playlist has a URI with a variable that nobody here knows")]
+    Variable,
 }
 
 impl Unfit {
@@ -193,6 +202,7 @@ impl Unfit {
             Self::Large => "large",
             Self::Many => "many",
             Self::Overlaps => "overlaps",
+            Self::Variable => "variable",
         }
     }
 }

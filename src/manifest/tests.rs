@@ -26,12 +26,14 @@ fn plan() -> Plan<'static> {
         bind: &bind,
         cmcd: None,
         end: None,
+        imports: &[],
         license: None,
         own: OWN,
         part: false,
         playheads: true,
         query: Some("q=https%3A%2F%2Fother.example&t=1%2F2"),
         site: Some(SITE),
+        strict: false,
     }
 }
 
@@ -111,7 +113,6 @@ fn a_multivariant_playlist_keeps_to_the_route() {
         #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"/i.m3u8\"\n\
         #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let expected = text
-        .replace("VALUE=\"https://other.example", "VALUE=\"http://proxy.test/media/~p/0123/~h/other.examples")
         .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
         .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
     assert_eq!(edited(Format::Hls, text, &plan()), expected);
@@ -470,24 +471,82 @@ fn only_links_and_license_elements_have_their_attributes_edited() {
     assert_eq!(edited, text(&remote, "licenseUrl=\"https://us/l\""));
 }
 
-/// A media playlist imports what the multivariant one defines, and players fill it in.
+/// A media playlist imports what the multivariant one defines.
 #[test]
-fn variables_that_are_imported_keep_to_the_route() {
-    let define = |value: &str| format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"{value}\"\n");
-    for (value, bound) in [
-        ("https://other.example", "http://proxy.test/media/~p/0123/~h/other.examples"),
-        ("//other.example/a/?x=", "http://proxy.test/media/~p/0123/~h/other.examples/a/?x="),
-        // These may stand behind others.
-        ("/p", "/p"),
-        ("a/b", "a/b"),
-        ("1080p", "1080p"),
+fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
+    let marked = &uris::marked;
+    let main = |value: &str| {
+        format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"{value}\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n")
+    };
+    for (value, uri, bound) in [
+        ("https://other.example", "{$h}/1.ts?a={$h}", "~h/other.examples/1.ts?a=https://other.example"),
+        ("/p", "{$h}/1.ts", "~h/cdn.examples/p/1.ts"),
+        ("https:", "{$h}//other.example/1.ts", "~h/other.examples/1.ts"),
+        ("tt", "h{$h}p://other.example/1.ts", "~h/other.example/1.ts"),
+        ("../..", "{$h}/1.ts", "~h/cdn.examples/1.ts"),
     ] {
-        assert_eq!(edited(Format::Hls, &define(value), &plan()), define(bound));
-        assert_eq!(edited(Format::Hls, &define(bound), &plan()), define(bound));
+        let read = read(Format::Hls, main(value).as_bytes(), &plan(), LARGEST).unwrap();
+        assert!(read.edits.is_empty(), "{value}: it may stand in a query, too");
+        let imports = read.facts.variables;
+        assert_eq!(imports, [("h".to_owned(), value.to_owned())]);
+        let plan = Plan { bind: marked, imports: &imports, ..plan() };
+        let media = |uri: &str| format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXTINF:4,\n{uri}\n");
+        assert_eq!(edited(Format::Hls, &media(uri), &plan), media(&format!("{OWN}{bound}")), "{value}");
+        let media = |uri: &str| {
+            format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-LIST=\"{uri}\"\n")
+        };
+        let bound = format!("{SITE}{OWN}{}", bound.replacen("~h", "~a", 1));
+        assert_eq!(edited(Format::Hls, &media(uri), &plan), media(&bound), "{value}");
     }
-    // Not ours to bind where we do not know what it begins with.
-    let text = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXTINF:4,\n{$h}/1.ts\n";
-    assert_eq!(edited(Format::Hls, text, &Plan { all: true, ..plan() }), text);
+    // A value longer than any URI is of no use.
+    let long = main(&"x".repeat(MAX_EXPANDED_URI_BYTES + 1));
+    assert!(read(Format::Hls, long.as_bytes(), &plan(), LARGEST).unwrap().facts.variables.is_empty());
+}
+
+/// Its server gets what it defined, and other servers learn nothing of the playback.
+#[test]
+fn a_variable_in_a_query_says_what_it_said() {
+    let text = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"r\",VALUE=\"https://cdn.example/vod/\"\n#EXTINF:4,\n1.ts?r={$r}\n\
+        #EXTINF:4,\nhttps://foreign.test/px.ts?r={$r}\n#EXTINF:4,\nhttps://b.example/2.ts?r={$r}\n";
+    let edited = edited(Format::Hls, text, &Plan { bind: &uris::marked, ..plan() });
+    assert_eq!(edited, text.replace("https://b.example/", &format!("{OWN}~h/b.examples/")));
+}
+
+#[test]
+fn a_uri_that_begins_with_an_unknown_variable_is_counted_or_refused() {
+    for (line, left) in [
+        ("#EXTINF:4,\n{$h}/1.ts", 1),
+        ("#EXTINF:4,\nx{$h}/1.ts", 1),
+        ("#EXTINF:4,\n1.ts?x={$h}", 0),
+        ("#EXTINF:4,\n1{$}.ts", 0),
+        ("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-LIST=\"{$h}/l\"", 1),
+        ("#EXT-X-KEY:METHOD=AES-128,URI=\"{$h}/k\"", 1),
+        ("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://{$h}\"", 0),
+    ] {
+        let text = format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n{line}\n");
+        let found = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+        assert_eq!((found.left, found.edits.len()), (left, 0), "{line}");
+        assert_eq!(found.facts.elsewhere, left == 1 && line.contains(".ts"), "{line}");
+        let strict = read(Format::Hls, text.as_bytes(), &Plan { strict: true, ..plan() }, LARGEST);
+        assert_eq!(strict.err(), (left == 1).then_some(Unfit::Variable), "{line}");
+    }
+    // Steering would lead anywhere.
+    let text = "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"{$h}/s\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    let without = "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    assert_eq!(edited(Format::Hls, text, &Plan { strict: true, ..plan() }), without);
+}
+
+/// A dollar sign of a path is two of a template (ISO/IEC 23009-1 section 5.3.9.4.4).
+#[test]
+fn a_path_with_a_dollar_sign_stands_in_a_template_as_a_template_has_it() {
+    let plan = Plan { all: true, base: Base { path: "/vod/a$b/main", ..plan().base }, ..plan() };
+    let text = "<MPD><Period><SegmentTemplate media=\"v/$Number$$$.m4s\" initialization=\"../i\"/><SegmentList>\
+        <SegmentURL media=\"1\"/></SegmentList></Period></MPD>";
+    let bound = text
+        .replace("v/$", "/media/~p/0123/~h/cdn.examples/vod/a$$b/v/$")
+        .replace("\"../i", "\"/media/~p/0123/~h/cdn.examples/vod/i")
+        .replace("\"1", "\"/media/~p/0123/~h/cdn.examples/vod/a$b/1");
+    assert_eq!(edited(Format::Dash, text, &plan), bound);
 }
 
 /// Segments that a player has already are skipped in what it is sent, and counted all the same.
@@ -697,7 +756,7 @@ proptest! {
         let define = if variable { "#EXT-X-DEFINE:NAME=\"h\",VALUE=\"https://c.example\"\n" } else { "" };
         let expected = files.iter().map(|uri| {
             let plain = if variable { uri.replace("{$h}", "https://c.example") } else { uri.clone() };
-            if plain.starts_with("{$") {
+            if hls::variables::has_variable(plain.split('?').next().unwrap()) {
                 return uri.clone();
             }
             alone(&plain, &plan, |bound| hls::attributes::quoted(bound).into_owned()).unwrap_or_else(|| uri.clone())
@@ -705,8 +764,7 @@ proptest! {
         let half = files.len() / 2;
         let expected: Vec<_> = expected.collect();
         let playlist = |files: &[String]| format!("#EXTM3U\n{define}{}", files.join("\n"));
-        let defined = playlist(&expected).replacen("VALUE=\"https://c.example", &format!("VALUE=\"{SITE}{OWN}~h/c.examples"), 1);
-        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), defined);
+        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), playlist(&expected));
         let escape = |uri: &str| quick_xml::escape::escape(uri).into_owned();
         let segments = |files: &[String]| files.iter().map(|uri| format!("<SegmentURL media=\"{uri}\"/>")).collect::<String>();
         let mpd = |files: &[String]| {

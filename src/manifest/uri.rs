@@ -229,7 +229,7 @@ fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
     Absolute { authority: Cow::Borrowed(authority), path, tls }
 }
 
-fn path_of(uri: &str) -> &str {
+pub(super) fn path_of(uri: &str) -> &str {
     uri.split('?').next().unwrap_or_default()
 }
 

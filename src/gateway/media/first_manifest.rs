@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::head_probe::onward_query;
-use super::paths::{MediaTarget, PlaybackPaths};
+use super::paths::{MediaTarget, PlaybackPaths, is_marked};
 use super::reopen::FirstWords;
 use super::replies::viewer_call;
 use super::{MediaCall, Refusal, is_manifest, redirect, refusal, told};
@@ -23,7 +23,7 @@ use crate::gateway::license::request;
 use crate::gateway::refusal::{LicensePhase, RefusalBody, ViewerCall};
 use crate::gateway::route::Route;
 use crate::ids::PlaybackId;
-use crate::playbacks::Registration;
+use crate::playbacks::{self, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
@@ -32,6 +32,11 @@ use crate::token::TokenClaims;
 
 pub(super) const NO_PLAYBACK: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
+
+/// What only a playback can have.
+fn is_of_playback(rest: &str) -> bool {
+    is_marked(rest) || rest.starts_with(playbacks::CONTENT)
+}
 
 /// How the first request of a playback came about.
 #[derive(Clone, Copy)]
@@ -60,7 +65,7 @@ impl Gateway {
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
         let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
         let rest = stripped.unwrap_or(rest);
-        if nameless || !is_manifest(rest) || rest.is_empty() || rest.starts_with("/~") {
+        if nameless || !is_manifest(rest) || rest.is_empty() || is_of_playback(rest) {
             let labels = MediaLabels { kind: "segment", outcome: "refused", route: route.path.clone() };
             self.telemetry.metrics.media_request(&labels);
             return told(NO_PLAYBACK);

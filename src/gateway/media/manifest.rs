@@ -14,7 +14,7 @@ use super::peeked_body::MediaReply;
 use super::{MediaCall, UNKNOWN_MEDIA, classify, told};
 use crate::edge::reply::Refusal;
 use crate::edge::{ReplyBody, Sending, body};
-use crate::manifest::{self, Format, Purpose, Sniffed, Unfit};
+use crate::manifest::{self, Format, Sniffed, Unfit};
 use crate::upstream::{Fault, Phase};
 
 /// A manifest from its server.
@@ -218,6 +218,7 @@ impl MediaCall<'_> {
         let job = EditJob {
             end,
             format,
+            imports: if format == Format::Hls { self.playback.learned().variables.clone() } else { Vec::new() },
             license: self.license(),
             moved,
             playheads: self.playback.tells.load(Ordering::Relaxed),
@@ -283,8 +284,8 @@ const BUSY: Refusal =
     super::refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many large manifests are being edited");
 const MANIFEST: Refusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
 
-/// Where the origin sends the player, as a path of its playback.
+/// Where the origin sends the player, as a path of its playback: what is edited in a way of its own is so where it moved.
 pub(super) fn bound(map: &PlaybackPaths<'_>, target: &MediaTarget, location: &str) -> Option<String> {
     let absolute = target.base().absolute(location)?;
-    map.bind(&absolute, Purpose::Manifest, target.slate)
+    map.bind(&absolute, target.document.purpose(), target.slate)
 }

@@ -18,6 +18,8 @@ pub(super) struct EditJob {
     /// As [`Plan::end`].
     pub(super) end: Option<u64>,
     pub(super) format: Format,
+    /// As [`Plan::imports`].
+    pub(super) imports: Vec<(String, String)>,
     /// Where this playback asks for licenses.
     pub(super) license: Option<String>,
     /// The player asked at another path than where the manifest stands.
@@ -67,12 +69,14 @@ impl EditJob {
             bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, self.target.slate),
             cmcd: Some(&cmcd).filter(|_| media.inject_cmcd),
             end: self.end,
+            imports: &self.imports,
             license: self.license.as_deref(),
             own: &own,
             part: self.target.document == MediaDocument::Part,
             playheads: self.playheads,
             query: self.query.as_deref(),
             site: self.site.as_deref(),
+            strict: media.strict,
         };
         let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
         Ok(EditedManifest { body: manifest::apply(&self.text, &edits)?, facts, left })

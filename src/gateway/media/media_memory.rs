@@ -1,6 +1,7 @@
 //! What the media of each playback has shown so far: beside its registration, and forgotten like it.
 //!
-//! Bounded per playback and in all; losing it costs a playhead or the smoothness of a slate, never a decision.
+//! Bounded per playback and in all; losing it costs a playhead, the smoothness of a slate, or the way of
+//! a URI that begins with an imported variable, which is counted; never a decision.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,7 +27,9 @@ const MAX_AUDIO: usize = 64;
 const MAX_HINTED: usize = 32;
 /// Of an MPD: its root element begins early.
 const MPD_HEAD: usize = 8 * 1024;
-/// Of playheads and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
+/// Names and values of variables of one playback.
+const MAX_VARIABLE_BYTES: usize = 16 * 1024;
+/// Of playheads, variables and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
 const MAX_LEARNED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
@@ -69,6 +72,8 @@ pub(super) struct LearnedMedia {
     /// Within which time that is surely asked for again.
     reload: Option<Duration>,
     tails: Vec<(Fingerprint, Tail)>,
+    /// That its playlists may import, with their values.
+    pub(super) variables: Vec<(String, String)>,
     /// Whether some of its playlists are, if this process has read what names them.
     variants_elsewhere: Option<bool>,
 }
@@ -156,11 +161,28 @@ impl LearnedMedia {
         if let Some(tail) = facts.tail {
             put(&mut self.tails, path, tail, PLAYLISTS);
         }
+        if !facts.variables.is_empty() {
+            self.note_variables(facts.variables);
+        }
         if format == Format::Dash && facts.live == Some(true) {
             let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
             self.mpd = Some(String::from_utf8_lossy(head).into_owned());
             self.keep_within_bounds();
         }
+    }
+
+    /// The newest of a name is the one that is imported next.
+    fn note_variables(&mut self, newest: Vec<(String, String)>) {
+        self.variables.retain(|(known, _)| newest.iter().all(|(name, _)| name != known));
+        self.variables.extend(newest);
+        let mut bytes = 0;
+        let fitting = self.variables.iter().rev().take_while(|(name, value)| {
+            bytes += name.len() + value.len();
+            bytes <= MAX_VARIABLE_BYTES
+        });
+        let fitting = fitting.count();
+        self.variables.drain(..self.variables.len() - fitting);
+        self.keep_within_bounds();
     }
 
     pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
@@ -173,9 +195,10 @@ impl LearnedMedia {
     /// What is too much for all together is forgotten.
     fn keep_within_bounds(&mut self) {
         let playheads = self.playheads.iter().map(|(_, playheads)| playheads.heap_bytes());
-        let bytes = playheads.sum::<usize>() + self.mpd.as_ref().map_or(0, String::len);
+        let variables = self.variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let bytes = playheads.sum::<usize>() + self.mpd.as_ref().map_or(0, String::len) + variables;
         if !self.bytes.become_so_many(bytes) {
-            (self.mpd, self.playheads) = (None, Vec::new());
+            (self.mpd, self.playheads, self.variables) = (None, Vec::new(), Vec::new());
         }
     }
 

@@ -45,8 +45,6 @@ pub(super) enum MediaDocument {
     Steering,
 }
 
-/// What the paths of a slate begin with.
-pub(super) const SLATE: &str = "/~s/";
 /// What stands before the server's name in the path.
 const MARKS: [(&str, MediaDocument, bool); 5] = [
     ("~a", MediaDocument::Assets, false),
@@ -55,6 +53,49 @@ const MARKS: [(&str, MediaDocument, bool); 5] = [
     ("~s", MediaDocument::Media, true),
     ("~x", MediaDocument::Part, false),
 ];
+
+impl MediaDocument {
+    /// Of a URI that leads to one.
+    pub(super) fn purpose(self) -> Purpose {
+        match self {
+            Self::Assets => Purpose::Assets,
+            Self::Media => Purpose::Manifest,
+            Self::Part => Purpose::Part,
+            Self::Steering => Purpose::Steering,
+        }
+    }
+}
+
+/// What a path begins with that names its server.
+struct Marked<'a> {
+    document: MediaDocument,
+    /// Server and path.
+    rest: &'a str,
+    slate: bool,
+    tls: bool,
+}
+
+/// None: it stands at the origin, whatever it looks like; folders of users begin with `~`, too.
+fn marked(path: &str) -> Option<Marked<'_>> {
+    MARKS.into_iter().find_map(|(mark, document, slate)| {
+        let (scheme, rest) = path.strip_prefix('/')?.strip_prefix(mark)?.strip_prefix('/')?.split_once('/')?;
+        let tls = match scheme {
+            "p" => false,
+            "s" => true,
+            _ => return None,
+        };
+        Some(Marked { document, rest, slate, tls })
+    })
+}
+
+/// Whether a path names its server: outside a playback it leads nowhere.
+pub(super) fn is_marked(path: &str) -> bool {
+    marked(path).is_some()
+}
+
+pub(super) fn is_of_slate(path: &str) -> bool {
+    marked(path).is_some_and(|marked| marked.slate)
+}
 
 impl MediaTarget {
     pub(super) fn base(&self) -> Base<'_> {
@@ -75,11 +116,7 @@ impl PlaybackPaths<'_> {
         if has_dot_segment(rest) {
             return None;
         }
-        for (mark, document, slate) in MARKS {
-            let marked = rest.strip_prefix('/').and_then(|rest| rest.strip_prefix(mark)?.strip_prefix('/'));
-            let Some(rest) = marked else { continue };
-            let (scheme, rest) = rest.split_once('/')?;
-            let tls = matches!(scheme, "s").then_some(true).or(matches!(scheme, "p").then_some(false))?;
+        if let Some(Marked { document, rest, slate, tls }) = marked(rest) {
             let end = rest.find('/').unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
             let endpoint = self.allowed(tls, authority)?;
@@ -113,7 +150,9 @@ impl PlaybackPaths<'_> {
             Purpose::Steering => MediaDocument::Steering,
         };
         let plain = !slate && document == MediaDocument::Media;
-        if let (true, true, Some(below)) = (plain, at_origin, to.path.strip_prefix(&root(origin))) {
+        if let (true, true, Some(below)) = (plain, at_origin, to.path.strip_prefix(&root(origin)))
+            && !is_marked(&format!("/{below}"))
+        {
             return Some(format!("{own}{below}"));
         }
         self.allowed(to.tls, &to.authority)?;

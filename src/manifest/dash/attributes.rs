@@ -5,6 +5,7 @@ use std::cell::LazyCell;
 use quick_xml::events::BytesStart;
 
 use super::super::places::{Named, UriUsage};
+use super::super::uri::Base;
 use super::super::{Edit, Purpose, Unfit};
 use super::table::{self, UriAttribute, UriKind};
 use super::text::{attributes, local, plain, readable, value};
@@ -87,8 +88,9 @@ impl Reader<'_> {
             }),
             UriKind::Part => self.attribute(raw, UriUsage { absolute: true, purpose: Purpose::Part }),
             UriKind::Removed => {}
-            UriKind::Segment => self.segment(raw, self.open.len()),
-            UriKind::SegmentOfList => self.segment(raw, self.open.len().saturating_sub(1)),
+            UriKind::Segment => self.segment(raw, self.open.len(), false),
+            UriKind::SegmentOfList => self.segment(raw, self.open.len().saturating_sub(1), false),
+            UriKind::Template => self.segment(raw, self.open.len(), true),
         }
         Ok(())
     }
@@ -106,10 +108,25 @@ impl Reader<'_> {
         self.places.bind(&super::plan(&self.open, self.plan), &base, &uri, plain, &mut self.found, false);
     }
 
+    /// Below a path with a dollar sign, which a template has twice (ISO/IEC 23009-1 section 5.3.9.4.4).
+    fn template(&mut self, raw: &str, usage: UriUsage) {
+        let base = base(&self.open, self.plan);
+        let [path, root] = [base.path, base.root].map(|text| text.replace('$', "$$"));
+        let base = Base { path: &path, root: &root, ..base };
+        let at = self.offset(raw)..self.offset(raw) + raw.len();
+        let plan = super::plan(&self.open, self.plan);
+        self.places.bind_whole(&plan, &base, at, &plain(raw), usage, &mut self.found);
+    }
+
     /// `depth`: of the element that has this list or template, for itself and for what is in it.
-    fn segment(&mut self, raw: &str, depth: usize) {
+    fn segment(&mut self, raw: &str, depth: usize, template: bool) {
         let edits = self.found.edits.len();
-        self.attribute(raw, UriUsage { absolute: self.strays(), purpose: Purpose::Segment });
+        let usage = UriUsage { absolute: self.strays(), purpose: Purpose::Segment };
+        if template && base(&self.open, self.plan).path.contains('$') {
+            self.template(raw, usage);
+        } else {
+            self.attribute(raw, usage);
+        }
         let Some(edit) = self.found.edits.get(edits) else { return };
         if edit.with.starts_with('/') {
             self.inherited.note_rooted(depth, edits);

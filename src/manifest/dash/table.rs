@@ -16,10 +16,12 @@ pub(in super::super) enum UriKind {
     Part,
     /// The attribute is taken off.
     Removed,
-    /// Segments of the list or template that has them.
+    /// A segment for what is in the element.
     Segment,
     /// The same, in an element of a list.
     SegmentOfList,
+    /// Segments, by their numbers and times.
+    Template,
 }
 
 pub(in super::super) struct UriAttribute {
@@ -57,10 +59,10 @@ pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 28] = [
     row("Reporting", "reportingServer", UriKind::Beside),
     row("Reporting", "reportingUrl", UriKind::Beside),
     row("RepresentationIndex", "sourceURL", UriKind::SegmentOfList),
-    row("SegmentTemplate", "bitstreamSwitching", UriKind::Segment),
-    row("SegmentTemplate", "index", UriKind::Segment),
-    row("SegmentTemplate", "initialization", UriKind::Segment),
-    row("SegmentTemplate", "media", UriKind::Segment),
+    row("SegmentTemplate", "bitstreamSwitching", UriKind::Template),
+    row("SegmentTemplate", "index", UriKind::Template),
+    row("SegmentTemplate", "initialization", UriKind::Template),
+    row("SegmentTemplate", "media", UriKind::Template),
     row("SegmentURL", "index", UriKind::SegmentOfList),
     row("SegmentURL", "media", UriKind::SegmentOfList),
     of_scheme("SupplementalProperty", "urn:dvb:dash:fontdownload:", "url", UriKind::File),

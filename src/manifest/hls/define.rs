@@ -1,11 +1,14 @@
-//! `#EXT-X-DEFINE`: variables of a playlist, and what those that others import lead to.
+//! `#EXT-X-DEFINE`: variables of a playlist, its own and imported ones.
+//!
+//! They are filled in where a URI with them is bound, and never changed where they are defined: the same one may stand
+//! in a query, where the server wants what it said, and other servers are to learn nothing of us.
 
 use std::borrow::Cow;
 
 use super::Reader;
-use super::attributes::{attributes, quoted};
+use super::attributes::attributes;
 use super::variables::query_value;
-use crate::manifest::{Edit, Purpose, Unfit};
+use crate::manifest::{MAX_EXPANDED_URI_BYTES, Unfit};
 
 /// Variables that one playlist may define. One that was not followed could lead past the route unseen.
 const MAX_VARIABLES: usize = 64;
@@ -13,18 +16,13 @@ const MAX_VARIABLES: usize = 64;
 impl<'a> Reader<'a> {
     pub(super) fn define(&mut self, value: &'a str) -> Result<(), Unfit> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
-        let (name, value) = match (find("NAME"), find("VALUE"), find("QUERYPARAM")) {
-            (Some(name), Some(value), _) => {
-                self.lead(value);
-                (name, Cow::Borrowed(value))
-            }
-            (_, _, Some(name)) => match query_value(self.plan.query, name) {
-                Some(value) => (name, value),
-                None => return Ok(()),
-            },
-            // An imported one was bound where it was defined.
-            _ => return Ok(()),
+        let known = match (find("NAME"), find("VALUE"), find("QUERYPARAM"), find("IMPORT")) {
+            (Some(name), Some(value), ..) => Some((name, Cow::Borrowed(value))),
+            (_, _, Some(name), _) => query_value(self.plan.query, name).map(|value| (name, value)),
+            (.., Some(name)) => self.imported(name).map(|value| (name, Cow::Borrowed(value))),
+            _ => None,
         };
+        let Some((name, value)) = known else { return Ok(()) };
         if self.variables.len() == MAX_VARIABLES {
             return Err(Unfit::Many);
         }
@@ -33,22 +31,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Other playlists import it. What a URI of theirs can only begin with leads them through us.
-    fn lead(&mut self, value: &'a str) {
-        let absolute = value.split_once("//").is_some_and(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'));
-        let absolute = absolute && !self.plan.is_own(value);
-        let Some(to) = self.plan.base.absolute(value).filter(|_| absolute) else { return };
-        let Some(bound) = (self.plan.bind)(&to, Purpose::Segment) else {
-            self.found.left += 1;
-            self.found.facts.elsewhere = true;
-            return;
-        };
-        let bare = to.path == "/" && !value.ends_with('/');
-        // It may come to stand where its format wants an absolute one.
-        let bound = self.plan.with_host(if bare { bound.trim_end_matches('/').to_owned() } else { bound });
-        if bound != value {
-            let at = self.offset(value);
-            self.found.edit(Edit { at: at..at + value.len(), with: quoted(&bound).into() });
-        }
+    fn imported(&self, name: &str) -> Option<&'a str> {
+        let imports: &'a [(String, String)] = self.plan.imports;
+        imports.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// What the playlists that it names may import. Longer values than a URI may have are of no use there.
+    pub(super) fn exported(&self) -> Vec<(String, String)> {
+        let fits = |(_, value): &&(&str, Cow<'_, str>)| value.len() <= MAX_EXPANDED_URI_BYTES;
+        self.variables
+            .iter()
+            .filter(fits)
+            .map(|(name, value)| ((*name).to_owned(), value.clone().into_owned()))
+            .collect()
     }
 }

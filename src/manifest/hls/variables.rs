@@ -14,7 +14,14 @@ pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<
     decoded(value)
 }
 
-/// With the variables that this playlist itself defines; others stay. A variable of a megabyte may stand in a URI a
+/// Whether a reference to a variable stands in it.
+pub(in super::super) fn has_variable(text: &str) -> bool {
+    let mut references = text.split("{$").skip(1).filter_map(|rest| rest.split_once('}'));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    references.any(|(name, _)| !name.is_empty() && name.bytes().all(plain))
+}
+
+/// With the variables that are known; others stay. A variable of a megabyte may stand in a URI a
 /// thousand times.
 pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) -> Result<Cow<'a, str>, Unfit> {
     if variables.is_empty() || !uri.contains("{$") {

@@ -48,7 +48,7 @@ fn dash_rows() -> BTreeSet<Row> {
     let attributes = dash::URI_ATTRIBUTES.iter().map(|entry| {
         let becomes = match entry.kind {
             UriKind::Beside => "beside",
-            UriKind::File | UriKind::Segment | UriKind::SegmentOfList => "bound",
+            UriKind::File | UriKind::Segment | UriKind::SegmentOfList | UriKind::Template => "bound",
             UriKind::License => BY_LICENSE_ROUTE,
             UriKind::Manifest => "bound, absolute",
             UriKind::Part => "marked, absolute",
@@ -75,8 +75,9 @@ fn beside_the_tables() -> BTreeSet<Row> {
     BTreeSet::from([
         row("a line that is no tag", "", "", "bound"),
         row("any other tag", "", "URI", "bound"),
-        row("#EXT-X-DEFINE", "", "VALUE", "bound, absolute, if it names a server"),
+        row("#EXT-X-DEFINE", "", "VALUE", "stays"),
         row("#EXT-X-DEFINE", "", "QUERYPARAM", "stays"),
+        row("#EXT-X-DEFINE", "", "IMPORT", "stays"),
         row("#EXT-X-DATERANGE", "", "any other `X-…`", "stays"),
         row("EventStream", "urn:mpeg:dash:event:callback:", "messageData", "beside"),
         row("EventStream", "urn:mpeg:dash:event:callback:", "Event", "beside"),

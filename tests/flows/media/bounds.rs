@@ -196,7 +196,7 @@ async fn a_made_up_path_reaches_nobody() {
         &format!("localhost:{port}"),
         &format!("2130706433:{port}"),
     ] {
-        for mark in ["~h/p", "~h/s", "~s/p", "~g/p", "~g/s", "~h/x"] {
+        for mark in ["~h/p", "~h/s", "~s/p", "~g/p", "~g/s", "~x/s"] {
             let path = format!("{}/{mark}/{host}/metrics", folder(&path));
             let reply = fetch(&stage, "tv", &path).await;
             assert!(!reply.is_good(), "{path}: {}", reply.text());

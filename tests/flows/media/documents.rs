@@ -1,6 +1,7 @@
 //! Documents that stand beside a manifest: edited by how it refers to them.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::origin::Origin;
 use super::{DASH, HLS, answer, begin, fetch, folder, route};
@@ -116,5 +117,94 @@ async fn what_an_interstitial_says_to_an_app_stays_as_it_is() {
     let own = format!("http://proxy.test{}/ad.m3u8", folder(&path));
     assert_eq!(reply.text(), main.replace("/vod/ad.m3u8", &own));
     assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"left\""]).await, 0.0);
+    stage.end().await;
+}
+
+/// An asset list is told by how it was referred to, and so is one that it has moved to.
+#[tokio::test]
+async fn a_document_that_has_moved_is_edited_where_it_is() {
+    let list = |own: &str| json!({"ASSETS": [{"URI": format!("{own}/a.m3u8"), "DURATION": 15.0}]}).to_string();
+    let clones = r#"{"VERSION":1,"PATHWAY-CLONES":[{"ID":"c"}]}"#.to_owned();
+    let set = "<AdaptationSet><SegmentTemplate media=\"/vod/$Number$.m4s\"/></AdaptationSet>".to_owned();
+    let origin = Origin::with(vec![
+        ("/vod/live.m3u8", HLS, "#EXTM3U\n#EXTINF:4,\n7.m4s\n".to_owned()),
+        ("/vod/a2", JSON, list("/vod")),
+        ("/vod/g2", JSON, clones),
+        ("/vod/x2", "", set.clone()),
+    ])
+    .await;
+    let stage = route(&origin, "strict = true").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path).to_owned();
+    let absolute = format!("http://proxy.test{own}");
+    for (mark, edited) in [
+        ("a", list(&absolute)),
+        ("g", r#"{"VERSION":1}"#.to_owned()),
+        ("x", set.replace("/vod/", &format!("{absolute}/"))),
+    ] {
+        let at = format!("{own}/~{mark}/p/{}/vod/{mark}", origin.address);
+        for status in ["302 Found", "307 Temporary Redirect"] {
+            let (moved, ()) = tokio::join!(fetch(&stage, "tv", &at), async {
+                let mut asked = origin.next().await;
+                let reply = format!("HTTP/1.1 {status}\r\nlocation: /vod/{mark}2?x=1\r\ncontent-length: 0\r\n\r\n");
+                asked.stream.write_all(reply.as_bytes()).await.unwrap();
+            });
+            assert_eq!(moved.header("location"), format!("{at}2?x=1"), "{status}");
+            assert_eq!(fetch(&stage, "tv", moved.header("location")).await.text(), edited, "{mark}");
+        }
+    }
+    stage.end().await;
+}
+
+/// The multivariant playlist says what its own playlists may import.
+#[tokio::test]
+async fn what_a_playlist_imports_keeps_to_the_route() {
+    let main = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"p\",VALUE=\"/vod/alt\"\n#EXT-X-DEFINE:QUERYPARAM=\"q\"\n\
+                #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
+    let media = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"p\"\n#EXT-X-DEFINE:IMPORT=\"q\"\n#EXT-X-DATERANGE:ID=\"1\",\
+                 X-ASSET-LIST=\"{$p}/l\"\n#EXTINF:4,\n{$p}/1.m4s\n#EXTINF:4,\n{$q}/2.m4s?q={$q}\n";
+    let pages = vec![("/vod/main.m3u8", HLS, main.to_owned()), ("/vod/v.m3u8", HLS, media.to_owned())];
+    let origin = Origin::with(pages).await;
+    let stage = route(&origin, "strict = true").start().await;
+    let (path, reply) = begin(&stage, "tv", &format!("/media/main.m3u8?q={}/vod/b", origin.url())).await;
+    assert_eq!(reply.text(), main);
+    let own = folder(path.split('?').next().unwrap()).to_owned();
+    let reply = fetch(&stage, "tv", &format!("{own}/v.m3u8")).await;
+    let expected = media
+        .replace("\"{$p}/l", &format!("\"http://proxy.test{own}/~a/p/{}/vod/alt/l", origin.address))
+        .replace("\n{$p}/", &format!("\n{own}/alt/"))
+        .replace("\n{$q}/2.m4s?q={$q}", &format!("\n{own}/b/2.m4s?q={}/vod/b", origin.url()));
+    assert_eq!(reply.text(), expected);
+    // Without the multivariant one nobody knows where they lead.
+    let (_, alone) = begin(&stage, "other", "/media/v.m3u8").await;
+    assert_eq!(alone.error(), (403, "manifest_unfit".to_owned()));
+    assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"variable\""]).await, 1.0);
+    stage.end().await;
+}
+
+/// Folders of users begin like our own marks.
+#[tokio::test]
+async fn a_folder_that_begins_with_a_tilde_is_the_origins() {
+    let text = "#EXTM3U\n#EXTINF:4,\n7.m4s\n".to_owned();
+    let origin =
+        Origin::with(vec![("/vod/~smith/main.m3u8", HLS, text.clone()), ("/vod/~s/main.m3u8", HLS, text)]).await;
+    let stage = route(&origin, "").start().await;
+    for (device, user) in [("tv", "~smith"), ("other", "~s"), ("third", "~c"), ("fourth", "~h/x")] {
+        let (path, _) = begin(&stage, device, "/media/~smith/main.m3u8").await;
+        let own = path.split("/~smith/").next().unwrap();
+        let at = format!("{own}/{user}/7.m4s");
+        let (reply, asked) = tokio::join!(fetch(&stage, device, &at), async {
+            let mut asked = origin.next().await;
+            answer(&mut asked, 2, 2).await;
+            asked.head
+        });
+        assert!(reply.is_good(), "{}", reply.text());
+        assert_eq!(asked.lines().next().unwrap(), format!("GET /vod/{user}/7.m4s HTTP/1.1"));
+    }
+    let (_, reply) = begin(&stage, "fifth", "/media/~s/main.m3u8").await;
+    assert!(reply.is_good(), "{}", reply.text());
+    for ours in ["/media/~h/p/cdn.example/main.m3u8", "/media/~c/main.m3u8"] {
+        assert_eq!(fetch(&stage, "tv", ours).await.error(), (404, "playback_missing".to_owned()), "{ours}");
+    }
     stage.end().await;
 }
