@@ -87,6 +87,7 @@ impl Admin {
         let registration = Registration {
             authority: Some(authority.name.clone()),
             block: Some(block),
+            content_token: None,
             content_url: taken.content_url,
             device,
             headers,

@@ -204,6 +204,7 @@ impl Gateway {
             let registration = Registration {
                 authority: Some(authority.name.clone()),
                 block: Some(block),
+                content_token: None,
                 content_url: taken.content_url,
                 device,
                 headers: caller.headers,

@@ -26,6 +26,7 @@ mod relay;
 mod reopen;
 mod replies;
 mod slate;
+mod waiting_media;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +54,7 @@ use crate::edge::{Peer, RequestBody, Sending};
 use crate::ids::PlaybackId;
 use crate::playbacks::{self, Registration};
 use crate::secret::Fingerprint;
-use crate::session::{Media, Report};
+use crate::session::{Media, MediaNames, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
 use crate::telemetry::{MediaLabels, Metrics};
 
@@ -211,12 +212,25 @@ impl MediaCall<'_> {
     fn flow(&self, segment: bool, report: Option<Report>) -> Flow {
         let Some(key) = self.key else { return Flow::Goes };
         let media = self.media(segment, report);
-        let token = self.registration.token();
-        let flow = self.gateway.sessions.fetched(key, token, Fetched { media, report });
-        if flow == Flow::Goes {
-            self.playback.bound.store(true, Ordering::Relaxed);
+        let flow = self.gateway.sessions.fetched(key, self.names(), Fetched { media, report });
+        let was_bound = self.playback.bound.fetch_or(flow == Flow::Goes, Ordering::Relaxed);
+        if flow == Flow::Goes && !was_bound {
+            self.gateway.media_memory.waiting.forget(key, self.registration.token());
+        } else if flow == Flow::Absent && self.waits_for_a_license() {
+            self.gateway.media_memory.waiting.note(self.gateway.clock.now(), key, self.names());
         }
         flow
+    }
+
+    /// By what its session is known.
+    pub(super) fn names(&self) -> MediaNames {
+        MediaNames::from(&**self.registration)
+    }
+
+    /// Its session is opened by a license call, which does not always name it.
+    fn waits_for_a_license(&self) -> bool {
+        let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
+        !opens && self.registration.block.is_none()
     }
 
     fn media(&self, segment: bool, report: Option<Report>) -> Media {

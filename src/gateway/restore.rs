@@ -98,6 +98,7 @@ fn nameless(block: Block, authority: &Authority, device: &str, route: &Arc<str>,
     Registration {
         authority: Some(authority.name.clone()),
         block: Some(block),
+        content_token: None,
         content_url: None,
         device: device.to_owned(),
         headers: Vec::new(),

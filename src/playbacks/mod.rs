@@ -35,6 +35,9 @@ pub struct Registration {
     pub authority: Option<Arc<str>>,
     /// What the authorization said; none where a media route registered.
     pub block: Option<Block>,
+    /// Which a media route met with the first manifest, where a license call opens the session: that of the same token
+    /// is the playback's.
+    pub content_token: Option<Fingerprint>,
     /// Where the content really is; the slate's URL where the content is blacked out.
     pub content_url: Option<Endpoint>,
     /// Whom it is counted for, and which rung of the identity ladder told.
@@ -170,6 +173,7 @@ mod tests {
         Registration {
             authority: None,
             block: None,
+            content_token: None,
             content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: Vec::new(),

@@ -49,6 +49,22 @@ pub struct CallNames {
     pub token: Option<Fingerprint>,
 }
 
+/// By what a request for media is known to belong to a playback.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MediaNames {
+    /// The content token of its first manifest, where a license call opens the session: one with the same token is of
+    /// the same playback.
+    pub content_token: Option<Fingerprint>,
+    /// The media's own path, which is a registration.
+    pub path: Fingerprint,
+}
+
+impl From<Fingerprint> for MediaNames {
+    fn from(path: Fingerprint) -> Self {
+        Self { content_token: None, path }
+    }
+}
+
 impl CallNames {
     pub fn tokens(&self) -> impl Iterator<Item = Fingerprint> {
         self.token.into_iter().chain(self.content_token)

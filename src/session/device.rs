@@ -29,6 +29,7 @@ mod addressee;
 mod contest;
 mod kills;
 mod limit;
+mod media;
 mod place;
 mod room;
 mod shared;

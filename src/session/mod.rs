@@ -25,7 +25,7 @@ mod turns;
 mod verdict;
 mod wheel;
 
-pub use self::call::{Call, CallKind, CallNames, Opens};
+pub use self::call::{Call, CallKind, CallNames, MediaNames, Opens};
 pub use self::device::{Device, Outbox, PlaceTurn};
 pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Remembered, Told};
 pub use self::end::End;

@@ -44,6 +44,8 @@ pub struct Playback<C> {
     /// Which of the device's wishes it is: the later one counts.
     pub(super) wish: u32,
     pub(super) content: Option<Fingerprint>,
+    /// Media that came by a path of their own are known to be this playback's. Not kept over a restart.
+    pub(super) has_media: bool,
     /// Other names of its content.
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
     pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
@@ -108,6 +110,7 @@ impl<C> Playback<C> {
             began: now,
             wish: 0,
             content: call.content,
+            has_media: false,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             kill_memory: policy.kill_memory,
@@ -157,6 +160,20 @@ impl<C> Playback<C> {
     pub fn answers_to(&self, token: Fingerprint) -> bool {
         let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
         !self.is_device_session() && (began_it || self.later_tokens.contains(&token))
+    }
+
+    /// Whether a license was given to one of its calls with this token.
+    pub(super) fn has_accepted(&self, token: Fingerprint) -> bool {
+        (self.token == Some(token) && self.token_accepted) || self.later_tokens.contains(&token)
+    }
+
+    /// Its media are fetched by this path, so it is a name of long standing: fresh content tokens do not displace it.
+    pub(super) fn keep_path(&mut self, path: Fingerprint) {
+        let old = self.later_tokens.iter().take(TOKENS / 2).position(|known| *known == path);
+        if let Some(at) = old.filter(|_| self.later_tokens.is_full()) {
+            let path = self.later_tokens.remove(at);
+            self.later_tokens.push(path);
+        }
     }
 
     /// Whether whoever names this, or its device alone, may speak for the playback.

@@ -99,6 +99,7 @@ impl PlaybackRecord {
             bare: self.bare || self.token.is_none(),
             began: at.instant_of(self.began),
             content: self.content,
+            has_media: false,
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),
             key_sessions: self.key_sessions.iter().copied().take(super::playback::KEY_SESSIONS).collect(),
             kill_memory: policy.kill_memory,

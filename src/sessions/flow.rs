@@ -9,8 +9,10 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::table::Seat;
 use super::{DeviceKey, Kept, Sessions};
+use crate::ids::SessionId;
+use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
-use crate::session::{Device, Input, Media, Playback, Refusal, Report, State};
+use crate::session::{Input, Media, MediaNames, Playback, Refusal, Report, State};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Flow {
@@ -31,19 +33,22 @@ pub struct Fetched {
 }
 
 impl Sessions {
-    /// Whether the media of the newest playback of this token may flow.
-    pub fn flow(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Flow {
-        self.table.look(key, |device| newest(device, token).map(flow)).flatten().unwrap_or(Flow::Absent)
+    /// Whether the media of these names may flow.
+    pub fn flow(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) -> Flow {
+        let names = names.into();
+        self.table.look(key, |device| device.playback_of_media(&names).map(flow)).flatten().unwrap_or(Flow::Absent)
     }
 
     /// The player asks for media of this playback, which proves its life if it may have it.
-    pub fn fetched(self: &Arc<Self>, key: DeviceKey, token: Fingerprint, fetched: Fetched) -> Flow {
+    pub fn fetched(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>, fetched: Fetched) -> Flow {
+        let names = names.into();
         self.notice_sleep();
         self.with(key, |device, out| {
-            let Some(playback) = newest(device, token) else { return Flow::Absent };
+            let Some(playback) = device.playback_of_media(&names) else { return Flow::Absent };
             let flow = flow(playback);
             if flow == Flow::Goes {
                 let (id, now, policy) = (playback.id, self.clock.now(), playback.card.card.policy());
+                device.fetches_media(id, &names);
                 device.deliver(id, now, Input::Media(fetched.media), &policy, out);
                 if let Some(report) = fetched.report {
                     device.deliver(id, now, Input::Report(report), &policy, out);
@@ -55,25 +60,47 @@ impl Sessions {
 
     /// The player of this playback got something to play by that is no license. Said of every part of its media, so
     /// what is known already costs a look.
-    pub fn used(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) {
+    pub fn used(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) {
+        let names = names.into();
         let unused = self.table.with(key, |Seat { device, .. }| {
-            newest(device, token).filter(|playback| playback.session.is_unused()).map(|playback| playback.id)
+            device.playback_of_media(&names).filter(|playback| playback.session.is_unused()).map(|playback| playback.id)
         });
         let _known = unused.is_some_and(|id| self.deliver(key, id, Input::Used));
     }
 
     /// Resolves when something has changed for this device, which may be that the playback is over. None:
     /// nothing is known of it.
-    pub fn change(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<OwnedNotified> {
+    pub fn change(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) -> Option<OwnedNotified> {
+        let names = names.into();
         self.with_seat(key, |Seat { device, wake, .. }, _| {
             // Made under the lock under which every wake happens, so that none is missed from now on.
-            newest(device, token).map(|_| wake.clone().notified_owned())
+            device.playback_of_media(&names).map(|_| wake.clone().notified_owned())
+        })
+    }
+
+    /// The media of this path are this playback's, whose license was given just now.
+    pub fn tie_media(self: &Arc<Self>, key: DeviceKey, id: SessionId, path: Fingerprint) {
+        self.with(key, |device, _| device.tie_media(id, path));
+    }
+
+    /// The media of this path, which brought no content token, are those of the only playback of the device that was
+    /// licensed lately and has none yet. False where there is none, or several.
+    pub fn tie_media_to_license(self: &Arc<Self>, key: DeviceKey, path: Fingerprint) -> bool {
+        if self.table.look(key, |device| device.waits_for_media(self.clock.now())).flatten().is_none() {
+            return false;
+        }
+        self.with(key, |device, _| {
+            let id = device.waits_for_media(self.clock.now());
+            id.into_iter().for_each(|id| device.tie_media(id, path));
+            id.is_some()
         })
     }
 }
 
-fn newest(device: &Device<Kept>, token: Fingerprint) -> Option<&Playback<Kept>> {
-    device.playbacks().iter().rev().find(|playback| playback.has_token(token))
+impl From<&Registration> for MediaNames {
+    fn from(registration: &Registration) -> Self {
+        Self { content_token: registration.content_token, path: registration.token() }
+    }
 }
 
 fn flow(playback: &Playback<Kept>) -> Flow {

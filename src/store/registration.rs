@@ -15,7 +15,7 @@ use crate::clock::{Clock, Wall};
 use crate::config::Endpoint;
 use crate::ids::PlaybackId;
 use crate::playbacks::{Archive, Block, Registration};
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 
 #[derive(Clone, Deserialize, Serialize)]
 pub struct RegistrationRecord {
@@ -24,6 +24,8 @@ pub struct RegistrationRecord {
     authority: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     block: Option<Block>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_token: Option<Fingerprint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_url: Option<Endpoint>,
     device: String,
@@ -54,12 +56,23 @@ impl fmt::Debug for RegistrationRecord {
 
 impl RegistrationRecord {
     fn of(registration: &Registration, used: Wall) -> Self {
-        let Registration { authority, block, content_url, device, headers, id, license_url, route, rung } =
-            registration;
+        let Registration {
+            authority,
+            block,
+            content_token,
+            content_url,
+            device,
+            headers,
+            id,
+            license_url,
+            route,
+            rung,
+        } = registration;
         let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
         Self {
             authority: authority.clone(),
             block: block.clone(),
+            content_token: *content_token,
             content_url: content_url.clone(),
             device: device.clone(),
             headers: headers.iter().map(header).collect(),
@@ -74,8 +87,20 @@ impl RegistrationRecord {
 
     /// `rung`: the name of the record's own, as the identity ladder has it.
     pub fn restore(self, rung: &'static str) -> Registration {
-        let Self { authority, block, content_url, device, headers, id, license_url, route, rung: _, token, used: _ } =
-            self;
+        let Self {
+            authority,
+            block,
+            content_token,
+            content_url,
+            device,
+            headers,
+            id,
+            license_url,
+            route,
+            rung: _,
+            token,
+            used: _,
+        } = self;
         let header = |(name, value): (String, Vec<u8>)| {
             let mut value = HeaderValue::from_bytes(&value).ok()?;
             value.set_sensitive(true);
@@ -84,6 +109,7 @@ impl RegistrationRecord {
         Registration {
             authority,
             block: block.map(|block| Block { token, ..block }),
+            content_token,
             content_url,
             device,
             headers: headers.into_iter().filter_map(header).collect(),
@@ -127,6 +153,7 @@ mod tests {
         let registration = || Registration {
             authority: Some("far".into()),
             block: Block::read(&reply, &FieldNames::default()),
+            content_token: Some(Fingerprint(7)),
             content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: vec![("x-authorization".parse().unwrap(), HeaderValue::from_bytes(b"hush \xff").unwrap())],
@@ -145,7 +172,8 @@ mod tests {
         assert_eq!((record.rung.as_str(), record.id), ("body", registration().id));
         let back = record.restore("body");
         let fields = |it: Registration| {
-            (it.authority, it.block, it.content_url, it.device, it.headers, it.id, it.license_url, it.route, it.rung)
+            let names = (it.authority, it.content_token, it.device, it.id, it.route, it.rung);
+            (names, it.block, it.content_url, it.headers, it.license_url)
         };
         assert!(back.headers.iter().all(|(_, value)| value.is_sensitive()));
         assert_eq!(fields(back), fields(registration()));

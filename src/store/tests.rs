@@ -128,6 +128,7 @@ fn registration(number: u8) -> Registration {
     Registration {
         authority: None,
         block: None,
+        content_token: None,
         content_url: None,
         device: "tv".into(),
         headers: Vec::new(),

@@ -29,6 +29,7 @@ fn registration(device: &str) -> Registration {
     Registration {
         authority: None,
         block: None,
+        content_token: None,
         content_url: None,
         device: device.into(),
         headers: vec![(header::AUTHORIZATION, HeaderValue::from_static("Bearer access"))],

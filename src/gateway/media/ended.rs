@@ -73,7 +73,7 @@ impl MediaCall<'_> {
 
     /// By now, and with no slate to go over to.
     pub(super) fn killed(&self) -> Option<session::Refusal> {
-        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+        match self.gateway.sessions.flow(self.key?, self.names()) {
             Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
             Flow::Absent | Flow::Goes | Flow::Over(..) => None,
         }
@@ -81,7 +81,7 @@ impl MediaCall<'_> {
 
     /// Why it is over, if its player cannot take that back; else this.
     pub(super) fn ended_or_refused(&self, otherwise: Refusal) -> Response<Sending> {
-        let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.registration.token()));
+        let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.names()));
         match flow {
             Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned("segment", &refusal),
             Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused("segment", otherwise),
@@ -90,7 +90,7 @@ impl MediaCall<'_> {
 
     /// Its blackout with a slate, if there is one now.
     pub(super) fn blackout(&self) -> Option<SlateBlackout> {
-        match self.gateway.sessions.flow(self.key?, self.registration.token()) {
+        match self.gateway.sessions.flow(self.key?, self.names()) {
             Flow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),
             Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
         }

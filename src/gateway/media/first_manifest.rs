@@ -119,7 +119,8 @@ impl Gateway {
         let rest = request::onward_path(route, rest, rung);
         let names = CallNames {
             content: Some(Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()])),
-            content_token: identity::of_playback(token.as_ref(), claims.as_ref()),
+            content_token: identity::of_playback(token.as_ref(), claims.as_ref())
+                .or_else(|| known.and_then(|known| known.content_token)),
             token: None,
         };
         if let Some(turned) =
@@ -129,9 +130,11 @@ impl Gateway {
         }
         let (device, rung) = found.clone().unwrap_or_default();
         let managed = authority.filter(|_| found.is_some());
+        let opens_here = managed.is_some_and(|authority| authority.opens_for_media());
         let registration = Registration {
             authority: managed.map(|authority| authority.name.clone()),
             block: None,
+            content_token: names.content_token.filter(|_| !opens_here),
             content_url: None,
             device,
             headers: Vec::new(),
@@ -162,6 +165,9 @@ impl Gateway {
                 self.media_memory.forget(registration.id);
                 return self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned);
             }
+        } else if let Some(authority) = managed {
+            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+            self.look_for_license(key, (&registration).into());
         }
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.register(identity::network(peer.address), registration);

@@ -17,8 +17,7 @@ use super::media_memory::PlaybackMedia;
 use super::peeked_body::PeekedBody;
 use crate::clock::Clock;
 use crate::edge::Cut;
-use crate::secret::Fingerprint;
-use crate::session::Refusal;
+use crate::session::{MediaNames, Refusal};
 use crate::sessions::{DeviceKey, Flow, Sessions};
 use crate::telemetry::Telemetry;
 
@@ -34,10 +33,10 @@ pub(super) struct PlaybackWatch {
     change: Option<Pin<Box<OwnedNotified>>>,
     clock: Clock,
     key: DeviceKey,
+    names: MediaNames,
     playback: Arc<PlaybackMedia>,
     sessions: Arc<Sessions>,
     telemetry: Arc<Telemetry>,
-    token: Fingerprint,
 }
 
 impl GuardedBody {
@@ -49,10 +48,10 @@ impl GuardedBody {
 
 impl PlaybackWatch {
     fn new(story: &MediaCall<'_>, key: DeviceKey) -> Self {
-        let (gateway, token) = (story.gateway, story.registration.token());
+        let (gateway, names) = (story.gateway, story.names());
         let (sessions, telemetry) = (gateway.sessions.clone(), gateway.telemetry.clone());
         let playback = story.playback.clone();
-        Self { change: None, clock: gateway.clock, key, playback, sessions, telemetry, token }
+        Self { change: None, clock: gateway.clock, key, names, playback, sessions, telemetry }
     }
 
     /// Whether the playback is over by now. It may have ended while its server was still silent, so the first
@@ -63,8 +62,8 @@ impl PlaybackWatch {
                 return false;
             }
             // Before the look, so that no change falls between the two.
-            self.change = self.sessions.change(self.key, self.token).map(Box::pin);
-            match self.sessions.flow(self.key, self.token) {
+            self.change = self.sessions.change(self.key, self.names).map(Box::pin);
+            match self.sessions.flow(self.key, self.names) {
                 Flow::Absent => return false,
                 Flow::Goes => {}
                 // The player goes over to its slate, and may finish what it has begun.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
 use super::reopen::FirstWords;
+use super::waiting_media::WaitingMedia;
 use crate::gateway::identity::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
@@ -36,6 +37,7 @@ const MAX_LEARNED_BYTES: usize = 256 << 20;
 pub struct MediaMemory {
     learned_bytes: Arc<AtomicUsize>,
     playbacks: Mutex<Generations<PlaybackMedia>>,
+    pub(in crate::gateway) waiting: WaitingMedia,
 }
 
 #[derive(Default)]

@@ -74,7 +74,7 @@ impl MediaCall<'_> {
     /// The player has something of it.
     pub(super) fn got(&self) {
         if let Some(key) = self.key.filter(|_| self.request.method == Method::GET) {
-            self.gateway.sessions.used(key, self.registration.token());
+            self.gateway.sessions.used(key, self.names());
         }
     }
 

@@ -5,6 +5,7 @@ mod documents;
 mod origin;
 mod recognised;
 mod slate;
+mod tied;
 
 use http::Method;
 use tokio::io::AsyncWriteExt;

@@ -1,0 +1,189 @@
+//! Media and the license call of one playback that does not name them: they are one playback all the same.
+
+use http::Method;
+
+use super::{HLS, Origin, fetch, folder};
+use crate::player::{CLEARKEY, Player};
+use crate::stage::{Script, Stage};
+use crate::web::Reply;
+
+/// A film and the title behind it, in segments.
+async fn titles() -> Origin {
+    let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.m4s\n#EXTINF:4,\n1.m4s\n#EXT-X-ENDLIST\n";
+    let manifest = |path| (path, HLS, text.to_owned());
+    let segment = |path| (path, "video/mp4", "x".repeat(1000));
+    let paths = ["/vod/film/0.m4s", "/vod/film/1.m4s", "/vod/next/0.m4s", "/vod/next/1.m4s"];
+    let manifests = ["/vod/film/a.m3u8", "/vod/next/a.m3u8"].map(manifest);
+    Origin::with(manifests.into_iter().chain(paths.map(segment)).collect()).await
+}
+
+/// Sessions of the head-end, which a license call opens.
+fn script(origin: &Origin) -> Script {
+    Stage::clearkey().tables(&format!(
+        "[[route]]\nkind = \"media\"\npath = \"/media\"\norigin = \"{}/vod\"\nauthority = \"head-end\"\n\
+         license-route = \"/license\"\n",
+        origin.url()
+    ))
+}
+
+/// What one player fetches of one title: its license by the plain path, as an app sets it.
+struct Title {
+    player: Player,
+    /// Where its manifest is, once the player was sent there.
+    path: String,
+}
+
+impl Title {
+    async fn of(stage: &Stage, content: &str) -> Self {
+        Self { player: stage.player("tv", content).await, path: String::new() }
+    }
+
+    /// `named`: its URL holds the content token.
+    async fn manifest(&mut self, stage: &Stage, content: &str, named: bool) {
+        let token = if named { format!("?token={}", self.player.token) } else { String::new() };
+        let sent = fetch(stage, "tv", &format!("/media/{content}/a.m3u8{token}")).await;
+        assert_eq!(sent.status, 302, "{}", sent.text());
+        sent.header("location").clone_into(&mut self.path);
+        assert!(self.reload(stage).await.is_good());
+    }
+
+    async fn reload(&self, stage: &Stage) -> Reply {
+        fetch(stage, "tv", &self.path).await
+    }
+
+    async fn segment(&self, stage: &Stage, number: usize) -> Reply {
+        fetch(stage, "tv", &format!("{}/{number}.m4s", folder(&self.path))).await
+    }
+}
+
+/// How a title began: whether its manifest's URL holds the content token, and whether the license came first.
+const BEGINNINGS: [(bool, bool); 4] = [(true, false), (true, true), (false, false), (false, true)];
+
+async fn begun(stage: &Stage, content: &str, (named, license_first): (bool, bool)) -> Title {
+    let mut title = Title::of(stage, content).await;
+    if !license_first {
+        title.manifest(stage, content, named).await;
+    }
+    assert!(title.player.post(CLEARKEY).await.is_good());
+    if license_first {
+        title.manifest(stage, content, named).await;
+    }
+    title
+}
+
+#[tokio::test]
+async fn a_kill_stops_media_whose_license_call_went_by_the_plain_path() {
+    for (beginning, by_operator) in BEGINNINGS.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let origin = titles().await;
+        let stage = script(&origin).heartbeat(0.2).start().await;
+        let film = begun(&stage, "film", beginning).await;
+        assert!(film.segment(&stage, 0).await.is_good(), "{beginning:?}");
+        if by_operator {
+            let id = stage.each("id").await.remove(0);
+            assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+        } else {
+            assert_eq!(stage.headend.kill_account("ann").await, 1);
+            stage.only_session("killed").await;
+        }
+        for reply in [film.segment(&stage, 1).await, film.reload(&stage).await] {
+            assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{beginning:?}, operator: {by_operator}");
+        }
+        stage.end().await;
+    }
+}
+
+/// The kill is of a session of which no media are known yet.
+#[tokio::test]
+async fn a_kill_before_the_first_segment_holds_for_media_of_the_same_token() {
+    let origin = titles().await;
+    let stage = script(&origin).heartbeat(0.2).start().await;
+    let mut film = Title::of(&stage, "film").await;
+    film.manifest(&stage, "film", true).await;
+    assert!(film.player.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.kill_account("ann").await, 1);
+    stage.only_session("killed").await;
+    assert_eq!(film.segment(&stage, 0).await.error(), (403, "session_killed".to_owned()));
+    assert_eq!(film.reload(&stage).await.error(), (403, "session_killed".to_owned()));
+    let first = fetch(&stage, "tv", &format!("/media/film/a.m3u8?token={}", film.player.token)).await;
+    assert_eq!(first.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+/// With every beat of the film a segment of it is fetched. The next title's license came, and nothing else of it.
+#[tokio::test]
+async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments() {
+    for beginning in BEGINNINGS {
+        let origin = titles().await;
+        let stage = script(&origin).heartbeat(0.5).authority("grace = \"1s\"").start().await;
+        let film = begun(&stage, "film", beginning).await;
+        assert!(film.segment(&stage, 0).await.is_good());
+        let next = begun(&stage, "next", beginning).await;
+        // Each of the two is beaten.
+        for beat in 1..=12 {
+            stage.headend.nth("heartbeat", beat).await;
+            assert!(film.segment(&stage, beat % 2).await.is_good(), "{beginning:?}, beat {beat}");
+        }
+        assert!(stage.headend.open().await.contains(&"tv film".to_owned()), "{beginning:?}");
+        // The media of each are its own.
+        assert!(next.reload(&stage).await.is_good());
+        let rows = stage.sessions().await;
+        let id = rows.iter().find(|row| row["content"] == "film").unwrap()["id"].as_str().unwrap();
+        assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+        assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()), "{beginning:?}");
+        assert!(next.segment(&stage, 0).await.is_good(), "{beginning:?}");
+        stage.end().await;
+    }
+}
+
+/// Two tabs, and nothing says which of the two a license is for.
+#[tokio::test]
+async fn media_that_may_be_anybodys_are_tied_to_no_license() {
+    let origin = titles().await;
+    let stage = script(&origin).start().await;
+    let (mut film, mut next) = (Title::of(&stage, "film").await, Title::of(&stage, "next").await);
+    film.manifest(&stage, "film", false).await;
+    next.manifest(&stage, "next", false).await;
+    assert!(film.player.post(CLEARKEY).await.is_good());
+    let id = stage.each("id").await.remove(0);
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+    assert!(next.segment(&stage, 0).await.is_good(), "it is not the killed one");
+    stage.end().await;
+}
+
+/// Somebody who knows the device's name alone.
+#[tokio::test]
+async fn a_license_call_that_is_declined_takes_no_media() {
+    let origin = titles().await;
+    let stage = script(&origin).start().await;
+    let mut film = Title::of(&stage, "film").await;
+    film.manifest(&stage, "film", false).await;
+    let forged = format!("{}AAAA", &film.player.token[..film.player.token.len() - 4]);
+    assert!(!stage.player_with("tv", &forged).post(CLEARKEY).await.is_good());
+    assert!(film.segment(&stage, 0).await.is_good());
+    assert!(film.player.post(CLEARKEY).await.is_good());
+    let row = stage.sessions().await.into_iter().find(|row| row["state"] == "live").unwrap();
+    let id = row["id"].as_str().unwrap();
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+    assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
+}
+
+/// An app fetches a fresh content token for every license call, and more of them than a playback keeps.
+#[tokio::test]
+async fn fresh_content_tokens_do_not_part_a_film_from_its_media() {
+    for named in [true, false] {
+        let origin = titles().await;
+        let stage = script(&origin).start().await;
+        let film = begun(&stage, "film", (named, false)).await;
+        for number in 0..20 {
+            let fresh = stage.player("tv", "film").await;
+            assert!(fresh.post(CLEARKEY).await.is_good());
+            assert!(film.segment(&stage, number % 2).await.is_good(), "{number}");
+        }
+        stage.only_session("live").await;
+        let id = stage.each("id").await.remove(0);
+        assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+        assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()), "token: {named}");
+        stage.end().await;
+    }
+}
