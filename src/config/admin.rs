@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::words;
 use crate::secret::Secret;
 

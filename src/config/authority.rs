@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use super::embedded::embedded;
 use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::units::show_duration;
 use super::{EmbeddedSettings, FirstLightSettings, NagraSsmSettings, headers, words};
 
@@ -21,7 +21,7 @@ pub struct AuthoritySettings {
     pub unit: SessionUnit,
 }
 
-/// What one session at an authority stands for.
+/// The unit that an authority counts as one session.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SessionUnit {
     /// All that a device plays for an account.
@@ -38,7 +38,7 @@ pub enum AuthorityKind {
 }
 
 impl AuthorityKind {
-    /// Whether a player's renewals are its beats.
+    /// Tells whether the authority takes a player's renewals as heartbeats.
     pub(super) fn takes_renewals(&self) -> bool {
         match self {
             Self::Embedded(_) | Self::FirstLight(_) => false,
@@ -47,11 +47,11 @@ impl AuthorityKind {
     }
 }
 
-pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
-pub(super) const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+pub(super) const INTERVAL_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+pub(super) const GRACE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 
 /// Keys with the URL of a server.
-pub(super) const URLS: [&str; 6] =
+pub(super) const URL_KEYS: [&str; 6] =
     ["url", "setup-url", "heartbeat-url", "renewal-url", "teardown-url", "stream-concurrency-url"];
 
 #[derive(Clone, Copy)]
@@ -100,9 +100,9 @@ pub(super) fn authority(table: &TableReader<'_>, name: Option<&String>, call: Du
     Some(AuthoritySettings { kind: kind?, name: name?.clone(), unit })
 }
 
-/// Of one ask; `call` is the time of a whole license call, of which an open is a part.
+/// Reads the timeout of one call to the authority. `call` bounds a whole license call, of which an open is a part.
 pub(super) fn timeout(table: &TableReader<'_>, call: Duration, default: Duration) -> Duration {
-    let timeout = table.duration("timeout", INTERVAL).unwrap_or(default);
+    let timeout = table.duration("timeout", INTERVAL_RANGE).unwrap_or(default);
     if timeout >= call {
         table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
     }
@@ -127,10 +127,10 @@ pub(super) fn constant_headers(
     headers
 }
 
-const UNITS: [(&str, SessionUnit); 2] = [("device", SessionUnit::Device), ("playback", SessionUnit::Playback)];
+const UNIT_WORDS: [(&str, SessionUnit); 2] = [("device", SessionUnit::Device), ("playback", SessionUnit::Playback)];
 
 pub(super) fn unit(table: &TableReader<'_>, kind: Option<&AuthorityKind>) -> SessionUnit {
-    let unit = table.choice("unit", &UNITS).unwrap_or_default();
+    let unit = table.choice("unit", &UNIT_WORDS).unwrap_or_default();
     match (unit, kind) {
         (SessionUnit::Device, Some(AuthorityKind::FirstLight(_))) => {
             let what = "FirstLight counts devices by itself, and beats each playback by a token of its own: leave it out, and \

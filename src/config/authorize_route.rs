@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::route::{RouteContext, authority, device, strip_cmcd, timeout, upstream_headers};
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::{Endpoint, IdentitySource, ViewerHeader, route};
 
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub struct AuthorizeRouteSettings {
     pub headers: Vec<HeaderName>,
     /// More places of the license URL in the reply.
     pub license_paths: Vec<String>,
-    /// Where the rewritten license URL leads; the content's, likewise. None: left as it is.
+    /// Path of the route to which the license URL is rewritten; `None` leaves it as it is.
     pub license_route: Option<String>,
     pub media_route: Option<String>,
     pub path: String,
-    /// Whether CMCD is taken off what goes to the service.
+    /// `true` removes CMCD from requests to the service.
     pub strip_cmcd: bool,
     pub timeout: Duration,
     /// Headers that we write with the viewer's address; their names are among `headers`.

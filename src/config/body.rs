@@ -1,9 +1,9 @@
 //! `[route.body]`: how bodies are wrapped on either side of us.
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::words::pair;
 
-/// How bodies are wrapped on either side of us; equal on both sides means untouched.
+/// Wrappings of bodies on either side of the proxy. A body stays untouched where both sides are equal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BodyWrappings {
     pub player_reply: BodyWrapping,
@@ -22,7 +22,7 @@ pub enum BodyWrapping {
     Raw,
 }
 
-/// What is not said is as on the other side, so that one word describes a head-end that wraps.
+/// A missing key takes the wrapping of the other side, so that one word describes a head-end that wraps.
 pub(super) fn wrappings(table: &TableReader<'_>) -> BodyWrappings {
     let wrapping = |key: &str| table.word(key, wrapping);
     let player_request = wrapping("player").unwrap_or(BodyWrapping::Raw);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::authority::{GRACE, INTERVAL};
-use super::section::TableReader;
+use super::authority::{GRACE_RANGE, INTERVAL_RANGE};
+use super::table_reader::TableReader;
 use super::token_keys::token_keys;
 use super::{AccountSource, IdentitySource, TokenKeySettings, identity_source};
 
@@ -17,7 +17,7 @@ pub const HOUSEHOLD_ACCOUNT: &str = "home";
 /// Limits that sidebeat itself enforces.
 #[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
-    /// Where an account stands; the first rung that answers. When none does, nothing is granted.
+    /// Sources of the account; the first that answers counts. If none answers, nothing is granted.
     pub account: Vec<AccountSource>,
     /// Accounts and devices that may play; everybody when empty.
     pub allow: Vec<NamePattern>,
@@ -33,11 +33,11 @@ pub struct EmbeddedSettings {
     pub sessions_per_account: u32,
     /// None: content tokens are believed.
     pub token_keys: Option<TokenKeySettings>,
-    /// Whether a viewer who met a limit may see who plays on the account, and end one of them.
+    /// `true` lets a viewer who met a limit see the devices of the account, and end one of them.
     pub viewers_free_slots: bool,
 }
 
-/// Who gives way when a limit of the account or of one of its groups is reached.
+/// The session that gives way when a limit of the account or of one of its groups is reached.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnLimit {
@@ -46,14 +46,14 @@ pub enum OnLimit {
     EndOldest,
 }
 
-/// One kind of group within an account, and how many sessions each may have at once.
+/// The limits of one kind of group within an account: how many sessions each group may have at once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct GroupLimits {
     /// Groups with a limit of their own.
     pub limits: BTreeMap<String, u32>,
     /// Each of the others; without a limit if absent.
     pub others: Option<u32>,
-    /// Where the group stands; the first rung that answers. A session may be in none.
+    /// Sources of the group name; the first that answers counts. A session may be in no group.
     pub source: Vec<IdentitySource>,
 }
 
@@ -81,11 +81,11 @@ impl NamePattern {
     }
 }
 
-const SESSIONS: RangeInclusive<u32> = 1..=1_000_000;
+const SESSIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
 /// A group may be shut out.
-const GROUP_SESSIONS: RangeInclusive<u32> = 0..=1_000_000;
+const GROUP_SESSIONS_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 
-const ON_LIMIT: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];
+const ON_LIMIT_WORDS: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];
 
 pub(super) fn embedded(table: &TableReader<'_>) -> EmbeddedSettings {
     let names = |key| table.list(key, "[\"guest-*\", \"tv-1\"]", pattern).unwrap_or_default();
@@ -97,16 +97,16 @@ pub(super) fn embedded(table: &TableReader<'_>) -> EmbeddedSettings {
         content_groups: groups(table, "content-group"),
         deny: names("deny"),
         device_groups: groups(table, "device-group"),
-        grace: table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10)),
-        interval: table.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(30)),
-        on_limit: table.choice("on-limit", &ON_LIMIT).unwrap_or(OnLimit::DenyNewest),
-        sessions_per_account: table.whole("sessions-per-account", SESSIONS).unwrap_or(1),
+        grace: table.duration("grace", GRACE_RANGE).unwrap_or(Duration::from_secs(10)),
+        interval: table.duration("interval", INTERVAL_RANGE).unwrap_or(Duration::from_secs(30)),
+        on_limit: table.choice("on-limit", &ON_LIMIT_WORDS).unwrap_or(OnLimit::DenyNewest),
+        sessions_per_account: table.whole("sessions-per-account", SESSIONS_RANGE).unwrap_or(1),
         viewers_free_slots: table.flag("viewers-free-slots").unwrap_or(true),
     }
 }
 
 fn account(table: &TableReader<'_>) -> Vec<AccountSource> {
-    let sources = table.list("account", "[\"header:x-account\", \"fixed:home\"]", identity_source::account_rung);
+    let sources = table.list("account", "[\"header:x-account\", \"fixed:home\"]", identity_source::account_source);
     let sources = sources.unwrap_or_else(|| vec![AccountSource::Fixed(HOUSEHOLD_ACCOUNT.to_owned())]);
     let always = sources.iter().position(|source| matches!(source, AccountSource::Device | AccountSource::Fixed(_)));
     match always {
@@ -127,11 +127,12 @@ fn account(table: &TableReader<'_>) -> Vec<AccountSource> {
 /// `kind` is `device-group` or `content-group`.
 fn groups(table: &TableReader<'_>, kind: &str) -> GroupLimits {
     let (others_key, table_key) = (format!("sessions-per-{kind}"), format!("{kind}s"));
-    let source = table.list(kind, "[\"header:x-group\"]", identity_source::group_rung).unwrap_or_default();
-    let others = table.whole(&others_key, GROUP_SESSIONS);
+    let source = table.list(kind, "[\"header:x-group\"]", identity_source::group_source).unwrap_or_default();
+    let others = table.whole(&others_key, GROUP_SESSIONS_RANGE);
     let named = table.table(&table_key);
     let names = named.names();
-    let limits = names.iter().filter_map(|name| Some((name.clone(), named.whole(name, GROUP_SESSIONS)?))).collect();
+    let limits =
+        names.iter().filter_map(|name| Some((name.clone(), named.whole(name, GROUP_SESSIONS_RANGE)?))).collect();
     let needs = || format!("needs {kind}, which says where the group stands");
     match (table.has(kind), table.has(&others_key), names.first()) {
         (false, true, _) => table.fault(&others_key, needs()),

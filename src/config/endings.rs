@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use super::section::TableReader;
-use super::units::LONGEST;
+use super::table_reader::TableReader;
+use super::units::MAX_DURATION;
 
 /// The rungs of evidence, each of which can be switched off. Kills and zaps are none of them: what the
 /// authority says holds, and `sessions-per-device` says how much a device may play.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EndingRules {
-    /// How long a player's last connection must be gone before other evidence counts sooner; it never
+    /// Time for which a player's last connection must be gone before other evidence counts sooner; it never
     /// ends a playback by itself. None: connections tell nothing.
     pub connections_gone: Option<Duration>,
     /// When every license that it was given has run out.
     pub license_expiry: bool,
     /// Without any sign of life for this long it is over, whatever the beats say.
     pub longest: Duration,
-    /// How long a player of something live may fetch nothing of it through a media route. None: for ever.
+    /// Longest time in which a player of something live may fetch nothing through a media route; `None` is for ever.
     pub media_silence: Option<Duration>,
     /// The player's own report that it quits.
     pub quit: bool,
@@ -28,7 +28,7 @@ pub struct EndingRules {
     pub report_silence: bool,
     /// The stop call or beacon.
     pub stop: bool,
-    /// How long after its player's last call a playback ends of which nothing has reached its player. None: it stays.
+    /// Time from the player's last call to the end of a playback whose player received nothing; `None` never ends it.
     pub unused: Option<Duration>,
 }
 
@@ -50,17 +50,17 @@ impl Default for EndingRules {
 }
 
 pub(super) fn endings(table: &TableReader<'_>) -> EndingRules {
-    const SHORTEST: Duration = Duration::from_millis(1);
+    const MIN_DURATION: Duration = Duration::from_millis(1);
     let otherwise = EndingRules::default();
     let flag = |key: &str, otherwise| table.flag(key).unwrap_or(otherwise);
-    let gone = table.duration_or_off("connections-gone", SHORTEST..=LONGEST);
-    let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=LONGEST);
-    let unused = table.duration_or_off("unused", SHORTEST..=LONGEST);
+    let gone = table.duration_or_off("connections-gone", MIN_DURATION..=MAX_DURATION);
+    let silence = table.duration_or_off("media-silence", Duration::from_millis(100)..=MAX_DURATION);
+    let unused = table.duration_or_off("unused", MIN_DURATION..=MAX_DURATION);
     let rounds = table.number_or_off("renewals-overdue", 1.0..=100.0);
     EndingRules {
         connections_gone: gone.unwrap_or(otherwise.connections_gone),
         license_expiry: flag("license-expiry", otherwise.license_expiry),
-        longest: table.duration("longest", SHORTEST..=LONGEST).unwrap_or(otherwise.longest),
+        longest: table.duration("longest", MIN_DURATION..=MAX_DURATION).unwrap_or(otherwise.longest),
         media_silence: silence.unwrap_or(otherwise.media_silence),
         quit: flag("quit", otherwise.quit),
         release: flag("release", otherwise.release),

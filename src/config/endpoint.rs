@@ -64,7 +64,7 @@ impl Endpoint {
         self.tls
     }
 
-    /// What belongs into the `Host` header.
+    /// The value of the `Host` header.
     pub fn authority(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
     }
@@ -77,13 +77,13 @@ impl Endpoint {
         self.uri.query()
     }
 
-    /// What stands behind the host; `/` when nothing does.
+    /// Path and query; `/` if the URL has neither.
     pub fn path_and_query(&self) -> PathAndQuery {
         self.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
 }
 
-/// As a whole, for what is written down: a record could not be used otherwise.
+/// Writes the whole URL, query included: a record could not be used without it.
 impl Serialize for Endpoint {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.uri)

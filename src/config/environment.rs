@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-const PREFIX: &str = "SIDEBEAT_";
+const VARIABLE_PREFIX: &str = "SIDEBEAT_";
 
 /// Kubernetes gives every pod beside a service called `sidebeat` these; they are not meant for us.
 const SERVICE_LINKS: [&str; 3] = ["SIDEBEAT_PORT", "SIDEBEAT_PORT_", "SIDEBEAT_SERVICE_"];
@@ -18,7 +18,9 @@ pub(super) struct EnvironmentVariables {
 impl EnvironmentVariables {
     /// Keeps what is ours of all variables of the process.
     pub(super) fn new(all: impl Iterator<Item = (String, String)>) -> Self {
-        Self { variables: all.filter(|(name, _)| name.starts_with(PREFIX) && !is_service_link(name)).collect() }
+        Self {
+            variables: all.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) && !is_service_link(name)).collect(),
+        }
     }
 
     pub(super) fn value(&self, path: &str) -> Option<&str> {
@@ -39,7 +41,7 @@ impl EnvironmentVariables {
 
 /// The variable of a key path.
 pub(super) fn variable(path: &str) -> String {
-    let mut name = PREFIX.to_owned();
+    let mut name = VARIABLE_PREFIX.to_owned();
     for character in path.chars() {
         match character {
             ']' => {}

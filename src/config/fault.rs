@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every fault at once, each with its key and line.
+//! Faults of a configuration: all of them at once, each with its key and line.
 //!
 //! Whoever writes a fault starts `what` with a verb ("must be …", "is missing …"), says what to
 //! write instead, and never repeats the value of a key that may hold a secret.
@@ -16,7 +16,7 @@ pub struct ConfigFault {
     pub what: String,
 }
 
-/// Where a key was set: in the file, or in the environment.
+/// The place where a key was set: in the file, or in the environment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeyPlace {
     pub(super) key: String,
@@ -34,7 +34,7 @@ impl KeyPlace {
 pub struct NamedFiles(pub(super) Vec<(PathBuf, KeyPlace)>);
 
 impl NamedFiles {
-    /// Of the first key that named one of these files, in their order; else `unset`, the key that nobody has set.
+    /// Returns the place of the first key that named one of these files, in their order; else of `unset`, which no key set.
     pub fn place_of(&self, files: &[&Path], unset: &str) -> KeyPlace {
         let place = |file: &&Path| self.0.iter().find(|(named, _)| named == file).map(|(_, place)| place.clone());
         let unset = || KeyPlace { key: unset.to_owned(), line: None };
@@ -49,7 +49,7 @@ impl fmt::Debug for NamedFiles {
     }
 }
 
-/// In the order of the file's lines; what has no line comes last.
+/// Faults in the order of the file's lines; those without a line come last.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigFaults(pub Vec<ConfigFault>);
 

@@ -13,13 +13,13 @@ use regex_lite::Regex;
 
 use super::authority::timeout;
 use super::nearest::nearest;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::{Endpoint, HeaderTemplate, NamePattern, embedded, headers};
 
 /// The contract `firstlight-hb/1`. Facts: `docs/authorities.md`.
 #[derive(Debug)]
 pub struct FirstLightSettings {
-    /// Whether a paused playback is beaten.
+    /// `true` sends heartbeats for paused playbacks too.
     pub beat_while_paused: bool,
     /// `heartbeatAction`s that mean a blackout; compared without case, as all of them.
     pub blackout_actions: Vec<String>,
@@ -34,21 +34,21 @@ pub struct FirstLightSettings {
     /// Failures in line that a live playback survives.
     pub max_failures: u8,
     pub multi_stream_mode: bool,
-    /// What fields are called on this tenant's wire.
+    /// Names of the contract's fields in this tenant's bodies.
     pub names: FieldNames,
     /// Headers of the authorize call that go with every call.
     pub pass_headers: Vec<HeaderName>,
     pub post_slate: Duration,
     pub record_bookmark: bool,
-    /// Whether `event`, `state` and `sequence` are sent.
+    /// `true` sends `event`, `state` and `sequence` with each heartbeat.
     pub send_state: bool,
     pub stop_actions: Vec<String>,
-    /// Whether a playback ends with its programme.
+    /// `true` ends a live playback with its programme.
     pub stop_on_playback_end: bool,
-    /// Whether a blackout or the end of a programme ends the playback here, or is told alone.
+    /// `true` ends a playback at a blackout or the end of its programme; `false` only reports them.
     pub stop_player_on_stream_timeline_event: bool,
     pub stream_concurrency: Option<StreamConcurrency>,
-    /// One ask of the core: all its calls together.
+    /// Bounds one open, heartbeat or close, with all its calls together.
     pub timeout: Duration,
     /// Carries a fresh UUID with every call.
     pub tracking_header: Option<HeaderName>,
@@ -128,20 +128,20 @@ impl FieldNames {
     }
 }
 
-/// Of the vendor's `syncIntervalMS`, clamped so in the contract.
-const SYNC: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
-const SLATE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+/// Range of the vendor's `syncIntervalMS`; the contract clamps it so.
+const SYNC_INTERVAL_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const POST_SLATE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 
-const DEVICE: &str = "{deviceId}";
+const DEVICE_PLACEHOLDER: &str = "{deviceId}";
 
-/// What counts as too many failures.
+/// The number of failures that ends a playback, compared with `max-allowed-failures`.
 #[derive(Clone, Copy)]
 enum FailWhen {
     Exceed,
     Reach,
 }
 
-const FAIL_WHEN: [(&str, FailWhen); 2] = [("exceeds", FailWhen::Exceed), ("reaches", FailWhen::Reach)];
+const FAIL_WHEN_WORDS: [(&str, FailWhen); 2] = [("exceeds", FailWhen::Exceed), ("reaches", FailWhen::Reach)];
 
 /// `call` is the time of a whole license call, of which the first beat is a part.
 pub(super) fn firstlight(table: &TableReader<'_>, call: Duration) -> Option<FirstLightSettings> {
@@ -166,13 +166,13 @@ pub(super) fn firstlight(table: &TableReader<'_>, call: Duration) -> Option<Firs
         continue_actions: actions("continue-actions", "CONTINUE"),
         headers: headers(&table.table("headers"), &pass_headers),
         // heartbeatSyncIntervalMs
-        interval: table.duration("sync-interval", SYNC).unwrap_or(Duration::from_mins(1)),
+        interval: table.duration("sync-interval", SYNC_INTERVAL_RANGE).unwrap_or(Duration::from_mins(1)),
         max_failures: max_failures(table),
         multi_stream_mode: flag("multi-stream-mode", false),
         names: names(&table.table("fields")),
         pass_headers,
         // showPostEventSlateTimeMs
-        post_slate: table.duration("post-slate-duration", SLATE).unwrap_or(Duration::from_mins(15)),
+        post_slate: table.duration("post-slate-duration", POST_SLATE_RANGE).unwrap_or(Duration::from_mins(15)),
         record_bookmark: flag("record-bookmark", false),
         send_state: flag("send-state", true),
         stop_actions: actions("stop-actions", "STOP"),
@@ -200,13 +200,13 @@ fn heartbeat(table: &TableReader<'_>) -> Option<Endpoint> {
 /// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty where it is not used.
 fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
     let path = table.word("stream-concurrency-path", |text| {
-        if text.contains(DEVICE) { path_below(text) } else { Err("must hold {deviceId}") }
+        if text.contains(DEVICE_PLACEHOLDER) { path_below(text) } else { Err("must hold {deviceId}") }
     });
-    let path = path.unwrap_or_else(|| format!("user/stream/{DEVICE}"));
+    let path = path.unwrap_or_else(|| format!("user/stream/{DEVICE_PLACEHOLDER}"));
     let read = |base: &str| match base {
         "" => Ok(None),
         base => {
-            let endpoint = Endpoint::parse(&below(base, &path.replace(DEVICE, "device"))?)?;
+            let endpoint = Endpoint::parse(&below(base, &path.replace(DEVICE_PLACEHOLDER, "device"))?)?;
             let base = Endpoint::parse(base)?;
             let path = format!("{}/{path}", base.path().trim_end_matches('/'));
             Ok::<_, &'static str>(Some(StreamConcurrency { endpoint, path }))
@@ -218,7 +218,7 @@ fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
 /// `maxAllowedFailures`, `heartbeatMaxAllowedFailures`: how many in line are survived.
 fn max_failures(table: &TableReader<'_>) -> u8 {
     let most: u8 = table.whole("max-allowed-failures", 0..=100).unwrap_or(2);
-    match table.choice("fail-when", &FAIL_WHEN).unwrap_or(FailWhen::Exceed) {
+    match table.choice("fail-when", &FAIL_WHEN_WORDS).unwrap_or(FailWhen::Exceed) {
         FailWhen::Exceed => most,
         FailWhen::Reach if most == 0 => {
             table.fault(

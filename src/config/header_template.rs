@@ -14,7 +14,7 @@ enum TemplatePart {
     Text(String),
 }
 
-/// What a template's `{…}` stands for.
+/// A value that a template's `{…}` stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum HeaderPlaceholder {
     CatalogType,
@@ -31,14 +31,14 @@ impl HeaderTemplate {
     /// # Errors
     /// What should be written instead.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WHAT: &str = "may have {catalogType}, {contentId}, {deviceId}, {header:NAME}, {heartbeatToken} and \
+        const EXPECTED: &str = "may have {catalogType}, {contentId}, {deviceId}, {header:NAME}, {heartbeatToken} and \
                             {trackingId}, and no other braces";
         let (mut parts, mut left) = (Vec::new(), text);
         while let Some((before, rest)) = left.split_once('{') {
-            let (name, after) = rest.split_once('}').ok_or(WHAT)?;
+            let (name, after) = rest.split_once('}').ok_or(EXPECTED)?;
             parts.extend([
                 TemplatePart::Text(before.to_owned()),
-                TemplatePart::Place(HeaderPlaceholder::parse(name).ok_or(WHAT)?),
+                TemplatePart::Place(HeaderPlaceholder::parse(name).ok_or(EXPECTED)?),
             ]);
             left = after;
         }
@@ -47,7 +47,7 @@ impl HeaderTemplate {
             TemplatePart::Place(_) => true,
             TemplatePart::Text(text) => !text.contains('}') && HeaderValue::from_str(text).is_ok(),
         });
-        if text { Ok(Self(parts)) } else { Err(WHAT) }
+        if text { Ok(Self(parts)) } else { Err(EXPECTED) }
     }
 
     /// The headers of the authorize call that it needs.

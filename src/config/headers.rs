@@ -15,7 +15,7 @@ pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHe
 pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "must be the name of a header".to_owned())?;
     // RFC 9110 sections 7.2 and 7.6.1: these belong to one connection and are written anew for the next.
-    const OURS: [&str; 9] = [
+    const CONNECTION_HEADERS: [&str; 9] = [
         "connection",
         "content-length",
         "expect",
@@ -26,7 +26,7 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
         "transfer-encoding",
         "upgrade",
     ];
-    if OURS.contains(&name.as_str()) {
+    if CONNECTION_HEADERS.contains(&name.as_str()) {
         return Err(format!("must not be {name}, which sidebeat writes itself"));
     }
     Ok(name)
@@ -36,7 +36,7 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
 /// would see another request than the one that was judged here.
 pub(super) fn passed_header(text: &str) -> Result<HeaderName, String> {
     let name = header_name(text)?;
-    const CHANGING: [&str; 11] = [
+    const REQUEST_CHANGING_HEADERS: [&str; 11] = [
         "content-encoding",
         "content-transfer-encoding",
         "x-envoy-original-path",
@@ -49,7 +49,7 @@ pub(super) fn passed_header(text: &str) -> Result<HeaderName, String> {
         "x-original-url",
         "x-rewrite-url",
     ];
-    if CHANGING.contains(&name.as_str()) {
+    if REQUEST_CHANGING_HEADERS.contains(&name.as_str()) {
         return Err(format!(
             "must not be {name}: the server would see another request than the one that sidebeat judged"
         ));

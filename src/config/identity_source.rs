@@ -1,11 +1,11 @@
-//! Where a request says who it is: the device, the account, the content token.
+//! Sources of identity in a request: of the device, the account and the content token.
 
 use http::HeaderName;
 
 use super::headers::header_name;
 use super::words::pair;
 
-/// One rung of the identity ladder.
+/// A place in a request that can name a device, an account or a group.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum IdentitySource {
     /// `cookie:NAME`
@@ -24,7 +24,7 @@ pub enum IdentitySource {
     TokenClaim(String),
 }
 
-/// Where a route finds the content token; the first that has one.
+/// A place in a request that can hold the content token; the first that has one counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenSource {
     /// `custom-data`: the PlayReady challenge's CustomData.
@@ -41,23 +41,23 @@ pub enum AccountSource {
     Device,
     /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
     Fixed(String),
-    Rung(IdentitySource),
+    Request(IdentitySource),
 }
 
-/// Where an embedded authority finds an account. What belongs to a route's path or to a certificate
+/// Reads a source of accounts. A source that belongs to a route's path or to a certificate
 /// can name the device, and `device` then stands for it.
-pub(super) fn account_rung(text: &str) -> Result<AccountSource, String> {
+pub(super) fn account_source(text: &str) -> Result<AccountSource, String> {
     match pair(text) {
         ("device", None) => Ok(AccountSource::Device),
         ("fixed", Some(name)) => Ok(AccountSource::Fixed(name.to_owned())),
-        _ => group_rung(text).map(AccountSource::Rung).map_err(|_| {
+        _ => group_source(text).map(AccountSource::Request).map_err(|_| {
             "must be cookie:NAME, device, fixed:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned()
         }),
     }
 }
 
-pub(super) fn group_rung(text: &str) -> Result<IdentitySource, String> {
-    match rung(text) {
+pub(super) fn group_source(text: &str) -> Result<IdentitySource, String> {
+    match request_source(text) {
         Ok(
             rung @ (IdentitySource::Cookie(_)
             | IdentitySource::Header(_)
@@ -71,7 +71,7 @@ pub(super) fn group_rung(text: &str) -> Result<IdentitySource, String> {
     }
 }
 
-pub(super) fn rung(text: &str) -> Result<IdentitySource, String> {
+pub(super) fn request_source(text: &str) -> Result<IdentitySource, String> {
     match pair(text) {
         ("cookie", Some(name)) => Ok(IdentitySource::Cookie(name.to_owned())),
         ("header", Some(name)) => header_name(name).map(IdentitySource::Header),
@@ -120,7 +120,7 @@ mod tests {
             ("peer:1", None),
             ("", None),
         ] {
-            assert_eq!(rung(text).ok(), word, "{text}");
+            assert_eq!(request_source(text).ok(), word, "{text}");
         }
         assert_eq!(token_source("custom-data"), Ok(TokenSource::CustomData));
         assert_eq!(token_source("header:X-Device-Id"), Ok(TokenSource::Header(name)));
@@ -130,12 +130,12 @@ mod tests {
 
     #[test]
     fn account_sources_and_group_sources_are_read() {
-        assert_eq!(account_rung("device"), Ok(AccountSource::Device));
-        assert_eq!(account_rung("peer"), Ok(AccountSource::Rung(IdentitySource::Peer)));
-        assert_eq!(account_rung("fixed:home"), Ok(AccountSource::Fixed("home".to_owned())));
+        assert_eq!(account_source("device"), Ok(AccountSource::Device));
+        assert_eq!(account_source("peer"), Ok(AccountSource::Request(IdentitySource::Peer)));
+        assert_eq!(account_source("fixed:home"), Ok(AccountSource::Fixed("home".to_owned())));
         for text in ["mtls", "path-segment", "account", "fixed", "fixed:", "fixed:a b", "header:", ""] {
-            assert!(account_rung(text).is_err() && group_rung(text).is_err(), "{text}");
+            assert!(account_source(text).is_err() && group_source(text).is_err(), "{text}");
         }
-        assert!(group_rung("device").is_err());
+        assert!(group_source("device").is_err());
     }
 }

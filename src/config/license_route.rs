@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::body::wrappings;
 use super::refusal::refusal;
 use super::route::{CommonRouteFields, RouteContext, RouteKind, strip_cmcd};
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::units::show_duration;
 use super::{AuthorityKind, BodyWrappings, Endpoint, RefusalSettings, RouteSettings};
 
@@ -18,12 +18,12 @@ pub struct LicenseRouteSettings {
     pub license_server: Endpoint,
     pub refusal: RefusalSettings,
     pub session_control: SessionControlMode,
-    /// What becomes of license calls in which no DRM message is recognised.
+    /// Treatment of license calls in which no DRM message is recognised.
     pub unrecognised: UnrecognisedCalls,
     pub wrapping: BodyWrappings,
 }
 
-/// Who keeps the session alive toward the authority.
+/// The party that keeps the session alive at the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Enforcement {
     /// By the Widevine license policy; every other DRM is beaten by us.
@@ -32,7 +32,7 @@ pub enum Enforcement {
     Renewal,
 }
 
-/// Whether a content token asks for a session.
+/// The rule by which a license call asks for a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SessionControlMode {
     Always,
@@ -41,7 +41,7 @@ pub enum SessionControlMode {
     Never,
 }
 
-/// `unrecognised`: what becomes of license calls in which no DRM message is recognised.
+/// `unrecognised`: treatment of license calls in which no DRM message is recognised.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UnrecognisedCalls {
     /// To the license server, without a session.
@@ -49,16 +49,16 @@ pub enum UnrecognisedCalls {
     Refuse,
 }
 
-const ENFORCEMENT: [(&str, Enforcement); 3] =
+const ENFORCEMENT_WORDS: [(&str, Enforcement); 3] =
     [("auto", Enforcement::Auto), ("heartbeat", Enforcement::Heartbeat), ("renewal", Enforcement::Renewal)];
 
-const SESSION_CONTROL: [(&str, SessionControlMode); 3] =
+const SESSION_CONTROL_WORDS: [(&str, SessionControlMode); 3] =
     [("always", SessionControlMode::Always), ("auto", SessionControlMode::Auto), ("never", SessionControlMode::Never)];
 
-const UNRECOGNISED: [(&str, UnrecognisedCalls); 2] =
+const UNRECOGNISED_WORDS: [(&str, UnrecognisedCalls); 2] =
     [("pass", UnrecognisedCalls::Pass), ("refuse", UnrecognisedCalls::Refuse)];
 
-/// What holds where a route does not say. The tokens of an embedded authority are the app's own: they do not
+/// The default of `session-control`. The tokens of an embedded authority are the app's own: they do not
 /// speak of sessions, and that says nothing.
 fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControlMode {
     match authority {
@@ -78,11 +78,11 @@ pub(super) fn license_route(
     let authority = frame.kind(common.authority);
     let enforcement = enforcement(table);
     let strip_cmcd = strip_cmcd(table).unwrap_or(false);
-    let session_control = table.choice("session-control", &SESSION_CONTROL);
+    let session_control = table.choice("session-control", &SESSION_CONTROL_WORDS);
     let session_control = session_control.unwrap_or_else(|| usual_session_control(authority));
     let managed = common.authority.is_some() && session_control == SessionControlMode::Always;
     let usual = if managed { UnrecognisedCalls::Refuse } else { UnrecognisedCalls::Pass };
-    let unrecognised = table.choice("unrecognised", &UNRECOGNISED).unwrap_or(usual);
+    let unrecognised = table.choice("unrecognised", &UNRECOGNISED_WORDS).unwrap_or(usual);
     let (refusal, wrapping) = (refusal(&table.table("refusal")), wrappings(&table.table("body")));
     if session_control == SessionControlMode::Auto {
         warn_of_unregistered(table, authority);
@@ -107,7 +107,7 @@ pub(super) fn license_route(
 }
 
 fn enforcement(table: &TableReader<'_>) -> Enforcement {
-    table.choice("enforcement", &ENFORCEMENT).unwrap_or(Enforcement::Auto)
+    table.choice("enforcement", &ENFORCEMENT_WORDS).unwrap_or(Enforcement::Auto)
 }
 
 /// Sessions that only renewals keep alive would expire where none can come.

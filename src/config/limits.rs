@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 /// `[server.limits]`: every bound toward players.
 #[derive(Clone, Debug)]
@@ -15,12 +15,12 @@ pub struct ServerLimits {
     /// Bytes of bodies at once: those on their way and those of calls in flight.
     pub body_memory: usize,
     pub body_memory_per_address: usize,
-    /// One license call, upstream included. At most 7 s: dash.js gives up at 8.
+    /// Longest license call, upstream included. At most 7 s: dash.js gives up at 8.
     pub call: Duration,
     /// Connections at once, all workers together.
     pub connections: usize,
     pub connections_per_address: usize,
-    /// How long SIGTERM waits for calls in flight.
+    /// Longest wait of SIGTERM for calls in flight.
     pub drain: Duration,
     /// Streams of events toward players of one address.
     pub event_listeners_per_address: usize,

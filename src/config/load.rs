@@ -9,9 +9,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::document::ConfigDocument;
 use super::environment::EnvironmentVariables;
 use super::route::RouteContext;
-use super::sheet::ConfigDocument;
 use super::{Config, ConfigFaults, NamedFiles};
 use super::{admin, authority, log, own_listener, route, server, store, texts, webhook};
 
@@ -34,7 +34,7 @@ pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) ->
     parse(&text, file.parent().unwrap_or(Path::new("")), environment)
 }
 
-/// As [`load`], for a text in hand. Files that it names are looked for from `folder` on.
+/// Does as [`load`] for a text in hand. Files that it names are looked for from `folder` on.
 ///
 /// # Errors
 /// Everything that is wrong with the text or the environment.
@@ -91,7 +91,7 @@ fn read(sheet: &ConfigDocument<'_>) -> Option<Config> {
     let server = server::server(&root.table("server"), admin.listen);
     let listeners: Vec<_> = server.listen.iter().chain(&server.listen_plain).copied().chain(admin.listen).collect();
     let authorities = root.tables("authority");
-    authorities.iter().for_each(|table| own_listener::check_urls(table, &authority::URLS, &listeners));
+    authorities.iter().for_each(|table| own_listener::check_urls(table, &authority::URL_KEYS, &listeners));
     let names = authority::names(&authorities, "routes refer to an authority by it", "authority");
     let call = server.limits.call;
     let authorities: Vec<_> =

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {

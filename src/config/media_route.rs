@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::route::{CommonRouteFields, RouteContext, RouteKind, route_path, strip_cmcd};
-use super::section::TableReader;
-use super::units::LONGEST;
+use super::table_reader::TableReader;
+use super::units::MAX_DURATION;
 use super::{Endpoint, HostPattern, RouteSettings, host_pattern};
 
 /// The fields of a `[[route]]` that only those of kind `media` have.
@@ -16,7 +16,7 @@ pub struct MediaRouteSettings {
     pub end_playlists: bool,
     /// Servers other than the origin's that manifests may lead to through us.
     pub hosts: Vec<HostPattern>,
-    /// Whether MPDs tell players to report about themselves.
+    /// `true` makes MPDs tell players to report about themselves (CMCD).
     pub inject_cmcd: bool,
     /// Path of a route, or a whole URL, that manifests name for licenses.
     pub license_route: Option<String>,
@@ -24,15 +24,15 @@ pub struct MediaRouteSettings {
     pub manifest_max: usize,
     /// The URL below which manifests and segments are; it has no query.
     pub origin: Endpoint,
-    /// What is neither a manifest nor a segment that is known does not come through.
+    /// `true` refuses all replies that are neither a manifest nor a known segment.
     pub strict: bool,
     /// The longest pause in a segment on its way from the origin.
     pub stall: Duration,
 }
 
-const WHEN_KILLED: [(&str, bool); 2] = [("end", true), ("refuse", false)];
-const SEGMENTS: [(&str, bool); 2] = [("direct", true), ("through", false)];
-const LARGEST: usize = 4 * 1024 * 1024;
+const WHEN_KILLED_WORDS: [(&str, bool); 2] = [("end", true), ("refuse", false)];
+const SEGMENTS_WORDS: [(&str, bool); 2] = [("direct", true), ("through", false)];
+const DEFAULT_MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) fn media_route(
     table: &TableReader<'_>,
@@ -48,13 +48,15 @@ pub(super) fn media_route(
 fn media(table: &TableReader<'_>) -> Option<MediaRouteSettings> {
     let origin = origin(table);
     Some(MediaRouteSettings {
-        direct: table.choice("segments", &SEGMENTS).unwrap_or(false),
-        end_playlists: table.choice("when-killed", &WHEN_KILLED).unwrap_or(false),
+        direct: table.choice("segments", &SEGMENTS_WORDS).unwrap_or(false),
+        end_playlists: table.choice("when-killed", &WHEN_KILLED_WORDS).unwrap_or(false),
         hosts: table.list("hosts", "[\"*.cdn.example\"]", host_pattern::host_pattern).unwrap_or_default(),
         inject_cmcd: table.flag("inject-cmcd").unwrap_or(false),
         license_route: table.word("license-route", license_route),
-        manifest_max: table.size("manifest-max", 1024..=16 * LARGEST).unwrap_or(LARGEST),
-        stall: table.duration("stall", Duration::from_millis(1)..=LONGEST).unwrap_or(Duration::from_secs(15)),
+        manifest_max: table
+            .size("manifest-max", 1024..=16 * DEFAULT_MANIFEST_MAX_BYTES)
+            .unwrap_or(DEFAULT_MANIFEST_MAX_BYTES),
+        stall: table.duration("stall", Duration::from_millis(1)..=MAX_DURATION).unwrap_or(Duration::from_secs(15)),
         strict: table.flag("strict").unwrap_or(false),
         // Last, so that all of the table is read before a missing one gives up.
         origin: origin?,

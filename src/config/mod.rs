@@ -1,14 +1,15 @@
 //! The configuration as the rest of the program sees it: checked, complete, immutable.
 //!
 //! A table of `config.toml` has a file of its name here, with its settings, its reader and its checks. [`load`] reads
-//! them all and gives a [`Config`], or all its faults at once. Beneath the readers, `sheet` holds the file as it stands,
-//! `environment` lays `SIDEBEAT_…` over it, `section` and `value` read it key by key. Nothing above this module parses a
+//! them all and gives a [`Config`], or all its faults at once. Beneath the readers, `document` holds the file as it stands,
+//! `environment` lays `SIDEBEAT_…` over it, `table_reader` and `value` read it key by key. Nothing above this module parses a
 //! setting again.
 
 mod admin;
 mod authority;
 mod authorize_route;
 mod body;
+mod document;
 mod embedded;
 mod endings;
 mod endpoint;
@@ -30,10 +31,9 @@ mod on_unreachable;
 mod own_listener;
 mod refusal;
 mod route;
-mod section;
 mod server;
-mod sheet;
 mod store;
+mod table_reader;
 mod texts;
 mod token_keys;
 mod trusted_proxies;
@@ -87,7 +87,7 @@ pub struct Config {
     pub server: ServerSettings,
     pub store: StoreSettings,
     pub texts: ViewerTextSettings,
-    /// What is allowed, and hardly meant.
+    /// Settings that are allowed, and hardly meant.
     pub warnings: ConfigFaults,
     pub webhooks: Vec<WebhookSettings>,
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::authority::{GRACE, INTERVAL, constant_headers, timeout};
+use super::authority::{GRACE_RANGE, INTERVAL_RANGE, constant_headers, timeout};
 use super::on_unreachable::on_unreachable;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::{Endpoint, OnUnreachable, headers};
 
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.
@@ -36,30 +36,30 @@ pub struct NagraSsmSettings {
     pub renewal_other: Option<Endpoint>,
     pub setup: Endpoint,
     pub teardown: Endpoint,
-    /// One call to the authority.
+    /// Bounds one call to the authority.
     pub timeout: Duration,
 }
 
-const AUTHORIZATION: HeaderName = HeaderName::from_static("nv-authorizations");
-const TENANT: HeaderName = HeaderName::from_static("nv-tenant-id");
+const DEFAULT_AUTHORIZATION_HEADER: HeaderName = HeaderName::from_static("nv-authorizations");
+const TENANT_HEADER: HeaderName = HeaderName::from_static("nv-tenant-id");
 
 // The paths of SSM v1 below its base. Two paths of the renewal are known to work, depending on
 // the head-end's version.
-const HEARTBEAT: &str = "/v1/sessions/heartbeat";
-const RENEWAL: &str = "/v1/renewal-license-wv";
-const RENEWAL_OTHER: &str = "/v1/sessions/renewal-license-wv";
-const SETUP: &str = "/v1/sessions/setup";
-const TEARDOWN: &str = "/v1/sessions/teardown";
+const HEARTBEAT_PATH: &str = "/v1/sessions/heartbeat";
+const RENEWAL_PATH: &str = "/v1/renewal-license-wv";
+const OTHER_RENEWAL_PATH: &str = "/v1/sessions/renewal-license-wv";
+const SETUP_PATH: &str = "/v1/sessions/setup";
+const TEARDOWN_PATH: &str = "/v1/sessions/teardown";
 
 /// `call` is the time of a whole license call, of which a setup is a part.
 pub(super) fn nagra_ssm(table: &TableReader<'_>, call: Duration) -> Option<NagraSsmSettings> {
-    let authorization = table.word("authorization", headers::header_name).unwrap_or(AUTHORIZATION);
+    let authorization = table.word("authorization", headers::header_name).unwrap_or(DEFAULT_AUTHORIZATION_HEADER);
     let headers = headers(table, &authorization);
     let timeout = timeout(table, call, Duration::from_secs(2));
     let license_authorization = table.word("license-authorization", template);
     let (ca, fraction) = (table.file("ca"), table.number("fraction", 0.5..=1.0).unwrap_or(1.0));
-    let grace = table.duration("grace", GRACE).unwrap_or(Duration::from_secs(10));
-    let interval = table.duration("interval", INTERVAL).unwrap_or(Duration::from_mins(1));
+    let grace = table.duration("grace", GRACE_RANGE).unwrap_or(Duration::from_secs(10));
+    let interval = table.duration("interval", INTERVAL_RANGE).unwrap_or(Duration::from_mins(1));
     let on_unreachable = on_unreachable(table);
     let urls = urls(table)?;
     Some(NagraSsmSettings {
@@ -95,10 +95,10 @@ fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
         true => table.word(key, Endpoint::parse),
         false => derived(tail),
     };
-    let heartbeat = either("heartbeat-url", HEARTBEAT);
-    let renewal = either("renewal-url", RENEWAL);
-    let setup = either("setup-url", SETUP);
-    let teardown = either("teardown-url", TEARDOWN);
+    let heartbeat = either("heartbeat-url", HEARTBEAT_PATH);
+    let renewal = either("renewal-url", RENEWAL_PATH);
+    let setup = either("setup-url", SETUP_PATH);
+    let teardown = either("teardown-url", TEARDOWN_PATH);
     let own = ["heartbeat-url", "renewal-url", "setup-url", "teardown-url"].into_iter().all(|key| table.has(key));
     if !own {
         table.need(
@@ -107,20 +107,20 @@ fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
             or all of heartbeat-url, renewal-url, setup-url and teardown-url",
         );
     }
-    let renewal_other = derived(RENEWAL_OTHER).filter(|_| !table.has("renewal-url"));
+    let renewal_other = derived(OTHER_RENEWAL_PATH).filter(|_| !table.has("renewal-url"));
     Some(SsmUrls { heartbeat: heartbeat?, renewal: renewal?, renewal_other, setup: setup?, teardown: teardown? })
 }
 
 /// Without a slash at its end; such that every path can follow.
 fn base(text: &str) -> Result<String, &'static str> {
     let base = text.trim_end_matches('/');
-    let longest = Endpoint::parse(&format!("{base}{RENEWAL_OTHER}"))?;
+    let longest = Endpoint::parse(&format!("{base}{OTHER_RENEWAL_PATH}"))?;
     if longest.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }
 
 fn headers(table: &TableReader<'_>, authorization: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
     let tenant = table.word("tenant", headers::header_value);
-    let headers = tenant.map(|tenant| (TENANT, tenant)).into_iter().collect();
+    let headers = tenant.map(|tenant| (TENANT_HEADER, tenant)).into_iter().collect();
     constant_headers(&table.table("headers"), headers, Some(authorization))
 }
 

@@ -3,8 +3,8 @@
 /// The candidate with the fewest edits, when they are few for the word's length.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Nobody mistypes more than this, and the work stays bounded.
-    const LONGEST: usize = 100;
-    if word.len() > LONGEST {
+    const MAX_WORD_BYTES: usize = 100;
+    if word.len() > MAX_WORD_BYTES {
         return None;
     }
     let allowed = (word.chars().count() / 3).clamp(1, 4);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::units;
 
 /// The budgets of one authority. All zero: an outage refuses.
@@ -15,7 +15,7 @@ pub struct OnUnreachable {
     pub running: OutageBudget,
 }
 
-/// How long; zero is not at all.
+/// Time for which playbacks go on; zero refuses them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OutageBudget {
     pub live: Duration,
@@ -23,13 +23,13 @@ pub struct OutageBudget {
 }
 
 impl OutageBudget {
-    /// Where nobody says which it is.
+    /// The budget of a playback that does not say whether it is live.
     pub fn shorter(&self) -> Duration {
         self.live.min(self.vod)
     }
 }
 
-const LONGEST: Duration = Duration::from_hours(24);
+const MAX_BUDGET: Duration = Duration::from_hours(24);
 
 pub(super) fn on_unreachable(authority: &TableReader<'_>) -> OnUnreachable {
     if authority.is_text("on-unreachable") {
@@ -62,8 +62,8 @@ fn bounded(time: Duration) -> Result<Duration, String> {
     if time.is_zero() {
         return Err("must be more than nothing: write \"refuse\"".to_owned());
     }
-    if time > LONGEST {
-        return Err(format!("must be at most {}", units::show_duration(LONGEST)));
+    if time > MAX_BUDGET {
+        return Err(format!("must be at most {}", units::show_duration(MAX_BUDGET)));
     }
     Ok(time)
 }

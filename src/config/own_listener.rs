@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Endpoint;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
-/// Those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
+/// Checks those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
 pub(super) fn check_urls(table: &TableReader<'_>, keys: &[&str], listeners: &[SocketAddr]) {
     for key in keys {
         let Some(Ok(endpoint)) = table.peek(key).map(|text| Endpoint::parse(&text)) else { continue };

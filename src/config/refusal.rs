@@ -1,6 +1,6 @@
 //! `[route.refusal.…]`: which profile refuses which DRM, first licenses and renewals apart.
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 /// The profile per DRM and phase.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -32,7 +32,7 @@ pub enum RefusalProfile {
     Soap500,
 }
 
-const WORDS: [(&str, RefusalProfile); 5] = [
+const PROFILE_WORDS: [(&str, RefusalProfile); 5] = [
     ("auto", RefusalProfile::Auto),
     ("http", RefusalProfile::Http),
     ("reject", RefusalProfile::Reject),
@@ -51,7 +51,7 @@ pub(super) fn refusal(table: &TableReader<'_>) -> RefusalSettings {
 
 fn profiles(table: &TableReader<'_>, fits: impl Fn(RefusalProfile) -> Result<(), &'static str>) -> RefusalProfiles {
     let profile = |key: &str| {
-        let profile = table.choice(key, &WORDS).unwrap_or(RefusalProfile::Auto);
+        let profile = table.choice(key, &PROFILE_WORDS).unwrap_or(RefusalProfile::Auto);
         if let Err(what) = fits(profile) {
             table.fault(key, what);
         }

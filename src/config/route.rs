@@ -15,8 +15,8 @@ use super::license_route::{LicenseRouteSettings, license_route};
 use super::media_route::{MediaRouteSettings, media_route};
 use super::nearest::nearest;
 use super::own_listener::check_urls;
-use super::section::TableReader;
-use super::units::{LONGEST, show_duration};
+use super::table_reader::TableReader;
+use super::units::{MAX_DURATION, show_duration};
 use super::{
     AuthorityKind, AuthoritySettings, AuthorizeRouteSettings, EndingRules, Endpoint, IdentitySource, SessionUnit,
     TokenSource, ViewerHeader, headers, identity_source, words,
@@ -31,23 +31,23 @@ pub struct RouteSettings {
     /// Trusted for the upstream in place of the public roots.
     pub ca: Option<PathBuf>,
     pub content_token: Vec<TokenSource>,
-    /// The identity ladder: the first rung that answers names the device.
+    /// Sources of the device; the first that answers names it.
     pub device: Vec<IdentitySource>,
     pub endings: EndingRules,
     /// Request headers that are passed on to the upstream, beside the built-in ones.
     pub headers: Vec<HeaderName>,
-    /// How long a kill is remembered when the content token tells no expiry; at least 30 s.
+    /// Time for which a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
     /// The fields of the route's own kind.
     pub kind: RouteKind,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
     pub path: String,
-    /// For how long a viewer who zapped away may find the session as it was left, where its close has
+    /// Time in which a viewer who zapped away may find the session as it was left, if its close has
     /// not been sent yet.
     pub re_entry: Duration,
     pub retry: RetrySettings,
     pub sessions_per_device: usize,
-    /// Whether CMCD is taken off the requests to the upstream.
+    /// `true` removes CMCD from requests to the upstream.
     pub strip_cmcd: bool,
     /// From connect to the last byte of a license server's reply, or to the head of an origin's.
     pub timeout: Duration,
@@ -81,12 +81,12 @@ impl RouteSettings {
     }
 }
 
-/// What is asked of the license server or the origin again, within the time of the player's call.
+/// Calls that are made to the license server or the origin again, within the time of the player's call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RetrySettings {
-    /// After replies of 502, 503 and 504.
+    /// Calls that are made again after replies of 502, 503 and 504.
     pub gateway_errors: RetriedCalls,
-    /// While it cannot be reached, or turns the call away unprocessed.
+    /// `true` makes a call again while the upstream cannot be reached, or turns the call away unprocessed.
     pub unreachable: bool,
 }
 
@@ -97,15 +97,15 @@ pub enum RetriedCalls {
     Renewals,
 }
 
-/// Where content tokens name the device that they are for.
+/// The claim in which content tokens name their device.
 const DEVICE_CLAIM: &str = "device.deviceId";
 
-const ANY: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
+const TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=MAX_DURATION;
 
-const KINDS: [(&str, RouteKindWord); 3] =
+const KIND_WORDS: [(&str, RouteKindWord); 3] =
     [("authorize", RouteKindWord::Authorize), ("license", RouteKindWord::License), ("media", RouteKindWord::Media)];
 
-const RETRIED: [(&str, RetriedCalls); 3] =
+const RETRIED_CALLS_WORDS: [(&str, RetriedCalls); 3] =
     [("all", RetriedCalls::All), ("none", RetriedCalls::None), ("renewals", RetriedCalls::Renewals)];
 
 #[derive(Clone, Copy)]
@@ -115,15 +115,15 @@ enum RouteKindWord {
     Media,
 }
 
-/// What a route is checked against.
+/// The rest of the configuration, against which a route is checked.
 pub(super) struct RouteContext<'a> {
     /// Names in the order of their tables; none where a name is at fault.
     pub(super) authorities: &'a [Option<String>],
     /// `server.limits.call`
     pub(super) call: Duration,
-    /// Whether players are asked for certificates.
+    /// `true` if players are asked for certificates.
     pub(super) client_ca: bool,
-    /// In the order of `authorities`; none where something is at fault.
+    /// Authorities in the order of `authorities`; `None` for one with a fault.
     pub(super) found: &'a [Option<&'a AuthoritySettings>],
     /// All that this process listens on.
     pub(super) listeners: &'a [SocketAddr],
@@ -159,7 +159,7 @@ pub(super) fn routes(
     let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
     for (table, path) in tables.iter().zip(paths.iter().cloned()) {
         check_urls(table, &["authorize-url", "license-server", "origin"], frame.listeners);
-        let kind = table.choice("kind", &KINDS);
+        let kind = table.choice("kind", &KIND_WORDS);
         match kind.unwrap_or(RouteKindWord::License) {
             RouteKindWord::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
             RouteKindWord::License => routes.push(license_route(table, path, frame)),
@@ -190,7 +190,7 @@ pub(super) struct CommonRouteFields {
 impl CommonRouteFields {
     pub(super) fn read(table: &TableReader<'_>, path: Option<String>, frame: &RouteContext<'_>) -> Self {
         let (headers, viewer_headers) = upstream_headers(table, "[\"x-correlation-id\"]");
-        let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=LONGEST);
+        let kill_memory = table.duration("kill-memory", Duration::from_secs(30)..=MAX_DURATION);
         let authority = authority(table, frame.authorities);
         let device = device(table, frame.client_ca);
         let unit = frame.authority(authority).map(|authority| authority.unit);
@@ -253,7 +253,7 @@ fn re_entry(table: &TableReader<'_>) -> Duration {
 
 fn retry(table: &TableReader<'_>) -> RetrySettings {
     RetrySettings {
-        gateway_errors: table.choice("retry-gateway-errors", &RETRIED).unwrap_or(RetriedCalls::Renewals),
+        gateway_errors: table.choice("retry-gateway-errors", &RETRIED_CALLS_WORDS).unwrap_or(RetriedCalls::Renewals),
         unreachable: table.flag("retry-unreachable").unwrap_or(true),
     }
 }
@@ -269,14 +269,17 @@ pub(super) fn authority(table: &TableReader<'_>, names: &[Option<String>]) -> Op
     found
 }
 
-/// What there is, as far as it fits into a line.
+/// Lists the names of authorities, as far as they fit into a line.
 fn known_names(names: &[Option<String>]) -> String {
-    const SHOWN: usize = 10;
+    const MAX_NAMES_SHOWN: usize = 10;
     let names: Vec<_> = names.iter().flatten().map(|name| format!("\"{name}\"")).collect();
     match names.len() {
         0 => "; there is none".to_owned(),
-        count if count > SHOWN => {
-            format!("; there are {count}, such as {}", names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+        count if count > MAX_NAMES_SHOWN => {
+            format!(
+                "; there are {count}, such as {}",
+                names.iter().take(MAX_NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ")
+            )
         }
         _ => format!("; there is {}", names.join(", ")),
     }
@@ -291,7 +294,7 @@ fn content_token(table: &TableReader<'_>) -> Vec<TokenSource> {
 }
 
 pub(super) fn device(table: &TableReader<'_>, client_ca: bool) -> Vec<IdentitySource> {
-    let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::rung);
+    let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::request_source);
     let rungs = rungs.unwrap_or_else(|| {
         let header = IdentitySource::Header(HeaderName::from_static("x-device-id"));
         let claim = IdentitySource::TokenClaim(DEVICE_CLAIM.to_owned());
@@ -313,14 +316,14 @@ pub(super) fn device(table: &TableReader<'_>, client_ca: bool) -> Vec<IdentitySo
 }
 
 pub(super) fn timeout(table: &TableReader<'_>, call: Duration) -> Duration {
-    let timeout = table.duration("timeout", ANY).unwrap_or(Duration::from_secs(5));
+    let timeout = table.duration("timeout", TIMEOUT_RANGE).unwrap_or(Duration::from_secs(5));
     if timeout >= call {
         table.fault("timeout", format!("must be shorter than server.limits.call, which is {}", show_duration(call)));
     }
     timeout
 }
 
-/// How many sessions a device may have. It has one where that is what the authority counts, whatever it plays.
+/// Reads how many sessions a device may have: one if the authority counts devices.
 pub(super) fn sessions_per_device(table: &TableReader<'_>, unit: Option<SessionUnit>) -> usize {
     let sessions = table.whole("sessions-per-device", 1..=1000).unwrap_or(1);
     if sessions > 1 && unit == Some(SessionUnit::Device) {

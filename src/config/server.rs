@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::limits::limits;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::trusted_proxies::{forwarded_header, trusted_proxies};
 use super::{Endpoint, ForwardedHeader, HostPattern, ServerLimits, TrustedProxies, host_pattern, words};
 
 /// `[server]`: what players connect to.
 #[derive(Debug)]
 pub struct ServerSettings {
-    /// Which header of a trusted proxy names the viewer.
+    /// The header of a trusted proxy that names the viewer.
     pub forwarded_header: ForwardedHeader,
     /// Names that players may call us by, beside addresses and localhost; they matter where `origins` is a list.
     pub host_names: Vec<HostPattern>,
@@ -23,12 +23,12 @@ pub struct ServerSettings {
     /// Cleartext HTTP/1.1; only loopback addresses unless `plain-beyond-loopback = true`.
     pub listen_plain: Vec<SocketAddr>,
     pub origins: AllowedOrigins,
-    /// Those of `listen` and `listen_plain` whose connections begin with a PROXY protocol header.
+    /// Listeners among `listen` and `listen_plain` whose connections begin with a PROXY protocol header.
     pub proxy_protocol: Vec<SocketAddr>,
-    /// How players reach us, without a slash at its end; none: as their `Host` says.
+    /// Base URL by which players reach us, without a slash at its end; `None` takes their `Host`.
     pub public_url: Option<String>,
     pub tls: TlsSettings,
-    /// Who may say for whom it calls.
+    /// Proxies that may name the viewer for whom they call.
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
     pub workers: usize,
@@ -39,12 +39,12 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Client certificates signed by this CA are asked for, and name the device (`mtls`).
     pub client_ca: Option<PathBuf>,
-    /// Whether certificate and key are where `run` makes them if there are none.
+    /// `true` if certificate and key are in the place where `run` makes them if there are none.
     pub is_at_its_usual_place: bool,
     pub key: PathBuf,
 }
 
-/// Which web pages may call us across origins.
+/// Web pages that may call us across origins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AllowedOrigins {
     Any,
@@ -100,7 +100,7 @@ fn check_listeners(table: &TableReader<'_>, listen: &[SocketAddr], plain: &[Sock
     }
 }
 
-/// Those of the list, and the one of `public-url`.
+/// Reads `host-names`, and adds the host of `public-url`.
 fn host_names(table: &TableReader<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
     let mut hosts =
         table.list("host-names", "[\"tv-proxy.home.arpa\"]", host_pattern::host_pattern).unwrap_or_default();

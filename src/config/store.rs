@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 /// `[store]`: whether sessions outlive the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +18,7 @@ pub enum StoreKind {
     Memory,
 }
 
-/// What a stop does with the sessions.
+/// Treatment of sessions when the process stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnExit {
     /// They are given back.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::nearest::nearest;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 /// Every text that can be written; each reason is followed by what the viewer can do about it.
 pub const TEXT_KEYS: [&str; 23] = [
@@ -46,7 +46,7 @@ pub struct ViewerTextSettings {
 /// The texts of one language; those that are missing are told in English.
 #[derive(Debug, Default)]
 pub struct LanguageTexts {
-    /// As it was written: `pt-BR`.
+    /// The tag as it was written: `pt-BR`.
     pub tag: String,
     pub texts: BTreeMap<&'static str, String>,
 }
@@ -63,13 +63,13 @@ impl LanguageTexts {
     }
 }
 
-/// What fits on the screen of an error.
+/// Longest text that fits on the screen of an error.
 const MAX_TEXT_CHARS: usize = 500;
 /// Subtags behind the language: script, region, variant.
 const MAX_SUBTAGS: usize = 3;
 
 /// ISO 639-1, and the one language of many viewers that it does not have.
-const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da \
+const ISO_639_1_LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da \
     de dv dz ee el en eo es et eu fa ff fi fil fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik \
     io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt \
     my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so \
@@ -113,13 +113,18 @@ fn language(table: &TableReader<'_>, tag: String) -> LanguageTexts {
 
 /// A language tag in lower case (RFC 5646, section 2.1).
 fn tag(text: &str) -> Result<String, &'static str> {
-    const WHAT: &str = "must be a language of ISO 639-1, such as \"de\" or \"pt-BR\"";
+    const EXPECTED: &str = "must be a language of ISO 639-1, such as \"de\" or \"pt-BR\"";
     let lower = text.to_ascii_lowercase();
     let mut parts = lower.split('-');
-    let known = parts.next().is_some_and(|primary| LANGUAGES.split_ascii_whitespace().any(|one| one == primary));
+    let known =
+        parts.next().is_some_and(|primary| ISO_639_1_LANGUAGES.split_ascii_whitespace().any(|one| one == primary));
     let fits = |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let subtags: Vec<_> = parts.collect();
-    if known && subtags.len() <= MAX_SUBTAGS && subtags.iter().all(|part| fits(part)) { Ok(lower) } else { Err(WHAT) }
+    if known && subtags.len() <= MAX_SUBTAGS && subtags.iter().all(|part| fits(part)) {
+        Ok(lower)
+    } else {
+        Err(EXPECTED)
+    }
 }
 
 fn text(text: &str) -> Result<String, String> {

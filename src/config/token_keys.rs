@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::{AccountSource, Endpoint, IdentitySource};
 use crate::token::{JwksSource, KeyFault, TokenKeySet, TokenRules};
 
 #[derive(Clone, Debug)]
 pub struct TokenKeySettings {
-    /// Those of files.
+    /// Keys from files.
     pub own: TokenKeySet,
     pub rules: TokenRules,
     pub url: Option<JwksUrl>,
@@ -28,8 +28,8 @@ pub struct JwksUrl {
     pub refresh: Duration,
 }
 
-const REFRESH: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(24);
-const LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
+const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(24);
+const LEEWAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
 
 /// `account` is where the authority looks for accounts.
 pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource]) -> Option<TokenKeySettings> {
@@ -41,12 +41,12 @@ pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource])
     });
     let jwks = table.file_content("jwks-file", |json| TokenKeySet::of_jwks(json, JwksSource::File));
     let url = table.word("jwks-url", jwks_url);
-    let refresh = table.duration("refresh", REFRESH).unwrap_or(Duration::from_hours(1));
+    let refresh = table.duration("refresh", REFRESH_RANGE).unwrap_or(Duration::from_hours(1));
     let ca = table.file("ca");
     let rules = TokenRules {
         audiences: table.list("audience", "[\"player\"]", name).unwrap_or_default(),
         issuer: table.word("issuer", name),
-        leeway: table.duration("leeway", LEEWAY).unwrap_or(Duration::from_secs(30)),
+        leeway: table.duration("leeway", LEEWAY_RANGE).unwrap_or(Duration::from_secs(30)),
     };
     for key in ["ca", "refresh"] {
         if table.has(key) && !table.has("jwks-url") {
@@ -67,12 +67,12 @@ pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource])
     Some(TokenKeySettings { own, rules, url: url.map(|endpoint| JwksUrl { ca, endpoint, refresh }) })
 }
 
-/// What anybody may write is not proven by a token beside it.
+/// Warns of account sources that anybody may write: a token beside them proves nothing.
 fn warn_of_unproven_accounts(authority: &TableReader<'_>, account: &[AccountSource]) {
     let unproven = |rung: &AccountSource| {
         matches!(
             rung,
-            AccountSource::Rung(IdentitySource::Cookie(_) | IdentitySource::Header(_) | IdentitySource::Query(_))
+            AccountSource::Request(IdentitySource::Cookie(_) | IdentitySource::Header(_) | IdentitySource::Query(_))
                 | AccountSource::Device
         )
     };

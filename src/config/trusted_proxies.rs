@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::section::TableReader;
+use super::table_reader::TableReader;
 
 /// `server.trusted-proxies`: addresses and networks (CIDR). Nobody, unless told otherwise.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,7 +25,7 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
-    /// Whether it believes every address there is, so that anybody can claim to be anybody.
+    /// Tells whether every address is trusted, so that anybody can claim to be anybody.
     pub fn trusts_everybody(&self) -> bool {
         self.0.iter().any(|network| network.prefix_len() == 0)
     }
@@ -43,14 +43,14 @@ pub enum ForwardedHeader {
     XForwardedFor,
 }
 
-const FORWARDED_HEADER: [(&str, ForwardedHeader); 3] = [
+const FORWARDED_HEADER_WORDS: [(&str, ForwardedHeader); 3] = [
     ("any", ForwardedHeader::Any),
     ("forwarded", ForwardedHeader::Forwarded),
     ("x-forwarded-for", ForwardedHeader::XForwardedFor),
 ];
 
 pub(super) fn forwarded_header(table: &TableReader<'_>, trusted: &TrustedProxies) -> ForwardedHeader {
-    let header = table.choice("forwarded-header", &FORWARDED_HEADER).unwrap_or_default();
+    let header = table.choice("forwarded-header", &FORWARDED_HEADER_WORDS).unwrap_or_default();
     if header != ForwardedHeader::Any && trusted.is_empty() && !table.has("trusted-proxies") {
         table.fault("forwarded-header", "needs server.trusted-proxies: the header of anybody else is not read");
     }
@@ -68,12 +68,12 @@ pub(super) fn trusted_proxies(table: &TableReader<'_>) -> TrustedProxies {
 
 /// An address, or a network as CIDR. One of IPv4-mapped addresses is the IPv4 network that it stands for.
 fn network(text: &str) -> Result<IpNet, String> {
-    const WHAT: &str = "must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"";
+    const EXPECTED: &str = "must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"";
     let read = || Some(if text.contains('/') { text.parse().ok()? } else { IpNet::from(text.parse::<IpAddr>().ok()?) });
-    let network: IpNet = read().ok_or(WHAT)?;
+    let network: IpNet = read().ok_or(EXPECTED)?;
     let IpNet::V6(six) = network else { return Ok(network) };
     match (six.addr().to_ipv4_mapped(), six.prefix_len().checked_sub(96)) {
-        (Some(four), Some(prefix)) => Ipv4Net::new(four, prefix).map(IpNet::V4).map_err(|_| WHAT.to_owned()),
+        (Some(four), Some(prefix)) => Ipv4Net::new(four, prefix).map(IpNet::V4).map_err(|_| EXPECTED.to_owned()),
         (Some(_), None) | (None, _) => Ok(network),
     }
 }

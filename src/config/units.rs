@@ -1,33 +1,35 @@
 //! Durations (`"250ms"`, `"30s"`, `"10m"`, `"24h"`) and sizes (`"512B"`, `"64KiB"`, `"1MiB"`).
 //!
-//! One whole number and one unit, nothing else: a bare number is refused, because nobody can tell
+//! An amount is one whole number and one unit, nothing else: a bare number is refused, because nobody can tell
 //! seconds from milliseconds by looking at it.
 
 use std::time::Duration;
 
 /// A year. Longer says nothing more, and deadlines computed from it cannot overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(8760);
+pub(super) const MAX_DURATION: Duration = Duration::from_hours(8760);
 
-const DURATIONS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-const SIZES: [(&str, u64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const SIZE_UNITS: [(&str, u64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// # Errors
 /// Says what to write instead.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let number = match split(text, &DURATIONS) {
+    let number = match split(text, &DURATION_UNITS) {
         AmountParts::Bare => {
             return Err(format!("has no unit: write \"{text}ms\", \"{text}s\", \"{text}m\" or \"{text}h\""));
         }
         AmountParts::Good(milliseconds) => milliseconds.map(Duration::from_millis),
         AmountParts::Odd => return Err("must be a whole number with ms, s, m or h, such as \"30s\"".to_owned()),
     };
-    number.filter(|duration| *duration <= LONGEST).ok_or_else(|| format!("must be at most {}", show_duration(LONGEST)))
+    number
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or_else(|| format!("must be at most {}", show_duration(MAX_DURATION)))
 }
 
 /// # Errors
 /// Says what to write instead.
 pub(super) fn size(text: &str) -> Result<usize, String> {
-    let number = match split(text, &SIZES) {
+    let number = match split(text, &SIZE_UNITS) {
         AmountParts::Bare => return Err(format!("has no unit: write \"{text}B\", \"{text}KiB\" or \"{text}MiB\"")),
         AmountParts::Good(bytes) => bytes.and_then(|bytes| usize::try_from(bytes).ok()),
         AmountParts::Odd => return Err("must be a whole number with B, KiB or MiB, such as \"64KiB\"".to_owned()),
@@ -35,20 +37,20 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "is too large".to_owned())
 }
 
-/// In the largest unit that needs no fraction; [`duration`] reads it back.
+/// Shows a duration in the largest unit that needs no fraction; [`duration`] reads it back.
 pub(super) fn show_duration(duration: Duration) -> String {
-    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
 }
 
-/// In the largest unit that needs no fraction; [`size`] reads it back.
+/// Shows a size in the largest unit that needs no fraction; [`size`] reads it back.
 pub(super) fn show_size(bytes: usize) -> String {
-    show(u64::try_from(bytes).unwrap_or(u64::MAX), &SIZES)
+    show(u64::try_from(bytes).unwrap_or(u64::MAX), &SIZE_UNITS)
 }
 
 enum AmountParts {
     /// A number alone.
     Bare,
-    /// In the smallest unit; none when it does not fit.
+    /// The amount in the smallest unit; `None` if it does not fit.
     Good(Option<u64>),
     Odd,
 }
@@ -151,7 +153,7 @@ mod tests {
         #[test]
         fn no_text_is_too_odd(text in ".*", number in "[0-9]{0,30}", unit in "(ms|s|m|h|B|KiB|MiB|.)") {
             for text in [text, format!("{number}{unit}")] {
-                prop_assert!(duration(&text).is_ok_and(|time| time <= LONGEST) || duration(&text).is_err());
+                prop_assert!(duration(&text).is_ok_and(|time| time <= MAX_DURATION) || duration(&text).is_err());
                 let _ = size(&text);
             }
         }

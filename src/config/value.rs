@@ -1,4 +1,4 @@
-//! One value before anybody has said what type it should have.
+//! Values before anybody has said what type they should have.
 //!
 //! A value of the file has a type of its own, which must be the right one. A value of the
 //! environment is text and takes the type that its key asks for; it may also be written as TOML.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What stands for the viewer's address.
-const PLACE: &str = "{viewer-address}";
+/// The placeholder of the viewer's address.
+const ADDRESS_PLACEHOLDER: &str = "{viewer-address}";
 
 /// Written anew for each call, in place of the player's own of that name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,10 +19,10 @@ impl ViewerHeader {
     /// # Errors
     /// What should be written instead.
     pub(super) fn new(name: HeaderName, template: &str) -> Result<Self, String> {
-        let texts: Vec<_> = template.split(PLACE).map(str::to_owned).collect();
+        let texts: Vec<_> = template.split(ADDRESS_PLACEHOLDER).map(str::to_owned).collect();
         let plain = texts.iter().all(|text| !text.contains(['{', '}']) && HeaderValue::from_str(text).is_ok());
         if texts.len() < 2 || !plain {
-            return Err(format!("must hold {PLACE} behind the colon, and no other braces"));
+            return Err(format!("must hold {ADDRESS_PLACEHOLDER} behind the colon, and no other braces"));
         }
         Ok(Self { name, texts })
     }

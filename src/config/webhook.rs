@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use super::authority::names;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct WebhookSettings {
     pub name: String,
     /// Signs what is sent.
     pub secret: Option<Secret>,
-    /// One delivery.
+    /// Bounds one delivery.
     pub timeout: Duration,
     pub url: Endpoint,
 }

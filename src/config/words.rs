@@ -1,6 +1,6 @@
 //! Words that several tables have: an address, a label, an origin, `word:NAME`.
 //!
-//! One function per word, from text to its type or to what should be written instead. None of
+//! Each word has a function, from text to its type or to what should be written instead. None of
 //! them repeats the text, which may hold a secret.
 
 use std::net::SocketAddr;

@@ -81,7 +81,7 @@ impl SessionAccount {
                     is_proven = config.account.len() == 1;
                     Some(name.clone())
                 }
-                AccountSource::Rung(rung) => {
+                AccountSource::Request(rung) => {
                     is_proven = match rung {
                         IdentitySource::TokenClaim(_) => config.token_keys.is_some(),
                         IdentitySource::Peer => true,

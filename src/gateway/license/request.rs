@@ -289,7 +289,7 @@ pub(in crate::gateway) fn our_names<'a>(route: &'a Route, authority: Option<&'a 
     let config = authority.and_then(Authority::counter).map(|counter| counter.config());
     let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
         AccountSource::Device | AccountSource::Fixed(_) => None,
-        AccountSource::Rung(rung) => Some(rung),
+        AccountSource::Request(rung) => Some(rung),
     });
     let groups =
         config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));

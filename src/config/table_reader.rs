@@ -1,4 +1,4 @@
-//! One table of the sheet: finds its keys and its tables, gives typed readings, and puts a fault where it belongs.
+//! Reads one table of the document: finds its keys and its tables, gives typed readings, and puts a fault where it belongs.
 //!
 //! A variable of the environment wins over the file. Each typed reading gives a value of the wanted type, or records a
 //! fault and gives none, so that the next key is read all the same. Called by the readers of the tables.
@@ -14,15 +14,15 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::ConfigFault;
+use super::document::{ConfigDocument, join};
 use super::environment::variable;
 use super::fault::KeyPlace;
-use super::sheet::{ConfigDocument, join};
 use super::units;
 use super::value::{ListEntry, SettingValue};
 use crate::secret::Secret;
 
 pub(super) struct TableReader<'a> {
-    /// Of the table's header.
+    /// Line of the table's header.
     line: Option<usize>,
     pub(super) path: String,
     pub(super) sheet: &'a ConfigDocument<'a>,
@@ -114,7 +114,7 @@ impl<'a> TableReader<'a> {
         self.sheet.warn(self.at(key, what.into()));
     }
 
-    /// Where `key` was set, for a fault that only shows when its file is read.
+    /// Returns the place where `key` was set, for a fault that only shows when its file is read.
     pub(super) fn place(&self, key: &str) -> KeyPlace {
         let ConfigFault { key, line, .. } = self.at(key, String::new());
         KeyPlace { key, line }
@@ -129,7 +129,7 @@ impl<'a> TableReader<'a> {
         ConfigFault { key: path, line, what }
     }
 
-    /// Whether the file has this table at all, empty or not.
+    /// Tells whether the file has this table, empty or not.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()
     }
@@ -152,12 +152,12 @@ impl<'a> TableReader<'a> {
         self.find(key).is_some()
     }
 
-    /// Whether `key` is this very word.
+    /// Tells whether `key` is this very word.
     pub(super) fn is(&self, key: &str, word: &str) -> bool {
         self.find(key).is_some_and(|value| value.text().is_ok_and(|text| text == word))
     }
 
-    /// Whether a string stands where there could be a table.
+    /// Tells whether a string stands where there could be a table.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.written(key).is_some_and(|(_, value)| value.is_str())
     }
@@ -194,12 +194,12 @@ impl<'a> TableReader<'a> {
 }
 
 impl TableReader<'_> {
-    /// Whatever text `read` makes sense of.
+    /// Reads any text that `read` understands.
     pub(super) fn word<T, E: Display>(&self, key: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         self.value(key, |value| read(&value.text()?).map_err(|what| what.to_string()))
     }
 
-    /// One of a few words.
+    /// Reads one of a few words.
     pub(super) fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
         self.word(key, |text| {
             let found = words.iter().find(|(word, _)| *word == text);
@@ -287,7 +287,7 @@ impl TableReader<'_> {
         Some(file)
     }
 
-    /// What `read` makes of the content of the file that `key` names.
+    /// Reads the content of the file that `key` names.
     pub(super) fn file_content<T, E: Display>(&self, key: &str, read: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {
         let path = self.file(key)?;
         self.word(key, |_| read_bounded(&path).and_then(|content| read(&content).map_err(|what| what.to_string())))

@@ -1,6 +1,6 @@
-//! The sheet: the file's tables with their places, the environment over them, and the faults.
+//! The configuration document: the file's tables with their places, the environment over them, and the faults.
 //!
-//! The readers in `check` ask for keys by name through a [`TableReader`], and the sheet remembers what
+//! The readers of the tables ask for keys by name through a [`TableReader`], and the document remembers what
 //! was asked for: what stands in the file or the environment and nobody asked for is unknown. So
 //! the readers are the schema, there is no second list of keys, and one fault hides no other.
 
@@ -15,7 +15,7 @@ use super::environment::{EnvironmentVariables, variable};
 use super::fault::{KeyPlace, NamedFiles};
 use super::load::kinds_that_have;
 use super::nearest::nearest;
-use super::section::TableReader;
+use super::table_reader::TableReader;
 use super::{ConfigFault, ConfigFaults};
 use crate::secret::scrub;
 
@@ -106,7 +106,7 @@ impl<'a> ConfigDocument<'a> {
         self.files.take()
     }
 
-    /// What is allowed, and hardly meant.
+    /// Takes the warnings: settings that are allowed, and hardly meant.
     pub(super) fn take_warnings(&self) -> ConfigFaults {
         ConfigFaults::sorted(self.warnings.take())
     }
@@ -116,7 +116,7 @@ impl<'a> ConfigDocument<'a> {
         self.asked.borrow().iter().map(|path| without_indices(path)).collect()
     }
 
-    /// Whether a key or a table of this path, without indices, was asked for.
+    /// Tells whether a key or a table of this path, without indices, was asked for.
     pub(super) fn knows(&self, path: &str) -> bool {
         let (asked, tables) = (self.asked.borrow(), self.tables.borrow());
         asked.iter().chain(tables.iter()).any(|known| without_indices(known) == path)
@@ -145,7 +145,7 @@ impl<'a> ConfigDocument<'a> {
         }
     }
 
-    /// What is neither a table nor a list of tables became a fault when it was asked for.
+    /// A value that is neither a table nor a list of tables became a fault when it was asked for.
     fn judge_tables(&self, path: &str, value: &DeValue<'_>) {
         match value {
             DeValue::Array(array) => {
@@ -224,7 +224,7 @@ fn name_in<'k>(path: &str, known: &'k str) -> Option<&'k str> {
     (!name.contains(['.', '['])).then_some(name)
 }
 
-/// How the head of a table is written: `[[route]]`, `[route.body]`.
+/// Writes the head of a table: `[[route]]`, `[route.body]`.
 fn header(path: &str) -> String {
     let name = without_indices(path);
     if path.ends_with(']') { format!("[[{name}]]") } else { format!("[{name}]") }
