@@ -104,6 +104,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_says_whether_it_wants_a_session() {
+        for (claims, wants) in [
+            (r#"{"sessionControl":{}}"#, true),
+            (r#"{"contentRights":[{"sessionControl":{"sessionControlEnabled":true}}]}"#, true),
+            (r#"{"contentRights":[{"sessionControl":{"sessionControlEnabled":false}}]}"#, false),
+            (r#"{"sessionControl":{"sessionControlEnabled":false}}"#, false),
+            (r#"{"sessionControl":{"sessionControlEnabled":"false"}}"#, true),
+            (r#"{"contentRights":[{"contentId":"c"}]}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(TokenClaims::peek(&jwt(claims)).unwrap().wants_session(), wants, "{claims}");
+        }
+    }
+
+    #[test]
     fn claims_are_found_by_path() {
         let token = jwt(r#"{"exp":1700000060,"device":{"accountId":"a1"},"contentRights":[{"contentId":"c1"}],"n":7}"#);
         for text in

@@ -242,6 +242,22 @@ mod tests {
     use super::*;
     use crate::tests::cost;
 
+    /// Apps write there what they like.
+    #[test]
+    fn custom_data_that_is_no_token_asks_for_no_session() {
+        let jwt = |claims: &str| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+        for (data, asks) in [
+            ("what-an-app-says".to_owned(), false),
+            ("a.b.c.d.e".to_owned(), false),
+            (jwt("{}"), false),
+            (jwt(r#"{"sessionControl":{}}"#), true),
+            (format!("{}.a2V5.aXY.Y2lwaGVydGV4dA.dGFn", URL_SAFE_NO_PAD.encode(r#"{"alg":"dir"}"#)), true),
+        ] {
+            let custom = Secret::new(data.clone());
+            assert_eq!(asks_beside(&[], &HeaderMap::new(), None, Some(&custom)), asks, "{data}");
+        }
+    }
+
     fn peer() -> Peer {
         let address = "192.0.2.7".parse().unwrap();
         let (limits, ties) = Default::default();

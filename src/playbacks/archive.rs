@@ -46,6 +46,7 @@ mod tests {
     use super::super::tests::registration;
     use super::*;
     use crate::clock::Clock;
+    use crate::secret::Fingerprint;
 
     /// The ids that are written down, and how often anything was.
     #[derive(Clone, Default)]
@@ -80,6 +81,20 @@ mod tests {
         assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([used]));
         assert!(registrations.find(now + Registrations::LIFE, used).is_none());
         assert!(paper.0.lock().unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_gives_way_to_others_of_its_network_is_not_written_down_any_more() {
+        let paper = Paper::default();
+        let (registrations, now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
+        let mut displaced = Vec::new();
+        while displaced.is_empty() {
+            displaced = registrations.insert_of(now, Fingerprint(1), registration());
+            assert!(registrations.len() < Registrations::MOST / 2, "none gives way");
+        }
+        let paper = paper.0.lock().unwrap();
+        assert_eq!(paper.0.len(), registrations.len());
+        assert!(displaced.iter().all(|id| !paper.0.contains(id)));
     }
 
     #[test]

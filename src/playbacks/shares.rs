@@ -58,3 +58,33 @@ impl NetworkShares {
         displaced
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::registration;
+    use super::*;
+
+    #[test]
+    fn networks_whose_playbacks_are_forgotten_are_forgotten_too() {
+        let mut shares = NetworkShares::default();
+        for network in 0..=NetworkShares::MAX_IDS as u64 {
+            shares.note(Fingerprint(network), PlaybackId::random(), |_| false);
+        }
+        assert_eq!((shares.ids.len(), shares.total), (1, 1));
+    }
+
+    #[test]
+    fn what_is_displaced_counts_no_more() {
+        let (mut shares, mut generations) = <(NetworkShares, Generations<Registration>)>::default();
+        let registration = Arc::new(registration());
+        for _ in 0..=Registrations::MAX_OF_NETWORK + NetworkShares::SLACK {
+            let id = PlaybackId::random();
+            generations.insert(id, registration.clone());
+            shares.note(Fingerprint(1), id, |_| true);
+        }
+        assert_eq!(shares.displace(Fingerprint(1), &mut generations).len(), NetworkShares::SLACK + 1);
+        assert_eq!((shares.total, shares.ids[&Fingerprint(1)].len()), (Registrations::MAX_OF_NETWORK, shares.total));
+    }
+}

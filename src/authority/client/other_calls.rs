@@ -208,6 +208,7 @@ mod tests {
             (Met::Reset, OtherCalls::Silent),
             (Met::Resolve, OtherCalls::Silent),
             (Met::Slow { phase: Phase::Head }, OtherCalls::Silent),
+            (Met::Tls("no trust".into()), OtherCalls::Silent),
             (Met::TooLarge, OtherCalls::Answered),
         ] {
             assert_eq!(OtherCalls::of(&Err(met.clone())), expected, "{met:?}");

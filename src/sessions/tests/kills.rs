@@ -160,6 +160,17 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
     stage.tasks.stop();
 }
 
+/// Until its content token expires, whatever the route says; what an operator wants, at least as long as the route says.
+#[tokio::test]
+async fn a_kill_is_remembered_for_as_long_as_the_token_of_the_session_is_good() {
+    let stage = Stage::new(Policy { kill_memory: HOUR, ..Policy::default() });
+    let card = Card { kill_memory: Some(HOUR * 5), ..Card::clone(&stage.card) };
+    let (of_token, of_route) = (card.policy(), stage.card.policy());
+    assert_eq!((of_token.kill_memory, of_token.operator_kill_memory), (HOUR * 5, HOUR));
+    assert_eq!((of_route.kill_memory, of_route.operator_kill_memory), (HOUR, HOUR));
+    stage.tasks.stop();
+}
+
 /// Whichever of them is forgiven first.
 #[tokio::test]
 async fn a_token_that_two_devices_were_killed_with_stays_killed_until_both_are_forgiven() {

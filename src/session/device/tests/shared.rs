@@ -557,6 +557,23 @@ fn a_picture_ends_as_its_own_route_says_whoevers_call_opened_the_session() {
     assert!(house.find(opens).session.is_active());
 }
 
+/// For as long as a picture's own content token may be presented.
+#[test]
+fn a_kill_of_all_pictures_is_remembered_of_each_for_its_own_time() {
+    let mut house = House::new();
+    let memories = [SECOND * 60, SECOND * 600];
+    let pictures = memories.map(|memory| {
+        house.policy.kill_memory = memory;
+        house.play(LICENSE.with(memory.as_secs()))
+    });
+    house.policy.kill_memory = SECOND * 30;
+    house.deliver(pictures[0], Input::Kill(reason()));
+    for (id, memory) in pictures.into_iter().zip(memories) {
+        let State::Killed { until, .. } = house.find(id).session.state() else { panic!("it plays on") };
+        assert_eq!(*until, house.now + memory);
+    }
+}
+
 #[test]
 fn what_is_opened_for_a_shared_session_is_nobodys_spare() {
     let mut house = House::new();
