@@ -35,24 +35,16 @@ pub struct AuthorizeRouteSettings {
     pub viewer_headers: Vec<ViewerHeader>,
 }
 
-/// `paths` are those of all routes.
 pub(super) fn authorize(
     table: &TableReader<'_>,
     path: Option<String>,
-    paths: &[Option<String>],
     frame: &RouteContext<'_>,
 ) -> Option<AuthorizeRouteSettings> {
     table.need("authorize-url", "write the URL of the app's own authorization service");
     table.need("authority", "name the [[authority]] that grants what is authorized here");
     let url = table.word("authorize-url", Endpoint::parse);
     let places = |key| table.list(key, "[\"data.playback.url\"]", json_path).unwrap_or_default();
-    let route = |key: &str| {
-        let route = table.word(key, route::route_path)?;
-        if paths.iter().all(Option::is_some) && !paths.contains(&Some(route.clone())) {
-            table.fault(key, "is not the path of any [[route]]");
-        }
-        Some(route)
-    };
+    let route = |key: &str| table.word(key, route::route_path);
     let (headers, viewer_headers) = upstream_headers(table, "[\"x-authorization\"]");
     let authority = authority(table, frame.authorities);
     let authorize = AuthorizeRouteSettings {

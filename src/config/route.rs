@@ -108,11 +108,21 @@ const KIND_WORDS: [(&str, RouteKindWord); 3] =
 const RETRIED_CALLS_WORDS: [(&str, RetriedCalls); 3] =
     [("all", RetriedCalls::All), ("none", RetriedCalls::None), ("renewals", RetriedCalls::Renewals)];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 enum RouteKindWord {
     Authorize,
     License,
     Media,
+}
+
+impl RouteKindWord {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::License => "license",
+            Self::Media => "media",
+        }
+    }
 }
 
 /// The rest of the configuration, against which a route is checked.
@@ -157,17 +167,69 @@ pub(super) fn routes(
         paths.push(path);
     }
     let (mut routes, mut authorizes) = (Vec::new(), Vec::new());
+    let mut named_routes = Vec::new();
     for (table, path) in tables.iter().zip(paths.iter().cloned()) {
         check_urls(table, &["authorize-url", "license-server", "origin"], frame.listeners);
-        let kind = table.choice("kind", &KIND_WORDS);
-        match kind.unwrap_or(RouteKindWord::License) {
-            RouteKindWord::Authorize => authorizes.push(authorize(table, path, &paths, frame)),
+        let kind = table.choice("kind", &KIND_WORDS).unwrap_or(RouteKindWord::License);
+        let authority = table.word("authority", |name| Ok::<_, String>(name.to_owned()));
+        named_routes.push(NamedRoute { authority, kind, path: path.clone() });
+        match kind {
+            RouteKindWord::Authorize => authorizes.push(authorize(table, path, frame)),
             RouteKindWord::License => routes.push(license_route(table, path, frame)),
             RouteKindWord::Media => routes.push(media_route(table, path, frame)),
         }
     }
+    for (table, route) in tables.iter().zip(&named_routes) {
+        let named: &[(&str, RouteKindWord)] = match route.kind {
+            RouteKindWord::Authorize => {
+                &[("license-route", RouteKindWord::License), ("media-route", RouteKindWord::Media)]
+            }
+            RouteKindWord::License => &[],
+            RouteKindWord::Media => &[("license-route", RouteKindWord::License)],
+        };
+        named.iter().for_each(|(key, wanted)| check_named_route(table, key, *wanted, route, &named_routes));
+    }
     let routes = routes.into_iter().collect::<Option<Vec<_>>>().filter(|_| !tables.is_empty());
     routes.zip(authorizes.into_iter().collect())
+}
+
+/// A route as others may name it.
+struct NamedRoute {
+    authority: Option<String>,
+    kind: RouteKindWord,
+    path: Option<String>,
+}
+
+/// Checks the route to which `route` sends players by `key`: it must be there, of the wanted kind, and before the same
+/// authority.
+fn check_named_route(
+    table: &TableReader<'_>,
+    key: &str,
+    wanted: RouteKindWord,
+    route: &NamedRoute,
+    routes: &[NamedRoute],
+) {
+    let named = table.word(key, |text| Ok::<_, String>(text.to_owned()));
+    // A whole URL leads to a server that is not ours.
+    let Some(named) = named.filter(|name| name.starts_with('/')) else {
+        return;
+    };
+    let Some(found) = routes.iter().find(|route| route.path.as_ref() == Some(&named)) else {
+        if routes.iter().all(|route| route.path.is_some()) {
+            table.fault(key, "is not the path of any [[route]]");
+        }
+        return;
+    };
+    let is_elsewhere = || match (&found.authority, &route.authority) {
+        (Some(one), Some(other)) => one != other && route.kind == RouteKindWord::Media,
+        _ => false,
+    };
+    if found.kind != wanted {
+        let [is, wanted] = [found.kind, wanted].map(RouteKindWord::word);
+        table.fault(key, format!("is the path of a route of kind \"{is}\"; name one of kind \"{wanted}\""));
+    } else if is_elsewhere() {
+        table.fault(key, "is the path of a route with another authority, which would not know this one's sessions");
+    }
 }
 
 /// The fields that license routes and media routes have in common, before those of the route's own kind.

@@ -33,6 +33,24 @@ fn each_fault_has_its_line_its_key_and_advice() {
             ],
         ),
         (
+            "[[authority]]\nname = \"a\"\nkind = \"embedded\"\n[[authority]]\nname = \"b\"\nkind = \"embedded\"\n\
+             [[route]]\npath = \"/drm\"\nlicense-server = \"https://l.example\"\nauthority = \"a\"\n\
+             [[route]]\npath = \"/one\"\nkind = \"media\"\norigin = \"https://o.example\"\nlicense-route = \"/licence\"\n\
+             [[route]]\npath = \"/two\"\nkind = \"media\"\norigin = \"https://o.example\"\nlicense-route = \"/one\"\n\
+             [[route]]\npath = \"/three\"\nkind = \"media\"\norigin = \"https://o.example\"\nauthority = \"b\"\n\
+             license-route = \"/drm\"\n\
+             [[route]]\npath = \"/four\"\nkind = \"media\"\norigin = \"https://o.example\"\nauthority = \"a\"\n\
+             license-route = \"/drm\"\n\
+             [[route]]\npath = \"/five\"\nkind = \"media\"\norigin = \"https://o.example\"\n\
+             license-route = \"https://l.example/x\"",
+            &[
+                "line 15: route[1].license-route: is not the path of any [[route]]",
+                "line 20: route[2].license-route: is the path of a route of kind \"media\"; name one of kind \"license\"",
+                "line 26: route[3].license-route: is the path of a route with another authority, \
+                 which would not know this one's sessions",
+            ],
+        ),
+        (
             "[server]\ntrusted-proxies = [\n  \"10.0.0.2\",\n  \"proxy.example\",\n  \"10.0.0.0/33\",\n]\n\
              forwarded-header = \"x-real-ip\"\nproxy-protocol = [\"0.0.0.0:8443\"]",
             &[
