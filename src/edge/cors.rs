@@ -22,6 +22,8 @@ use crate::secret::clean_name;
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Of what a browser fetches before anybody has asked for it.
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, soapaction, authorization, nv-authorizations, cmcd-object, cmcd-request, cmcd-session, cmcd-status",
@@ -195,10 +197,10 @@ pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: 
     !elsewhere && (is_own || is_public)
 }
 
-/// Whether a request comes from a browser's page, by what only browsers write and pages cannot take away, or
-/// what a picture, a frame or a link asks for.
+/// Whether a request comes from a browser's page, by what only browsers write and pages cannot take away, or what a
+/// picture, a frame or a link asks for.
 pub fn has_browser_headers(request: &HeaderMap) -> bool {
-    let fetches = request.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    let fetches = request.keys().any(|name| name.as_str().starts_with("sec-fetch-") || name == SEC_PURPOSE);
     fetches || request.contains_key(ORIGIN) || request.contains_key(REFERER) || asks_for_a_page_or_picture(request)
 }
 
@@ -382,6 +384,8 @@ mod tests {
         for (name, value, browser) in [
             ("sec-fetch-mode", "no-cors", true),
             ("sec-fetch-site", "none", true),
+            ("sec-purpose", "prefetch", true),
+            ("sec-ch-ua", "\"Chromium\"", false),
             ("origin", "null", true),
             ("referer", "https://tv.example/", true),
             ("accept", "image/avif,image/webp,*/*;q=0.8", true),

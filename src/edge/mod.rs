@@ -108,7 +108,7 @@ pub trait Handler: Send + Sync + 'static {
         _path: &str,
         _error: &str,
         _incident: &str,
-        _accept_language: Option<&HeaderValue>,
+        _accept_language: &[HeaderValue],
     ) -> Option<ViewerPage> {
         None
     }

@@ -3,7 +3,7 @@
 //! The edge knows by which name the call came, and the handler where its pages are. A name that we do not answer to is
 //! never written into a reply: then the page is named by its path alone.
 
-use http::header::{ACCEPT_LANGUAGE, HOST};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 
@@ -13,6 +13,10 @@ use super::{Handler, Sending};
 /// A page that tells a viewer of a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ViewerPage {
+    /// What happened, in the viewer's language; `None` for the refusal's own words.
+    pub detail: Option<String>,
+    /// Tag of the language of `detail` and `title` (RFC 5646).
+    pub language: String,
     /// Rooted.
     pub path: String,
     pub title: String,
@@ -20,7 +24,8 @@ pub struct ViewerPage {
 
 /// What must be known of a request if it is refused.
 pub(super) struct AskedCall {
-    accept_language: Option<HeaderValue>,
+    /// Each line of the header.
+    accept_language: Vec<HeaderValue>,
     host: Option<HeaderValue>,
     /// Whether its name for us is one to be repeated: not before it has been looked at.
     pub(super) is_addressed: bool,
@@ -32,18 +37,21 @@ pub(super) struct AskedCall {
 impl AskedCall {
     pub(super) fn of(parts: &Parts, tls: bool) -> Self {
         let header = |name| parts.headers.get(name).cloned();
-        let (accept_language, host) = (header(ACCEPT_LANGUAGE), header(HOST));
+        let host = header(HOST);
+        let accept_language = parts.headers.get_all(ACCEPT_LANGUAGE).into_iter().cloned().collect();
         Self { accept_language, host, is_addressed: false, method: parts.method.clone(), tls, uri: parts.uri.clone() }
     }
 
     /// Adds the page to the body of a refusal, if the handler has one.
     pub(super) fn help(&self, handler: &dyn Handler, public_url: Option<&str>, reply: &mut Response<Sending>) {
         let Some(trace) = reply.extensions().get::<RefusalTrace>() else { return };
-        let page = handler.viewer_page(self.uri.path(), trace.error, &trace.incident, self.accept_language.as_ref());
+        let page = handler.viewer_page(self.uri.path(), trace.error, &trace.incident, &self.accept_language);
         let Some(page) = page else { return };
         let href = format!("{}{}", self.base(public_url).unwrap_or_default(), page.path);
-        let body = trace.body(&href, Some(&page.title));
+        let body = trace.body(&page, &href);
         *reply.body_mut() = Sending::Whole(body.into());
+        let language = HeaderValue::try_from(page.language).ok();
+        reply.headers_mut().extend(language.map(|language| (CONTENT_LANGUAGE, language)));
     }
 
     /// How its player reaches us.

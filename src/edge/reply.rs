@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::ReplyBody;
+use super::refusal_help::ViewerPage;
 use crate::ids::Incident;
 
 /// Carries the incident where a script may read it.
@@ -50,9 +51,9 @@ pub(super) struct RefusalTrace {
 }
 
 impl RefusalTrace {
-    /// The refusal's body, with a URL where the caller gets on.
-    pub(super) fn body(&self, href: &str, title: Option<&str>) -> Bytes {
-        self.refusal.body(&self.incident, Some(href), title)
+    /// The refusal's body, which leads to a page that tells more, in the page's language; `href` is the page's URL.
+    pub(super) fn body(&self, page: &ViewerPage, href: &str) -> Bytes {
+        self.refusal.body(&self.incident, page.detail.as_deref(), Some(href), Some(&page.title))
     }
 }
 
@@ -70,10 +71,10 @@ impl Refusal {
         (self.told(incident, href), trace)
     }
 
-    fn body(self, incident: &str, href: Option<&str>, title: Option<&str>) -> Bytes {
+    fn body(self, incident: &str, detail: Option<&str>, href: Option<&str>, title: Option<&str>) -> Bytes {
         let mut text = serde_json::json!({
             "type": "about:blank", "title": self.status.canonical_reason(), "status": self.status.as_u16(),
-            "error": self.error, "detail": self.detail, "incident": incident,
+            "error": self.error, "detail": detail.unwrap_or(self.detail), "incident": incident,
         });
         if let Some(text) = text.as_object_mut() {
             let help = [("href", href), ("hrefTitle", title)].into_iter();
@@ -84,7 +85,7 @@ impl Refusal {
 
     fn told(self, incident: Incident, href: Option<&str>) -> Response<ReplyBody> {
         let incident = incident.to_string();
-        let mut reply = json(self.status, self.body(&incident, href, None));
+        let mut reply = json(self.status, self.body(&incident, None, href, None));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Ok(incident) = HeaderValue::try_from(incident) {
             reply.headers_mut().insert(INCIDENT, incident);

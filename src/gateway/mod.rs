@@ -30,7 +30,7 @@ pub use self::identity::watch::IdentityWatch;
 pub use self::license::single_flight::SingleFlight;
 pub use self::media::MediaMemory;
 pub use self::refusal::slot_tickets::SlotTickets;
-use self::refusal::viewer_texts::ViewerTexts;
+use self::refusal::viewer_texts::{ViewerTexts, key_of};
 pub use self::restore::rung;
 use self::route::LicenseRoute;
 pub use self::route::{ConfiguredRoutes, Routes};
@@ -89,12 +89,17 @@ impl Handler for Arc<Gateway> {
         path: &str,
         error: &str,
         incident: &str,
-        accept_language: Option<&HeaderValue>,
+        accept_language: &[HeaderValue],
     ) -> Option<ViewerPage> {
         let routes = self.routes.load();
         let route = routes.find(path).map(|(route, _)| &**route);
-        let title = ViewerTexts::wished(&routes.texts, accept_language).text("page-title").to_owned();
-        Some(ViewerPage { path: refusal::page::path_of(route, error, incident), title })
+        let texts = ViewerTexts::wished(&routes.texts, accept_language);
+        Some(ViewerPage {
+            detail: texts.own(key_of(error)).map(str::to_owned),
+            language: texts.tag().to_owned(),
+            path: refusal::page::path_of(route, error, incident),
+            title: texts.text("page-title").to_owned(),
+        })
     }
 }
 

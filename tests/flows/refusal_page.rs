@@ -11,7 +11,7 @@ use crate::web::Reply;
 /// As every scripted player calls the proxy.
 const OURS: &str = "http://proxy.test";
 const GERMAN: &str = "[texts.de]\nsession-killed = \"Ihr Anbieter hat <b>beendet</b>.\"\nlimit-reached = \"Zu viele.\"\n\
-                      page-title = \"Warum?\"\n";
+                      page-title = \"Warum?\"\nsession-ended = \"Vorbei.\"\nrefused = \"Nein.\"\n";
 
 /// One household with one place.
 fn household(server: &Upstream, lines: &str) -> Script {
@@ -234,6 +234,9 @@ async fn every_refusal_leads_to_a_page_that_can_be_read() {
         assert_eq!(refused.header("content-type"), "application/problem+json", "{error}");
         let told = refused.json();
         assert_eq!(told["hrefTitle"], "Warum?", "{told}");
+        let is_over = matches!(error, "playback_missing" | "unknown_playback");
+        assert_eq!(told["detail"], if is_over { "Vorbei." } else { "Nein." }, "{error}");
+        assert_eq!(refused.header("content-language"), "de", "{error}");
         let href = told["href"].as_str().unwrap_or_else(|| panic!("no href in {told}"));
         // A name that is not ours is not repeated.
         let is_addressed = !matches!(error, "host_invalid" | "host_refused");

@@ -69,13 +69,16 @@ pub(in crate::gateway) fn advice_of(key: &str) -> String {
 
 impl<'a> ViewerTexts<'a> {
     pub(in crate::gateway) fn choose(texts: &'a ViewerTextSettings, headers: &HeaderMap) -> Self {
-        Self::wished(texts, headers.get(ACCEPT_LANGUAGE))
+        Self::wished(texts, headers.get_all(ACCEPT_LANGUAGE))
     }
 
-    /// `wished`: a value of `Accept-Language`.
-    pub(in crate::gateway) fn wished(texts: &'a ViewerTextSettings, wished: Option<&HeaderValue>) -> Self {
-        let wished = wished.and_then(|wished| wished.to_str().ok()).unwrap_or_default();
-        let found = ranges(wished).into_iter().find_map(|range| lookup(texts, range));
+    /// `wished`: the lines of `Accept-Language`.
+    pub(in crate::gateway) fn wished<'h>(
+        texts: &'a ViewerTextSettings,
+        wished: impl IntoIterator<Item = &'h HeaderValue>,
+    ) -> Self {
+        let lines = wished.into_iter().filter_map(|line| line.to_str().ok());
+        let found = ranges(lines).into_iter().find_map(|range| lookup(texts, range));
         Self { language: found.unwrap_or_else(|| texts.languages.get(&texts.default)) }
     }
 
@@ -96,13 +99,14 @@ impl<'a> ViewerTexts<'a> {
 }
 
 /// What is wanted, best first (RFC 9110, section 12.5.4).
-fn ranges(wished: &str) -> Vec<&str> {
-    let mut ranges: Vec<_> = wished
-        .split(',')
+fn ranges<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<&'h str> {
+    let mut ranges: Vec<_> = lines
+        .flat_map(|line| line.split(','))
         .take(MAX_RANGES)
         .filter_map(|wish| {
             let (range, weight) = wish.split_once(';').unwrap_or((wish, ""));
-            let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.parse::<f32>().ok())?;
+            let weight = weight.trim().to_ascii_lowercase();
+            let weight = weight.strip_prefix("q=").map_or(Some(1.0), |weight| weight.parse::<f32>().ok())?;
             let range = range.trim();
             (!range.is_empty() && range != "*" && weight > 0.0).then_some((range, weight))
         })
@@ -164,6 +168,7 @@ mod tests {
             ("it, de;q=0.5", "de"),
             ("de;q=0.2, fr;q=0.9", "fr"),
             ("de;q=0, fr;q=0.1", "fr"),
+            ("de;Q=0, fr;Q=0.1", "fr"),
             ("en-GB, de;q=0.9", "en"),
             ("it-IT", "fr"),
             ("*", "fr"),
@@ -174,6 +179,8 @@ mod tests {
             let headers = [(ACCEPT_LANGUAGE, wish.parse().unwrap())].into_iter().collect();
             assert_eq!(ViewerTexts::choose(&texts_of, &headers).tag(), tag, "{wish:?}");
         }
+        let lines = ["it", "de"].map(|wish| (ACCEPT_LANGUAGE, wish.parse().unwrap()));
+        assert_eq!(ViewerTexts::choose(&texts_of, &lines.into_iter().collect()).tag(), "de", "two lines are one list");
         assert_eq!(ViewerTexts::choose(&texts_of, &HeaderMap::new()).tag(), "fr");
         assert_eq!(ViewerTexts::choose(&texts("en", &["de"]), &HeaderMap::new()).tag(), "en");
     }
