@@ -163,6 +163,18 @@ async fn what_is_blacked_out_from_the_start_is_not_beaten_nor_reachable() {
 }
 
 #[tokio::test]
+async fn a_playback_is_known_on_the_routes_of_its_authority_alone() {
+    let server = license_server().await;
+    let other = "authority = \"head-end\"";
+    let stage = plain(&server).upstream("/other", &server.url(), other).start().await;
+    let tv = player(&stage, &authorize(&stage, "tv", "film", "vod").await);
+    let elsewhere = tv.clone().at(&tv.path.replace("/license", "/other"));
+    assert_eq!(elsewhere.post(CLEARKEY).await.error(), (403, "unknown_playback".to_owned()));
+    assert!(server.seen().is_empty() && tv.post(CLEARKEY).await.is_good());
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn failures_in_line_end_what_is_live_and_nothing_else() {
     let server = license_server().await;
     let stage = plain(&server).start().await;

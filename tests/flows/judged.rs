@@ -227,6 +227,38 @@ async fn certificates_come_in_an_encoding_that_is_read() {
     stage.end().await;
 }
 
+/// Beyond that it may hold anything.
+#[tokio::test]
+async fn a_reply_is_decoded_up_to_the_size_of_the_largest_license() {
+    const PLAIN_BYTES_MAX: usize = 256 * 1024;
+    for (length, passes) in [(PLAIN_BYTES_MAX, true), (PLAIN_BYTES_MAX + 1, false)] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &vec![b'x'; length]).unwrap();
+        let encoded = encoder.finish().unwrap();
+        let server = Upstream::answering(move |_| {
+            http::Response::builder().header("content-encoding", "gzip").body(encoded.clone().into()).unwrap()
+        })
+        .await;
+        let stage = house(&server).start().await;
+        let reply = member(&stage, "tv").post("").method(Method::GET).await;
+        assert_eq!(reply.is_good(), passes, "{length}");
+        stage.end().await;
+    }
+}
+
+/// The player gets it as it came, so it is looked at as it came.
+#[tokio::test]
+async fn a_license_that_is_not_wrapped_as_the_route_says_is_one_all_the_same() {
+    let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
+    let server = Upstream::answering(move |_| good("application/octet-stream", license.clone())).await;
+    let wrapped = "authority = \"head-end\"\nsession-control = \"always\"\n\
+        [route.body]\nserver-reply = \"json:license\"\nplayer-reply = \"json:license\"";
+    let stage = Stage::script().upstream("/license", &server.url(), wrapped).start().await;
+    let reply = stage.player("tv", "news").await.post(&[8, 4][..]).await;
+    assert_eq!(reply.error(), (403, "license_without_session".to_owned()));
+    stage.end().await;
+}
+
 /// A server may take any message of a container.
 #[tokio::test]
 async fn of_several_messages_in_one_body_none_hides_a_license_request() {
@@ -289,6 +321,8 @@ async fn a_route_says_what_becomes_of_unrecognised_calls() {
         let stage = Stage::script().authority(home).upstream("/license", &server.url(), &route).start().await;
         let reply = stage.player("tv", "news").await.post("what nobody knows").await;
         assert_eq!(reply.is_good(), passes, "{authority} {lines}");
+        let reason = "the body is no license message that is known";
+        assert!(passes || reply.json()["message"] == reason, "{}", reply.text());
         assert_eq!(server.seen().len(), usize::from(passes), "{authority} {lines}");
         stage.end().await;
     }

@@ -89,6 +89,48 @@ async fn its_reply_is_too_large() {
 }
 
 #[tokio::test]
+async fn its_largest_reply_is_given_whole() {
+    let large = [crate::upstream::OPAQUE.as_bytes(), &vec![b'x'; 1024 * 1024 - crate::upstream::OPAQUE.len()]].concat();
+    let reply = large.clone();
+    let server = Upstream::answering(move |_| good("application/octet-stream", reply.clone())).await;
+    let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
+    assert!(stage.player("tv", "news").await.post(CLEARKEY).await.body == large);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_reply_is_no_license() {
+    let part = Upstream::answering(|_| {
+        let mut reply = good("application/octet-stream", crate::upstream::OPAQUE);
+        *reply.status_mut() = http::StatusCode::PARTIAL_CONTENT;
+        reply
+    })
+    .await;
+    let stage = Stage::script().upstream("/license", &part.url(), AUTHORITY).start().await;
+    assert_eq!(stage.player("tv", "news").await.post(CLEARKEY).await.status, 206);
+    assert_eq!(stage.metric("license_calls_total", &["outcome=\"declined\""]).await, 1.0);
+    stage.end().await;
+}
+
+/// And no longer, though the call could wait.
+#[tokio::test]
+async fn a_silent_one_is_waited_for_as_long_as_its_route_says() {
+    let silent = Upstream::raw(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let script = Stage::script().upstream("/license", &silent.url(), AUTHORITY).limits("call = \"7s\"");
+    let stage = script.start().await;
+    let tv = stage.player("tv", "news").await;
+    let began = Clock.now();
+    assert_eq!(tv.post(CLEARKEY).await.error(), (504, "license_server_timeout".to_owned()));
+    let took = Clock.now().saturating_duration_since(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn its_reply_head_is_doubtful_or_beyond_the_limits() {
     let many: String = "a: b\r\n".repeat(257);
     for (head, error) in [

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::player::CLEARKEY;
 use crate::stage::Stage;
+use crate::upstream::{Upstream, good};
 
 #[tokio::test]
 async fn a_session_is_opened_before_the_license_that_needs_it() {
@@ -37,6 +38,33 @@ async fn licenses_asked_for_at_once_share_one_session() {
     assert!(calls.join_all().await.iter().all(|reply| reply.is_good()));
     assert_eq!((stage.headend.count("setup").await, stage.headend.count("license-widevine").await), (1, 5));
     assert_eq!(stage.only_session("live").await["key_sessions"], 5);
+    stage.end().await;
+}
+
+/// A player that repeats a call that is under way gets the one reply to it. What the license server could tell apart, or
+/// what we answer in another way, is no repetition.
+#[tokio::test]
+async fn calls_that_differ_in_anything_share_no_reply() {
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
+    let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 1500}), 1).await;
+    let tv = stage.player("tv", "news").await;
+    let call = || tv.post(CLEARKEY).header("origin", "https://a.example");
+    let mut calls = JoinSet::new();
+    for call in [
+        call(),
+        call().below("?a=1"),
+        call().below("/more"),
+        call().header("origin", "https://b.example"),
+        call().header("accept-language", "de"),
+        call().header("user-agent", "another"),
+        tv.post(CLEARKEY),
+        tv.post(CLEARKEY.replace(",", ", ")),
+    ] {
+        calls.spawn(call.into_future());
+    }
+    assert!(calls.join_all().await.iter().all(|reply| reply.is_good()));
+    assert_eq!((server.seen().len(), stage.headend.count("setup").await), (8, 1));
     stage.end().await;
 }
 

@@ -60,11 +60,14 @@ async fn gets_pass_and_other_methods_do_not() {
     let tv = stage.player("tv", "news").await;
     let certificate = tv.post("").method(Method::GET).below("/certificates").await;
     assert_eq!((certificate.text().as_str(), server.only().method), ("certificate", Method::GET));
+    // Words are no license, but none was asked for, here or in a message for a certificate.
+    assert_eq!(tv.post(&[8, 4][..]).await.text(), "certificate");
+    assert_eq!(stage.metric("license_calls_total", &["outcome=\"passed\""]).await, 2.0);
     for method in [Method::PUT, Method::DELETE, Method::HEAD, Method::PATCH] {
         let refused = tv.post("").method(method.clone()).await;
         assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "GET, POST, OPTIONS"), "{method}");
     }
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.seen().len(), 2);
     stage.end().await;
 }
 
@@ -287,6 +290,29 @@ async fn what_the_body_takes_is_part_of_the_call() {
     let mut reply = [0; 12];
     tokio::time::timeout(Duration::from_secs(20), slow.read_exact(&mut reply)).await.expect("in time").unwrap();
     assert_eq!(&reply, b"HTTP/1.1 408");
+    stage.end().await;
+}
+
+/// The license server has what the body left of the call's time.
+#[tokio::test]
+async fn a_slow_body_gives_its_call_no_more_time() {
+    let silent = Upstream::raw(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let (limits, authority) = ("call = \"5s\"", "timeout = \"1s\"");
+    let script =
+        Stage::script().limits(limits).authority(authority).upstream("/license", &silent.url(), "timeout = \"4900ms\"");
+    let stage = script.start().await;
+    let mut slow = tokio::net::TcpStream::connect(stage.proxy).await.unwrap();
+    slow.write_all(b"POST /license HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nx").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    slow.write_all(b"x").await.unwrap();
+    let mut reply = [0; 12];
+    // With the call's whole time it would come four seconds later than it has to.
+    tokio::time::timeout(Duration::from_secs(3), slow.read_exact(&mut reply)).await.expect("in time").unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 504");
     stage.end().await;
 }
 

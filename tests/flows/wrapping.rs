@@ -42,6 +42,17 @@ async fn a_player_that_speaks_raw_meets_a_server_that_speaks_json() {
     stage.end().await;
 }
 
+/// Whatever it is, it is no license that could be wrapped.
+#[tokio::test]
+async fn what_the_server_declines_with_is_translated_by_nobody() {
+    let server = Upstream::answering(|_| crate::upstream::status(402)).await;
+    let lines = body("server-reply = \"json:license\"\nplayer-reply = \"raw\"");
+    let stage = Stage::script().upstream("/license", &server.url(), &lines).start().await;
+    let declined = stage.player("tv", "news").await.license("video").await;
+    assert_eq!((declined.status.as_u16(), declined.text()), (402, "{\"errorCode\":4000}".to_owned()));
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_renewal_in_json_comes_back_in_json() {
     let lines = "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"\nplayer-reply = \"json:license\"";
@@ -52,6 +63,20 @@ async fn a_renewal_in_json_comes_back_in_json() {
     let renewed = tv.post(wrapped(widevine_renewal("video"))).await;
     assert!(renewed.json()["license"].as_str().unwrap().starts_with("CAI"), "{}", renewed.text());
     assert_eq!(stage.headend.story().await, ["setup", "license-widevine", "renewal"]);
+    stage.end().await;
+}
+
+/// The authority wants the bare message.
+#[tokio::test]
+async fn a_renewal_in_a_wrapping_that_the_route_does_not_name_goes_to_the_license_server() {
+    let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
+    let lines = "authority = \"head-end\"\nenforcement = \"renewal\"";
+    let stage = Stage::script().upstream("/license", &server.url(), lines).start().await;
+    let tv = stage.player("tv", "news").await;
+    assert!(tv.license("video").await.is_good());
+    let wrapped = drm::b64(widevine_renewal("video"));
+    assert!(tv.post(wrapped.clone()).await.is_good());
+    assert_eq!((server.seen()[1].body.clone(), stage.headend.count("renewal").await), (wrapped.into(), 0));
     stage.end().await;
 }
 

@@ -78,6 +78,23 @@ async fn a_players_own_retry_does_not_undo_a_zap_and_pressing_play_again_does() 
     stage.end().await;
 }
 
+/// It names keys and nothing more: nobody can tell a retry of it from a viewer who presses play again.
+#[tokio::test]
+async fn a_clearkey_request_that_was_zapped_away_plays_again() {
+    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
+    stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
+    stage.headend.fault("license-clearkey", json!({"delay_ms": 500}), 1).await;
+    let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
+    let mut calls = JoinSet::new();
+    calls.spawn(news.post(CLEARKEY).into_future());
+    stage.eventually("opening", async || stage.each("state").await == ["opening"]).await;
+    assert!(film.post(CLEARKEY).await.is_good());
+    assert!(!calls.join_all().await[0].is_good());
+    assert!(news.post(CLEARKEY).await.is_good());
+    assert_eq!(stage.headend.open().await, ["tv news"]);
+    stage.end().await;
+}
+
 /// As fast as a viewer zaps, at a head-end that answers before the next one.
 #[tokio::test]
 async fn ten_zaps_in_two_seconds_cost_a_few_opens_and_not_ten() {
