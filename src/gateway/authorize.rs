@@ -18,9 +18,9 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use super::Gateway;
-use super::identity;
-use super::identity::IdentityEvidence;
+use super::identity::account::network;
 use super::identity::caller::CallerNames;
+use super::identity::sources::{self, DeviceIdentity, IdentityEvidence, is_name};
 use super::license::outgoing;
 use super::license::upstream;
 use super::query;
@@ -58,7 +58,7 @@ enum AuthorizeOutcome {
 struct AuthorizeCaller {
     /// How it reaches us.
     base: Option<String>,
-    device: Option<(String, &'static str)>,
+    device: Option<DeviceIdentity>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// As [`CallerNames::network`].
     network: Fingerprint,
@@ -66,7 +66,7 @@ struct AuthorizeCaller {
 
 impl AuthorizeCaller {
     fn names(&self) -> CallerNames {
-        let device = self.device.as_ref().map(|(device, _)| device.clone());
+        let device = self.device.as_ref().map(|device| device.name.clone());
         CallerNames { account: None, device, is_proven: false, network: self.network }
     }
 }
@@ -133,13 +133,13 @@ impl Gateway {
         let said: Vec<_> = route.device.iter().filter(|rung| **rung != IdentitySource::Peer).cloned().collect();
         let in_body = || {
             let body: Value = serde_json::from_slice(body).ok()?;
-            let device = body.get(names.of("deviceId"))?.as_str()?.to_owned();
-            identity::is_name(&device).then_some((device, "body"))
+            let name = body.get(names.of("deviceId"))?.as_str()?.to_owned();
+            is_name(&name).then_some(DeviceIdentity { name, source: "body" })
         };
         let device =
-            identity::device(&said, &evidence).or_else(in_body).or_else(|| identity::device(&route.device, &evidence));
+            sources::device(&said, &evidence).or_else(in_body).or_else(|| sources::device(&route.device, &evidence));
         let headers = pass.iter().filter_map(|name| Some((name.clone(), sensitive(parts.headers.get(name)?))));
-        let network = identity::network(peer.address);
+        let network = network(peer.address);
         AuthorizeCaller { base: self.base(peer, parts), device, headers: headers.collect(), network }
     }
 
@@ -200,7 +200,7 @@ impl Gateway {
             let outcome = if outcome == AuthorizeOutcome::Blackout { outcome } else { AuthorizeOutcome::Passed };
             return (outcome, as_it_is(reply));
         }
-        if let Some((device, rung)) = known {
+        if let Some(DeviceIdentity { name: device, source: rung }) = known {
             let registration = Registration {
                 authority: Some(authority.name.clone()),
                 block: Some(block),

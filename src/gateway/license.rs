@@ -31,8 +31,7 @@ use super::route::{LicenseRoute, Route};
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
-use crate::ids::{PlaybackId, SessionId};
-use crate::playbacks::Registration;
+use crate::ids::SessionId;
 use crate::session::{Answer, AskKind, Call, CallKind, Grant, Input, Refusal, Report};
 use crate::sessions::{Admission, Card, DeviceKey};
 use crate::task::HangUp;
@@ -61,10 +60,6 @@ pub(super) struct ManagedCall<'a> {
     pub(super) expired: Option<Duration>,
     pub(super) key: DeviceKey,
 }
-
-/// No playback has this id, or none of this route.
-#[derive(Debug)]
-pub(super) struct UnknownPlayback;
 
 impl Gateway {
     pub(super) async fn license(
@@ -112,17 +107,6 @@ impl Gateway {
         }
         self.count(route, &request, outcome, self.clock.now().saturating_duration_since(began));
         response
-    }
-
-    /// The playback that the path names, and what follows; an error when it names one that is not known.
-    pub(super) fn registered<'a>(
-        &self,
-        route: &Route,
-        rest: &'a str,
-    ) -> Result<(Option<Arc<Registration>>, &'a str), UnknownPlayback> {
-        let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };
-        let registration = self.registrations.find(self.clock.now(), id).ok_or(UnknownPlayback)?;
-        if route.may_have(&registration) { Ok((Some(registration), after)) } else { Err(UnknownPlayback) }
     }
 
     /// What the player says of itself with a license call (CMCD), about the call's own playback.
@@ -209,7 +193,7 @@ impl LicenseCall<'_> {
         let expired = self.request.expired_for(authority, clock);
         let call = self.request.call(self.route, authority, expired.is_some())?;
         let key = self.request.key(authority)?;
-        let card = self.request.card(self.route, authority, clock);
+        let card = self.request.session_context(self.route, authority, clock);
         Some(ManagedCall { authority, call, card, expired, key })
     }
 
@@ -250,14 +234,19 @@ impl LicenseCall<'_> {
     /// the query.
     fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
         let authority = self.route.authority.as_deref()?;
-        authority.token_header(self.request.token.as_ref()?)
+        authority.token_header(self.request.identity.token.as_ref()?)
     }
 
     pub(super) async fn serve(&self, managed: &ManagedCall<'_>, grant: &Grant, id: SessionId) -> CallOutcome {
         // A call that brings none goes on with the one that opened its session.
-        let opener =
-            self.request.token.is_none().then(|| self.gateway.sessions.content_token(managed.key, id)).flatten();
-        let content = self.request.token.as_ref().or(opener.as_ref());
+        let opener = self
+            .request
+            .identity
+            .token
+            .is_none()
+            .then(|| self.gateway.sessions.content_token(managed.key, id))
+            .flatten();
+        let content = self.request.identity.token.as_ref().or(opener.as_ref());
         let authorization = managed.authority.license_header(content, grant);
         let reply = self.ask_license_server(authorization).await;
         if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {

@@ -44,7 +44,7 @@ use self::replies::{
     BLACKED_OUT, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told,
 };
 use super::Gateway;
-use super::identity;
+use super::identity::account::network;
 use super::identity::caller::CallerNames;
 use super::route::Route;
 use crate::authority::Authority;
@@ -242,7 +242,7 @@ impl MediaCall<'_> {
     fn failed(&self, kind: &'static str, failure: &OriginFailure) -> Response<Sending> {
         self.count(kind, "failed");
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
-        let network = identity::network(self.peer.address);
+        let network = network(self.peer.address);
         if self.gateway.telemetry.may_write("origin", &self.registration.device, network) {
             let device = self.gateway.telemetry.shown(&self.registration.device);
             let (route, fault) = (&*self.route.path, failure.name());

@@ -11,11 +11,13 @@ mod dot_segments;
 mod identity;
 mod license;
 mod media;
+mod own_url;
 mod query;
 mod refusal;
 mod restore;
 mod route;
 mod server_headers;
+mod session_context;
 mod upstream_reach;
 mod via;
 

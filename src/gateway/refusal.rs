@@ -9,13 +9,17 @@ mod help;
 pub(super) mod page;
 mod shape;
 pub(super) mod slot_tickets;
+pub(super) mod token_faults;
 pub(super) mod viewer_texts;
 
 use http::{Response, StatusCode};
 
 use self::page::SlotClaim;
+use super::Gateway;
+use super::identity::caller::CallerNames;
 use super::license::LicenseCall;
 use super::license::upstream::LicenseServerFailure;
+use super::route::Route;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
@@ -88,11 +92,10 @@ impl LicenseCall<'_> {
         self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
         if self.may_write("refused") {
             let session = session.map(|id| id.short().to_string());
-            let rung = self.request.device.as_ref().map(|(_, rung)| *rung);
+            let rung = self.request.identity.device.as_ref().map(|device| device.source);
             let (device, account) = self.identity();
             let authority = self.route.authority.as_deref().map(|authority| &*authority.name);
-            let names =
-                [self.request.device.as_ref().map(|(name, _)| &**name), self.request.counted.account.as_deref()];
+            let names = [self.request.identity.device_name(), self.request.identity.counted.account.as_deref()];
             let said = self.gateway.telemetry.said(&turned.message, names);
             tracing::info!(
                 %incident, session, device, account, authority, route = &*self.route.path, error = turned.error,
@@ -100,11 +103,44 @@ impl LicenseCall<'_> {
                 profile = shape.profile_name(), rung, "refused"
             );
         }
-        let (counted, device) =
-            (&self.request.counted, self.request.device.as_ref().map(|(device, _)| device.as_str()));
+        let (counted, device) = (&self.request.identity.counted, self.request.identity.device_name());
         let claim = SlotClaim::of(counted.account.as_deref(), device, counted.is_proven);
         let call = (self.request.viewer_call(), claim);
         shape.reply(&self.gateway.helped(self.route, turned, incident, call), phase, incident)
+    }
+}
+
+impl Gateway {
+    /// As 403 with JSON, where no DRM has a shape of its own; logged here, with its incident.
+    pub(super) fn turn_away(
+        &self,
+        route: &Route,
+        (caller, call): (&CallerNames, Option<ViewerCall<'_>>),
+        turned: &RefusalBody,
+        phase: LicensePhase,
+    ) -> Response<ReplyBody> {
+        let incident = Incident::random();
+        let CallerNames { account, device, network, .. } = caller;
+        if self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
+            let said = self.telemetry.said(&turned.message, [device.as_deref(), account.as_deref()]);
+            let [device, account] =
+                [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
+            tracing::info!(
+                %incident, device, account, route = &*route.path, error = turned.error, code = turned.code,
+                errorCode = turned.error_code, said = &*said, "refused"
+            );
+        }
+        match call {
+            Some(call) => self
+                .helped(
+                    route,
+                    turned,
+                    incident,
+                    (call, SlotClaim::of(account.as_deref(), device.as_deref(), caller.is_proven)),
+                )
+                .reply(phase, incident),
+            None => turned.reply(phase, incident),
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::Routes;
-use super::identity::RUNGS;
+use super::identity::account::SessionAccount;
+use super::identity::sources::{DeviceIdentity, RUNGS};
+use super::session_context::SessionOrigin;
 use crate::authority::{Authorities, Authority};
 use crate::ids::PlaybackId;
 use crate::playbacks::{Block, Registration};
-use crate::secret::Fingerprint;
 use crate::session::Policy;
 use crate::sessions::{Card, Home, Standing};
 use crate::store::CardRecord;
@@ -21,7 +22,7 @@ impl Routes {
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
-            Some(route) => Home::Here(Arc::new(card(record, &authority, route.policy.clone(), registered))),
+            Some(route) => Home::Here(card(record, &authority, route.policy.clone(), registered)),
             None => {
                 let (fraction, grace) = authority.pace();
                 // It is given back itself, and takes nobody's place.
@@ -29,7 +30,7 @@ impl Routes {
                 let policy =
                     Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
                 let policy = authority.refine(policy);
-                Home::Leaving(Arc::new(card(record, &authority, Arc::new(Standing::new(policy)), registered)))
+                Home::Leaving(card(record, &authority, Arc::new(Standing::new(policy)), registered))
             }
         }
     }
@@ -47,7 +48,7 @@ fn card(
     authority: &Authority,
     policy: Arc<Standing>,
     registered: Option<Arc<Registration>>,
-) -> Card {
+) -> Arc<Card> {
     let CardRecord {
         account,
         authority: _,
@@ -68,28 +69,20 @@ fn card(
     let stream = authorization.as_ref().and_then(Block::stream);
     let nameless = |block| Arc::new(nameless(block, authority, &device, &route, rung));
     let registration = registered.or_else(|| authorization.map(nameless));
-    Card {
-        account,
-        authority: authority.id.clone(),
-        authority_name: authority.name.clone(),
+    let counted = SessionAccount { account, content_group, device_group, ..SessionAccount::default() };
+    let origin = SessionOrigin {
         content,
-        content_group,
-        device,
-        device_group,
-        dialect: authority.dialect(),
-        error_name: authority.error_name(),
+        counted,
+        device: DeviceIdentity { name: device, source: rung },
         kill_memory: kill_memory.map(Into::into),
-        network: Fingerprint::default(),
         opened: opened.into(),
-        policy,
         registration,
-        route,
-        rung,
         // What is to come of it is the session's to know.
         schedule: None,
         stream,
         token,
-    }
+    };
+    origin.context_by(authority, route, policy)
 }
 
 /// Its registration is forgotten. Enough to beat and to close it with its grant's token; nobody is led to it any

@@ -121,7 +121,7 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/media/first_manifest.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/license/token_expiry.rs", &["error: "]),
-        marked("src/gateway/identity/token_proof.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
+        marked("src/gateway/refusal/token_faults.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
         names("src/gateway/license/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/license/outgoing.rs", &["impl UnfitRequest", "fn error("], ""),
         marked("src/gateway/license/single_flight.rs", &["error: "]),

@@ -11,18 +11,16 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use crate::cmcd::{self, Event, State};
 use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
 use crate::gateway::Gateway;
-use crate::gateway::identity;
-use crate::gateway::identity::IdentityEvidence;
+use crate::gateway::identity::IdentityClues;
 use crate::gateway::route::Route;
 use crate::secret::Fingerprint;
 use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
-use crate::token::TokenClaims;
 
 /// No license server's path ends like these.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,9 +59,11 @@ impl Gateway {
             const DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
             return crate::gateway::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", DETAIL);
         }
-        let query = request.uri().query();
-        let who = self.who(route, peer, rest, request.headers(), query);
-        let Some((key, token)) = who else { return reply::empty(StatusCode::NO_CONTENT) };
+        let (headers, query) = (request.headers(), request.uri().query());
+        let clues = IdentityClues { custom_data: None, headers, peer, query, registration: None, rest, route };
+        let Some((key, token)) = self.identify_control_call(&clues) else {
+            return reply::empty(StatusCode::NO_CONTENT);
+        };
         match sign {
             ControlPath::Stop => {
                 let stopped = self.sessions.stop(key, token);
@@ -99,32 +99,6 @@ impl Gateway {
 
     fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::Report) {
         self.sessions.report(key, token, read(told));
-    }
-
-    /// The device whose playback is meant, and the content token that says so.
-    pub(in crate::gateway) fn who(
-        &self,
-        route: &Route,
-        peer: &Peer,
-        rest: &str,
-        headers: &HeaderMap,
-        query: Option<&str>,
-    ) -> Option<(DeviceKey, Option<Fingerprint>)> {
-        if let (Some(registration), _) = self.registered(route, rest).ok()? {
-            let authority = route.authority.as_deref()?;
-            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
-            return Some((key, Some(registration.token())));
-        }
-        let authority = route.authority.as_deref()?;
-        let token = identity::content_token(&route.config.content_token, headers, query, None);
-        let device = |claims: Option<&TokenClaims>| {
-            identity::device(&route.config.device, &IdentityEvidence { claims, headers, peer, query, rest })
-        };
-        let claims = self.prove_sign(authority, token.as_ref(), |claims| device(Some(claims)))?;
-        let token = identity::of_playback(token.as_ref(), claims.as_ref());
-        let named = device(claims.as_ref()).map(|(device, rung)| DeviceKey::new(&authority.name, rung, &device));
-        let playing = token.and_then(|token| self.sessions.device_of_token(&authority.name, named, token));
-        Some((playing.or(named)?, token))
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use crate::edge::{AddressResource, Peer, Sending};
 use crate::events::{EventAudience, Notice, Stream};
 use crate::gateway::Gateway;
+use crate::gateway::identity::IdentityClues;
 use crate::gateway::refuse;
 use crate::gateway::route::Route;
 use crate::secret::Fingerprint;
@@ -31,9 +32,10 @@ impl Gateway {
         headers: &HeaderMap,
         query: Option<&str>,
     ) -> Response<Sending> {
+        let clues = IdentityClues { custom_data: None, headers, peer, query, registration: None, rest, route };
         let needs_token = route.authority.as_ref().is_some_and(|authority| authority.needs_token());
         let Some((key, token)) =
-            self.who(route, peer, rest, headers, query).filter(|(_, token)| token.is_some() || !needs_token)
+            self.identify_control_call(&clues).filter(|(_, token)| token.is_some() || !needs_token)
         else {
             return whole("whose_events", "say whose: the device and the content token of a license call");
         };

@@ -97,8 +97,8 @@ impl IdentityWatch {
 
 impl Gateway {
     pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, request: &LicenseRequest) {
-        let source = request.device.as_ref().map(|(_, source)| *source);
-        self.watch_identity(route, peer, request.claims.as_ref(), source, request.counted.by_device);
+        let source = request.identity.device.as_ref().map(|device| device.source);
+        self.watch_identity(route, peer, request.identity.claims.as_ref(), source, request.identity.counted.by_device);
         let passes = route.license.session_control != SessionControlMode::Always && request.registration.is_none();
         let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == DialectName::FirstLight);
         if passes && wants_license(request) && by_registration() {

@@ -76,7 +76,7 @@ impl LicenseCall<'_> {
 
     /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
     pub(in crate::gateway) fn turn_killed_company_away(&self) -> Option<CallOutcome> {
-        let (authority, token) = (self.route.authority.as_deref()?, self.request.token.as_ref()?);
+        let (authority, token) = (self.route.authority.as_deref()?, self.request.identity.token.as_ref()?);
         let key = self.request.key(authority);
         let reason = self.gateway.killed_company(authority, key, token)?;
         let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));

@@ -17,26 +17,24 @@ use crate::config::{AccountSource, IdentitySource, SessionControlMode, TokenSour
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
 use crate::gateway::Gateway;
-use crate::gateway::identity;
-use crate::gateway::identity::SessionAccount;
+use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
+use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::ViewerCall;
 use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::session_context::SessionOrigin;
 use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, CallNames, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::task::TooBusy;
-use crate::token::{TokenClaims, TokenFault};
 
 pub(in crate::gateway) struct LicenseRequest {
-    /// A token beside the one that counts may be meant: see [`identity::asks_beside`].
+    /// A token beside the one that counts may be meant: see [`content_token::asks_beside`].
     asks_beside: bool,
     /// By which the player reached us, where the request's target says it.
     authority: Option<HostAndPort>,
-    pub(in crate::gateway) claims: Option<TokenClaims>,
-    pub(in crate::gateway) counted: SessionAccount,
-    pub(in crate::gateway) device: Option<(String, &'static str)>,
     pub(in crate::gateway) headers: HeaderMap,
+    pub(in crate::gateway) identity: CallIdentity,
     pub(in crate::gateway) message: Result<Message, Unrecognised>,
     /// What the license server will get.
     pub(in crate::gateway) onward: OutgoingRequest,
@@ -45,9 +43,6 @@ pub(in crate::gateway) struct LicenseRequest {
     tls: bool,
     /// What the player says of itself.
     pub(in crate::gateway) told: Option<cmcd::Report>,
-    pub(in crate::gateway) token: Option<Secret>,
-    /// Why the token proves nothing, where it must prove something.
-    pub(in crate::gateway) token_fault: Option<TokenFault>,
 }
 
 /// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
@@ -64,56 +59,30 @@ impl Gateway {
         parts: Parts,
         onward: OutgoingRequest,
     ) -> Result<LicenseRequest, TooBusy> {
-        let uri = parts.uri.clone();
-        let mut request = if onward.body.len() < READ_APART_MIN_BYTES {
-            LicenseRequest::read(route, registration, parts, onward)
+        let (message, mut onward) = if onward.body.len() < READ_APART_MIN_BYTES {
+            (onward.recognise(route), onward)
         } else {
             let route = route.clone();
-            self.tasks.heavy(move || LicenseRequest::read(&route, registration, parts, onward)).await?
+            self.tasks.heavy(move || (onward.recognise(&route), onward)).await?
         };
-        let place = (rest, uri.query());
-        let device = |claims: &TokenClaims| request.device(route, peer, place, Some(claims));
-        let proven = self.prove(route, request.token.as_ref(), device).await;
-        request.tls = peer.tls;
-        request.token_fault = proven.as_ref().err().copied();
-        request.identify(route, peer, place, proven.ok().flatten());
-        Ok(request)
+        let Parts { headers, uri, .. } = parts;
+        let query = uri.query();
+        let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
+        let sources = &route.config.content_token;
+        let asks_beside = content_token::asks_beside(sources, &headers, query, custom_data);
+        let known = registration.as_deref();
+        let clues = IdentityClues { custom_data, headers: &headers, peer, query, registration: known, rest, route };
+        let identity = self.identify(&clues).await;
+        // Of a registered playback the path names nothing more.
+        let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
+        onward.path = onward_path(route, rest, source);
+        let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
+        let (authority, tls) = (uri.authority().cloned(), peer.tls);
+        Ok(LicenseRequest { asks_beside, authority, headers, identity, message, onward, registration, tls, told })
     }
 }
 
 impl LicenseRequest {
-    /// Whose call it is, is still to be told: `proof`.
-    fn read(
-        route: &LicenseRoute,
-        registration: Option<Arc<Registration>>,
-        parts: Parts,
-        onward: OutgoingRequest,
-    ) -> Self {
-        let Parts { headers, uri, .. } = parts;
-        let message = onward.recognise(route);
-        let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
-        let token = identity::content_token(&route.config.content_token, &headers, uri.query(), custom_data);
-        let asks_beside = identity::asks_beside(&route.config.content_token, &headers, uri.query(), custom_data);
-        let told = uri.query().and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        let (claims, counted, device, token_fault) = (None, SessionAccount::default(), None, None);
-        let (authority, tls) = (uri.authority().cloned(), false);
-        Self {
-            asks_beside,
-            authority,
-            claims,
-            counted,
-            device,
-            headers,
-            message,
-            onward,
-            registration,
-            tls,
-            told,
-            token,
-            token_fault,
-        }
-    }
-
     pub(in crate::gateway) fn viewer_call(&self) -> ViewerCall<'_> {
         ViewerCall { authority: self.authority.as_ref(), headers: &self.headers, tls: self.tls }
     }
@@ -121,7 +90,7 @@ impl LicenseRequest {
     /// What the core is asked, if a session may have to do with this call.
     pub(in crate::gateway) fn call(&self, route: &LicenseRoute, authority: &Authority, expired: bool) -> Option<Call> {
         let message = self.message.as_ref().ok()?;
-        if message.offline || self.device.is_none() || !self.wants_session(route) {
+        if message.offline || self.identity.device.is_none() || !self.wants_session(route) {
             return None;
         }
         let kind = match message.kind {
@@ -142,7 +111,7 @@ impl LicenseRequest {
             content_token: self.content_token(),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),
             kind,
-            opens: match (&self.token, authority.needs_token()) {
+            opens: match (&self.identity.token, authority.needs_token()) {
                 (_, _) if self.is_authorized() => Opens::Yes,
                 (Some(_), _) if expired => Opens::Expired,
                 (Some(_), true) | (_, false) => Opens::Yes,
@@ -159,8 +128,7 @@ impl LicenseRequest {
     /// As [`Call::content_token`]. An authorization is made for one playback as a content token is.
     pub(in crate::gateway) fn content_token(&self) -> Option<Fingerprint> {
         let authorized = self.registration.as_ref().filter(|_| self.is_authorized());
-        identity::of_playback(self.token.as_ref(), self.claims.as_ref())
-            .or_else(|| authorized.map(|registration| registration.token()))
+        self.identity.playback_token().or_else(|| authorized.map(|registration| registration.token()))
     }
 
     /// What a kill may know this call by, where no session has to do with it.
@@ -180,7 +148,7 @@ impl LicenseRequest {
     pub(in crate::gateway) fn playback(&self) -> Option<Fingerprint> {
         match &self.registration {
             Some(registration) => Some(registration.token()),
-            None => identity::of_playback(self.token.as_ref(), self.claims.as_ref()),
+            None => self.identity.playback_token(),
         }
     }
 
@@ -190,45 +158,36 @@ impl LicenseRequest {
         call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
     }
 
-    pub(in crate::gateway) fn card(&self, route: &Route, authority: &Authority, clock: Clock) -> Arc<Card> {
+    /// The context of the session that this call may open.
+    pub(in crate::gateway) fn session_context(&self, route: &Route, authority: &Authority, clock: Clock) -> Arc<Card> {
         let Moment { now, wall } = clock.moment();
-        let (device, rung) = self.device.clone().unwrap_or_default();
         let block = self.registration.as_ref().and_then(|registration| registration.block.as_ref());
-        Arc::new(Card {
-            account: self.counted.account.clone(),
-            authority: authority.id.clone(),
-            authority_name: authority.name.clone(),
+        let origin = SessionOrigin {
             content: self.content(),
-            content_group: self.counted.content_group.clone(),
-            device,
-            device_group: self.counted.device_group.clone(),
-            dialect: authority.dialect(),
-            error_name: authority.error_name(),
+            counted: self.identity.counted.clone(),
+            device: self.identity.device.clone().unwrap_or_default(),
             kill_memory: self.kill_memory(authority.time(clock).unwrap_or(wall)),
-            network: self.counted.network,
             opened: wall,
-            policy: route.policy.clone(),
             registration: self.registration.clone(),
-            route: route.path.clone(),
-            rung,
             schedule: block.and_then(|block| authority.schedule(block, now, wall)),
             stream: block.and_then(Block::stream),
-            token: self.token.clone(),
-        })
+            token: self.identity.token.clone(),
+        };
+        origin.context(route, authority)
     }
 
     pub(in crate::gateway) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
-        self.device.as_ref().map(|(device, rung)| DeviceKey::new(&authority.name, rung, device))
+        self.identity.key(authority)
     }
 
     /// What another call has in common with this one if the same reply is due to both: everything
     /// that the license server would see or that we look at. None where nothing may be shared.
     pub(in crate::gateway) fn fingerprint(&self, route: &Route) -> Option<CallFingerprint> {
-        let (device, rung) = self.device.as_ref().filter(|_| self.message.is_ok())?;
+        let DeviceIdentity { name, source } = self.identity.device.as_ref().filter(|_| self.message.is_ok())?;
         let OutgoingRequest { body, headers, method, path, query } = &self.onward;
         let query = query.as_deref().unwrap_or_default();
-        let token = self.token.as_ref().map(Secret::expose).unwrap_or_default();
-        let words = [&*route.path, rung, device, method.as_str(), path, query, token].map(str::as_bytes);
+        let token = self.identity.token.as_ref().map(Secret::expose).unwrap_or_default();
+        let words = [&*route.path, source, name, method.as_str(), path, query, token].map(str::as_bytes);
         let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
         // A refusal's shape depends on it.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -244,9 +203,9 @@ impl LicenseRequest {
     }
 
     fn kill_memory(&self, time: Duration) -> Option<Duration> {
-        let token = identity::of_playback(self.token.as_ref(), self.claims.as_ref());
+        let token = self.identity.playback_token();
         // The id of an authorization is never given to another.
-        if self.is_authorized() { None } else { identity::kill_memory(token, self.claims.as_ref(), time) }
+        if self.is_authorized() { None } else { content_token::kill_memory(token, self.identity.claims.as_ref(), time) }
     }
 
     fn is_authorized(&self) -> bool {
@@ -255,13 +214,13 @@ impl LicenseRequest {
 
     fn content(&self) -> Option<String> {
         if let Some(block) = self.registration.as_ref().and_then(|registration| registration.block.as_ref()) {
-            return block.content_id.clone().map(identity::kept_name);
+            return block.content_id.clone().map(kept_name);
         }
-        self.claims.as_ref()?.text("contentRights.0.contentId").map(identity::kept_name)
+        self.identity.claims.as_ref()?.text("contentRights.0.contentId").map(kept_name)
     }
 
     pub(in crate::gateway) fn wants_session(&self, route: &LicenseRoute) -> bool {
-        match (route.license.session_control, &self.claims) {
+        match (route.license.session_control, &self.identity.claims) {
             (SessionControlMode::Always, _) => true,
             (SessionControlMode::Never, _) => false,
             // An opaque token, or none, says nothing against it.

@@ -87,8 +87,8 @@ impl LicenseCall<'_> {
         };
         let Some(authority) = route.authority.as_deref() else { return SessionlessReason::NoAuthority };
         let facts = SessionFacts {
-            has_device: request.device.is_some(),
-            has_token: request.token.is_some(),
+            has_device: request.identity.device.is_some(),
+            has_token: request.identity.token.is_some(),
             needs_token: authority.needs_token(),
             wanted: request.wants_session(route),
         };
@@ -131,7 +131,7 @@ impl LicenseCall<'_> {
     }
 
     fn proves_nothing(&self) -> bool {
-        self.verifies_tokens() && self.request.token.is_none() && self.request.registration.is_none()
+        self.verifies_tokens() && self.request.identity.token.is_none() && self.request.registration.is_none()
     }
 
     /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
@@ -237,9 +237,9 @@ impl LicenseCall<'_> {
 
     fn note_of_device(&self, what: &'static str, reason: String) {
         let note = DeviceNote {
-            account: self.request.counted.account.clone(),
+            account: self.request.identity.counted.account.clone(),
             at: self.gateway.clock.wall(),
-            device: self.request.device.as_ref().map(|(device, _)| device.clone()),
+            device: self.request.identity.device_name().map(str::to_owned),
             reason,
             route: self.route.path.to_string(),
             what,
@@ -248,15 +248,15 @@ impl LicenseCall<'_> {
     }
 
     pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
-        let device = self.request.device.as_ref().map(|(device, _)| device.as_str());
-        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.counted.network)
+        let device = self.request.identity.device_name();
+        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.identity.counted.network)
     }
 
     /// Device and account as the log shows them.
     pub(in crate::gateway) fn identity(&self) -> (Option<String>, Option<String>) {
         let shown = |name: &str| self.gateway.telemetry.shown(name);
-        let device = self.request.device.as_ref().map(|(device, _)| shown(device));
-        (device, self.request.counted.account.as_deref().map(shown))
+        let device = self.request.identity.device_name().map(shown);
+        (device, self.request.identity.counted.account.as_deref().map(shown))
     }
 }
 

@@ -11,6 +11,7 @@ use super::request::LicenseRequest;
 use super::{CallOutcome, LicenseCall, ManagedCall};
 use crate::authority::Authority;
 use crate::clock::Clock;
+use crate::gateway::refusal::token_faults::unproven;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::session::AskKind;
 use crate::telemetry::Outcome;
@@ -24,7 +25,7 @@ impl LicenseRequest {
     pub(in crate::gateway) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
         let time = authority.time(clock)?;
         let leeway = authority.token_leeway().unwrap_or(LEEWAY);
-        self.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
+        self.identity.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
     }
 }
 
@@ -45,5 +46,11 @@ impl LicenseCall<'_> {
             message: format!("the content token expired {} s ago", expired.unwrap_or_default().as_secs()),
         };
         (Outcome::Refused, self.turn_away(LicensePhase::of(call.kind), &turned, None))
+    }
+
+    pub(in crate::gateway) fn turn_unproven_away(&self) -> Option<CallOutcome> {
+        let turned = unproven(self.route.authority.as_deref()?, self.request.identity.token_fault?);
+        self.note_refused(turned.message.clone());
+        Some((Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None)))
     }
 }

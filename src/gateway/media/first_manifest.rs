@@ -15,20 +15,21 @@ use crate::authority::Authority;
 use crate::config;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
-use crate::gateway::identity;
+use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::identity::caller::CallerNames;
-use crate::gateway::identity::token_proof;
-use crate::gateway::identity::{IdentityEvidence, SessionAccount};
+use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
+use crate::gateway::identity::{IdentityClues, content_token};
 use crate::gateway::license::request;
+use crate::gateway::refusal::token_faults::{unnamed, unproven};
 use crate::gateway::refusal::{LicensePhase, RefusalBody, ViewerCall};
 use crate::gateway::route::Route;
+use crate::gateway::session_context::SessionOrigin;
 use crate::ids::PlaybackId;
 use crate::playbacks::{self, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
 use crate::telemetry::MediaLabels;
-use crate::token::TokenClaims;
 
 pub(super) const NO_PLAYBACK: Refusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
@@ -85,52 +86,39 @@ impl Gateway {
     ) -> Response<Sending> {
         let query = request.uri.query().filter(|_| !own);
         let authority = route.authority.as_deref();
-        let token = identity::content_token(&route.config.content_token, &request.headers, query, None);
-        let device = |claims: Option<&TokenClaims>| match known {
-            // A query or a path that named it came with its first request alone.
-            Some(known) => Some((known.device.clone(), known.rung)),
-            None => {
-                let evidence = IdentityEvidence { claims, headers: &request.headers, peer, query, rest };
-                identity::device(&route.config.device, &evidence)
-            }
-        };
         let caller = || match known {
             Some(known) => self.names_of(known, peer),
             None => self.caller_names(route, peer, rest, &request.headers, query),
         };
-        let claims = match self.prove(route, token.as_ref(), |claims| device(Some(claims))).await {
-            Ok(claims) => claims,
-            Err(fault) => {
-                let turned = authority.map(|authority| token_proof::unproven(authority, fault));
-                return turned.map_or_else(
-                    || told(NO_PLAYBACK),
-                    |turned| self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned),
-                );
-            }
-        };
-        // The path of a playback is proof enough: it was given to who brought a token.
-        let unnamed = authority.filter(|it| it.verifies_tokens() && token.is_none() && known.is_none());
-        if let Some(authority) = unnamed {
-            return self.turned_away(route, (&caller(), viewer_call(peer, request)), &token_proof::unnamed(authority));
+        let refuse = |body: &RefusalBody| self.turned_away(route, (&caller(), viewer_call(peer, request)), body);
+        // A query or a path that named the device came with the first request of a known playback alone.
+        let (headers, registration) = (&request.headers, known);
+        let clues = IdentityClues { custom_data: None, headers, peer, query, registration, rest, route };
+        let identity = self.identify(&clues).await;
+        if let Some(fault) = identity.token_fault {
+            return authority.map_or_else(|| told(NO_PLAYBACK), |authority| refuse(&unproven(authority, fault)));
         }
-        let found = device(claims.as_ref());
-        let evidence = IdentityEvidence { claims: claims.as_ref(), headers: &request.headers, peer, query, rest };
-        let rung = found.as_ref().map(|(_, rung)| *rung).filter(|_| known.is_none());
-        let rest = request::onward_path(route, rest, rung);
+        // The path of a playback is proof enough: it was given to who brought a token.
+        let names_nobody =
+            |authority: &&Authority| authority.verifies_tokens() && identity.token.is_none() && known.is_none();
+        if let Some(authority) = authority.filter(names_nobody) {
+            return refuse(&unnamed(authority));
+        }
+        let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
+        let rest = request::onward_path(route, rest, source);
         let names = CallNames {
             content: Some(Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()])),
-            content_token: identity::of_playback(token.as_ref(), claims.as_ref())
-                .or_else(|| known.and_then(|known| known.content_token)),
+            content_token: identity.playback_token().or_else(|| known.and_then(|known| known.content_token)),
             token: None,
         };
-        if let Some(turned) =
-            authority.and_then(|authority| self.killed_before(authority, found.as_ref(), &names, token.as_ref()))
-        {
-            return self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned);
+        let killed =
+            |authority| self.killed_before(authority, identity.key(authority), &names, identity.token.as_ref());
+        if let Some(body) = authority.and_then(killed) {
+            return refuse(&body);
         }
-        let (device, rung) = found.clone().unwrap_or_default();
-        let managed = authority.filter(|_| found.is_some());
+        let managed = authority.filter(|_| identity.device.is_some());
         let opens_here = managed.is_some_and(|authority| authority.opens_for_media());
+        let DeviceIdentity { name: device, source: rung } = identity.device.clone().unwrap_or_default();
         let registration = Registration {
             authority: managed.map(|authority| authority.name.clone()),
             block: None,
@@ -149,28 +137,28 @@ impl Gateway {
             return self.look(route, peer, registration, (&rest, &query), request).await;
         }
         if let Some(authority) = managed.filter(|authority| authority.opens_for_media()) {
-            let counted = SessionAccount::read(Some(authority), &evidence, Some(&registration.device));
             let counted = match known {
-                Some(known) => self.counted_as(authority, known, counted),
-                None => counted,
+                Some(known) => self.counted_as(authority, known, identity.counted.clone()),
+                None => identity.counted.clone(),
             };
             let _first = self.media_memory.playback(self.clock.now(), registration.id).counted.set(counted.clone());
-            self.watch_identity(route, peer, claims.as_ref(), Some(registration.rung), counted.by_device);
+            self.watch_identity(route, peer, identity.claims.as_ref(), Some(registration.rung), counted.by_device);
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
-            let card = Arc::new(Card {
-                kill_memory: identity::kill_memory(names.content_token, claims.as_ref(), time),
-                ..self.card_of(route, authority, counted, &registration, &rest)
-            });
-            if let Err(turned) = self.open(route, authority, &registration, card, names).await {
+            let origin = SessionOrigin {
+                kill_memory: content_token::kill_memory(names.content_token, identity.claims.as_ref(), time),
+                ..self.media_origin(counted, &registration, &rest)
+            };
+            let card = origin.context(route, authority);
+            if let Err(body) = self.open(route, authority, &registration, card, names).await {
                 self.media_memory.forget(registration.id);
-                return self.turned_away(route, (&caller(), viewer_call(peer, request)), &turned);
+                return refuse(&body);
             }
         } else if let Some(authority) = managed {
             let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
             self.look_for_license(key, (&registration).into());
         }
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
-        self.register(identity::network(peer.address), registration);
+        self.register(network(peer.address), registration);
         // With its session, if one was opened: no crash may lose what its player plays by.
         self.sessions.durable().await;
         redirect(&path)
@@ -180,14 +168,13 @@ impl Gateway {
     pub(super) fn killed_before(
         &self,
         authority: &Authority,
-        found: Option<&(String, &'static str)>,
+        key: Option<DeviceKey>,
         names: &CallNames,
         token: Option<&Secret>,
     ) -> Option<Box<RefusalBody>> {
         if !authority.opens_for_media() && names.content_token.is_none() {
             return None;
         }
-        let key = found.map(|(device, rung)| DeviceKey::new(&authority.name, rung, device));
         let company = || self.killed_company(authority, key, token?);
         let reason = self.sessions.killed(&authority.name, key, names).or_else(company)?;
         let refusal = session::Refusal::Killed(reason);
@@ -233,34 +220,19 @@ impl Gateway {
         Ok(())
     }
 
-    pub(super) fn card_of(
+    /// Of a session that media opens: what it plays has the name of its manifest's path.
+    pub(super) fn media_origin(
         &self,
-        route: &Route,
-        authority: &Authority,
         counted: SessionAccount,
         registration: &Registration,
         path: &str,
-    ) -> Card {
-        Card {
-            account: counted.account,
-            authority: authority.id.clone(),
-            authority_name: authority.name.clone(),
-            content: Some(identity::kept_name(path.to_owned())),
-            content_group: counted.content_group,
-            device: registration.device.clone(),
-            device_group: counted.device_group,
-            dialect: authority.dialect(),
-            error_name: authority.error_name(),
-            kill_memory: None,
-            network: counted.network,
+    ) -> SessionOrigin {
+        SessionOrigin {
+            content: Some(kept_name(path.to_owned())),
+            counted,
+            device: DeviceIdentity { name: registration.device.clone(), source: registration.rung },
             opened: self.clock.wall(),
-            policy: route.policy.clone(),
-            registration: None,
-            route: route.path.clone(),
-            rung: registration.rung,
-            schedule: None,
-            stream: None,
-            token: None,
+            ..SessionOrigin::default()
         }
     }
 
@@ -291,18 +263,25 @@ impl MediaCall<'_> {
             return self.pass(map, target).await;
         };
         let (headers, query) = (&self.request.headers, self.request.uri.query());
-        let evidence = IdentityEvidence { claims: None, headers, peer: self.peer, query, rest: &target.path };
-        let counted = SessionAccount::read(Some(authority), &evidence, Some(&registration.device));
-        let card = Card {
-            content: block.content_id.clone().map(identity::kept_name),
+        let clues = IdentityClues {
+            custom_data: None,
+            headers,
+            peer: self.peer,
+            query,
+            registration: Some(registration),
+            rest: &target.path,
+            route,
+        };
+        let origin = SessionOrigin {
+            content: block.content_id.clone().map(kept_name),
             registration: Some(registration.clone()),
             schedule: authority.schedule(block, gateway.clock.now(), gateway.clock.wall()),
             stream: block.stream(),
-            ..gateway.card_of(route, authority, counted, registration, &target.path)
+            ..gateway.media_origin(clues.counted_without_token(), registration, &target.path)
         };
         // As a license call of it would: what is registered is one playback of its own.
         let names = CallNames { content_token: Some(registration.token()), ..CallNames::default() };
-        match gateway.open(route, authority, registration, Arc::new(card), names).await {
+        match gateway.open(route, authority, registration, origin.context(route, authority), names).await {
             Ok(()) => {
                 gateway.sessions.durable().await;
                 self.pass(map, target).await

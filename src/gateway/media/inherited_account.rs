@@ -3,7 +3,7 @@
 use crate::authority::Authority;
 use crate::edge::Peer;
 use crate::gateway::Gateway;
-use crate::gateway::identity::SessionAccount;
+use crate::gateway::identity::account::SessionAccount;
 use crate::gateway::identity::caller::CallerNames;
 use crate::playbacks::Registration;
 use crate::sessions::DeviceKey;

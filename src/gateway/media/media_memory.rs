@@ -11,7 +11,7 @@ use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
 use super::reopen::FirstWords;
 use super::waiting_media::WaitingMedia;
-use crate::gateway::identity::SessionAccount;
+use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{Facts, Format, Playheads, Tail};
 use crate::playbacks::{Generations, HeapBytes};

@@ -9,15 +9,14 @@ use super::paths::MediaTarget;
 use crate::cmcd;
 use crate::config;
 use crate::gateway::control::control_paths;
-use crate::gateway::identity;
-use crate::gateway::identity::IdentityEvidence;
+use crate::gateway::identity::sources::{self, IdentityEvidence};
 use crate::session::Report;
 
 impl MediaCall<'_> {
     /// Another device has come by the path. The rung that named the device must not name another one now; a
     /// player cannot repeat a query or a path with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
-        let rungs = self.route.config.device.iter().filter(|rung| identity::name(rung) == self.registration.rung);
+        let rungs = self.route.config.device.iter().filter(|rung| sources::name(rung) == self.registration.rung);
         let rungs: Vec<_> = rungs
             .filter(|rung| match rung {
                 // Below a playback's own path both are its server's.
@@ -32,7 +31,7 @@ impl MediaCall<'_> {
             .collect();
         let (headers, query) = (&self.request.headers, self.request.uri.query());
         let evidence = IdentityEvidence { claims: None, headers, peer: self.peer, query, rest: below };
-        identity::device(&rungs, &evidence).is_some_and(|(device, _)| device != self.registration.device)
+        sources::device(&rungs, &evidence).is_some_and(|device| device.name != self.registration.device)
     }
 
     /// What the player says of itself with this request.

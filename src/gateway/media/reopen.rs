@@ -4,7 +4,6 @@
 //! segment begins anew as well as a manifest, under the same path. It names no account: the session counts for whom the
 //! one before it counted.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response};
@@ -14,10 +13,10 @@ use super::media_memory::PlaybackMedia;
 use super::paths::MediaTarget;
 use super::replies::viewer_call;
 use crate::edge::Sending;
-use crate::gateway::identity;
-use crate::gateway::identity::SessionAccount;
+use crate::gateway::identity::account::{SessionAccount, network};
+use crate::gateway::session_context::SessionOrigin;
 use crate::session::{self, CallNames};
-use crate::sessions::Card;
+use crate::sessions::{Card, DeviceKey};
 
 /// What the first request of a playback told, which those that follow do not say again.
 #[derive(Clone, Debug)]
@@ -81,17 +80,17 @@ impl MediaCall<'_> {
             let card = gateway.sessions.card(self.key?, registration.token())?;
             Some(FirstWords::of(&card))
         })?;
-        let found = Some((registration.device.clone(), registration.rung));
-        if let Some(turned) = gateway.killed_before(authority, found.as_ref(), &words.names, None) {
+        let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+        if let Some(turned) = gateway.killed_before(authority, Some(key), &words.names, None) {
             return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned));
         }
-        let counted = SessionAccount { network: identity::network(self.peer.address), ..words.counted };
-        let card = Card {
+        let counted = SessionAccount { network: network(self.peer.address), ..words.counted };
+        let origin = SessionOrigin {
             content: words.content,
             kill_memory: words.kill_memory,
-            ..gateway.card_of(route, authority, counted, registration, &target.path)
+            ..gateway.media_origin(counted, registration, &target.path)
         };
-        Some(match gateway.open(route, authority, registration, Arc::new(card), words.names).await {
+        Some(match gateway.open(route, authority, registration, origin.context(route, authority), words.names).await {
             Ok(()) => {
                 // The first sign of its life.
                 let _goes = self.asks_for(target);

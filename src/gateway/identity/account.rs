@@ -1,0 +1,127 @@
+//! For whom and as what the authority counts a session.
+
+use std::net::IpAddr;
+
+use super::sources::{IdentityEvidence, answer, kept_name};
+use crate::authority::Authority;
+use crate::config::{AccountSource, IdentitySource};
+use crate::secret::Fingerprint;
+
+/// For whom and as what the authority counts a session.
+#[derive(Clone, Debug, Default)]
+pub(in crate::gateway) struct SessionAccount {
+    pub(in crate::gateway) account: Option<String>,
+    /// Nothing but the device named the account, though the authority looks for more.
+    pub(in crate::gateway) by_device: bool,
+    pub(in crate::gateway) content_group: Option<String>,
+    pub(in crate::gateway) device_group: Option<String>,
+    /// Whether nobody can write himself into an account of others: its token was verified, all are one household, or
+    /// the connection's own address told.
+    pub(in crate::gateway) is_proven: bool,
+    /// As [`crate::sessions::Card::network`].
+    pub(in crate::gateway) network: Fingerprint,
+}
+
+impl SessionAccount {
+    pub(in crate::gateway) fn read(
+        authority: Option<&Authority>,
+        evidence: &IdentityEvidence<'_>,
+        device: Option<&str>,
+    ) -> Self {
+        let network = network(evidence.peer.address);
+        let Some(counter) = authority.and_then(Authority::counter) else {
+            // Told only, and not counted by us.
+            let claim = |path| evidence.claims.and_then(|claims| claims.text(path));
+            let account = claim("device.accountId").or_else(|| claim("accountId")).map(kept_name);
+            return Self { account, network, ..Self::default() };
+        };
+        let config = counter.config();
+        let first = |ladder: &[IdentitySource]| ladder.iter().find_map(|rung| answer(rung, evidence));
+        let (mut by_device, mut is_proven) = (false, false);
+        Self {
+            account: config.account.iter().find_map(|rung| match rung {
+                AccountSource::Device => {
+                    by_device = config.account.len() > 1;
+                    is_proven = false;
+                    device.map(str::to_owned)
+                }
+                AccountSource::Fixed(name) => {
+                    is_proven = config.account.len() == 1;
+                    Some(name.clone())
+                }
+                AccountSource::Request(rung) => {
+                    is_proven = match rung {
+                        IdentitySource::TokenClaim(_) => config.token_keys.is_some(),
+                        IdentitySource::Peer => true,
+                        IdentitySource::Cookie(_)
+                        | IdentitySource::Header(_)
+                        | IdentitySource::Mtls
+                        | IdentitySource::PathSegment
+                        | IdentitySource::Query(_) => false,
+                    };
+                    answer(rung, evidence)
+                }
+            }),
+            by_device,
+            content_group: first(&config.content_groups.source),
+            device_group: first(&config.device_groups.source),
+            is_proven,
+            network,
+        }
+    }
+}
+
+/// An IPv6 viewer has a whole network of addresses (RFC 6177): its first 64 bits are what it cannot choose.
+pub(in crate::gateway) fn network(address: IpAddr) -> Fingerprint {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Fingerprint::of(&address.octets()),
+        IpAddr::V6(address) => Fingerprint::of(&address.octets()[..8]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::edge::Peer;
+    use crate::token::TokenClaims;
+
+    fn peer() -> Peer {
+        let address = "192.0.2.7".parse().unwrap();
+        let (limits, ties) = Default::default();
+        Peer { address, limits, certificate: None, proxy: None, ties, tls: false }
+    }
+
+    fn claims(text: &str) -> Option<TokenClaims> {
+        TokenClaims::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(text)))
+    }
+
+    #[test]
+    fn where_nothing_is_counted_here_the_tokens_own_account_is_told() {
+        for (text, account) in [
+            (r#"{"device":{"accountId":"a"},"accountId":"b"}"#, Some("a")),
+            (r#"{"accountId":"b"}"#, Some("b")),
+            ("{}", None),
+        ] {
+            let claims = claims(text);
+            let (headers, peer) = (HeaderMap::new(), peer());
+            let evidence =
+                IdentityEvidence { claims: claims.as_ref(), headers: &headers, peer: &peer, query: None, rest: "" };
+            let counted = SessionAccount::read(None, &evidence, Some("tv"));
+            assert_eq!((counted.account.as_deref(), counted.by_device), (account, false));
+        }
+    }
+
+    #[test]
+    fn an_ipv6_viewer_is_its_network() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+    }
+}

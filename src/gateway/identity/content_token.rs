@@ -1,0 +1,165 @@
+//! The content token of a call: where it stands, which playback it stands for, and how long a kill of it is remembered.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::config::TokenSource;
+use crate::gateway::query;
+use crate::secret::{Fingerprint, Secret};
+use crate::token::{self, TokenClaims, known_print};
+
+/// Players come back within seconds after a kill.
+const KILL_MEMORY_MIN: Duration = Duration::from_secs(30);
+
+/// A content token that says so may be good for years.
+const KILL_MEMORY_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The content token, from the first place of the route that has one.
+pub(in crate::gateway) fn content_token(
+    sources: &[TokenSource],
+    headers: &HeaderMap,
+    query: Option<&str>,
+    custom_data: Option<&Secret>,
+) -> Option<Secret> {
+    sources.iter().find_map(|source| match source {
+        TokenSource::CustomData => custom_data.filter(|data| holds_token(data.expose())).cloned(),
+        TokenSource::Header(name) => {
+            let value = headers.get(name)?.to_str().ok()?.trim();
+            Some(without_scheme(value)).filter(|text| holds_token(text)).map(Secret::new)
+        }
+        TokenSource::Query(name) => query::value(query, name).filter(|text| holds_token(text)).map(Secret::new),
+    })
+}
+
+/// Separators, quotes and blanks alone are no token: a killed device could else put a comma where it sends none.
+fn holds_token(text: &str) -> bool {
+    text.split(',').any(|part| without_scheme(part.trim()).chars().any(char::is_alphanumeric))
+}
+
+/// Whether a token beside the one that counts asks for a session, or cannot be read: in its list, in another place of
+/// the route, or in custom data, which the license server gets wherever the route looks.
+pub(in crate::gateway) fn asks_beside(
+    sources: &[TokenSource],
+    headers: &HeaderMap,
+    query: Option<&str>,
+    custom_data: Option<&Secret>,
+) -> bool {
+    let of = |source| content_token(std::slice::from_ref(source), headers, query, custom_data);
+    let may_read = |data: &&Secret| token::shows_encrypted(data.expose()) || TokenClaims::peek(data.expose()).is_some();
+    let texts = sources.iter().filter_map(of).chain(custom_data.filter(may_read).cloned());
+    texts.into_iter().any(|text| token::asks_for_session(text.expose()))
+}
+
+/// Authorities take tokens bare, and one that also comes by the query is the same token.
+fn without_scheme(value: &str) -> &str {
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        None if value.eq_ignore_ascii_case("bearer") => "",
+        Some(_) | None => value,
+    }
+}
+
+/// The token by which a playback is known. A device authentication token opens sessions too, but
+/// stands for no playback.
+pub(in crate::gateway) fn of_playback(token: Option<&Secret>, claims: Option<&TokenClaims>) -> Option<Fingerprint> {
+    let of_device = claims.is_some_and(TokenClaims::is_of_device);
+    token.filter(|_| !of_device).map(|token| known_print(token.expose()))
+}
+
+/// A kill is remembered for as long as its content token could be used again; none where the token does not say.
+/// `time` is the authority's.
+pub(in crate::gateway) fn kill_memory(
+    token: Option<Fingerprint>,
+    claims: Option<&TokenClaims>,
+    time: Duration,
+) -> Option<Duration> {
+    let remaining = match token {
+        Some(_) => claims?.remaining(time),
+        // Nothing tells one playback of the device from the next: before long the authority is asked again.
+        None => Some(KILL_MEMORY_MIN),
+    };
+    remaining.map(|remaining| remaining.clamp(KILL_MEMORY_MIN, KILL_MEMORY_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    fn claims(text: &str) -> Option<TokenClaims> {
+        TokenClaims::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(text)))
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_content_token_comes_from_the_first_place_that_has_one_and_without_its_scheme() {
+        let sources = [TokenSource::Header("authorization".parse().unwrap()), TokenSource::Query("token".into())];
+        for (line, query, token) in [
+            ("Bearer t", None, Some("t")),
+            ("bearer   t", None, Some("t")),
+            ("Basic t", None, Some("Basic t")),
+            ("t", Some("token=q"), Some("t")),
+            ("", Some("token=q"), Some("q")),
+            ("Bearer ", Some("token=q"), Some("q")),
+            ("", None, None),
+            (", ,", Some("token=%20"), None),
+            ("\"\"", Some("token=,"), None),
+            ("Bearer , bearer", Some("token=%09"), None),
+            (", t", None, Some(", t")),
+        ] {
+            let found = content_token(&sources, &headers(&[("authorization", line)]), query, None);
+            assert_eq!(found.as_ref().map(Secret::expose), token, "{line:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_device_stands_for_no_playback() {
+        let token = Secret::new("t");
+        for (text, stands) in [(r#"{"typ":"DevAuthN"}"#, false), (r#"{"typ":"ContentAuthZ"}"#, true), ("{}", true)] {
+            assert_eq!(of_playback(Some(&token), claims(text).as_ref()).is_some(), stands, "{text}");
+        }
+        assert_eq!(of_playback(None, None), None);
+    }
+
+    #[test]
+    fn a_kill_is_remembered_as_long_as_its_token_could_be_used_within_bounds() {
+        let now = Duration::from_secs(1_800_000_000);
+        let token = Some(Fingerprint(1));
+        for (left, remembered) in
+            [(-100_i64, 30), (5, 30), (600, 600), (86_400, 86_400), (86_401, 86_400), (1 << 31, 86_400)]
+        {
+            let claims = format!("{{\"exp\":{}}}", 1_800_000_000 + left);
+            let claims = TokenClaims::peek(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)));
+            assert!(claims.is_some());
+            assert_eq!(kill_memory(token, claims.as_ref(), now), Some(Duration::from_secs(remembered)), "{left}");
+        }
+        assert_eq!(kill_memory(token, None, now), None);
+        assert_eq!(kill_memory(None, None, now), Some(Duration::from_secs(30)));
+    }
+
+    /// Apps write there what they like.
+    #[test]
+    fn custom_data_that_is_no_token_asks_for_no_session() {
+        let jwt = |claims: &str| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+        for (data, asks) in [
+            ("what-an-app-says".to_owned(), false),
+            ("a.b.c.d.e".to_owned(), false),
+            (jwt("{}"), false),
+            (jwt(r#"{"sessionControl":{}}"#), true),
+            (format!("{}.a2V5.aXY.Y2lwaGVydGV4dA.dGFn", URL_SAFE_NO_PAD.encode(r#"{"alg":"dir"}"#)), true),
+        ] {
+            let custom = Secret::new(data.clone());
+            assert_eq!(asks_beside(&[], &HeaderMap::new(), None, Some(&custom)), asks, "{data}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Builds the context of a session: for whom it counts, by which rules it runs, and what it plays. The only place that
+//! does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::identity::account::SessionAccount;
+use super::identity::sources::DeviceIdentity;
+use super::route::Route;
+use crate::authority::Authority;
+use crate::playbacks::Registration;
+use crate::secret::Secret;
+use crate::session::{Schedule, Stream};
+use crate::sessions::{Card, Standing};
+
+/// The part of a session's context that differs by how the session begins. Fields are those of [`Card`].
+#[derive(Default)]
+pub(super) struct SessionOrigin {
+    pub(super) content: Option<String>,
+    pub(super) counted: SessionAccount,
+    pub(super) device: DeviceIdentity,
+    pub(super) kill_memory: Option<Duration>,
+    pub(super) opened: Duration,
+    pub(super) registration: Option<Arc<Registration>>,
+    pub(super) schedule: Option<Schedule>,
+    pub(super) stream: Option<Stream>,
+    pub(super) token: Option<Secret>,
+}
+
+impl SessionOrigin {
+    /// For a call that came by this route.
+    pub(super) fn context(self, route: &Route, authority: &Authority) -> Arc<Card> {
+        self.context_by(authority, route.path.clone(), route.policy.clone())
+    }
+
+    /// `route`: its path, which need not lead anywhere any more.
+    pub(super) fn context_by(self, authority: &Authority, route: Arc<str>, policy: Arc<Standing>) -> Arc<Card> {
+        let SessionAccount { account, by_device: _, content_group, device_group, is_proven: _, network } = self.counted;
+        Arc::new(Card {
+            account,
+            authority: authority.id.clone(),
+            authority_name: authority.name.clone(),
+            content: self.content,
+            content_group,
+            device: self.device.name,
+            device_group,
+            dialect: authority.dialect(),
+            error_name: authority.error_name(),
+            kill_memory: self.kill_memory,
+            network,
+            opened: self.opened,
+            policy,
+            registration: self.registration,
+            route,
+            rung: self.device.source,
+            schedule: self.schedule,
+            stream: self.stream,
+            token: self.token,
+        })
+    }
+}
