@@ -22,7 +22,7 @@ use super::identity::account::network;
 use super::identity::caller::CallerNames;
 use super::identity::sources::{self, DeviceIdentity, IdentityEvidence, is_name};
 use super::license::outgoing;
-use super::license::upstream;
+use super::onward_target;
 use super::query;
 use super::route::AuthorizeRoute;
 use super::server_headers;
@@ -278,7 +278,7 @@ fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Opti
         .chain(cmcd)
         .collect();
     let query = query::without(query, &ours);
-    upstream::onward_path(&route.authorize_url, rest, query.as_deref()).parse().ok()
+    onward_target::at_server(&route.authorize_url, rest, query.as_deref()).parse().ok()
 }
 
 fn as_it_is(reply: Reply) -> Response<ReplyBody> {

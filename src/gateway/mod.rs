@@ -5,12 +5,14 @@
 //! Called by the edge, one instance per worker.
 
 mod authorize;
+mod cmcd_report;
 mod connection_guard;
 mod control;
 mod dot_segments;
 mod identity;
 mod license;
 mod media;
+mod onward_target;
 mod own_url;
 mod query;
 mod refusal;
@@ -29,7 +31,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use self::control::control_paths::ControlPath;
 use self::dot_segments::has_dot_segment;
 pub use self::identity::watch::IdentityWatch;
-pub use self::license::single_flight::SingleFlight;
+pub use self::license::SingleFlight;
 pub use self::media::MediaMemory;
 pub use self::refusal::slot_tickets::SlotTickets;
 use self::refusal::viewer_texts::{ViewerTexts, key_of};

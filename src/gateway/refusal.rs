@@ -17,9 +17,9 @@ use http::{Response, StatusCode};
 use self::page::SlotClaim;
 use super::Gateway;
 use super::identity::caller::CallerNames;
-use super::license::LicenseCall;
-use super::license::upstream::LicenseServerFailure;
 use super::route::Route;
+use crate::config;
+use crate::drm::Message;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
 use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
@@ -78,78 +78,67 @@ pub(super) struct RefusalBody {
     pub(super) message: String,
 }
 
-impl LicenseCall<'_> {
-    /// The refusal in the player's shape; logged here, once, with its incident, as often as a line may be written.
-    pub(super) fn turn_away(
-        &self,
-        phase: LicensePhase,
-        turned: &RefusalBody,
-        session: Option<SessionId>,
-    ) -> Response<ReplyBody> {
-        let message = self.request.message.as_ref().ok();
-        let shape = RefusalShape::choose(&self.route.license.refusal, message, phase, turned, &self.request.headers);
-        let incident = Incident::random();
-        self.gateway.telemetry.metrics.refusal(&turned.error, shape.profile_name());
-        if self.may_write("refused") {
-            let session = session.map(|id| id.short().to_string());
-            let rung = self.request.identity.device.as_ref().map(|device| device.source);
-            let (device, account) = self.identity();
-            let authority = self.route.authority.as_deref().map(|authority| &*authority.name);
-            let names = [self.request.identity.device_name(), self.request.identity.counted.account.as_deref()];
-            let said = self.gateway.telemetry.said(&turned.message, names);
-            tracing::info!(
-                %incident, session, device, account, authority, route = &*self.route.path, error = turned.error,
-                code = turned.code, errorCode = turned.error_code, said = &*said, phase = phase.name(),
-                profile = shape.profile_name(), rung, "refused"
-            );
-        }
-        let (counted, device) = (&self.request.identity.counted, self.request.identity.device_name());
-        let claim = SlotClaim::of(counted.account.as_deref(), device, counted.is_proven);
-        let call = (self.request.viewer_call(), claim);
-        shape.reply(&self.gateway.helped(self.route, turned, incident, call), phase, incident)
+/// A call that is refused: who is told, and what decides in which shape.
+pub(super) struct RefusedCall<'a> {
+    pub(super) caller: &'a CallerNames,
+    /// None where no DRM has a shape of its own: 403 with JSON.
+    pub(super) license: Option<RefusedLicense<'a>>,
+    pub(super) phase: LicensePhase,
+    pub(super) route: &'a Route,
+    /// None: no help for a viewer goes with it.
+    pub(super) viewer: Option<ViewerCall<'a>>,
+}
+
+/// The facts of a license call that decide how its player shows a refusal, and that the log tells of it.
+pub(super) struct RefusedLicense<'a> {
+    pub(super) message: Option<&'a Message>,
+    pub(super) profiles: &'a config::RefusalSettings,
+    pub(super) session: Option<SessionId>,
+    /// The identity source that named the device.
+    pub(super) source: Option<&'static str>,
+}
+
+impl RefusedCall<'_> {
+    fn shape(&self, body: &RefusalBody) -> RefusalShape {
+        let (Some(license), Some(viewer)) = (&self.license, &self.viewer) else { return RefusalShape::Http };
+        RefusalShape::choose(license.profiles, license.message, self.phase, body, viewer.headers)
     }
 }
 
 impl Gateway {
-    /// As 403 with JSON, where no DRM has a shape of its own; logged here, with its incident.
-    pub(super) fn turn_away(
-        &self,
-        route: &Route,
-        (caller, call): (&CallerNames, Option<ViewerCall<'_>>),
-        turned: &RefusalBody,
-        phase: LicensePhase,
-    ) -> Response<ReplyBody> {
-        let incident = Incident::random();
-        let CallerNames { account, device, network, .. } = caller;
-        if self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
-            let said = self.telemetry.said(&turned.message, [device.as_deref(), account.as_deref()]);
-            let [device, account] =
-                [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
-            tracing::info!(
-                %incident, device, account, route = &*route.path, error = turned.error, code = turned.code,
-                errorCode = turned.error_code, said = &*said, "refused"
-            );
+    /// Makes a refusal real: every license call and every request for media that is refused gets its reply here, in the
+    /// player's shape, with an incident, a count and a line in the log.
+    pub(super) fn refuse_call(&self, call: &RefusedCall<'_>, body: &RefusalBody) -> Response<ReplyBody> {
+        let (incident, shape) = (Incident::random(), call.shape(body));
+        self.telemetry.metrics.refusal(&body.error, shape.profile_name());
+        self.log_refusal(call, body, shape, incident);
+        let CallerNames { account, device, is_proven, .. } = call.caller;
+        let claim = SlotClaim::of(account.as_deref(), device.as_deref(), *is_proven);
+        let helped = call.viewer.map(|viewer| self.helped(call.route, body, incident, (viewer, claim)));
+        shape.reply(helped.as_ref().unwrap_or(body), call.phase, incident)
+    }
+
+    /// As often as a line may be written about the device.
+    fn log_refusal(&self, call: &RefusedCall<'_>, body: &RefusalBody, shape: RefusalShape, incident: Incident) {
+        let CallerNames { account, device, network, .. } = call.caller;
+        if !self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
+            return;
         }
-        match call {
-            Some(call) => self
-                .helped(
-                    route,
-                    turned,
-                    incident,
-                    (call, SlotClaim::of(account.as_deref(), device.as_deref(), caller.is_proven)),
-                )
-                .reply(phase, incident),
-            None => turned.reply(phase, incident),
-        }
+        let license = call.license.as_ref();
+        let session = license.and_then(|license| license.session).map(|id| id.short().to_string());
+        let rung = license.and_then(|license| license.source);
+        let authority = call.route.authority.as_deref().filter(|_| license.is_some()).map(|it| &*it.name);
+        let (phase, profile) = license.map(|_| (call.phase.name(), shape.profile_name())).unzip();
+        let said = self.telemetry.said(&body.message, [device.as_deref(), account.as_deref()]);
+        let [device, account] = [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
+        tracing::info!(
+            %incident, session, device, account, authority, route = &*call.route.path, error = body.error,
+            code = body.code, errorCode = body.error_code, said = &*said, phase, profile, rung, "refused"
+        );
     }
 }
 
 impl RefusalBody {
-    /// As 403 with JSON: see [`super::Gateway::turn_away`].
-    pub(super) fn reply(&self, phase: LicensePhase, incident: Incident) -> Response<ReplyBody> {
-        RefusalShape::Http.reply(self, phase, incident)
-    }
-
     /// In a language of the viewer, if the configuration has one.
     fn detail(&self) -> &str {
         self.help.as_ref().and_then(|help| help.detail.as_deref()).unwrap_or(self.detail)
@@ -168,7 +157,7 @@ impl RefusalBody {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
-            // Who knows when it expired says so: `Story::refuse_expired`.
+            // Who knows when it expired says so: `ManagedCall::expired_refusal`.
             Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             Refusal::Killed(reason) if reason.blackout.is_some() => {
                 Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
@@ -184,14 +173,6 @@ impl RefusalBody {
                 Self { event: failed, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
             }
         }
-    }
-
-    pub(super) fn by_failure(failure: &LicenseServerFailure) -> Self {
-        let error = format!("license_server_{}", failure.name());
-        let code = if failure.name() == "timeout" { 504 } else { 502 };
-        let detail = "The license server could not be used.";
-        let (comes_again, message) = (failure.comes_again(), failure.to_string());
-        Self { comes_again, error, message, ..Self::ours(code, "", detail) }
     }
 
     fn said(error: String, detail: &'static str, reason: &Reason) -> Self {

@@ -120,11 +120,11 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/media/replies.rs", &["BAD_GATEWAY, ", "FORBIDDEN, ", "NOT_FOUND, "]),
         marked("src/gateway/media/first_manifest.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
-        marked("src/gateway/license/token_expiry.rs", &["error: "]),
+        marked("src/gateway/license/token_refusals.rs", &["error: "]),
         marked("src/gateway/refusal/token_faults.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
         names("src/gateway/license/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/license/outgoing.rs", &["impl UnfitRequest", "fn error("], ""),
-        marked("src/gateway/license/single_flight.rs", &["error: "]),
+        marked("src/gateway/license/outcome.rs", &["error: "]),
     ]
     .into_iter()
     .flatten()

@@ -9,17 +9,14 @@
 //! report again. Only a call that is none gets another answer: a GET of a browser's 405, a body that is broken 400, slow
 //! 408, too large 413, or one too many 403. The answer waits for nothing: the authority is told behind it.
 
-use std::time::Duration;
-
 use http::{Method, Request, Response, StatusCode};
 
-use crate::cmcd::{self, Event, State};
+use crate::cmcd;
 use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
-use crate::gateway::Gateway;
 use crate::gateway::identity::IdentityClues;
 use crate::gateway::route::Route;
+use crate::gateway::{Gateway, cmcd_report};
 use crate::secret::Fingerprint;
-use crate::session::{Playing, Report, Stream};
 use crate::sessions::DeviceKey;
 
 /// No license server's path ends like these.
@@ -98,50 +95,6 @@ impl Gateway {
     }
 
     fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::Report) {
-        self.sessions.report(key, token, read(told));
-    }
-}
-
-/// A report in the words of the core. Players that send no state are taken to play.
-pub(in crate::gateway) fn read(told: &cmcd::Report) -> Report {
-    // A page that nobody sees may play on all the same: that its timers are slow is a matter of its own.
-    let playing = match told.state {
-        Some(State::Quit) => Playing::Quit,
-        Some(State::Ended) => Playing::Done,
-        Some(State::Failed) => Playing::Fails,
-        Some(State::Paused) => Playing::Paused,
-        Some(State::Rebuffering | State::Waiting) => Playing::Buffers,
-        Some(State::Seeking) => Playing::Seeks,
-        Some(State::Playing | State::Starting) => Playing::Plays,
-        Some(State::Preloading) | None => Playing::Unsaid,
-    };
-    let playhead = told.playhead_ms.map(Duration::from_millis);
-    let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
-    let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
-    let starts = told.state == Some(State::Starting);
-    let preloads = told.state == Some(State::Preloading);
-    let of_several = false;
-    let slowed = told.background == Some(true);
-    Report { at_end, by_interval, of_several, playhead, playing, preloads, slowed, starts, stream, until: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_that_nobody_sees_may_play_on() {
-        for (text, playing, slowed) in [
-            ("sta=p,bg", Playing::Plays, true),
-            ("sta=a,bg", Playing::Paused, true),
-            ("sta=r,bg", Playing::Buffers, true),
-            ("bg", Playing::Unsaid, true),
-            ("sta=p", Playing::Plays, false),
-            ("sta=p,bg=?0", Playing::Plays, false),
-        ] {
-            let query = format!("CMCD={}", text.replace('=', "%3D").replace(',', "%2C").replace('?', "%3F"));
-            let report = read(&cmcd::from_query(&query).unwrap());
-            assert_eq!((report.playing, report.slowed), (playing, slowed), "{text}");
-        }
+        self.sessions.report(key, token, cmcd_report::read(told));
     }
 }

@@ -8,14 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::SessionControlMode;
-use crate::drm::Kind;
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
-use crate::gateway::license::request::LicenseRequest;
-use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::route::Route;
 use crate::secret::Fingerprint;
-use crate::store::DialectName;
 use crate::token::TokenClaims;
 
 /// Addresses that are watched at once; then the oldest half is forgotten.
@@ -96,16 +92,6 @@ impl IdentityWatch {
 }
 
 impl Gateway {
-    pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, request: &LicenseRequest) {
-        let source = request.identity.device.as_ref().map(|device| device.source);
-        self.watch_identity(route, peer, request.identity.claims.as_ref(), source, request.identity.counted.by_device);
-        let passes = route.license.session_control != SessionControlMode::Always && request.registration.is_none();
-        let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == DialectName::FirstLight);
-        if passes && wants_license(request) && by_registration() {
-            self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());
-        }
-    }
-
     /// `source` is the identity source that named the device, `by_device` whether it names the account too.
     pub(in crate::gateway) fn watch_identity(
         &self,
@@ -125,7 +111,13 @@ impl Gateway {
         }
     }
 
-    fn warn_of_identity(&self, route: &Route, address: AddressKey, weak: WeakIdentity, now: Instant) {
+    pub(in crate::gateway) fn warn_of_identity(
+        &self,
+        route: &Route,
+        address: AddressKey,
+        weak: WeakIdentity,
+        now: Instant,
+    ) {
         self.telemetry.metrics.weak_identity(&route.path, weak.name());
         let warns = self.identity_watch.warns(&route.path, address, weak, now);
         // Many addresses are warned of, too.
@@ -153,10 +145,6 @@ impl Gateway {
             ),
         }
     }
-}
-
-fn wants_license(request: &LicenseRequest) -> bool {
-    request.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
 }
 
 /// What a token says of whose it is; none if it says nothing.

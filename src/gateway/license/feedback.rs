@@ -1,16 +1,25 @@
-//! What a session is told of its player's license calls: whether anything reached the player, and what its license says.
+//! Feeds each license reply back into the session: was it delivered, and what does the license allow?
+//!
+//! The picture of a playback's key sessions gets the messages of its calls, and their replies. What a license says in
+//! clear of its renewals tells whether they will come, and what will cost the session its beats.
 
-use super::lesson::{escapes, learn};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::{LicenseCall, ManagedCall};
 use super::single_flight::FlightLead;
-use super::{LicenseCall, ManagedCall};
-use crate::drm::{Kind, Message};
+use crate::drm::{Direction, Kind, Lease, Message, System, recognise};
 use crate::ids::SessionId;
-use crate::session::{CallKind, Grant, Input};
+use crate::session::{Answer, CallKind, Grant, Input, Served};
+use crate::sessions::{DeviceKey, Sessions};
 use crate::telemetry::Outcome;
 
+const OWN_URL: &str = "the license names a renewal URL of its own: players that obey it renew past sidebeat";
+const TOO_RARE: &str = "licenses renew more rarely than the authority wants beats";
+
 impl LicenseCall<'_> {
-    /// Tells the session what the player got, which one without a grant will need as well.
-    pub(in crate::gateway) fn teach(
+    /// Tells the session what its player got. A session without a grant needs to know as well.
+    pub(in crate::gateway) fn feed_back(
         &self,
         managed: &ManagedCall<'_>,
         id: SessionId,
@@ -55,7 +64,7 @@ impl LicenseCall<'_> {
     }
 
     /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
-    pub(in crate::gateway) fn look_for_escapes(
+    pub(in crate::gateway) fn warn_of_escapes(
         &self,
         managed: &ManagedCall<'_>,
         id: SessionId,
@@ -80,6 +89,99 @@ impl LicenseCall<'_> {
         let Some(authority) = self.route.authority.as_deref().filter(|_| unknown) else { return };
         if let (Some(key), Some(token)) = (self.request.key(authority), self.request.playback()) {
             self.gateway.sessions.used(key, token);
+        }
+    }
+
+    /// What the player asked, and that it was turned away if it was.
+    pub(in crate::gateway) fn mirror_request(&self, key: DeviceKey, session: Option<SessionId>, answer: &Answer) {
+        let (Ok(message), Some(id)) = (&self.request.message, session) else { return };
+        let sessions = &self.gateway.sessions;
+        sessions.see(key, id, |mirror, _| mirror.asked(message));
+        match answer {
+            Answer::Refuse(_) => sessions.see(key, id, |mirror, _| mirror.failed(message)),
+            Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait => {}
+        }
+    }
+
+    /// What the license server answered to it.
+    pub(in crate::gateway) fn mirror_reply(&self, key: DeviceKey, id: SessionId, reply: Option<&Message>) {
+        let Ok(message) = &self.request.message else { return };
+        self.gateway.sessions.see(key, id, |mirror, wall| match reply {
+            Some(reply) => mirror.answered(message, reply, wall),
+            // Taken back, in words that no DRM defines.
+            None if message.kind == Kind::Release => mirror.released(message),
+            None => None,
+        });
+    }
+}
+
+/// As [`LicenseCall::mirror_reply`], for a license that the authority's renewal call brought.
+pub(in crate::gateway) fn mirror_renewal(
+    sessions: &Arc<Sessions>,
+    key: DeviceKey,
+    id: SessionId,
+    asked: &Message,
+    license: &[u8],
+) {
+    if let Ok(reply) = recognise(Direction::Reply, None, None, license) {
+        sessions.see(key, id, |mirror, wall| mirror.answered(asked, &reply, wall));
+    }
+}
+
+fn escapes(lease: &Lease, interval: Duration) -> impl Iterator<Item = &'static str> {
+    let too_rare = lease.can_renew && Duration::from_secs(lease.renewal_delay_s) > interval;
+    [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
+}
+
+/// Whether renewals will come, as the DRM system has them and the license says in clear. `asked`: the system of the
+/// request, for a reply that nobody can read.
+fn learn(message: Option<&Message>, asked: Option<System>) -> Served {
+    match message.map(|message| message.system).or(asked) {
+        Some(System::ClearKey | System::FairPlay | System::PlayReady) => return Served::NeverRenews,
+        Some(System::Widevine) | None => {}
+    }
+    match message {
+        Some(Message { system: System::Widevine, lease: Some(lease), .. }) => {
+            let every = (lease.renewal_delay_s > 0).then(|| Duration::from_secs(lease.renewal_delay_s.min(86_400)));
+            if lease.can_renew || every.is_some() { Served::Renews { every } } else { Served::Stays }
+        }
+        Some(_) | None => Served::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_widevine_may_renew_and_a_reply_that_nobody_reads_is_of_the_system_that_was_asked_for() {
+        for system in [System::ClearKey, System::FairPlay, System::PlayReady] {
+            assert_eq!(learn(None, Some(system)), Served::NeverRenews, "{system:?}");
+        }
+        assert_eq!([learn(None, Some(System::Widevine)), learn(None, None)], [Served::Plain; 2]);
+    }
+
+    #[test]
+    fn licenses_that_cost_a_session_its_beats_are_told() {
+        let rows: [(bool, u64, bool, &[&str]); 5] = [
+            (true, 30, false, &[]),
+            (true, 31, false, &[TOO_RARE]),
+            (false, 31, false, &[]),
+            (true, 30, true, &[OWN_URL]),
+            (true, 60, true, &[OWN_URL, TOO_RARE]),
+        ];
+        for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
+            let lease = Lease {
+                can_renew,
+                duration_s: 60,
+                own_renewal_url,
+                recovery_s: 0,
+                renewal_delay_s,
+                retry_s: 10,
+                ..Lease::default()
+            };
+            let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
+            assert_eq!(found, told, "{lease:?}");
         }
     }
 }

@@ -12,13 +12,12 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::request::our_names;
-use super::upstream::set_content_type;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::BodyWrapping;
 use crate::drm::{self, Message, Unrecognised};
 use crate::edge::{Breach, ReplyBody};
+use crate::gateway::onward_target::our_names;
 use crate::gateway::query;
 use crate::gateway::refuse;
 use crate::gateway::route::{LicenseRoute, Route};
@@ -179,6 +178,12 @@ fn rewrap(route: &LicenseRoute, body: Bytes) -> Result<(Bytes, Option<&'static s
     let bare = drm::wrap::unwrap(from, &body).map_err(UnfitRequest::Wrapping)?;
     let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
     Ok((wrapped.into(), content_type))
+}
+
+pub(in crate::gateway) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'static str>) {
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
 }
 
 #[cfg(test)]

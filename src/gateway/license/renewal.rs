@@ -8,8 +8,9 @@ use http::{HeaderValue, Response};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
-use super::mirror::mirror_renewal;
-use super::{CallOutcome, LicenseCall, ManagedCall};
+use super::call::{LicenseCall, ManagedCall};
+use super::feedback::mirror_renewal;
+use super::outcome::CallOutcome;
 use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, Message, wrap};
 use crate::edge::ReplyBody;
@@ -31,8 +32,8 @@ enum RenewalOutcome {
 }
 
 /// Asked so often for one call of the player, and opened anew so often.
-const RENEWALS_MAX: u32 = 3;
-const REOPENS_MAX: u32 = 2;
+const MAX_RENEWALS: u32 = 3;
+const MAX_REOPENS: u32 = 2;
 /// Between two of them; a gateway that starts anew takes a moment.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(150);
 
@@ -52,9 +53,9 @@ impl LicenseCall<'_> {
             asked += 1;
             let news = self.ask_for_renewal(managed, grant, ticket, id).await;
             match &news {
-                RenewalOutcome::Again if reopened < REOPENS_MAX => reopened += 1,
+                RenewalOutcome::Again if reopened < MAX_REOPENS => reopened += 1,
                 RenewalOutcome::Refused(Refusal::Unreachable(fault))
-                    if asked < RENEWALS_MAX && self.may_help(fault) =>
+                    if asked < MAX_RENEWALS && self.may_help(fault) =>
                 {
                     tokio::time::sleep(RENEWAL_PAUSE).await;
                 }
@@ -70,9 +71,9 @@ impl LicenseCall<'_> {
             id = admission.session.unwrap_or(id);
             (grant, ticket) = match admission.answer {
                 Answer::Renew(grant, ticket) => (grant, ticket),
-                Answer::Forward(grant) => return self.serve(managed, &grant, id).await,
-                Answer::Pass => return self.pass_under(managed, id).await,
-                Answer::Refuse(refusal) => return self.refuse(managed, AskKind::Open, &refusal, Some(id)),
+                Answer::Forward(grant) => return self.forward(managed, &grant, id).await,
+                Answer::Pass => return self.forward_without_grant(managed, id).await,
+                Answer::Refuse(refusal) => return self.refuse(managed.refusal(AskKind::Open, &refusal, Some(id))),
                 Answer::Wait => {
                     let late = fault(FaultKind::Timeout, "no decision in time");
                     return self.conclude_renewal(managed, late, id).await;
@@ -143,15 +144,15 @@ impl LicenseCall<'_> {
     async fn conclude_renewal(&self, managed: &ManagedCall<'_>, news: RenewalOutcome, id: SessionId) -> CallOutcome {
         match news {
             RenewalOutcome::License(license) => (Outcome::Served, reply(self.route, &license)),
-            RenewalOutcome::Again | RenewalOutcome::Pass => self.pass_under(managed, id).await,
+            RenewalOutcome::Again | RenewalOutcome::Pass => self.forward_without_grant(managed, id).await,
             // The authority gives no word: what runs goes on, and the license server renews.
             RenewalOutcome::Refused(Refusal::Unreachable(fault)) => {
                 match self.gateway.sessions.last_grant(managed.key, id) {
-                    Some(grant) => self.serve(managed, &grant, id).await,
-                    None => self.refuse(managed, AskKind::Renew, &Refusal::Unreachable(fault), Some(id)),
+                    Some(grant) => self.forward(managed, &grant, id).await,
+                    None => self.refuse(managed.refusal(AskKind::Renew, &Refusal::Unreachable(fault), Some(id))),
                 }
             }
-            RenewalOutcome::Refused(refusal) => self.refuse(managed, AskKind::Renew, &refusal, Some(id)),
+            RenewalOutcome::Refused(refusal) => self.refuse(managed.refusal(AskKind::Renew, &refusal, Some(id))),
         }
     }
 }

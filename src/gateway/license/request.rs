@@ -13,15 +13,15 @@ use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
 use crate::clock::{Clock, Moment};
 use crate::cmcd;
-use crate::config::{AccountSource, IdentitySource, SessionControlMode, TokenSource};
+use crate::config::SessionControlMode;
 use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
 use crate::edge::Peer;
-use crate::gateway::Gateway;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
 use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::ViewerCall;
 use crate::gateway::route::{LicenseRoute, Route};
 use crate::gateway::session_context::SessionOrigin;
+use crate::gateway::{Gateway, onward_target};
 use crate::playbacks::{Block, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{Call, CallKind, CallNames, Opens};
@@ -47,6 +47,9 @@ pub(in crate::gateway) struct LicenseRequest {
 
 /// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
 const READ_APART_MIN_BYTES: usize = 256 * 1024;
+
+/// Head-ends have several clocks, and calls take their time.
+const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
 impl Gateway {
     /// # Errors
@@ -75,7 +78,7 @@ impl Gateway {
         let identity = self.identify(&clues).await;
         // Of a registered playback the path names nothing more.
         let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
-        onward.path = onward_path(route, rest, source);
+        onward.path = onward_target::without_device(route, rest, source);
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
         let (authority, tls) = (uri.authority().cloned(), peer.tls);
         Ok(LicenseRequest { asks_beside, authority, headers, identity, message, onward, registration, tls, told })
@@ -202,6 +205,14 @@ impl LicenseRequest {
         (!wrapped).then_some(bare)
     }
 
+    /// How long ago the content token expired, if it is certain that it has. Of a comma list the
+    /// first token counts.
+    pub(in crate::gateway) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
+        let time = authority.time(clock)?;
+        let leeway = authority.token_leeway().unwrap_or(CLOCK_LEEWAY);
+        self.identity.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
+    }
+
     fn kill_memory(&self, time: Duration) -> Option<Duration> {
         let token = self.identity.playback_token();
         // The id of an authorization is never given to another.
@@ -228,39 +239,4 @@ impl LicenseRequest {
             (SessionControlMode::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
         }
     }
-}
-
-pub(in crate::gateway) fn onward_path(route: &Route, rest: &str, rung: Option<&'static str>) -> String {
-    let segment = route.config.device.contains(&IdentitySource::PathSegment) && rung == Some("path-segment");
-    if !segment {
-        return rest.to_owned();
-    }
-    let after = rest.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(_, after)| after);
-    after.map(|after| format!("/{after}")).unwrap_or_default()
-}
-
-/// Query parameters that are meant for us alone, or that the route takes off.
-pub(in crate::gateway) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
-    let tokens = route.config.content_token.iter().filter_map(|source| match source {
-        TokenSource::Query(name) => Some(name.as_str()),
-        TokenSource::CustomData | TokenSource::Header(_) => None,
-    });
-    let config = authority.and_then(Authority::counter).map(|counter| counter.config());
-    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
-        AccountSource::Device | AccountSource::Fixed(_) => None,
-        AccountSource::Request(rung) => Some(rung),
-    });
-    let groups =
-        config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
-    let rungs = route.config.device.iter().chain(accounts).chain(groups);
-    let rungs = rungs.filter_map(|rung| match rung {
-        IdentitySource::Query(name) => Some(name.as_str()),
-        IdentitySource::Cookie(_)
-        | IdentitySource::Header(_)
-        | IdentitySource::Mtls
-        | IdentitySource::PathSegment
-        | IdentitySource::Peer
-        | IdentitySource::TokenClaim(_) => None,
-    });
-    tokens.chain(rungs).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }

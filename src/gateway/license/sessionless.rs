@@ -3,13 +3,12 @@
 //! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
 //! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
 
-use super::upstream::LicenseReply;
-use super::{CallOutcome, LicenseCall};
+use super::call::LicenseCall;
+use super::refuse::LicenseRefusal;
+use super::reply::LicenseReply;
 use crate::config::{IdentitySource, SessionControlMode, TokenSource, UnrecognisedCalls};
 use crate::drm::{Kind, Message, Unrecognised};
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
-use crate::ids::SessionId;
-use crate::sessions::{DeviceKey, DeviceNote};
 use crate::telemetry::Outcome;
 
 /// Why a call has no session.
@@ -96,9 +95,9 @@ impl LicenseCall<'_> {
     }
 
     /// Refuses a call that could bring a license past the sessions that the route demands.
-    pub(in crate::gateway) fn refuse_sessionless(&self, reason: SessionlessReason) -> Option<CallOutcome> {
+    pub(in crate::gateway) fn sessionless_refusal(&self, reason: SessionlessReason) -> Option<LicenseRefusal> {
         if self.lacks_proof(reason) {
-            return Some(self.refuse_as(SessionlessReason::NoToken));
+            return Some(self.refusal_as(SessionlessReason::NoToken));
         }
         let refused = match reason {
             SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
@@ -113,7 +112,7 @@ impl LicenseCall<'_> {
             | SessionlessReason::Offline
             | SessionlessReason::Unasked => false,
         };
-        refused.then(|| self.refuse_as(reason))
+        refused.then(|| self.refusal_as(reason))
     }
 
     /// Where tokens prove whose a call is, none is no way around that: not for a license to keep, nor where no session
@@ -160,12 +159,10 @@ impl LicenseCall<'_> {
         self.route.authority.as_ref().is_some_and(|authority| authority.verifies_tokens())
     }
 
-    pub(in crate::gateway) fn refuse_as(&self, reason: SessionlessReason) -> CallOutcome {
+    pub(in crate::gateway) fn refusal_as(&self, reason: SessionlessReason) -> LicenseRefusal {
         let (error, detail) = reason.refusal();
-        let why = self.why(reason);
-        self.note_refused(why.clone());
-        let turned = RefusalBody { message: why, ..RefusalBody::ours(403, error, detail) };
-        (Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None))
+        let body = RefusalBody { message: self.why(reason), ..RefusalBody::ours(403, error, detail) };
+        LicenseRefusal::new(LicensePhase::License, body).noted_of_device()
     }
 
     /// For a person.
@@ -193,70 +190,6 @@ impl LicenseCall<'_> {
             tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");
             self.note_of_device("passed", why);
         }
-    }
-
-    /// The license server's own no, which is not ours to explain: where it was said, and how.
-    pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &CallOutcome) {
-        let (outcome, reply) = ending;
-        if *outcome != Outcome::Declined {
-            return;
-        }
-        let (host, status) = (self.host(), reply.status().as_u16());
-        let without = if reply.status().is_success() { " without a license" } else { "" };
-        if self.may_write("declined") {
-            let (device, account) = self.identity();
-            let session = session.map(|(_, id)| id.short().to_string());
-            tracing::info!(
-                session,
-                device,
-                account,
-                route = &*self.route.path,
-                host,
-                status,
-                "the license server declined"
-            );
-            if session.is_none() {
-                self.note_of_device("declined", format!("{host} answered {status}{without}"));
-            }
-        }
-        if let Some((key, id)) = session {
-            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}{without}"));
-        }
-    }
-
-    fn host(&self) -> &str {
-        let registered = self.request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
-        registered.unwrap_or(&self.route.license.license_server).host()
-    }
-
-    pub(in crate::gateway) fn note_refused(&self, why: String) {
-        if self.may_write("noted") {
-            self.note_of_device("refused", why);
-        }
-    }
-
-    fn note_of_device(&self, what: &'static str, reason: String) {
-        let note = DeviceNote {
-            account: self.request.identity.counted.account.clone(),
-            at: self.gateway.clock.wall(),
-            device: self.request.identity.device_name().map(str::to_owned),
-            reason,
-            route: self.route.path.to_string(),
-            what,
-        };
-        self.gateway.sessions.device_notes.add(note);
-    }
-
-    pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
-        let device = self.request.identity.device_name();
-        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.identity.counted.network)
-    }
-
-    /// Device and account as the log shows them.
-    pub(in crate::gateway) fn identity(&self) -> (Option<String>, Option<String>) {
-        let shown = |name: &str| self.gateway.telemetry.shown(name);
-        let device = self.request.identity.device_name().map(shown);
-        (device, self.request.identity.counted.account.as_deref().map(shown))
     }
 }
 

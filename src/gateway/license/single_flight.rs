@@ -11,22 +11,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use aws_lc_rs::digest;
-use http::StatusCode;
 use tokio::sync::watch;
 
-use super::request::LicenseRequest;
-use super::{CallOutcome, LicenseCall};
-use crate::edge::reply::Refusal;
-use crate::gateway::Gateway;
-use crate::gateway::route::{LicenseRoute, Route};
+use super::outcome::CallOutcome;
 use crate::ids::SessionId;
 use crate::secret::sha256;
-use crate::session::CallKind;
 use crate::sessions::DeviceKey;
-use crate::telemetry::Outcome;
 
 /// Stands for everything that makes two calls the same. The whole SHA-256, because a reply is given
 /// to whoever has an equal one.
@@ -157,71 +149,6 @@ impl FlightFollower {
     pub(in crate::gateway) async fn outcome(mut self) -> Option<CallOutcome> {
         self.outcome.wait_for(Option::is_some).await.ok()?.clone()
     }
-}
-
-impl Gateway {
-    /// Answers the call, or has it answered by an equal one.
-    pub(in crate::gateway) async fn answer_once(
-        &self,
-        route: &LicenseRoute,
-        request: &Arc<LicenseRequest>,
-        deadline: Instant,
-    ) -> CallOutcome {
-        let outcome = match request.fingerprint(route).map(|print| self.single_flight.enter(print)) {
-            Some(FlightRole::Follow(follower)) if self.goes_on(&follower) => self.follow(route, follower).await,
-            Some(FlightRole::Lead(lead, follower)) => {
-                self.lead(route.clone(), request.clone(), deadline, lead);
-                follower.outcome().await
-            }
-            Some(FlightRole::Alone | FlightRole::Follow(_)) | None => {
-                LicenseCall { deadline, gateway: self, lead: None, request, route }.answer().await
-            }
-        };
-        outcome.unwrap_or_else(broken_off)
-    }
-
-    /// Whether the session of the leading call, if it has one, would still be served.
-    fn goes_on(&self, follower: &FlightFollower) -> bool {
-        follower.session().is_none_or(|(key, id)| {
-            let answer = self.sessions.call_under(key, id, CallKind::License);
-            answer.is_some_and(|answer| answer.refusal().is_none())
-        })
-    }
-
-    async fn follow(&self, route: &Route, follower: FlightFollower) -> Option<CallOutcome> {
-        let outcome = follower.outcome().await;
-        match &outcome {
-            // Mostly refused without a call to an upstream.
-            None | Some((Outcome::Refused, _)) => {}
-            Some((Outcome::Declined | Outcome::Failed | Outcome::Passed | Outcome::Served, _)) => {
-                self.telemetry.metrics.upstream_call_saved(&route.path, "same_challenge");
-            }
-        }
-        outcome
-    }
-
-    fn lead(&self, route: LicenseRoute, request: Arc<LicenseRequest>, deadline: Instant, lead: FlightLead) {
-        let gateway = self.clone();
-        self.tasks.carry_on(async move {
-            let (request, route) = (&*request, &route);
-            let call = LicenseCall { deadline, gateway: &gateway, lead: Some(&lead), request, route };
-            if let Some(outcome) = call.answer().await {
-                lead.finish(outcome);
-            }
-        });
-    }
-}
-
-/// For a leading call that ended without a reply.
-fn broken_off() -> CallOutcome {
-    let refusal = Refusal {
-        // Not 500: players repeat that up to 27 times.
-        status: StatusCode::FORBIDDEN,
-        error: "internal",
-        detail: "the call could not be finished",
-        close: false,
-    };
-    (Outcome::Failed, refusal.reply())
 }
 
 #[cfg(test)]

@@ -3,28 +3,24 @@
 //! Sends what `onward` has built and the core has judged, with the header that carries the session. The license
 //! itself is never changed; only its wrapping is, where the route says so.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::LicenseCall;
+use super::call::LicenseCall;
 use super::redirect::{RedirectFault, RedirectTrail};
-use crate::config::{self, Endpoint, RetriedCalls};
-use crate::drm::{self, Direction, Message, System};
-use crate::edge::ReplyBody;
-use crate::gateway::route::LicenseRoute;
-use crate::gateway::server_headers;
-use crate::manifest::{decoded, encodings};
+use crate::config::{self, RetriedCalls};
+use crate::drm;
+use crate::gateway::onward_target;
+use crate::gateway::refusal::RefusalBody;
 use crate::upstream::{Call, Fault, Hold, Reply};
+
+/// A reply that asks the player to come again comes no sooner than this after its call: hls.js then makes its 27 calls
+/// one after the other and without a pause.
+const COMES_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// Larger than any license met, which are below 64 KiB.
 const REPLY_MAX: usize = 1024 * 1024;
-
-/// What comes out of an encoded one, in bytes.
-const PLAIN_REPLY_MAX: usize = 256 * 1024;
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -67,13 +63,39 @@ impl LicenseServerFailure {
     }
 }
 
+impl LicenseServerFailure {
+    /// As the player is told it.
+    pub(in crate::gateway) fn refusal_body(&self) -> RefusalBody {
+        let error = format!("license_server_{}", self.name());
+        let code = if self.name() == "timeout" { 504 } else { 502 };
+        let detail = "The license server could not be used.";
+        let (comes_again, message) = (self.comes_again(), self.to_string());
+        RefusalBody { comes_again, error, message, ..RefusalBody::ours(code, "", detail) }
+    }
+}
+
 impl LicenseCall<'_> {
-    /// Sends the call to the license server. `authorization` is the header that carries the session,
-    /// or the content token where none applies.
-    pub(in crate::gateway) async fn forward(
+    /// Asks the license server; a failure that may pass is told no sooner than is good for players that come again.
+    pub(in crate::gateway) async fn ask_license_server(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Reply, LicenseServerFailure> {
+        let reply = self.send(authorization).await;
+        self.pace(&reply).await;
+        reply
+    }
+
+    async fn pace(&self, reply: &Result<Reply, LicenseServerFailure>) {
+        let comes_again = reply.as_ref().is_err_and(|failure| failure.comes_again().is_some());
+        let began = self.deadline.checked_sub(self.route.limits.call);
+        if let Some(began) = began.filter(|_| comes_again) {
+            tokio::time::sleep_until((began + COMES_AGAIN_MIN).min(self.deadline).into()).await;
+        }
+    }
+
+    /// Sends the call to the license server. `authorization` is the header that carries the session,
+    /// or the content token where none applies.
+    async fn send(&self, authorization: Option<(HeaderName, HeaderValue)>) -> Result<Reply, LicenseServerFailure> {
         let LicenseCall { request, deadline, lead: _, gateway, route } = *self;
         let onward = &request.onward;
         let mut headers = onward.headers.clone();
@@ -83,7 +105,7 @@ impl LicenseCall<'_> {
         }
         let registered = request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         let server = registered.unwrap_or(&route.license.license_server);
-        let path = onward_path(server, &onward.path, onward.query.as_deref());
+        let path = onward_target::at_server(server, &onward.path, onward.query.as_deref());
         let mut trail = RedirectTrail::new(server, &onward.method, path);
         loop {
             let call = Call {
@@ -119,106 +141,9 @@ impl LicenseCall<'_> {
     }
 }
 
-/// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
-pub(in crate::gateway) fn onward_reply(
-    route: &LicenseRoute,
-    reply: Reply,
-) -> Result<Response<ReplyBody>, LicenseServerFailure> {
-    let Reply { body, mut headers, status } = reply;
-    let (from, to) = (&route.license.wrapping.server_reply, &route.license.wrapping.player_reply);
-    let body = if from == to || !status.is_success() {
-        body
-    } else {
-        let bare = drm::wrap::unwrap(from, &body).map_err(LicenseServerFailure::Reply)?;
-        let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
-        set_content_type(&mut headers, content_type);
-        wrapped.into()
-    };
-    server_headers::take_off(&mut headers);
-    headers.remove(CONTENT_LENGTH);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(response)
-}
-
-/// What the license server's reply shows.
-#[derive(Debug)]
-pub(in crate::gateway) struct LicenseReply {
-    /// An encoding that is not undone here: it may hold anything.
-    pub(in crate::gateway) is_sealed: bool,
-    pub(in crate::gateway) message: Option<Message>,
-    /// Nothing in it can be a license: see [`drm::is_no_license`].
-    pub(in crate::gateway) is_empty_handed: bool,
-    /// A good status without a license that was asked for.
-    pub(in crate::gateway) says_no: bool,
-}
-
-impl LicenseReply {
-    /// `asked`: the system, if a license was asked for.
-    pub(in crate::gateway) fn read(route: &LicenseRoute, asked: Option<System>, reply: &Reply) -> Self {
-        let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
-        let plain = plain_body(reply);
-        let bare = plain.as_deref().map(|plain| {
-            let unwrapped = drm::wrap::unwrap(&route.license.wrapping.server_reply, plain);
-            unwrapped.unwrap_or(Cow::Borrowed(plain))
-        });
-        let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());
-        let has_body =
-            !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT);
-        // Of a system that nobody knows, what could be ClearKey's may be a license: that is the shortest.
-        let is_no = |body: &[u8]| drm::is_no_license(asked.unwrap_or(System::ClearKey), body);
-        let is_empty_handed = !has_body || message.is_none() && plain.as_deref().is_some_and(is_no);
-        let says_no = asked.is_some() && is_empty_handed;
-        Self { is_empty_handed, is_sealed: plain.is_none(), message, says_no }
-    }
-}
-
-/// The reply's body without its content encodings, which nobody asked for; none if they cannot be undone, or if that is
-/// larger than any license.
-pub(in crate::gateway) fn plain_body(reply: &Reply) -> Option<Bytes> {
-    let lines: Option<Vec<_>> = reply.headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().ok()).collect();
-    let names = encodings(lines?.into_iter());
-    decoded(&names, reply.body.clone(), PLAIN_REPLY_MAX).ok()
-}
-
-pub(in crate::gateway) fn set_content_type(headers: &mut HeaderMap, content_type: Option<&'static str>) {
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-}
-
-/// Path and query at the server for what follows our route's path.
-pub(in crate::gateway) fn onward_path(server: &Endpoint, rest: &str, query: Option<&str>) -> String {
-    let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
-    if path.is_empty() {
-        path.push('/');
-    }
-    let queries: Vec<_> = server.query().into_iter().chain(query).collect();
-    if !queries.is_empty() {
-        path.push('?');
-        path.push_str(&queries.join("&"));
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_servers_own_path_and_query_come_first() {
-        for (server, rest, query, path) in [
-            ("https://lic.example", "", None, "/"),
-            ("https://lic.example/", "/x", None, "/x"),
-            ("https://lic.example/a/", "/x", Some("p=1"), "/a/x?p=1"),
-            ("https://lic.example/a?b=c", "", Some("p=1"), "/a?b=c&p=1"),
-            ("https://lic.example/a?b=c", "", None, "/a?b=c"),
-        ] {
-            assert_eq!(onward_path(&Endpoint::parse(server).unwrap(), rest, query), path, "{server}");
-        }
-    }
 
     #[test]
     fn only_what_waiting_may_mend_asks_the_player_to_come_again() {

@@ -13,7 +13,7 @@ use super::slate::SlateBlackout;
 use crate::config::Endpoint;
 use crate::edge::Sending;
 use crate::edge::reply::Refusal;
-use crate::gateway::refusal::{LicensePhase, RefusalBody};
+use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall};
 use crate::manifest::Format;
 use crate::session::{self, AskKind};
 use crate::sessions::Flow;
@@ -66,9 +66,9 @@ impl MediaCall<'_> {
         let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
         let turned = RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Beat, event);
         self.count(kind, "refused");
-        self.gateway.telemetry.metrics.refusal(&turned.error, "http");
-        let call = Some(viewer_call(self.peer, self.request));
-        self.gateway.turn_away(self.route, (&self.caller(), call), &turned, LicensePhase::License).map(Sending::from)
+        let (caller, viewer) = (&self.caller(), Some(viewer_call(self.peer, self.request)));
+        let call = RefusedCall { caller, license: None, phase: LicensePhase::License, route: self.route, viewer };
+        self.gateway.refuse_call(&call, &turned).map(Sending::from)
     }
 
     /// By now, and with no slate to go over to.

@@ -119,8 +119,7 @@ impl MediaCall<'_> {
 
     /// What the player itself adds, without what is for us alone.
     pub(super) fn own_query(&self) -> Option<String> {
-        let names =
-            crate::gateway::license::request::our_names(self.route, self.authority.map(|authority| &**authority));
+        let names = crate::gateway::onward_target::our_names(self.route, self.authority.map(|authority| &**authority));
         query::without(self.request.uri.query(), &names)
     }
 

@@ -19,9 +19,9 @@ use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
 use crate::gateway::identity::{IdentityClues, content_token};
-use crate::gateway::license::request;
+use crate::gateway::onward_target;
 use crate::gateway::refusal::token_faults::{unnamed, unproven};
-use crate::gateway::refusal::{LicensePhase, RefusalBody, ViewerCall};
+use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, ViewerCall};
 use crate::gateway::route::Route;
 use crate::gateway::session_context::SessionOrigin;
 use crate::ids::PlaybackId;
@@ -105,7 +105,7 @@ impl Gateway {
             return refuse(&unnamed(authority));
         }
         let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
-        let rest = request::onward_path(route, rest, source);
+        let rest = onward_target::without_device(route, rest, source);
         let names = CallNames {
             content: Some(Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()])),
             content_token: identity.playback_token().or_else(|| known.and_then(|known| known.content_token)),
@@ -244,8 +244,8 @@ impl Gateway {
     ) -> Response<Sending> {
         let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
-        self.telemetry.metrics.refusal(&turned.error, "http");
-        self.turn_away(route, (caller, Some(call)), turned, LicensePhase::License).map(Sending::from)
+        let (license, phase, viewer) = (None, LicensePhase::License, Some(call));
+        self.refuse_call(&RefusedCall { caller, license, phase, route, viewer }, turned).map(Sending::from)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{Peer, Sending};
 use crate::gateway::Gateway;
-use crate::gateway::license::request;
+use crate::gateway::onward_target;
 use crate::gateway::query;
 use crate::gateway::route::Route;
 use crate::playbacks::Registration;
@@ -69,7 +69,7 @@ fn sent_on_to(response: &Response<Sending>, own: &str) -> Option<String> {
 
 /// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
 pub(super) fn onward_query(route: &Route, authority: Option<&Authority>, own: bool, request: &Parts) -> String {
-    let mut ours = if own { Vec::new() } else { request::our_names(route, authority) };
+    let mut ours = if own { Vec::new() } else { onward_target::our_names(route, authority) };
     ours.push(cmcd::PARAMETER);
     query::without(request.uri.query(), &ours).map(|query| format!("?{query}")).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use super::MediaCall;
 use super::paths::MediaTarget;
 use crate::cmcd;
 use crate::config;
-use crate::gateway::control::control_paths;
+use crate::gateway::cmcd_report;
 use crate::gateway::identity::sources::{self, IdentityEvidence};
 use crate::session::Report;
 
@@ -39,7 +39,7 @@ impl MediaCall<'_> {
         let query = self.request.uri.query();
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.request.headers))?;
         self.playback.tells.store(true, Ordering::Relaxed);
-        let mut report = control_paths::read(&told);
+        let mut report = cmcd_report::read(&told);
         report.by_interval = false;
         if let Some(wanted) = self.playback.learned().wanted(&target.path, self.first_byte()) {
             wanted.place(&mut report, &told);

@@ -1,8 +1,11 @@
-//! Kills that meet a call beside its session: before it passes without one, and while an upstream was asked. And
-//! blackouts that were there before any session.
+//! Refuses calls for a kill that no session of theirs tells: before a call passes without a session, and after an upstream
+//! was asked. Refuses what was blacked out before any session, too.
 
-use super::upstream::{LicenseServerFailure, plain_body};
-use super::{CallOutcome, LicenseCall, ManagedCall};
+use super::call::{LicenseCall, ManagedCall};
+use super::outcome::CallOutcome;
+use super::refuse::LicenseRefusal;
+use super::reply::plain_body;
+use super::upstream::LicenseServerFailure;
 use crate::authority::Authority;
 use crate::gateway::Gateway;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
@@ -31,29 +34,26 @@ impl Gateway {
 
 impl LicenseCall<'_> {
     /// A playback that is blacked out from the start has no session that could say so.
-    pub(in crate::gateway) fn turn_blackout_away(&self) -> Option<CallOutcome> {
+    pub(in crate::gateway) fn blackout_refusal(&self) -> Option<LicenseRefusal> {
         let refusal = self.route.blackout_of(self.request.registration.as_deref()?)?;
         let event = self.route.authority.as_deref()?.error_name();
-        let turned = RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event);
-        Some((Outcome::Refused, self.turn_away(LicensePhase::License, &turned, None)))
+        let body = RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event);
+        Some(LicenseRefusal::new(LicensePhase::License, body))
     }
 
     /// Killed while an upstream was asked: what it said is not passed on.
-    pub(in crate::gateway) fn unless_killed(
+    pub(in crate::gateway) fn killed_meanwhile(
         &self,
         managed: &ManagedCall<'_>,
         session: Option<SessionId>,
-        ending: CallOutcome,
-    ) -> CallOutcome {
-        let (outcome, _) = &ending;
-        if *outcome == Outcome::Refused {
-            return ending;
+        outcome: &CallOutcome,
+    ) -> Option<LicenseRefusal> {
+        if outcome.0 == Outcome::Refused {
+            return None;
         }
-        let Some(id) = session else { return self.turn_killed_away().unwrap_or(ending) };
-        match self.gateway.sessions.killed_under(managed.key, id, &managed.call.names()) {
-            Some(reason) => self.refuse(managed, AskKind::Open, &Refusal::Killed(reason), session),
-            None => ending,
-        }
+        let Some(id) = session else { return self.killed_refusal() };
+        let reason = self.gateway.sessions.killed_under(managed.key, id, &managed.call.names())?;
+        Some(managed.refusal(AskKind::Open, &Refusal::Killed(reason), session))
     }
 
     /// Killed, as the license server says instead of giving a license.
@@ -62,7 +62,7 @@ impl LicenseCall<'_> {
         managed: &ManagedCall<'_>,
         id: SessionId,
         reply: &Result<Reply, LicenseServerFailure>,
-    ) -> Option<CallOutcome> {
+    ) -> Option<LicenseRefusal> {
         let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
         let body = plain_body(reply)?;
         let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
@@ -71,27 +71,27 @@ impl LicenseCall<'_> {
         if managed.call.token.is_none_or(is_its_own) {
             self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
         }
-        Some(self.refuse(managed, AskKind::Renew, &Refusal::Killed(reason), Some(id)))
+        Some(managed.refusal(AskKind::Renew, &Refusal::Killed(reason), Some(id)))
     }
 
     /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
-    pub(in crate::gateway) fn turn_killed_company_away(&self) -> Option<CallOutcome> {
+    pub(in crate::gateway) fn killed_company_refusal(&self) -> Option<LicenseRefusal> {
         let (authority, token) = (self.route.authority.as_deref()?, self.request.identity.token.as_ref()?);
         let key = self.request.key(authority);
         let reason = self.gateway.killed_company(authority, key, token)?;
         let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
-        let turned = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
-        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
+        let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some(LicenseRefusal::new(phase, body))
     }
 
     /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device
     /// that was: a license to keep, or a body that nobody knows, would be the way around a kill.
-    pub(in crate::gateway) fn turn_killed_away(&self) -> Option<CallOutcome> {
+    pub(in crate::gateway) fn killed_refusal(&self) -> Option<LicenseRefusal> {
         let authority = self.route.authority.as_deref()?;
         let (key, names) = (self.request.key(authority), self.request.names());
         let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
         let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
-        let turned = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
-        Some((Outcome::Refused, self.turn_away(phase, &turned, None)))
+        let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
+        Some(LicenseRefusal::new(phase, body))
     }
 }

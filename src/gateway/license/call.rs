@@ -1,0 +1,58 @@
+//! One license call on its way through the pipeline: what its stages share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::request::LicenseRequest;
+use super::single_flight::FlightLead;
+use crate::authority::Authority;
+use crate::gateway::Gateway;
+use crate::gateway::route::LicenseRoute;
+use crate::session::Call;
+use crate::sessions::{Card, DeviceKey};
+
+pub(in crate::gateway) struct LicenseCall<'a> {
+    /// The player has its reply by then.
+    pub(in crate::gateway) deadline: Instant,
+    pub(in crate::gateway) gateway: &'a Gateway,
+    /// Where equal calls may wait for the same reply.
+    pub(in crate::gateway) lead: Option<&'a FlightLead>,
+    pub(in crate::gateway) request: &'a LicenseRequest,
+    pub(in crate::gateway) route: &'a LicenseRoute,
+}
+
+/// The additional facts of a call that a session may have to do with.
+pub(in crate::gateway) struct ManagedCall<'a> {
+    pub(in crate::gateway) authority: &'a Authority,
+    pub(in crate::gateway) call: Call,
+    pub(in crate::gateway) card: Arc<Card>,
+    /// How long ago the content token expired.
+    pub(in crate::gateway) expired: Option<Duration>,
+    pub(in crate::gateway) key: DeviceKey,
+}
+
+impl LicenseCall<'_> {
+    /// None: the call passes without a session, or not at all.
+    pub(in crate::gateway) fn managed(&self) -> Option<ManagedCall<'_>> {
+        let authority = self.route.authority.as_deref()?;
+        let clock = self.gateway.clock;
+        let expired = self.request.expired_for(authority, clock);
+        let call = self.request.call(self.route, authority, expired.is_some())?;
+        let key = self.request.key(authority)?;
+        let card = self.request.session_context(self.route, authority, clock);
+        Some(ManagedCall { authority, call, card, expired, key })
+    }
+
+    /// Whether a line of this kind may be written about the call's device and network.
+    pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
+        let device = self.request.identity.device_name();
+        self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.identity.counted.network)
+    }
+
+    /// Device and account as the log shows them.
+    pub(in crate::gateway) fn identity(&self) -> (Option<String>, Option<String>) {
+        let shown = |name: &str| self.gateway.telemetry.shown(name);
+        let device = self.request.identity.device_name().map(shown);
+        (device, self.request.identity.counted.account.as_deref().map(shown))
+    }
+}

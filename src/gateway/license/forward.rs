@@ -1,0 +1,80 @@
+//! Forwards a license call to the license server: under its session's grant, under a session that has none, or alone.
+
+use http::{HeaderName, HeaderValue};
+
+use super::call::{LicenseCall, ManagedCall};
+use super::outcome::CallOutcome;
+use super::reply::LicenseReply;
+use crate::ids::SessionId;
+use crate::session::Grant;
+use crate::telemetry::Outcome;
+
+impl LicenseCall<'_> {
+    /// Under its session's grant.
+    pub(in crate::gateway) async fn forward(
+        &self,
+        managed: &ManagedCall<'_>,
+        grant: &Grant,
+        id: SessionId,
+    ) -> CallOutcome {
+        // A call that brings no token goes on with the one that opened its session.
+        let own = self.request.identity.token.as_ref();
+        let opener = if own.is_none() { self.gateway.sessions.content_token(managed.key, id) } else { None };
+        let authorization = managed.authority.license_header(own.or(opener.as_ref()), grant);
+        let reply = self.ask_license_server(authorization).await;
+        if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {
+            return self.refuse(killed);
+        }
+        let (outcome, shown) = self.read_license(reply, Outcome::Served);
+        let message = shown.and_then(|shown| shown.message);
+        self.note_declined(Some((managed.key, id)), &outcome);
+        self.feed_back(managed, id, outcome.0, message.as_ref());
+        if let Some(message) = &message {
+            self.warn_of_escapes(managed, id, message, grant);
+        }
+        outcome
+    }
+
+    /// For a playback that has no grant.
+    pub(in crate::gateway) async fn forward_without_grant(
+        &self,
+        managed: &ManagedCall<'_>,
+        id: SessionId,
+    ) -> CallOutcome {
+        let (outcome, shown) = self.exchange().await;
+        self.note_declined(Some((managed.key, id)), &outcome);
+        self.feed_back(managed, id, outcome.0, shown.and_then(|shown| shown.message).as_ref());
+        outcome
+    }
+
+    /// Alone: no session applies. The route may demand one all the same.
+    pub(in crate::gateway) async fn forward_without_session(&self) -> CallOutcome {
+        let reason = self.sessionless_reason();
+        if let Some(refusal) = self.sessionless_refusal(reason) {
+            return self.refuse(refusal);
+        }
+        let (outcome, reply) = self.exchange().await;
+        if outcome.0 == Outcome::Passed {
+            if self.withholds(reason, reply.as_ref()) {
+                return self.refuse(self.refusal_as(reason));
+            }
+            if reply.is_none_or(|reply| !reply.is_empty_handed) {
+                self.note_unknown();
+            }
+        }
+        self.note_sessionless(reason, outcome.0);
+        self.note_declined(None, &outcome);
+        outcome
+    }
+
+    async fn exchange(&self) -> (CallOutcome, Option<LicenseReply>) {
+        let reply = self.ask_license_server(self.own_token()).await;
+        self.read_license(reply, Outcome::Passed)
+    }
+
+    /// Without a session the content token stands alone, also when the player could only put it in the query.
+    fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
+        let authority = self.route.authority.as_deref()?;
+        authority.token_header(self.request.identity.token.as_ref()?)
+    }
+}

@@ -1,0 +1,21 @@
+//! How a license call went, with the reply that its player gets.
+
+use http::{Response, StatusCode};
+
+use crate::edge::ReplyBody;
+use crate::edge::reply::Refusal;
+use crate::telemetry::Outcome;
+
+pub(in crate::gateway) type CallOutcome = (Outcome, Response<ReplyBody>);
+
+/// Of a leading call that ended without a reply.
+pub(in crate::gateway) fn broken_off() -> CallOutcome {
+    let refusal = Refusal {
+        // Not 500: players repeat that up to 27 times.
+        status: StatusCode::FORBIDDEN,
+        error: "internal",
+        detail: "the call could not be finished",
+        close: false,
+    };
+    (Outcome::Failed, refusal.reply())
+}

@@ -1,0 +1,75 @@
+//! Refuses a license call. A stage that finds a reason returns a [`LicenseRefusal`]; only [`LicenseCall::refuse`] makes it
+//! a reply.
+
+use super::call::{LicenseCall, ManagedCall};
+use super::outcome::CallOutcome;
+use super::upstream::LicenseServerFailure;
+use crate::gateway::identity::caller::CallerNames;
+use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, RefusedLicense};
+use crate::ids::SessionId;
+use crate::session::{AskKind, Refusal};
+use crate::telemetry::Outcome;
+
+/// A decision against a license call that no player has been told yet.
+pub(in crate::gateway) struct LicenseRefusal {
+    body: RefusalBody,
+    /// Kept for whoever asks about the device later, because no session tells it.
+    is_noted_of_device: bool,
+    outcome: Outcome,
+    phase: LicensePhase,
+    session: Option<SessionId>,
+}
+
+impl LicenseRefusal {
+    pub(in crate::gateway) fn new(phase: LicensePhase, body: RefusalBody) -> Self {
+        Self { body, is_noted_of_device: false, outcome: Outcome::Refused, phase, session: None }
+    }
+
+    /// The license server could not be used.
+    pub(in crate::gateway) fn failed(failure: &LicenseServerFailure) -> Self {
+        Self { outcome: Outcome::Failed, ..Self::new(LicensePhase::License, failure.refusal_body()) }
+    }
+
+    pub(in crate::gateway) fn noted_of_device(self) -> Self {
+        Self { is_noted_of_device: true, ..self }
+    }
+}
+
+impl ManagedCall<'_> {
+    /// `ask`: the call to the authority that came to nothing, where no session was lost by it.
+    pub(in crate::gateway) fn refusal(
+        &self,
+        ask: AskKind,
+        refusal: &Refusal,
+        session: Option<SessionId>,
+    ) -> LicenseRefusal {
+        let phase = LicensePhase::of(self.call.kind);
+        let body = RefusalBody::by_refusal(refusal, phase, ask, self.authority.error_name());
+        LicenseRefusal { session, ..LicenseRefusal::new(phase, body) }
+    }
+}
+
+impl LicenseCall<'_> {
+    /// Makes a refusal real: from here on the player is told it.
+    pub(in crate::gateway) fn refuse(&self, refusal: LicenseRefusal) -> CallOutcome {
+        let LicenseRefusal { body, is_noted_of_device, outcome, phase, session } = refusal;
+        if is_noted_of_device {
+            self.note_refused(body.message.clone());
+        }
+        let request = self.request;
+        let license = RefusedLicense {
+            message: request.message.as_ref().ok(),
+            profiles: &self.route.license.refusal,
+            session,
+            source: request.identity.device.as_ref().map(|device| device.source),
+        };
+        let call = RefusedCall {
+            caller: &CallerNames::of(&request.identity),
+            license: Some(license),
+            phase,
+            route: self.route,
+            viewer: Some(request.viewer_call()),
+        };
+        (outcome, self.gateway.refuse_call(&call, &body))
+    }
+}

@@ -1,0 +1,131 @@
+//! Leaves the traces of a license call: counters, lines in the log, notes of the device, and warnings of weak identities.
+
+use std::time::Duration;
+
+use http::Response;
+
+use super::call::LicenseCall;
+use super::outcome::CallOutcome;
+use super::outgoing::UnfitRequest;
+use super::request::LicenseRequest;
+use super::upstream::LicenseServerFailure;
+use crate::config::SessionControlMode;
+use crate::drm::Kind;
+use crate::edge::{AddressKey, Peer, ReplyBody};
+use crate::gateway::identity::caller::CallerNames;
+use crate::gateway::identity::watch::WeakIdentity;
+use crate::gateway::refusal::{LicensePhase, RefusedCall};
+use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::{Gateway, cmcd_report};
+use crate::ids::SessionId;
+use crate::session::Report;
+use crate::sessions::{DeviceKey, DeviceNote};
+use crate::store::DialectName;
+use crate::telemetry::{CallLabels, Outcome};
+
+impl Gateway {
+    pub(in crate::gateway) fn count(&self, route: &Route, request: &LicenseRequest, outcome: Outcome, took: Duration) {
+        let metrics = &self.telemetry.metrics;
+        let (drm, kind) = match &request.message {
+            Ok(message) => (message.system.label(), message.kind.label()),
+            Err(unrecognised) => {
+                metrics.unrecognised(&route.path, unrecognised.label());
+                ("unknown", "unknown")
+            }
+        };
+        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
+    }
+
+    /// Nothing could be sent for it, so nothing is asked of anybody.
+    pub(in crate::gateway) fn refuse_unfit(
+        &self,
+        route: &Route,
+        unfit: UnfitRequest,
+        caller: impl FnOnce() -> CallerNames,
+    ) -> Response<ReplyBody> {
+        if let UnfitRequest::Wrapping(misfit) = unfit {
+            let failure = LicenseServerFailure::Misfit(misfit);
+            self.telemetry.metrics.upstream_fault(&route.path, failure.name());
+            let (caller, phase) = (&caller(), LicensePhase::License);
+            let call = RefusedCall { caller, license: None, phase, route, viewer: None };
+            return self.refuse_call(&call, &failure.refusal_body());
+        }
+        self.naming(unfit.reply(), caller)
+    }
+
+    pub(in crate::gateway) fn watch_identity_of(&self, route: &LicenseRoute, peer: &Peer, request: &LicenseRequest) {
+        let source = request.identity.device.as_ref().map(|device| device.source);
+        self.watch_identity(route, peer, request.identity.claims.as_ref(), source, request.identity.counted.by_device);
+        let passes = route.license.session_control != SessionControlMode::Always && request.registration.is_none();
+        let by_registration = || route.authority.as_ref().is_some_and(|it| it.dialect() == DialectName::FirstLight);
+        if passes && wants_license(request) && by_registration() {
+            self.warn_of_identity(route, AddressKey::of(peer.address), WeakIdentity::Unregistered, self.clock.now());
+        }
+    }
+
+    /// Hands on what the player says of itself with a license call (CMCD), about the call's own playback.
+    pub(in crate::gateway) fn note_told(&self, route: &Route, request: &LicenseRequest) {
+        let Some(told) = &request.told else { return };
+        let Some(key) = route.authority.as_deref().and_then(|authority| request.key(authority)) else { return };
+        self.sessions.report(key, request.playback(), Report { by_interval: false, ..cmcd_report::read(told) });
+    }
+}
+
+impl LicenseCall<'_> {
+    /// The license server's own no, which is not ours to explain: where it was said, and how.
+    pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &CallOutcome) {
+        let (outcome, reply) = ending;
+        if *outcome != Outcome::Declined {
+            return;
+        }
+        let (host, status) = (self.host(), reply.status().as_u16());
+        let without = if reply.status().is_success() { " without a license" } else { "" };
+        if self.may_write("declined") {
+            let (device, account) = self.identity();
+            let session = session.map(|(_, id)| id.short().to_string());
+            tracing::info!(
+                session,
+                device,
+                account,
+                route = &*self.route.path,
+                host,
+                status,
+                "the license server declined"
+            );
+            if session.is_none() {
+                self.note_of_device("declined", format!("{host} answered {status}{without}"));
+            }
+        }
+        if let Some((key, id)) = session {
+            self.gateway.sessions.note_call(key, id, format!("declined: {host} answered {status}{without}"));
+        }
+    }
+
+    fn host(&self) -> &str {
+        let registered = self.request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
+        registered.unwrap_or(&self.route.license.license_server).host()
+    }
+
+    /// An entry for whoever asks about the device later.
+    pub(in crate::gateway) fn note_refused(&self, why: String) {
+        if self.may_write("noted") {
+            self.note_of_device("refused", why);
+        }
+    }
+
+    pub(in crate::gateway) fn note_of_device(&self, what: &'static str, reason: String) {
+        let note = DeviceNote {
+            account: self.request.identity.counted.account.clone(),
+            at: self.gateway.clock.wall(),
+            device: self.request.identity.device_name().map(str::to_owned),
+            reason,
+            route: self.route.path.to_string(),
+            what,
+        };
+        self.gateway.sessions.device_notes.add(note);
+    }
+}
+
+fn wants_license(request: &LicenseRequest) -> bool {
+    request.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
+}

@@ -1,0 +1,74 @@
+//! The path and the query of a request upstream: the server's own come first, and what is meant for us alone is taken off.
+
+use super::route::Route;
+use crate::authority::Authority;
+use crate::cmcd;
+use crate::config::{AccountSource, Endpoint, IdentitySource, TokenSource};
+
+/// What follows the route's path, without the segment that named the device. `source`: which identity source named it.
+pub(super) fn without_device(route: &Route, rest: &str, source: Option<&'static str>) -> String {
+    let segment = route.config.device.contains(&IdentitySource::PathSegment) && source == Some("path-segment");
+    if !segment {
+        return rest.to_owned();
+    }
+    let after = rest.strip_prefix('/').and_then(|rest| rest.split_once('/')).map(|(_, after)| after);
+    after.map(|after| format!("/{after}")).unwrap_or_default()
+}
+
+/// Query parameters that are meant for us alone, or that the route takes off.
+pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
+    let tokens = route.config.content_token.iter().filter_map(|source| match source {
+        TokenSource::Query(name) => Some(name.as_str()),
+        TokenSource::CustomData | TokenSource::Header(_) => None,
+    });
+    let config = authority.and_then(Authority::counter).map(|counter| counter.config());
+    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
+        AccountSource::Device | AccountSource::Fixed(_) => None,
+        AccountSource::Request(rung) => Some(rung),
+    });
+    let groups =
+        config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
+    let rungs = route.config.device.iter().chain(accounts).chain(groups);
+    let rungs = rungs.filter_map(|rung| match rung {
+        IdentitySource::Query(name) => Some(name.as_str()),
+        IdentitySource::Cookie(_)
+        | IdentitySource::Header(_)
+        | IdentitySource::Mtls
+        | IdentitySource::PathSegment
+        | IdentitySource::Peer
+        | IdentitySource::TokenClaim(_) => None,
+    });
+    tokens.chain(rungs).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
+}
+
+/// Path and query at the server for what follows our route's path.
+pub(super) fn at_server(server: &Endpoint, rest: &str, query: Option<&str>) -> String {
+    let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
+    if path.is_empty() {
+        path.push('/');
+    }
+    let queries: Vec<_> = server.query().into_iter().chain(query).collect();
+    if !queries.is_empty() {
+        path.push('?');
+        path.push_str(&queries.join("&"));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_own_path_and_query_come_first() {
+        for (server, rest, query, path) in [
+            ("https://lic.example", "", None, "/"),
+            ("https://lic.example/", "/x", None, "/x"),
+            ("https://lic.example/a/", "/x", Some("p=1"), "/a/x?p=1"),
+            ("https://lic.example/a?b=c", "", Some("p=1"), "/a?b=c&p=1"),
+            ("https://lic.example/a?b=c", "", None, "/a?b=c"),
+        ] {
+            assert_eq!(at_server(&Endpoint::parse(server).unwrap(), rest, query), path, "{server}");
+        }
+    }
+}
