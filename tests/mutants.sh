@@ -1,53 +1,98 @@
 #!/usr/bin/env bash
-# How many small changes of the code do the unit tests notice? Changes a sample of expressions, one after the other, runs
-# the library's tests on each (cargo-mutants), and prints the changes that nobody noticed and the share that died.
+# How many small changes of the code do the tests notice? Makes a sample of changes, one after the other (cargo-mutants
+# names them), and prints those that no test noticed, and the share that died.
 #
-#   tests/mutants.sh                          40 changes in src/session, gateway, authority, edge and store
-#   tests/mutants.sh --count 10 --seed 7      other ones, and the same ones each time
-#   tests/mutants.sh --here src/gateway/x.rs  in these files, in this folder: faster, but nothing else may use it meanwhile
-#   tests/mutants.sh --tests x:: src/gateway/x.rs   by the tests of that name alone
+#   tests/mutants.sh                           40 changes in src/session, gateway, authority, edge and store
+#   tests/mutants.sh --count 10 --seed 7       other ones, and the same ones each time
+#   tests/mutants.sh src/gateway/license.rs    in these files
+#   tests/mutants.sh --then 'flows edge'       the second pass by the library and these test targets
+#   tests/mutants.sh --then ''                 no second pass
+#   tests/mutants.sh --here                    in this folder, which is warm, but nothing else may use it meanwhile
 #
-# Takes a build and a test run for each change. Changes that integration tests alone would notice are among the survivors.
-# The details are in target/mutants.out.
+# The first pass runs the unit tests of the changed layer: seconds, beside the build of the library alone. What survives
+# it meets all unit tests and then the integration tests on real sockets, in the second pass: some minutes for each. What
+# survives both is for a person to judge: an equivalent change, or a test that is missing.
+#
+# Without --here it is the last commit that is changed, in target/mutants/tree; its first build takes some minutes and
+# 3 GB. What was changed, and what each run printed, is in target/mutants/log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-count=40 seed=$(date +%s) files=() where=() tests=()
+count=40 seed=$(date +%s) here=no then='embedded edge flows restart simulation' files=()
 while [ $# -gt 0 ]; do
   case $1 in
     --count) count=$2; shift ;;
     --seed) seed=$2; shift ;;
-    --here) where=(--in-place) ;;
-    --tests) tests=("$2"); shift ;;
-    -*) echo "usage: tests/mutants.sh [--count N] [--seed N] [--here] [--tests NAME] [FILE...]" >&2; exit 2 ;;
+    --then) then=$2; shift ;;
+    --here) here=yes ;;
+    -*) echo "usage: tests/mutants.sh [--count N] [--seed N] [--then 'TARGET...'] [--here] [FILE...]" >&2; exit 2 ;;
     *) files+=("$1") ;;
   esac
   shift
 done
 if [ ${#files[@]} -eq 0 ]; then
-  for layer in session gateway authority edge store; do files+=("src/$layer.rs" "src/$layer/**/*.rs"); done
+  for layer in session gateway authority edge store; do files+=("src/$layer/**/*.rs"); done
 fi
 
 cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
 
-chosen=()
+log=$PWD/target/mutants/log
+rm -rf "$log"
+mkdir -p "$log"
+if [ "$here" = no ]; then
+  tree=$PWD/target/mutants/tree
+  [ -d "$tree" ] || git worktree add --quiet --force --detach "$tree"
+  git -C "$tree" checkout --quiet --force --detach "$(git rev-parse HEAD)"
+  cd "$tree"
+fi
+
+chosen=(--exclude '**/tests.rs' --exclude '**/tests/**')
 for file in "${files[@]}"; do chosen+=(--file "$file"); done
-chosen+=(--exclude '**/tests.rs' --exclude '**/tests/**')
 total=$(cargo mutants --list "${chosen[@]}" | wc -l)
 [ "$total" -gt 0 ] || { echo "no changes can be made in ${files[*]}" >&2; exit 2; }
 shards=$((total > count ? total / count : 1))
 shard=$((seed % shards))
-echo "$total changes, one of $shards is tried; again by: --count $count --seed $seed"
+# N.name and N.diff for each: a line that begins with a file, a line and a column is a name.
+cargo mutants --list --diff "${chosen[@]}" --shard "$shard/$shards" --sharding round-robin |
+  awk -v folder="$log" '/^src\/[^ ]+:[0-9]+:[0-9]+: / { n++; print > (folder "/" n ".name"); next } { print > (folder "/" n ".diff") }'
+tried=$(find "$log" -name '*.name' | wc -l)
+echo "$total changes, $tried of them are tried; the same again: --count $count --seed $seed"
 
-# 2: some survived. 3: some made a test run too long, which is as good as noticed.
-status=0
-cargo mutants "${chosen[@]}" "${where[@]}" --shard "$shard/$shards" --sharding round-robin --output target \
-  --timeout 300 --no-times --colors never -- --lib "${tests[@]}" || status=$?
-case $status in 0 | 2 | 3) ;; *) exit "$status" ;; esac
+# As good as dead: a change that makes tests run for ever.
+tests() { timeout 1200 "${CARGO:-cargo}" test "$@" </dev/null >>"$run" 2>&1; }
+second() { local target targets=(); for target in $then; do targets+=(--test "$target"); done; tests --lib "${targets[@]}"; }
 
-lines() { [ -f "target/mutants.out/$1.txt" ] && wc -l < "target/mutants.out/$1.txt" || echo 0; }
-survived=$(lines missed)
-died=$(($(lines caught) + $(lines timeout)))
+run=$log/unchanged
+echo 'unchanged, all of these tests must pass'
+tests --lib || { tail -n 20 "$run"; exit 1; }
+[ -z "$then" ] || second || { tail -n 20 "$run"; exit 1; }
+
+file=
+restore() { [ -z "$file" ] || cp "$log/original" "$file"; file=; }
+trap restore EXIT
+first_pass=0 second_pass=0 unviable=0 survivors=()
+for ((n = 1; n <= tried; n++)); do
+  name=$(cat "$log/$n.name") run=$log/$n.run
+  changed=${name%%:*}
+  layer=$(cut -d/ -f2 <<<"$changed")
+  cp "$changed" "$log/original"
+  file=$changed
+  patch --quiet "$changed" "$log/$n.diff"
+  if ! tests --lib --no-run; then
+    unviable=$((unviable + 1)) fate='does not compile'
+  elif ! tests --lib "${layer%.rs}::"; then
+    first_pass=$((first_pass + 1)) fate='died in the first pass'
+  elif [ -n "$then" ] && ! second; then
+    second_pass=$((second_pass + 1)) fate='died in the second pass'
+  else
+    survivors+=("$name") fate=SURVIVED
+  fi
+  restore
+  printf '%s: %s\n' "$fate" "$name"
+done
+
 printf '\nsurvivors:\n'
-cat target/mutants.out/missed.txt
-printf '%s of %s died (%s %%)\n' "$died" "$((died + survived))" "$((died + survived ? 100 * died / (died + survived) : 100))"
+[ ${#survivors[@]} -eq 0 ] || printf '%s\n' "${survivors[@]}"
+died=$((first_pass + second_pass)) viable=$((tried - unviable))
+printf '%s of %s died, %s of them in the first pass (%s %%); %s more do not compile\n' "$died" "$viable" "$first_pass" \
+  "$((viable ? 100 * died / viable : 100))" "$unviable"
