@@ -136,7 +136,11 @@ fn blackout(why: &Reason) -> Value {
 }
 
 fn reason(why: &Reason) -> Value {
-    json!({ "code": why.code, "errorCode": why.error_code, "message": &*why.message })
+    let mut reason = json!({ "code": why.code, "errorCode": why.error_code, "message": &*why.message });
+    if let (Some(device), Some(fields)) = (&why.taken_by, reason.as_object_mut()) {
+        fields.insert("takenBy".to_owned(), (&**device).into());
+    }
+    reason
 }
 
 #[cfg(test)]

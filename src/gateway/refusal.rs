@@ -12,6 +12,8 @@ pub(super) mod slot_tickets;
 pub(super) mod token_faults;
 pub(super) mod viewer_texts;
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 
 use self::page::SlotClaim;
@@ -76,6 +78,8 @@ pub(super) struct RefusalBody {
     pub(super) killed: bool,
     /// The head-end's words.
     pub(super) message: String,
+    /// The device that has the place now, where the head-end names it.
+    pub(super) taken_by: Option<Arc<str>>,
 }
 
 /// A call that is refused: who is told, and what decides in which shape.
@@ -186,6 +190,7 @@ impl RefusalBody {
             help: None,
             killed: false,
             message: reason.message.to_string(),
+            taken_by: reason.taken_by.clone(),
         }
     }
 
@@ -201,6 +206,7 @@ impl RefusalBody {
             help: None,
             killed: false,
             message,
+            taken_by: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::end::End;
 use super::grant::{AskKind, Ticket};
 use super::report::{Media, Report, Stream};
 use super::verdict::{Fault, Reason, Verdict};
+use crate::secret::Fingerprint;
 
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -38,6 +39,8 @@ pub enum Input {
     Served(Served),
     /// The machine slept, for this long; monotonic time stood still.
     Slept(Duration),
+    /// The authority says, without having been asked, that it ended the session of this token.
+    PushedKill { reason: Reason, token: Fingerprint },
     /// Its turn among the device's playbacks has come.
     Start,
     /// Somebody other than the player knows what it plays.

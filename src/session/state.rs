@@ -129,6 +129,9 @@ pub struct Session {
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
+    /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
+    /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
+    pub(super) reopened_silently: bool,
     /// Until then a call without an answer may still reach the authority and replace the token.
     pub(super) overtaken_until: Option<Instant>,
     pub(super) reports: Option<Reports>,
@@ -184,6 +187,7 @@ impl Session {
             lost_close: None,
             refused_back: None,
             reopens_until: None,
+            reopened_silently: false,
             overtaken_until: None,
             reports: None,
             returns: false,

@@ -50,6 +50,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
         Input::Licensed(until) => session.licensed(until),
         Input::Media(media) => session.media(now, media, policy),
+        Input::PushedKill { reason, token } => session.pushed_kill(now, token, reason, policy, &mut fx),
         Input::Report(report) => session.report(now, report, policy, &mut fx),
         Input::Served(served) => session.served(now, served, policy, &mut fx),
         Input::Slept(by) => session.slept(now, by, policy),

@@ -29,6 +29,9 @@ pub enum Verdict {
     Denied(Denial, Reason),
     /// The authority does not manage sessions for this account or content.
     Disabled,
+    /// The authority holds the session no more, and that is nothing to tell the viewer: another one is opened in its
+    /// place, once. If the authority takes that too before it has confirmed it, or will not open it, a limit is reached.
+    Gone(Reason),
     Granted(Grant),
     /// The authority ended the session.
     Killed(Reason),
@@ -48,6 +51,7 @@ impl Verdict {
             Self::Closed => "closed",
             Self::Denied(..) => "denied",
             Self::Disabled => "disabled",
+            Self::Gone(_) => "gone",
             Self::Granted(_) => "granted",
             Self::Killed(_) => "killed",
             Self::Unconfirmed(..) => "unconfirmed",
@@ -180,7 +184,13 @@ pub struct Reason {
     /// When it wants to be asked again, from its answer on.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// Of a kill: the device that has the place now, as the authority calls it. Scrubbed, and short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_by: Option<Arc<str>>,
 }
+
+/// Characters of a device's name that a viewer is told.
+const MAX_NAME_CHARS: usize = 64;
 
 impl Reason {
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
@@ -193,7 +203,16 @@ impl Reason {
             killed_on: None,
             message,
             retry_after: None,
+            taken_by: None,
         }
+    }
+
+    /// The same words, of a kill by which the place went to this device.
+    #[must_use]
+    pub fn taken_by(self, device: &str) -> Self {
+        let name: String = crate::secret::scrub(device).chars().take(MAX_NAME_CHARS).collect();
+        let taken_by = Some(name).filter(|name| !name.is_empty()).map(Arc::from);
+        Self { killed_by: KillSource::Successor, taken_by, ..self }
     }
 
     /// The same words, of a kill that this one wanted.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::table::Kept;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
-use crate::session::{CallNames, Device, End, Input, Reason};
+use crate::secret::Fingerprint;
+use crate::session::{CallNames, Device, End, Input, Reason, Session};
 
 impl Sessions {
     /// Why a call that belongs to no session is refused, if a kill says so. `key`: the caller's device, if anything
@@ -43,6 +44,22 @@ impl Sessions {
             device.deliver(id, self.clock.now(), Input::Kill(by), &card.policy(), out);
             others.retain(|other| device.is_killed(*other));
             Some(others)
+        })
+    }
+
+    /// Delivers a kill that the authority pushed to the session of the device that has this token. False where there is
+    /// none.
+    pub fn kill_pushed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint, reason: &Reason) -> bool {
+        self.notice_sleep();
+        self.with(key, |device, out| {
+            let has = |session: &Session| session.grant().is_some_and(|grant| grant.token.fingerprint() == token);
+            let found = device.playbacks_mut().find(|playback| has(&playback.session));
+            let Some((id, card)) = found.map(|playback| (playback.id, playback.card.card.clone())) else {
+                return false;
+            };
+            let input = Input::PushedKill { reason: reason.clone(), token };
+            device.deliver(id, self.clock.now(), input, &card.policy(), out);
+            true
         })
     }
 

@@ -121,6 +121,7 @@ fn every_status_and_code_has_its_meaning_for_every_call() {
                     | Verdict::Blackout(_)
                     | Verdict::Closed
                     | Verdict::Disabled
+                    | Verdict::Gone(_)
                     | Verdict::Granted(_)
                     | Verdict::Unconfirmed(..),
                 ) => continue,

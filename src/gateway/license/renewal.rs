@@ -112,7 +112,7 @@ impl LicenseCall<'_> {
             }
             let lasts = license.as_deref().and_then(lasts);
             let news = news(&result, license);
-            let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Unknown(_)));
+            let is_gone = matches!(result, Ok(Verdict::Denied(..) | Verdict::Gone(_) | Verdict::Unknown(_)));
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             match news {
                 RenewalOutcome::License(_) => {
@@ -175,7 +175,7 @@ fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> RenewalOut
         Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => {
             RenewalOutcome::Refused(Refusal::Killed(reason.clone()))
         }
-        Ok(Verdict::Unknown(_)) => RenewalOutcome::Refused(Refusal::Ended(End::Expired)),
+        Ok(Verdict::Gone(_) | Verdict::Unknown(_)) => RenewalOutcome::Refused(Refusal::Ended(End::Expired)),
         Err(fault) => RenewalOutcome::Refused(Refusal::Unreachable(fault.clone())),
     }
 }

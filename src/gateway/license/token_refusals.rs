@@ -25,6 +25,7 @@ impl ManagedCall<'_> {
             help: None,
             killed: false,
             message: format!("the content token expired {} s ago", expired.unwrap_or_default().as_secs()),
+            taken_by: None,
         };
         LicenseRefusal::new(LicensePhase::of(call.kind), body)
     }

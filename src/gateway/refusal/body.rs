@@ -69,6 +69,7 @@ fn said(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> Map<St
     let help = turned.help.as_ref();
     let help = help.into_iter().flat_map(|help| [("href", &help.href), ("hrefTitle", &help.href_title)]);
     let help = help.map(|(name, value)| (name, value.as_str().into()));
+    let taken_by = turned.taken_by.iter().map(|device| ("takenBy", (&**device).into()));
     let said = [
         ("error", turned.error.as_str().into()),
         ("code", turned.code.into()),
@@ -79,7 +80,7 @@ fn said(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> Map<St
         ("phase", phase.name().into()),
         ("incident", incident.to_string().into()),
     ];
-    said.into_iter().chain(help).map(|(name, value): (_, Value)| (name.to_owned(), value)).collect()
+    said.into_iter().chain(help).chain(taken_by).map(|(name, value): (_, Value)| (name.to_owned(), value)).collect()
 }
 
 /// The two noncharacters may not stand in XML at all (XML 1.0, section 2.2); control characters are gone from every

@@ -9,7 +9,7 @@ use super::super::policy::Policy;
 use super::super::state::{Lane, Over, Session, State, Untold};
 use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
 use super::due::bounded;
-use super::reopen::Gone;
+use super::reopen::SessionLoss;
 use crate::config::Enforcement;
 use crate::secret::Secret;
 
@@ -78,16 +78,17 @@ impl Session {
                 self.confirm(now, lane, policy, fx);
             }
             Ok(Verdict::Blackout(reason)) => self.black_out(now, reason, policy, fx),
-            Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, Gone::Killed, reason, policy, fx),
+            Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, SessionLoss::Killed, reason, policy, fx),
             // Said of a token that has been replaced meanwhile: the newest one is asked with now.
-            Ok(Verdict::Denied(_, reason) | Verdict::Unknown(reason)) if lane.outdated => {
+            Ok(Verdict::Denied(_, reason) | Verdict::Gone(reason) | Verdict::Unknown(reason)) if lane.outdated => {
                 fx.note(Event::Failed(ask, reason));
                 if active {
                     self.miss(now, lane, Some(Duration::ZERO), policy, fx);
                 }
             }
-            Ok(Verdict::Unknown(reason)) => self.beaten_off(now, ask, Gone::Unknown, reason, policy, fx),
-            Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, Gone::Expired, reason, policy, fx),
+            Ok(Verdict::Gone(reason)) => self.beaten_off(now, ask, SessionLoss::LetGo, reason, policy, fx),
+            Ok(Verdict::Unknown(reason)) => self.beaten_off(now, ask, SessionLoss::Unknown, reason, policy, fx),
+            Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, SessionLoss::Expired, reason, policy, fx),
             Ok(Verdict::Disabled) if active => self.leave_unmanaged(now, policy, fx),
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
                 fx.note(Event::Failed(ask, unexpected().reason));
@@ -142,7 +143,7 @@ impl Session {
 
     fn confirm(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
         let ask = lane.ask;
-        self.failing_until = None;
+        (self.failing_until, self.reopened_silently) = (None, false);
         // What was asked before the machine slept was answered before, too.
         (self.last_good, self.slept) = (now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);

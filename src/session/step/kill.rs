@@ -1,4 +1,4 @@
-//! Killed by an operator, and perhaps forgiven.
+//! Kills that answer no call: by an operator, who may forgive them, and by an authority that pushes them.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use super::super::policy::Policy;
 use super::super::state::{Over, Session, State};
 use super::super::verdict::{KillSource, Reason};
 use super::answered::give_back;
+use crate::secret::Fingerprint;
 
 impl Session {
     pub(super) fn kill(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
@@ -29,6 +30,34 @@ impl Session {
         let until = now + policy.memory_of_kill(&by);
         self.enter(State::Killed { by, since: now, until });
         fx.push(Effect::Wake);
+    }
+
+    /// The authority ended the session of this token, unless that has been replaced by another since. The session is
+    /// given back only where the authority counts also what it has ended.
+    pub(super) fn pushed_kill(
+        &mut self,
+        now: Instant,
+        token: Fingerprint,
+        reason: Reason,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
+        if self.grant.as_ref().is_none_or(|grant| grant.token.fingerprint() != token) {
+            return;
+        }
+        match self.state {
+            State::Failing { .. } | State::Live { .. } => {
+                self.token_in_doubt = false;
+                self.grant = self.grant.take().filter(|_| policy.counts_ended);
+                self.kill_by_authority(now, reason, policy, fx);
+                fx.push(Effect::Wake);
+            }
+            State::Closed { .. }
+            | State::Closing { .. }
+            | State::Killed { .. }
+            | State::Opening { .. }
+            | State::Owing { .. } => {}
+        }
     }
 
     /// The kill is forgotten at the next tick. A close that is still to be tried needs no session for that; one

@@ -58,7 +58,9 @@ impl Session {
                 }
             }
             // The session that was lost may hold the place yet.
-            Ok(Verdict::Denied(denial, reason)) if denial.may_pass() && self.is_reopening(now) => {
+            Ok(Verdict::Denied(denial, reason))
+                if denial.may_pass() && self.is_reopening(now) && !self.reopened_silently =>
+            {
                 fx.note(Event::Failed(AskKind::Open, reason));
                 self.reopen_later(now);
             }
@@ -75,7 +77,7 @@ impl Session {
                 fx.note(Event::Failed(AskKind::Open, reason.clone()));
                 self.kill_by_authority(now, Reason { killed_on: Some(AskKind::Open), ..reason }, policy, fx);
             }
-            Ok(Verdict::Alive { .. } | Verdict::Closed) => self.owe(now, unexpected(), policy, fx),
+            Ok(Verdict::Alive { .. } | Verdict::Closed | Verdict::Gone(_)) => self.owe(now, unexpected(), policy, fx),
             Err(fault) => self.owe(now, fault, policy, fx),
         }
     }

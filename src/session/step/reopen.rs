@@ -12,7 +12,7 @@ use super::super::end::End;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{Lane, Over, Session, State, Untold};
-use super::super::verdict::{Fault, Reason, Verdict};
+use super::super::verdict::{Denial, Fault, Reason, Verdict};
 use super::due::bounded;
 use crate::secret::Secret;
 
@@ -21,11 +21,13 @@ pub(super) const OVERTAKEN: Duration = Duration::from_secs(60);
 
 /// How the authority put it that it holds the session no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Gone {
+pub(super) enum SessionLoss {
     /// The token is not good any more.
     Expired,
     /// In so many words: somebody ended the session.
     Killed,
+    /// In so many words, too: it holds the session no more, and nobody ended it.
+    LetGo,
     /// It knows no session by this token.
     Unknown,
 }
@@ -55,6 +57,7 @@ impl Session {
                 Verdict::Blackout(_)
                 | Verdict::Denied(..)
                 | Verdict::Disabled
+                | Verdict::Gone(_)
                 | Verdict::Killed(_)
                 | Verdict::Unknown(_),
             ) => self.token_in_doubt,
@@ -87,15 +90,15 @@ impl Session {
         &mut self,
         now: Instant,
         ask: AskKind,
-        gone: Gone,
+        loss: SessionLoss,
         reason: Reason,
         policy: &Policy,
         fx: &mut Effects,
     ) {
         let (silent, allowed) = (self.silent_for(now), self.allowed_silence(policy));
-        self.token_in_doubt &= gone != Gone::Killed;
+        self.token_in_doubt &= loss != SessionLoss::Killed;
         let in_doubt = self.token_in_doubt;
-        let killed = gone == Gone::Killed || (gone == Gone::Unknown && !in_doubt && silent <= allowed);
+        let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if !self.is_active() {
             // Its close is on its way, and is worth sending where the place is counted until then.
             if !policy.counts_ended {
@@ -112,6 +115,17 @@ impl Session {
         self.give_up_grant(fx);
         match self.credit {
             Some(since) => self.owe_again(now, since),
+            // Whatever takes the place each time, it is not there for this device.
+            None if loss == SessionLoss::LetGo && self.reopened_silently => {
+                let told = self.told(now);
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
+                self.close(now, Over::Denied(Denial::Limit, reason), policy, fx);
+            }
+            None if loss == SessionLoss::LetGo => {
+                // Of a token that is not the newest it was said of another session, which may hold the place yet.
+                self.reopened_silently = !in_doubt;
+                self.reopen(now, allowed, fx);
+            }
             // One that renews is there. Of another nobody knows, after so long.
             None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(now, allowed, fx),
             None => {

@@ -2,6 +2,7 @@
 
 mod counted;
 mod credit;
+mod let_go;
 mod lost;
 mod unused;
 

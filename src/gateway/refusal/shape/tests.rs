@@ -22,6 +22,7 @@ fn turned(killed: bool) -> RefusalBody {
         help: None,
         killed,
         message: "Not Found".to_owned(),
+        taken_by: None,
     }
 }
 

@@ -1,0 +1,118 @@
+//! Sessions that the authority lets go of without ending them, and kills that it pushes.
+
+use super::*;
+use crate::secret::Fingerprint;
+
+fn gone() -> Result<Verdict, Fault> {
+    Ok(Verdict::Gone(Reason::new(410, None, "Gone")))
+}
+
+fn granted(token: &str) -> Result<Verdict, Fault> {
+    Ok(Verdict::Granted(Grant { interval: INTERVAL, lifetime: None, token: Secret::new(token) }))
+}
+
+fn limit() -> Result<Verdict, Fault> {
+    Ok(Verdict::Denied(Denial::Limit, Reason::new(409, None, "Conflict")))
+}
+
+fn good() -> Result<Verdict, Fault> {
+    Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None })
+}
+
+fn next(lab: &mut Lab, result: Result<Verdict, Fault>) {
+    if lab.flying.is_none() {
+        lab.come_up();
+    }
+    lab.answer(result);
+}
+
+fn keeps_its_tokens() -> Policy {
+    Policy { rotates_tokens: false, ..Policy::default() }
+}
+
+/// Where a session stands, in one word.
+fn word(lab: &Lab) -> &'static str {
+    match lab.session.state() {
+        State::Live { .. } => "live",
+        State::Owing { .. } => "opens again",
+        State::Closed { why: Over::Denied(Denial::Limit, _), .. } => "limit",
+        State::Killed { .. } => "killed",
+        State::Closed { .. } | State::Closing { .. } | State::Failing { .. } | State::Opening { .. } => "other",
+    }
+}
+
+#[test]
+fn a_session_that_is_let_go_of_is_opened_again_once_and_then_is_a_limit() {
+    for (answers, expected) in [
+        (vec![gone()], "opens again"),
+        (vec![gone(), granted("s2")], "live"),
+        // The authority will not open another one.
+        (vec![gone(), limit()], "limit"),
+        // Whatever took the place takes it again.
+        (vec![gone(), granted("s2"), gone()], "limit"),
+        // A beat has confirmed the other one, so this is another loss.
+        (vec![gone(), granted("s2"), good(), gone()], "opens again"),
+        (vec![gone(), granted("s2"), good(), gone(), limit()], "limit"),
+    ] {
+        let mut lab = Lab::live(keeps_its_tokens());
+        answers.iter().for_each(|answer| next(&mut lab, answer.clone()));
+        assert_eq!(word(&lab), expected, "{answers:?}");
+        assert!(!lab.session.is_killed());
+    }
+}
+
+#[test]
+fn calls_wait_while_a_session_is_opened_again() {
+    let mut lab = Lab::live(keeps_its_tokens());
+    next(&mut lab, gone());
+    let answer = lab.feed(Input::Call(CallKind::License));
+    assert_eq!(answer, Some(Answer::Wait));
+}
+
+/// Said of a token that may have been replaced, it is said of the session that was lost: that one may hold the place yet.
+#[test]
+fn a_lost_answer_before_leaves_the_limit_open_for_a_while() {
+    let mut lab = Lab::live(Policy::default());
+    next(&mut lab, Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(504, None, "nothing came") }));
+    next(&mut lab, gone());
+    next(&mut lab, limit());
+    assert_eq!(word(&lab), "opens again");
+}
+
+#[test]
+fn a_pushed_kill_is_of_the_session_whose_token_it_names() {
+    let reason = || Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
+    let push = |lab: &mut Lab, token: Fingerprint| lab.feed(Input::PushedKill { reason: reason(), token });
+    for counts_ended in [false, true] {
+        let mut lab = Lab::live(Policy { counts_ended, ..keeps_its_tokens() });
+        push(&mut lab, Fingerprint(7));
+        assert_eq!(word(&lab), "live", "of another");
+        let token = lab.session.grant().unwrap().token.fingerprint();
+        push(&mut lab, token);
+        assert_eq!((word(&lab), lab.session.killed_by()), ("killed", Some(&reason())));
+        let closes = lab.flying.is_some_and(|(_, ask)| ask == AskKind::Close);
+        assert_eq!(closes, counts_ended, "only who counts it still is told");
+    }
+}
+
+/// The beat that is under way when the kill comes brings nothing back.
+#[test]
+fn a_pushed_kill_stays_whatever_a_beat_under_way_is_answered() {
+    for answer in [good(), gone(), limit()] {
+        let mut lab = Lab::live(keeps_its_tokens());
+        lab.come_up();
+        let token = lab.session.grant().unwrap().token.fingerprint();
+        lab.feed(Input::PushedKill { reason: Reason::new(0, None, "TAKE_OVER"), token });
+        lab.answer(answer);
+        assert_eq!(word(&lab), "killed");
+    }
+}
+
+#[test]
+fn a_kill_for_another_device_names_it_in_few_characters() {
+    let named = |name: &str| Reason::new(410, None, "Gone").taken_by(name);
+    assert_eq!(named("Kitchen").taken_by.as_deref(), Some("Kitchen"));
+    assert_eq!(named("").taken_by, None);
+    assert_eq!(named(&"a b".repeat(1_000)).taken_by.map(|name| name.chars().count()), Some(64));
+    assert_eq!(named("x").killed_by, KillSource::Successor);
+}
