@@ -14,7 +14,7 @@ use super::files::check_files;
 use crate::admin::Admin;
 use crate::authority::Authorities;
 use crate::clock::Clock;
-use crate::config::{AuthorityKind, Config, ConfigFaults, Endpoint};
+use crate::config::{Config, ConfigFaults, Endpoint};
 use crate::edge::{Certificates, Shown, Terms};
 use crate::gateway::{ConfiguredRoutes, Routes};
 use crate::secret::Secret;
@@ -168,21 +168,7 @@ pub(super) fn turn_out(authorities: &Authorities, telemetry: &Telemetry) {
 pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
     let mut named = Vec::new();
     for authority in &config.authorities {
-        match &authority.kind {
-            AuthorityKind::Embedded(it) => {
-                let url = it.token_keys.iter().flat_map(|keys| &keys.url);
-                named.extend(url.map(|url| (&url.endpoint, url.ca.as_deref())));
-            }
-            AuthorityKind::FirstLight(it) => {
-                let endpoints = it.stream_concurrency.iter().map(|it| &it.endpoint).chain([&it.heartbeat]);
-                named.extend(endpoints.map(|endpoint| (endpoint, it.ca.as_deref())));
-            }
-            AuthorityKind::NagraSsm(ssm) => {
-                let endpoints = [&ssm.setup, &ssm.heartbeat, &ssm.renewal, &ssm.teardown];
-                let endpoints = endpoints.into_iter().chain(&ssm.renewal_other);
-                named.extend(endpoints.map(|endpoint| (endpoint, ssm.ca.as_deref())));
-            }
-        }
+        named.extend(authority.kind.settings().servers());
     }
     named.extend(config.webhooks.iter().map(|webhook| (&webhook.url, webhook.ca.as_deref())));
     named.extend(config.authorize.iter().map(|route| (&route.authorize_url, route.ca.as_deref())));

@@ -31,7 +31,7 @@ struct HeardDate {
     date: Duration,
 }
 
-/// What a date says about the device's clock.
+/// The offset of the device's clock, by a date of the authority.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ClockOffset {
     /// Seconds that the authority is ahead of the device.

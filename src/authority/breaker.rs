@@ -1,4 +1,4 @@
-//! Whether an authority is worth asking: spares players the wait for one that does not answer.
+//! Tells whether an authority is worth asking: spares players the wait for one that does not answer.
 //!
 //! Closed, every call goes. [`OutageEvidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
 //! less and less often, though never after more than [`CircuitBreaker::MAX_SPARED_CALLS`] calls that were not made. One answer,
@@ -108,7 +108,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether anybody was answered lately, if only that the authority cannot answer.
+    /// True if anybody was answered lately, if only that the authority cannot answer.
     pub(super) fn has_answers(&self, now: Instant) -> bool {
         self.evidence.has_answers(now)
     }

@@ -14,6 +14,7 @@ pub(super) use self::fault::{is_no_path, is_turned_away, naming, unspeakable};
 pub(super) use self::other_calls::OtherCalls;
 use super::authority_clock::ClockOffset;
 use super::exchange::{AuthorityReply, AuthorityRequest, sent_at};
+use super::pushed_kills::PushedKills;
 use super::{Authorities, Authority};
 use crate::clock::Clock;
 use crate::session::{Ask, AskKind, Fault, Grant, Verdict};
@@ -48,6 +49,11 @@ impl RenewalAnswer {
 impl AuthorityClient {
     pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
+    }
+
+    #[cfg(test)]
+    pub(super) fn serve(&self, sessions: &Arc<crate::sessions::Sessions>) {
+        self.authorities.serve(sessions);
     }
 
     /// The newest of this name.
@@ -137,9 +143,9 @@ impl Asker for AuthorityClient {
     }
 
     fn accepted(&self, grant: &Grant, card: &Card) {
-        let authority = self.authorities.of(&card.authority);
-        let Some(counter) = authority.as_ref().and_then(|authority| authority.counter()) else { return };
-        let ended = counter.confirm(grant);
+        let Some(authority) = self.authorities.of(&card.authority) else { return };
+        let kills = PushedKills::of(self.authorities.sessions(), card, grant);
+        let Some(ended) = authority.dialect.accepted(grant, kills) else { return };
         self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
     }
 }

@@ -31,7 +31,7 @@ impl Deferrals {
         until.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
-    /// It was asked to wait, perhaps for that long. True if it did not wait already.
+    /// Makes the account wait, perhaps for that long. True if it did not wait already.
     pub(super) fn defer(&mut self, now: Instant, account: Fingerprint, asked: Option<Duration>) -> bool {
         let before = self.0.get(&account).copied();
         if before.is_none() && self.0.len() >= MAX_ACCOUNTS {
@@ -47,7 +47,7 @@ impl Deferrals {
         before.is_none_or(|before| before.until <= now)
     }
 
-    /// It was answered.
+    /// The account was answered: it waits no more.
     pub(super) fn settle(&mut self, account: Fingerprint) {
         self.0.remove(&account);
     }

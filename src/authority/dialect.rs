@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::client::{AskContext, RenewalAnswer, unspeakable};
 use super::exchange::{AuthorityReply, AuthorityRequest};
+use super::pushed_kills::PushedKills;
 use super::{AuthoritySignals, EmbeddedAuthority};
 use crate::config::{AuthorityKind, Endpoint, FieldNames, OnUnreachable};
 use crate::drm::System;
@@ -61,6 +62,14 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> Renewing<'a> {
         let (_context, _grant, _challenge) = (context, grant, challenge);
         Box::pin(async { RenewalAnswer::failed(unspeakable("this authority takes no renewals")) })
+    }
+
+    /// A session's player has got something to play by. Told once a process, under the device's lock: it must neither
+    /// wait nor push. An authority that pushes kills is listened to from now on, and each kill goes by `kills`. Returns how
+    /// many other sessions ended for this one, if that is known.
+    fn accepted(&self, grant: &Grant, kills: PushedKills) -> Option<usize> {
+        let (_grant, _kills) = (grant, kills);
+        None
     }
 
     /// An open that no session can come of, and that holds nothing a caller has written. Where an authority gives

@@ -32,7 +32,7 @@ pub struct EmbeddedAuthority {
     verifier: Option<TokenVerifier>,
 }
 
-/// What all values of one embedded authority share, whatever their limits.
+/// The state that all values of one embedded authority share, whatever their limits.
 struct LedgerState {
     keeping: OnceLock<LedgerStore>,
     ledger: Mutex<SlotLedger>,

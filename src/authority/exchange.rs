@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{DATE, EXPIRES, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::config::Endpoint;
@@ -29,6 +29,9 @@ pub(super) struct AuthorityReply<'a> {
     pub(super) time: Duration,
 }
 
+/// Ids of sessions are shorter.
+const MAX_ID_BYTES: usize = 512;
+
 /// No `Retry-After` asks for a call sooner than this.
 const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -47,6 +50,23 @@ pub(super) fn sent_at(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl AuthorityReply<'_> {
+    /// For how long what was granted is good: from the reply's own time to its `Expires`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today says its interval so; the example does"))]
+    pub(super) fn expires_in(&self) -> Option<Duration> {
+        let left = date(self.headers, &EXPIRES)?.checked_sub(self.time)?;
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// The id of what was created: the last segment of `Location`, which may be a URL, a path or the bare id. `None` if
+    /// it could not stand in the path of the next call.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today says its session so; the example does"))]
+    pub(super) fn location(&self) -> Option<&str> {
+        let id = self.headers.get(LOCATION)?.to_str().ok()?.rsplit('/').next()?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(is_plain) && id.bytes().any(|byte| byte != b'.');
+        Some(id).filter(|_| is_id)
+    }
+
     /// For how long the service wants to be left alone: `Retry-After` in seconds, or as a date (RFC 9110, section
     /// 10.2.3), which is one of its own time.
     pub(super) fn retry_after(&self) -> Option<Duration> {
@@ -61,6 +81,51 @@ impl AuthorityReply<'_> {
 mod tests {
     use super::*;
 
+    fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    fn reply(headers: &HeaderMap) -> AuthorityReply<'_> {
+        let time = sent_at(headers).unwrap_or(Duration::from_secs(60));
+        AuthorityReply { body: b"", headers, kind: AskKind::Beat, status: StatusCode::SERVICE_UNAVAILABLE, time }
+    }
+
+    #[test]
+    fn an_interval_is_the_time_from_the_reply_to_its_expiry() {
+        let date = (DATE, "Sun, 22 Nov 2026 00:00:10 GMT");
+        for (lines, expected) in [
+            (vec![date.clone(), (EXPIRES, "Sun, 22 Nov 2026 00:01:10 GMT")], Some(60)),
+            // Without a date of its own, the reply is of the time that is known of the authority.
+            (vec![(EXPIRES, "Thu, 01 Jan 1970 00:01:30 GMT")], Some(30)),
+            (vec![date.clone(), (EXPIRES, "Sun, 22 Nov 2026 00:00:10 GMT")], None),
+            (vec![date.clone(), (EXPIRES, "Sun, 22 Nov 2020 00:00:10 GMT")], None),
+            (vec![date.clone(), (EXPIRES, "0")], None),
+            (vec![date], None),
+        ] {
+            let headers = headers(&lines);
+            assert_eq!(reply(&headers).expires_in().map(|left| left.as_secs()), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_names_a_session_as_an_id_a_path_or_a_url() {
+        let long = "a".repeat(MAX_ID_BYTES + 1);
+        for (location, expected) in [
+            ("4f-2.a_~", Some("4f-2.a_~")),
+            ("/v2/sessions/4f", Some("4f")),
+            ("https://host/v2/sessions/4f", Some("4f")),
+            ("", None),
+            ("/v2/sessions/", None),
+            ("/v2/sessions/..", None),
+            ("/v2/sessions/4f?a=1", None),
+            ("4f%2e", None),
+            (&long, None),
+        ] {
+            assert_eq!(reply(&headers(&[(LOCATION, location)])).location(), expected, "{location}");
+        }
+        assert_eq!(reply(&HeaderMap::new()).location(), None);
+    }
+
     #[test]
     fn a_service_says_when_to_come_back_in_seconds_or_by_date() {
         for (after, date, expected) in [
@@ -73,13 +138,10 @@ mod tests {
             (Some("soon"), None, None),
             (None, None, None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.extend(after.map(|after| (RETRY_AFTER, after.parse().unwrap())));
-            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
-            let time = sent_at(&headers).unwrap_or(Duration::from_secs(60));
-            let (kind, status) = (AskKind::Beat, StatusCode::SERVICE_UNAVAILABLE);
-            let told = AuthorityReply { body: b"", headers: &headers, kind, status, time }.retry_after();
-            assert_eq!(told.map(|after| after.as_secs()), expected, "{after:?}");
+            let after = after.map(|after| (RETRY_AFTER, after));
+            let lines: Vec<_> = after.into_iter().chain(date.map(|date| (DATE, date))).collect();
+            let told = reply(&headers(&lines)).retry_after();
+            assert_eq!(told.map(|after| after.as_secs()), expected, "{lines:?}");
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::session::{Playing, Told};
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What may stand in a path segment as it is.
+/// The characters that may stand in a path segment as they are.
 const PLAIN_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where in its life a beat stands.
@@ -37,7 +37,7 @@ pub(super) enum BeatPhase {
     Update,
 }
 
-/// Whose call it is.
+/// The playback that a call is for.
 #[derive(Clone, Copy)]
 pub(super) struct HeartbeatSubject<'a> {
     pub(super) block: &'a Block,

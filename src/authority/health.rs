@@ -1,6 +1,6 @@
 //! The way to one authority: its breakers, its outage, and what the outage cost.
 //!
-//! What players wait for (opens, renewals) and what they do not (beats, closes) have a breaker each:
+//! The calls that players wait for (opens, renewals) and the others (beats, closes) have a breaker each:
 //! operators put the calls behind different gateways, and one that is down must not cost the others. A
 //! half that answers has the other one tried again. Accounts that are told to wait (429) wait by themselves, and only with opens. Asked by the
 //! client around every call.
@@ -41,7 +41,7 @@ impl CallOrigin {
     }
 }
 
-/// What a call has changed.
+/// The changes that a call brought.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct HealthChanges {
     /// A breaker opened (true) or closed.
@@ -178,7 +178,7 @@ impl Health {
         self.ways().players.hear(now);
     }
 
-    /// Whether an open or a renewal was answered since then. Beats are not asked: they may have a gateway of their
+    /// True if an open or a renewal was answered since then. Beats are not asked: they may have a gateway of their
     /// own, and their answers would take every credit from those whose setup is down.
     pub(super) fn has_answers_since(&self, since: Instant) -> bool {
         self.ways().players.has_answers_since(since)
@@ -221,7 +221,7 @@ impl Health {
         ways.since().filter(|_| open).map(|since| now.saturating_duration_since(since))
     }
 
-    /// Whether an outage is over that was not told yet.
+    /// True if an outage is over that was not told yet.
     pub(super) fn has_past(&self) -> bool {
         let ways = self.ways();
         ways.since().is_none() && ways.past.is_some()

@@ -38,7 +38,7 @@ use slot_session::{LiveSlot, SlotPlaces};
 /// Ends that are remembered at most: enough to tell each of a burst of lost beats why.
 const MAX_ENDED_SLOTS: usize = 65_536;
 
-/// One granted session. Opaque; never used twice by one ledger.
+/// The number of a granted session. Opaque; never used twice by one ledger.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SlotNumber(pub u64);
 
@@ -238,7 +238,7 @@ impl SlotLedger {
         self.list_after(None)
     }
 
-    /// Those that were opened after that one, live or not.
+    /// The sessions that were opened after that one, live or not.
     pub fn list_after(&self, after: Option<SlotNumber>) -> impl Iterator<Item = SlotRow<'_>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.sessions.range((from, Bound::Unbounded)).map(|(slot, session)| session.row(*slot))

@@ -11,6 +11,8 @@ mod client;
 mod deferrals;
 mod dialect;
 mod embedded;
+#[cfg(test)]
+mod example;
 mod exchange;
 mod firstlight;
 mod health;
@@ -18,6 +20,7 @@ pub mod ledger;
 mod nagra_ssm;
 mod outage;
 mod outage_evidence;
+mod pushed_kills;
 mod reach;
 mod registry;
 #[cfg(test)]
@@ -34,6 +37,8 @@ pub use self::client::{AuthorityClient, RenewalAnswer};
 use self::dialect::Dialect;
 use self::embedded::LedgerStore;
 pub use self::embedded::{EmbeddedAuthority, HeldSlot, KeptSlot, MOVED_SLOT_KEPT, claim};
+#[cfg(test)]
+use self::example::ExampleDialect;
 pub use self::health::CallClass;
 use self::health::Health;
 use self::nagra_ssm::SsmDialect;
@@ -65,6 +70,8 @@ pub struct Authority {
 fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialect> {
     match kind {
         AuthorityKind::Embedded(config) => Box::new(EmbeddedAuthority::new(*config, signals)),
+        #[cfg(test)]
+        AuthorityKind::Example(config) => Box::new(ExampleDialect::new(config)),
         AuthorityKind::FirstLight(config) => config,
         AuthorityKind::NagraSsm(config) => Box::new(SsmDialect::new(config)),
     }
@@ -72,9 +79,12 @@ fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialec
 
 impl Authority {
     pub fn new(config: config::AuthoritySettings, signals: &AuthoritySignals) -> Self {
-        let dialect = dialect_of(config.kind, signals);
+        Self::speaking(dialect_of(config.kind, signals), config.name.into(), config.unit, signals)
+    }
+
+    fn speaking(dialect: Box<dyn Dialect>, name: Arc<str>, unit: SessionUnit, signals: &AuthoritySignals) -> Self {
         let reach = dialect.has_breaker().then(|| Reach::new(Health::new(signals.outage_over.clone())));
-        Self { dialect, id: AuthorityId::random(), name: config.name.into(), reach, unit: config.unit }
+        Self { dialect, id: AuthorityId::random(), name, reach, unit }
     }
 
     /// The same authority with new settings; none if they are for another kind.
@@ -89,7 +99,7 @@ impl Authority {
         self.dialect.name()
     }
 
-    /// Whether this session of an earlier process is held there: one of another kind that had the name could do
+    /// True if this session of an earlier process is held there: one of another kind that had the name could do
     /// nothing with its token, and is none of its business.
     pub fn keeps(&self, session: &CardRecord) -> bool {
         session.authority == self.name && session.dialect.is_none_or(|dialect| dialect == self.dialect())

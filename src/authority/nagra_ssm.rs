@@ -122,7 +122,7 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What an open is told that has no content token to ask with.
+/// The verdict on an open that has no content token to ask with.
 pub(super) fn tokenless() -> Verdict {
     Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))
 }
@@ -170,7 +170,7 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
     }
 }
 
-/// What a reply is, beside its fields.
+/// The kind of a reply's body, beside its fields.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum SsmReplyBody {
     Empty,

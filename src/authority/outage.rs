@@ -17,6 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_LOOKS: usize = 180;
 
 pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry: &Arc<Telemetry>, tasks: &Tasks) {
+    authorities.serve(sessions);
     let (authorities, sessions) = (authorities.clone(), sessions.clone());
     let (telemetry, stop) = (telemetry.clone(), tasks.clone());
     tasks.spawn(async move {
@@ -54,7 +55,7 @@ impl Authority {
         self.health().map_or(0, |health| health.waiting(now))
     }
 
-    /// Whether such calls are not made, because none was answered lately; none if it needs no network.
+    /// True if such calls are not made, because none was answered lately; `None` if the authority needs no network.
     pub fn spares(&self, calls: CallClass) -> Option<bool> {
         Some(self.health()?.is_open(calls))
     }

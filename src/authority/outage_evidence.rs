@@ -1,4 +1,4 @@
-//! What the last calls to an authority came to, and what that says about the authority itself.
+//! The results of the last calls to an authority, and what they say about the authority itself.
 //!
 //! A caller can provoke an error answer, and perhaps a silence, by what it sends, and can call itself any number of
 //! devices. So those count by the addresses that met them: each counts once, by its newest call. Nobody can provoke that
@@ -24,12 +24,12 @@ pub(super) struct CallerKey {
     pub(super) device: u64,
 }
 
-/// What a call told about the authority.
+/// What one call shows about the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CallEvidence {
     /// Somebody answered, with whatever decision.
     Answered,
-    /// It answered that it cannot answer (5xx).
+    /// The authority answered that it cannot answer (5xx).
     Failed,
     /// A reply that makes no sense, or a caller that is to wait (429).
     Nothing,
@@ -44,7 +44,7 @@ pub(super) enum CallEvidence {
 /// How an authority is out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum OutageKind {
-    /// It answers with errors. A caller can provoke those, by as many addresses as it has.
+    /// The authority answers with errors. A caller can provoke those, by as many addresses as it has.
     Errors,
     /// Nothing answers.
     Silence,
@@ -114,12 +114,12 @@ impl OutageEvidence {
             || self.heard.is_some_and(|heard| heard >= since)
     }
 
-    /// Whether anybody was answered, if only that it cannot answer.
+    /// True if anybody was answered, if only that the authority cannot answer.
     pub(super) fn has_answers(&self, now: Instant) -> bool {
         self.recent(now).any(|seen| seen.told.is_answer())
     }
 
-    /// Whether these calls say that the authority is out for everybody. `elsewhere`: other calls to it are answered.
+    /// Tells whether the authority is out for everybody. `elsewhere`: other calls to it are answered.
     pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<OutageKind> {
         let heard = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWER_FRESH);
         let silent = self.is_met_by_many(now, CallEvidence::is_silence) || (!elsewhere && self.is_silence(now));
@@ -129,7 +129,7 @@ impl OutageEvidence {
         self.is_met_by_many(now, CallEvidence::is_failure).then_some(OutageKind::Errors)
     }
 
-    /// Whether the newest call of this address failed.
+    /// True if the newest call of this address failed.
     pub(super) fn fails(&self, now: Instant, address: u64) -> bool {
         self.recent(now).filter(|seen| seen.caller.address == address).last().is_some_and(|seen| seen.told.is_failure())
     }

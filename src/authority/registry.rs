@@ -5,7 +5,7 @@
 //! [`super::AuthorityClient`] and `admin`; changed by `app` alone.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -19,12 +19,14 @@ use crate::store::{SessionRecord, SlotRecord, Store};
 #[derive(Debug)]
 pub struct Authorities {
     all: ArcSwap<AuthoritySet>,
+    /// Whose sessions they grant: kills that they push go there.
+    sessions: OnceLock<Weak<Sessions>>,
     pub(super) signals: AuthoritySignals,
     /// Where embedded ones write their places down.
     store: OnceLock<Arc<dyn Store>>,
 }
 
-/// What authorities tell the tasks that work for all of them.
+/// Signals of authorities to the tasks that work for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct AuthoritySignals {
     /// Keys of content tokens are to be fetched.
@@ -46,9 +48,19 @@ impl Authorities {
         let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &signals))).collect();
         Arc::new(Self {
             all: ArcSwap::from_pointee(AuthoritySet { current, retired: Vec::new() }),
+            sessions: OnceLock::new(),
             signals,
             store: OnceLock::new(),
         })
+    }
+
+    /// These and no others.
+    #[cfg(test)]
+    pub(super) fn with(current: Vec<Authority>) -> Arc<Self> {
+        let authorities = Self::new(Vec::new());
+        let current = current.into_iter().map(Arc::new).collect();
+        authorities.all.store(Arc::new(AuthoritySet { current, retired: Vec::new() }));
+        authorities
     }
 
     /// From now on embedded ones write their places down in `store`, and those that come later too. They take
@@ -60,6 +72,14 @@ impl Authorities {
             |one: &Authority| sessions.iter().filter(|held| one.keeps(&held.card)).filter_map(claim).collect();
         let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
         kept.sum()
+    }
+
+    pub(super) fn serve(&self, sessions: &Arc<Sessions>) {
+        let _once = self.sessions.set(Arc::downgrade(sessions));
+    }
+
+    pub(super) fn sessions(&self) -> Weak<Sessions> {
+        self.sessions.get().cloned().unwrap_or_default()
     }
 
     /// Playbacks that were on credit in an earlier process still are: each outage goes on.
@@ -84,12 +104,12 @@ impl Authorities {
         authority
     }
 
-    /// Those of the configuration, in its order.
+    /// The authorities of the configuration, in its order.
     pub fn current(&self) -> Vec<Arc<Authority>> {
         self.all.load().current.clone()
     }
 
-    /// Those too that the configuration does not name any more.
+    /// All authorities, also those that the configuration does not name any more.
     pub(super) fn every(&self) -> Vec<Arc<Authority>> {
         self.all.load().iter().cloned().collect()
     }

@@ -30,7 +30,7 @@ pub(super) struct TokenVerifier {
     fetched: Option<Arc<FetchedKeys>>,
 }
 
-/// What all values of one authority share while its URL stays the same.
+/// The keys that all values of one authority share while its URL stays the same.
 #[derive(Debug)]
 struct FetchedKeys {
     attempts: Mutex<FetchAttempts>,
@@ -105,7 +105,7 @@ impl FetchedKeys {
         true
     }
 
-    /// Whether to fetch now; if so, it is under way from now on.
+    /// True if a fetch is due; it is under way from now on.
     fn begin(&self, now: Instant) -> bool {
         let mut attempts = self.attempts();
         let begins = !attempts.under_way && attempts.due.is_none_or(|due| due <= now);
@@ -148,7 +148,7 @@ impl Authority {
         self.counter()?.verifier()
     }
 
-    /// Whether a content token proves something here; else it is believed.
+    /// True if a content token proves something here; else it is believed.
     pub fn verifies_tokens(&self) -> bool {
         self.verifier().is_some()
     }
@@ -186,7 +186,7 @@ impl Authority {
         }
     }
 
-    /// Whether the last fetch of its keys went wrong, so that a key that is not known may be good all the same.
+    /// True if the last fetch of its keys went wrong, so that a key that is not known may be good all the same.
     pub fn misses_token_keys(&self) -> bool {
         let fetched = self.verifier().and_then(|verifier| verifier.fetched.as_ref());
         fetched.is_some_and(|fetched| {

@@ -1,16 +1,19 @@
 //! `[[authority]]`: its kind, its unit, and what several kinds have in common.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::embedded::embedded;
+#[cfg(test)]
+use super::example::{ExampleSettings, example};
 use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
-use super::table_reader::TableReader;
+use super::table_reader::{TableReader, one_of};
 use super::units::show_duration;
-use super::{EmbeddedSettings, FirstLightSettings, NagraSsmSettings, headers, words};
+use super::{EmbeddedSettings, Endpoint, FirstLightSettings, NagraSsmSettings, SessionControlMode, headers, words};
 
 /// `[[authority]]`
 #[derive(Debug)]
@@ -30,21 +33,57 @@ pub enum SessionUnit {
     Playback,
 }
 
+/// The settings of one kind: a new kind has a variant here, and a line in each of the two tables below.
 #[derive(Debug)]
 pub enum AuthorityKind {
     Embedded(Box<EmbeddedSettings>),
+    #[cfg(test)]
+    Example(Box<ExampleSettings>),
     FirstLight(Box<FirstLightSettings>),
     NagraSsm(Box<NagraSsmSettings>),
 }
 
-impl AuthorityKind {
+type ReadKind = fn(&TableReader<'_>, Duration) -> Option<AuthorityKind>;
+
+/// Each kind by its name, with the reader of its table. The duration is the time of a whole license call.
+const KINDS: &[(&str, ReadKind)] = &[
+    ("embedded", |table, _| Some(AuthorityKind::Embedded(Box::new(embedded(table))))),
+    ("firstlight", |table, call| firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it)))),
+    ("nagra-ssm", |table, call| nagra_ssm(table, call).map(|it| AuthorityKind::NagraSsm(Box::new(it)))),
+    #[cfg(test)]
+    ("example", |table, call| example(table, call).map(|it| AuthorityKind::Example(Box::new(it)))),
+];
+
+/// The properties of an authority's settings that the configuration itself, and a reload, look at.
+pub trait KindSettings {
+    /// Every server that is called, with its CA file if one is named.
+    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)>;
+
     /// Tells whether the authority takes a player's renewals as heartbeats.
-    pub(super) fn takes_renewals(&self) -> bool {
+    fn takes_renewals(&self) -> bool {
+        false
+    }
+
+    /// The calls that need a session, where a route does not say.
+    fn session_control(&self) -> SessionControlMode {
+        SessionControlMode::Auto
+    }
+}
+
+impl AuthorityKind {
+    pub fn settings(&self) -> &dyn KindSettings {
         match self {
-            Self::Embedded(_) | Self::FirstLight(_) => false,
-            Self::NagraSsm(_) => true,
+            Self::Embedded(settings) => &**settings,
+            #[cfg(test)]
+            Self::Example(settings) => &**settings,
+            Self::FirstLight(settings) => &**settings,
+            Self::NagraSsm(settings) => &**settings,
         }
     }
+}
+
+pub(super) fn kind_names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(name, _)| *name)
 }
 
 pub(super) const INTERVAL_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
@@ -53,13 +92,6 @@ pub(super) const GRACE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Durati
 /// Keys with the URL of a server.
 pub(super) const URL_KEYS: [&str; 6] =
     ["url", "setup-url", "heartbeat-url", "renewal-url", "teardown-url", "stream-concurrency-url"];
-
-#[derive(Clone, Copy)]
-enum AuthorityKindWord {
-    Embedded,
-    FirstLight,
-    NagraSsm,
-}
 
 /// The names in the order of the tables; none where a name is at fault.
 pub(super) fn names(tables: &[TableReader<'_>], need: &str, noun: &str) -> Vec<Option<String>> {
@@ -77,21 +109,10 @@ pub(super) fn names(tables: &[TableReader<'_>], need: &str, noun: &str) -> Vec<O
 
 /// `name` is what [`names`] found, `call` the time of a whole license call.
 pub(super) fn authority(table: &TableReader<'_>, name: Option<&String>, call: Duration) -> Option<AuthoritySettings> {
-    let kinds = [
-        ("embedded", AuthorityKindWord::Embedded),
-        ("firstlight", AuthorityKindWord::FirstLight),
-        ("nagra-ssm", AuthorityKindWord::NagraSsm),
-    ];
-    let kind = match table.choice("kind", &kinds) {
-        Some(AuthorityKindWord::Embedded) => Some(AuthorityKind::Embedded(Box::new(embedded(table)))),
-        Some(AuthorityKindWord::FirstLight) => {
-            firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it)))
-        }
-        Some(AuthorityKindWord::NagraSsm) => {
-            nagra_ssm(table, call).map(|nagra_ssm| AuthorityKind::NagraSsm(Box::new(nagra_ssm)))
-        }
+    let kind = match table.choice("kind", KINDS) {
+        Some(read) => read(table, call),
         None => {
-            table.need("kind", "write \"embedded\", \"firstlight\" or \"nagra-ssm\"");
+            table.need("kind", &format!("write {}", one_of(kind_names())));
             table.leave();
             None
         }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::authority::{GRACE_RANGE, INTERVAL_RANGE};
+use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings};
 use super::table_reader::TableReader;
 use super::token_keys::token_keys;
-use super::{AccountSource, IdentitySource, TokenKeySettings, identity_source};
+use super::{AccountSource, Endpoint, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
@@ -35,6 +36,18 @@ pub struct EmbeddedSettings {
     pub token_keys: Option<TokenKeySettings>,
     /// `true` lets a viewer who met a limit see the devices of the account, and end one of them.
     pub viewers_free_slots: bool,
+}
+
+impl KindSettings for EmbeddedSettings {
+    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+        let url = self.token_keys.iter().flat_map(|keys| &keys.url);
+        url.map(|url| (&url.endpoint, url.ca.as_deref())).collect()
+    }
+
+    /// The tokens of an embedded authority are the app's own: they do not speak of sessions, and that says nothing.
+    fn session_control(&self) -> SessionControlMode {
+        SessionControlMode::Always
+    }
 }
 
 /// The session that gives way when a limit of the account or of one of its groups is reached.

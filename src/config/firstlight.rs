@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderName;
 use regex_lite::Regex;
 
-use super::authority::timeout;
+use super::authority::{KindSettings, timeout};
 use super::nearest::nearest;
 use super::table_reader::TableReader;
 use super::{Endpoint, HeaderTemplate, NamePattern, embedded, headers};
@@ -53,6 +53,13 @@ pub struct FirstLightSettings {
     /// Carries a fresh UUID with every call.
     pub tracking_header: Option<HeaderName>,
     pub track_viewers_count: bool,
+}
+
+impl KindSettings for FirstLightSettings {
+    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+        let endpoints = self.stream_concurrency.iter().map(|it| &it.endpoint).chain([&self.heartbeat]);
+        endpoints.map(|endpoint| (endpoint, self.ca.as_deref())).collect()
+    }
 }
 
 /// The second service, which counts the user's devices.

@@ -58,13 +58,9 @@ const SESSION_CONTROL_WORDS: [(&str, SessionControlMode); 3] =
 const UNRECOGNISED_WORDS: [(&str, UnrecognisedCalls); 2] =
     [("pass", UnrecognisedCalls::Pass), ("refuse", UnrecognisedCalls::Refuse)];
 
-/// The default of `session-control`. The tokens of an embedded authority are the app's own: they do not
-/// speak of sessions, and that says nothing.
+/// The default of `session-control`: that of the authority.
 fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControlMode {
-    match authority {
-        Some(AuthorityKind::Embedded(_)) => SessionControlMode::Always,
-        Some(AuthorityKind::FirstLight(_) | AuthorityKind::NagraSsm(_)) | None => SessionControlMode::Auto,
-    }
+    authority.map_or(SessionControlMode::Auto, |kind| kind.settings().session_control())
 }
 
 pub(super) fn license_route(
@@ -113,7 +109,7 @@ fn enforcement(table: &TableReader<'_>) -> Enforcement {
 /// Sessions that only renewals keep alive would expire where none can come.
 fn expect_renewals(table: &TableReader<'_>, authority: Option<usize>, frame: &RouteContext<'_>) {
     let renews = match authority {
-        Some(_) => frame.kind(authority).map(AuthorityKind::takes_renewals),
+        Some(_) => frame.kind(authority).map(|kind| kind.settings().takes_renewals()),
         // A name that is none has its own fault.
         None => table.has("authority").then_some(true).or(Some(false)),
     };

@@ -53,10 +53,10 @@ pub fn parse(
 
 /// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
-    let one_of_each = "[[authority]]\nkind = \"embedded\"\n[[authority]]\nkind = \"firstlight\"\n\
-        [[authority]]\nkind = \"nagra-ssm\"\n[[route]]\nkind = \"authorize\"\n[[route]]\n\
-        [[route]]\nkind = \"media\"\n[[webhook]]\n[texts.de]";
-    let sheet = ConfigDocument::parse(one_of_each, Path::new(""), EnvironmentVariables::new(std::iter::empty()));
+    let mut one_of_each: String =
+        authority::kind_names().map(|kind| format!("[[authority]]\nkind = \"{kind}\"\n")).collect();
+    one_of_each += "[[route]]\nkind = \"authorize\"\n[[route]]\n[[route]]\nkind = \"media\"\n[[webhook]]\n[texts.de]";
+    let sheet = ConfigDocument::parse(&one_of_each, Path::new(""), EnvironmentVariables::new(std::iter::empty()));
     sheet
         .map(|sheet| {
             read(&sheet);
@@ -67,8 +67,9 @@ pub fn keys() -> BTreeSet<String> {
 
 /// The kinds of `[[authority]]` or `[[route]]` that have a key or a table of this name.
 pub(super) fn kinds_that_have(table: &str, key: &str) -> Vec<&'static str> {
-    let kinds: &[&str] = match table {
-        "authority" => &["embedded", "firstlight", "nagra-ssm"],
+    let authorities: Vec<_> = authority::kind_names().collect();
+    let kinds: &[&'static str] = match table {
+        "authority" => &authorities,
         "route" => &["authorize", "license", "media"],
         _ => &[],
     };

@@ -14,6 +14,8 @@ mod embedded;
 mod endings;
 mod endpoint;
 mod environment;
+#[cfg(test)]
+mod example;
 mod fault;
 mod firstlight;
 mod header_template;
@@ -47,12 +49,14 @@ mod words;
 mod tests;
 
 pub use self::admin::AdminSettings;
-pub use self::authority::{AuthorityKind, AuthoritySettings, SessionUnit};
+pub use self::authority::{AuthorityKind, AuthoritySettings, KindSettings, SessionUnit};
 pub use self::authorize_route::AuthorizeRouteSettings;
 pub use self::body::{BodyWrapping, BodyWrappings};
 pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern, OnLimit};
 pub use self::endings::EndingRules;
 pub use self::endpoint::Endpoint;
+#[cfg(test)]
+pub use self::example::ExampleSettings;
 pub use self::fault::{ConfigFault, ConfigFaults, KeyPlace, NamedFiles};
 pub use self::firstlight::{ErrorCodePattern, FieldNames, FirstLightSettings, StreamConcurrency};
 pub use self::header_template::{HeaderPlaceholder, HeaderTemplate};

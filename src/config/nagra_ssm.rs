@@ -2,12 +2,12 @@
 //!
 //! Every URL can be given on its own: operators put gateways in front of single calls.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::authority::{GRACE_RANGE, INTERVAL_RANGE, constant_headers, timeout};
+use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings, constant_headers, timeout};
 use super::on_unreachable::on_unreachable;
 use super::table_reader::TableReader;
 use super::{Endpoint, OnUnreachable, headers};
@@ -38,6 +38,18 @@ pub struct NagraSsmSettings {
     pub teardown: Endpoint,
     /// Bounds one call to the authority.
     pub timeout: Duration,
+}
+
+impl KindSettings for NagraSsmSettings {
+    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+        let endpoints = [&self.setup, &self.heartbeat, &self.renewal, &self.teardown];
+        let endpoints = endpoints.into_iter().chain(&self.renewal_other);
+        endpoints.map(|endpoint| (endpoint, self.ca.as_deref())).collect()
+    }
+
+    fn takes_renewals(&self) -> bool {
+        true
+    }
 }
 
 const DEFAULT_AUTHORIZATION_HEADER: HeaderName = HeaderName::from_static("nv-authorizations");

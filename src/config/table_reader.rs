@@ -348,7 +348,7 @@ fn within<T: PartialOrd>(value: T, range: &RangeInclusive<T>, show: impl Fn(&T) 
 }
 
 /// `"a", "b" or "c"`
-fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
+pub(super) fn one_of<'w>(words: impl Iterator<Item = &'w str>) -> String {
     let mut quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
     let last = quoted.pop().unwrap_or_default();
     if quoted.is_empty() { last } else { format!("{} or {last}", quoted.join(", ")) }

@@ -95,6 +95,9 @@ pub struct CardRecord {
 pub enum DialectName {
     #[serde(rename = "e")]
     Embedded,
+    #[cfg(test)]
+    #[serde(rename = "x")]
+    Example,
     #[serde(rename = "f")]
     FirstLight,
     #[serde(rename = "s")]

@@ -30,7 +30,7 @@ impl AuthorityClient {
         (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
     }
 
-    /// What the late reply to this open grants.
+    /// Resolves to the grant that the late reply to this open brings.
     pub(super) fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &Card) -> LateGrant {
         let (client, card) = (self.clone(), card.without_token());
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Whether an authority that leaves an open unanswered answers at all.
+//! Finds out whether an authority that leaves an open unanswered answers at all.
 //!
 //! A caller can provoke silence by what it sends, where something in front of the authority ends such calls or lets
 //! them hang, and a playback that begins on credit is counted by nobody. So a call of our own goes the same way, with
@@ -20,10 +20,10 @@ use crate::upstream::{self, Call, LateReply, Reply};
 
 type AnsweredOpen = (Result<Verdict, Fault>, Option<LateReply>);
 
-/// What was found holds for so long.
+/// For so long a finding holds.
 const FINDING_KEPT: Duration = Duration::from_secs(1);
 
-/// What is known of others than the caller whose open was left unanswered.
+/// The answers to others than the caller whose open was left unanswered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::authority) enum OtherCalls {
     Answered,

@@ -6,8 +6,9 @@ use super::EmbeddedAuthority;
 use crate::authority::AuthoritySignals;
 use crate::authority::client::{AskContext, unspeakable};
 use crate::authority::dialect::Dialect;
+use crate::authority::pushed_kills::PushedKills;
 use crate::config::AuthorityKind;
-use crate::session::{Ask, AskKind, Fault, Policy, Verdict};
+use crate::session::{Ask, AskKind, Fault, Grant, Policy, Verdict};
 use crate::sessions::{Card, Opening};
 use crate::store::DialectName;
 
@@ -45,6 +46,10 @@ impl Dialect for EmbeddedAuthority {
         let result = self.answer(context.began(), ask, context.card);
         context.count(&result);
         Box::pin(std::future::ready((result, None)))
+    }
+
+    fn accepted(&self, grant: &Grant, _kills: PushedKills) -> Option<usize> {
+        Some(self.confirm(grant))
     }
 
     /// It needs no network.

@@ -8,7 +8,7 @@ use super::EmbeddedAuthority;
 /// A place that is moved is kept for its new device for this long.
 pub const MOVED_SLOT_KEPT: Duration = Duration::from_secs(60);
 
-/// One place that is taken.
+/// A place that is taken.
 #[derive(Clone, Debug)]
 pub struct HeldSlot {
     pub account: String,
@@ -24,7 +24,7 @@ pub struct HeldSlot {
     pub slot: SlotNumber,
 }
 
-/// One place that is kept for a device.
+/// A place that is kept for a device.
 #[derive(Clone, Debug)]
 pub struct KeptSlot {
     pub account: String,

@@ -1,4 +1,4 @@
-//! One ask of the core as the calls that FirstLight's two services want for it, in order.
+//! Makes an ask of the core by the calls that FirstLight's two services want for it, in order.
 //!
 //! Open: the device's place by PUT, then a first beat. Beat: PUT, then the beat. Close: a last beat,
 //! then DELETE. A refusal ends the row, and what was taken in it is given back. The second service
@@ -19,7 +19,7 @@ use crate::session::{Ask, AskKind, Denial, Fault, Grant, Reason, Verdict};
 /// Time in which a place is given back, after the ask itself.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One ask under way.
+/// An ask under way.
 struct HeartbeatCall<'a> {
     ask: &'a Ask,
     config: &'a FirstLightSettings,
@@ -212,7 +212,7 @@ impl HeartbeatCall<'_> {
     }
 }
 
-/// Whether a first beat that is answered so begins no session here.
+/// True if a first beat that is answered so begins no session here.
 fn begins_nothing(class: &ReplyClass) -> bool {
     match class {
         ReplyClass::Blackout(_)

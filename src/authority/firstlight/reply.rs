@@ -1,4 +1,4 @@
-//! What the two services' replies mean: one table, the first row that fits.
+//! The meaning of the two services' replies: one table, the first row that fits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl ReplyClass {
     }
 }
 
-/// What applies from the next beat on.
+/// The news of a good beat, which apply from the next one on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::authority) struct HeartbeatNews {
     pub(in crate::authority) interval: Option<Duration>,
@@ -127,7 +127,7 @@ fn fault(kind: FaultKind, reason: Reason) -> ReplyClass {
     ReplyClass::Infrastructure(Fault { kind, reason })
 }
 
-/// What a `heartbeatAction` means; one that nobody knows is no leave to go on.
+/// The meaning of a `heartbeatAction`; one that nobody knows is no leave to go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum HeartbeatAction {
     Abort,

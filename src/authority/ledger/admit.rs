@@ -1,4 +1,4 @@
-//! Whether a session may be granted, and which others would have to end for it.
+//! Decides whether a session may be granted, and which others would have to end for it.
 //!
 //! Looks only; [`super::SlotLedger::open`] acts.
 

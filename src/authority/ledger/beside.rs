@@ -10,7 +10,7 @@ impl SlotLedger {
         held.iter().copied().filter(counts).collect()
     }
 
-    /// Whose places a session beside this one shares, if it is of the claim's device.
+    /// The session whose places one beside it shares, if it is of the claim's device.
     pub(super) fn shared(&self, beside: SlotNumber, claim: &SlotClaim<'_>) -> Option<SlotNumber> {
         let session = self.sessions.get(&beside)?;
         let known = session.beside.filter(|other| self.sessions.contains_key(other));

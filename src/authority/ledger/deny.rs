@@ -1,4 +1,4 @@
-//! Who may not play any more, though he did when he was admitted.
+//! Ends the sessions of accounts and devices that may not play any more, though they were admitted.
 
 use super::{KillCause, SlotEnding, SlotLedger, SlotNumber};
 

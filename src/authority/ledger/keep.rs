@@ -28,7 +28,7 @@ impl SlotLedger {
         }
     }
 
-    /// What has to be known of a slot after a restart; none if nothing has.
+    /// The record of a slot for after a restart; `None` if nothing has to be known of it.
     pub fn record(&self, slot: SlotNumber, authority: &std::sync::Arc<str>, at: &Moment) -> Option<SlotRecord> {
         let held = self.sessions.get(&slot).map(|session| SlotHeld {
             account: (&*session.places.account).into(),

@@ -1,4 +1,4 @@
-//! What a session may cost, and the refusal when it would cost more.
+//! The limits of sessions, and the refusal of one that would go beyond them.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub enum LimitReached {
     Name,
 }
 
-/// Who holds a place that another one asked for.
+/// The holder of a place that another one asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SlotHolder {
     pub content: String,

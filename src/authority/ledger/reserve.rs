@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::slot_session::SlotPlaces;
 use super::{KillCause, SlotEnding, SlotLedger, SlotNumber, SlotRow};
 
-/// One reservation as [`SlotLedger::reserved`] shows it.
+/// A reservation as [`SlotLedger::reserved`] shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct ReservedSlot<'a> {
     pub account: &'a str,

@@ -1,4 +1,4 @@
-//! One live session of the ledger, inside and as it is shown.
+//! A live session of the ledger, inside and as it is shown.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::reserve::SlotReservation;
 use super::{SlotNumber, claim};
 
-/// One live session as [`super::SlotLedger::list`] shows it.
+/// A live session as [`super::SlotLedger::list`] shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotRow<'a> {
     pub account: &'a str,

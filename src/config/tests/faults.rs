@@ -191,11 +191,13 @@ fn faults_of_authorities() {
         ),
         (
             "[[authority]]\nname = \"a\"\nurl = \"x\"",
-            &["line 1: authority[0].kind: is missing: write \"embedded\", \"firstlight\" or \"nagra-ssm\""],
+            &[
+                "line 1: authority[0].kind: is missing: write \"embedded\", \"firstlight\", \"nagra-ssm\" or \"example\"",
+            ],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"nagra\"\nurl = \"x\"",
-            &["line 3: authority[0].kind: must be \"embedded\", \"firstlight\" or \"nagra-ssm\""],
+            &["line 3: authority[0].kind: must be \"embedded\", \"firstlight\", \"nagra-ssm\" or \"example\""],
         ),
         (
             "[[authority]]\nname = \"a\"\nkind = \"embedded\"\nurl = \"https://h\"\nsessions-per-acount = 0",

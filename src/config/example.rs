@@ -1,0 +1,31 @@
+//! `kind = "example"`: the settings of the dialect that shows how one is written. Tests alone have it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Endpoint;
+use super::authority::{KindSettings, timeout};
+use super::table_reader::TableReader;
+
+#[derive(Debug)]
+pub struct ExampleSettings {
+    /// Trusted for this server in place of the public roots.
+    pub ca: Option<PathBuf>,
+    /// Where sessions are opened; each lives one segment below.
+    pub sessions: Endpoint,
+    /// One call to the authority.
+    pub timeout: Duration,
+}
+
+/// `call` is the time of a whole license call, of which an open is a part.
+pub(super) fn example(table: &TableReader<'_>, call: Duration) -> Option<ExampleSettings> {
+    table.need("setup-url", "write where sessions are opened, such as \"https://host/v2/sessions\"");
+    let (ca, timeout) = (table.file("ca"), timeout(table, call, Duration::from_secs(2)));
+    Some(ExampleSettings { ca, sessions: table.word("setup-url", Endpoint::parse)?, timeout })
+}
+
+impl KindSettings for ExampleSettings {
+    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+        vec![(&self.sessions, self.ca.as_deref())]
+    }
+}
