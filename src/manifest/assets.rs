@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
+use super::steering::object;
+
 /// The list with what `bind` makes of each URI. None: it is no list.
 pub fn asset_list(list: &[u8], mut bind: impl FnMut(&str) -> Option<String>) -> Option<String> {
-    let Ok(Value::Object(mut list)) = serde_json::from_slice(list) else { return None };
+    let mut list = object(list)?;
     for asset in list.get_mut("ASSETS")?.as_array_mut()? {
         let Some(uri) = asset.get_mut("URI") else { continue };
         if let Some(bound) = uri.as_str().and_then(&mut bind) {
@@ -25,6 +27,9 @@ mod tests {
         let bind = |uri: &str| (uri == "a").then(|| format!("https://ours/{uri}"));
         let found: Value = serde_json::from_str(&asset_list(list.as_bytes(), bind).unwrap()).unwrap();
         let expected: Value = serde_json::from_str(&list.replace("\"a\"", "\"https://ours/a\"")).unwrap();
+        assert_eq!(found, expected);
+        let marked = format!("\u{feff}{list}");
+        let found: Value = serde_json::from_str(&asset_list(marked.as_bytes(), bind).unwrap()).unwrap();
         assert_eq!(found, expected);
         for list in ["[]", "{}", "{\"ASSETS\":{}}", "<MPD/>", ""] {
             assert_eq!(asset_list(list.as_bytes(), bind), None, "{list}");

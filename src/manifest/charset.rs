@@ -32,6 +32,7 @@ pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<Utf8, Unfit> {
         let mut known = known;
         known.find(|encoding| !matches!(encoding.name(), "UTF-16LE" | "UTF-16BE"))
     };
+    let encoding = encoding.or_else(|| is_utf8_by_format(&bytes).then_some(UTF_8));
     let encoding = encoding.or_else(named).unwrap_or(UTF_8);
     let wide = encoding == UTF_16BE || encoding == UTF_16LE;
     if !wide && !encoding.is_ascii_compatible() {
@@ -45,6 +46,12 @@ pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<Utf8, Unfit> {
         return Err(Unfit::Broken);
     }
     Ok(Utf8 { bytes: redeclared(text).into_owned().into(), converted: true })
+}
+
+/// Playlists (RFC 8216 section 4) and lists in JSON (RFC 8259 section 8.1) are, whatever is said of them; one that is not
+/// is what was said.
+fn is_utf8_by_format(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start(), [b'#' | b'{', ..]) && std::str::from_utf8(bytes).is_ok()
 }
 
 fn by_zeros(bytes: &[u8]) -> Option<&'static Encoding> {
@@ -94,6 +101,8 @@ mod tests {
                 assert_eq!((&found.bytes[..], found.converted), (utf8_mpd.as_bytes(), true));
             }
         }
+        let found = utf8(Bytes::from_static(b"#EXTM3U\n\xe9.ts"), Some("iso-8859-1")).unwrap();
+        assert_eq!(&found.bytes[..], "#EXTM3U\n\u{e9}.ts".as_bytes());
         let latin = |declaration: &str| [declaration.as_bytes(), b"<MPD a=\"\xe9\"/>"].concat();
         let declared = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" standalone=\"yes\"?>";
         for (declaration, charset) in [(declared, None), ("", Some("iso-8859-1")), (declared, Some("latin1"))] {
@@ -108,6 +117,8 @@ mod tests {
         for (text, charset) in [
             ("#EXTM3U\n\u{e9}.ts\n", None),
             ("\u{feff}#EXTM3U\n\u{e9}.ts\n", Some("iso-8859-1")),
+            ("#EXTM3U\n\u{e9}.ts\n", Some("iso-8859-1")),
+            ("{\"ASSETS\":[{\"URI\":\"\u{e9}\"}]}", Some("windows-1252")),
             ("#EXTM3U\n", Some("utf-16")),
             ("#EXTM3U\n", Some("no such one")),
             ("<?xml version=\"1.0\" encoding=\"UTF-16\"?><MPD/>", None),
@@ -117,7 +128,7 @@ mod tests {
             assert_eq!(utf8(bytes.clone(), charset), Ok(Utf8 { bytes, converted: false }), "{text}");
         }
         for (bytes, charset) in
-            [(&b"\xff\xfe<\0M\0x"[..], None), (b"#EXTM3U", Some("iso-2022-jp")), (b"\xff\xfe\0\xd8", None)]
+            [(&b"\xff\xfe<\0M\0x"[..], None), (b"<MPD/>", Some("iso-2022-jp")), (b"\xff\xfe\0\xd8", None)]
         {
             assert_eq!(utf8(Bytes::from_static(bytes), charset), Err(Unfit::Broken));
         }

@@ -2,7 +2,9 @@
 
 mod attributes;
 mod base;
+mod events;
 mod inject;
+mod namespace;
 pub(super) mod slate;
 pub(super) mod table;
 mod text;
@@ -15,6 +17,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use self::base::{Bases, Inherited};
 use self::inject::Inject;
+use self::namespace::Namespaces;
 use self::text::{plain, readable};
 use self::timing::Timing;
 use super::places::{Places, Standing, UriUsage};
@@ -27,10 +30,13 @@ const DEEPEST: usize = 32;
 struct Open {
     /// Where URIs below it begin; none: as in its parent.
     bases: Option<Bases>,
+    /// Its text is in Base64.
+    encoded: bool,
     /// Its own text is a URI for this, from this byte on.
     text: Option<(Text, usize)>,
 }
 
+/// What an element's text is a URI for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Text {
     Base,
@@ -43,12 +49,13 @@ pub(super) enum Text {
 
 struct Reader<'a> {
     found: Found,
-    /// The events of the stream that is open are URLs to be asked for.
-    callbacks: bool,
+    /// The events of the stream that is open are URLs for this.
+    events: Option<Text>,
     inherited: Inherited,
     inject: Inject,
     /// It is asked for at another place next time, which is not the route.
     moves: bool,
+    namespaces: Namespaces,
     open: Vec<Open>,
     places: Places,
     plan: &'a Plan<'a>,
@@ -61,10 +68,11 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     xml.config_mut().check_end_names = true;
     let mut reader = Reader {
         found: Found::new(plan),
-        callbacks: false,
+        events: None,
         inherited: Inherited::new(),
         inject: Inject::default(),
         moves: false,
+        namespaces: Namespaces::default(),
         open: Vec::new(),
         places: Places::new(|uri| escape(uri)),
         plan,
@@ -101,12 +109,15 @@ impl<'a> Reader<'a> {
             return Err(Unfit::Deep);
         }
         self.element(start, before)?;
+        self.namespaces.start(start, self.open.len());
         let text = match start.local_name().as_ref() {
-            "Event" if self.callbacks => Some(Text::Beside),
-            name => table::uri_text(name),
+            "Event" => self.events,
+            // An app may have elements of the same names.
+            name => table::uri_text(name).filter(|text| !text.is_of_mpd() || !self.namespaces.is_foreign(start)),
         };
+        let encoded = text.is_some() && text::value(start, "contentEncoding").as_deref() == Some("base64");
         self.inject.start(start, self.open.len());
-        self.open.push(Open { bases: None, text: text.map(|text| (text, after)) });
+        self.open.push(Open { bases: None, encoded, text: text.map(|text| (text, after)) });
         Ok(())
     }
 
@@ -126,7 +137,8 @@ impl<'a> Reader<'a> {
         self.inherited.end(self.open.len());
         let closed = self.open.pop();
         self.timing.end(self.open.len());
-        let Some(Open { bases, text }) = closed else { return Ok(()) };
+        self.namespaces.end(self.open.len());
+        let Some(Open { bases, encoded, text }) = closed else { return Ok(()) };
         if bases.is_some() {
             self.places.forget();
         }
@@ -138,10 +150,7 @@ impl<'a> Reader<'a> {
         let plain = plain(raw);
         match kind {
             Text::Base => self.base_url(raw, from, plain.trim())?,
-            // Marks of character data, or an element, are no part of a URL.
-            Text::Beside if raw.contains('<') => self.left_alone(plain.trim()),
-            Text::Beside => self.beside(raw.trim()),
-            Text::Manifest => self.location(raw, from, plain.trim()),
+            Text::Beside | Text::Manifest => self.location(kind, raw, from, encoded),
             // A patch is no MPD that could be edited: a player without it asks for the whole.
             Text::Patch => self.take_off(from, before),
             Text::Steering => self.steering(from, before, plain.trim()),
@@ -182,14 +191,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Where another MPD is. It is the MPD's own, whatever its base is.
-    fn location(&mut self, raw: &str, from: usize, plain: &str) {
-        let (at, left) = (from..from + raw.len(), self.found.left);
-        let usage = UriUsage { absolute: true, purpose: Purpose::Manifest };
-        self.places.bind_whole(self.plan, &self.plan.base, at, plain, usage, &mut self.found);
-        self.moves |= self.found.left > left;
-    }
-
     /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
     fn steering(&mut self, from: usize, before: usize, plain: &str) {
         let (edits, left) = (self.found.edits.len(), self.found.left);
@@ -201,11 +202,6 @@ impl<'a> Reader<'a> {
             self.found.left = left;
             self.take_off(from, before);
         }
-    }
-
-    /// A URL beside the media that stands where it cannot be bound.
-    fn left_alone(&mut self, plain: &str) {
-        self.found.left += usize::from(!plain.is_empty());
     }
 
     /// The element whose text this is.

@@ -7,7 +7,8 @@ use std::io::{ErrorKind, Read};
 
 use brotli_decompressor::Decompressor;
 use bytes::Bytes;
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::GzDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::Unfit;
@@ -16,7 +17,8 @@ use super::Unfit;
 const MAX_ENCODINGS: usize = 3;
 /// As browsers have it (RFC 9659).
 const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
-const MAX_ZSTD_FRAMES: usize = 16;
+/// Encoders that work on parts at once write one for each, and one to be skipped.
+const MAX_ZSTD_FRAMES: usize = 512;
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
 /// Encodings that exist and are not undone here: those of the IANA registry, and those that were in use before.
@@ -82,7 +84,7 @@ fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
         // With and without the header of zlib, because servers disagree.
         "deflate" if has_zlib_header(body) => Box::new(ZlibDecoder::new(body)),
         "deflate" => Box::new(DeflateDecoder::new(body)),
-        "gzip" | "x-gzip" => Box::new(MultiGzDecoder::new(body)),
+        "gzip" | "x-gzip" => Box::new(Gzip(GzDecoder::new(body))),
         "zstd" => Box::new(Zstd::new(body)),
         _ => return None,
     })
@@ -90,6 +92,22 @@ fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
 
 fn has_zlib_header(body: &[u8]) -> bool {
     matches!(body, [method, flags, ..] if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
+}
+
+/// One member after the other (RFC 1952 section 2.2). Zeros may fill up what follows the last one.
+struct Gzip<'a>(GzDecoder<&'a [u8]>);
+
+impl Read for Gzip<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            let rest = *self.0.get_ref();
+            if read > 0 || buffer.is_empty() || rest.iter().all(|byte| *byte == 0) {
+                return Ok(read);
+            }
+            self.0 = GzDecoder::new(rest);
+        }
+    }
 }
 
 /// One frame after the other.
@@ -106,13 +124,27 @@ impl<'a> Zstd<'a> {
         Self { body, decoder, frames: 0 }
     }
 
-    fn next_frame(&mut self) -> std::io::Result<()> {
-        self.frames += 1;
-        if self.frames > MAX_ZSTD_FRAMES {
-            return Err(ErrorKind::InvalidData.into());
+    /// The next frame that holds any of it. False: none does.
+    fn next_frame(&mut self) -> std::io::Result<bool> {
+        while !self.body.is_empty() {
+            self.frames += 1;
+            if self.frames > MAX_ZSTD_FRAMES {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            let Some(skipped) = skippable(self.body) else {
+                return self.decoder.init(&mut self.body).map(|()| true).map_err(std::io::Error::other);
+            };
+            self.body = self.body.get(skipped..).ok_or(ErrorKind::UnexpectedEof)?;
         }
-        self.decoder.init(&mut self.body).map_err(std::io::Error::other)
+        Ok(false)
     }
+}
+
+/// The bytes of a frame that is to be skipped (RFC 8878 section 3.1.2).
+fn skippable(body: &[u8]) -> Option<usize> {
+    let [magic, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *body else { return None };
+    let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+    (magic & 0xf0 == 0x50).then(|| length.saturating_add(8))
 }
 
 impl Read for Zstd<'_> {
@@ -121,10 +153,8 @@ impl Read for Zstd<'_> {
             if !self.decoder.is_finished() {
                 let block = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder.decode_blocks(&mut self.body, block).map_err(std::io::Error::other)?;
-            } else if self.body.is_empty() {
+            } else if !self.next_frame()? {
                 return Ok(0);
-            } else {
-                self.next_frame()?;
             }
         }
         self.decoder.read(buffer)
@@ -164,6 +194,10 @@ mod tests {
         ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
     }
 
+    fn skipped(length: u32) -> Vec<u8> {
+        [&[0x5e, 0x2a, 0x4d, 0x18][..], &length.to_le_bytes(), &vec![b'#'; length as usize]].concat()
+    }
+
     /// One metablock that is not compressed, and the empty last one (RFC 7932 section 9.2).
     fn brotli(text: &[u8]) -> Vec<u8> {
         let mut all = vec![0x0c];
@@ -192,7 +226,9 @@ mod tests {
             ("br", brotli(&text)),
             ("zstd", zstd(&text)),
             ("zstd", [zstd(&text[..100]), zstd(&text[100..])].concat()),
+            ("zstd", [skipped(300), zstd(&text[..100]), skipped(0), zstd(&text[100..]), skipped(9)].concat()),
             ("gzip", [gzip(&text[..100]), gzip(&text[100..])].concat()),
+            ("gzip", [gzip(&text[..100]), gzip(b""), gzip(&text[100..]), vec![0; 700]].concat()),
             ("deflate, gzip", gzip(&zlib(&text))),
             (" identity , Gzip,", gzip(&text)),
             ("Identity", text.clone()),
@@ -214,6 +250,9 @@ mod tests {
             ("gzip", text.to_vec()),
             ("br", text.to_vec()),
             ("zstd", text.to_vec()),
+            ("zstd", [skipped(8), text.to_vec()].concat()),
+            ("zstd", skipped(8)[..12].to_vec()),
+            ("gzip", [gzip(text), vec![0, 0, 1]].concat()),
             ("compress", text.to_vec()),
             ("gzip", Vec::new()),
             ("gzip, gzip, gzip, gzip", gzip(&gzip(&gzip(&gzip(text))))),
@@ -243,7 +282,7 @@ mod tests {
         assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MOST), Err(Unfit::Large));
         let fits = vec![b'#'; MOST];
         assert_eq!(undo("gzip", gzip(&fits), MOST).unwrap().len(), MOST);
-        let empty = zstd(b"").repeat(17);
+        let empty = zstd(b"").repeat(513);
         assert_eq!(undo("zstd", empty, MOST), Err(Unfit::Encoding), "frames without an end");
     }
 }

@@ -14,7 +14,7 @@ use self::table::{ANNOUNCING_TAGS, UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
 use self::variables::{has_variable, substituted};
 use super::places::{self, Named, Places, UriUsage};
 use super::playhead::{Collect, Key};
-use super::uri::path_of;
+use super::uri::{is_data, path_of};
 use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
 
 const RENDITIONS: usize = 64;
@@ -24,8 +24,8 @@ const MAX_TARGET_DURATION_S: u64 = 86_400;
 const MAX_HINTS: usize = 8;
 
 struct Reader<'a> {
-    /// The URI line to come names a playlist.
-    announced: bool,
+    /// The tag by which the URI line to come names a playlist.
+    announced: Option<&'a str>,
     collect: Collect,
     /// Where the playlist is to end.
     cut: Option<usize>,
@@ -45,7 +45,7 @@ struct Reader<'a> {
 
 pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     let mut reader = Reader {
-        announced: false,
+        announced: None,
         collect: Collect::default(),
         cut: None,
         duration_ms: 0,
@@ -74,7 +74,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
             .try_for_each(|line| reader.line(line.trim_ascii()))?;
         begin = end + 1;
     }
-    Ok(reader.finish())
+    reader.finish()
 }
 
 impl<'a> Reader<'a> {
@@ -95,10 +95,21 @@ impl<'a> Reader<'a> {
             return Ok(());
         };
         self.note(tag, value)?;
+        if tag == "#EXT-X-STREAM-INF" {
+            self.announced = Some(line);
+        }
         if !tag.starts_with("#EXT") {
             return Ok(());
         }
         let mut known = URI_ATTRIBUTES.iter().filter(|row| row.tag == tag).peekable();
+        if known
+            .clone()
+            .any(|row| row.is_document() && attributes(value).any(|(key, uri)| key == row.name && is_data(uri)))
+        {
+            // A document that stands in the playlist itself, where it cannot be edited.
+            self.take_off(line);
+            return Ok(());
+        }
         if known.peek().is_none() && tag != "#EXT-X-DEFINE" {
             return self.attribute(line, value, &UNKNOWN_TAG);
         }
@@ -139,12 +150,16 @@ impl<'a> Reader<'a> {
             if self.found.edits.len() == before && !self.plan.is_own(uri) {
                 self.found.left = left;
                 self.found.edits.truncate(edits);
-                let at = self.offset(line);
-                self.found.edit(Edit { at: at..at + line.len(), with: "#".into() });
+                self.take_off(line);
                 break;
             }
         }
         Ok(())
+    }
+
+    fn take_off(&mut self, line: &'a str) {
+        let at = self.offset(line);
+        self.found.edit(Edit { at: at..at + line.len(), with: "#".into() });
     }
 
     fn bare(&mut self, tag: &str) {
@@ -168,10 +183,7 @@ impl<'a> Reader<'a> {
                 self.rendition(value)?;
             }
             "#EXT-X-MEDIA-SEQUENCE" => self.tail.next = self.tail.next.saturating_add(number()),
-            "#EXT-X-STREAM-INF" => {
-                self.multivariant = true;
-                self.announced = true;
-            }
+            "#EXT-X-STREAM-INF" => self.multivariant = true,
             "#EXT-X-SKIP" => self.skip(value),
             "#EXT-X-TARGETDURATION" => self.tail.target_s = number().min(MAX_TARGET_DURATION_S),
             _ => {}
@@ -205,7 +217,12 @@ impl<'a> Reader<'a> {
     }
 
     fn uri_line(&mut self, uri: &'a str) -> Result<(), Unfit> {
-        if std::mem::take(&mut self.announced) {
+        if let Some(tag) = self.announced.take() {
+            if is_data(uri) {
+                self.take_off(tag);
+                self.take_off(uri);
+                return Ok(());
+            }
             return self.uri(uri, rooted(Purpose::Manifest), false).map(|_path| ());
         }
         let path = self.uri(uri, rooted(Purpose::Segment), self.plan.playheads)?;
@@ -235,28 +252,17 @@ impl<'a> Reader<'a> {
         Ok(path)
     }
 
-    /// Only the player knows where it leads.
-    fn unknown(&mut self, purpose: Purpose) -> Result<(), Unfit> {
-        // Its tag is taken off.
-        if purpose == Purpose::Steering {
-            return Ok(());
-        }
-        if self.plan.strict {
-            return Err(Unfit::Variable);
-        }
-        self.found.left += 1;
-        self.found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
-        Ok(())
-    }
-
     /// Of a slice of the text.
     fn offset(&self, slice: &str) -> usize {
         (slice.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
 
-    fn finish(mut self) -> Found {
+    fn finish(mut self) -> Result<Found, Unfit> {
         let live = (!self.multivariant).then_some(!self.ended);
         if live == Some(true) && self.plan.end.is_some() {
+            if self.cut.is_none() && self.plan.end.is_some_and(|end| end < self.tail.next) {
+                return Err(Unfit::Moved);
+            }
             let cut = self.cut.unwrap_or(self.text.len());
             self.found.edits.retain(|edit| edit.at.end <= cut);
             let whole = self.text.get(..cut).is_some_and(|kept| kept.ends_with('\n'));
@@ -268,7 +274,7 @@ impl<'a> Reader<'a> {
         facts.playheads =
             if live == Some(false) { self.collect.finish(Some(self.start_ms)) } else { Default::default() };
         *facts = Facts { live, tail: live.map(|_| self.tail), variables, ..std::mem::take(facts) };
-        self.found
+        Ok(self.found)
     }
 }
 

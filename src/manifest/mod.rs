@@ -10,6 +10,7 @@ mod charset;
 mod dash;
 mod edit;
 mod encoding;
+mod endings;
 mod expansion;
 mod hls;
 mod places;
@@ -27,12 +28,13 @@ pub use self::charset::{Utf8, utf8};
 pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
 pub use self::edit::{Edit, apply};
 pub use self::encoding::{are_decodable, decoded, decoded_start, encodings, encodings_that_exist};
+pub use self::endings::Endings;
 pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
 pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
 pub use self::sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
 pub use self::steering::steered;
-pub use self::uri::{Absolute, Base};
+pub use self::uri::{Absolute, Base, without_default_port};
 
 /// Larger than the manifests of day-long windows; a route may say otherwise.
 pub const LARGEST: usize = 4 * 1024 * 1024;
@@ -73,7 +75,8 @@ pub struct Plan<'a> {
     /// ends with `/`, holds for all that is in it.
     pub bind: &'a dyn Fn(&Absolute<'_>, Purpose) -> Option<String>,
     pub cmcd: Option<&'a Cmcd<'a>>,
-    /// A live playlist ends before the segment of this number.
+    /// A live playlist ends before the segment of this number. One that has moved beyond it cannot ([`Unfit::Moved`]):
+    /// whatever it has is unknown to its player.
     pub end: Option<u64>,
     /// Variables that playlists of this playback may import, with their values.
     pub imports: &'a [(String, String)],
@@ -121,6 +124,8 @@ pub struct Facts {
     /// Some of the manifests and segments that it names are fetched past the route. What is fetched once, such as a
     /// key, shows nothing of a player.
     pub elsewhere: bool,
+    /// Of the segments, keys and other data that it names.
+    pub endings: Endings,
     /// What is announced before it is there (`#EXT-X-PRELOAD-HINT`, `#EXT-X-PREFETCH`): paths at the origin. A request
     /// for it may wait there until it is.
     pub hinted: Vec<String>,
@@ -182,6 +187,9 @@ pub enum Unfit {
     Large,
     #[error("the manifest has too many parts")]
     Many,
+    /// A live playlist cannot end at a segment that it has no more.
+    #[error("the playlist has moved on")]
+    Moved,
     /// Two edits want the same bytes: a mistake of ours. Half of them would lead past the route.
     #[error("the edits of the manifest overlap")]
     Overlaps,
@@ -201,6 +209,7 @@ impl Unfit {
             Self::Grows => "grows",
             Self::Large => "large",
             Self::Many => "many",
+            Self::Moved => "moved",
             Self::Overlaps => "overlaps",
             Self::Variable => "variable",
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::playhead::Key;
-use super::uri::{Absolute, Base, Reach, names_server};
+use super::uri::{Absolute, Base, Reach, is_data, names_server};
 use super::{Edit, Found, Plan, Purpose};
 
 /// Folders that are kept in mind; picture, sound and texts of a few servers.
@@ -107,6 +107,9 @@ impl Places {
         let Named { at, raw, usage } = *uri;
         if let Some((folder, name)) = self.folder(plan, base, uri, &plain, found) {
             note(&folder.lead, usage.purpose, at..at + folder.text.len(), found);
+            if is_fetched(usage.purpose) {
+                found.facts.endings.note(without_query(name));
+            }
             return wanted.then(|| folder.path.and(without_query(name)));
         }
         let bound = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), usage, found);
@@ -125,8 +128,22 @@ impl Places {
         found: &mut Found,
     ) -> Option<Bound> {
         found.expansion.resolve(base.path.len() + uri.len());
+        // It cannot be edited where it stands.
+        if is_data(uri) && matches!(usage.purpose, Purpose::Assets | Purpose::Manifest | Purpose::Part) {
+            note(&Lead::Left, usage.purpose, at, found);
+            return None;
+        }
         let (stays, to) = resolved(base, uri)?;
-        let lead = lead(plan, stays, &to, uri, usage, self.write);
+        if is_fetched(usage.purpose) {
+            found.facts.endings.note(without_query(&to.path));
+        }
+        let mut lead = lead(plan, stays, &to, uri, usage, self.write);
+        // It says which part of a manifest is meant.
+        if let (Lead::To(with), Some((_, fragment))) = (&mut lead, uri.split_once('#'))
+            && matches!(usage.purpose, Purpose::Manifest | Purpose::Part)
+        {
+            *with = format!("{with}#{}", (self.write)(fragment)).into();
+        }
         note(&lead, usage.purpose, at, found);
         let standing = match &lead {
             Lead::Kept if stays => Standing::Inherited,
@@ -218,6 +235,10 @@ fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, usage: UriU
         Some(bound) if bound == text => Lead::Kept,
         Some(bound) => Lead::To(write(&bound).into()),
     }
+}
+
+fn is_fetched(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Data | Purpose::Segment)
 }
 
 /// The path that a URI leads to at its server, without the query.

@@ -4,20 +4,28 @@
 //! Its order of pathways stays. Its clones do not: they name servers that no manifest named, and players would
 //! go there past the route.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 const CLONES: &str = "PATHWAY-CLONES";
 const RELOAD: &str = "RELOAD-URI";
 
 /// The list as a player gets it; `bind`: the player's URI for where it is fetched again. None: it is no list.
 pub fn steered(list: &[u8], bind: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let Ok(Value::Object(mut list)) = serde_json::from_slice(list) else { return None };
+    let mut list = object(list)?;
     list.remove(CLONES);
     // Without it the same list is fetched again.
     if let Some(uri) = list.remove(RELOAD).as_ref().and_then(Value::as_str).and_then(bind) {
         list.insert(RELOAD.to_owned(), uri.into());
     }
     Some(Value::Object(list).to_string())
+}
+
+/// Parsers look past the mark of UTF-8.
+pub(super) fn object(json: &[u8]) -> Option<Map<String, Value>> {
+    match serde_json::from_slice(json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)) {
+        Ok(Value::Object(object)) => Some(object),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -32,6 +40,7 @@ mod tests {
         let expected = r#"{"PATHWAY-PRIORITY":["b","a"],"RELOAD-URI":"/ours/URI","TTL":300,"VERSION":1}"#;
         assert_eq!(found, expected);
         assert_eq!(steered(list, |_| None).unwrap(), expected.replace("\"RELOAD-URI\":\"/ours/URI\",", ""));
+        assert_eq!(steered(b"\xef\xbb\xbf{\"TTL\":1}", |_| None).unwrap(), "{\"TTL\":1}");
         for list in [&b"[]"[..], b"<MPD/>", b"", b"\xff"] {
             assert_eq!(steered(list, |_| None), None);
         }

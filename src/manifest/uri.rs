@@ -226,7 +226,19 @@ fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let path = if path.starts_with('/') { without_dots(path) } else { format!("/{path}") };
-    Absolute { authority: Cow::Borrowed(authority), path, tls }
+    Absolute { authority: Cow::Borrowed(without_default_port(authority, tls)), path, tls }
+}
+
+/// Host and port; without the port if it is the scheme's own, which says the same.
+pub fn without_default_port(authority: &str, tls: bool) -> &str {
+    let bare = authority.strip_suffix(if tls { ":443" } else { ":80" }).or_else(|| authority.strip_suffix(':'));
+    bare.unwrap_or(authority)
+}
+
+/// A document or bytes that stand in the URI itself.
+pub(super) fn is_data(uri: &str) -> bool {
+    let uri = uri.trim_start_matches(|c: char| c <= ' ');
+    split_scheme(uri).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("data"))
 }
 
 pub(super) fn path_of(uri: &str) -> &str {
@@ -266,6 +278,11 @@ mod tests {
             ("http:/other.example/x?y#z", Some("http://other.example/x?y")),
             ("https:other.example?y", Some("https://other.example/?y")),
             ("//other.example/1.ts", Some("https://other.example/1.ts")),
+            ("//other.example:443/1.ts", Some("https://other.example/1.ts")),
+            ("https://other.example:/1.ts", Some("https://other.example/1.ts")),
+            ("http://other.example:80/1.ts", Some("http://other.example/1.ts")),
+            ("http://other.example:443/1.ts", Some("http://other.example:443/1.ts")),
+            ("http://[::1]:80/1.ts", Some("http://[::1]/1.ts")),
             ("\\\\other.example\\1.ts", Some("https://other.example/1.ts")),
             ("ht\ttps://other.example/1.ts", Some("https://other.example/1.ts")),
             (" /1.ts ", Some("https://cdn.example/1.ts")),

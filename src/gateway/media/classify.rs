@@ -15,6 +15,8 @@ const BOX_HEAD_BYTES: usize = 8;
 /// What a reply turned out to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ReplyContent {
+    /// In an encoding that cannot be undone, so that nobody here can tell.
+    Encoded,
     Manifest,
     Media,
     /// Neither, as far as its path, its type and its first bytes tell.
@@ -47,7 +49,7 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
             let start = manifest::decoded_start(&names, bytes, MAX_SNIFFED_BYTES);
             let whole = whole || bytes.len() >= MAX_SNIFFED_BYTES;
             if start.is_empty() && whole && !bytes.is_empty() {
-                return Some(ReplyContent::Unknown);
+                return Some(ReplyContent::Encoded);
             }
             manifest::sniff(&start, whole)
         };
@@ -67,16 +69,17 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
 async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     // What is encoded may begin with any byte.
     if names.iter().any(|name| manifest::are_decodable(&[name])) {
-        return Ok(ReplyContent::Unknown);
+        return Ok(ReplyContent::Encoded);
     }
+    let untold = ReplyContent::Encoded;
     let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
         Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::Manifest),
         Sniffed::Other if begins_like_media(bytes) => Some(ReplyContent::Media),
-        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(ReplyContent::Unknown),
+        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(untold),
         Sniffed::More | Sniffed::Other => None,
     };
     let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
-    Ok(told.unwrap_or(ReplyContent::Unknown))
+    Ok(told.unwrap_or(untold))
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, USER_AGENT,
-    VIA,
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
+    LINK, RANGE, USER_AGENT, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -158,7 +158,25 @@ pub(super) fn edited(headers: &mut HeaderMap) {
     for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
         headers.remove(name);
     }
+    take_off_digests(headers);
+    unreferred(headers);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// They are of what the server sent (RFC 9530, and what came before it).
+fn take_off_digests(headers: &mut HeaderMap) {
+    const DIGESTS: [&str; 5] = ["content-digest", "content-md5", "digest", "repr-digest", "x-goog-hash"];
+    let is_digest = |name: &str| DIGESTS.contains(&name) || name.starts_with("x-amz-checksum-");
+    let digests: Vec<HeaderName> = headers.keys().filter(|name| is_digest(name.as_str())).cloned().collect();
+    for name in digests {
+        headers.remove(name);
+    }
+}
+
+/// Without the URIs of its head but those of redirects: they would lead past us, and no player needs them.
+pub(super) fn unreferred(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LOCATION);
+    headers.remove(LINK);
 }
 
 /// The body is in no content encoding any more, and `converted` into UTF-8 if it was not.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use http::Response;
+use http::{Method, Response};
 
 use super::MediaCall;
 use super::manifest::{FetchedManifest, NoManifest};
@@ -15,6 +15,9 @@ const MAX_LIST_BYTES: usize = 64 * 1024;
 
 impl MediaCall<'_> {
     pub(super) async fn list(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+        if self.request.method == Method::HEAD {
+            return self.head(map, target).await;
+        }
         let FetchedManifest { body, headers } = match self.whole(target).await {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),

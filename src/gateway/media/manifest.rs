@@ -124,7 +124,7 @@ impl MediaCall<'_> {
         Some(self.sent(body, headers))
     }
 
-    async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+    pub(super) async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
         let fetched = self.fetch(target, true).await;
         if let Some(refusal) = self.killed() {
             return self.turned("manifest", &refusal);
@@ -132,6 +132,8 @@ impl MediaCall<'_> {
         match fetched {
             Ok(streamed) => {
                 let mut reply = MediaReply::from(streamed);
+                // As to a GET: its body comes decoded.
+                fetch::decoded(&mut reply.headers, false);
                 fetch::edited(&mut reply.headers);
                 self.count("manifest", "passed");
                 self.onward(map, target, reply)

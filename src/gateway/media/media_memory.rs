@@ -13,7 +13,7 @@ use super::reopen::FirstWords;
 use super::waiting_media::WaitingMedia;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
-use crate::manifest::{Facts, Format, Playheads, Tail};
+use crate::manifest::{Endings, Facts, Format, Playheads, Tail};
 use crate::playbacks::{Generations, HeapBytes};
 use crate::secret::Fingerprint;
 use crate::session::Stream;
@@ -62,6 +62,8 @@ pub(super) struct LearnedMedia {
     bytes: LearnedBytes,
     /// Some of what its newest manifest names is fetched past us.
     elsewhere: bool,
+    /// Of what its manifests name.
+    pub(super) endings: Endings,
     /// Of manifests whose paths do not say it.
     formats: Vec<(Fingerprint, Format)>,
     /// What was announced last, oldest first.
@@ -147,6 +149,7 @@ impl LearnedMedia {
         if self.format(path) != Some(format) {
             put(&mut self.formats, path, format, PLAYLISTS);
         }
+        self.endings.merge(&facts.endings);
         self.live = facts.live.or(self.live);
         match facts.live {
             Some(_) => (self.elsewhere, self.reload) = (facts.elsewhere, facts.reload),

@@ -8,7 +8,7 @@
 use crate::config::{Endpoint, MediaRouteSettings};
 use crate::gateway::dot_segments::has_dot_segment;
 use crate::gateway::route::Route;
-use crate::manifest::{Absolute, Base, Purpose};
+use crate::manifest::{Absolute, Base, Purpose, without_default_port};
 use crate::playbacks::Registration;
 
 /// How one playback's paths are read and made.
@@ -142,7 +142,7 @@ impl PlaybackPaths<'_> {
         }
         let origin = &self.media.origin;
         let own = self.own();
-        let at_origin = to.tls == origin.tls() && to.authority.eq_ignore_ascii_case(origin.authority());
+        let at_origin = is_server(origin, to.tls, &to.authority);
         let document = match purpose {
             Purpose::Assets => MediaDocument::Assets,
             Purpose::Beside | Purpose::Data | Purpose::Manifest | Purpose::Segment => MediaDocument::Media,
@@ -166,7 +166,7 @@ impl PlaybackPaths<'_> {
     pub(super) fn cookie_path(&self, target: &MediaTarget, path: &str) -> String {
         let (own, origin) = (self.own(), &self.media.origin);
         let root = root(origin);
-        let same = |at: &Endpoint| at.tls() == target.endpoint.tls() && at.authority() == target.endpoint.authority();
+        let same = |at: &Endpoint| is_server(at, target.endpoint.tls(), target.endpoint.authority());
         if same(origin) && target.document == MediaDocument::Media && !target.slate {
             if let Some(below) = format!("{}/", path.trim_end_matches('/')).strip_prefix(&root) {
                 let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
@@ -195,14 +195,23 @@ impl PlaybackPaths<'_> {
     }
 
     fn allowed(&self, tls: bool, authority: &str) -> Option<Endpoint> {
-        let is = |endpoint: &Endpoint| endpoint.tls() == tls && endpoint.authority().eq_ignore_ascii_case(authority);
+        let is = |endpoint: &Endpoint| is_server(endpoint, tls, authority);
         let known = [Some(&self.media.origin), self.registration.content_url.as_ref(), self.slate];
-        let allowed = known.into_iter().flatten().any(is) || self.media.hosts.iter().any(|host| host.fits(authority));
+        // With and without the scheme's own port it is the same server.
+        let bare = without_default_port(authority, tls);
+        let whole = format!("{bare}:{}", if tls { 443 } else { 80 });
+        let listed = || self.media.hosts.iter().any(|host| host.fits(bare) || host.fits(&whole));
+        let allowed = known.into_iter().flatten().any(is) || listed();
         if !allowed {
             return None;
         }
         Endpoint::parse(&format!("http{}://{authority}", if tls { "s" } else { "" })).ok()
     }
+}
+
+fn is_server(endpoint: &Endpoint, tls: bool, authority: &str) -> bool {
+    let bare = |authority| without_default_port(authority, tls);
+    endpoint.tls() == tls && bare(endpoint.authority()).eq_ignore_ascii_case(bare(authority))
 }
 
 fn root(origin: &Endpoint) -> String {

@@ -8,10 +8,10 @@ use super::guarded_body::GuardedBody;
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
 use super::replies::{CIRCLE, ELSEWHERE, UNKNOWN_MEDIA, redirect};
-use super::{MediaCall, classify, manifest};
+use super::{MediaCall, classify, fetch, manifest};
 use crate::edge::Sending;
 use crate::gateway::server_headers;
-use crate::manifest::Format;
+use crate::manifest::{Format, Unfit};
 
 /// As of a license server.
 const CIRCLE_FAULT: &str = "redirect_loop";
@@ -44,14 +44,20 @@ impl MediaCall<'_> {
                 return self.manifest(map, target, None).await;
             }
             ReplyContent::Manifest => return self.manifest(map, target, Some(reply)).await,
+            // What a manifest of this playback names so is media, whatever it looks like.
+            ReplyContent::Unknown if self.playback.learned().endings.has(&target.path) => seen = ReplyContent::Media,
+            ReplyContent::Encoded => {
+                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Encoding.name());
+            }
             ReplyContent::Media | ReplyContent::Unknown => {}
         }
         // Its server may have been silent for long.
         if let Some(refusal) = self.killed() {
             return self.turned("segment", &refusal);
         }
-        let kind = if seen == ReplyContent::Unknown { "other" } else { "segment" };
-        if seen == ReplyContent::Unknown && self.media.strict {
+        let known = seen == ReplyContent::Media;
+        let kind = if known { "segment" } else { "other" };
+        if !known && self.media.strict {
             return self.refused(kind, UNKNOWN_MEDIA);
         }
         if reply.status.is_success() || reply.status == StatusCode::NOT_MODIFIED {
@@ -87,6 +93,7 @@ impl MediaCall<'_> {
             return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| self.sent_on(&path));
         }
         server_headers::take_off(&mut headers);
+        fetch::unreferred(&mut headers);
         let mut response = Response::new(Sending::stream(GuardedBody::new(body, self)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

@@ -5,11 +5,14 @@ use std::cell::LazyCell;
 use quick_xml::events::BytesStart;
 
 use super::super::places::{Named, UriUsage};
-use super::super::uri::Base;
+use super::super::uri::{Base, Reach, is_data};
 use super::super::{Edit, Purpose, Unfit};
 use super::table::{self, UriAttribute, UriKind};
 use super::text::{attributes, local, plain, readable, value};
-use super::{Reader, base};
+use super::{Reader, Text, base};
+
+/// Of a remote element that is none.
+const RESOLVE_TO_ZERO: &str = "urn:mpeg:dash:resolve-to-zero:2013";
 
 impl Reader<'_> {
     /// What an element says in attributes.
@@ -19,6 +22,12 @@ impl Reader<'_> {
             && let Some(edit) = self.inject.period(before, self.plan.cmcd)
         {
             self.found.edit(edit);
+        }
+        if name.as_ref() == "Representation"
+            && value(start, "id").is_some_and(|id| matches!(self.plan.base.reach(&id), Reach::Escapes(_)))
+        {
+            // A template that begins with it leads there, for all that is written before it.
+            self.found.left += 1;
         }
         if name.as_ref() == "SegmentTemplate" {
             // Once more, for its times.
@@ -57,10 +66,11 @@ impl Reader<'_> {
                 {
                     self.found.left += 1;
                 }
-                self.callbacks = scheme.starts_with(table::CALLBACK_SCHEME);
+                self.events = table::events(&scheme);
                 Ok(())
             }
-            "Event" if self.callbacks => {
+            // What it names is asked for like any other URL of its text; a callback's alone stands here.
+            "Event" if self.events == Some(Text::Beside) => {
                 let data = attributes(start).find(|(key, _)| *key == "messageData");
                 data.map_or(Ok(()), |(key, raw)| self.uris(key, raw, UriKind::Beside))
             }
@@ -86,6 +96,11 @@ impl Reader<'_> {
             UriKind::Manifest => raw.split_ascii_whitespace().for_each(|uri| {
                 self.attribute(uri, UriUsage { absolute: true, purpose: Purpose::Manifest });
             }),
+            // It cannot be edited where it stands: the element goes (ISO/IEC 23009-1 section 5.5.3).
+            UriKind::Part if is_data(&plain(raw)) => {
+                let at = self.offset(raw)..self.offset(raw) + raw.len();
+                self.found.edit(Edit { at, with: RESOLVE_TO_ZERO.into() });
+            }
             UriKind::Part => self.attribute(raw, UriUsage { absolute: true, purpose: Purpose::Part }),
             UriKind::Removed => {}
             UriKind::Segment => self.segment(raw, self.open.len(), false),

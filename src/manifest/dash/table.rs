@@ -41,13 +41,17 @@ const fn of_scheme(element: &'static str, scheme: &'static str, name: &'static s
     UriAttribute { element, kind, name, scheme }
 }
 
-pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 28] = [
+pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 34] = [
+    row("AdaptationSet", "initializationPrincipal", UriKind::Segment),
     row("BitstreamSwitching", "sourceURL", UriKind::SegmentOfList),
     row("Channel", "endpoint", UriKind::Beside),
     row("ContentSteering", "proxyServerURL", UriKind::Removed),
     of_scheme("EssentialProperty", "urn:dvb:dash:fontdownload:", "url", UriKind::File),
     of_scheme("EssentialProperty", "urn:mpeg:dash:fallback:", "value", UriKind::Manifest),
+    row("EmptyAdaptationSet", "initializationPrincipal", UriKind::Segment),
+    of_scheme("EssentialProperty", "urn:mpeg:dash:mpd-as-linking:", "value", UriKind::Manifest),
     of_scheme("EssentialProperty", "urn:mpeg:dash:mpd-chaining:", "value", UriKind::Manifest),
+    row("ImportedMPD", "uri", UriKind::Manifest),
     row("Initialization", "sourceURL", UriKind::SegmentOfList),
     row("InitializationSet", "initialization", UriKind::Segment),
     row("InsertPresentation", "url", UriKind::Manifest),
@@ -65,15 +69,19 @@ pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 28] = [
     row("SegmentTemplate", "media", UriKind::Template),
     row("SegmentURL", "index", UriKind::SegmentOfList),
     row("SegmentURL", "media", UriKind::SegmentOfList),
+    row("SelectionInfo", "contactURL", UriKind::Beside),
     of_scheme("SupplementalProperty", "urn:dvb:dash:fontdownload:", "url", UriKind::File),
     of_scheme("SupplementalProperty", "urn:mpeg:dash:fallback:", "value", UriKind::Manifest),
+    of_scheme("SupplementalProperty", "urn:mpeg:dash:mpd-as-linking:", "value", UriKind::Manifest),
     of_scheme("SupplementalProperty", "urn:mpeg:dash:mpd-chaining:", "value", UriKind::Manifest),
     of_scheme("UTCTiming", "urn:mpeg:dash:utc:http-", "value", UriKind::Beside),
     row("", "xlink:href", UriKind::Part),
 ];
 
 /// Of events whose messages are URLs that the player asks for (ISO/IEC 23009-1, DASH-IF callback events).
-pub(super) const CALLBACK_SCHEME: &str = "urn:mpeg:dash:event:callback:";
+const CALLBACK_SCHEME: &str = "urn:mpeg:dash:event:callback:";
+/// Of events whose texts are MPDs that are put in.
+const INSERTION_SCHEME: &str = "urn:mpeg:dash:event:insertion:";
 /// Their segments bring whole MPDs and patches of them, which pass unedited.
 pub(super) const UPDATE_SCHEME: &str = "urn:mpeg:dash:event:2012";
 pub(super) const UPDATES_WITH_TEXT: [&str; 2] = ["2", "3"];
@@ -89,6 +97,15 @@ pub(in super::super) const URI_TEXTS: [(&str, Text); 8] = [
     ("Location", Text::Manifest),
     ("PatchLocation", Text::Patch),
 ];
+
+/// What the texts of a stream's events are, if they are URLs.
+pub(super) fn events(scheme: &str) -> Option<Text> {
+    match scheme {
+        _ if scheme.starts_with(CALLBACK_SCHEME) => Some(Text::Beside),
+        _ if scheme.starts_with(INSERTION_SCHEME) => Some(Text::Manifest),
+        _ => None,
+    }
+}
 
 /// Servers and guidelines differ in the capitals of DRM elements.
 fn is(known: &str, name: &str) -> bool {

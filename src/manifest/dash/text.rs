@@ -61,6 +61,19 @@ pub(super) fn plain(raw: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// Whether anything but text and comments stands in it.
+pub(super) fn has_elements(raw: &str) -> bool {
+    let mut xml = XmlReader::from_str(raw);
+    while raw.contains('<') {
+        match xml.read_event() {
+            Ok(Event::Empty(_) | Event::End(_) | Event::Start(_)) | Err(_) => return true,
+            Ok(Event::Eof) => return false,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+
 /// A longer one would be read as nothing, and lead past the route; data that stand in a URI lead nowhere.
 pub(super) fn readable(raw: &str) -> Result<(), Unfit> {
     let fits = raw.len() <= LONGEST_TEXT || raw.trim_start().starts_with("data:");

@@ -2,21 +2,29 @@
 
 use std::borrow::Cow;
 
-/// Names with values, quotes taken off.
+/// Names with values, quotes taken off. As lenient parsers read them: single quotes, and spaces around the equal sign.
 pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut left = list;
     std::iter::from_fn(move || {
         let (name, rest) = left.split_once('=')?;
+        let rest = rest.trim_ascii_start();
         let (value, rest) = match rest.strip_prefix('"') {
             Some(rest) => {
                 let (value, rest) = rest.split_once('"').unwrap_or((rest, ""));
                 (value, rest.split_once(',').map_or("", |(_, rest)| rest))
             }
-            None => rest.split_once(',').unwrap_or((rest, "")),
+            None => single_quoted(rest).unwrap_or_else(|| rest.split_once(',').unwrap_or((rest, ""))),
         };
         left = rest;
         Some((name.trim().trim_start_matches(',').trim_start(), value))
     })
+}
+
+/// The value and what follows its comma, if single quotes are around all of it.
+fn single_quoted(text: &str) -> Option<(&str, &str)> {
+    let (value, rest) = text.strip_prefix('\'')?.split_once('\'')?;
+    let rest = rest.trim_ascii_start();
+    if rest.is_empty() { Some((value, "")) } else { rest.strip_prefix(',').map(|rest| (value, rest)) }
 }
 
 /// Fit to stand between quotes, and on a line of its own.
@@ -37,5 +45,8 @@ mod tests {
         let found: Vec<_> = attributes(list).collect();
         let expected = [("METHOD", "AES-128"), ("URI", "https://a/?b=1,c"), ("IV", "0x1"), ("NAME", "open")];
         assert_eq!(found, expected);
+        let list = "URI = \"a,b\" ,IV =0x1, A='c,d', B='e'f,C= g";
+        let found: Vec<_> = attributes(list).collect();
+        assert_eq!(found, [("URI", "a,b"), ("IV", "0x1"), ("A", "c,d"), ("B", "'e'f"), ("C", "g")]);
     }
 }

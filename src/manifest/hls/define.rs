@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::Reader;
 use super::attributes::attributes;
 use super::variables::query_value;
-use crate::manifest::{MAX_EXPANDED_URI_BYTES, Unfit};
+use crate::manifest::{MAX_EXPANDED_URI_BYTES, Purpose, Unfit};
 
 /// Variables that one playlist may define. One that was not followed could lead past the route unseen.
 const MAX_VARIABLES: usize = 64;
@@ -34,6 +34,20 @@ impl<'a> Reader<'a> {
     fn imported(&self, name: &str) -> Option<&'a str> {
         let imports: &'a [(String, String)] = self.plan.imports;
         imports.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// Only the player knows where it leads.
+    pub(super) fn unknown(&mut self, purpose: Purpose) -> Result<(), Unfit> {
+        // Its tag is taken off.
+        if purpose == Purpose::Steering {
+            return Ok(());
+        }
+        if self.plan.strict {
+            return Err(Unfit::Variable);
+        }
+        self.found.left += 1;
+        self.found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
+        Ok(())
     }
 
     /// What the playlists that it names may import. Longer values than a URI may have are of no use there.

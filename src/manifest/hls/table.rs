@@ -11,6 +11,12 @@ pub(in super::super) struct UriAttribute {
     pub(in super::super) usage: UriUsage,
 }
 
+impl UriAttribute {
+    pub(in super::super) fn is_document(&self) -> bool {
+        matches!(self.usage.purpose, Purpose::Assets | Purpose::Manifest)
+    }
+}
+
 const fn row(tag: &'static str, name: &'static str, purpose: Purpose, absolute: bool) -> UriAttribute {
     UriAttribute { name, tag, usage: UriUsage { absolute, purpose } }
 }

@@ -81,6 +81,7 @@ fn beside_the_tables() -> BTreeSet<Row> {
         row("#EXT-X-DATERANGE", "", "any other `X-…`", "stays"),
         row("EventStream", "urn:mpeg:dash:event:callback:", "messageData", "beside"),
         row("EventStream", "urn:mpeg:dash:event:callback:", "Event", "beside"),
+        row("EventStream", "urn:mpeg:dash:event:insertion:", "Event", "bound, absolute"),
         row("EventStream", "urn:mpeg:dash:event:2012", "value", "left (counted)"),
         row("InbandEventStream", "urn:mpeg:dash:event:2012", "value", "left (counted)"),
     ])

@@ -164,3 +164,131 @@ fn a_part_of_an_mpd_is_edited_as_one() {
     assert!(read(Format::Dash, b"{}", &plan, LARGEST).is_err());
     assert!(read(Format::Dash, b"<Period>", &plan, LARGEST).is_err());
 }
+
+/// However it is written down.
+#[test]
+fn the_url_of_an_event_is_bound_in_character_data_and_in_base64() {
+    let at = |path: &str| format!("{SITE}{OWN}~h/cdn.examples{path}");
+    let text = |scheme: &str, event: &str| {
+        format!(
+            "<MPD><Period><EventStream schemeIdUri=\"urn:mpeg:dash:event:{scheme}\">{event}</EventStream></Period></MPD>"
+        )
+    };
+    let base64 = |uri: &str| {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, uri);
+        format!("<Event contentEncoding=\"base64\">{encoded}</Event>")
+    };
+    let plain = |uri: &str| format!("<Event>{uri}</Event>");
+    let elsewhere = |uri: &str| plain(&format!("<![CDATA[{uri}]]>"));
+    for (scheme, event, becomes, left) in [
+        ("callback:2015", plain("<![CDATA[/a?b=1&c=2]]>"), plain(&at("/a?b=1&amp;c=2")), 0),
+        ("callback:2015", elsewhere("https://foreign.test/a"), elsewhere("https://foreign.test/a"), 0),
+        ("callback:2015", base64("/a?b=1&c=2"), base64(&at("/a?b=1&c=2")), 0),
+        ("callback:2015", base64("https://foreign.test/a"), base64("https://foreign.test/a"), 0),
+        ("callback:2015", plain("<x>/a</x>"), plain("<x>/a</x>"), 1),
+        ("callback:2015", base64("/a").replace("L2E=", "L2E"), base64("/a").replace("L2E=", "L2E"), 1),
+        ("insertion:2022", plain("\n /ad.mpd#period=1 "), plain(&format!("\n {} ", at("/ad.mpd#period=1"))), 0),
+        ("insertion:2022", base64("/ad.mpd"), base64(&at("/ad.mpd")), 0),
+        ("insertion:2022", plain("https://foreign.test/ad.mpd"), plain("https://foreign.test/ad.mpd"), 1),
+        ("insertion:2022", plain("<MPD/>"), plain("<MPD/>"), 1),
+    ] {
+        let plan = Plan { bind: &marked, ..plan() };
+        let input = text(scheme, &event);
+        assert_eq!(edited(Format::Dash, &input, &plan), text(scheme, &becomes), "{event}");
+        assert_eq!(read(Format::Dash, input.as_bytes(), &plan, LARGEST).unwrap().left, left, "{event}");
+    }
+    let drm = "<MPD><ContentProtection><x:Authzurl xmlns:x=\"urn:dashif\"><![CDATA[/a]]></x:Authzurl></ContentProtection></MPD>";
+    assert_eq!(edited(Format::Dash, drm, &plan()), drm.replace("<![CDATA[/a]]>", &at("/a")));
+}
+
+#[test]
+fn elements_of_another_namespace_are_none_of_the_mpd() {
+    let dash = "urn:mpeg:dash:schema:mpd:2011";
+    for (root, base, own) in [
+        (format!("MPD xmlns=\"{dash}\""), "x:BaseURL xmlns:x=\"urn:mine\"", false),
+        (format!("MPD xmlns=\"{dash}\" xmlns:x=\"urn:mine\""), "x:BaseURL", false),
+        (format!("MPD xmlns=\"{dash}\""), "BaseURL xmlns=\"urn:mine\"", false),
+        ("MPD".to_owned(), "x:BaseURL xmlns:x=\"urn:mine\"", false),
+        ("MPD".to_owned(), "BaseURL", true),
+        ("MPD".to_owned(), "x:BaseURL", true),
+        ("MPD xmlns=\"urn:3GPP:ns:PSS:AdaptiveHTTPStreamingMPD:2009\"".to_owned(), "BaseURL", true),
+        (format!("MPD xmlns=\"{dash}\""), "BaseURL xmlns=\"\"", true),
+        (format!("x:MPD xmlns:x=\"{dash}\" xmlns=\"urn:mine\""), "x:BaseURL", true),
+        (format!("x:MPD xmlns:x=\"{dash}\" xmlns=\"urn:mine\""), "BaseURL", false),
+        (format!("MPD xmlns=\"{dash}\""), "d:BaseURL xmlns:d=\"URN:mpeg:DASH:schema:MPD:2011\"", true),
+    ] {
+        let end = |tag: &str| tag.split(' ').next().unwrap().to_owned();
+        let text = |uri: &str, media: &str| {
+            let template = format!("<SegmentTemplate media=\"{media}\"/>");
+            format!("<{root}><Period><{base}>{uri}</{}>{template}</Period></{}>", end(base), end(&root))
+        };
+        let rooted = format!("{OWN}~h/b.examples/x/");
+        let expected = if own { text(&rooted, "v/$Number$") } else { text("https://b.example/x/", "v/$Number$") };
+        assert_eq!(
+            edited(Format::Dash, &text("https://b.example/x/", "v/$Number$"), &plan()),
+            expected,
+            "{root} {base}"
+        );
+    }
+    // It holds for the element that declares it.
+    let text = "<MPD><Period><x:E xmlns:x=\"urn:mine\"/><a:E xmlns=\"urn:mine\" xmlns:a=\"urn:a\"><Location>/x</Location>\
+                </a:E></Period><Location>/y</Location></MPD>";
+    let bound = text.replace("/y", &format!("{SITE}{OWN}~h/cdn.examples/y"));
+    assert_eq!(edited(Format::Dash, text, &plan()), bound);
+}
+
+#[test]
+fn an_identifier_that_is_an_address_is_counted_and_its_fragment_stays() {
+    for (id, left) in [("1", 0), ("video:1", 0), ("v/1", 0), ("/v", 1), ("https://b.example/v", 1), ("../../../v", 1)] {
+        let text = format!(
+            "<MPD><Period><SegmentTemplate media=\"$RepresentationID$/$Number$\"/><Representation id=\"{id}\"/></Period></MPD>"
+        );
+        assert_eq!(read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().left, left, "{id}");
+    }
+    let text = |uri: &str| {
+        format!(
+            "<MPD><Period><SupplementalProperty schemeIdUri=\"urn:mpeg:dash:mpd-as-linking:2015\" value=\"{uri}\"/></Period></MPD>"
+        )
+    };
+    let bound = format!("{SITE}{OWN}~h/cdn.examples/o.mpd#period=1&amp;as=2");
+    assert_eq!(edited(Format::Dash, &text("/o.mpd#period=1&amp;as=2"), &plan()), text(&bound));
+}
+
+/// It cannot be edited where it stands, and would lead anywhere.
+#[test]
+fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
+    let data = "data:application/vnd.apple.mpegurl;base64,I0VYVE0zVQ==";
+    for (lines, becomes) in [
+        (format!("#EXT-X-STREAM-INF:BANDWIDTH=1\n{data}"), "#\n#"),
+        (format!("#EXT-X-MEDIA:TYPE=AUDIO,URI=\"{data}\""), "#"),
+        (format!("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"/a\",X-ASSET-LIST=\" DATA:,x\""), "#"),
+    ] {
+        let text = |lines: &str| format!("#EXTM3U\n{lines}\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n");
+        let found = read(Format::Hls, text(&lines).as_bytes(), &plan(), LARGEST).unwrap();
+        assert_eq!((edited(Format::Hls, &text(&lines), &plan()), found.left), (text(becomes), 0));
+    }
+    let part = "<MPD><Period xlink:href=\"data:,%3CPeriod/%3E\"/></MPD>";
+    let none = "<MPD><Period xlink:href=\"urn:mpeg:dash:resolve-to-zero:2013\"/></MPD>";
+    assert_eq!(edited(Format::Dash, part, &plan()), none);
+    for text in ["<MPD><Location>data:,x</Location></MPD>", "<MPD><InsertPresentation url=\"data:,x\"/></MPD>"] {
+        let found = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        assert_eq!((found.edits.len(), found.left), (0, 1), "{text}");
+    }
+}
+
+/// Some parsers want no double quotes, and look past spaces.
+#[test]
+fn a_uri_is_found_as_lenient_parsers_find_it() {
+    for value in ["URI='URI'", "URI = \"URI\"", "URI =URI", "METHOD=AES-128, URI= 'URI' ,IV=0x1"] {
+        let text = |uri: &str| {
+            format!(
+                "#EXTM3U\n#EXT-X-KEY:{}\n",
+                value
+                    .replace("URI'", &format!("{uri}'"))
+                    .replace("URI\"", &format!("{uri}\""))
+                    .replace("=URI", &format!("={uri}"))
+            )
+        };
+        assert_eq!(edited(Format::Hls, &text("/k"), &plan()), text(&format!("{OWN}~h/cdn.examples/k")), "{value}");
+    }
+}

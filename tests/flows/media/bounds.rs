@@ -210,6 +210,25 @@ async fn a_made_up_path_reaches_nobody() {
     stage.end().await;
 }
 
+/// With and without the port of its scheme it is the same server.
+#[tokio::test]
+async fn the_port_of_a_scheme_may_be_written_or_not() {
+    let text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://cdn.test:80/a.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\n\
+                https://cdn.test:443/b.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=3\nhttp://port.test/c.m3u8\n\
+                #EXT-X-STREAM-INF:BANDWIDTH=4\nhttp://cdn.test:443/d.m3u8\n";
+    let origin = Origin::with(vec![("/vod/main.m3u8", HLS, text.to_owned())]).await;
+    let stage = route(&origin, "hosts = [\"cdn.test\", \"port.test:80\"]").start().await;
+    let (path, reply) = begin(&stage, "tv", "/media/main.m3u8").await;
+    let own = folder(&path);
+    let expected = text
+        .replace("http://cdn.test:80/", &format!("{own}/~h/p/cdn.test/"))
+        .replace("https://cdn.test:443/", &format!("{own}/~h/s/cdn.test/"))
+        .replace("http://port.test/", &format!("{own}/~h/p/port.test/"));
+    assert_eq!(reply.text(), expected);
+    assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"left\""]).await, 1.0);
+    stage.end().await;
+}
+
 #[tokio::test]
 async fn a_registered_urls_query_stays_whole_and_the_players_own_follows() {
     let text = live()[0].2.clone();

@@ -8,7 +8,7 @@ use http::Method;
 use tokio::io::AsyncWriteExt;
 
 use super::origin::{Asked, Origin, get, read};
-use super::{begin, fetch, folder, live, route};
+use super::{HLS, begin, fetch, folder, live, route};
 use crate::stage::Stage;
 use crate::web::Reply;
 
@@ -400,4 +400,91 @@ async fn what_is_neither_a_manifest_nor_a_segment_is_counted_and_refused_where_t
         }
         stage.end().await;
     }
+}
+
+/// Encrypted segments look like nothing; their manifest says what they are.
+#[tokio::test]
+async fn what_a_manifest_names_as_a_segment_is_one_where_the_route_is_strict() {
+    let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg7\n#EXTINF:4,\nb/8.x7?a=1.html\n";
+    let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text.to_owned())]).await;
+    let stage = route(&origin, "strict = true").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    for name in ["seg7", "seg8", "b/9.X7"] {
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), "", b"\xa7\x1f\x03\x9c\x55\xe0\x12\x8b").await;
+        assert_eq!(reply.status.as_u16(), 200, "{name}");
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), "", b"#EXTM3U\n#EXTINF:4,\n/vod/1.ts\n").await;
+        assert_eq!(
+            reply.text(),
+            format!("#EXTM3U\n#EXTINF:4,\n{own}/1.ts\n"),
+            "{name}: a manifest is one all the same"
+        );
+    }
+    for name in ["7.html", "b/9.x8"] {
+        let reply = fetched(&stage, &origin, &format!("{own}/{name}"), "", b"\xa7\x1f\x03\x9c\x55\xe0\x12\x8b").await;
+        assert_eq!(reply.error(), (403, "media_unknown".to_owned()), "{name}");
+    }
+    stage.end().await;
+}
+
+/// Whoever can undo its encoding may find a manifest.
+#[tokio::test]
+async fn what_cannot_be_decoded_is_counted_and_what_can_is_edited() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let at = format!("{}/7.ts", folder(&path));
+    let frames = [&b"\x50\x2a\x4d\x18\x04\0\0\0skip"[..], &zstd(PLAYLIST.as_bytes())].concat();
+    let reply = fetched(&stage, &origin, &at, "content-encoding: zstd\r\n", &frames).await;
+    assert_eq!(reply.text(), PLAYLIST.replace("/vod/", &format!("{}/", folder(&path))));
+    for (encoding, body) in [("zstd", &frames[..14]), ("dcz", b"\x5e\x2a\x4d\x18\0\0\0\0")] {
+        let before = stage.metric("manifests_unfit_total", &["fault=\"encoding\""]).await;
+        let reply = fetched(&stage, &origin, &at, &format!("content-encoding: {encoding}\r\n"), body).await;
+        assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, body), "{encoding}");
+        assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"encoding\""]).await, before + 1.0, "{encoding}");
+    }
+    stage.end().await;
+}
+
+/// It is of what its server sent, and so are the addresses that stand in its head.
+#[tokio::test]
+async fn what_a_head_says_of_a_body_that_was_edited_does_not_come_with_it() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    let digests = ["content-digest", "repr-digest", "digest", "content-md5", "x-amz-checksum-sha256"];
+    let headers: String = digests.iter().map(|name| format!("{name}: a=:b:\r\n")).collect();
+    let headers = format!("{headers}content-location: /vod/x\r\nlink: </vod/x>; rel=preload\r\nx-other: 1\r\n");
+    let reply = fetched(&stage, &origin, &format!("{own}/b.m3u8"), &headers, PLAYLIST.as_bytes()).await;
+    for name in digests.iter().chain(&["content-location", "link"]) {
+        assert_eq!(reply.header(name), "", "{name}");
+    }
+    assert_eq!(reply.header("x-other"), "1");
+    let reply = fetched(&stage, &origin, &format!("{own}/7.m4s"), &headers, b"\0\0\0\x08moof").await;
+    assert_eq!((reply.header("content-location"), reply.header("link")), ("", ""));
+    assert_eq!(reply.header("content-digest"), "a=:b:", "a segment is as it came");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_head_says_what_a_get_would() {
+    let origin = Origin::with(live()).await;
+    let stage = route(&origin, "").start().await;
+    let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
+    let own = folder(&path);
+    for at in [format!("{own}/~a/p/{}/vod/list", origin.address), format!("{own}/b.m3u8")] {
+        let mut tv = stage.stranger().with("x-device-id", "tv");
+        tv.path = at.clone();
+        let call = tv.post("");
+        let (reply, ()) = tokio::join!(call.method(http::Method::HEAD), async {
+            let mut asked = origin.next().await;
+            assert!(asked.head.starts_with("HEAD "), "{}", asked.head);
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-encoding: gzip\r\ncontent-length: 9\r\n\r\n";
+            asked.stream.write_all(head.as_bytes()).await.unwrap();
+        });
+        assert_eq!((reply.status.as_u16(), reply.header("content-encoding")), (200, ""), "{at}");
+    }
+    stage.end().await;
 }

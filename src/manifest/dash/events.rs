@@ -1,0 +1,58 @@
+//! Texts that are URLs of the MPD itself, whatever its bases are: where it is asked for next, and what events bring.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use quick_xml::escape::unescape;
+
+use super::super::places::UriUsage;
+use super::super::{Found, Purpose};
+use super::text::{has_elements, plain};
+use super::{Reader, Text};
+
+impl Text {
+    /// An element of the MPD's own namespace alone.
+    pub(super) fn is_of_mpd(self) -> bool {
+        match self {
+            Self::Base | Self::Manifest | Self::Patch | Self::Steering => true,
+            Self::Beside | Self::License => false,
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// `raw` is the text of an element, from this byte on; `encoded`: in Base64.
+    pub(super) fn location(&mut self, kind: Text, raw: &str, from: usize, encoded: bool) {
+        let left = self.found.left;
+        let purpose = if kind == Text::Beside { Purpose::Beside } else { Purpose::Manifest };
+        let text = plain(raw);
+        let text = text.trim();
+        let within = from + (raw.len() - raw.trim_start().len());
+        let at = within..within + raw.trim().len();
+        let usage = UriUsage { absolute: true, purpose };
+        let decoded =
+            || String::from_utf8(STANDARD.decode(text.split_ascii_whitespace().collect::<String>()).ok()?).ok();
+        match encoded.then(decoded) {
+            // An MPD, or whatever else an event may bring.
+            _ if has_elements(raw) => self.found.left += 1,
+            None => {
+                self.places.bind_whole(self.plan, &self.plan.base, at, text, usage, &mut self.found);
+            }
+            Some(None) => self.found.left += 1,
+            Some(Some(uri)) => {
+                let edits = self.found.edits.len();
+                self.places.bind_whole(self.plan, &self.plan.base, at, uri.trim(), usage, &mut self.found);
+                encode(&mut self.found, edits);
+            }
+        }
+        self.moves |= kind == Text::Manifest && self.found.left > left;
+    }
+}
+
+/// The edits from this one on, as the text was.
+fn encode(found: &mut Found, from: usize) {
+    for edit in found.edits.iter_mut().skip(from) {
+        let with = STANDARD.encode(unescape(&edit.with).as_deref().unwrap_or(&edit.with));
+        found.expansion.added += with.len().saturating_sub(edit.with.len());
+        edit.with = with.into();
+    }
+}
