@@ -62,15 +62,8 @@ fn devices(c: &mut Criterion) {
     let (now, policy) = (Clock.now(), Policy::default());
     let mut device = Device::default();
     let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
-    let call = Call {
-        challenge: None,
-        content: None,
-        content_token: token,
-        key_session,
-        kind: CallKind::License,
-        opens: Opens::Yes,
-        token,
-    };
+    let call =
+        Call { content: None, content_token: token, key_session, kind: CallKind::License, opens: Opens::Yes, token };
     let start = || Some(Start { account: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);

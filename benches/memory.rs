@@ -116,7 +116,6 @@ fn card(sizes: Sizes, number: u64, policy: &Arc<Standing>, authority: &Authority
 
 fn call(number: u64, token: u64, key_session: u64) -> Call {
     Call {
-        challenge: Some(Fingerprint(number)),
         content: Some(Fingerprint(number << 8 | 1)),
         key_session: Some(Fingerprint(key_session)),
         ..setup::call(number << 16 | token)

@@ -46,15 +46,7 @@ pub(crate) fn card(device: String) -> Card {
 /// For a license, with this content token.
 pub(crate) fn call(token: u64) -> Call {
     let token = Some(Fingerprint(token));
-    Call {
-        challenge: None,
-        content: None,
-        content_token: token,
-        key_session: None,
-        kind: CallKind::License,
-        opens: Opens::Yes,
-        token,
-    }
+    Call { content: None, content_token: token, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
 }
 
 /// What the figures are of, and how busy the machine was.

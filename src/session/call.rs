@@ -21,8 +21,6 @@ pub enum Opens {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// The message itself: the same once more is a retry. None where each one of a title is the same.
-    pub challenge: Option<Fingerprint>,
     /// What is played: the content token's content id, else what the DRM message names.
     pub content: Option<Fingerprint>,
     /// Proves that this may be another playback than one that was killed: the content token that the call brings,

@@ -26,6 +26,8 @@ pub(super) struct Older {
     pub(super) by_timer: bool,
     /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
     pub(super) done: bool,
+    /// As [`Life::flows`], beside the other one.
+    pub(super) flows: Option<(Instant, Instant)>,
     pub(super) last: Instant,
     /// Its player says that it only preloads it: of the two it is the preload, though it began before.
     pub(super) preloads: bool,
@@ -52,7 +54,7 @@ pub(super) enum Outcome {
     OlderGivesWay,
     /// For good: nothing brings it back.
     OlderIsOver,
-    /// Both go on beside each other.
+    /// Both go on beside each other: the older is over, for good.
     TwoViewers,
 }
 
@@ -66,9 +68,12 @@ pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
         let abandoned_at = older.last + ABANDONED;
         return if now >= abandoned_at { Outcome::OlderGivesWay } else { Outcome::GoOn(Some(abandoned_at)) };
     }
-    if life.plays {
-        // Its viewer went back, and says so later.
-        return if older.said > life.said { Outcome::NewerGivesWay } else { Outcome::OlderIsOver };
+    // The later word counts: the viewer may have gone back. It says nothing of who has shown himself since.
+    if life.plays && older.said > life.said {
+        return Outcome::NewerGivesWay;
+    }
+    if life.plays && Some(older.last) <= life.said {
+        return Outcome::OlderIsOver;
     }
     let abandoned_at = life.last + ABANDONED;
     if life.preloads {
@@ -77,8 +82,8 @@ pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
     if older.done || now >= older.overdue_at {
         return Outcome::OlderGivesWay;
     }
-    let lived = |(first, last): (Instant, Instant)| last.saturating_duration_since(first);
-    if life.flows.is_some_and(|flows| lived(flows) >= TWO_VIEWERS && older.last > flows.0) {
+    let both = older.flows.zip(life.flows).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
+    if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS) {
         return Outcome::TwoViewers;
     }
     let streams = older.by_timer && life.streams_on();
@@ -112,6 +117,7 @@ mod tests {
         Older {
             by_timer,
             done: false,
+            flows: None,
             last,
             preloads: false,
             overdue_at: last + round + SECOND * 10,
@@ -135,7 +141,7 @@ mod tests {
     fn outcome((by_timer, round): (bool, u32), newer: &str, olders: &str) -> String {
         let start = Clock.now();
         let mut life = Life::new(start);
-        let (mut last, mut done) = (start, false);
+        let (mut last, mut done, mut flows) = (start, false, None);
         for (second, (does, other)) in newer.chars().zip(olders.chars().chain(std::iter::repeat('.'))).enumerate() {
             let now = start + SECOND * second as u32 * 5;
             match does {
@@ -147,7 +153,10 @@ mod tests {
             }
             last = if other == '.' { last } else { now };
             done |= other == 'D';
-            let older = Older { done, ..older(by_timer, round, last) };
+            if other == 'r' {
+                flows = Some((flows.map_or(now, |(first, _)| first), now));
+            }
+            let older = Older { done, flows, ..older(by_timer, round, last) };
             match judge(now, &older, &Newer { is_served: true, life }) {
                 Outcome::GoOn(look) => assert!(look.is_none_or(|look| look > now), "to be looked at in time to come"),
                 told => return format!("{} at {}", name(told), second * 5),
@@ -237,6 +246,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_word_says_nothing_of_who_has_shown_himself_since() {
+        let start = Clock.now();
+        let life = Life { plays: true, said: Some(start), ..Life::new(start) };
+        for (last, expected) in [(start, "over"), (start + SECOND, "nobody")] {
+            let outcome = judge(start + SECOND, &older(true, 30, last), &Newer { is_served: true, life });
+            assert_eq!(name(outcome), expected);
+        }
+    }
+
     /// By its own word, whichever began first.
     #[test]
     fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
@@ -255,6 +274,7 @@ mod tests {
         let older = Older {
             by_timer: true,
             done: true,
+            flows: None,
             last: start,
             overdue_at: start,
             preloads: false,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 pub use self::limit::PlaceTurn;
 use self::place::{Place, place};
-use self::turned::Turned;
 use self::zaps::Zaps;
 use super::call::{Call, CallKind};
 use super::effect::{Answer, Effect, Effects, Refusal};
@@ -20,6 +19,7 @@ use super::playback::{Playback, Start};
 use super::policy::Policy;
 use super::state::{Over, State};
 use super::step::{resume, step};
+use super::turn::Turn;
 use super::verdict::Fault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -34,7 +34,6 @@ mod place;
 mod room;
 mod shared;
 mod spare;
-mod turned;
 mod zaps;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
@@ -43,7 +42,6 @@ pub type Outbox = Vec<(SessionId, Effect)>;
 #[derive(Debug)]
 pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
-    turned: Turned,
     /// How often it asked for something else.
     wishes: u32,
     zaps: Zaps,
@@ -51,7 +49,7 @@ pub struct Device<C> {
 
 impl<C> Default for Device<C> {
     fn default() -> Self {
-        Self { playbacks: Vec::new(), turned: Turned::default(), wishes: 0, zaps: Zaps::default() }
+        Self { playbacks: Vec::new(), wishes: 0, zaps: Zaps::default() }
     }
 }
 
@@ -67,9 +65,6 @@ impl<C> Device<C> {
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         let place = place(&self.playbacks, now, call, policy);
-        if self.is_turned_away(&place, now, call, policy) {
-            return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
-        }
         let index = match place {
             Place::At(index) => index,
             Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
@@ -79,8 +74,9 @@ impl<C> Device<C> {
             },
             Place::Nowhere => return (None, Answer::Pass),
         };
-        if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(|p| p.session.is_asking()) {
-            // Back to what is being opened, before anything else was.
+        // Back to what is being opened, or was passed over, before anything else was.
+        let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && p.turn != Turn::Coming);
+        if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(is_back) {
             self.wish_for(index);
         }
         let Some(id) = self.playbacks.get(index).map(|playback| playback.id) else { return (None, Answer::Pass) };
@@ -101,7 +97,6 @@ impl<C> Device<C> {
         out: &mut Outbox,
     ) -> (Option<SessionId>, Answer) {
         if self.has_lost_its_turn(id, now, call, policy) {
-            self.turned.note(now, call, policy);
             return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
         }
         let is_killed = self.killed_with(&call.names()).is_some();
@@ -119,10 +114,10 @@ impl<C> Device<C> {
         if !stays {
             return self.call(now, call, policy, start, out);
         }
-        let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
-        if matches!(answer, Some(Answer::Refuse(Refusal::Ended(End::GaveWay | End::Zapped)))) {
-            self.turned.note(now, call, policy);
+        if let Some(playback) = self.playback_mut(id).filter(|p| p.turn == Turn::Passed) {
+            playback.turn = Turn::Asked;
         }
+        let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
         (Some(id), answer.unwrap_or(Answer::Wait))
     }
 
@@ -142,9 +137,6 @@ impl<C> Device<C> {
         out: &mut Outbox,
     ) -> Option<Answer> {
         let id = self.addressee(id, &input);
-        if self.is_lost_turn(id, &input) {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
-        }
         let was_killed = self.is_killed(id);
         let answer = self.deliver_by_role(id, now, input, policy, out);
         self.settle_shared(id, now, policy, out);
@@ -152,7 +144,7 @@ impl<C> Device<C> {
             self.kill_alike(id, now, policy, out);
         }
         self.settle_contests(now, policy, out);
-        self.end_lost_turns(now, policy, out);
+        self.pass_over(now, policy, out);
         self.start_held(now, policy, out);
         answer
     }

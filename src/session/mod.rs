@@ -21,6 +21,7 @@ mod role;
 mod schedule;
 mod state;
 mod step;
+mod turn;
 mod turns;
 mod verdict;
 mod wheel;

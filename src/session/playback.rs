@@ -13,6 +13,7 @@ use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::role::Role;
 use super::state::{Beats, Session, State};
+use super::turn::Turn;
 use super::turns::Turns;
 use super::verdict::Reason;
 use crate::ids::SessionId;
@@ -43,6 +44,7 @@ pub struct Playback<C> {
     pub(super) began: Instant,
     /// Which of the device's wishes it is: the later one counts.
     pub(super) wish: u32,
+    pub(super) turn: Turn,
     pub(super) content: Option<Fingerprint>,
     /// Media that came by a path of their own are known to be this playback's. Not kept over a restart.
     pub(super) has_media: bool,
@@ -109,6 +111,7 @@ impl<C> Playback<C> {
             bare: call.content_token.is_none(),
             began: now,
             wish: 0,
+            turn: Turn::Coming,
             content: call.content,
             has_media: false,
             contents: ArrayVec::new(),

@@ -114,6 +114,7 @@ impl PlaybackRecord {
             gave_way_to: None,
             renewed_by: None,
             wish: 0,
+            turn: super::turn::Turn::Coming,
         }
     }
 }

@@ -36,13 +36,13 @@ pub use self::resume::resume;
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut fx = Effects::default();
     match input {
-        Input::Again(kind) => fx.answer = Some(session.call(now, kind, true, policy)),
+        Input::Again(kind) => fx.answer = Some(session.call(now, kind, policy)),
         Input::Alone => session.alone = session.alone.or(Some(now)),
         Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
         Input::Back => session.alone = None,
         Input::Call(kind) => {
             session.alone = None;
-            fx.answer = Some(session.call(now, kind, false, policy));
+            fx.answer = Some(session.call(now, kind, policy));
         }
         Input::End(why) => session.end(now, why, policy, &mut fx),
         Input::Forgive => session.forgive(now, &mut fx),
@@ -68,9 +68,9 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 }
 
 impl Session {
-    fn call(&mut self, now: Instant, kind: CallKind, again: bool, policy: &Policy) -> Answer {
+    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
         match &self.state {
-            _ if self.gives_way() => self.call_away(now, kind, again, policy),
+            _ if self.gives_way() => self.call_away(now, kind, policy),
             State::Closed { why: Over::Denied(denial, reason), .. } => {
                 Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
             }

@@ -78,8 +78,7 @@ mod tests {
                 _ => CallKind::Renewal,
             };
             let (content, content_token, token) = (None, Some(token), Some(token));
-            let call =
-                Call { challenge: None, content, content_token, key_session: None, kind, opens: Opens::Yes, token };
+            let call = Call { content, content_token, key_session: None, kind, opens: Opens::Yes, token };
             turns.note(&call, token.is_some_and(|token| known.contains(&token)));
             known.extend(token);
             told.push(word.to_owned());
@@ -127,7 +126,6 @@ mod tests {
             let token = Some(Fingerprint(token));
             turns.note(
                 &Call {
-                    challenge: None,
                     content: None,
                     content_token: token,
                     key_session: None,

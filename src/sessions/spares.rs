@@ -94,6 +94,9 @@ impl Sessions {
             return PlaceTurn::Later;
         }
         if let Some((key, id, true)) = spare {
+            if self.with(key, |device, _| device.is_awaited(id, self.clock.now())) {
+                return PlaceTurn::Later;
+            }
             return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
         }
         let account = super::closings::account(card);

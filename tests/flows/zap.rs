@@ -55,9 +55,9 @@ async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
     stage.end().await;
 }
 
-/// Two tabs begin together; the players of both ask again by themselves.
+/// The players of both ask again by themselves.
 #[tokio::test]
-async fn a_players_own_retry_does_not_undo_a_zap_and_pressing_play_again_does() {
+async fn two_tabs_that_begin_together_behind_one_place_are_both_served() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
     stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
     stage.headend.fault("license-widevine", json!({"delay_ms": 500}), 1).await;
@@ -66,32 +66,13 @@ async fn a_players_own_retry_does_not_undo_a_zap_and_pressing_play_again_does() 
     calls.spawn(news.license("one").into_future());
     stage.eventually("opening", async || stage.each("state").await == ["opening"]).await;
     assert!(film.license("other").await.is_good());
-    // Its session is over before its license is made.
-    assert!(!calls.join_all().await[0].is_good());
-    for _ in 0..3 {
-        assert_eq!(news.license("one").await.error(), (403, "session_ended".to_owned()));
+    assert!(calls.join_all().await[0].is_good(), "its license is made before its session is over");
+    for _ in 0..2 {
+        assert!(news.license("one").await.is_good());
         assert!(film.license("other").await.is_good());
     }
-    assert_eq!((stage.headend.count("setup").await, stage.headend.count("teardown").await), (3, 1));
-    assert!(news.license("one, once more").await.is_good());
-    assert_eq!(stage.headend.open().await, ["tv news"]);
-    stage.end().await;
-}
-
-/// It names keys and nothing more: nobody can tell a retry of it from a viewer who presses play again.
-#[tokio::test]
-async fn a_clearkey_request_that_was_zapped_away_plays_again() {
-    let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
-    stage.headend.fault("setup", json!({"delay_ms": 500}), 1).await;
-    stage.headend.fault("license-clearkey", json!({"delay_ms": 500}), 1).await;
-    let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
-    let mut calls = JoinSet::new();
-    calls.spawn(news.post(CLEARKEY).into_future());
-    stage.eventually("opening", async || stage.each("state").await == ["opening"]).await;
-    assert!(film.post(CLEARKEY).await.is_good());
-    assert!(!calls.join_all().await[0].is_good());
-    assert!(news.post(CLEARKEY).await.is_good());
-    assert_eq!(stage.headend.open().await, ["tv news"]);
+    assert_eq!(stage.headend.books().await["counters"]["peak"], json!(1));
+    assert_eq!(stage.headend.open().await, ["tv film"]);
     stage.end().await;
 }
 

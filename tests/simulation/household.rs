@@ -295,7 +295,6 @@ impl Life {
     fn play(&mut self, device: usize, content: u64, (accepts, takes): (bool, Duration)) {
         let token = self.counts_devices.then(|| picture(device, content));
         let call = Call {
-            challenge: None,
             content: Some(Fingerprint(content)),
             content_token: token,
             key_session: None,

@@ -80,7 +80,6 @@ impl Player {
         };
         let token = rng.chance(950).then_some(Fingerprint(self.token));
         Call {
-            challenge: None,
             content_token: token,
             content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
             key_session: key_session.map(Fingerprint),
@@ -97,7 +96,6 @@ impl Player {
         }
         let (key_session, token) = rng.pick(&self.left_over);
         Some(Call {
-            challenge: None,
             content: None,
             content_token: Some(Fingerprint(token)),
             key_session: Some(Fingerprint(key_session)),

@@ -98,7 +98,8 @@ impl Viewer {
                 sessions.accept_renewal(key, id, &call);
             }
             sessions.answered(key, id, ticket, AskKind::Renew, result);
-            let decided = unknown.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            let decided =
+                (unknown && !tell.is_closed()).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             assert!(!matches!(decided, Some(Answer::Renew(..))), "nobody would make it");
             let _gone = tell.send(());
         });

@@ -124,8 +124,9 @@ impl LicenseCall<'_> {
                 }
             }
             // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that
-            // could be granted, and its player may be gone.
-            let decided = is_gone.then(|| sessions.call_under(key, id, CallKind::License)).flatten();
+            // could be granted, and its player may be gone. Who waits no more wants nothing back.
+            let decided =
+                (is_gone && !tell.is_closed()).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
                 Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => RenewalOutcome::Again,
                 Some(Answer::Pass) => RenewalOutcome::Pass,

@@ -108,8 +108,6 @@ impl LicenseRequest {
             }
         };
         Some(Call {
-            // ClearKey's says the keys and nothing more.
-            challenge: (message.system != System::ClearKey).then(|| Fingerprint::of(&self.onward.body)),
             content: self.content_name(),
             content_token: self.content_token(),
             key_session: message.request_id.filter(|_| message.system == System::Widevine),

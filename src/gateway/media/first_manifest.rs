@@ -194,7 +194,6 @@ impl Gateway {
         let names = CallNames { content, content_token, token: None };
         let words = FirstWords { names, ..FirstWords::of(&card) };
         let call = Call {
-            challenge: None,
             content,
             content_token,
             key_session: None,

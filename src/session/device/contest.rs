@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use super::super::call::{Call, CallKind};
 use super::super::contest::{Newer, Older, Outcome, QUIET, UNDECIDED, WAITS, judge};
 use super::super::end::End;
 use super::super::input::Input;
@@ -12,7 +11,6 @@ use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::report::Playing;
 use super::super::state::{Beats, Over, Session, State, Use};
-use super::place::Place;
 use super::{Device, Outbox};
 use crate::ids::SessionId;
 
@@ -49,23 +47,25 @@ impl<C> Playback<C> {
         self.session.usage == Use::Asked && now < asked + UNDECIDED
     }
 
-    /// It came back for a call that waits, and the call goes on in a moment. Were it to give way before, the call would
-    /// take it back again, and so on.
+    /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
+    /// back, and so on.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
-        self.session.life.calls && now < self.session.life.last + UNDECIDED
+        let Session { life, .. } = &self.session;
+        self.is_undecided(now) || (life.calls && now < life.last + UNDECIDED)
     }
 
     pub(super) fn has_nothing(&self) -> bool {
         self.session.usage == Use::Nothing
     }
 
-    pub(super) fn as_older(&self, policy: &Policy) -> Older {
+    fn as_older(&self, streams: bool, policy: &Policy) -> Older {
         let Session { life, beats, .. } = &self.session;
         let (by_timer, round) = (*beats == Beats::Timer, self.session.round());
         let quiet = if by_timer { QUIET } else { round };
         Older {
             by_timer,
             done: matches!(self.session.playing(), Some(Playing::Done | Playing::Fails)) || self.has_nothing(),
+            flows: life.beside(streams).flows,
             last: life.last,
             preloads: life.preloads,
             overdue_at: self.session.spare(life.last + round + policy.grace),
@@ -87,22 +87,6 @@ impl<C> Device<C> {
         most_silent(others.into_iter()).filter(|_| is_full)
     }
 
-    /// Whether this call's player asks again by itself for what its device went away from.
-    pub(super) fn is_turned_away(&mut self, place: &Place, now: Instant, call: &Call, policy: &Policy) -> bool {
-        let at = match place {
-            Place::At(index) => self.playbacks.get(*index).filter(|p| p.session.gives_way()),
-            Place::Expired | Place::Fresh | Place::Nowhere => None,
-        };
-        let known = |p: &Playback<C>| call.key_session.is_some_and(|key_session| p.has_key_session(key_session));
-        // Its license had not come when it gave way. A viewer who presses play again begins another key session.
-        let is_retry = at.is_some_and(|p| p.session.is_unused() && known(p)) && call.kind == CallKind::License;
-        let begins = at.is_some() || place.begins();
-        if is_retry {
-            self.turned.note(now, call, policy);
-        }
-        is_retry || (begins && self.is_full(policy) && self.turned.is_retry(now, call, policy))
-    }
-
     /// Looks at what has changed: who comes back, and who is over.
     pub(super) fn settle_contests(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         if self.playbacks.len() < 2 {
@@ -113,7 +97,7 @@ impl<C> Device<C> {
         self.end_what_is_known_to_be_over(now, policy, out);
         self.give_preloads_up(now, policy, out);
         let Some((older, newer)) = self.contest(policy) else { return };
-        match judge(now, &older.as_older(policy), &self.as_newer(newer)) {
+        match judge(now, &self.as_older(older, policy), &self.as_newer(newer)) {
             Outcome::GoOn(look) => {
                 let newer = newer.id;
                 if let (Some(look), Some(newer)) = (look, self.playback_mut(newer)) {
@@ -160,7 +144,16 @@ impl<C> Device<C> {
     }
 
     pub(super) fn as_newer(&self, newer: &Playback<C>) -> Newer {
-        newer.as_newer(self.playbacks.iter().any(|p| p.session.life.streams))
+        newer.as_newer(self.streams())
+    }
+
+    pub(super) fn as_older(&self, older: &Playback<C>, policy: &Policy) -> Older {
+        older.as_older(self.streams(), policy)
+    }
+
+    /// Media of the device pass through us.
+    fn streams(&self) -> bool {
+        self.playbacks.iter().any(|p| p.session.life.streams)
     }
 
     fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
@@ -231,12 +224,13 @@ impl<C> Device<C> {
             return false;
         }
         let mut others = self.alone().filter(|p| p.session.is_active());
-        let is_preload = others.any(|p| self.is_older(p.id, playback.id));
+        let said_later = |p: &Playback<C>| p.session.life.plays && p.session.life.said > life.said;
+        let is_preload = others.any(|p| self.is_older(p.id, playback.id) || said_later(p));
         let flows = now < life.last + QUIET && (!is_preload || life.streams_on());
         life.calls || life.plays || life.renewed || flows
     }
 
-    /// What the player itself says is no presumption.
+    /// What the player itself says is no presumption. It says nothing of who has shown himself since.
     fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
@@ -244,7 +238,7 @@ impl<C> Device<C> {
         let one_place = policy.sessions_per_device == 1;
         let over = self.playbacks.iter().take(at).filter(|p| {
             let life = &p.session.life;
-            p.session.gives_way() && !life.preloads && life.said <= said
+            p.session.gives_way() && !life.preloads && life.said <= said && Some(life.last) <= said
         });
         let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
         for id in over.collect::<Vec<_>>() {
@@ -252,22 +246,26 @@ impl<C> Device<C> {
         }
     }
 
-    /// One preload is kept beside what plays: the last one that reached its player. An earlier one gives way, or what is
-    /// over beside that one.
+    /// One is kept beside what plays: of those that came later, the one that was called for last, or called back, and that
+    /// showed itself last. Another one gives way, or what is over beside it.
     fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let playing = self.playing();
-        let spares = playing.iter().copied().skip(policy.sessions_per_device);
+        let spares = || playing.iter().copied().skip(policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
-        let served = playing.iter().copied().rfind(|p| p.session.is_served());
-        let surplus: Vec<_> = spares
+        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life.last));
+        let surplus: Vec<_> = spares()
             .filter_map(|p| {
                 let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);
-                let to = served.filter(newer).or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
+                let other = served.filter(|served| served.id != p.id);
+                let to = other.or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
                 let older = most_silent(playing.iter().copied().filter(|other| self.is_older(other.id, p.id)));
                 let is_preload = |older: &&Playback<C>| older.session.life.preloads && !p.session.life.preloads;
-                let is_over = |older: &&Playback<C>| match judge(now, &older.as_older(policy), &self.as_newer(p)) {
+                let streams =
+                    |older: &Playback<C>| p.session.life.streams_on() && older.session.life.last < p.session.life.last;
+                let is_over = |older: &&Playback<C>| match judge(now, &self.as_older(older, policy), &self.as_newer(p))
+                {
                     Outcome::OlderGivesWay | Outcome::OlderIsOver | Outcome::TwoViewers => true,
-                    Outcome::GoOn(_) | Outcome::NewerGivesWay => p.session.life.streams_on(),
+                    Outcome::GoOn(_) | Outcome::NewerGivesWay => streams(older),
                 };
                 Some(
                     older

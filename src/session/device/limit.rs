@@ -7,12 +7,10 @@ use std::time::Instant;
 
 use super::super::contest::{Newer, Outcome, judge};
 use super::super::end::End;
-use super::super::grant::AskKind;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::state::Session;
-use super::super::verdict::Verdict;
 use super::contest::most_silent;
 use super::{Device, Outbox};
 use crate::ids::SessionId;
@@ -55,12 +53,14 @@ impl<C> Device<C> {
         if !asks.session.is_active() || asks.session.is_held() {
             return PlaceTurn::Nobody;
         }
-        let others = self.alone().filter(|p| p.id != id && p.session.is_active() && !p.session.is_held());
-        let others: Vec<_> = others.filter(|p| alike(&p.card)).collect();
+        let others = || self.alone().filter(|p| p.id != id && alike(&p.card));
+        // Who is being opened has no place yet. It may get the one that is asked for here.
+        let is_coming = others().any(|p| p.session.is_asking());
+        let others: Vec<_> = others().filter(|p| p.plays_on()).collect();
         let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
         let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
         let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else {
-            return PlaceTurn::Nobody;
+            return if is_coming { PlaceTurn::Later } else { PlaceTurn::Nobody };
         };
         let claim = self.claim(asks, rival, now, policy);
         let (rival, is_awaited) = (rival.id, rival.is_awaited(now));
@@ -84,10 +84,11 @@ impl<C> Device<C> {
         let life = newer.life;
         if self.is_older(asks.id, rival.id) {
             let other = &rival.session.life;
-            return if other.plays && asks.session.life.said <= other.said { Claim::Waits } else { Claim::Holds };
+            let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
+            return if is_left { Claim::Waits } else { Claim::Holds };
         }
         let called = if *returns { life.calls } else { asks.session.is_asking() };
-        match judge(now, &rival.as_older(policy), &newer) {
+        match judge(now, &self.as_older(rival, policy), &newer) {
             Outcome::OlderGivesWay | Outcome::OlderIsOver => Claim::Holds,
             // Its viewer has gone back to it.
             Outcome::TwoViewers if *returns && (life.renewed || !life.calls) => Claim::Void,
@@ -97,15 +98,5 @@ impl<C> Device<C> {
             _ if asks.session.is_reopening(now) => Claim::Waits,
             Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers => Claim::Lapses,
         }
-    }
-
-    /// The authority has no place for it, and a newer one of the device has its place: this one has lost its turn.
-    pub(super) fn is_lost_turn(&self, id: SessionId, input: &Input) -> bool {
-        let Input::Answered(ticket, AskKind::Open, Ok(Verdict::Denied(denial, _))) = input else { return false };
-        let Some(at) = self.playbacks.iter().position(|p| p.id == id) else { return false };
-        let is_of = |p: &Playback<C>| p.session.is_asking() && p.session.lane.is_some_and(|l| l.ticket == *ticket);
-        let [asks, newer @ ..] = self.playbacks.get(at..).unwrap_or_default() else { return false };
-        let plays = newer.iter().any(|p| p.is_alone() && p.session.is_active() && !p.session.is_held());
-        denial.may_pass() && asks.is_alone() && is_of(asks) && !asks.session.returns && plays
     }
 }

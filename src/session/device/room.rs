@@ -8,6 +8,7 @@ use super::super::end::End;
 use super::super::input::Input;
 use super::super::playback::{Playback, Start};
 use super::super::policy::Policy;
+use super::super::turn::Turn;
 use super::{Device, Outbox, is_owed_an_effect};
 use crate::ids::SessionId;
 
@@ -34,9 +35,10 @@ impl<C> Device<C> {
         }
         let hold = self.zaps.next(now, policy);
         if policy.opens_beside {
-            let held = self.alone().filter(|p| p.session.is_held()).map(|p| p.id);
-            if let Some(id) = held.skip(MAX_WAITING - 1).last() {
-                self.step(id, now, Input::End(End::Zapped), policy, out);
+            let held = || self.alone().filter(|p| p.session.is_held());
+            let left = held().find(|p| p.turn == Turn::Passed).or_else(|| held().last());
+            if let Some(id) = left.filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
+                self.step(id, now, Input::End(End::Abandoned), policy, out);
             }
             return hold;
         }
@@ -52,31 +54,46 @@ impl<C> Device<C> {
     pub(super) fn wish_for(&mut self, index: usize) {
         self.wishes = self.wishes.saturating_add(1);
         let wish = self.wishes;
-        self.playbacks.get_mut(index).into_iter().for_each(|p| p.wish = wish);
+        self.playbacks.get_mut(index).into_iter().for_each(|p| (p.wish, p.turn) = (wish, Turn::Coming));
     }
 
-    /// What waits has lost its turn when something that was called for later has got there.
-    pub(super) fn end_lost_turns(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
+    /// asked whether anybody waits for it still: who has zapped on does not. Where that has taken the only place, what
+    /// waits has lost its turn.
+    pub(super) fn pass_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
         let playing = || self.alone().filter(|p| p.plays_on());
         if playing().count() < policy.sessions_per_device {
             return;
         }
         let latest = playing().filter(|p| p.session.is_served()).map(|p| p.wish).max();
-        let lost = self.alone().filter(|p| p.session.is_held() && Some(p.wish) < latest);
-        for (id, returns) in lost.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
-            let input = if returns { Input::GiveWay } else { Input::End(End::Zapped) };
-            self.step(id, now, input, policy, out);
+        let has_room = playing().count() > policy.sessions_per_device;
+        let passed = self.alone().filter(|p| p.session.is_held() && Some(p.wish) < latest);
+        for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
+            match self.playback_mut(id) {
+                Some(_) if returns => drop(self.step(id, now, Input::GiveWay, policy, out)),
+                Some(playback) if has_room => {
+                    if playback.turn == Turn::Coming {
+                        playback.turn = Turn::Passed;
+                        out.push((id, Effect::Wake));
+                    }
+                }
+                _ => drop(self.step(id, now, Input::End(End::Zapped), policy, out)),
+            }
         }
     }
 
     /// Whether something that was called for as late or later may yet get there.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
-        self.alone().any(|p| p.id != held.id && p.wish >= held.wish && p.is_undecided(now))
+        self.alone().any(|p| p.id != held.id && p.turn != Turn::Passed && p.wish >= held.wish && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
-    /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now.
+    /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now. Where
+    /// one may be a preload, what they show decides.
     pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+        if policy.opens_beside {
+            return;
+        }
         let active = self.alone().filter(|p| p.session.is_active()).count();
         let Some(began) = self.alone().next_back().map(|newest| newest.began) else { return };
         let old = |p: &&Playback<C>| p.session.is_active() && p.session.last_good() < began;
@@ -136,7 +153,8 @@ impl<C> Device<C> {
             let taken = self.alone().filter(|p| p.session.takes_place()).count();
             let places = policy.sessions_per_device;
             let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
-            let held = self.alone().filter(|p| p.session.is_held() && now >= p.session.not_before);
+            let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != Turn::Passed;
+            let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
             let later = |than: u32| self.alone().filter(|p| p.session.is_held() && p.wish > than).count();
             let may_start = |p: &&Playback<C>| {
                 let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, now);

@@ -1,5 +1,7 @@
 //! The place beside what plays, which is nobody's right.
 
+use std::time::Instant;
+
 use super::super::policy::Policy;
 use super::Device;
 use crate::ids::SessionId;
@@ -11,6 +13,11 @@ impl<C> Device<C> {
         let newest = playing.last().filter(|_| playing.len() > policy.sessions_per_device)?;
         let preload = playing.iter().rfind(|p| p.session.life.preloads).unwrap_or(newest);
         (!preload.session.life.plays).then_some(preload.id)
+    }
+
+    /// Whether a call waits for it, or for its license: until that has gone on its place is not to be had.
+    pub fn is_awaited(&self, id: SessionId, now: Instant) -> bool {
+        self.playback(id).is_some_and(|p| p.is_awaited(now))
     }
 
     /// The one that is being opened beside what plays, and may be a preload: [`Self::spare`] when it is there.

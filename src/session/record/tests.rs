@@ -74,7 +74,6 @@ const MAX_STEPS: usize = 200_000;
 
 fn license(kind: CallKind) -> Call {
     Call {
-        challenge: None,
         content: Some(Fingerprint(5)),
         content_token: Some(Fingerprint(1)),
         key_session: Some(Fingerprint(6)),

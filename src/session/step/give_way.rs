@@ -96,8 +96,8 @@ impl Session {
         fx.push(Effect::Wake);
     }
 
-    /// A call of its player, who wants it back. `again`: it waited before, perhaps for what gave way meanwhile.
-    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, again: bool, policy: &Policy) -> Answer {
+    /// A call of its player, who wants it back; perhaps one that waited for what gave way meanwhile.
+    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
         let renews = match kind {
             // The first step of a playback to come, or the last of one that is over.
             CallKind::Certificate | CallKind::Release => return Answer::Pass,
@@ -106,10 +106,6 @@ impl Session {
         };
         if let Some((_, Some(refusal))) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
             return Answer::Refuse(refusal.clone());
-        }
-        // Whoever waits for its first license may have zapped on. What plays goes on.
-        if again && kind == CallKind::License && self.is_unused() && !self.life.calls {
-            return Answer::Refuse(Refusal::Ended(End::GaveWay));
         }
         self.life.calls = true;
         if renews {
@@ -122,6 +118,10 @@ impl Session {
 
     /// A call that waits for the open. Where that brings back what gave way, it is known from now on that somebody waits.
     pub(super) fn call_opening(&mut self, now: Instant) -> Answer {
+        // Its turn may be long in coming while somebody waits.
+        if let State::Opening { held: true, since } = &mut self.state {
+            *since = now;
+        }
         if self.returns {
             (self.life.calls, self.life.last) = (true, now);
         }

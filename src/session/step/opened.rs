@@ -89,14 +89,17 @@ impl Session {
 
     fn granted(&mut self, now: Instant, lane: &Lane, grant: Grant, policy: &Policy, fx: &mut Effects) {
         // What its player has shown since it gave way counts on.
-        self.life = if self.returns { self.life } else { self.life.anew(now) };
+        self.life = if self.returns { self.life } else { self.life.anew(self.life.last) };
         (self.refused_back, self.returns) = (None, false);
         fx.note(Event::Opened { interval: grant.interval });
         self.hold(now, grant);
         self.token_in_doubt = false;
         (self.credit_spent, self.last_good, self.slept) = (false, now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
-        self.heard(now);
+        // An open that is owed is no sign of its player: nobody waits for it.
+        if matches!(self.state, State::Opening { .. }) {
+            self.heard(now);
+        }
         if policy.enforcement == Enforcement::Renewal && policy.renews {
             self.beats = Beats::Renewals { every: None };
         }

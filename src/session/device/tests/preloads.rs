@@ -593,15 +593,139 @@ fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
 }
 
 #[test]
-fn a_first_open_that_waits_has_lost_its_turn_when_a_later_call_is_served() {
+fn where_the_last_one_has_taken_the_only_place_what_waits_has_lost_its_turn_and_may_ask_again() {
+    let mut stage = film_at_the_limit();
+    assert!(stage.has_no_place());
+    stage.settle();
+    stage.deliver(2, Input::Used);
+    let waits = LICENSE.with(3).under(300);
+    assert_eq!(stage.call(waits), (3, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(4)), (4, Answer::Wait));
+    stage.quiet();
+    assert!(stage.has_no_place());
+    stage.settle();
+    stage.deliver(4, Input::Used);
+    assert_eq!(stage.call_again(3, waits), (3, Answer::Refuse(Refusal::Ended(End::Zapped))));
+    // It is a new wish.
+    assert_eq!(stage.call(waits), (5, Answer::Wait));
+}
+
+#[test]
+fn beside_one_that_says_that_it_plays_a_license_call_has_its_place_and_a_renewal_has_not() {
+    for (call, has_place) in [(LICENSE.with(1).under(101), true), (RENEWAL.with(1).under(100), false)] {
+        let mut stage = film_at_the_limit();
+        assert!(stage.has_no_place());
+        stage.settle();
+        assert_eq!(stage.call(call), (1, Answer::Wait));
+        stage.says(2, Playing::Plays);
+        assert_eq!(stage.has_no_place(), has_place, "{}", stage.told);
+    }
+}
+
+/// Of a playlist that is opened as a whole.
+#[test]
+fn what_waits_beyond_the_bound_is_given_up_and_told_so() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
-    stage.call(LICENSE.with(3));
-    stage.call(LICENSE.with(4));
+    let waits = |id: u64, stage: &mut Stage| stage.call_again(id, LICENSE.with(id)).1;
+    for title in 3..12 {
+        assert_eq!(stage.call(LICENSE.with(title)), (title, Answer::Wait));
+    }
+    // The first ones keep their turn: whoever calls in the device's name takes none of them.
+    let given_up: Vec<_> = (3..12).filter(|id| waits(*id, &mut stage).refusal().is_some()).collect();
+    assert_eq!(given_up, [10]);
+    assert_eq!(waits(10, &mut stage), Answer::Refuse(Refusal::Ended(End::Abandoned)));
+}
+
+#[test]
+fn a_film_that_shows_life_is_kept_before_a_preload_that_shows_none() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
+    stage.fetches(2, 9);
+    // Its viewer goes back to the first one, whose player fetches, and the next title is fetched ahead.
+    stage.passes(SECOND * 3);
+    stage.fetches(1, 2);
+    stage.play(LICENSE.with(3));
+    stage.deliver(3, Input::Used);
+    stage.settle();
+    assert!(stage.is_live(1) && stage.gives_way(2) && stage.is_live(3), "{}", stage.told);
+}
+
+/// The viewer turns to a title that was fetched ahead some time ago; two others were fetched ahead since.
+#[test]
+fn of_several_preloads_the_one_that_shows_itself_is_kept() {
+    let mut stage = Stage::new();
+    stage.play(LICENSE.with(1));
+    stage.play(LICENSE.with(2));
     stage.passes(SECOND * 2);
-    assert!(stage.is_live(4) && stage.is_over(3));
-    assert_eq!(stage.told.matches("o3").count(), 0);
+    stage.play(LICENSE.with(3));
+    stage.deliver(3, Input::Used);
+    stage.passes(SECOND * 4);
+    assert!(stage.is_live(1) && stage.gives_way(2) && stage.is_live(3), "{}", stage.told);
+    stage.fetches(1, 1);
+    assert_eq!(stage.call(LICENSE.with(2)).1, Answer::Wait);
+    stage.settle();
+    assert!(matches!(stage.call(LICENSE.with(2)).1, Answer::Forward(_)));
+    stage.passes(SECOND * 5);
+    assert!(stage.is_live(1) && stage.is_live(2) && stage.gives_way(3), "{}", stage.told);
+}
+
+#[test]
+fn two_viewers_are_two_that_have_both_shown_life_for_a_minute() {
+    let mut stage = film_and_preload();
+    // The media of the newer one flow; the other one's license is renewed and nothing of it is fetched.
+    for _ in 0..16 {
+        stage.fetches(2, 9);
+        stage.renews(1);
+        stage.renews(2);
+        stage.passes(SECOND * 5);
+        assert!(stage.is_live(2) && !stage.is_over(1), "{}", stage.told);
+    }
+}
+
+#[test]
+fn an_open_that_is_owed_is_no_sign_of_its_player() {
+    let mut stage = Stage::new();
+    stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
+    stage.call(LICENSE.with(1));
+    stage.answer(Err(unreachable()));
+    let before = stage.device.playback_mut(SessionId(1)).unwrap().session.life.last;
+    stage.passes(SECOND * 40);
+    assert!(stage.is_live(1));
+    assert_eq!(stage.device.playback_mut(SessionId(1)).unwrap().session.life.last, before);
+}
+
+#[test]
+fn at_the_limit_what_is_asked_for_first_has_its_license_before_it_gives_way() {
+    let mut stage = Stage::new();
+    let (one, other) = (LICENSE.with(1).under(100), LICENSE.with(2).under(200));
+    stage.call(one);
+    stage.grants();
+    assert!(matches!(stage.call_again(1, one).1, Answer::Forward(_)));
+    // The license server has not answered yet.
+    stage.call(other);
+    let (id, _) = stage.flying[0];
+    let turn = |stage: &mut Stage| {
+        let mut out = Outbox::new();
+        let turn = stage.device.turn(id, stage.now, |()| true, &stage.policy, &mut out);
+        stage.take(out);
+        turn
+    };
+    assert_eq!(turn(&mut stage), PlaceTurn::Later);
+    stage.deliver(1, Input::Used);
+    assert_eq!(turn(&mut stage), PlaceTurn::Given);
+}
+
+#[test]
+fn a_first_license_call_whose_session_gives_way_meanwhile_waits_for_it() {
+    let mut stage = film_at_the_limit();
+    stage.yes();
+    stage.deliver(2, Input::GiveWay);
+    assert_eq!(stage.call_again(2, LICENSE.with(2).under(200)), (2, Answer::Wait));
+    stage.passes(SECOND);
+    assert!(matches!(stage.call_again(2, LICENSE.with(2).under(200)).1, Answer::Forward(_)), "{}", stage.told);
 }
 
 #[test]
