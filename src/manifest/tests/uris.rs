@@ -261,7 +261,7 @@ fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
     for (lines, becomes) in [
         (format!("#EXT-X-STREAM-INF:BANDWIDTH=1\n{data}"), "#\n#"),
         (format!("#EXT-X-MEDIA:TYPE=AUDIO,URI=\"{data}\""), "#"),
-        (format!("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"/a\",X-ASSET-LIST=\" DATA:,x\""), "#"),
+        ("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"/a\",X-ASSET-LIST=\" DATA:,x\"".to_owned(), "#"),
     ] {
         let text = |lines: &str| format!("#EXTM3U\n{lines}\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n");
         let found = read(Format::Hls, text(&lines).as_bytes(), &plan(), LARGEST).unwrap();
