@@ -7,6 +7,7 @@
 
 mod classify;
 mod cookies;
+mod counts;
 mod ended;
 mod fetch;
 mod first_manifest;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
+use self::counts::{MediaKind, MediaOutcome};
 use self::fetch::OriginFailure;
 use self::first_manifest::FirstRequest;
 pub use self::media_memory::MediaMemory;
@@ -56,7 +58,7 @@ use crate::playbacks::{self, Registration};
 use crate::secret::Fingerprint;
 use crate::session::{Media, MediaNames, Report};
 use crate::sessions::{DeviceKey, Fetched, Flow};
-use crate::telemetry::{MediaLabels, Metrics};
+use crate::telemetry::Metrics;
 
 /// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
 const GOING_OVER: Duration = Duration::from_secs(10);
@@ -107,7 +109,7 @@ impl Gateway {
         let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
         let key = authority.map(|authority| DeviceKey::new(&authority.name, registration.rung, &registration.device));
         self.tie(route, peer, key);
-        let story = MediaCall {
+        let call = MediaCall {
             request: &request,
             authority,
             gateway: self,
@@ -118,8 +120,8 @@ impl Gateway {
             route,
             playback: &playback,
         };
-        let response = story.tell(below).await;
-        self.naming(response, || story.caller())
+        let response = call.answer(below).await;
+        self.naming(response, || call.caller())
     }
 }
 
@@ -138,12 +140,12 @@ fn forget_displaced(displaced: &[PlaybackId], memory: &MediaMemory, metrics: &Me
 }
 
 impl MediaCall<'_> {
-    async fn tell(&self, below: &str) -> Response<Sending> {
+    async fn answer(&self, below: &str) -> Response<Sending> {
         if self.is_foreign(below) {
-            return self.refused("manifest", FOREIGN);
+            return self.refused(MediaKind::Manifest, FOREIGN);
         }
         if let Some(refusal) = self.route.blackout_of(self.registration) {
-            return self.tell_dark(below, &refusal).await;
+            return self.answer_dark(below, &refusal).await;
         }
         if paths::is_of_slate(below) && self.blackout().is_none() {
             // What was blacked out may be forgotten, but its slate is no programme.
@@ -151,9 +153,9 @@ impl MediaCall<'_> {
         }
         let map = self.map(None);
         if below.starts_with(playbacks::CONTENT) && self.registration.content_url.is_some() {
-            return self.tell_content(&map);
+            return self.redirect_to_content(&map);
         }
-        let Some(target) = map.target(below) else { return self.tell_slate(below).await };
+        let Some(target) = map.target(below) else { return self.answer_slate(below).await };
         match self.asks_for(&target) {
             // Whoever looks does not play yet.
             Flow::Absent if self.request.method == Method::HEAD && is_manifest(&target.path) => {
@@ -169,7 +171,7 @@ impl MediaCall<'_> {
                         .first(self.route, FirstRequest::after(self.registration), self.peer, below, self.request)
                         .await
                 }
-                None => self.refused("segment", UNKNOWN),
+                None => self.refused(MediaKind::Segment, UNKNOWN),
             },
             Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
         }
@@ -188,8 +190,9 @@ impl MediaCall<'_> {
     }
 
     /// Where the content is, for a player that was given the playback alone.
-    fn tell_content(&self, map: &PlaybackPaths<'_>) -> Response<Sending> {
-        map.content(self.own_query()).map_or_else(|| self.refused("manifest", NOT_HERE), |path| redirect(&path))
+    fn redirect_to_content(&self, map: &PlaybackPaths<'_>) -> Response<Sending> {
+        map.content(self.own_query())
+            .map_or_else(|| self.refused(MediaKind::Manifest, NOT_HERE), |path| redirect(&path))
     }
 
     pub(super) fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> PlaybackPaths<'a> {
@@ -239,8 +242,8 @@ impl MediaCall<'_> {
         Media { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
     }
 
-    fn failed(&self, kind: &'static str, failure: &OriginFailure) -> Response<Sending> {
-        self.count(kind, "failed");
+    fn failed(&self, kind: MediaKind, failure: &OriginFailure) -> Response<Sending> {
+        self.count(kind, MediaOutcome::Failed);
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
         let network = network(self.peer.address);
         if self.gateway.telemetry.may_write("origin", &self.registration.device, network) {
@@ -251,14 +254,9 @@ impl MediaCall<'_> {
         told(ORIGIN)
     }
 
-    fn refused(&self, kind: &'static str, refusal: Refusal) -> Response<Sending> {
-        self.count(kind, "refused");
+    fn refused(&self, kind: MediaKind, refusal: Refusal) -> Response<Sending> {
+        self.count(kind, MediaOutcome::Refused);
         told(refusal)
-    }
-
-    fn count(&self, kind: &'static str, outcome: &'static str) {
-        let labels = MediaLabels { kind, outcome, route: self.route.path.clone() };
-        self.gateway.telemetry.metrics.media_request(&labels);
     }
 }
 

@@ -124,6 +124,49 @@ fn arrows_point_down() {
     }
 }
 
+/// Which files of its own folder, and of the folders above, a source of the gateway uses: folder, its own name there, the
+/// other's.
+fn neighbours(code: &str, module: &[String]) -> Vec<(Vec<String>, String, String)> {
+    let mut found = Vec::new();
+    let mut add = |folder: &[String], rest: &str| {
+        let Some(own) = module.get(folder.len()) else { return };
+        let others = first_names(rest).into_iter().filter(|name| name != own);
+        found.extend(others.map(|name| (folder.to_vec(), own.clone(), name)));
+    };
+    for (at, root) in code.match_indices("crate::gateway::") {
+        add(&module[..1], &code[at + root.len()..]);
+    }
+    for (at, _) in code.match_indices("super::").filter(|(at, _)| !code[..*at].ends_with("super::")) {
+        let rest = code[at..].trim_start_matches("super::");
+        let up = (code.len() - at - rest.len()) / "super::".len();
+        add(&module[..module.len() - up], rest);
+    }
+    found
+}
+
+/// A module and the files of its folder are one: what its children share stands there.
+#[test]
+fn files_of_a_folder_of_the_gateway_use_each_other_in_one_direction() {
+    let sources: Vec<_> = sources().into_iter().filter(|source| source.module[0] == "gateway").collect();
+    let modules: BTreeSet<_> = sources.iter().map(|source| source.module.clone()).collect();
+    let is_module = |folder: &[String], name: &String| modules.contains(&[folder, std::slice::from_ref(name)].concat());
+    let mut arrows: BTreeSet<(Vec<String>, String, String)> = BTreeSet::new();
+    for source in &sources {
+        arrows.extend(neighbours(&source.code, &source.module).into_iter().filter(|(f, _, other)| is_module(f, other)));
+    }
+    assert!(arrows.len() > 50, "the arrows are not found any more");
+    // What nobody points at is taken off, again and again; a circle stays.
+    loop {
+        let pointed: BTreeSet<_> = arrows.iter().map(|(folder, _, other)| (folder.clone(), other.clone())).collect();
+        let before = arrows.len();
+        arrows.retain(|(folder, own, _)| pointed.contains(&(folder.clone(), own.clone())));
+        if arrows.len() == before {
+            break;
+        }
+    }
+    assert!(arrows.is_empty(), "files use each other in a circle: {arrows:?}");
+}
+
 #[test]
 fn the_simulator_shares_no_dialect_with_the_proxy() {
     for source in sources().iter().filter(|source| source.module[0] == "headend") {

@@ -118,7 +118,6 @@ fn refusals() -> BTreeSet<String> {
         marked("src/gateway/control/events.rs", &["whole("]),
         marked("src/gateway/refusal/page.rs", &["FORBIDDEN, "]),
         marked("src/gateway/media/replies.rs", &["BAD_GATEWAY, ", "FORBIDDEN, ", "NOT_FOUND, "]),
-        marked("src/gateway/media/first_manifest.rs", &["NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
         marked("src/gateway/license/token_refusals.rs", &["error: "]),
         marked("src/gateway/refusal/token_faults.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),

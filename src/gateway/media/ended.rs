@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use http::Response;
 
 use super::MediaCall;
+use super::counts::{MediaKind, MediaOutcome};
 use super::manifest::FetchedManifest;
 use super::paths::MediaTarget;
-use super::replies::{is_manifest, viewer_call};
+use super::replies::{is_manifest, no_event, viewer_call};
 use super::slate::SlateBlackout;
 use crate::config::Endpoint;
 use crate::edge::Sending;
@@ -40,14 +41,14 @@ impl MediaCall<'_> {
             // Nothing was on its way when it was killed.
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
         }
-        let kind = if manifest { "manifest" } else { "segment" };
+        let kind = if manifest { MediaKind::Manifest } else { MediaKind::Segment };
         self.ended_or_turned(kind, &target, refusal, None).await
     }
 
     /// `fetched`: what is asked for has come already.
     pub(super) async fn ended_or_turned(
         &self,
-        kind: &'static str,
+        kind: MediaKind,
         target: &MediaTarget,
         refusal: &session::Refusal,
         fetched: Option<FetchedManifest>,
@@ -62,10 +63,10 @@ impl MediaCall<'_> {
         self.turned(kind, refusal)
     }
 
-    pub(super) fn turned(&self, kind: &'static str, refusal: &session::Refusal) -> Response<Sending> {
+    pub(super) fn turned(&self, kind: MediaKind, refusal: &session::Refusal) -> Response<Sending> {
         let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
         let turned = RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Beat, event);
-        self.count(kind, "refused");
+        self.count(kind, MediaOutcome::Refused);
         let (caller, viewer) = (&self.caller(), Some(viewer_call(self.peer, self.request)));
         let call = RefusedCall { caller, license: None, phase: LicensePhase::License, route: self.route, viewer };
         self.gateway.refuse_call(&call, &turned).map(Sending::from)
@@ -83,8 +84,8 @@ impl MediaCall<'_> {
     pub(super) fn ended_or_refused(&self, otherwise: Refusal) -> Response<Sending> {
         let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.names()));
         match flow {
-            Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned("segment", &refusal),
-            Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused("segment", otherwise),
+            Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned(MediaKind::Segment, &refusal),
+            Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused(MediaKind::Segment, otherwise),
         }
     }
 
@@ -105,8 +106,4 @@ fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
         | session::Refusal::Expired
         | session::Refusal::Unreachable(_) => None,
     }
-}
-
-pub(super) fn no_event(_: AskKind) -> &'static str {
-    ""
 }

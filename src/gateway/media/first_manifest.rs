@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
+use super::counts::{MediaKind, MediaOutcome};
 use super::head_probe::onward_query;
+use super::media_memory::FirstWords;
 use super::paths::{MediaTarget, PlaybackPaths, is_marked};
-use super::reopen::FirstWords;
-use super::replies::viewer_call;
-use super::{MediaCall, Refusal, is_manifest, redirect, refusal, told};
+use super::replies::{NO_PLAYBACK, viewer_call};
+use super::{MediaCall, is_manifest, redirect, told};
 use crate::authority::Authority;
 use crate::config;
 use crate::edge::{Peer, Sending};
@@ -29,10 +30,6 @@ use crate::playbacks::{self, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
 use crate::sessions::{Card, DeviceKey};
-use crate::telemetry::MediaLabels;
-
-pub(super) const NO_PLAYBACK: Refusal =
-    refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
 
 /// What only a playback can have.
 fn is_of_playback(rest: &str) -> bool {
@@ -67,8 +64,7 @@ impl Gateway {
         let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
         let rest = stripped.unwrap_or(rest);
         if nameless || !is_manifest(rest) || rest.is_empty() || is_of_playback(rest) {
-            let labels = MediaLabels { kind: "segment", outcome: "refused", route: route.path.clone() };
-            self.telemetry.metrics.media_request(&labels);
+            self.count_media(route, MediaKind::Segment, MediaOutcome::Refused);
             return told(NO_PLAYBACK);
         }
         let first = FirstRequest { known: None, own: stripped.is_some() };
@@ -241,8 +237,7 @@ impl Gateway {
         (caller, call): (&CallerNames, ViewerCall<'_>),
         turned: &RefusalBody,
     ) -> Response<Sending> {
-        let labels = MediaLabels { kind: "manifest", outcome: "refused", route: route.path.clone() };
-        self.telemetry.metrics.media_request(&labels);
+        self.count_media(route, MediaKind::Manifest, MediaOutcome::Refused);
         let (license, phase, viewer) = (None, LicensePhase::License, Some(call));
         self.refuse_call(&RefusedCall { caller, license, phase, route, viewer }, turned).map(Sending::from)
     }

@@ -6,8 +6,8 @@ use http::Response;
 use http::header::LOCATION;
 use http::request::Parts;
 
-use super::first_manifest::NO_PLAYBACK;
 use super::redirect_loop::MAX_REDIRECTS;
+use super::replies::NO_PLAYBACK;
 use super::{MediaCall, told};
 use crate::authority::Authority;
 use crate::cmcd;

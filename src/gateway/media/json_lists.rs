@@ -5,6 +5,7 @@ use std::cell::Cell;
 use http::{Method, Response};
 
 use super::MediaCall;
+use super::counts::{MediaKind, MediaOutcome};
 use super::manifest::{FetchedManifest, NoManifest};
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use crate::edge::Sending;
@@ -23,7 +24,7 @@ impl MediaCall<'_> {
             Err(instead) => return self.instead(map, target, instead),
         };
         if let Some(refusal) = self.killed() {
-            return self.turned("manifest", &refusal);
+            return self.turned(MediaKind::Manifest, &refusal);
         }
         if body.len() > MAX_LIST_BYTES {
             return self.instead(map, target, NoManifest::Unfit(Unfit::Large));
@@ -38,7 +39,7 @@ impl MediaCall<'_> {
         };
         match list {
             Some(list) => {
-                self.count("manifest", "passed");
+                self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.sent(list.into(), headers)
             }
             None => self.instead(map, target, NoManifest::Unfit(Unfit::Broken)),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::counts::{MediaKind, MediaOutcome};
 use super::fetch;
 use super::fetch::OriginFailure;
 use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
@@ -54,7 +55,7 @@ impl MediaCall<'_> {
         };
         // Its server may have held it back.
         if let Some(refusal) = self.killed() {
-            return self.ended_or_turned("manifest", target, &refusal, Some(fetched)).await;
+            return self.ended_or_turned(MediaKind::Manifest, target, &refusal, Some(fetched)).await;
         }
         // Whatever its path and its type say.
         let (format, part) = match manifest::sniff(&fetched.body, true) {
@@ -82,7 +83,7 @@ impl MediaCall<'_> {
                     let _known = self.flow(false, None);
                 }
                 self.got();
-                self.count("manifest", "passed");
+                self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.sent(body, fetched.headers)
             }
             Err(NoManifest::Unfit(Unfit::Foreign)) => self.foreign(fetched),
@@ -95,9 +96,9 @@ impl MediaCall<'_> {
     fn foreign(&self, fetched: FetchedManifest) -> Response<Sending> {
         self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
         if self.media.strict {
-            return self.refused("other", UNKNOWN_MEDIA);
+            return self.refused(MediaKind::Other, UNKNOWN_MEDIA);
         }
-        self.count("other", "passed");
+        self.count(MediaKind::Other, MediaOutcome::Passed);
         self.sent(fetched.body, fetched.headers)
     }
 
@@ -120,14 +121,14 @@ impl MediaCall<'_> {
         let map = self.map(None);
         let ended = self.edited(&map, target, Format::Hls, &body, (false, Some(tail.next)));
         let (body, _) = ended.await.ok()?;
-        self.count("manifest", "ended");
+        self.count(MediaKind::Manifest, MediaOutcome::Ended);
         Some(self.sent(body, headers))
     }
 
     pub(super) async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
         let fetched = self.fetch(target, true).await;
         if let Some(refusal) = self.killed() {
-            return self.turned("manifest", &refusal);
+            return self.turned(MediaKind::Manifest, &refusal);
         }
         match fetched {
             Ok(streamed) => {
@@ -135,10 +136,10 @@ impl MediaCall<'_> {
                 // As to a GET: its body comes decoded.
                 fetch::decoded(&mut reply.headers, false);
                 fetch::edited(&mut reply.headers);
-                self.count("manifest", "passed");
+                self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.onward(map, target, reply)
             }
-            Err(failure) => self.failed("manifest", &failure),
+            Err(failure) => self.failed(MediaKind::Manifest, &failure),
         }
     }
 
@@ -187,18 +188,18 @@ impl MediaCall<'_> {
         match instead {
             NoManifest::Busy => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "busy");
-                self.count("manifest", "failed");
+                self.count(MediaKind::Manifest, MediaOutcome::Failed);
                 told(BUSY)
             }
-            NoManifest::Failure(failure) => self.failed("manifest", &failure),
+            NoManifest::Failure(failure) => self.failed(MediaKind::Manifest, &failure),
             NoManifest::Reply(streamed) => {
-                self.count("manifest", "passed");
+                self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.onward(map, target, *streamed)
             }
             // Unedited it would lead the player past us.
             NoManifest::Unfit(unfit) => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, unfit.name());
-                self.count("manifest", "refused");
+                self.count(MediaKind::Manifest, MediaOutcome::Refused);
                 if self.gateway.telemetry.may_write_about("manifest unfit", &self.route.path) {
                     tracing::warn!(route = &*self.route.path, "{unfit}");
                 }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
-use super::reopen::FirstWords;
 use super::waiting_media::WaitingMedia;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{Endings, Facts, Format, Playheads, Tail};
 use crate::playbacks::{Generations, HeapBytes};
 use crate::secret::Fingerprint;
-use crate::session::Stream;
+use crate::session::{CallNames, Stream};
+use crate::sessions::Card;
 
 /// Playlists of one playback.
 const PLAYLISTS: usize = 32;
@@ -80,6 +80,40 @@ pub(super) struct LearnedMedia {
     pub(super) variables: Vec<(String, String)>,
     /// Whether some of its playlists are, if this process has read what names them.
     variants_elsewhere: Option<bool>,
+}
+
+/// The facts that the first request of a playback told. Later requests do not say them again.
+#[derive(Clone, Debug)]
+pub(super) struct FirstWords {
+    pub(super) content: Option<String>,
+    pub(super) counted: SessionAccount,
+    pub(super) kill_memory: Option<Duration>,
+    pub(super) names: CallNames,
+}
+
+impl FirstWords {
+    pub(super) fn of(card: &Card) -> Self {
+        let counted = SessionAccount {
+            account: card.account.clone(),
+            by_device: false,
+            content_group: card.content_group.clone(),
+            device_group: card.device_group.clone(),
+            is_proven: false,
+            network: card.network,
+        };
+        let (content, kill_memory) = (card.content.clone(), card.kill_memory);
+        Self { content, counted, kill_memory, names: CallNames::default() }
+    }
+}
+
+impl PlaybackMedia {
+    pub(super) fn first_words(&self) -> Option<FirstWords> {
+        self.first_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn keep_first_words(&self, words: FirstWords) {
+        *self.first_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+    }
 }
 
 impl MediaMemory {

@@ -4,6 +4,7 @@ use http::header::LOCATION;
 use http::{Method, Response, StatusCode};
 
 use super::classify::ReplyContent;
+use super::counts::{MediaKind, MediaOutcome};
 use super::guarded_body::GuardedBody;
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
@@ -28,13 +29,13 @@ impl MediaCall<'_> {
         }
         let mut reply = match self.fetch(target, false).await {
             Ok(streamed) => MediaReply::from(streamed),
-            Err(failure) => return self.failed("segment", &failure),
+            Err(failure) => return self.failed(MediaKind::Segment, &failure),
         };
         let mut seen = ReplyContent::Media;
         if reply.status.is_success() {
             seen = match classify::look(&self.request.method, &target.path, &mut reply).await {
                 Ok(seen) => seen,
-                Err(failure) => return self.failed("segment", &failure),
+                Err(failure) => return self.failed(MediaKind::Segment, &failure),
             };
         }
         match seen {
@@ -53,17 +54,17 @@ impl MediaCall<'_> {
         }
         // Its server may have been silent for long.
         if let Some(refusal) = self.killed() {
-            return self.turned("segment", &refusal);
+            return self.turned(MediaKind::Segment, &refusal);
         }
         let known = seen == ReplyContent::Media;
-        let kind = if known { "segment" } else { "other" };
+        let kind = if known { MediaKind::Segment } else { MediaKind::Other };
         if !known && self.media.strict {
             return self.refused(kind, UNKNOWN_MEDIA);
         }
         if reply.status.is_success() || reply.status == StatusCode::NOT_MODIFIED {
             self.got();
         }
-        self.count(kind, "passed");
+        self.count(kind, MediaOutcome::Passed);
         self.onward(map, target, reply)
     }
 
@@ -74,7 +75,7 @@ impl MediaCall<'_> {
             return redirect(path);
         }
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, CIRCLE_FAULT);
-        self.refused("segment", CIRCLE)
+        self.refused(MediaKind::Segment, CIRCLE)
     }
 
     /// The player has something of it.
@@ -90,7 +91,7 @@ impl MediaCall<'_> {
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
             let bound = location.and_then(|location| manifest::bound(map, target, location));
-            return bound.map_or_else(|| self.refused("segment", ELSEWHERE), |path| self.sent_on(&path));
+            return bound.map_or_else(|| self.refused(MediaKind::Segment, ELSEWHERE), |path| self.sent_on(&path));
         }
         server_headers::take_off(&mut headers);
         fetch::unreferred(&mut headers);

@@ -4,53 +4,17 @@
 //! segment begins anew as well as a manifest, under the same path. It names no account: the session counts for whom the
 //! one before it counted.
 
-use std::time::Duration;
-
 use http::{Method, Response};
 
 use super::MediaCall;
-use super::media_memory::PlaybackMedia;
+use super::media_memory::FirstWords;
 use super::paths::MediaTarget;
 use super::replies::viewer_call;
 use crate::edge::Sending;
 use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::session_context::SessionOrigin;
-use crate::session::{self, CallNames};
-use crate::sessions::{Card, DeviceKey};
-
-/// What the first request of a playback told, which those that follow do not say again.
-#[derive(Clone, Debug)]
-pub(super) struct FirstWords {
-    pub(super) content: Option<String>,
-    pub(super) counted: SessionAccount,
-    pub(super) kill_memory: Option<Duration>,
-    pub(super) names: CallNames,
-}
-
-impl FirstWords {
-    pub(super) fn of(card: &Card) -> Self {
-        let counted = SessionAccount {
-            account: card.account.clone(),
-            by_device: false,
-            content_group: card.content_group.clone(),
-            device_group: card.device_group.clone(),
-            is_proven: false,
-            network: card.network,
-        };
-        let (content, kill_memory) = (card.content.clone(), card.kill_memory);
-        Self { content, counted, kill_memory, names: CallNames::default() }
-    }
-}
-
-impl PlaybackMedia {
-    pub(super) fn first_words(&self) -> Option<FirstWords> {
-        self.first_words.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn keep_first_words(&self, words: FirstWords) {
-        *self.first_words.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(words);
-    }
-}
+use crate::session;
+use crate::sessions::DeviceKey;
 
 impl MediaCall<'_> {
     /// Whether its player may take this end back.

@@ -8,6 +8,7 @@ use crate::edge::reply::{self, Refusal};
 use crate::edge::{Peer, Sending};
 use crate::gateway::refusal::ViewerCall;
 use crate::manifest::Format;
+use crate::session::AskKind;
 
 pub(super) const BLACKED_OUT: Refusal =
     refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
@@ -18,6 +19,8 @@ pub(super) const ELSEWHERE: Refusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
 pub(super) const FOREIGN: Refusal =
     refusal(StatusCode::FORBIDDEN, "foreign_playback", "another device began this playback");
+pub(super) const NO_PLAYBACK: Refusal =
+    refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
 pub(super) const NOT_HERE: Refusal =
     refusal(StatusCode::NOT_FOUND, "media_path", "this playback has nothing at this path");
 // As any proxy says it: players try segments and manifests again after a 5xx, with a pause, and give up at a 4xx.
@@ -62,4 +65,9 @@ pub(super) fn is_manifest(path: &str) -> bool {
 pub(super) fn is_segment(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
+/// Where no authority has a name for what failed.
+pub(super) fn no_event(_: AskKind) -> &'static str {
+    ""
 }

@@ -8,10 +8,10 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::ended::no_event;
+use super::counts::{MediaKind, MediaOutcome};
 use super::manifest::{FetchedManifest, NoManifest};
 use super::paths::{MediaTarget, PlaybackPaths};
-use super::replies::viewer_call;
+use super::replies::{no_event, viewer_call};
 use super::{GOING_OVER, MediaCall, NOT_HERE};
 use crate::config::Endpoint;
 use crate::edge::{Peer, Sending};
@@ -50,10 +50,10 @@ impl Gateway {
 
 impl MediaCall<'_> {
     /// Of a playback that is blacked out from the start: its slate, and nothing else.
-    pub(super) async fn tell_dark(&self, below: &str, refusal: &Refusal) -> Response<Sending> {
+    pub(super) async fn answer_dark(&self, below: &str, refusal: &Refusal) -> Response<Sending> {
         let map = self.map(self.registration.content_url.as_ref());
         if below.starts_with(playbacks::CONTENT) {
-            return self.tell_content(&map);
+            return self.redirect_to_content(&map);
         }
         match map.target(below).filter(|target| target.slate) {
             Some(target) => self.pass(&map, &target).await,
@@ -66,11 +66,11 @@ impl MediaCall<'_> {
 
     /// Only a blackout's slate may be where the route does not lead. Of a playback that is over, its end is what its
     /// player has to know, wherever it asks.
-    pub(super) async fn tell_slate(&self, below: &str) -> Response<Sending> {
+    pub(super) async fn answer_slate(&self, below: &str) -> Response<Sending> {
         let Some(blackout) = self.blackout() else { return self.ended_or_refused(NOT_HERE) };
         match self.map(Some(&blackout.slate)).target(below) {
             Some(target) => self.blacked_out(target, &blackout).await,
-            None => self.turned("segment", &blackout.refusal),
+            None => self.turned(MediaKind::Segment, &blackout.refusal),
         }
     }
 
@@ -82,7 +82,7 @@ impl MediaCall<'_> {
             _ if target.slate => self.pass(&map, &target).await,
             Some(format) => self.shown(&map, &target, format, slate, *since).await,
             None if self.gateway.clock.now() < *since + GOING_OVER => self.pass(&map, &target).await,
-            None => self.turned("segment", refusal),
+            None => self.turned(MediaKind::Segment, refusal),
         }
     }
 
@@ -100,7 +100,7 @@ impl MediaCall<'_> {
         };
         match found {
             Ok(text) => {
-                self.count("manifest", "slate");
+                self.count(MediaKind::Manifest, MediaOutcome::Slate);
                 self.sent_as(format, text)
             }
             Err(instead) => self.instead(map, wanted, instead),

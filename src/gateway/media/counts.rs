@@ -1,0 +1,61 @@
+//! Counts the requests for media, by what was asked for and how it went.
+
+use super::MediaCall;
+use crate::gateway::Gateway;
+use crate::gateway::route::Route;
+use crate::telemetry::MediaLabels;
+
+/// The kind of a request for media; a label of its metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MediaKind {
+    Manifest,
+    /// Neither a manifest nor known as media.
+    Other,
+    Segment,
+}
+
+/// How a request for media went; a label of its metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MediaOutcome {
+    /// A killed live playlist that ends behind the last segment that its player knows.
+    Ended,
+    Failed,
+    Passed,
+    Refused,
+    Slate,
+}
+
+impl MediaKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Other => "other",
+            Self::Segment => "segment",
+        }
+    }
+}
+
+impl MediaOutcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Slate => "slate",
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn count_media(&self, route: &Route, kind: MediaKind, outcome: MediaOutcome) {
+        let labels = MediaLabels { kind: kind.name(), outcome: outcome.name(), route: route.path.clone() };
+        self.telemetry.metrics.media_request(&labels);
+    }
+}
+
+impl MediaCall<'_> {
+    pub(super) fn count(&self, kind: MediaKind, outcome: MediaOutcome) {
+        self.gateway.count_media(self.route, kind, outcome);
+    }
+}
