@@ -155,7 +155,7 @@ impl Stage {
 fn license() -> Call {
     let token = Some(Secret::new("content-token").fingerprint());
     let kind = CallKind::License;
-    Call { challenge: None, content: None, content_token: token, key_session: None, kind, opens: Opens::Yes, token }
+    Call { content: None, content_token: token, key_session: None, kind, opens: Opens::Yes, token }
 }
 
 /// A new authority touches what the documents say, and no other file.

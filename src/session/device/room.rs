@@ -36,7 +36,7 @@ impl<C> Device<C> {
         let hold = self.zaps.next(now, policy);
         if policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
-            let left = held().find(|p| p.turn == Turn::Passed).or_else(|| held().last());
+            let left = held().find(|p| p.turn == Turn::Passed).or_else(|| held().next_back());
             if let Some(id) = left.filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
                 self.step(id, now, Input::End(End::Abandoned), policy, out);
             }
