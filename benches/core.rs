@@ -64,7 +64,7 @@ fn devices(c: &mut Criterion) {
     let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
     let call =
         Call { content: None, content_token: token, key_session, kind: CallKind::License, opens: Opens::Yes, token };
-    let start = || Some(Start { account: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
+    let start = || Some(Start { account: None, caller: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);
     let opens: Vec<_> = out

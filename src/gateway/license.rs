@@ -210,7 +210,8 @@ impl LicenseCall<'_> {
     async fn admit(&self, managed: &ManagedCall<'_>) -> Admission {
         let ManagedCall { authority, call, card, key, .. } = managed;
         let sessions = &self.gateway.sessions;
-        let mut admission = sessions.admit(*key, call, card, self.deadline).await;
+        let mut admission =
+            sessions.admit_while_wanted(*key, call, card, self.deadline, self.deserted(call.kind)).await;
         if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
             && let Some(reason) = authority.killed(grant)
         {
@@ -236,5 +237,13 @@ impl LicenseCall<'_> {
     /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
     fn is_deserted(&self, kind: CallKind) -> bool {
         kind != CallKind::Release && self.lead.is_some_and(FlightLead::give_up)
+    }
+
+    /// Resolves when nobody waits for the reply any more, nor can come to wait.
+    async fn deserted(&self, kind: CallKind) {
+        match self.lead.filter(|_| kind != CallKind::Release) {
+            Some(lead) => lead.deserted().await,
+            None => std::future::pending().await,
+        }
     }
 }

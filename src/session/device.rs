@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub use self::limit::PlaceTurn;
 use self::place::{Place, place};
-use self::zaps::Zaps;
+use self::zaps::ZapsByCaller;
 use super::call::{Call, CallKind};
 use super::effect::{Answer, Effect, Effects, Refusal};
 use super::end::End;
@@ -27,6 +27,7 @@ use crate::secret::Fingerprint;
 mod accept;
 mod addressee;
 mod contest;
+mod deserted;
 mod kills;
 mod limit;
 mod media;
@@ -44,12 +45,15 @@ pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
     /// How often it asked for something else.
     wishes: u32,
-    zaps: Zaps,
+    /// Of each address that calls for it.
+    zaps: ZapsByCaller,
+    /// Who had the last turn.
+    last_turn: Option<Fingerprint>,
 }
 
 impl<C> Default for Device<C> {
     fn default() -> Self {
-        Self { playbacks: Vec::new(), wishes: 0, zaps: Zaps::default() }
+        Self { playbacks: Vec::new(), wishes: 0, zaps: ZapsByCaller::default(), last_turn: None }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Playback<C> {
     /// It began without a content token: whoever names its device speaks for it.
     pub(super) bare: bool,
     pub(super) began: Instant,
+    /// The address that called for it first: turns go round among addresses. Not kept over a restart.
+    pub(super) caller: Option<Fingerprint>,
     /// Which of the device's wishes it is: the later one counts.
     pub(super) wish: u32,
     pub(super) turn: Turn,
@@ -77,6 +79,8 @@ pub struct Playback<C> {
 pub struct Start<C> {
     /// Whom it is counted for, where that matters: see [`Policy::shares_session`].
     pub account: Option<Fingerprint>,
+    /// The address that calls for it, where that is known.
+    pub caller: Option<Fingerprint>,
     pub card: C,
     pub id: SessionId,
     pub seed: u32,
@@ -101,7 +105,7 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn begin(start: Start<C>, now: Instant, call: &Call, policy: &Policy) -> Self {
-        let Start { account, card, id, seed } = start;
+        let Start { account, caller, card, id, seed } = start;
         let registered = call.content_token.is_some_and(|token| call.token != Some(token));
         let mut playback = Self {
             account,
@@ -110,6 +114,7 @@ impl<C> Playback<C> {
             session: Session::new(now, seed, policy),
             bare: call.content_token.is_none(),
             began: now,
+            caller,
             wish: 0,
             turn: Turn::Coming,
             content: call.content,

@@ -98,6 +98,7 @@ impl PlaybackRecord {
             session,
             bare: self.bare || self.token.is_none(),
             began: at.instant_of(self.began),
+            caller: None,
             content: self.content,
             has_media: false,
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),

@@ -1,12 +1,13 @@
 //! A player's call, from its arrival to the core's answer: it waits while its session is being opened or beaten.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::card::{Card, DeviceKey};
 use super::{Admission, Sessions};
 use crate::ids::SessionId;
-use crate::session::{Answer, Call, Fault, FaultKind, Reason, Refusal};
+use crate::session::{Answer, Call, End, Fault, FaultKind, Reason, Refusal};
 
 impl Sessions {
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -18,7 +19,20 @@ impl Sessions {
         card: &Arc<Card>,
         deadline: Instant,
     ) -> Admission {
-        self.admit_waiting(key, call, card, None, deadline).await
+        self.admit_waiting(key, call, card, None, deadline, std::future::pending()).await
+    }
+
+    /// As [`Self::admit`], for a call whose caller may go: `gone` resolves when nobody waits for the reply any more. Then a
+    /// playback that waits for its turn, and that no other call waits for, gives the turn up.
+    pub async fn admit_while_wanted(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        call: &Call,
+        card: &Arc<Card>,
+        deadline: Instant,
+        gone: impl Future<Output = ()>,
+    ) -> Admission {
+        self.admit_waiting(key, call, card, None, deadline, gone).await
     }
 
     /// As [`Self::admit`], for a call that was with this session already.
@@ -30,7 +44,7 @@ impl Sessions {
         id: SessionId,
         deadline: Instant,
     ) -> Admission {
-        self.admit_waiting(key, call, card, Some(id), deadline).await
+        self.admit_waiting(key, call, card, Some(id), deadline, std::future::pending()).await
     }
 
     async fn admit_waiting(
@@ -40,16 +54,76 @@ impl Sessions {
         card: &Arc<Card>,
         mut waited: Option<SessionId>,
         deadline: Instant,
+        gone: impl Future<Output = ()>,
     ) -> Admission {
+        let (mut gone, mut is_gone) = (pin!(gone), false);
+        let mut waiting: Option<WaitingCall<'_>> = None;
         loop {
             let (admission, woken) = self.call(key, call, card, waited);
             let Some(woken) = woken else { return admission };
-            if tokio::time::timeout_at(deadline.into(), woken).await.is_err() {
+            if let Some(id) = admission.session.filter(|_| !is_gone)
+                && waiting.as_ref().is_none_or(|waiting| waiting.id != id)
+            {
+                waiting = Some(self.waits(key, id));
+            }
+            let in_time = tokio::time::timeout_at(deadline.into(), woken);
+            let in_time = tokio::select! {
+                in_time = in_time => in_time.is_ok(),
+                () = gone.as_mut(), if !is_gone => {
+                    is_gone = true;
+                    if waiting.take().is_some_and(WaitingCall::leave) {
+                        return Admission { answer: Answer::Refuse(Refusal::Ended(End::Abandoned)), ..admission };
+                    }
+                    // What has changed meanwhile is asked for at once.
+                    true
+                }
+            };
+            if !in_time {
                 let reason = Reason::new(0, None, "no decision in time");
                 let fault = Fault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
             }
             waited = admission.session;
         }
+    }
+
+    fn waits(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> WaitingCall<'_> {
+        self.table.with(key, |seat| {
+            seat.device.playback_mut(id).into_iter().for_each(|playback| playback.card.calls_waiting += 1);
+        });
+        WaitingCall { id, key, sessions: self }
+    }
+}
+
+/// One call that waits for the core's answer. Dropped with the last one of a playback that waits for its turn, also with
+/// its caller, it gives the turn up.
+struct WaitingCall<'a> {
+    id: SessionId,
+    key: DeviceKey,
+    sessions: &'a Arc<Sessions>,
+}
+
+impl WaitingCall<'_> {
+    /// True if the turn was given up.
+    fn leave(self) -> bool {
+        let gives_up = self.give_up();
+        std::mem::forget(self);
+        gives_up
+    }
+
+    fn give_up(&self) -> bool {
+        let Self { id, key, sessions } = *self;
+        sessions.with(key, |device, out| {
+            let Some(playback) = device.playback_mut(id) else { return false };
+            playback.card.calls_waiting = playback.card.calls_waiting.saturating_sub(1);
+            let (is_deserted, policy) = (playback.card.calls_waiting == 0, playback.card.card.policy());
+            is_deserted && device.desert(id, sessions.clock.now(), &policy, out)
+        })
+    }
+}
+
+impl Drop for WaitingCall<'_> {
+    fn drop(&mut self) {
+        let _gave_up = self.give_up();
     }
 }

@@ -158,7 +158,13 @@ impl Sessions {
             let now = self.clock.now();
             let start = || {
                 let (account, id) = (closings::account_name(card), SessionId(self.chance.draw()));
-                let start = || Start { account, card: Kept::new(card.clone()), id, seed: self.chance.draw() as u32 };
+                let start = || Start {
+                    account,
+                    caller: Some(card.network),
+                    card: Kept::new(card.clone()),
+                    id,
+                    seed: self.chance.draw() as u32,
+                };
                 self.has_room().then(start)
             };
             let (session, answer) = match waited {

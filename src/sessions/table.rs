@@ -26,6 +26,8 @@ pub(super) struct Kept {
     pub(super) accepted: bool,
     /// License calls of it that are at the license server, where its place is provisional until one is accepted.
     pub(super) calls_in_flight: usize,
+    /// Calls of players that wait for the core's answer.
+    pub(super) calls_waiting: usize,
     pub(super) card: Arc<Card>,
     /// While its place is on its way back.
     pub(super) closing: Option<Closing>,
@@ -60,6 +62,7 @@ impl Kept {
         Self {
             accepted: false,
             calls_in_flight: 0,
+            calls_waiting: 0,
             card,
             closing: None,
             indexed: None,

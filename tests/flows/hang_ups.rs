@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::player::CLEARKEY;
+use crate::player::{self, CLEARKEY};
 use crate::stage::Stage;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,4 +116,54 @@ async fn opens_of_players_that_hang_up_count_for_their_address_until_they_are_ov
 #[tokio::test]
 async fn license_calls_of_players_that_hang_up_count_for_their_address_until_they_are_over() {
     hang_ups_take_no_more_than_their_share("/slow-license").await;
+}
+
+/// Somebody at another address who names the device `tv`, with tokens that nobody has signed. Closes each connection so
+/// long after its call has set out, and begins the next one.
+async fn names_anothers_device(to: SocketAddr, tokens: Vec<String>, stays: Duration, begun: Arc<watch::Sender<usize>>) {
+    for (number, token) in tokens.iter().cycle().enumerate() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+        let Ok(mut stream) = socket.connect(to).await else { return };
+        let body = player::widevine_new(&format!("{token}{number}"));
+        let head = format!(
+            "POST /license HTTP/1.1\r\nhost: localhost\r\nx-device-id: tv\r\nnv-authorizations: {token}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        tokio::time::sleep(stays).await;
+        drop(stream);
+        begun.send_modify(|begun| *begun += 1);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+}
+
+/// At once, and before the device's next playback may set out.
+#[tokio::test]
+async fn callers_at_another_address_who_hang_up_take_no_turn_from_one_that_waits() {
+    for (stays, callers, plays) in [(20, 1, false), (20, 1, true), (400, 3, false), (400, 3, true)] {
+        let stage = Stage::widevine().settings(|settings| settings.limit = 5).start().await;
+        stage.headend.fault("setup", json!({"delay_ms": 150}), 10_000).await;
+        if plays {
+            assert!(stage.player("tv", "film").await.license("film").await.is_good());
+        }
+        let (begun, mut seen) = watch::channel(0);
+        let (begun, mut calling) = (Arc::new(begun), JoinSet::new());
+        for caller in 0..callers {
+            let mut tokens = Vec::new();
+            for number in 0..20 {
+                let good = stage.headend.token(&format!("account=ann&device=tv&content=x{caller}-{number}")).await;
+                tokens.push(format!("{}AAAA", &good[..good.len() - 4]));
+            }
+            let stays = Duration::from_millis(stays);
+            calling.spawn(names_anothers_device(stage.proxy, tokens, stays, begun.clone()));
+        }
+        let under_way = tokio::time::timeout(PATIENCE, seen.wait_for(|begun| *begun >= 6));
+        drop(under_way.await.expect("they call and hang up").unwrap());
+        let reply = stage.player("tv", "next").await.license("next").await;
+        assert!(reply.is_good(), "{stays} ms, {callers} callers, plays: {plays}: {} {}", reply.status, reply.text());
+        calling.shutdown().await;
+        stage.end_leaving_some_open().await;
+    }
 }

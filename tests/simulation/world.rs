@@ -207,7 +207,7 @@ impl World {
         let (policy, next) = (self.policy.clone(), &mut self.next_id);
         let start = || {
             *next += 1;
-            Some(Start { account: None, card: Card::default(), id: SessionId(*next), seed: *next as u32 })
+            Some(Start { account: None, caller: None, card: Card::default(), id: SessionId(*next), seed: *next as u32 })
         };
         let devices = &mut self.devices;
         let mut out = Outbox::new();

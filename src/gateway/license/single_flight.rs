@@ -121,6 +121,16 @@ impl FlightLead {
         deserted
     }
 
+    /// Resolves when nobody waits any more, as [`Self::give_up`] says it.
+    pub(in crate::gateway) async fn deserted(&self) {
+        loop {
+            self.entry.outcome.closed().await;
+            if self.give_up() {
+                return;
+            }
+        }
+    }
+
     fn forget(&self) {
         self.leave(&mut self.flights.under_way());
     }

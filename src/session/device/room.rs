@@ -11,6 +11,7 @@ use super::super::policy::Policy;
 use super::super::turn::Turn;
 use super::{Device, Outbox, is_owed_an_effect};
 use crate::ids::SessionId;
+use crate::secret::Fingerprint;
 
 /// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
 pub(super) const REMEMBERED: usize = 32;
@@ -29,14 +30,24 @@ impl<C> Device<C> {
     }
 
     /// One more begins. Where the device has its places, it waits for as long as is returned.
-    pub(super) fn make_room(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) -> Duration {
+    pub(super) fn make_room(
+        &mut self,
+        caller: Option<Fingerprint>,
+        now: Instant,
+        policy: &Policy,
+        out: &mut Outbox,
+    ) -> Duration {
         if !self.is_full(policy) {
             return Duration::ZERO;
         }
-        let hold = self.zaps.next(now, policy);
+        let hold = self.zaps.next(caller, now, policy);
         if policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
-            let left = held().find(|p| p.turn == Turn::Passed).or_else(|| held().next_back());
+            // Of the address that has most of them: nobody takes another's.
+            let of_caller = |caller| held().filter(|p| p.caller == caller).count();
+            let most = held().max_by_key(|p| of_caller(p.caller)).map(|p| p.caller);
+            let of_most = || held().filter(|p| Some(p.caller) == most);
+            let left = of_most().find(|p| p.turn == Turn::Passed).or_else(|| of_most().next_back());
             if let Some(id) = left.filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
                 self.step(id, now, Input::End(End::Abandoned), policy, out);
             }
@@ -65,9 +76,11 @@ impl<C> Device<C> {
         if playing().count() < policy.sessions_per_device {
             return;
         }
-        let latest = playing().filter(|p| p.session.is_served()).map(|p| p.wish).max();
+        // Among the calls of one address: what another one called for passes over nobody.
+        let is_served = |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.caller == held.caller;
+        let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.wish > held.wish);
         let has_room = playing().count() > policy.sessions_per_device;
-        let passed = self.alone().filter(|p| p.session.is_held() && Some(p.wish) < latest);
+        let passed = self.alone().filter(|p| p.session.is_held() && is_later(p));
         for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
             match self.playback_mut(id) {
                 Some(_) if returns => drop(self.step(id, now, Input::GiveWay, policy, out)),
@@ -82,9 +95,10 @@ impl<C> Device<C> {
         }
     }
 
-    /// Whether something that was called for as late or later may yet get there.
+    /// Whether something that the same address called for as late or later may yet get there.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
-        self.alone().any(|p| p.id != held.id && p.turn != Turn::Passed && p.wish >= held.wish && p.is_undecided(now))
+        let mut others = self.alone().filter(|p| p.id != held.id && p.caller == held.caller);
+        others.any(|p| p.turn != Turn::Passed && p.wish >= held.wish && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
@@ -155,12 +169,19 @@ impl<C> Device<C> {
             let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
             let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != Turn::Passed;
             let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
-            let later = |than: u32| self.alone().filter(|p| p.session.is_held() && p.wish > than).count();
+            let later = |than: &Playback<C>| {
+                let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);
+                held.filter(|p| p.wish > than.wish).count()
+            };
             let may_start = |p: &&Playback<C>| {
                 let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, now);
-                is_next || taken + later(p.wish) < places
+                is_next || taken + later(p) < places
             };
-            let Some(id) = held.filter(may_start).map(|p| p.id).next() else { return };
+            // Between addresses whoever has waited longer is first, and the same one not twice in a row.
+            let ready: Vec<_> = held.filter(may_start).map(|p| (p.id, p.caller)).collect();
+            let of_another = ready.iter().find(|(_, caller)| *caller != self.last_turn);
+            let Some((id, caller)) = of_another.or(ready.first()).copied() else { return };
+            self.last_turn = caller;
             self.step(id, now, Input::Start, policy, out);
         }
     }
@@ -174,7 +195,7 @@ impl<C> Device<C> {
         start: Start<C>,
         out: &mut Outbox,
     ) -> usize {
-        let hold = self.make_room(now, policy, out);
+        let hold = self.make_room(start.caller, now, policy, out);
         self.wishes = self.wishes.saturating_add(1);
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));

@@ -1,5 +1,6 @@
 //! A device and its playbacks: where each call belongs, and in which order they open and close.
 
+mod callers;
 mod preloads;
 mod shared;
 
@@ -55,6 +56,8 @@ impl Call {
 
 /// A device on a stage: its calls to the authority lie open until the test answers them.
 struct Stage {
+    /// The address that calls from here on.
+    caller: Option<Fingerprint>,
     device: Device<()>,
     flying: Vec<(SessionId, Ask)>,
     inputs: usize,
@@ -75,12 +78,13 @@ impl Stage {
 
     fn under(policy: Policy) -> Self {
         let (device, flying, told) = (Device::default(), Vec::new(), String::new());
-        Self { device, flying, inputs: 0, next: 1, now: Clock.now(), policy, told }
+        Self { caller: None, device, flying, inputs: 0, next: 1, now: Clock.now(), policy, told }
     }
 
     fn call(&mut self, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Some(Start { account: None, card: (), id: SessionId(self.next), seed: 0 });
+        let (caller, next) = (self.caller, SessionId(self.next));
+        let start = || Some(Start { account: None, caller, card: (), id: next, seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
@@ -94,7 +98,8 @@ impl Stage {
 
     fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
         let mut out = Outbox::new();
-        let start = || Some(Start { account: None, card: (), id: SessionId(self.next), seed: 0 });
+        let (caller, next) = (self.caller, SessionId(self.next));
+        let start = || Some(Start { account: None, caller, card: (), id: next, seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {

@@ -7,6 +7,28 @@
 use std::time::{Duration, Instant};
 
 use super::super::policy::Policy;
+use crate::secret::Fingerprint;
+
+/// Addresses whose zaps are known apart; a device is seldom at more than one.
+const MAX_CALLERS: usize = 4;
+
+/// Whoever names another's device zaps for itself alone.
+#[derive(Debug, Default)]
+pub(super) struct ZapsByCaller(Vec<(Option<Fingerprint>, Zaps)>);
+
+impl ZapsByCaller {
+    /// As [`Zaps::next`], of this address.
+    pub(super) fn next(&mut self, caller: Option<Fingerprint>, now: Instant, policy: &Policy) -> Duration {
+        let known = self.0.iter().position(|(of, _)| *of == caller);
+        let mut zaps = known.map(|at| self.0.remove(at)).unwrap_or_else(|| (caller, Zaps::default()));
+        let hold = zaps.1.next(now, policy);
+        if self.0.len() >= MAX_CALLERS {
+            self.0.remove(0);
+        }
+        self.0.push(zaps);
+        hold
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Zaps {

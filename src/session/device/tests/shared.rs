@@ -40,7 +40,13 @@ impl House {
         let next = &mut self.next;
         let start = || {
             *next += 1;
-            Some(Start { account: Some(Fingerprint(account)), card: (), id: SessionId(*next - 1), seed: 0 })
+            Some(Start {
+                account: Some(Fingerprint(account)),
+                caller: None,
+                card: (),
+                id: SessionId(*next - 1),
+                seed: 0,
+            })
         };
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);

@@ -1,0 +1,126 @@
+//! Calls of several addresses for one device: whoever names another's device takes no turn of that one's players.
+
+use super::*;
+
+const HOME: Option<Fingerprint> = Some(Fingerprint(71));
+const ELSEWHERE: Option<Fingerprint> = Some(Fingerprint(72));
+const THIRD: Option<Fingerprint> = Some(Fingerprint(73));
+
+impl Stage {
+    /// Two titles of the device's own address play beside each other.
+    fn full() -> Self {
+        let mut stage = Self::new();
+        stage.caller = HOME;
+        stage.play(LICENSE.with(1));
+        stage.play(LICENSE.with(2));
+        stage.told.clear();
+        stage
+    }
+
+    fn calls_from(&mut self, caller: Option<Fingerprint>, titles: impl IntoIterator<Item = u64>) {
+        self.caller = caller;
+        for title in titles {
+            assert_eq!(self.call(LICENSE.with(title)), (title, Answer::Wait));
+        }
+    }
+
+    fn desert(&mut self, id: u64) -> bool {
+        let mut out = Outbox::new();
+        let gives_up = self.device.desert(SessionId(id), self.now, &self.policy, &mut out);
+        self.take(out);
+        gives_up
+    }
+}
+
+#[test]
+fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
+    for mine_is_last in [false, true] {
+        let mut stage = Stage::full();
+        let theirs: Vec<_> = if mine_is_last { (3..11).collect() } else { (4..12).collect() };
+        let mine = if mine_is_last { 11 } else { 3 };
+        if !mine_is_last {
+            stage.calls_from(HOME, [mine]);
+        }
+        stage.calls_from(ELSEWHERE, theirs.iter().copied());
+        if mine_is_last {
+            stage.calls_from(HOME, [mine]);
+        }
+        stage.calls_from(HOME, [12]);
+        let answers = |id: &u64, stage: &mut Stage| stage.call_again(*id, LICENSE.with(*id)).1;
+        assert_eq!(answers(&mine, &mut stage), Answer::Wait);
+        let refused: Vec<_> = theirs.iter().map(|id| answers(id, &mut stage)).filter(|a| *a != Answer::Wait).collect();
+        assert!(!refused.is_empty());
+        assert!(refused.iter().all(|answer| *answer == Answer::Refuse(Refusal::Ended(End::Abandoned))), "{refused:?}");
+    }
+}
+
+#[test]
+fn between_addresses_whoever_has_waited_longer_goes_first_and_none_goes_twice_in_a_row() {
+    // The first one is opened at once; of one address the later wish comes first.
+    let cases = [
+        (vec![(HOME, 3), (ELSEWHERE, 4), (THIRD, 5)], "o3 o4 o5"),
+        (vec![(HOME, 3), (HOME, 4), (ELSEWHERE, 5)], "o3 o5 o4"),
+        (vec![(HOME, 3), (ELSEWHERE, 4), (ELSEWHERE, 5), (HOME, 6)], "o3 o5 o6"),
+    ];
+    for (calls, opens) in cases {
+        let mut stage = Stage::full();
+        stage.passes_all();
+        calls.iter().for_each(|(caller, title)| stage.calls_from(*caller, [*title]));
+        stage.quiet();
+        stage.passes_all();
+        let asked: Vec<_> = stage.told.split_whitespace().filter(|ask| ask.starts_with('o')).collect();
+        assert_eq!(asked.join(" "), opens, "{calls:?}");
+    }
+}
+
+#[test]
+fn an_address_is_held_for_its_own_zaps_alone() {
+    let mut stage = Stage::new();
+    stage.caller = HOME;
+    stage.play(LICENSE.with(1));
+    stage.passes_all();
+    stage.told.clear();
+    stage.calls_from(ELSEWHERE, 2..8);
+    stage.calls_from(HOME, [8]);
+    // The open that has set out is answered, and the license server gives to nobody who calls from elsewhere.
+    let (SessionId(id), ask) = stage.flying.remove(0);
+    stage.deliver(id, Input::Answered(ask.ticket, ask.kind, Ok(Verdict::Denied(Denial::Token, reason()))));
+    assert_eq!(stage.told, "o2 o8 ");
+}
+
+#[test]
+fn what_another_address_called_for_passes_over_nobody() {
+    let mut stage = Stage::full();
+    stage.calls_from(HOME, [3]);
+    stage.calls_from(ELSEWHERE, [4]);
+    stage.quiet();
+    stage.grants();
+    stage.deliver(4, Input::Used);
+    assert!(stage.told.starts_with("o4 "), "{}", stage.told);
+    let waits = stage.device.playback_mut(SessionId(3)).map(|p| p.turn);
+    assert_eq!(waits, Some(Turn::Coming));
+}
+
+#[test]
+fn whose_callers_have_all_gone_gives_its_turn_up_and_an_open_that_was_sent_is_seen_through() {
+    let mut stage = Stage::new();
+    stage.caller = HOME;
+    stage.play(LICENSE.with(1));
+    stage.calls_from(HOME, [2, 3]);
+    assert!(!stage.desert(2), "its open was sent");
+    assert!(stage.desert(3));
+    assert!(!stage.desert(3) && !stage.desert(99));
+    stage.passes_all();
+    assert_eq!(stage.told, "o1 o2 ");
+    assert!(matches!(stage.call_again(2, LICENSE.with(2)), (2, Answer::Forward(_))));
+}
+
+impl Stage {
+    /// Long enough for all that waits.
+    fn passes_all(&mut self) {
+        for _ in 0..20 {
+            self.quiet();
+            self.settle();
+        }
+    }
+}
