@@ -13,6 +13,7 @@ use crate::session::{Ask, CallKind, Denial, End, Farewell, FaultKind, Grant, Ope
 use crate::store::DialectName;
 use crate::task::Tasks;
 
+mod deserted;
 mod household;
 mod keep;
 mod kills;
