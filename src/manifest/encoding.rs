@@ -17,6 +17,8 @@ use super::Unfit;
 const MAX_ENCODINGS: usize = 3;
 /// As browsers have it (RFC 9659).
 const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Encoders that work on blocks at once write a member for each.
+const MAX_GZIP_MEMBERS: usize = 512;
 /// Encoders that work on parts at once write one for each, and one to be skipped.
 const MAX_ZSTD_FRAMES: usize = 512;
 const BROTLI_BUFFER_BYTES: usize = 4096;
@@ -84,7 +86,7 @@ fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
         // With and without the header of zlib, because servers disagree.
         "deflate" if has_zlib_header(body) => Box::new(ZlibDecoder::new(body)),
         "deflate" => Box::new(DeflateDecoder::new(body)),
-        "gzip" | "x-gzip" => Box::new(Gzip(GzDecoder::new(body))),
+        "gzip" | "x-gzip" => Box::new(Gzip { decoder: GzDecoder::new(body), members: 1 }),
         "zstd" => Box::new(Zstd::new(body)),
         _ => return None,
     })
@@ -95,17 +97,24 @@ fn has_zlib_header(body: &[u8]) -> bool {
 }
 
 /// One member after the other (RFC 1952 section 2.2). Zeros may fill up what follows the last one.
-struct Gzip<'a>(GzDecoder<&'a [u8]>);
+struct Gzip<'a> {
+    decoder: GzDecoder<&'a [u8]>,
+    members: usize,
+}
 
 impl Read for Gzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         loop {
-            let read = self.0.read(buffer)?;
-            let rest = *self.0.get_ref();
+            let read = self.decoder.read(buffer)?;
+            let rest = *self.decoder.get_ref();
             if read > 0 || buffer.is_empty() || rest.iter().all(|byte| *byte == 0) {
                 return Ok(read);
             }
-            self.0 = GzDecoder::new(rest);
+            if self.members == MAX_GZIP_MEMBERS {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            self.members += 1;
+            self.decoder = GzDecoder::new(rest);
         }
     }
 }

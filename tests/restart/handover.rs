@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -257,12 +257,21 @@ async fn restarts_and_reloads_under_load_over_tls_and_http_2_lose_no_call() {
     restart_and_reload(&home, proxy, way, 20).await;
 }
 
+/// As an upgrade does: another file in its place. By a process of its own, for what this one has open for writing may be
+/// open in a child that another test is starting, and then cannot be run ("text file busy").
+fn install(file: &Path, program: &Path) {
+    let new = program.with_extension("new");
+    let status = Command::new("install").args(["-m", "755"]).args([file, &new]).status().unwrap();
+    assert!(status.success(), "install: {status}");
+    std::fs::rename(&new, program).unwrap();
+}
+
 #[tokio::test]
 async fn a_successor_that_cannot_start_leaves_the_process_as_it_was() {
     let home = Home::new(30.0, "close", false).await;
     let folder = home.folder.path();
     let (file, program) = (folder.join("config.toml"), folder.join("sidebeat"));
-    std::fs::copy(env!("CARGO_BIN_EXE_sidebeat"), &program).unwrap();
+    install(env!("CARGO_BIN_EXE_sidebeat").as_ref(), &program);
     let mut command = Command::new(&program);
     command.args(["run", "-c"]).arg(&file);
     let mut proxy = Proxy::start_by(command);
@@ -286,11 +295,9 @@ async fn a_successor_that_cannot_start_leaves_the_process_as_it_was() {
     }
     std::fs::write(&file, good).unwrap();
     let script = |text: &str| {
-        // As an upgrade does: another file in its place.
-        let new = folder.join("new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(&new, &program).unwrap();
+        let draft = folder.join("draft");
+        std::fs::write(&draft, text).unwrap();
+        install(&draft, &program);
     };
     script("#!/bin/sh\nexit 1\n");
     failed().await;
@@ -345,18 +352,17 @@ async fn a_successor_that_dies_before_it_serves_is_followed_by_another_one() {
             let folder = home.folder.path();
             let program = folder.join("sidebeat");
             let real = env!("CARGO_BIN_EXE_sidebeat");
-            std::fs::copy(real, &program).unwrap();
+            install(real.as_ref(), &program);
             let mut command = Command::new(&program);
             command.args(["run", "-c"]).arg(folder.join("config.toml"));
             let mut proxy = Proxy::start_by(command);
             let token = home.token("tv", "news").await;
             assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
-            let (new, tried) = (folder.join("new"), folder.join("tried").display().to_string());
+            let (draft, tried) = (folder.join("draft"), folder.join("tried").display().to_string());
             let second =
                 if always { String::new() } else { format!("[ -e {tried} ] && exec {real} \"$@\"\n: > {tried}\n") };
-            std::fs::write(&new, format!("#!/bin/sh\n{second}printf r >&0\n{dies}\n")).unwrap();
-            std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-            std::fs::rename(&new, &program).unwrap();
+            std::fs::write(&draft, format!("#!/bin/sh\n{second}printf r >&0\n{dies}\n")).unwrap();
+            install(&draft, &program);
             proxy.signal("-USR2");
             let done = proxy.says_soon(" handed over ").await;
             proxy.followed_by(&done).await;

@@ -87,7 +87,8 @@ async fn players_are_told_where_licenses_are_and_what_to_report() {
     let text = "<MPD><Period><AdaptationSet><ContentProtection><dashif:Laurl>https://lic.example/</dashif:Laurl>\
         </ContentProtection></AdaptationSet></Period></MPD>";
     let origin = Origin::with(vec![("/vod/main.mpd", DASH, text.to_owned())]).await;
-    let stage = route(&origin, "inject-cmcd = true\nlicense-route = \"/license\"").start().await;
+    let media = route(&origin, "inject-cmcd = true\nlicense-route = \"/license\"");
+    let stage = media.upstream("/license", &origin.url(), "authority = \"home\"").start().await;
     let (path, reply) = begin(&stage, "tv", "/media/main.mpd").await;
     let id = path.split('/').nth(2).unwrap();
     let text = reply.text();
