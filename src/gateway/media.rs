@@ -27,7 +27,6 @@ mod relay;
 mod reopen;
 mod replies;
 mod slate;
-mod waiting_media;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -216,24 +215,13 @@ impl MediaCall<'_> {
         let Some(key) = self.key else { return Flow::Goes };
         let media = self.media(segment, report);
         let flow = self.gateway.sessions.fetched(key, self.names(), Fetched { media, report });
-        let was_bound = self.playback.bound.fetch_or(flow == Flow::Goes, Ordering::Relaxed);
-        if flow == Flow::Goes && !was_bound {
-            self.gateway.media_memory.waiting.forget(key, self.registration.token());
-        } else if flow == Flow::Absent && self.waits_for_a_license() {
-            self.gateway.media_memory.waiting.note(self.gateway.clock.now(), key, self.names());
-        }
+        self.playback.bound.fetch_or(flow == Flow::Goes, Ordering::Relaxed);
         flow
     }
 
     /// By what its session is known.
     pub(super) fn names(&self) -> MediaNames {
         MediaNames::from(&**self.registration)
-    }
-
-    /// Its session is opened by a license call, which does not always name it.
-    fn waits_for_a_license(&self) -> bool {
-        let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
-        !opens && self.registration.block.is_none()
     }
 
     fn media(&self, segment: bool, report: Option<Report>) -> Media {

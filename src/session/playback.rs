@@ -31,6 +31,9 @@ pub(super) const TOGETHER: Duration = Duration::from_secs(3);
 /// Refreshed content tokens of one playback.
 pub(super) const TOKENS: usize = 8;
 
+/// Paths under which one playback's media are known, where its license calls do not name them.
+pub(super) const MAX_MEDIA_PATHS: usize = 4;
+
 /// One thing that one device plays. `C` is what the shell keeps beside it.
 #[derive(Debug)]
 pub struct Playback<C> {
@@ -48,8 +51,6 @@ pub struct Playback<C> {
     pub(super) wish: u32,
     pub(super) turn: Turn,
     pub(super) content: Option<Fingerprint>,
-    /// Media that came by a path of their own are known to be this playback's. Not kept over a restart.
-    pub(super) has_media: bool,
     /// Other names of its content.
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
     pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
@@ -60,6 +61,8 @@ pub struct Playback<C> {
     pub(super) left: Option<Fingerprint>,
     /// Names that came after the first one: other content tokens for the same content.
     pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    /// No names of the playback: whoever has only such a path fetches media by it, and does nothing else.
+    pub(super) media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
     pub role: Role,
     /// Content tokens of its calls that another playback of the device has: they say nothing of which of the two is
     /// meant, but a kill holds for them as well.
@@ -118,13 +121,13 @@ impl<C> Playback<C> {
             wish: 0,
             turn: Turn::Coming,
             content: call.content,
-            has_media: false,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
             kill_memory: policy.kill_memory,
             left: None,
             later_tokens: ArrayVec::new(),
             leases: Leases::default(),
+            media_paths: ArrayVec::new(),
             role: Role::Alone,
             shared_tokens: Vec::new(),
             token: call.token,
@@ -175,13 +178,19 @@ impl<C> Playback<C> {
         (self.token == Some(token) && self.token_accepted) || self.later_tokens.contains(&token)
     }
 
-    /// Its media are fetched by this path, so it is a name of long standing: fresh content tokens do not displace it.
-    pub(super) fn keep_path(&mut self, path: Fingerprint) {
-        let old = self.later_tokens.iter().take(TOKENS / 2).position(|known| *known == path);
-        if let Some(at) = old.filter(|_| self.later_tokens.is_full()) {
-            let path = self.later_tokens.remove(at);
-            self.later_tokens.push(path);
+    /// Whether media of this path are its own, though its license calls do not name the path.
+    pub(super) fn has_media_path(&self, path: Fingerprint) -> bool {
+        !self.is_device_session() && self.media_paths.contains(&path)
+    }
+
+    pub(super) fn learn_media_path(&mut self, path: Fingerprint) {
+        if self.has_media_path(path) {
+            return;
         }
+        if self.media_paths.is_full() {
+            self.media_paths.remove(0);
+        }
+        self.media_paths.push(path);
     }
 
     /// Whether whoever names this, or its device alone, may speak for the playback.

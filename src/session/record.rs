@@ -54,6 +54,8 @@ pub struct PlaybackRecord {
     pub left: Option<Fingerprint>,
     #[serde(rename = "ts", alias = "later_tokens", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
+    #[serde(rename = "mp", default, skip_serializing_if = "Vec::is_empty")]
+    pub media_paths: Vec<Fingerprint>,
     #[serde(rename = "ro", default, skip_serializing_if = "is_default")]
     pub role: Role,
     #[serde(rename = "s", alias = "session")]
@@ -78,6 +80,7 @@ impl PlaybackRecord {
             leases: playback.leases().iter().map(|of| (of.key_session, of.ends.map(|ends| at.wall_of(ends)))).collect(),
             left: playback.left,
             later_tokens: playback.later_tokens.to_vec(),
+            media_paths: playback.media_paths.to_vec(),
             role: playback.role,
             session: SessionRecord::of(&playback.session, at)?,
             shared_tokens: playback.shared_tokens.clone(),
@@ -100,13 +103,13 @@ impl PlaybackRecord {
             began: at.instant_of(self.began),
             caller: None,
             content: self.content,
-            has_media: false,
             contents: self.contents.iter().copied().take(super::playback::CONTENTS).collect(),
             key_sessions: self.key_sessions.iter().copied().take(super::playback::KEY_SESSIONS).collect(),
             kill_memory: policy.kill_memory,
             leases,
             left: self.left,
             later_tokens: self.later_tokens.iter().copied().take(super::playback::TOKENS).collect(),
+            media_paths: self.media_paths.iter().copied().take(super::playback::MAX_MEDIA_PATHS).collect(),
             shared_tokens: self.shared_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
             // Whatever else was accepted beside it is known, too.

@@ -9,9 +9,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::table::Seat;
 use super::{DeviceKey, Kept, Sessions};
-use crate::ids::SessionId;
 use crate::playbacks::Registration;
-use crate::secret::Fingerprint;
 use crate::session::{Input, Media, MediaNames, Playback, Refusal, Report, State};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -75,24 +73,6 @@ impl Sessions {
         self.with_seat(key, |Seat { device, wake, .. }, _| {
             // Made under the lock under which every wake happens, so that none is missed from now on.
             device.playback_of_media(&names).map(|_| wake.clone().notified_owned())
-        })
-    }
-
-    /// The media of this path are this playback's, whose license was given just now.
-    pub fn tie_media(self: &Arc<Self>, key: DeviceKey, id: SessionId, path: Fingerprint) {
-        self.with(key, |device, _| device.tie_media(id, path));
-    }
-
-    /// The media of this path, which brought no content token, are those of the only playback of the device that was
-    /// licensed lately and has none yet. False where there is none, or several.
-    pub fn tie_media_to_license(self: &Arc<Self>, key: DeviceKey, path: Fingerprint) -> bool {
-        if self.table.look(key, |device| device.waits_for_media(self.clock.now())).flatten().is_none() {
-            return false;
-        }
-        self.with(key, |device, _| {
-            let id = device.waits_for_media(self.clock.now());
-            id.into_iter().for_each(|id| device.tie_media(id, path));
-            id.is_some()
         })
     }
 }

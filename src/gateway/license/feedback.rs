@@ -37,7 +37,6 @@ impl LicenseCall<'_> {
         let license = message.is_none_or(|message| message.kind == Kind::License);
         if license {
             sessions.accept(key, id, &managed.call);
-            self.gateway.look_for_media(key, id, &managed.call);
         }
         match managed.call.kind {
             CallKind::Certificate => {}

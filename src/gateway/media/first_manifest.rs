@@ -149,9 +149,6 @@ impl Gateway {
                 self.media_memory.forget(registration.id);
                 return refuse(&body);
             }
-        } else if let Some(authority) = managed {
-            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
-            self.look_for_license(key, (&registration).into());
         }
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.register(network(peer.address), registration);

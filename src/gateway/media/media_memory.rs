@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
-use super::waiting_media::WaitingMedia;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{Endings, Facts, Format, Playheads, Tail};
@@ -37,7 +36,6 @@ const MAX_LEARNED_BYTES: usize = 256 << 20;
 pub struct MediaMemory {
     learned_bytes: Arc<AtomicUsize>,
     playbacks: Mutex<Generations<PlaybackMedia>>,
-    pub(in crate::gateway) waiting: WaitingMedia,
 }
 
 #[derive(Default)]

@@ -56,28 +56,26 @@ impl Title {
     }
 }
 
-/// How a title began: whether its manifest's URL holds the content token, and whether the license came first.
-const BEGINNINGS: [(bool, bool); 4] = [(true, false), (true, true), (false, false), (false, true)];
-
-async fn begun(stage: &Stage, content: &str, (named, license_first): (bool, bool)) -> Title {
+/// Whether the license came before the manifest, whose URL holds the content token.
+async fn begun(stage: &Stage, content: &str, license_first: bool) -> Title {
     let mut title = Title::of(stage, content).await;
     if !license_first {
-        title.manifest(stage, content, named).await;
+        title.manifest(stage, content, true).await;
     }
     assert!(title.player.post(CLEARKEY).await.is_good());
     if license_first {
-        title.manifest(stage, content, named).await;
+        title.manifest(stage, content, true).await;
     }
     title
 }
 
 #[tokio::test]
 async fn a_kill_stops_media_whose_license_call_went_by_the_plain_path() {
-    for (beginning, by_operator) in BEGINNINGS.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+    for (license_first, by_operator) in [(false, false), (false, true), (true, false), (true, true)] {
         let origin = titles().await;
         let stage = script(&origin).heartbeat(0.2).start().await;
-        let film = begun(&stage, "film", beginning).await;
-        assert!(film.segment(&stage, 0).await.is_good(), "{beginning:?}");
+        let film = begun(&stage, "film", license_first).await;
+        assert!(film.segment(&stage, 0).await.is_good(), "license first: {license_first}");
         if by_operator {
             let id = stage.each("id").await.remove(0);
             assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
@@ -86,7 +84,11 @@ async fn a_kill_stops_media_whose_license_call_went_by_the_plain_path() {
             stage.only_session("killed").await;
         }
         for reply in [film.segment(&stage, 1).await, film.reload(&stage).await] {
-            assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{beginning:?}, operator: {by_operator}");
+            assert_eq!(
+                reply.error(),
+                (403, "session_killed".to_owned()),
+                "license first: {license_first}, operator: {by_operator}"
+            );
         }
         stage.end().await;
     }
@@ -112,41 +114,75 @@ async fn a_kill_before_the_first_segment_holds_for_media_of_the_same_token() {
 /// With every beat of the film a segment of it is fetched. The next title's license came, and nothing else of it.
 #[tokio::test]
 async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments() {
-    for beginning in BEGINNINGS {
+    for license_first in [false, true] {
         let origin = titles().await;
         let stage = script(&origin).heartbeat(0.5).authority("grace = \"1s\"").start().await;
-        let film = begun(&stage, "film", beginning).await;
+        let film = begun(&stage, "film", license_first).await;
         assert!(film.segment(&stage, 0).await.is_good());
-        let next = begun(&stage, "next", beginning).await;
+        let next = begun(&stage, "next", license_first).await;
         // Each of the two is beaten.
         for beat in 1..=12 {
             stage.headend.nth("heartbeat", beat).await;
-            assert!(film.segment(&stage, beat % 2).await.is_good(), "{beginning:?}, beat {beat}");
+            assert!(film.segment(&stage, beat % 2).await.is_good(), "license first: {license_first}, beat {beat}");
         }
-        assert!(stage.headend.open().await.contains(&"tv film".to_owned()), "{beginning:?}");
+        assert!(stage.headend.open().await.contains(&"tv film".to_owned()), "license first: {license_first}");
         // The media of each are its own.
         assert!(next.reload(&stage).await.is_good());
         let rows = stage.sessions().await;
         let id = rows.iter().find(|row| row["content"] == "film").unwrap()["id"].as_str().unwrap();
         assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-        assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()), "{beginning:?}");
-        assert!(next.segment(&stage, 0).await.is_good(), "{beginning:?}");
+        assert_eq!(
+            film.segment(&stage, 1).await.error(),
+            (403, "session_killed".to_owned()),
+            "license first: {license_first}"
+        );
+        assert!(next.segment(&stage, 0).await.is_good(), "license first: {license_first}");
         stage.end().await;
     }
 }
 
-/// Two tabs, and nothing says which of the two a license is for.
+/// Whoever knows the device's name alone can ask for a manifest, before the license or after it: it would have a hand on
+/// the film.
 #[tokio::test]
-async fn media_that_may_be_anybodys_are_tied_to_no_license() {
+async fn media_without_a_token_are_tied_to_no_license() {
+    for license_first in [false, true] {
+        let origin = titles().await;
+        let stage = script(&origin).start().await;
+        let (film, mut strange) = (Title::of(&stage, "film").await, Title::of(&stage, "film").await);
+        if license_first {
+            assert!(film.player.post(CLEARKEY).await.is_good());
+        }
+        strange.manifest(&stage, "film", false).await;
+        if !license_first {
+            assert!(film.player.post(CLEARKEY).await.is_good());
+        }
+        assert!(strange.segment(&stage, 0).await.is_good());
+        let own = folder(&strange.path);
+        stage.stranger().with("x-device-id", "tv").at(&format!("{own}/~stop")).post("").await;
+        assert!(film.player.renew("film").await.is_good(), "the film plays on");
+        stage.only_session("live").await;
+        stage.end().await;
+    }
+}
+
+/// A player that asks by its first URL each time, or somebody who has one token of several.
+#[tokio::test]
+async fn reloads_of_a_first_manifest_push_no_token_out() {
     let origin = titles().await;
     let stage = script(&origin).start().await;
-    let (mut film, mut next) = (Title::of(&stage, "film").await, Title::of(&stage, "next").await);
-    film.manifest(&stage, "film", false).await;
-    next.manifest(&stage, "next", false).await;
-    assert!(film.player.post(CLEARKEY).await.is_good());
+    let mut film = begun(&stage, "film", false).await;
+    let second = stage.player("tv", "film").await;
+    assert!(second.post(CLEARKEY).await.is_good());
+    for number in 0..12 {
+        film.manifest(&stage, "film", true).await;
+        assert!(film.segment(&stage, number % 2).await.is_good());
+    }
     let id = stage.each("id").await.remove(0);
     assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-    assert!(next.segment(&stage, 0).await.is_good(), "it is not the killed one");
+    assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()));
+    for player in [&film.player, &second] {
+        assert_eq!(player.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
+    }
     stage.end().await;
 }
 
@@ -156,7 +192,7 @@ async fn a_license_call_that_is_declined_takes_no_media() {
     let origin = titles().await;
     let stage = script(&origin).start().await;
     let mut film = Title::of(&stage, "film").await;
-    film.manifest(&stage, "film", false).await;
+    film.manifest(&stage, "film", true).await;
     let forged = format!("{}AAAA", &film.player.token[..film.player.token.len() - 4]);
     assert!(!stage.player_with("tv", &forged).post(CLEARKEY).await.is_good());
     assert!(film.segment(&stage, 0).await.is_good());
@@ -171,19 +207,17 @@ async fn a_license_call_that_is_declined_takes_no_media() {
 /// An app fetches a fresh content token for every license call, and more of them than a playback keeps.
 #[tokio::test]
 async fn fresh_content_tokens_do_not_part_a_film_from_its_media() {
-    for named in [true, false] {
-        let origin = titles().await;
-        let stage = script(&origin).start().await;
-        let film = begun(&stage, "film", (named, false)).await;
-        for number in 0..20 {
-            let fresh = stage.player("tv", "film").await;
-            assert!(fresh.post(CLEARKEY).await.is_good());
-            assert!(film.segment(&stage, number % 2).await.is_good(), "{number}");
-        }
-        stage.only_session("live").await;
-        let id = stage.each("id").await.remove(0);
-        assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
-        assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()), "token: {named}");
-        stage.end().await;
+    let origin = titles().await;
+    let stage = script(&origin).start().await;
+    let film = begun(&stage, "film", false).await;
+    for number in 0..20 {
+        let fresh = stage.player("tv", "film").await;
+        assert!(fresh.post(CLEARKEY).await.is_good());
+        assert!(film.segment(&stage, number % 2).await.is_good(), "{number}");
     }
+    stage.only_session("live").await;
+    let id = stage.each("id").await.remove(0);
+    assert!(stage.ask(Method::POST, &format!("/v1/sessions/{id}/kill")).await.is_good());
+    assert_eq!(film.segment(&stage, 1).await.error(), (403, "session_killed".to_owned()));
+    stage.end().await;
 }
