@@ -44,11 +44,13 @@ impl<C> Device<C> {
         if policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
             // Of the address that has most of them: nobody takes another's.
-            let of_caller = |caller| held().filter(|p| p.caller == caller).count();
+            let of_caller = |address| held().filter(|p| p.caller == address).count() + usize::from(address == caller);
             let most = held().max_by_key(|p| of_caller(p.caller)).map(|p| p.caller);
             let of_most = || held().filter(|p| Some(p.caller) == most);
             let left = of_most().find(|p| p.turn == Turn::Passed).or_else(|| of_most().next_back());
-            if let Some(id) = left.filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
+            // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
+            let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
+            if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
                 self.step(id, now, Input::End(End::Abandoned), policy, out);
             }
             return hold;

@@ -52,6 +52,11 @@ impl Session {
                 self.kill_by_authority(now, reason, policy, fx);
                 fx.push(Effect::Wake);
             }
+            // Its player would take it back. Its close, if it is under way, is waited for.
+            State::Closing { .. } if self.gives_way() => {
+                self.kill_by_authority(now, reason, policy, fx);
+                fx.push(Effect::Wake);
+            }
             State::Closed { .. }
             | State::Closing { .. }
             | State::Killed { .. }

@@ -99,6 +99,11 @@ impl Session {
         self.token_in_doubt &= loss != SessionLoss::Killed;
         let in_doubt = self.token_in_doubt;
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
+        if killed && self.gives_way() {
+            // Else its player would take it back.
+            self.grant = self.grant.take().filter(|_| policy.counts_ended);
+            return self.kill_by_authority(now, reason, policy, fx);
+        }
         if !self.is_active() {
             // Its close is on its way, and is worth sending where the place is counted until then.
             if !policy.counts_ended {
@@ -124,6 +129,8 @@ impl Session {
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
                 self.reopened_silently = !in_doubt;
+                let told = self.told(now);
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
                 self.reopen(now, allowed, fx);
             }
             // One that renews is there. Of another nobody knows, after so long.

@@ -54,6 +54,21 @@ fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
     }
 }
 
+/// An attacker with a network of addresses calls once from each.
+#[test]
+fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
+    let mut stage = Stage::full();
+    for title in 3..10 {
+        stage.calls_from(Some(Fingerprint(100 + title)), [title]);
+    }
+    stage.calls_from(HOME, [10]);
+    stage.calls_from(Some(Fingerprint(200)), [11]);
+    assert_eq!(stage.call_again(10, LICENSE.with(10)).1, Answer::Wait);
+    // Its own address makes room for itself.
+    stage.calls_from(HOME, [12]);
+    assert_eq!(stage.call_again(10, LICENSE.with(10)).1, Answer::Refuse(Refusal::Ended(End::Abandoned)));
+}
+
 #[test]
 fn between_addresses_whoever_has_waited_longer_goes_first_and_none_goes_twice_in_a_row() {
     // The first one is opened at once; of one address the later wish comes first.

@@ -95,6 +95,23 @@ fn a_pushed_kill_is_of_the_session_whose_token_it_names() {
     }
 }
 
+#[test]
+fn a_pushed_kill_reaches_a_session_that_gives_way() {
+    for is_closing in [false, true] {
+        let mut lab = Lab::live(keeps_its_tokens());
+        let token = lab.session.grant().unwrap().token.fingerprint();
+        if !is_closing {
+            lab.come_up();
+        }
+        lab.feed(Input::GiveWay);
+        lab.feed(Input::PushedKill { reason: Reason::new(0, None, "TAKE_OVER"), token });
+        assert_eq!(word(&lab), "killed");
+        lab.answer(if is_closing { Ok(Verdict::Closed) } else { good() });
+        lab.feed(Input::TakeBack);
+        assert_eq!(word(&lab), "killed");
+    }
+}
+
 /// The beat that is under way when the kill comes brings nothing back.
 #[test]
 fn a_pushed_kill_stays_whatever_a_beat_under_way_is_answered() {

@@ -246,6 +246,20 @@ fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
     }
 }
 
+/// Its player could take it back, and is not to.
+#[test]
+fn a_session_that_gives_way_is_killed_by_what_its_beat_is_answered() {
+    for counts_ended in [false, true] {
+        let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
+        lab.feed(Input::GiveWay);
+        lab.answer(Ok(Verdict::Killed(reason())));
+        assert!(lab.session.is_killed() && !lab.session.may_return(lab.now, &lab.policy));
+        assert_eq!(lab.closed_with("first"), usize::from(counts_ended));
+        lab.feed(Input::TakeBack);
+        assert!(lab.session.is_killed());
+    }
+}
+
 /// Its close waits for the beat: until then it is what it was, and its viewer goes on with it.
 #[test]
 fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is_answered() {
