@@ -19,6 +19,8 @@ pub(super) enum ReplyContent {
     Encoded,
     Manifest,
     Media,
+    /// A manifest in clear, under the name of an encoding that it does not have. Players differ in whether they read it.
+    MisencodedManifest,
     /// Neither, as far as its path, its type and its first bytes tell.
     Unknown,
 }
@@ -45,6 +47,8 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     let tell = |bytes: &[u8], whole: bool| {
         let found = if names.is_empty() {
             manifest::sniff(bytes, whole)
+        } else if begins_like_a_manifest(bytes, whole) {
+            return Some(ReplyContent::MisencodedManifest);
         } else {
             let start = manifest::decoded_start(&names, bytes, MAX_SNIFFED_BYTES);
             let whole = whole || bytes.len() >= MAX_SNIFFED_BYTES;
@@ -68,18 +72,20 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
 /// may find a manifest.
 async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     // What is encoded may begin with any byte.
-    if names.iter().any(|name| manifest::are_decodable(&[name])) {
-        return Ok(ReplyContent::Encoded);
-    }
+    let may_be_media = !names.iter().any(|name| manifest::are_decodable(&[name]));
     let untold = ReplyContent::Encoded;
     let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
-        Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::Manifest),
-        Sniffed::Other if begins_like_media(bytes) => Some(ReplyContent::Media),
+        Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::MisencodedManifest),
+        Sniffed::Other if may_be_media && begins_like_media(bytes) => Some(ReplyContent::Media),
         Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(untold),
         Sniffed::More | Sniffed::Other => None,
     };
     let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
     Ok(told.unwrap_or(untold))
+}
+
+fn begins_like_a_manifest(bytes: &[u8], whole: bool) -> bool {
+    matches!(manifest::sniff(bytes, whole), Sniffed::Manifest(_) | Sniffed::Part)
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -45,6 +45,9 @@ impl MediaCall<'_> {
                 return self.manifest(map, target, None).await;
             }
             ReplyContent::Manifest => return self.manifest(map, target, Some(reply)).await,
+            ReplyContent::MisencodedManifest => {
+                return self.instead(map, target, manifest::NoManifest::Unfit(Unfit::Encoding));
+            }
             // What a manifest of this playback names so is media, whatever it looks like.
             ReplyContent::Unknown if self.playback.learned().endings.has(&target.path) => seen = ReplyContent::Media,
             ReplyContent::Encoded => {

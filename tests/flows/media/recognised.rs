@@ -328,11 +328,16 @@ async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_coun
         for (body, fault) in [(bomb, "large"), (half, "encoding"), (other, "encoding"), (PLAYLIST.into(), "encoding")] {
             for name in ["main.m3u8", "main", "7.m4s"] {
                 // What nobody takes for a manifest is passed on as it came, and no player reads it.
-                if name != "main.m3u8" && fault == "encoding" {
+                let is_in_clear = body == PLAYLIST.as_bytes();
+                if name != "main.m3u8" && fault == "encoding" && !is_in_clear {
                     continue;
                 }
                 refuses(&stage, &origin, &format!("{own}/{name}"), (encoding, &body), fault).await;
             }
+        }
+        // A client that knows no encodings would read it.
+        for encoding in [format!("{encoding}, xz"), format!("compress, {encoding}")] {
+            refuses(&stage, &origin, &format!("{own}/main"), (&encoding, PLAYLIST.as_bytes()), "encoding").await;
         }
         let headers = format!("content-encoding: {encoding}\r\n");
         let reply = fetched(&stage, &origin, &format!("{own}/good.m3u8"), &headers, &whole).await;

@@ -56,6 +56,17 @@ fn choose(
     RefusalShape::choose(refusal, Some(&message), phase, &turned(killed), headers)
 }
 
+/// Where a body has room for words.
+#[test]
+fn a_refusal_names_the_device_that_took_the_session() {
+    let taken = RefusalBody { taken_by: Some("Kitchen & bath".into()), ..turned(true) };
+    for turned in [&taken, &turned(true)] {
+        let problem = body::problem(turned, LicensePhase::License, StatusCode::FORBIDDEN, Incident::random());
+        let said: Value = serde_json::from_str(&problem).unwrap();
+        assert_eq!(said["takenBy"].as_str(), turned.taken_by.as_deref());
+    }
+}
+
 #[test]
 fn families_tell_themselves() {
     for (family, headers) in families() {
