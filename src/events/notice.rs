@@ -206,6 +206,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_kill_by_another_device_names_it() {
+        let names = names();
+        for (why, device) in [
+            (Reason::new(410, None, "Gone").taken_by("Kitchen"), json!("Kitchen")),
+            (Reason::new(410, None, "Gone"), Value::Null),
+        ] {
+            let notice = Notice::of(&playback(&names), &Event::Killed(why), Duration::ZERO).unwrap();
+            assert_eq!(notice.scoped()["detail"]["takenBy"], device);
+        }
+    }
+
+    #[test]
     fn an_app_hears_nothing_of_accounts_and_devices() {
         let names = names();
         let event = Event::Killed(Reason::new(404, Some(3002), "Not Found"));
