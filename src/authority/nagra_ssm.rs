@@ -75,11 +75,10 @@ impl NagraSsmSettings {
 
     /// The header of a license call: the configured mix of content and session token.
     pub fn license_value(&self, content: &Secret, grant: &Grant) -> Option<HeaderValue> {
-        let text = self
-            .license_authorization
-            .replace("{content}", content.expose())
-            .replace("{session}", grant.token.expose());
-        header_value(&text)
+        // The template's own places alone: a content token is the player's, and may spell a place itself.
+        let pieces = self.license_authorization.split("{session}");
+        let pieces: Vec<_> = pieces.map(|piece| piece.replace("{content}", content.expose())).collect();
+        header_value(&pieces.join(grant.token.expose()))
     }
 
     fn read_reply(&self, asked: &AuthorityReply<'_>) -> Result<Verdict, Fault> {

@@ -355,6 +355,16 @@ fn a_license_call_carries_the_tokens_as_configured() {
 }
 
 #[test]
+fn a_content_token_that_spells_a_place_of_the_template_is_passed_as_it_is() {
+    let grant = Grant { interval: Duration::ZERO, lifetime: None, token: Secret::new("s.s.s") };
+    let dialect = ssm_settings("license-authorization = \"{content},{session}\"");
+    for content in ["{session}", "a{content}b", "{{session}}", &"{session}".repeat(3_000)] {
+        let value = dialect.license_value(&Secret::new(content), &grant).unwrap();
+        assert_eq!(value.to_str().unwrap(), format!("{content},s.s.s"));
+    }
+}
+
+#[test]
 fn the_license_of_a_renewal_is_a_string_or_an_array() {
     for (body, expected) in [
         (r#"{"license":"CAI="}"#, Some(&[8, 2][..])),
