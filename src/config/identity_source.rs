@@ -24,6 +24,18 @@ pub enum IdentitySource {
     TokenClaim(String),
 }
 
+impl IdentitySource {
+    /// The query parameter that it reads, which is not for the server behind us.
+    pub fn query_parameter(&self) -> Option<&str> {
+        match self {
+            Self::Query(name) => Some(name),
+            Self::Cookie(_) | Self::Header(_) | Self::Mtls | Self::PathSegment | Self::Peer | Self::TokenClaim(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// A place in a request that can hold the content token; the first that has one counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenSource {

@@ -263,20 +263,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 /// Path and query at the service; what only names the device to us is left out.
 fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
     let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
-    let ours: Vec<_> = route
-        .device
-        .iter()
-        .filter_map(|rung| match rung {
-            IdentitySource::Query(name) => Some(name.as_str()),
-            IdentitySource::Cookie(_)
-            | IdentitySource::Header(_)
-            | IdentitySource::Mtls
-            | IdentitySource::PathSegment
-            | IdentitySource::Peer
-            | IdentitySource::TokenClaim(_) => None,
-        })
-        .chain(cmcd)
-        .collect();
+    let ours: Vec<_> = route.device.iter().filter_map(IdentitySource::query_parameter).chain(cmcd).collect();
     let query = query::without(query, &ours);
     onward_target::at_server(&route.authorize_url, rest, query.as_deref()).parse().ok()
 }

@@ -28,17 +28,9 @@ pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) 
     });
     let groups =
         config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));
-    let rungs = route.config.device.iter().chain(accounts).chain(groups);
-    let rungs = rungs.filter_map(|rung| match rung {
-        IdentitySource::Query(name) => Some(name.as_str()),
-        IdentitySource::Cookie(_)
-        | IdentitySource::Header(_)
-        | IdentitySource::Mtls
-        | IdentitySource::PathSegment
-        | IdentitySource::Peer
-        | IdentitySource::TokenClaim(_) => None,
-    });
-    tokens.chain(rungs).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
+    let sources = route.config.device.iter().chain(accounts).chain(groups);
+    let parameters = sources.filter_map(IdentitySource::query_parameter);
+    tokens.chain(parameters).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }
 
 /// Path and query at the server for what follows our route's path.
