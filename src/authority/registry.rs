@@ -1,4 +1,4 @@
-//! AuthoritySet authorities there are, through all reloads.
+//! Keeps the set of authorities through all reloads.
 //!
 //! Owns which value of an authority is the newest. One that the configuration does not name any more
 //! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by

@@ -28,7 +28,10 @@ impl Gateway {
         let Some(token) = token else { return Ok(None) };
         let Some(authority) = route.authority.as_deref() else { return Ok(TokenClaims::peek(token.expose())) };
         let claims = || authority.claims(token.expose(), self.clock.wall());
-        let Err(fault) = claims() else { return claims() };
+        let fault = match claims() {
+            Err(fault) => fault,
+            proven => return proven,
+        };
         if let Some(claims) = self.proven_before(authority, token, device) {
             return Ok(Some(claims));
         }

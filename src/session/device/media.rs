@@ -2,8 +2,8 @@
 //!
 //! Media have a path of their own, and a license call does not always name it: no HLS player can. So a playback and media
 //! that came with the same content token are one playback, whichever came first. What an accepted call has shown to be
-//! one stays one: the playback keeps the path, apart from its names. For a path is not secret to whoever has asked for the
-//! manifest, so that it may stop nothing and speak for nobody.
+//! one stays one: the playback keeps the path, apart from its names. Whoever has such a path alone fetches media by it, and
+//! can neither stop the playback nor speak for it.
 
 use super::super::call::MediaNames;
 use super::super::playback::Playback;

@@ -54,7 +54,7 @@ fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
     }
 }
 
-/// An attacker with a network of addresses calls once from each.
+/// Somebody with a network of addresses calls once from each.
 #[test]
 fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
     let mut stage = Stage::full();
